@@ -1,0 +1,70 @@
+"""`composer.compose(…)`: the command line from a script or a notebook."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from composer import argv
+from composer.errors import ComposerError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from composer.pipeline import Result
+
+
+def compose(*overrides: str, **values: Any) -> Result:
+    """Make pictures and return them; nothing is written until `Result.save(folder)`.
+
+    Args:
+        overrides: as on the command line, `"scheduler=euler"`.
+        values: root keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch.
+
+    Raises:
+        ComposerError: the request can't be met; its text is the line that the command would print.
+
+    Example:
+        >>> composer.compose("task=text2img", prompt="a red cone", seed=7).image.show()
+    """
+    from composer.config import read
+    from composer.execute import execute
+
+    return execute(read(compose_config([*overrides, *(f"{key}={_value(value)}" for key, value in values.items())])))
+
+
+def compose_config(overrides: list[str], config_dir: str | None = None) -> DictConfig:
+    """Overrides → the composed config, without the hydra node."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from composer.explain import explain
+    from composer.plugins import conf_folders, register_search_path
+
+    register_search_path(config_dir)
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
+            return hydra.compose("compose", overrides=argv.prepare(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error, overrides, conf_folders(config_dir)) from None
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+def _value(value: Any) -> str:
+    """A Python value in Hydra's grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(_value(each) for each in value)}]"
+    if isinstance(value, dict):
+        raise ComposerError("compose", value, "pass nested settings as overrides: compose('scheduler.eta=1.0')")
+    return argv.quote(str(value))

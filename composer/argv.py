@@ -1,0 +1,89 @@
+r"""What users type → what Hydra parses.
+
+Hydra's grammar gives commas, parentheses, quotes, `=`, `#` and every non-ASCII letter a meaning or an error of its own. The
+value of a text key is therefore quoted before Hydra sees it, unless it already is deliberate syntax:
+
+    'one quoted string'   "or this"   'several','of them' (a sweep)   choice('a','b')   ['a batch','of prompts']   null
+    @file.txt             the file's text; in a sweep, one job for each of its lines
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from composer.errors import ComposerError
+
+#: Keys whose value is text as typed.
+TEXT_KEYS = ("prompt", "negative_prompt")
+#: Nodes whose keywords are checked against a signature, so that a new one needs no `+`.
+OPEN_NODES = ("scheduler.",)
+
+_STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_STRINGS = rf"{_STRING}(?:\s*,\s*{_STRING})*"
+_DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\s*{_STRINGS}\s*\])\s*", re.DOTALL)
+_NUMBERS = re.compile(r"[\s\d.,+eE()-]+|(?:range|choice|interval)\(.*\)|null")
+
+
+def prepare(overrides: Sequence[str], multirun: bool = False) -> list[str]:
+    """Rewrite each `key=value` so that Hydra understands it as it was meant; anything else passes unchanged."""
+    return [_prepare(each, multirun) for each in overrides]
+
+
+def quote(text: str) -> str:
+    r"""Text → one quoted string of Hydra's grammar that yields exactly this text.
+
+    Inside quotes Hydra unescapes `\'`, OmegaConf `\${`; both halve the backslashes before them and only there.
+    """
+    text = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)
+    text = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", text)
+    text = re.sub(r"(\\+)$", lambda m: m[1] * 2, text)
+    return f"'{text}'"
+
+
+def quote_all(texts: Iterable[str]) -> str:
+    """Several texts as a sweep. Never `choice(…)`: Hydra loses its quotes when it hands the job on."""
+    return ",".join(quote(text) for text in texts)
+
+
+def split(override: str) -> tuple[str, str, str | None]:
+    """`++key=value` → (`++`, `key`, `value`); value is None where there is no `=`."""
+    match = re.match(r"(~|\+{0,2})([^=]*)(?:=(.*))?$", override, re.DOTALL)
+    assert match  # the pattern takes any text
+    return match[1], match[2], match[3]
+
+
+def _prepare(override: str, multirun: bool) -> str:
+    prefix, key, value = split(override)
+    if value is None or prefix == "~":
+        return override
+    if key in TEXT_KEYS:
+        return f"{prefix}{key}={_text(key, value, multirun)}"
+    if key == "guidance" and _NUMBERS.fullmatch(value):
+        return f"{prefix}guidance.scale={value}"
+    if not prefix and key.startswith(OPEN_NODES):
+        return f"++{override}"
+    return override
+
+
+def _text(key: str, value: str, multirun: bool) -> str:
+    if value.startswith("@"):
+        lines = _read(key, value[1:])
+        if not multirun:
+            return quote("\n".join(lines))
+        wanted = [line for line in lines if line.strip()]
+        if not wanted:
+            raise ComposerError(key, value, "the file has no lines to sweep over")
+        return quote_all(wanted)
+    if _DELIBERATE.fullmatch(value):
+        return value
+    return quote(value)
+
+
+def _read(key: str, name: str) -> list[str]:
+    try:
+        return Path(name).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ComposerError(key, f"@{name}", f"this file can't be read: {why}. To start a prompt with @, quote it: \"'@…'\".") from None

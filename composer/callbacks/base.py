@@ -1,0 +1,114 @@
+"""The callback protocol: what a hook may look at and change, and when.
+
+Latents are in the model's own space and packing (Flux packs them as (B, tokens, channels)); use `Run.decode` and
+`Run.denoised` to look at them, and edit them in ways that do not depend on their shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class StopDenoising(Exception):
+    """Raised in `after_step`: this was the last step; its latents are decoded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """What a text encoder makes of a batch of prompts.
+
+    hidden: (B, tokens, width). pooled: (B, width) for models that take one. extra: further inputs of the model by name.
+    """
+
+    hidden: Tensor
+    pooled: Tensor | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """positive: of the prompts. negative: of the negative prompts, None when guidance does not use them."""
+
+    positive: Embedding | None
+    negative: Embedding | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One iteration of the denoising loop.
+
+    Args:
+        index, total: iteration, from 0, and how many there are; second-order schedulers iterate more often than `steps`.
+        timestep: the scheduler's, a tensor without dimensions.
+        sigma: noise level of `latents` where the scheduler has sigmas, else None.
+        latents: x_t, before the step.
+        model_input: `latents` as the scheduler scales them for the model; made anew after `before_step`.
+        guidance_scale: how strongly the prompt pulls; 1 is not at all.
+        embedded_guidance: the scale told to a model that takes one as input.
+    """
+
+    index: int
+    total: int
+    timestep: Tensor
+    sigma: float | None
+    latents: Tensor
+    model_input: Tensor
+    conditioning: Conditioning
+    guidance_scale: float
+    embedded_guidance: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One call of the loop, the same for all its steps.
+
+    Args:
+        timesteps: (total,) of the scheduler.
+        generators: one CPU generator for each picture.
+        scheduler: read it; changing it is undefined.
+        decode: latents → pictures, through the VAE.
+        denoised: (step, prediction) → estimate of the clean latents x₀, in the shape of the latents.
+        folder: where files of this run go; None when nothing is written.
+    """
+
+    timesteps: Tensor
+    generators: tuple[torch.Generator, ...]
+    scheduler: Any
+    decode: Callable[[Tensor], list[Image]]
+    denoised: Callable[[Step, Tensor], Tensor]
+    folder: Path | None = None
+
+
+class StepCallback:
+    """Base class of hooks: override the moments you need. Edits are returned; None means that nothing changed.
+
+    needs: fields that the family must offer, such as {"prediction"}; refused before weights load where it can't.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def around(self, run: Run) -> AbstractContextManager[None]:
+        """Own resources for the length of a run; left whatever happens."""
+        return nullcontext()
+
+    def before_step(self, step: Step) -> Step | None:
+        """Change latents, conditioning or guidance with `dataclasses.replace(step, …)`."""
+
+    def after_predict(self, step: Step, prediction: Tensor) -> Tensor | None:
+        """Change the guided prediction before the scheduler takes its step."""
+
+    def after_step(self, step: Step, latents: Tensor) -> Tensor | None:
+        """Change the new latents x_{t−1}. May raise `StopDenoising`."""
+
+    def after_decode(self, run: Run, images: list[Image]) -> list[Image] | None:
+        """Change the finished pictures."""

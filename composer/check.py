@@ -1,0 +1,50 @@
+"""Refuses what cannot work, from configs and the checkpoint's json files alone: no weights, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from composer.checkpoint import Checkpoint, find
+from composer.config import task_name
+from composer.errors import ComposerError
+from composer.spec import Request, RunSpec
+from composer.targets import build
+from composer.tasks.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A spec that fits its checkpoint, the task as an object, and the settled request."""
+
+    spec: RunSpec
+    checkpoint: Checkpoint
+    task: Task
+    request: Request
+
+
+def check(spec: RunSpec) -> Checked:
+    """Raises:
+    ComposerError: the first thing found that cannot work.
+    """
+    task = build("task", spec.task, Task)
+    checkpoint = find(spec.model)
+    _task_fits(spec, task, checkpoint)
+    _scheduler_fits(spec, checkpoint)
+    return Checked(spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint))
+
+
+def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
+    if task.text == checkpoint.layout.text:
+        return
+    other = "unconditional" if task.text else "text2img"
+    takes = "takes no prompt" if task.text else "wants a prompt"
+    raise ComposerError("task", task_name(spec.task), f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={other}")
+
+
+def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
+    wanted, given = checkpoint.kind, spec.scheduler.kind
+    if given is not None and given != wanted:
+        words = {"flow": "flow matching", "edm": "EDM", "diffusion": "diffusion"}
+        name = spec.scheduler.target.path.rsplit(".", 1)[-1] if spec.scheduler.target else "default"
+        advice = "one whose name starts with flow_" if wanted == "flow" else "default, euler, ddim or dpmpp_2m" if wanted == "diffusion" else "edm_euler"
+        raise ComposerError("scheduler", name, f"is for {words[given]} models, and {spec.model.name} is a {words[wanted]} model: use {advice}")

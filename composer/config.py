@@ -1,0 +1,132 @@
+"""Composed DictConfig → RunSpec: the only reader of DictConfig.
+
+What a schema does not know is refused by name here, since Hydra lets `+typo=3` through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from composer.errors import ComposerError, suggest
+from composer.spec import ModelSpec, OutputSpec, RunSpec, SchedulerSpec, Target
+
+#: Root nodes of the config; every other root key is an input that the task declares.
+NODES = ("task", "model", "scheduler", "guidance", "callbacks", "precision", "device", "output")
+PRECISIONS = ("fp32", "fp16", "bf16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+FORMATS = ("png", "webp", "jpeg")
+#: Keys of a `variants` entry of a model that replace the model's own.
+_CHECKPOINT = ("source", "revision", "variant")
+
+
+def read(config: DictConfig) -> RunSpec:
+    """Turn a composed config into what the rest of composer reads.
+
+    Raises:
+        ComposerError: a key that no schema knows, a missing value, or a value of the wrong type.
+    """
+    tree = _plain(config)
+    task = _target("task", tree.pop("task"))
+    nodes = {name: tree.pop(name, None) or {} for name in NODES if name != "task"}
+    model, defaults = _model(nodes["model"], task_name(task))
+    precision = _one_of("precision.dtype", nodes["precision"].pop("dtype"), PRECISIONS)
+    device = _one_of("device.type", nodes["device"].pop("type"), DEVICES)
+    _nothing_left("precision", nodes["precision"]), _nothing_left("device", nodes["device"])
+    return RunSpec(
+        task=task,
+        model=model,
+        scheduler=_scheduler(nodes["scheduler"]),
+        guidance=_guidance(nodes["guidance"], defaults.get("guidance")),
+        callbacks=MappingProxyType({name: _target(f"callbacks.{name}", node) for name, node in nodes["callbacks"].items()}),
+        precision=precision,
+        device=device,
+        output=_output(nodes["output"]),
+        values=MappingProxyType(_settled(tree, defaults)),
+        config=MappingProxyType(_plain(config)),
+    )
+
+
+def task_name(task: Target) -> str:
+    """`composer.tasks.text2img.Text2Img` → `text2img`, by which checks and model variants know it."""
+    return task.path.rsplit(".", 2)[-2]
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ComposerError(str(error.full_key), None, f"a value is needed: {error.full_key}=…") from None
+    except OmegaConfBaseException as error:
+        raise ComposerError(str(error.full_key or "config"), None, str(error).splitlines()[0]) from None
+
+
+def _target(key: str, node: Mapping[str, Any]) -> Target:
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        raise ComposerError(key, node, "choose an option by its name; this is no option file's content")
+    return Target(path=node["_target_"], keywords=MappingProxyType({k: v for k, v in node.items() if not _reserved(k)}))
+
+
+def _reserved(key: str) -> bool:
+    return key.startswith("_") and key.endswith("_")
+
+
+def _model(node: dict[str, Any], task: str) -> tuple[ModelSpec, dict[str, Any]]:
+    """The checkpoint for this task, and the steps and guidance it likes."""
+    defaults, variants = node.pop("recommended", None) or {}, node.pop("variants", None) or {}
+    variant = variants.get(task, {})
+    node.update({key: value for key, value in variant.items() if key in _CHECKPOINT})
+    defaults.update({key: value for key, value in variant.items() if key not in _CHECKPOINT})
+    _known("model", node, [f.name for f in fields(ModelSpec)])
+    _known("model.recommended", defaults, ("steps", "guidance"))
+    if not isinstance(node.get("source"), str) or not node["source"]:
+        raise ComposerError("model.source", node.get("source"), "a folder, a hub id or a .safetensors file is needed")
+    return ModelSpec(**node), defaults
+
+
+def _scheduler(node: dict[str, Any]) -> SchedulerSpec:
+    keywords = MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
+    target = Target(path=node["_target_"]) if node.get("_target_") else None
+    return SchedulerSpec(target=target, kind=node.get("_kind_"), keywords=keywords)
+
+
+def _guidance(node: dict[str, Any], liked: float | None) -> Target:
+    if node.get("scale", 0) is None:
+        node["scale"] = 1.0 if liked is None else liked
+    return _target("guidance", node)
+
+
+def _output(node: dict[str, Any]) -> OutputSpec:
+    _known("output", node, [f.name for f in fields(OutputSpec)])
+    spec = OutputSpec(**node)
+    _one_of("output.format", spec.format, FORMATS)
+    if not isinstance(spec.quality, int) or not 1 <= spec.quality <= 100:
+        raise ComposerError("output.quality", spec.quality, "must be a whole number from 1 to 100")
+    return spec
+
+
+def _settled(values: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    if values.get("steps", 0) is None:
+        values["steps"] = defaults.get("steps", 50)
+    return values
+
+
+def _one_of(key: str, value: object, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise ComposerError(key, value, f"is not known.{suggest(str(value), allowed)}", allowed)
+    return str(value)
+
+
+def _known(key: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    for name in node:
+        if name not in allowed:
+            raise ComposerError(f"{key}.{name}", node[name], f"there is no such key.{suggest(name, allowed)}", allowed)
+
+
+def _nothing_left(key: str, node: Mapping[str, Any]) -> None:
+    _known(key, node, ())

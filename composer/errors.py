@@ -1,0 +1,44 @@
+"""The one error that users see: a line that names the key, the value given, what is allowed, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ComposerError(Exception):
+    """A request that cannot be met.
+
+    Args:
+        key: the config key at fault, as it is typed.
+        value: what was given, or None where nothing was.
+        reason: what is wrong with it, and what to do.
+        allowed: values that would be accepted.
+    """
+
+    def __init__(self, key: str, value: object, reason: str, allowed: Iterable[object] = ()) -> None:
+        self.key, self.value, self.reason, self.allowed = key, value, reason, tuple(allowed)
+        super().__init__(key, value, reason)
+
+    def __str__(self) -> str:
+        given = self.key if self.value is None else f"{self.key}={shorten(self.value)}"
+        line = f"{given}: {self.reason}"
+        if self.allowed:
+            line += f" (allowed: {', '.join(map(str, self.allowed))})"
+        return printable(line)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """` Did you mean …?`, or nothing when no known word is near."""
+    near = get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def shorten(value: object, most: int = 80) -> str:
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Without line breaks and control bytes, which a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,101 @@
+"""Hydra's errors → one line that names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from composer.argv import split
+from composer.errors import ComposerError, suggest
+from composer.plugins import options
+
+#: Longer lists of options are left to `compose list`.
+FEW = 12
+#: Groups whose options put their keys at the root or under a name of their own.
+_AT_ROOT = ("task",)
+
+
+def explain(error: Exception, overrides: list[str], folders: list[Path]) -> ComposerError:
+    """Find the override at fault by asking the config files, which say it better than the message."""
+    choices = _defaults(folders)
+    for override in overrides:
+        _, key, value = split(override)
+        if key in choices and value is not None:
+            wrong = _unknown_option(key, value, folders)
+            if wrong:
+                return wrong
+            choices[key] = _names(value)
+    known = _known_keys(choices, folders)
+    for override in overrides:
+        prefix, key, value = split(override)
+        if prefix or key in choices or key in known or key.startswith("hydra.") or value is None:
+            continue
+        if key == "hydra" or any(name.startswith(f"{key}.") for name in known):
+            continue
+        return _unknown_key(key, value, choices, known, folders)
+    return _other(error, overrides)
+
+
+def _defaults(folders: list[Path]) -> dict[str, list[str]]:
+    """Group → the options that compose.yaml chooses."""
+    main = next(folder / "compose.yaml" for folder in reversed(folders) if (folder / "compose.yaml").is_file())
+    chosen: dict[str, list[str]] = {}
+    for entry in OmegaConf.load(main).defaults:
+        if entry != "_self_":
+            chosen.update({group: _names(value) for group, value in entry.items() if not group.startswith("override ")})
+    return chosen
+
+
+def _names(value: object) -> list[str]:
+    """`a`, `a,b` or `[a,b]` → names."""
+    if isinstance(value, str):
+        return [name.strip(" '\"") for name in value.strip("[] ").split(",") if name.strip(" '\"")]
+    return [str(name) for name in value or []]
+
+
+def _unknown_option(group: str, value: str, folders: list[Path]) -> ComposerError | None:
+    there = options(group, folders)
+    for name in _names(value):
+        if name not in there and not re.match(r"(choice|glob|range|interval|shuffle|sort|tag)\(|null$", value):
+            near = suggest(name, there)
+            few = there if len(there) <= FEW else ()
+            return ComposerError(group, name, f"there is no such option.{near} `compose list {group}` shows all.", few)
+    return None
+
+
+def _known_keys(choices: dict[str, list[str]], folders: list[Path]) -> set[str]:
+    """Every dotted key that the chosen options hold."""
+    keys: set[str] = set()
+    for group, names in choices.items():
+        for name in names:
+            file = next((f / group / f"{name}.yaml" for f in folders if (f / group / f"{name}.yaml").is_file()), None)
+            if file is not None:
+                keys.update(_dotted(OmegaConf.to_container(OmegaConf.load(file)), "" if group in _AT_ROOT else f"{group}."))
+    return keys
+
+
+def _dotted(node: object, prefix: str) -> set[str]:
+    if not isinstance(node, dict):
+        return set()
+    keys = {f"{prefix}{key}" for key in node if key not in ("defaults", "_target_", "_kind_")}
+    return keys.union(*(_dotted(value, f"{prefix}{key}.") for key, value in node.items()))
+
+
+def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set[str], folders: list[Path]) -> ComposerError:
+    for task in options("task", folders):
+        if key in _known_keys({"task": [task]}, folders):
+            return ComposerError(key, value, f"task={choices['task'][0]} does not take it; task={task} does")
+    near = suggest(key, [*known, *choices])
+    root = sorted(name for name in known if "." not in name and name not in ("task", *choices))
+    return ComposerError(key, value, f"there is no such key.{near}", () if near else (*root, *choices))
+
+
+def _other(error: Exception, overrides: list[str]) -> ComposerError:
+    first = str(error).strip().splitlines()[0]
+    at_fault = getattr(error, "override", None)
+    if at_fault is not None:
+        _, key, value = split(str(at_fault))
+        return ComposerError(key, value, "can't be read; put quotes around a value with commas, brackets or spaces: key=\"'…'\"")
+    return ComposerError("config", " ".join(overrides) or None, first)

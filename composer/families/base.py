@@ -1,0 +1,43 @@
+"""The seam between a model layout and everything else.
+
+A family knows how to encode a prompt, what one prediction is and how to decode. It knows no task, no guidance scale, no
+callback. Latents are opaque outside of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from composer.callbacks.base import Conditioning, Step
+from composer.guidance import Branches
+from composer.spec import Request
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class Family(Protocol):
+    """Args of the constructor: a diffusers pipeline that holds the components and lends its helpers."""
+
+    def __init__(self, holder: Any) -> None: ...
+
+    @property
+    def embeds_scale(self) -> bool:
+        """Whether the model takes the guidance scale as an input."""
+
+    def encode(self, request: Request, contrast: bool) -> Conditioning:
+        """Prompts → embeddings; the negative ones only when `contrast`."""
+
+    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
+        """Standard normal latents in the model's packing, picture i from generator i."""
+
+    def set_timesteps(self, scheduler: Any, request: Request) -> None:
+        """Lay out a fresh scheduler's steps for the request's size."""
+
+    def predict(self, step: Step) -> Branches:
+        """What the model says of `step.model_input`, for each branch there is conditioning for."""
+
+    def decode(self, latents: Tensor, request: Request) -> list[Image]:
+        """Latents → RGB pictures of the request's size."""

@@ -1,0 +1,44 @@
+"""Unconditional diffusion in pixel space: a UNet2DModel and no text. https://arxiv.org/abs/2006.11239
+
+diffusers' own DDPMPipeline neither scales the first noise nor the model's input, so it is right for DDPM alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import DDPMPipeline
+from PIL.Image import Image
+from torch import Tensor
+
+from composer.callbacks.base import Conditioning, Step
+from composer.families.noise import noise
+from composer.guidance import Branches
+from composer.spec import Request
+
+
+class Unconditional:
+    """Latents are the pixels themselves, (B, 3, H, W) in −1 … 1."""
+
+    embeds_scale = False
+
+    def __init__(self, holder: DDPMPipeline) -> None:
+        self.holder = holder
+
+    def encode(self, request: Request, contrast: bool) -> Conditioning:
+        return Conditioning(positive=None)
+
+    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
+        shape = (request.batch, self.holder.unet.config.in_channels, request.height, request.width)
+        return noise(shape, generators, self.holder.unet.dtype, self.holder._execution_device)
+
+    def set_timesteps(self, scheduler: Any, request: Request) -> None:
+        scheduler.set_timesteps(request.steps, device=self.holder._execution_device)
+
+    def predict(self, step: Step) -> Branches:
+        return Branches(self.holder.unet(step.model_input, step.timestep).sample)
+
+    def decode(self, latents: Tensor, request: Request) -> list[Image]:
+        pixels = (latents / 2 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()
+        return self.holder.numpy_to_pil(pixels)

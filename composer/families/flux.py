@@ -1,0 +1,104 @@
+"""Flux: a transformer on packed latents, trained by flow matching. https://github.com/black-forest-labs/flux"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import FluxPipeline
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from PIL.Image import Image
+from torch import Tensor
+
+from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.guidance import Branches
+from composer.spec import Request
+from composer.targets import keywords_of
+
+
+class Flux:
+    """Latents packed from 2 × 2 patches: (B, H/2f · W/2f, 4 · channels) with the VAE's factor f = 8."""
+
+    def __init__(self, holder: FluxPipeline) -> None:
+        self.holder = holder
+
+    @property
+    def embeds_scale(self) -> bool:
+        return bool(self.holder.transformer.config.guidance_embeds)
+
+    def encode(self, request: Request, contrast: bool) -> Conditioning:
+        negatives = [text or "" for text in request.negative_prompts]
+        return Conditioning(
+            positive=self._embed(list(request.prompts), request),
+            negative=self._embed(negatives, request) if contrast else None,
+        )
+
+    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
+        latents, _ = self._prepare(request, list(generators))
+        return latents
+
+    def set_timesteps(self, scheduler: Any, request: Request) -> None:
+        """Sigmas 1 … 1/steps, and a shift that grows with the picture, for the schedulers that take them."""
+        config, taken = scheduler.config, keywords_of(scheduler.set_timesteps)
+        tokens = (request.height // self._patch) * (request.width // self._patch)
+        shift = calculate_shift(
+            tokens, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
+            config.get("base_shift", 0.5), config.get("max_shift", 1.15),
+        )  # fmt: skip
+        settings = {"mu": shift} if "mu" in taken else {}
+        if "sigmas" in taken and not config.get("use_flow_sigmas"):
+            scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / request.steps, request.steps), device=self._device, **settings)
+        else:
+            scheduler.set_timesteps(request.steps, device=self._device, **settings)
+
+    def predict(self, step: Step) -> Branches:
+        conditioning = step.conditioning
+        positive = self._transformer(step, conditioning.positive)
+        negative = None if conditioning.negative is None else self._transformer(step, conditioning.negative)
+        return Branches(positive, negative)
+
+    def decode(self, latents: Tensor, request: Request) -> list[Image]:
+        vae = self.holder.vae
+        latents = self.holder._unpack_latents(latents, request.height, request.width, self.holder.vae_scale_factor)
+        pixels = vae.decode(latents / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
+        return self.holder.image_processor.postprocess(pixels)
+
+    def _transformer(self, step: Step, embedding: Embedding) -> Tensor:
+        latents = step.model_input
+        scale = torch.full([1], step.embedded_guidance, device=latents.device).expand(len(latents)) if self.embeds_scale else None
+        return self.holder.transformer(
+            hidden_states=latents,
+            timestep=step.timestep.expand(len(latents)).to(latents.dtype) / 1000,
+            guidance=scale,
+            pooled_projections=embedding.pooled,
+            encoder_hidden_states=embedding.hidden,
+            return_dict=False,
+            **embedding.extra,
+        )[0]
+
+    def _embed(self, prompts: list[str], request: Request) -> Embedding:
+        hidden, pooled, text_ids = self.holder.encode_prompt(prompts, device=self._device, max_sequence_length=self._tokens)
+        image_ids = self.holder._prepare_latent_image_ids(
+            request.batch, request.height // self._patch, request.width // self._patch, self._device, hidden.dtype
+        )
+        return Embedding(hidden=hidden, pooled=pooled, extra={"txt_ids": text_ids, "img_ids": image_ids})
+
+    def _prepare(self, request: Request, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
+        channels = self.holder.transformer.config.in_channels // 4
+        return self.holder.prepare_latents(
+            request.batch, channels, request.height, request.width, self.holder.transformer.dtype, self._device, generators
+        )
+
+    @property
+    def _tokens(self) -> int:
+        """Longest prompt in T5 tokens: 512, or what the tokenizer says (FLUX.1 schnell: 256)."""
+        return min(512, self.holder.tokenizer_2.model_max_length)
+
+    @property
+    def _patch(self) -> int:
+        return self.holder.vae_scale_factor * 2
+
+    @property
+    def _device(self) -> torch.device:
+        return self.holder._execution_device

@@ -1,0 +1,100 @@
+"""How the predictions of a step become one.
+
+A family makes branches (positive, negative); guidance combines them and knows no model. Which branches are needed it says
+beforehand, so that a negative prompt costs nothing where it is not used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from composer.callbacks.base import Step
+from composer.errors import ComposerError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Predictions of one step in the latents' shape; negative is None where only the prompt was evaluated."""
+
+    positive: Tensor
+    negative: Tensor | None = None
+
+
+class Guidance:
+    """Combines branches; `scale` and `embedded` are what a step starts with.
+
+    contrast: whether a negative branch is wanted.
+    """
+
+    scale: float = 1.0
+    embedded: float = 1.0
+    contrast: bool = False
+
+    def for_model(self, embeds_scale: bool) -> Guidance:
+        """The guidance to use with a model; embeds_scale says that it takes the scale as an input."""
+        return self
+
+    def __call__(self, step: Step, branches: Branches) -> Tensor:
+        return branches.positive
+
+
+class Unguided(Guidance):
+    """The prediction as the model makes it."""
+
+
+class ClassifierFree(Guidance):
+    """negative + scale · (positive − negative), https://arxiv.org/abs/2207.12598.
+
+    rescale: 0–1, how far the result's standard deviation is drawn back to the positive's, https://arxiv.org/abs/2305.08891.
+    """
+
+    def __init__(self, scale: float = 7.5, rescale: float = 0.0, embedded: float = 1.0) -> None:
+        self.scale, self.rescale = number("guidance.scale", scale), number("guidance.rescale", rescale)
+        self.embedded = number("guidance.embedded", embedded)
+
+    @property
+    def contrast(self) -> bool:
+        return self.scale > 1
+
+    def __call__(self, step: Step, branches: Branches) -> Tensor:
+        positive, negative = branches.positive, branches.negative
+        if negative is None:
+            return positive
+        guided = negative + step.guidance_scale * (positive - negative)
+        return rescaled(guided, positive, self.rescale) if self.rescale > 0 else guided
+
+
+class Distilled(Guidance):
+    """The scale as an input of the model, which was distilled to follow it."""
+
+    def __init__(self, scale: float = 3.5) -> None:
+        self.embedded = number("guidance.scale", scale)
+
+
+class Auto(Guidance):
+    """Distilled for a model that takes the scale, classifier-free for others."""
+
+    def __init__(self, scale: float = 7.5) -> None:
+        self.given = number("guidance.scale", scale)
+
+    def for_model(self, embeds_scale: bool) -> Guidance:
+        return Distilled(self.given) if embeds_scale else ClassifierFree(self.given)
+
+
+def rescaled(guided: Tensor, positive: Tensor, amount: float) -> Tensor:
+    """Section 3.4 of https://arxiv.org/abs/2305.08891, with the deviations taken over each picture."""
+    over = list(range(1, positive.ndim))
+    matched = guided * (positive.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True))
+    return amount * matched + (1 - amount) * guided
+
+
+def number(key: str, value: object) -> float:
+    """A finite number that is not negative: NaN would switch guidance off without a word."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < 0:
+        raise ComposerError(key, value, "must be a finite number, 0 or more")
+    return float(value)

@@ -1,0 +1,35 @@
+"""What `compose --help` prints."""
+
+TEXT = """\
+compose makes pictures with diffusion models: say what you want, and the pipeline is put together for it.
+
+  compose                                        a picture with the checkpoint inside this package
+  compose prompt="a red cone on sand" seed=7     your own words; commas, quotes and any alphabet as they are
+  compose scheduler=euler steps=30 images=4      another sampler, four pictures with seeds 0 to 3
+  compose task=unconditional                     no text at all
+  compose model=sd15 device=cuda precision=fp16  a checkpoint from the hub, on a GPU
+  compose model=local model.source=./my-model    any folder, hub id or .safetensors file
+
+What can be set (`compose list` counts the options, `compose list GROUP` tells each in a line)
+  groups       model  task  scheduler  guidance  precision  device  callbacks  output
+  of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
+  files        hydra.run.dir=DIR puts a run's files there; otherwise outputs/DATE/TIME
+
+Prompts
+  prompt=@words.txt         the text of a file
+  "prompt=['one','two']"    several in one batch; seed_step=0 gives all the same seed
+  seed=null                 draws a seed and records it
+
+Verbs
+  compose list [GROUP]      what there is to choose from
+  compose show [OVERRIDES]  what the pipeline is made of, and the steps it will take; loads no weights
+
+Flags
+  -m, --multirun            every combination of comma-separated values: compose -m scheduler=euler,ddim steps=10,20
+  -v, --verbose             let the libraries speak; tracebacks
+  --cfg job                 print the composed config and stop
+  --config-dir DIR          option files of your own, found before composer's
+  --version
+
+Exit codes: 0 done, 1 a run failed, 2 the request can't be met, 130 interrupted.
+"""

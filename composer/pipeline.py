@@ -1,0 +1,92 @@
+"""encode → start → denoise → decode: one request through the parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+
+import torch
+from PIL import Image
+
+from composer.callbacks.base import Run, StepCallback
+from composer.denoise import Hooks, denoise
+from composer.families.base import Family
+from composer.guidance import Guidance
+from composer.sampler import Sampler
+from composer.spec import Request
+from composer.tasks.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run made.
+
+    images: RGB pictures. seeds: of each. seconds: of the whole run without loading. record: how it was made, plain data.
+    """
+
+    images: list[Image.Image]
+    seeds: tuple[int, ...]
+    seconds: float
+    iterations: int
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def image(self) -> Image.Image:
+        """The first picture."""
+        return self.images[0]
+
+    @property
+    def grid(self) -> Image.Image:
+        """All pictures on one sheet."""
+        from composer.record import grid
+
+        return grid(self.images)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write pictures, run.json and config.yaml; the pictures' paths come back."""
+        from composer.record import save
+
+        return save(self, Path(folder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """A family, a task, a scheduler, guidance and callbacks; call it with requests."""
+
+    family: Family
+    task: Task
+    make_scheduler: Callable[[], Any]
+    guidance: Guidance
+    step_settings: Mapping[str, Any] = field(default_factory=dict)
+    callbacks: Mapping[str, StepCallback] = field(default_factory=dict)
+
+    @torch.inference_mode()
+    def __call__(self, request: Request, folder: Path | None = None) -> Result:
+        started = time.perf_counter()
+        generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
+        with seeded(request.seeds[0]):
+            conditioning = self.family.encode(request, self.guidance.contrast)
+            scheduler = self.make_scheduler()
+            self.family.set_timesteps(scheduler, request)
+            sampler = Sampler(scheduler, generators, self.step_settings)
+            start = self.task.start(self.family, sampler, request)
+            run = Run(
+                timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder,
+                decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised,
+            )  # fmt: skip
+            callbacks = {**start.callbacks, **self.callbacks}
+            latents = denoise(run, sampler, start.latents, conditioning, self.family.predict, self.guidance, callbacks)
+            images = Hooks(callbacks, len(run.timesteps)).finish(run, run.decode(latents))
+        return Result(images=images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=len(run.timesteps))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Some schedulers draw from torch's global generator (flow matching's stochastic sampling): tie it to the seed, then restore it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

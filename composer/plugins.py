@@ -1,0 +1,78 @@
+"""Where options come from: the user's own conf, the packaged conf, and (in their turn) installed packages.
+
+Knows Hydra's search path and nothing about what the options mean; imports no plugin.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+MAIN = "compose.yaml"
+#: A folder `conf` beside the user is searched only with this file in it, so that a foreign Hydra project is left alone.
+MARKER = ".composer"
+
+
+@cache
+def packaged_conf() -> Path:
+    """`composer/conf` in a wheel, `../conf` in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "conf", here.parent / "conf"):
+        if (folder / MAIN).is_file():
+            return folder
+    raise RuntimeError(f"composer's config files are missing beside {here}: reinstall diffusion-composer")
+
+
+def conf_folders(extra: str | None = None) -> list[Path]:
+    """Folders to search, first found wins: --config-dir, the user's marked ./conf, the packaged one."""
+    folders = [Path(extra)] if extra else []
+    own = Path.cwd() / "conf"
+    if (own / MARKER).is_file():
+        folders.append(own)
+    if packaged_conf() not in [folder.resolve() for folder in folders]:
+        folders.append(packaged_conf())
+    return folders
+
+
+def options(group: str, folders: list[Path]) -> dict[str, str]:
+    """Options of a group → their one-line descriptions, by name."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        for file in sorted((folder / group).glob("*.yaml")):
+            found.setdefault(file.stem, describe(file))
+    return dict(sorted(found.items()))
+
+
+def groups(folders: list[Path]) -> list[str]:
+    """Names of all groups."""
+    found = {child.name for folder in folders for child in folder.iterdir() if child.is_dir() and any(child.glob("*.yaml"))}
+    return sorted(found - {"hydra"})
+
+
+def describe(file: Path) -> str:
+    """The first comment of an option file that is no `@package` header."""
+    for line in file.read_text("utf-8").splitlines():
+        if line.startswith("#") and not line.lstrip("# ").startswith("@"):
+            return line.lstrip("# ").strip()
+        if line.strip() and not line.startswith("#"):
+            break
+    return ""
+
+
+def register_search_path(extra: str | None = None) -> None:
+    """Tell Hydra where to look. In code, since a `hydra_plugins` package would act on every Hydra program installed here."""
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    folders = conf_folders(extra)
+
+    class ComposerSearchPath(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for folder in folders:
+                search_path.append("composer", f"file://{folder}")
+
+    registry = Plugins.instance()
+    known = registry.plugin_type_to_subclass_list[SearchPathPlugin]
+    known[:] = [plugin for plugin in known if plugin.__name__ != ComposerSearchPath.__name__]
+    registry.register(ComposerSearchPath)

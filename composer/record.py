@@ -1,0 +1,158 @@
+"""Pictures and how they were made → files; every file appears whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from composer import __version__
+from composer.errors import ComposerError
+from composer.spec import OutputSpec
+
+if TYPE_CHECKING:
+    from composer.check import Checked
+    from composer.pipeline import Pipeline, Result
+
+SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}
+LIBRARIES = ("torch", "diffusers", "transformers", "accelerate")
+
+
+def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, Any]:
+    """All that is needed to make the pictures again, as plain data."""
+    request, checkpoint = checked.request, checked.checkpoint
+    scheduler = pipeline.make_scheduler()
+    return {
+        "composer": __version__,
+        "images": [
+            {"seed": seed, "prompt": prompt, "negative_prompt": negative}
+            for seed, prompt, negative in zip(request.seeds, request.prompts, request.negative_prompts)
+        ],
+        "height": request.height,
+        "width": request.width,
+        "steps": request.steps,
+        "iterations": result.iterations,
+        "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
+        "scheduler": {"class": type(scheduler).__name__, **_plain(scheduler.config)},
+        "model": {"source": checkpoint.source, "family": checkpoint.family, "commit": checkpoint.commit},
+        "precision": checked.spec.precision,
+        "device": str(pipeline.family.holder.device),
+        "seconds": round(result.seconds, 3),
+        "peak_memory": peak_memory(),
+        "versions": versions(),
+        "config": checked.spec.config,
+    }
+
+
+def save(result: Result, folder: Path) -> list[Path]:
+    """Write 000.png, …, a grid when there are several, config.yaml, and last run.json, which says that all is there."""
+    from omegaconf import OmegaConf
+
+    config = result.record.get("config", {})
+    output = OutputSpec(**config.get("output", {}))
+    suffix = SUFFIXES[output.format]
+    paths = [folder / f"{i:03d}.{suffix}" for i in range(len(result.images))]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, image in zip(paths, result.images):
+            write(path, encoded(image, output))
+        if len(paths) > 1:
+            write(folder / f"grid.{suffix}", encoded(grid(result.images), output))
+        write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(_literal(config)))).encode())
+        write(folder / "run.json", json.dumps(result.record, indent=1, ensure_ascii=False, default=str).encode())
+    except OSError as error:
+        raise ComposerError("hydra.run.dir", folder, f"can't be written to: {error.strerror}") from None
+    return paths
+
+
+def write(path: Path, data: bytes) -> None:
+    """Temporary name in the same folder, flush to disk, rename: no half file ever bears the final name."""
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(draft, 0o666 & ~_umask())
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def encoded(image: Image.Image, output: OutputSpec) -> bytes:
+    """A picture in the chosen format."""
+    options: dict[str, Any] = {}
+    if output.format == "jpeg":
+        options = {"quality": output.quality, "subsampling": 0}
+    elif output.format == "webp":
+        options = {"lossless": True} if output.quality == 100 else {"quality": output.quality}
+    buffer = io.BytesIO()
+    image.save(buffer, output.format, **options)
+    return buffer.getvalue()
+
+
+def grid(images: list[Image.Image]) -> Image.Image:
+    """Pictures row by row on the squarest sheet that holds them, two pixels apart."""
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    width, height = (max(side) for side in zip(*(image.size for image in images)))
+    gap = 2
+    sheet = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
+    for i, image in enumerate(images):
+        sheet.paste(image, (i % columns * (width + gap), i // columns * (height + gap)))
+    return sheet
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of every library that has a say in the pixels."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def peak_memory() -> int | None:
+    """Most bytes this process has held: on the GPU where there is one, else resident."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A diffusers config without its private keys."""
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def _literal(node: Any) -> Any:
+    """Escape interpolations: this config is already resolved, and `${` in a prompt is text."""
+    if isinstance(node, Mapping):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_literal(value) for value in node]
+    return node.replace("${", "\\${") if isinstance(node, str) else node
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,83 @@
+"""A diffusers scheduler under one signature, whatever its class takes and has.
+
+Knows no model and no diffusers class: it asks the object at hand. Schedulers hold state, so a sampler lives for one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from composer.callbacks.base import Step
+from composer.targets import keywords_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class Sampler:
+    """Steps latents with a scheduler whose timesteps are set.
+
+    Args:
+        scheduler: fresh, with `set_timesteps` called.
+        generators: one for each picture of the batch; they feed every scheduler that draws noise.
+        settings: keywords for its `step`, such as eta; those it does not take are not passed.
+    """
+
+    def __init__(self, scheduler: Any, generators: tuple[torch.Generator, ...], settings: Mapping[str, Any] | None = None) -> None:
+        self.scheduler, self.generators = scheduler, generators
+        # eta=0 and the generators: what diffusers' pipelines pass to every scheduler that takes them
+        offered = {"eta": 0.0, "generator": list(generators), **(settings or {})}
+        taken = keywords_of(scheduler.step)
+        self.settings = {name: value for name, value in offered.items() if name in taken}
+
+    @property
+    def timesteps(self) -> Tensor:
+        return self.scheduler.timesteps
+
+    @property
+    def initial_sigma(self) -> float:
+        """Standard deviation of the first latents."""
+        return getattr(self.scheduler, "init_noise_sigma", 1.0)
+
+    def scale(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        """Latents as the model wants them; flow-matching schedulers have nothing to scale."""
+        if hasattr(self.scheduler, "scale_model_input"):
+            return self.scheduler.scale_model_input(latents, timestep)
+        return latents
+
+    def step(self, prediction: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        """x_t → x_{t−1}, in the dtype of x_t."""
+        moved = self.scheduler.step(prediction, timestep, latents, return_dict=False, **self.settings)[0]
+        return moved.to(latents.dtype)
+
+    def sigma(self, index: int) -> float | None:
+        """Noise level at an iteration, None for schedulers that think in timesteps alone."""
+        sigmas = getattr(self.scheduler, "sigmas", None)
+        between = getattr(self.scheduler, "sigmas_interpol", None)  # DPM2 visits the middle of each step
+        if between is not None and index % 2:
+            sigmas = between
+        return None if sigmas is None else float(sigmas[index])
+
+    def denoised(self, step: Step, prediction: Tensor) -> Tensor:
+        """Estimate of the clean latents x₀ from x_t and a prediction, for every kind of prediction."""
+        x, kind = step.latents, self.scheduler.config.get("prediction_type", "flow_prediction")
+        if kind == "sample":
+            return prediction
+        if kind == "flow_prediction":
+            return x - step.sigma * prediction
+        alpha, sigma = self._levels(step)
+        if kind == "v_prediction":
+            size = (alpha**2 + sigma**2) ** 0.5  # 1, but for schedulers whose x_t is x₀ + σ·noise
+            return alpha / size * (x / size) - sigma / size * prediction
+        return (x - sigma * prediction) / alpha
+
+    def _levels(self, step: Step) -> tuple[float, float]:
+        """(alpha, sigma) with x_t = alpha · x₀ + sigma · noise."""
+        if float(self.initial_sigma) > 1:
+            return 1.0, step.sigma
+        if not hasattr(self.scheduler, "alphas_cumprod"):  # IPNDM has a schedule of its own
+            return float(self.scheduler.alphas[step.index]), float(self.scheduler.betas[step.index])
+        alpha = float(self.scheduler.alphas_cumprod[int(step.timestep)])
+        return alpha**0.5, (1 - alpha) ** 0.5

@@ -1,0 +1,80 @@
+"""`compose show`: what a pipeline is composed of, without loading its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from composer.build import make_scheduler, scheduler_parts
+from composer.check import Checked
+from composer.checkpoint import Checkpoint, header
+
+#: The settings that say most about a component, by its kind.
+TELLING = (
+    "sample_size", "in_channels", "out_channels", "block_out_channels", "cross_attention_dim", "latent_channels", "scaling_factor",
+    "hidden_size", "num_hidden_layers", "num_layers", "vocab_size", "model_max_length", "guidance_embeds",
+)  # fmt: skip
+
+
+def describe(checked: Checked) -> str:
+    """The page as text."""
+    request, checkpoint, spec = checked.request, checked.checkpoint, checked.spec
+    lines = [
+        f"task       {spec.task.path}",
+        f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({checkpoint.layout.path})",
+        f"compute    {spec.precision} on {spec.device}",
+        f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
+        f"callbacks  {', '.join(spec.callbacks) or 'none'}",
+        f"pictures   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"
+        + (" …" if request.batch > 8 else ""),
+        "",
+        "components",
+        *_components(checkpoint),
+        "",
+        *_scheduler(checked),
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _components(checkpoint: Checkpoint) -> list[str]:
+    if checkpoint.single_file:
+        table = header(checkpoint.path)
+        return [f"  {checkpoint.path.name}: {_weights(table)}"]
+    lines = []
+    for name, cls in sorted(checkpoint.classes.items()):
+        tables = [header(file) for file in sorted((checkpoint.path / name).glob("*.safetensors"))]
+        weights = _weights({key: entry for table in tables for key, entry in table.items()})
+        lines.append(f"  {name:14} {cls:24} {weights or '-':42} {checkpoint.path / name}")
+        told = {key: value for key, value in checkpoint.configs.get(name, {}).items() if key in TELLING and value is not None}
+        if told:
+            lines.append(f"  {'':14} {_pairs(told)}")
+    return lines
+
+
+def _weights(table: Mapping[str, Any]) -> str:
+    """Parameters, bytes and dtypes of a safetensors table."""
+    if not table:
+        return ""
+    parameters = sum(prod(entry["shape"]) for entry in table.values())
+    size = sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in table.values())
+    dtypes = "/".join(sorted({entry["dtype"] for entry in table.values()}))
+    return f"{parameters:,} parameters, {size / 2**20:.1f} MiB, {dtypes}"
+
+
+def _scheduler(checked: Checked) -> list[str]:
+    checkpoint, request = checked.checkpoint, checked.request
+    cls, settings, of_step = scheduler_parts(checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+    scheduler = make_scheduler(cls, dict(checkpoint.scheduler), settings)
+    config = {key: value for key, value in scheduler.config.items() if not key.startswith("_") and value is not None}
+    lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
+    lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
+    if checkpoint.kind == "flow":
+        return [*lines, "", f"steps      {request.steps}"]  # the shift depends on the loaded model
+    scheduler.set_timesteps(request.steps)
+    times = [f"{float(t):g}" for t in scheduler.timesteps]
+    return [*lines, "", f"steps      {request.steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())

@@ -1,0 +1,96 @@
+"""What is asked for, as frozen dataclasses: the resolved side of the config, standard library only.
+
+Nothing here is optional that the code later needs: values left open in the config (`seed=null`, `steps=null`) are settled
+before a `Request` exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A class by its dotted path, with keywords for it; checked in `targets.py` before anything is built."""
+
+    path: str
+    keywords: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerSpec:
+    """`target` None keeps the checkpoint's own class; the keywords override its config. kind: diffusion, flow or edm."""
+
+    target: Target | None = None
+    kind: str | None = None
+    keywords: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Which checkpoint: a folder, a hub id, a single .safetensors file or `embedded:NAME`.
+
+    family: `auto` reads it from the checkpoint. revision and variant: as diffusers' from_pretrained takes them.
+    """
+
+    name: str
+    source: str
+    family: str = "auto"
+    revision: str | None = None
+    variant: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSpec:
+    """format: png, webp or jpeg; quality 1–100 (webp: 100 is lossless)."""
+
+    format: str = "png"
+    quality: int = 95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One batch of pictures.
+
+    Args:
+        prompts, negative_prompts: one for each picture; None in negative_prompts is "none given".
+        seeds: one for each picture, 0 … 2⁶³−1.
+        steps: denoising steps asked for; second-order schedulers iterate more often.
+        height, width: pixels.
+        inputs: what else the task takes, by its config key.
+    """
+
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str | None, ...]
+    seeds: tuple[int, ...]
+    steps: int
+    height: int
+    width: int
+    inputs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def batch(self) -> int:
+        return len(self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything one run needs, before any weights are loaded.
+
+    values: the root keys of the task as the user left them (prompt, steps, seed, …).
+    config: the whole resolved config as plain data, for the record.
+    """
+
+    task: Target
+    model: ModelSpec
+    scheduler: SchedulerSpec
+    guidance: Target
+    callbacks: Mapping[str, Target]
+    precision: str
+    device: str
+    output: OutputSpec
+    values: Mapping[str, Any]
+    config: Mapping[str, Any]

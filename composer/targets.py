@@ -1,0 +1,65 @@
+"""`_target_` string → checked class, with checked keywords.
+
+Hydra's `instantiate` is never called: it would call anything that can be imported. Here the *resolved* object must be a
+class, of the kind expected, defined in diffusers, composer or an installed plugin.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from composer.errors import ComposerError, suggest
+from composer.spec import Target
+
+TRUSTED = ("composer", "diffusers")
+
+
+def resolve(key: str, target: Target, kind: type | None = None) -> type:
+    """Import the class that a target names.
+
+    Args:
+        key: the config node, for the error.
+        kind: the class it must derive from.
+
+    Raises:
+        ComposerError: it is not there, not a class, not of the kind, or not from a trusted module.
+    """
+    module, _, name = target.path.rpartition(".")
+    if module.split(".")[0] not in TRUSTED:
+        raise ComposerError(f"{key}._target_", target.path, "only classes of these packages can be built", TRUSTED)
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ComposerError(f"{key}._target_", target.path, f"can't be imported: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, type) or found.__module__.split(".")[0] not in TRUSTED:
+        raise ComposerError(f"{key}._target_", target.path, "is not a class of these packages", TRUSTED)
+    if kind is not None and not issubclass(found, kind):
+        raise ComposerError(f"{key}._target_", target.path, f"is not a {kind.__name__}")
+    return found
+
+
+def build(key: str, target: Target, kind: type) -> Any:
+    """Resolve a target, check its keywords against the constructor, and call it."""
+    found = resolve(key, target, kind)
+    check_keywords(key, target.keywords, keywords_of(found))
+    try:
+        return found(**target.keywords)
+    except (TypeError, ValueError) as error:
+        raise ComposerError(key, None, f"{found.__name__} refuses its settings: {error}") from None
+
+
+def check_keywords(key: str, given: Mapping[str, Any], known: set[str]) -> None:
+    """Refuse a keyword that is not in a signature: diffusers' from_config would swallow a misspelt one silently."""
+    for name, value in given.items():
+        if name not in known:
+            near = suggest(name, known)
+            raise ComposerError(f"{key}.{name}", value, f"there is no such setting.{near}", () if near else sorted(known))
+
+
+def keywords_of(function: Any) -> set[str]:
+    """Names of the parameters that can be passed by keyword."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"}

@@ -1,0 +1,16 @@
+"""Pictures from a text: start from noise."""
+
+from __future__ import annotations
+
+from composer.families.base import Family
+from composer.sampler import Sampler
+from composer.spec import Request
+from composer.tasks.base import Start, Task
+
+
+class Text2Img(Task):
+    keys = ("prompt", "negative_prompt", "height", "width")
+
+    def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
+        noise = family.start_noise(request, sampler.generators)
+        return Start(latents=noise * sampler.initial_sigma)

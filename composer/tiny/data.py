@@ -1,0 +1,81 @@
+"""The training set: scenes drawn once and kept on disk, so that every stage reads the same ones."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from composer.tiny.captions import Said, caption
+from composer.tiny.render import render
+from composer.tiny.scenes import Scene, sample_scene
+
+CAPTIONS = 6  # for each scene
+CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """images (N, S, S, 3) uint8; weights (N, S, S) uint8, 255 on things and stars, which a loss should not overlook."""
+
+    images: np.ndarray
+    weights: np.ndarray
+
+
+def scenes(count: int, seed: int, pairs: str = "seen") -> list[Scene]:
+    """The first `count` scenes of a set; scene i does not depend on how many there are."""
+    return [sample_scene(np.random.default_rng((seed, i)), pairs) for i in range(count)]
+
+
+def captions(those: list[Scene], seed: int) -> list[list[tuple[str, Said]]]:
+    """`CAPTIONS` ways to put each scene."""
+    out = []
+    for i, scene in enumerate(those):
+        rng = np.random.default_rng((seed, i, 1))
+        out.append([caption(scene, rng) for _ in range(CAPTIONS)])
+    return out
+
+
+def pictures(folder: Path, count: int, seed: int, size: int, pairs: str = "seen", workers: int = 1) -> Pictures:
+    """Render a set, or open it where it is already on disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{pairs}-{seed}-{count}-{size}-{kind}.npy" for kind in ("images", "weights")]
+    if not all(path.exists() for path in paths):
+        _render_all(paths, count, seed, size, pairs, workers)
+    return Pictures(*(np.load(path, mmap_mode="r") for path in paths))
+
+
+def _render_all(paths: list[Path], count: int, seed: int, size: int, pairs: str, workers: int) -> None:
+    drafts = [path.with_suffix(".draft") for path in paths]
+    shapes = [(count, size, size, 3), (count, size, size)]
+    images, weights = (open_memmap(d, mode="w+", dtype=np.uint8, shape=s) for d, s in zip(drafts, shapes))
+    jobs = [(seed, start, min(start + CHUNK, count), size, pairs) for start in range(0, count, CHUNK)]
+    with ProcessPoolExecutor(workers) as pool:
+        for job, (some_images, some_weights) in zip(jobs, pool.map(_render_chunk, jobs)):
+            images[job[1] : job[2]], weights[job[1] : job[2]] = some_images, some_weights
+            print(f"scenes {job[2]}/{count}", flush=True)
+    images.flush(), weights.flush()
+    for draft, path in zip(drafts, paths):
+        draft.rename(path)
+
+
+def _render_chunk(job: tuple[int, int, int, int, str]) -> tuple[np.ndarray, np.ndarray]:
+    seed, start, stop, size, pairs = job
+    images, weights = [], []
+    for i in range(start, stop):
+        scene = sample_scene(np.random.default_rng((seed, i)), pairs)
+        drawing = render(scene, size)
+        images.append(drawing.image)
+        weights.append(np.maximum(drawing.masks.max(0, initial=0), _stars(scene, drawing.image)) * 255)
+    return np.stack(images), np.stack(weights).astype(np.uint8)
+
+
+def _stars(scene: Scene, image: np.ndarray) -> np.ndarray:
+    """Where stars are, 0–1."""
+    if scene.sky != "night":
+        return np.zeros(image.shape[:2])
+    sky = (np.arange(len(image)) < 0.36 * len(image))[:, None]
+    return np.clip((image.max(-1) - 80.0) / 80, 0, 1) * sky

@@ -1,0 +1,66 @@
+"""The networks of the embedded checkpoint: ordinary diffusers and transformers classes, only small.
+
+The latents are 16 × 16 whatever the picture's size: the VAE takes the factor, so the UNet costs the same at 64 and 128
+pixels.
+"""
+
+from __future__ import annotations
+
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel, UNet2DModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+LATENT_SIZE = 16
+LATENT_CHANNELS = 4
+WIDTH = 128  # of the text encoder's hidden states
+
+
+def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=3, num_attention_heads=4,
+        max_position_embeddings=tokenizer.model_max_length, projection_dim=WIDTH, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    model = CLIPTextModel(config)
+    for name, parameter in model.named_parameters():
+        if "embedding" in name:  # CLIP's own .02 starves so small a model
+            parameter.data.normal_(std=0.3 if "token" in name else 0.1)
+    return model
+
+
+def vae(size: int) -> AutoencoderKL:
+    """Few groups: 16 groups on 16 channels would be instance norm at full resolution, and lose the colours."""
+    channels = {64: (16, 32, 64), 128: (16, 32, 64, 64)}[size]
+    return AutoencoderKL(
+        in_channels=3, out_channels=3, latent_channels=LATENT_CHANNELS, sample_size=size, block_out_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * len(channels), up_block_types=("UpDecoderBlock2D",) * len(channels),
+        layers_per_block=1, norm_num_groups=4, mid_block_add_attention=False, scaling_factor=1.0, force_upcast=False,
+    )  # fmt: skip
+
+
+def unet(in_channels: int = LATENT_CHANNELS, channels: tuple[int, int] = (64, 96)) -> UNet2DConditionModel:
+    """The denoiser; the depth and inpainting variants take more `in_channels`."""
+    return UNet2DConditionModel(
+        sample_size=LATENT_SIZE, in_channels=in_channels, out_channels=LATENT_CHANNELS, block_out_channels=channels,
+        layers_per_block=1, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=WIDTH, attention_head_dim=4, norm_num_groups=16,
+    )  # fmt: skip
+
+
+def unconditional_unet(size: int = 32) -> UNet2DModel:
+    return UNet2DModel(
+        sample_size=size, in_channels=3, out_channels=3, block_out_channels=(32, 64, 96), layers_per_block=1,
+        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"), norm_num_groups=8, attention_head_dim=32,
+    )  # fmt: skip
+
+
+def scheduler() -> DDIMScheduler:
+    """Stable Diffusion's betas; DDIM as the checkpoint's own sampler."""
+    return DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
+    )
+
+
+def unconditional_scheduler() -> DDPMScheduler:
+    """The betas of DDPM (https://arxiv.org/abs/2006.11239)."""
+    return DDPMScheduler(beta_schedule="linear")

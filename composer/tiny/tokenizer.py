@@ -1,0 +1,67 @@
+"""A CLIP tokenizer of some 900 tokens: one for every word of the caption grammar, bytes for everything else.
+
+Byte-level BPE (https://arxiv.org/abs/1508.07909 on bytes), in the file format of CLIP: any Unicode text survives the
+round trip, it only takes more tokens than a word of the grammar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from transformers import CLIPTokenizer
+
+from composer.tiny.captions import vocabulary
+
+#: Tokens a prompt may have, start and end included. Longest caption of the grammar: 33.
+LENGTH = 40
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """Learn merges until each word of the grammar is a single token."""
+    alphabet = list(bytes_to_unicode())
+    words = Counter(word for phrase in vocabulary() for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", phrase.lower()))
+    words.update({",": 50, ".": 50, "!": 1, "-": 1})
+    merges = _merges(words)
+    tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in merges)]
+    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, model_max_length=LENGTH)
+
+
+def save_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Write the tokenizer and load it back, so that what is returned is what users will get."""
+    build_tokenizer().save_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def _merges(words: Counter[str]) -> list[tuple[str, str]]:
+    pieces = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
+    merges = []
+    while True:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, parts in pieces.items():
+            for pair in zip(parts, parts[1:]):
+                pairs[pair] += words[word]
+        if not pairs:
+            return merges
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append(best)
+        pieces = {word: _join(parts, best) for word, parts in pieces.items()}
+
+
+def _join(parts: list[str], pair: tuple[str, str]) -> list[str]:
+    joined: list[str] = []
+    for part in parts:
+        if joined and (joined[-1], part) == pair:
+            joined[-1] += part
+        else:
+            joined.append(part)
+    return joined
+
+
+def bytes_to_unicode() -> list[str]:
+    """GPT-2's printable stand-in for each byte (https://github.com/openai/gpt-2/blob/master/src/encoder.py), in its order."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(hidden))]

@@ -1,0 +1,71 @@
+"""Train the embedded checkpoint from nothing: `python -m composer.tiny.train --work DIR --out DIR`.
+
+Every stage resumes where it was stopped; with the same seed, versions and device it makes the same weights. `--out`
+receives two folders in diffusers' format, `text2img` and `unconditional`, in fp16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from diffusers import DDPMPipeline, StableDiffusionPipeline
+
+from composer.tiny import networks, text_stage, unconditional_stage, unet_stage, vae_stage
+from composer.tiny.data import Pictures, pictures
+from composer.tiny.loop import settle
+from composer.tiny.tokenizer import save_tokenizer
+
+SEED, TEST_SEED = 1, 2
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = _arguments(argv)
+    args.work.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = pictures(args.work, args.scenes, SEED, args.size, workers=args.workers)
+    test = pictures(args.work, 512, TEST_SEED, args.size, "any", workers=args.workers)
+    for stage in args.stages:
+        settle(SEED, args.threads)
+        {"text2img": text2img, "unconditional": unconditional}[stage](args, data, test, device)
+
+
+def text2img(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+    """Tokenizer, text encoder, VAE and UNet, saved as a StableDiffusionPipeline."""
+    tokenizer = save_tokenizer(args.work / "tokenizer")
+    encoder = text_stage.train(tokenizer, args.work, device)
+    vae = vae_stage.train(data, test, args.work, device, args.vae_steps)
+    latents = vae_stage.latents(vae.eval(), data, args.work, device)
+    unet = unet_stage.train(latents, SEED, encoder, tokenizer, args.work, device, args.unet_steps)
+    pipeline = StableDiffusionPipeline(
+        vae=vae, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=networks.scheduler(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.to("cpu", torch.float16).save_pretrained(args.out / "text2img")
+
+
+def unconditional(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+    """The pixel-space model, saved as a DDPMPipeline."""
+    unet = unconditional_stage.train(data, args.work, device, args.unconditional_steps)
+    DDPMPipeline(unet.half().cpu(), networks.unconditional_scheduler()).save_pretrained(args.out / "unconditional")
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m composer.tiny.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="pictures and resumable state (1.5 GB)")
+    parser.add_argument("--out", type=Path, required=True, help="where the checkpoints are written")
+    parser.add_argument("--size", type=int, default=128, choices=(64, 128), help="pixels of a picture's side")
+    parser.add_argument("--scenes", type=int, default=20000)
+    parser.add_argument("--vae-steps", type=int, default=3000)
+    parser.add_argument("--unet-steps", type=int, default=6000)
+    parser.add_argument("--unconditional-steps", type=int, default=4000)
+    parser.add_argument("--stages", nargs="+", default=["text2img", "unconditional"], choices=("text2img", "unconditional"))
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render scenes")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()
