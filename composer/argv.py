@@ -23,7 +23,7 @@ OPEN_NODES = ("scheduler.",)
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"{_STRING}(?:\s*,\s*{_STRING})*"
 _DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\s*{_STRINGS}\s*\])\s*", re.DOTALL)
-_NUMBERS = re.compile(r"[\s\d.,+eE()-]+|(?:range|choice|interval)\(.*\)|null")
+_NUMBERS = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interval)\(.*\)|null", re.IGNORECASE)
 
 
 def prepare(overrides: Sequence[str], multirun: bool = False) -> list[str]:
@@ -38,7 +38,7 @@ def quote(text: str) -> str:
     """
     text = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)
     text = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", text)
-    text = re.sub(r"(\\+)$", lambda m: m[1] * 2, text)
+    text = re.sub(r"(\\+)\Z", lambda m: m[1] * 2, text)
     return f"'{text}'"
 
 

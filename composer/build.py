@@ -58,6 +58,8 @@ def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any]
 
 def make_scheduler(cls: type, original: dict[str, Any], settings: dict[str, Any]) -> Any:
     """Always from the checkpoint's own config: going through another scheduler would leak its settings."""
+    if "shift" in original and "flow_shift" in keywords_of(cls.__init__):
+        settings = {"flow_shift": original["shift"], **settings}  # one setting, two names: from_config would lose it
     try:
         return cls.from_config(original, **settings)
     except (ImportError, TypeError, ValueError) as error:

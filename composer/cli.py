@@ -148,30 +148,43 @@ VERBS: dict[str, Callable[[Line], int]] = {"list": list_options, "show": show}
 
 
 def hydra_run(line: Line) -> int:
-    """Let Hydra compose the config and make the folder, then run the job in it."""
+    """Let Hydra compose the config and make the folder, then run the job in it; in a multirun, one job after the other."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands us its exceptions instead of printing them
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
     from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
 
     from composer.explain import explain
     from composer.plugins import conf_folders, register_search_path
 
+    failures: list[tuple[str, Exception]] = []
+
     def job(config: DictConfig) -> None:
-        run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
+        try:
+            run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
+        except Exception as error:  # kept from Hydra, which would print a line of its own
+            failures.append((str(HydraConfig.get().job.get("num", 0)), error))
 
     register_search_path(line.config_dir)
+    overrides = typed.prepare(line.overrides, line.multirun)
     before = sys.argv
-    sys.argv = ["compose", *line.flags, *typed.prepare(line.overrides, line.multirun)]
+    sys.argv = ["compose", *line.flags, *overrides]
     try:
         hydra.main(config_path=None, config_name="compose", version_base="1.3")(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, line.overrides, conf_folders(line.config_dir)) from error
+    except Exception as error:
+        raise explain(error, overrides, conf_folders(line.config_dir)) from error
     finally:
         sys.argv = before
-    return 0
+    return report(failures, line.multirun)
+
+
+def report(failures: list[tuple[str, Exception]], multirun: bool) -> int:
+    """A single run fails as its job did; a multirun lists what failed."""
+    if failures and not multirun:
+        raise failures[0][1]
+    for number, error in failures:
+        print(printable(f"compose: job {number}: {error}"), file=sys.stderr)
+    return 1 if failures else 0
 
 
 def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
@@ -200,8 +213,8 @@ def shown(path: Path | str) -> str:
 
 
 def leave_nothing(folder: Path) -> None:
-    """Remove the folder that Hydra made for a job that wrote nothing, and the date above it."""
-    for each in (folder, folder.parent):
+    """Remove the folder that Hydra made for a job that wrote nothing, with the date and `outputs` above it while they are empty."""
+    for each in (folder, *folder.parents[:2]):
         try:
             each.rmdir()
         except OSError:

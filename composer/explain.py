@@ -19,7 +19,7 @@ _AT_ROOT = ("task",)
 
 def explain(error: Exception, overrides: list[str], folders: list[Path]) -> ComposerError:
     """Find the override at fault by asking the config files, which say it better than the message."""
-    choices = _defaults(folders)
+    choices, given = _defaults(folders), set()
     for override in overrides:
         _, key, value = split(override)
         if key in choices and value is not None:
@@ -27,6 +27,8 @@ def explain(error: Exception, overrides: list[str], folders: list[Path]) -> Comp
             if wrong:
                 return wrong
             choices[key] = _names(value)
+            given.add(key)
+    choices.update({group: names for group, names in _chosen_by_task(choices["task"], folders).items() if group not in given})
     known = _known_keys(choices, folders)
     for override in overrides:
         prefix, key, value = split(override)
@@ -46,6 +48,19 @@ def _defaults(folders: list[Path]) -> dict[str, list[str]]:
         if entry != "_self_":
             chosen.update({group: _names(value) for group, value in entry.items() if not group.startswith("override ")})
     return chosen
+
+
+def _chosen_by_task(names: list[str], folders: list[Path]) -> dict[str, list[str]]:
+    """What the task's own defaults list overrides, such as `override /guidance: none`."""
+    chosen: dict[str, list[str]] = {}
+    for file in filter(None, (_file("task", name, folders) for name in names)):
+        for entry in OmegaConf.load(file).get("defaults", []):
+            chosen.update({key.removeprefix("override /"): _names(value) for key, value in entry.items() if key.startswith("override /")})
+    return chosen
+
+
+def _file(group: str, name: str, folders: list[Path]) -> Path | None:
+    return next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
 
 
 def _names(value: object) -> list[str]:
@@ -70,7 +85,7 @@ def _known_keys(choices: dict[str, list[str]], folders: list[Path]) -> set[str]:
     keys: set[str] = set()
     for group, names in choices.items():
         for name in names:
-            file = next((f / group / f"{name}.yaml" for f in folders if (f / group / f"{name}.yaml").is_file()), None)
+            file = _file(group, name, folders)
             if file is not None:
                 keys.update(_dotted(OmegaConf.to_container(OmegaConf.load(file)), "" if group in _AT_ROOT else f"{group}."))
     return keys
@@ -86,7 +101,7 @@ def _dotted(node: object, prefix: str) -> set[str]:
 def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set[str], folders: list[Path]) -> ComposerError:
     for task in options("task", folders):
         if key in _known_keys({"task": [task]}, folders):
-            return ComposerError(key, value, f"task={choices['task'][0]} does not take it; task={task} does")
+            return ComposerError(key, value.strip("'"), f"task={choices['task'][0]} does not take it; task={task} does")
     near = suggest(key, [*known, *choices])
     root = sorted(name for name in known if "." not in name and name not in ("task", *choices))
     return ComposerError(key, value, f"there is no such key.{near}", () if near else (*root, *choices))

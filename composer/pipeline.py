@@ -86,7 +86,7 @@ class Pipeline:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Some schedulers draw from torch's global generator (flow matching's stochastic sampling): tie it to the seed, then restore it."""
+    """Tie torch's global generator to the seed, for callbacks and schedulers that draw from it, and restore it afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

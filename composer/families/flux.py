@@ -46,7 +46,7 @@ class Flux:
             tokens, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
             config.get("base_shift", 0.5), config.get("max_shift", 1.15),
         )  # fmt: skip
-        settings = {"mu": shift} if "mu" in taken else {}
+        settings = {"mu": shift} if "mu" in taken and config.get("use_dynamic_shifting") else {}
         if "sigmas" in taken and not config.get("use_flow_sigmas"):
             scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / request.steps, request.steps), device=self._device, **settings)
         else:

@@ -1,0 +1,42 @@
+"""Shared fixtures: tiny checkpoints on disk, and the command line called in this process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may wait for a hub
+
+from composer.cli import main
+from composer.testing import pipelines
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def compose(capsys, tmp_path, monkeypatch):
+    """Run `compose WORDS…` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Outcome:
+        capsys.readouterr()
+        code = main(list(words))
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory) -> dict[str, Path]:
+    """A tiny random checkpoint of every family."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {family: pipelines.save(family, root / family) for family in pipelines.MAKERS}

@@ -1,0 +1,94 @@
+"""Imports point down only; the rules of the house, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import composer
+
+ROOT = Path(composer.__file__).parent
+HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "plugins", "record", "sweep"}  # record and config.yaml: OmegaConf as YAML writer
+TORCH_FREE = {"__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec", "targets", "check", "checkpoint",
+              "execute", "api", "families/__init__", "tasks/__init__", "tasks/base", "tasks/text2img", "tasks/unconditional", "families/base",
+              "callbacks/__init__", "callbacks/base", "guidance", "sampler", "denoise"}  # fmt: skip
+
+
+def modules() -> dict[str, ast.Module]:
+    return {str(path.relative_to(ROOT).with_suffix("")): ast.parse(path.read_text("utf-8")) for path in ROOT.rglob("*.py")}
+
+
+def imported(tree: ast.AST, top_only: bool = False) -> set[str]:
+    """Dotted names that a module imports, outside of `if TYPE_CHECKING`."""
+    names: set[str] = set()
+
+    def walk(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if top_only and isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+                continue
+            if isinstance(child, ast.Import):
+                names.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.module:
+                names.add(child.module)
+                names.update(f"{child.module}.{alias.name}" for alias in child.names)
+            walk(child)
+
+    walk(tree)
+    return names
+
+
+def uses(names: set[str], *packages: str) -> set[str]:
+    return {name for name in names if any(name == package or name.startswith(f"{package}.") for package in packages)}
+
+
+def test_there_are_modules_to_check():
+    assert len(modules()) > 35
+
+
+def test_hydra_and_omegaconf_stop_at_the_door():
+    for name, tree in modules().items():
+        if name.split("/")[0] not in HYDRA_ROOMS:
+            assert not uses(imported(tree), "hydra", "omegaconf"), name
+
+
+def test_diffusers_stays_out_of_the_loop():
+    for name, tree in modules().items():
+        if name in ("denoise", "guidance", "sampler") or name.startswith("callbacks/"):
+            assert not uses(imported(tree), "diffusers", "transformers"), name
+
+
+def test_families_know_no_task_and_no_other_family():
+    for name, tree in modules().items():
+        if name.startswith("families/") and name != "families/__init__":
+            allowed = {"composer.families.noise", "composer.families.base"}
+            others = {n for n in uses(imported(tree), "composer.families") if not n.startswith(tuple(allowed))}
+            assert not others - {"composer.families"} and not uses(imported(tree), "composer.tasks"), name
+
+
+def test_tasks_know_no_concrete_family():
+    for name, tree in modules().items():
+        if name.startswith("tasks/"):
+            assert {n.rsplit(".", 1)[0] for n in uses(imported(tree), "composer.families")} <= {"composer.families", "composer.families.base"}, name
+
+
+def test_the_path_to_a_refusal_imports_no_torch():
+    for name, tree in modules().items():
+        if name in TORCH_FREE:
+            assert not uses(imported(tree, top_only=True), "torch", "diffusers", "transformers", "accelerate"), name
+
+
+def test_nothing_dangerous_is_called():
+    forbidden = ("instantiate", "eval", "exec")
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in forbidden and not called.startswith(("pickle.", "yaml.load")), f"{name}: {called}"
+                if called == "torch.load":
+                    assert "weights_only=True" in ast.unparse(node) and name.startswith("tiny/"), f"{name}: {called}"
+
+
+def test_the_protocol_imports_nothing_of_the_house():
+    assert not uses(imported(modules()["callbacks/base"]), "composer")

@@ -1,0 +1,265 @@
+"""The oracle is diffusers: same components, same seeds, CPU, fp32, one thread → the same latents at every step, bit for bit.
+
+Each family is compared with its classic pipeline over every scheduler option for which that pipeline is right. Where it is
+wrong the case is named at the end, with what goes wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler
+
+from composer import StepCallback
+from composer.api import compose_config
+from composer.build import make_scheduler, scheduler_parts
+from composer.checkpoint import Checkpoint
+from composer.config import read
+from composer.families.ddpm import Unconditional
+from composer.families.flux import Flux
+from composer.families.sd import StableDiffusion
+from composer.guidance import ClassifierFree, Distilled, Guidance, Unguided
+from composer.pipeline import Pipeline
+from composer.spec import Request
+from composer.tasks.text2img import Text2Img
+from composer.testing import pipelines
+
+SD = (
+    "default", "ddim", "ddpm", "pndm", "euler", "euler_karras", "euler_a", "heun", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_karras",
+    "dpmpp_2m_sde", "dpmpp_2m_sde_karras", "dpmpp_3m", "dpmpp_2s", "dpmpp_sde", "unipc", "deis", "lms", "ipndm", "lcm", "tcd", "sa_solver",
+)  # fmt: skip
+FLUX = (
+    "default", "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_dpmpp_2m",
+    "flow_dpmpp_3m", "flow_unipc_3", "flow_dpmpp_2s", "flow_unipc", "flow_deis",
+)  # fmt: skip
+#: Those that add noise.
+FLUX_NOISY = ("flow_euler_sde", "flow_lcm", "flow_dpmpp_2m_sde")
+#: Those whose `set_timesteps` takes no sigmas or no mu, which FluxPipeline insists on passing.
+FLUX_REFUSED = {"flow_heun": "sigmas", "flow_sa_solver": "mu"}
+#: Schedulers that neither scale their input nor start from more than unit noise: DDPMPipeline does neither.
+DDPM = ("default", "ddpm", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m", "dpmpp_2s", "dpmpp_sde", "sa_solver", "lcm")
+STEPS = 6
+SEEDS = (7, 8)
+PROMPTS = ("a cat, sitting", "two dogs")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass
+class Recorder(StepCallback):
+    """Keeps the latents after each step."""
+
+    def __post_init__(self) -> None:
+        self.latents = []
+
+    def after_step(self, step, latents):
+        self.latents.append(latents.clone())
+
+
+def ours(family, scheduler_option: str, guidance: Guidance, batch: int, size: int, negative: str | None = None):
+    """Latents after each step, and the images."""
+    spec = read(compose_config([f"scheduler={scheduler_option}"])).scheduler
+    original = family.holder.scheduler.config
+    cls, settings, of_step = scheduler_parts(spec, type(family.holder.scheduler).__name__)
+    recorder = Recorder()
+    pipeline = Pipeline(
+        family=family, task=Text2Img(), make_scheduler=lambda: make_scheduler(cls, original, settings), guidance=guidance,
+        step_settings=of_step, callbacks={"recorder": recorder},
+    )  # fmt: skip
+    request = Request(prompts=PROMPTS[:batch], negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=size, width=size)
+    result = pipeline(request)
+    return recorder.latents, result.images, make_scheduler(cls, original, settings)
+
+
+def generators(batch: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in SEEDS[:batch]]
+
+
+def classic(pipe, scheduler, **arguments):
+    """The same from a classic pipeline."""
+    own, pipe.scheduler, latents = pipe.scheduler, scheduler, []
+
+    def keep(_pipe, _i, _t, tensors):
+        latents.append(tensors["latents"].clone())
+        return {}
+
+    pipe.set_progress_bar_config(disable=True)
+    try:
+        images = pipe(num_inference_steps=STEPS, callback_on_step_end=keep, **arguments).images
+    finally:
+        pipe.scheduler = own
+    return latents, images
+
+
+def assert_same(mine, theirs) -> None:
+    assert len(mine[0]) == len(theirs[0]) >= STEPS
+    for index, (a, b) in enumerate(zip(mine[0], theirs[0])):
+        assert torch.equal(a, b), f"latents differ at iteration {index} by {(a - b).abs().max():.2e}"
+        assert a.isfinite().all()
+    assert [image.tobytes() for image in mine[1]] == [image.tobytes() for image in theirs[1]]
+
+
+@pytest.fixture(scope="module")
+def sd_pipe():
+    return pipelines.sd()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("scale", [1.0, 7.5], ids=["cfg off", "cfg on"])
+@pytest.mark.parametrize("option", SD)
+def test_sd_is_bit_equal(sd_pipe, option, scale, batch):
+    *mine, scheduler = ours(StableDiffusion(sd_pipe), option, ClassifierFree(scale), batch, 64)
+    theirs = classic(sd_pipe, scheduler, prompt=list(PROMPTS[:batch]), generator=generators(batch), guidance_scale=scale)
+    assert_same(mine, theirs)
+
+
+@pytest.mark.parametrize("option", ["ddim", "euler", "dpmpp_2m", "unipc"])
+def test_sd_with_v_prediction_rescale_and_a_negative_prompt_is_bit_equal(option):
+    pipe = pipelines.sd(prediction_type="v_prediction")
+    *mine, scheduler = ours(StableDiffusion(pipe), option, ClassifierFree(5.0, rescale=0.7), 2, 64, negative="blurry")
+    assert scheduler.config.prediction_type == "v_prediction"
+    theirs = classic(
+        pipe, scheduler, prompt=list(PROMPTS), negative_prompt=["blurry"] * 2, generator=generators(2), guidance_scale=5.0, guidance_rescale=0.7
+    )
+    assert_same(mine, theirs)
+
+
+@pytest.fixture(scope="module")
+def flux_pipe():
+    return pipelines.flux()
+
+
+def flux_arguments(batch: int) -> dict:
+    return dict(prompt=list(PROMPTS[:batch]), generator=generators(batch), height=32, width=32, max_sequence_length=48)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("option", FLUX)
+def test_flux_is_bit_equal(flux_pipe, option, batch):
+    *mine, scheduler = ours(Flux(flux_pipe), option, Unguided(), batch, 32)
+    assert_same(mine, classic(flux_pipe, scheduler, **flux_arguments(batch)))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("option", FLUX_NOISY)
+def test_flux_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(flux_pipe, option, batch):
+    """FluxPipeline keeps its generator from `scheduler.step`: schedulers that add noise draw it unseeded, so no run can be repeated."""
+    *mine, scheduler = ours(Flux(flux_pipe), option, Unguided(), batch, 32)
+    arguments = flux_arguments(batch)
+    unseeded = [classic(flux_pipe, type(scheduler).from_config(scheduler.config), **flux_arguments(batch))[1][0].tobytes() for _ in range(2)]
+    assert unseeded[0] != unseeded[1]
+    scheduler.step = partial(scheduler.step, generator=arguments["generator"])
+    assert_same(mine, classic(flux_pipe, scheduler, **arguments))
+
+
+@pytest.mark.parametrize("option", ["default", "flow_euler_karras", "flow_unipc"])
+def test_flux_with_distilled_guidance_is_bit_equal(option):
+    pipe = pipelines.flux(guidance_embeds=True, dynamic_shift=False)
+    *mine, scheduler = ours(Flux(pipe), option, Distilled(3.5), 2, 32)
+    assert_same(mine, classic(pipe, scheduler, guidance_scale=3.5, **flux_arguments(2)))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_flux_with_true_guidance_is_bit_equal(flux_pipe, batch):
+    *mine, scheduler = ours(Flux(flux_pipe), "flow_euler", ClassifierFree(4.0), batch, 32, negative="blurry")
+    arguments = flux_arguments(batch) | {"negative_prompt": ["blurry"] * batch, "true_cfg_scale": 4.0}
+    assert_same(mine, classic(flux_pipe, scheduler, **arguments))
+
+
+@pytest.fixture(scope="module")
+def ddpm_pipe():
+    return pipelines.ddpm()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("option", DDPM)
+def test_ddpm_is_bit_equal_where_the_classic_pipeline_is_right(ddpm_pipe, option, batch):
+    """DDPMPipeline has no callback: the scheduler is watched instead."""
+    *mine, scheduler = ours(Unconditional(ddpm_pipe), option, Unguided(), batch, 16)
+    theirs = unconditional_classic(ddpm_pipe, scheduler, batch)
+    assert_same(mine, theirs)
+
+
+def unconditional_classic(pipe, scheduler, batch: int):
+    """Through a pipeline of its own, so that the checkpoint's scheduler stays as it is."""
+    latents, step = [], scheduler.step
+
+    def watched(*args, **kwargs):
+        out = step(*args, **kwargs)
+        latents.append(out.prev_sample.clone())
+        return out
+
+    scheduler.step = watched
+    pipe = DDPMPipeline(pipe.unet, DDPMScheduler())
+    pipe.scheduler = scheduler
+    pipe.set_progress_bar_config(disable=True)
+    images = pipe(batch_size=batch, generator=generators(batch), num_inference_steps=STEPS).images
+    return latents, images
+
+
+def test_ddim_is_bit_equal_to_its_own_pipeline(ddpm_pipe):
+    *mine, scheduler = ours(Unconditional(ddpm_pipe), "ddim", Unguided(), 2, 16)
+    pipe = DDIMPipeline(ddpm_pipe.unet, scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    images = pipe(batch_size=2, generator=generators(2), num_inference_steps=STEPS, eta=0.0).images
+    assert [image.tobytes() for image in mine[1]] == [image.tobytes() for image in images]
+
+
+# --- where the classic pipeline is wrong ------------------------------------------------------------------------------
+
+RAISES = ("pndm", "heun", "unipc", "lms", "dpm2", "deis", "ipndm")
+
+
+@pytest.mark.parametrize("option", RAISES)
+def test_ddpm_pipeline_raises_but_composer_runs(ddpm_pipe, option):
+    """DDPMPipeline passes a generator to `step` of schedulers that take none."""
+    latents, images, scheduler = ours(Unconditional(ddpm_pipe), option, Unguided(), 1, 16)
+    with pytest.raises(TypeError, match="generator"):
+        unconditional_classic(ddpm_pipe, scheduler, 1)
+    assert latents[-1].isfinite().all() and images[0].size == (16, 16)
+
+
+@pytest.mark.parametrize("option", ["euler", "euler_a", "dpm2_a"])
+def test_ddpm_pipeline_is_wrong_where_noise_or_input_must_be_scaled(ddpm_pipe, option):
+    """It starts from unit noise where the scheduler wants `init_noise_sigma`, and never calls `scale_model_input`."""
+    latents, images, scheduler = ours(Unconditional(ddpm_pipe), option, Unguided(), 1, 16)
+    _, theirs = unconditional_classic(ddpm_pipe, scheduler, 1)
+    assert theirs[0].tobytes() != images[0].tobytes()
+    assert torch.equal(latents[-1], by_hand(ddpm_pipe.unet, type(scheduler).from_config(scheduler.config)))
+
+
+def by_hand(unet, scheduler) -> torch.Tensor:
+    """The loop of the diffusers documentation, written out."""
+    generator = generators(1)
+    scheduler.set_timesteps(STEPS)
+    x = torch.randn((1, 3, 16, 16), generator=generator[0]) * scheduler.init_noise_sigma
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            prediction = unet(scheduler.scale_model_input(x, t), t).sample
+            x = scheduler.step(prediction, t, x, generator=generator).prev_sample
+    return x
+
+
+@pytest.mark.parametrize("option", FLUX_REFUSED)
+def test_flux_pipeline_raises_but_composer_runs(flux_pipe, option):
+    latents, _, scheduler = ours(Flux(flux_pipe), option, Unguided(), 1, 32)
+    with pytest.raises((TypeError, ValueError), match=FLUX_REFUSED[option]):
+        classic(flux_pipe, scheduler, **flux_arguments(1))
+    assert len(latents) == (2 * STEPS - 1 if option == "flow_heun" else STEPS) and latents[-1].isfinite().all()
+
+
+def test_every_scheduler_option_is_in_a_battery():
+    """A new option joins the battery of its kind, or is named here with the reason why it can't."""
+    from composer.plugins import conf_folders, options
+
+    no_model = {"edm_euler", "edm_dpmpp_2m"}  # for EDM-preconditioned checkpoints, which no family here is
+    assert set(options("scheduler", conf_folders())) == {*SD, *FLUX, *FLUX_NOISY, *FLUX_REFUSED, *no_model}

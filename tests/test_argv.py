@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from composer import argv, cli
+from composer.api import compose_config
+from composer.errors import ComposerError
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
+SYNTAX = st.text(st.sampled_from("'\"\\$ {}()[],=:#!~@%*\t\nab猫é"), max_size=20)
+QUICK = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+
+
+def as_typed(text: str) -> bool:
+    """Text that a user types without meaning syntax."""
+    return not argv._DELIBERATE.fullmatch(text) and not text.startswith("@")
+
+
+@QUICK
+@given(TEXT | SYNTAX)
+@example("a cat, sitting")
+@example("it's a \\'quoted' \\ text\\")
+@example("${oc.env:HOME} \\${x} \\\\${y}")
+@example("choice(a,b), range(3), [x], {y: z}")
+@example("")
+def test_any_text_arrives_unchanged_when_quoted(text):
+    assert compose_config([f"prompt={argv.quote(text)}"]).prompt == text
+
+
+@QUICK
+@given(TEXT | SYNTAX)
+@example("a cat, sitting (on a mat) = fun! #1 猫 ~")
+@example("'tis the season")
+@example('say "hi"')
+def test_any_text_arrives_unchanged_as_typed(text):
+    assume(as_typed(text))
+    assert compose_config([f"prompt={text}"]).prompt == text
+
+
+@pytest.fixture
+def jobs(monkeypatch, tmp_path):
+    """Run the real command line and Hydra's real sweeper; instead of drawing, keep each job's prompt."""
+    monkeypatch.chdir(tmp_path)
+    seen: list[str] = []
+    monkeypatch.setattr(cli, "run_job", lambda config, folder, verbose: seen.append(config.prompt))
+
+    def run(*words: str) -> list[str]:
+        seen.clear()
+        assert cli.main(["-m", *words]) == 0
+        return list(seen)
+
+    return run
+
+
+@settings(QUICK, max_examples=40)
+@given(TEXT | SYNTAX)
+@example("a cat, sitting")
+@example("${x}\\'")
+def test_any_text_arrives_unchanged_in_a_multirun(jobs, text):
+    assume(as_typed(text))
+    assert jobs(f"prompt={text}", "steps=2,3") == [text, text]
+
+
+@settings(QUICK, max_examples=25)
+@given(st.lists(TEXT | SYNTAX, min_size=2, max_size=3, unique=True))
+@example(["猫", "犬, \\", "it's ${a}"])
+def test_any_texts_arrive_unchanged_as_a_sweep(jobs, texts):
+    assert jobs(f"prompt={argv.quote_all(texts)}") == texts
+
+
+@pytest.mark.parametrize("typed", ["'a cat, sitting'", '"a cat, sitting"'])
+def test_one_quoted_string_is_its_content(typed):
+    assert compose_config([f"prompt={typed}"]).prompt == "a cat, sitting"
+
+
+def test_null_and_a_list_are_syntax():
+    assert compose_config(["negative_prompt=null"]).negative_prompt is None
+    assert list(compose_config(["prompt=['a, b','it\\'s']"]).prompt) == ["a, b", "it's"]
+
+
+def test_a_file_is_one_prompt_in_a_run_and_one_a_line_in_a_sweep(jobs, tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_text("a cat, sitting\n\n@home, 'quoted'\n", "utf-8")
+    assert compose_config([f"prompt=@{file}"]).prompt == "a cat, sitting\n\n@home, 'quoted'"
+    assert jobs(f"prompt=@{file}") == ["a cat, sitting", "@home, 'quoted'"]
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ComposerError, match=r"prompt=@nowhere\.txt: .*quote it"):
+        argv.prepare(["prompt=@nowhere.txt"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("guidance=7.5", "guidance.scale=7.5"),
+        ("guidance=1,2", "guidance.scale=1,2"),
+        ("guidance=cfg", "guidance=cfg"),
+        ("scheduler.eta=1.0", "++scheduler.eta=1.0"),
+        ("+scheduler.eta=1.0", "+scheduler.eta=1.0"),
+        ("scheduler=ddim", "scheduler=ddim"),
+        ("~callbacks", "~callbacks"),
+    ],
+)
+def test_what_is_typed_becomes_what_is_meant(typed, meant):
+    assert argv.prepare([typed]) == [meant]

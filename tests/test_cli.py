@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from composer.help import TEXT
+
+HEAVY = ("torch", "diffusers", "transformers")
+
+
+def isolated(code: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["list"], 0),
+        (["list", "scheduler"], 0),
+        (["scheduler=eulr"], 2),
+        (["stepz=3"], 2),
+        (["--cfg", "job"], 0),
+        (["steps=0"], 2),
+        (["task=unconditional", "prompt=x"], 2),
+        (["model=local", "model.source=nowhere"], 2),
+    ],
+)
+def test_answers_without_torch(words, code, tmp_path):
+    done = isolated(
+        f"import sys; from composer.cli import main; code = main({words!r})\n"
+        f"assert not [m for m in {HEAVY!r} if m in sys.modules], 'heavy imports'; raise SystemExit(code)",
+        tmp_path,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "a refusal or a listing writes nothing"
+
+
+def test_importing_composer_is_light(tmp_path):
+    done = isolated("import sys, composer; assert not {'torch', 'diffusers', 'hydra', 'PIL'} & set(sys.modules)", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_is_ours(compose):
+    done = compose("--help")
+    assert done.code == 0 and done.out.strip() == TEXT.strip() and "hydra.help" not in done.out
+
+
+def test_list_tells_each_option_in_a_line(compose):
+    done = compose("list", "scheduler")
+    lines = done.out.splitlines()
+    assert done.code == 0 and len(lines) >= 38
+    assert any(line.startswith("scheduler=euler ") and "Euler: fast" in line for line in lines)
+    assert all(len(line.split(maxsplit=1)) == 2 for line in lines), "an option without a description"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scheduler=eulr"], "scheduler=eulr: there is no such option. Did you mean euler"),
+        (["stepz=3"], "stepz=3: there is no such key. Did you mean steps?"),
+        (["+stepz=3"], "stepz=3: this task does not take it. Did you mean steps?"),
+        (["precision=fp61"], "precision=fp61: there is no such option. Did you mean fp16?"),
+        (["precision=float"], "(allowed: bf16, fp16, fp32)"),
+        (["task=unconditional", "prompt=x"], "prompt=x: task=unconditional does not take it; task=text2img does"),
+        (["task=unconditional", "guidance=7"], "guidance.scale=7: there is no such key"),
+        (["steps=0"], "steps=0: must be a whole number, from 1 to 1000"),
+        (["steps=1001"], "steps=1001: must be a whole number, from 1 to 1000"),
+        (["steps=few"], "steps=few: must be a whole number"),
+        (["images=0"], "images=0: must be a whole number, 1 or more"),
+        (["seed=-3"], "seed=-3: must be a whole number"),
+        (["seed=9223372036854775808"], "seed=9223372036854775808: must be a whole number"),
+        (["height=70"], "height=70: must be a multiple of 8 pixels for this model: 64 or 72"),
+        (["height=0"], "height=0: must be a whole number, 1 or more"),
+        (["guidance=nan"], "guidance"),
+        (["guidance=-1"], "guidance.scale=-1: must be a finite number, 0 or more"),
+        (["scheduler=flow_euler"], "is for flow matching models, and tiny is a diffusion model"),
+        (["scheduler=euler", "scheduler.use_karas_sigmas=true"], "scheduler.use_karas_sigmas=True: there is no such setting. Did you mean use_karras_sigmas"),
+        (["model=local"], "model.source: a value is needed: model.source=…"),
+        (["model=local", "model.source=nowhere"], "model.source=nowhere: there is no such folder or file"),
+        (["model=local", "model.source=x.ckpt"], "pickled weights can run code"),
+        (["model=sd15"], "is not a folder here nor in the hub's cache, and the hub can't be reached"),
+        (["draw"], "draw: is no verb and no key=value."),
+        (["lst"], "Did you mean list?"),
+        (["list", "schedular"], "Did you mean scheduler?"),
+        (["--mulirun"], "Did you mean --multirun?"),
+        (["--config-dir", "nowhere"], "there is no such folder"),
+        (["output.quality=101", "output=jpeg"], "output.quality=101: must be a whole number from 1 to 100"),
+        (["task._target_=os.system"], "task._target_=os.system: only classes of these packages can be built"),
+        (["callbacks.progress._target_=composer.cli.main"], "is not a class of these packages"),
+        (["negative_prompt=['a','b']"], "give one for all prompts or one for each: 2 for 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_one_line(compose, tmp_path, words, said):
+    done = compose(*words)
+    assert done.code == 2
+    assert done.err.count("\n") == 1 and done.err.startswith("compose: ")
+    assert said in done.err
+    assert not done.out and not list(tmp_path.iterdir()), "a refusal writes nothing"
+
+
+def test_a_run_makes_pictures_a_grid_and_a_record(compose, tmp_path):
+    done = compose("images=2", "steps=2", "hydra.run.dir=out", "prompt=a cat, sitting ${x}")
+    assert done.code == 0 and done.err == "", done.err
+    assert done.out.count("\n") == 1 and done.out.startswith("2 pictures in out")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["000.png", "001.png", "config.yaml", "grid.png", "run.json"]
+    record = json.loads((tmp_path / "out" / "run.json").read_text("utf-8"))
+    assert [image["seed"] for image in record["images"]] == [0, 1]
+    assert record["images"][1]["prompt"] == "a cat, sitting ${x}"
+    assert record["versions"]["torch"] and record["scheduler"]["class"] == "DDIMScheduler"
+    assert Image.open(tmp_path / "out" / "000.png").size == (record["width"], record["height"])
+
+
+def test_the_folder_is_named_by_date_and_time(compose, tmp_path):
+    assert compose("steps=1").code == 0
+    (folder,) = (tmp_path / "outputs").glob("*/*")
+    assert (folder / "000.png").is_file() and len(folder.name) == len("12-34-56-123456")
+
+
+@pytest.mark.parametrize(("option", "suffix", "format"), [("png", "png", "PNG"), ("webp", "webp", "WEBP"), ("jpeg", "jpg", "JPEG")])
+def test_output_formats(compose, option, suffix, format):
+    assert compose("steps=1", f"output={option}", "hydra.run.dir=out").code == 0
+    assert Image.open(f"out/000.{suffix}").format == format
+
+
+def test_a_drawn_seed_is_recorded_and_makes_the_same_picture(compose):
+    assert compose("steps=2", "seed=null", "hydra.run.dir=a").code == 0
+    seed = json.loads(Path("a/run.json").read_text())["images"][0]["seed"]
+    assert compose("steps=2", f"seed={seed}", "hydra.run.dir=b").code == 0
+    assert Path("a/000.png").read_bytes() == Path("b/000.png").read_bytes()
+
+
+def test_several_prompts_with_one_seed(compose):
+    assert compose("steps=1", "prompt=['a red cone','a blue cube']", "seed_step=0", "seed=1", "hydra.run.dir=out").code == 0
+    record = json.loads(Path("out/run.json").read_text())
+    assert [(image["prompt"], image["seed"]) for image in record["images"]] == [("a red cone", 1), ("a blue cube", 1)]
+
+
+@pytest.mark.parametrize("family", ["sd", "flux", "ddpm"])
+def test_a_folder_of_every_family_runs(compose, checkpoints, family):
+    task = ["task=unconditional"] if family == "ddpm" else []
+    done = compose("model=local", f"model.source={checkpoints[family]}", "steps=2", "hydra.run.dir=out", *task)
+    assert done.code == 0, done.err
+
+
+def test_a_text_model_refuses_the_unconditional_task(compose, checkpoints):
+    done = compose("model=local", f"model.source={checkpoints['sd']}", "task=unconditional")
+    assert done.code == 2 and "wants a prompt" not in done.out and "use task=text2img" in done.err
+
+
+def test_a_textless_model_refuses_a_prompt(compose, checkpoints):
+    done = compose("model=local", f"model.source={checkpoints['ddpm']}")
+    assert done.code == 2 and "takes no prompt: use task=unconditional" in done.err
+
+
+def test_show_names_components_scheduler_and_steps(compose):
+    done = compose("show", "scheduler=euler", "steps=4")
+    assert done.code == 0, done.err
+    for word in ("UNet2DConditionModel", "parameters", "MiB", "F16", "EulerDiscreteScheduler", "beta_start", "4 iterations at timesteps"):
+        assert word in done.out
+
+
+def test_show_knows_flow_matching_and_heun(compose, checkpoints):
+    done = compose("show", "model=local", f"model.source={checkpoints['flux']}")
+    assert done.code == 0 and "FluxTransformer2DModel" in done.out and "FlowMatchEulerDiscreteScheduler" in done.out
+    assert "19 iterations" in compose("show", "scheduler=heun", "steps=10").out
+
+
+def test_a_multirun_makes_every_combination(compose):
+    done = compose("-m", "scheduler=euler,ddim", "steps=1,2", "prompt=a cat, sitting", "hydra.sweep.dir=out")
+    assert done.code == 0 and done.out.count("000.png") == 4, done.err
+
+
+def test_option_files_of_ones_own_come_first(compose, tmp_path):
+    own = tmp_path / "own" / "scheduler"
+    own.mkdir(parents=True)
+    (own / "quick.yaml").write_text("# mine\n_target_: diffusers.DDIMScheduler\n_kind_: diffusion\n")
+    done = compose("--config-dir", "own", "scheduler=quick", "steps=1", "hydra.run.dir=out")
+    assert done.code == 0, done.err
+    assert "scheduler=quick " in compose("list", "scheduler", "--config-dir", "own").out
+
+
+def test_a_foreign_conf_folder_is_left_alone(compose, tmp_path):
+    (tmp_path / "conf" / "scheduler").mkdir(parents=True)
+    (tmp_path / "conf" / "scheduler" / "foreign.yaml").write_text("x: 1\n")
+    assert "foreign" not in compose("list", "scheduler").out
+    (tmp_path / "conf" / ".composer").touch()
+    assert "foreign" in compose("list", "scheduler").out
+
+
+def test_a_damaged_weights_file_is_named(compose, checkpoints, tmp_path):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoints["sd"], broken)
+    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = compose("model=local", f"model.source={broken}", "hydra.run.dir=out")
+    assert done.code == 2 and done.err.count("\n") == 1 and "can't be loaded" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_component_is_named(compose, checkpoints, tmp_path):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoints["sd"], broken)
+    shutil.rmtree(broken / "vae")
+    done = compose("model=local", f"model.source={broken}")
+    assert done.code == 2 and "the folder vae named in model_index.json is missing" in done.err
