@@ -149,7 +149,9 @@ def main() -> None:
             scores = score(read(model, drawn(prompts, scheduler, args.steps, args.batch)), those)
             met = scores["prompts"] >= ASKED[pairs] and min(scores["ground"], scores["sky"]) >= BACKDROP
             failed += [] if met else [(scheduler, name)]
-            print(f"{scheduler:9} {name:20} {report(scores)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"{scheduler:9} {name:20} {report(scores)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s", flush=True
+            )
     print(f"{len(failed)} of {len(args.schedulers) * len(SETS)} sets not met {failed or ''}")
     raise SystemExit(bool(failed))
 

@@ -21,7 +21,7 @@ _HOMES = {
     "StopDenoising": "composer.callbacks.base",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = ["ComposerError", "Request", "Result", "Run", "Step", "StepCallback", "StopDenoising", "__version__", "compose"]
 
 if TYPE_CHECKING:
     from composer.api import compose

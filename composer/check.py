@@ -46,5 +46,13 @@ def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
     if given is not None and given != wanted:
         words = {"flow": "flow matching", "edm": "EDM", "diffusion": "diffusion"}
         name = spec.scheduler.target.path.rsplit(".", 1)[-1] if spec.scheduler.target else "default"
-        advice = "one whose name starts with flow_" if wanted == "flow" else "default, euler, ddim or dpmpp_2m" if wanted == "diffusion" else "edm_euler"
-        raise ComposerError("scheduler", name, f"is for {words[given]} models, and {spec.model.name} is a {words[wanted]} model: use {advice}")
+        advice = (
+            "one whose name starts with flow_"
+            if wanted == "flow"
+            else "default, euler, ddim or dpmpp_2m"
+            if wanted == "diffusion"
+            else "edm_euler"
+        )
+        raise ComposerError(
+            "scheduler", name, f"is for {words[given]} models, and {spec.model.name} is a {words[wanted]} model: use {advice}"
+        )

@@ -103,16 +103,15 @@ def find(model: ModelSpec) -> Checkpoint:
     family = _family(model, listed, index.get("_class_name", "unknown"))
     for name in listed:
         if not (path / name).is_dir():
-            raise ComposerError("model.source", model.source, f"the folder {name} named in {INDEX} is missing: the checkpoint is incomplete")
+            raise ComposerError(
+                "model.source", model.source, f"the folder {name} named in {INDEX} is missing: the checkpoint is incomplete"
+            )
     return Checkpoint(source=model.source, path=path, family=family, classes=listed, configs=configs, commit=commit)
 
 
 def _locate(model: ModelSpec) -> tuple[Path, str | None]:
     source = model.source
-    if source.startswith("embedded:"):
-        path = EMBEDDED / source.removeprefix("embedded:")
-    else:
-        path = Path(source).expanduser()
+    path = EMBEDDED / source[len("embedded:") :] if source.startswith("embedded:") else Path(source).expanduser()
     if path.suffix in (".ckpt", ".bin", ".pt", ".pth"):
         raise ComposerError("model.source", source, "pickled weights can run code when they are loaded; use a .safetensors file")
     if path.is_file():
@@ -135,7 +134,9 @@ def _fetch_json(source: str, revision: str | None) -> tuple[Path, str]:
     try:
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=["*.json", "*/*.json"]))
     except GatedRepoError:
-        raise ComposerError("model.source", source, "its owner wants you to accept terms first: do so at the hub, then `hf auth login`") from None
+        raise ComposerError(
+            "model.source", source, "its owner wants you to accept terms first: do so at the hub, then `hf auth login`"
+        ) from None
     except RepositoryNotFoundError:
         raise ComposerError("model.source", source, "there is no such folder here, and no such repository at the hub") from None
     except RevisionNotFoundError:

@@ -10,9 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from composer import argv as typed
 from composer.errors import ComposerError, printable, suggest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 #: Hydra's own flags that are of use here; `True`: takes a value.
 HYDRA_FLAGS = {
@@ -152,7 +156,6 @@ def hydra_run(line: Line) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands us its exceptions instead of printing them
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import DictConfig
 
     from composer.explain import explain
     from composer.plugins import conf_folders, register_search_path

@@ -83,7 +83,10 @@ def test_list_tells_each_option_in_a_line(compose):
         (["guidance=nan"], "guidance"),
         (["guidance=-1"], "guidance.scale=-1: must be a finite number, 0 or more"),
         (["scheduler=flow_euler"], "is for flow matching models, and tiny is a diffusion model"),
-        (["scheduler=euler", "scheduler.use_karas_sigmas=true"], "scheduler.use_karas_sigmas=True: there is no such setting. Did you mean use_karras_sigmas"),
+        (
+            ["scheduler=euler", "scheduler.use_karas_sigmas=true"],
+            "scheduler.use_karas_sigmas=True: there is no such setting. Did you mean use_karras_sigmas",
+        ),
         (["model=local"], "model.source: a value is needed: model.source=…"),
         (["model=local", "model.source=nowhere"], "model.source=nowhere: there is no such folder or file"),
         (["model=local", "model.source=x.ckpt"], "pickled weights can run code"),

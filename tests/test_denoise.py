@@ -25,9 +25,12 @@ def run(family, *callbacks: StepCallback, steps: int = 3, batch: int = 1, scale:
     named = {f"c{i}": callback for i, callback in enumerate(callbacks)}
     scheduler = family.holder.scheduler
     pipeline = Pipeline(
-        family=family, task=Text2Img(), make_scheduler=lambda: type(scheduler).from_config(scheduler.config), guidance=ClassifierFree(scale),
+        family=family,
+        task=Text2Img(),
+        make_scheduler=lambda: type(scheduler).from_config(scheduler.config),
+        guidance=ClassifierFree(scale),
         callbacks=named,
-    )  # fmt: skip
+    )
     return pipeline(
         Request(prompts=("a cat",) * batch, negative_prompts=(None,) * batch, seeds=tuple(range(batch)), steps=steps, height=64, width=64)
     )
@@ -166,6 +169,9 @@ def test_image_i_of_a_batch_is_the_single_run_with_seed_plus_i(family):
     for i, image in enumerate(batch):
         scheduler = family.holder.scheduler
         alone = Pipeline(
-            family=family, task=Text2Img(), make_scheduler=lambda: type(scheduler).from_config(scheduler.config), guidance=ClassifierFree(5.0)
+            family=family,
+            task=Text2Img(),
+            make_scheduler=lambda: type(scheduler).from_config(scheduler.config),
+            guidance=ClassifierFree(5.0),
         )(Request(prompts=("a cat",), negative_prompts=(None,), seeds=(i,), steps=3, height=64, width=64)).image
         assert np.abs(np.asarray(image, int) - np.asarray(alone, int)).max() <= 1

@@ -45,5 +45,5 @@ def test_auto_is_distilled_for_models_that_take_the_scale():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "7", True, None])
 def test_what_is_no_scale_is_refused(value):
-    with pytest.raises(ComposerError, match="guidance.scale"):
+    with pytest.raises(ComposerError, match=r"guidance\.scale"):
         ClassifierFree(value)

@@ -27,7 +27,9 @@ LAYOUTS = {
         path="composer.families.sd.StableDiffusion", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionPipeline",
         excludes=("text_encoder_2",),
     ),
-    "flux": Layout(path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), holder="FluxPipeline", multiple=2),
+    "flux": Layout(
+        path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), holder="FluxPipeline", multiple=2,
+    ),
     "ddpm": Layout(path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), holder="DDPMPipeline", text=False),
 }  # fmt: skip
 

@@ -56,7 +56,9 @@ class StableDiffusion:
         return self.holder.image_processor.postprocess(pixels, do_denormalize=show)
 
     def _unet(self, step: Step, latents: Tensor, hidden: Tensor) -> Tensor:
-        return self.holder.unet(latents, step.timestep, encoder_hidden_states=hidden, timestep_cond=self._told(step, latents), return_dict=False)[0]
+        return self.holder.unet(
+            latents, step.timestep, encoder_hidden_states=hidden, timestep_cond=self._told(step, latents), return_dict=False
+        )[0]
 
     def _told(self, step: Step, latents: Tensor) -> Tensor | None:
         """The guidance scale as an input, (B, width), for a model that takes it."""
@@ -69,4 +71,3 @@ class StableDiffusion:
     @property
     def _device(self) -> torch.device:
         return self.holder._execution_device
-

@@ -71,7 +71,9 @@ class Loop:
         named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
         self.parameters = [p for _, p in named]
         late = [p for n, p in named if n.startswith(slow)] if slow else []
-        matrices = [p for n, p in named if p.ndim >= 2 and not (slow and n.startswith(slow)) and not any(x in n for x in ("embedding", *plain))]
+        matrices = [
+            p for n, p in named if p.ndim >= 2 and not (slow and n.startswith(slow)) and not any(x in n for x in ("embedding", *plain))
+        ]
         known = {id(p) for p in (*late, *matrices)}
         rest = [p for p in self.parameters if id(p) not in known]
         groups = [{"params": g, "scale": s} for g, s in ((rest, 1.0), (late, 0.1)) if g]

@@ -16,7 +16,6 @@ from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler
 from composer import StepCallback
 from composer.api import compose_config
 from composer.build import make_scheduler, scheduler_parts
-from composer.checkpoint import Checkpoint
 from composer.config import read
 from composer.families.ddpm import Unconditional
 from composer.families.flux import Flux
@@ -75,7 +74,9 @@ def ours(family, scheduler_option: str, guidance: Guidance, batch: int, size: in
         family=family, task=Text2Img(), make_scheduler=lambda: make_scheduler(cls, original, settings), guidance=guidance,
         step_settings=of_step, callbacks={"recorder": recorder},
     )  # fmt: skip
-    request = Request(prompts=PROMPTS[:batch], negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=size, width=size)
+    request = Request(
+        prompts=PROMPTS[:batch], negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=size, width=size
+    )
     result = pipeline(request)
     return recorder.latents, result.images, make_scheduler(cls, original, settings)
 
@@ -128,7 +129,13 @@ def test_sd_with_v_prediction_rescale_and_a_negative_prompt_is_bit_equal(option)
     *mine, scheduler = ours(StableDiffusion(pipe), option, ClassifierFree(5.0, rescale=0.7), 2, 64, negative="blurry")
     assert scheduler.config.prediction_type == "v_prediction"
     theirs = classic(
-        pipe, scheduler, prompt=list(PROMPTS), negative_prompt=["blurry"] * 2, generator=generators(2), guidance_scale=5.0, guidance_rescale=0.7
+        pipe,
+        scheduler,
+        prompt=list(PROMPTS),
+        negative_prompt=["blurry"] * 2,
+        generator=generators(2),
+        guidance_scale=5.0,
+        guidance_rescale=0.7,
     )
     assert_same(mine, theirs)
 
@@ -155,7 +162,9 @@ def test_flux_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(flu
     """FluxPipeline keeps its generator from `scheduler.step`: schedulers that add noise draw it unseeded, so no run can be repeated."""
     *mine, scheduler = ours(Flux(flux_pipe), option, Unguided(), batch, 32)
     arguments = flux_arguments(batch)
-    unseeded = [classic(flux_pipe, type(scheduler).from_config(scheduler.config), **flux_arguments(batch))[1][0].tobytes() for _ in range(2)]
+    unseeded = [
+        classic(flux_pipe, type(scheduler).from_config(scheduler.config), **flux_arguments(batch))[1][0].tobytes() for _ in range(2)
+    ]
     assert unseeded[0] != unseeded[1]
     scheduler.step = partial(scheduler.step, generator=arguments["generator"])
     assert_same(mine, classic(flux_pipe, scheduler, **arguments))

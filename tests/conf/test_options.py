@@ -1,0 +1,59 @@
+"""Every option file composes, describes itself, and names things that exist."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+
+from composer.api import compose_config
+from composer.callbacks.base import StepCallback
+from composer.config import read
+from composer.guidance import Guidance
+from composer.plugins import groups, options, packaged_conf
+from composer.spec import Target
+from composer.targets import check_keywords, keywords_of, resolve
+from composer.tasks.base import Task
+
+FOLDERS = [packaged_conf()]
+EVERY = [(group, name) for group in groups(FOLDERS) for name in options(group, FOLDERS)]
+LINKED = ("task", "model", "scheduler")
+
+
+def test_there_are_as_many_as_there_are_files():
+    files = [path for path in packaged_conf().rglob("*.yaml") if path.name != "compose.yaml"]
+    assert len(EVERY) == len(files) >= 68
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY, ids="/".join)
+def test_an_option_composes_and_says_what_it_is(group, name):
+    text = options(group, FOLDERS)[name]
+    assert 10 < len(text) < 200 and re.match(r"[A-Z0-9]\S*|[Tt]he", text)
+    chosen = f"{group}=[{name}]" if group == "callbacks" else f"{group}={name}"
+    spec = read(compose_config([chosen, *(["model.source=x"] if name == "local" else [])]))
+    assert spec.task.path
+
+
+@pytest.mark.parametrize(("group", "name"), [each for each in EVERY if each[0] in ("task", "scheduler")], ids="/".join)
+def test_where_to_read_on_is_said(group, name):
+    if (group, name) != ("scheduler", "default"):
+        assert "https://" in options(group, FOLDERS)[name]
+
+
+@pytest.mark.parametrize("name", [name for name in options("scheduler", FOLDERS) if name != "default"])
+def test_a_scheduler_is_a_class_with_such_settings_and_a_kind(name):
+    spec = read(compose_config([f"scheduler={name}"])).scheduler
+    cls = resolve("scheduler", spec.target, SchedulerMixin)
+    check_keywords("scheduler", spec.keywords, keywords_of(cls.__init__) | keywords_of(cls.step))
+    assert spec.kind in ("diffusion", "flow", "edm")
+    assert (spec.kind == "flow") == name.startswith("flow_")
+
+
+@pytest.mark.parametrize("group_kind", [("task", Task), ("guidance", Guidance), ("callbacks", StepCallback)], ids=lambda pair: pair[0])
+def test_targets_are_of_their_kind(group_kind):
+    group, kind = group_kind
+    for name in options(group, FOLDERS):
+        spec = read(compose_config([f"{group}=[{name}]" if group == "callbacks" else f"{group}={name}"]))
+        targets = {"task": [spec.task], "guidance": [spec.guidance], "callbacks": list(spec.callbacks.values())}[group]
+        assert targets and all(isinstance(target, Target) and resolve(group, target, kind) for target in targets)

@@ -1,0 +1,85 @@
+"""The trainer end to end at a handful of steps: it makes checkpoints that composer runs, and resumes to the same weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from composer.tiny import loop as loop_module
+from composer.tiny.loop import Loop, Muon
+from composer.tiny.train import main
+
+
+@pytest.mark.slow
+def test_training_makes_checkpoints_that_run(tmp_path, compose):
+    small = [
+        "--size",
+        "64",
+        "--scenes",
+        "40",
+        "--vae-steps",
+        "2",
+        "--unet-steps",
+        "2",
+        "--unconditional-steps",
+        "2",
+        "--threads",
+        "1",
+        "--workers",
+        "1",
+    ]
+    main(["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), *small])
+    for name, task in (("text2img", "text2img"), ("unconditional", "unconditional")):
+        done = compose("model=local", f"model.source={tmp_path / 'out' / name}", f"task={task}", "steps=1", f"hydra.run.dir={name}")
+        assert done.code == 0, done.err
+
+
+def regression(folder, steps: int) -> Loop:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 2))
+    loop = Loop("toy", model, folder, steps=steps, lr=1e-2, warmup=2)
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    loop.loss = lambda: (model(x[torch.randint(0, 64, (16,))]) - x[:16, :2]).square().mean()
+    return loop
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    whole = regression(tmp_path / "whole", 12)
+    whole.run(whole.loss)
+
+    first = regression(tmp_path / "parts", 12)
+    monkeypatch.setattr(loop_module, "SAVE_EVERY", 0.0)
+
+    class Stop(Exception):
+        pass
+
+    def stop_at_seven():
+        if first.done == 7:
+            raise Stop
+        return first.loss()
+
+    with pytest.raises(Stop):
+        first.run(stop_at_seven)
+    second = regression(tmp_path / "parts", 12)
+    assert second.done == 7
+    second.run(second.loss)
+    for a, b in zip(whole.module.parameters(), second.module.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_a_finished_stage_returns_at_once(tmp_path):
+    loop = regression(tmp_path, 3)
+    loop.run(loop.loss)
+    again = regression(tmp_path, 3)
+    again.run(lambda: pytest.fail("took a step"))
+
+
+def test_muon_steps_by_an_orthogonal_matrix():
+    weight = nn.Parameter(torch.zeros(6, 6))
+    weight.grad = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+    Muon([weight], lr=1.0, weight_decay=0.0).step()
+    singular = torch.linalg.svdvals(weight.detach()) / (0.2 * 6**0.5)
+    assert ((singular > 0.6) & (singular < 1.3)).all()  # five Newton–Schulz steps get that near to 1
