@@ -10,7 +10,9 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from composer.callbacks.base import StepCallback
 from composer.check import Checked
+from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError
+from composer.families.base import Family
 from composer.guidance import Guidance
 from composer.pipeline import Pipeline
 from composer.precision import DTYPES, device_of
@@ -27,8 +29,7 @@ def build_pipeline(checked: Checked) -> Pipeline:
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     holder = load(checkpoint, DTYPES[spec.precision], device, spec.model.variant)
-    module, _, name = checkpoint.layout.path.rpartition(".")
-    family = getattr(import_module(module), name)(holder)
+    family = family_class(checkpoint)(holder)
     return Pipeline(
         family=family,
         task=checked.task,
@@ -37,6 +38,11 @@ def build_pipeline(checked: Checked) -> Pipeline:
         guidance=guidance.for_model(family.embeds_scale),
         callbacks=callbacks,
     )
+
+
+def family_class(checkpoint: Checkpoint) -> type[Family]:
+    module, _, name = checkpoint.layout.path.rpartition(".")
+    return getattr(import_module(module), name)
 
 
 def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any], dict[str, Any]]:

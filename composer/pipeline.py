@@ -71,7 +71,7 @@ class Pipeline:
         with seeded(request.seeds[0]):
             conditioning = self.family.encode(request, self.guidance.contrast)
             scheduler = self.make_scheduler()
-            self.family.set_timesteps(scheduler, request)
+            self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
             sampler = Sampler(scheduler, generators, self.step_settings)
             start = self.task.start(self.family, sampler, request)
             run = Run(

@@ -45,7 +45,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "scheduler": {"class": type(scheduler).__name__, **_plain(scheduler.config)},
         "model": {"source": checkpoint.source, "family": checkpoint.family, "commit": checkpoint.commit},
         "precision": checked.spec.precision,
-        "device": str(pipeline.family.holder.device),
+        "device": str(pipeline.family.device),
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
         "versions": versions(),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from composer.build import make_scheduler, scheduler_parts
+from composer.build import family_class, make_scheduler, scheduler_parts
 from composer.check import Checked
 from composer.checkpoint import Checkpoint, header
 
@@ -69,9 +69,7 @@ def _scheduler(checked: Checked) -> list[str]:
     config = {key: value for key, value in scheduler.config.items() if not key.startswith("_") and value is not None}
     lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
     lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
-    if checkpoint.kind == "flow":
-        return [*lines, "", f"steps      {request.steps}"]  # the shift depends on the loaded model
-    scheduler.set_timesteps(request.steps)
+    family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
     times = [f"{float(t):g}" for t in scheduler.timesteps]
     return [*lines, "", f"steps      {request.steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
 

@@ -24,17 +24,26 @@ class Family(Protocol):
     def __init__(self, holder: Any) -> None: ...
 
     @property
+    def device(self) -> torch.device:
+        """Where the models compute."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels to a latent, along one side."""
+
+    @property
     def embeds_scale(self) -> bool:
         """Whether the model takes the guidance scale as an input."""
+
+    @staticmethod
+    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
+        """Lay out a fresh scheduler's steps for the request; needs no weights, so that they can be shown beforehand."""
 
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         """Prompts → embeddings; the negative ones only when `contrast`."""
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         """Standard normal latents in the model's packing, picture i from generator i."""
-
-    def set_timesteps(self, scheduler: Any, request: Request) -> None:
-        """Lay out a fresh scheduler's steps for the request's size."""
 
     def predict(self, step: Step) -> Branches:
         """What the model says of `step.model_input`, for each branch there is conditioning for."""

@@ -21,20 +21,26 @@ from composer.spec import Request
 class Unconditional:
     """Latents are the pixels themselves, (B, 3, H, W) in −1 … 1."""
 
+    factor = 1
     embeds_scale = False
 
     def __init__(self, holder: DDPMPipeline) -> None:
         self.holder = holder
+
+    @property
+    def device(self) -> torch.device:
+        return self.holder._execution_device
 
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         return Conditioning(positive=None)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         shape = (request.batch, self.holder.unet.config.in_channels, request.height, request.width)
-        return noise(shape, generators, self.holder.unet.dtype, self.holder._execution_device)
+        return noise(shape, generators, self.holder.unet.dtype, self.device)
 
-    def set_timesteps(self, scheduler: Any, request: Request) -> None:
-        scheduler.set_timesteps(request.steps, device=self.holder._execution_device)
+    @staticmethod
+    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
+        scheduler.set_timesteps(request.steps, device=device)
 
     def predict(self, step: Step) -> Branches:
         return Branches(self.holder.unet(step.model_input, step.timestep).sample)

@@ -16,12 +16,23 @@ from composer.guidance import Branches
 from composer.spec import Request
 from composer.targets import keywords_of
 
+#: Latents along a side of what one token packs.
+PATCH = 2
+
 
 class Flux:
     """Latents packed from 2 × 2 patches: (B, H/2f · W/2f, 4 · channels) with the VAE's factor f = 8."""
 
     def __init__(self, holder: FluxPipeline) -> None:
         self.holder = holder
+
+    @property
+    def device(self) -> torch.device:
+        return self.holder._execution_device
+
+    @property
+    def factor(self) -> int:
+        return self.holder.vae_scale_factor
 
     @property
     def embeds_scale(self) -> bool:
@@ -38,19 +49,20 @@ class Flux:
         latents, _ = self._prepare(request, list(generators))
         return latents
 
-    def set_timesteps(self, scheduler: Any, request: Request) -> None:
+    @staticmethod
+    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
         """Sigmas 1 … 1/steps, and a shift that grows with the picture, for the schedulers that take them."""
         config, taken = scheduler.config, keywords_of(scheduler.set_timesteps)
-        tokens = (request.height // self._patch) * (request.width // self._patch)
+        tokens = (request.height // (PATCH * factor)) * (request.width // (PATCH * factor))
         shift = calculate_shift(
             tokens, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
             config.get("base_shift", 0.5), config.get("max_shift", 1.15),
         )  # fmt: skip
         settings = {"mu": shift} if "mu" in taken and config.get("use_dynamic_shifting") else {}
         if "sigmas" in taken and not config.get("use_flow_sigmas"):
-            scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / request.steps, request.steps), device=self._device, **settings)
+            scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / request.steps, request.steps), device=device, **settings)
         else:
-            scheduler.set_timesteps(request.steps, device=self._device, **settings)
+            scheduler.set_timesteps(request.steps, device=device, **settings)
 
     def predict(self, step: Step) -> Branches:
         conditioning = step.conditioning
@@ -78,27 +90,19 @@ class Flux:
         )[0]
 
     def _embed(self, prompts: list[str], request: Request) -> Embedding:
-        hidden, pooled, text_ids = self.holder.encode_prompt(prompts, device=self._device, max_sequence_length=self._tokens)
+        hidden, pooled, text_ids = self.holder.encode_prompt(prompts, device=self.device, max_sequence_length=self._tokens)
         image_ids = self.holder._prepare_latent_image_ids(
-            request.batch, request.height // self._patch, request.width // self._patch, self._device, hidden.dtype
+            request.batch, request.height // (PATCH * self.factor), request.width // (PATCH * self.factor), self.device, hidden.dtype
         )
         return Embedding(hidden=hidden, pooled=pooled, extra={"txt_ids": text_ids, "img_ids": image_ids})
 
     def _prepare(self, request: Request, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
         channels = self.holder.transformer.config.in_channels // 4
         return self.holder.prepare_latents(
-            request.batch, channels, request.height, request.width, self.holder.transformer.dtype, self._device, generators
+            request.batch, channels, request.height, request.width, self.holder.transformer.dtype, self.device, generators
         )
 
     @property
     def _tokens(self) -> int:
         """Longest prompt in T5 tokens: 512, or what the tokenizer says (FLUX.1 schnell: 256)."""
         return min(512, self.holder.tokenizer_2.model_max_length)
-
-    @property
-    def _patch(self) -> int:
-        return self.holder.vae_scale_factor * 2
-
-    @property
-    def _device(self) -> torch.device:
-        return self.holder._execution_device

@@ -22,22 +22,30 @@ class StableDiffusion:
         self.holder = holder
 
     @property
+    def device(self) -> torch.device:
+        return self.holder._execution_device
+
+    @property
+    def factor(self) -> int:
+        return self.holder.vae_scale_factor
+
+    @property
     def embeds_scale(self) -> bool:
         """True for UNets distilled to take w, as LCM's are. https://arxiv.org/abs/2310.04378"""
         return self.holder.unet.config.time_cond_proj_dim is not None
 
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
-        positive, negative = self.holder.encode_prompt(list(request.prompts), self._device, 1, contrast, negatives)
+        positive, negative = self.holder.encode_prompt(list(request.prompts), self.device, 1, contrast, negatives)
         return Conditioning(positive=Embedding(hidden=positive), negative=Embedding(hidden=negative) if contrast else None)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
-        factor = self.holder.vae_scale_factor
-        shape = (request.batch, self.holder.vae.config.latent_channels, request.height // factor, request.width // factor)
-        return noise(shape, generators, self.holder.unet.dtype, self._device)
+        shape = (request.batch, self.holder.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
+        return noise(shape, generators, self.holder.unet.dtype, self.device)
 
-    def set_timesteps(self, scheduler: Any, request: Request) -> None:
-        scheduler.set_timesteps(request.steps, device=self._device)
+    @staticmethod
+    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
+        scheduler.set_timesteps(request.steps, device=device)
 
     def predict(self, step: Step) -> Branches:
         positive, negative = step.conditioning.positive, step.conditioning.negative
@@ -51,7 +59,7 @@ class StableDiffusion:
     def decode(self, latents: Tensor, request: Request) -> list[Image]:
         vae = self.holder.vae
         pixels = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
-        pixels, flagged = self.holder.run_safety_checker(pixels, self._device, latents.dtype)
+        pixels, flagged = self.holder.run_safety_checker(pixels, self.device, latents.dtype)
         show = [not each for each in flagged] if flagged is not None else None
         return self.holder.image_processor.postprocess(pixels, do_denormalize=show)
 
@@ -67,7 +75,3 @@ class StableDiffusion:
         scale = torch.tensor(step.embedded_guidance - 1).repeat(len(latents))
         width = self.holder.unet.config.time_cond_proj_dim
         return self.holder.get_guidance_scale_embedding(scale, embedding_dim=width).to(latents)
-
-    @property
-    def _device(self) -> torch.device:
-        return self.holder._execution_device
