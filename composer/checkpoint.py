@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Checkpoint:
     """A checkpoint that was found and understood.
 
     path: its folder, or the single file. classes: component → class name. configs: component → its json.
-    commit: the hub's, None elsewhere.
+    commit: the hub's, None elsewhere. described_by: the folder that a single file's configs come from, if given.
     """
 
     source: str
@@ -41,6 +41,7 @@ class Checkpoint:
     classes: Mapping[str, str]
     configs: Mapping[str, Mapping[str, Any]]
     commit: str | None = None
+    described_by: Path | None = None
 
     @property
     def layout(self) -> Layout:
@@ -153,7 +154,10 @@ def _from_file(model: ModelSpec, path: Path) -> Checkpoint:
     name = next((family for family, key in _ORIGINAL_KEYS.items() if key in keys), None)
     if name not in LAYOUTS:
         raise ComposerError("model.source", model.source, "no family knows the layout of this file", sorted(LAYOUTS))
-    return Checkpoint(source=model.source, path=path, family=name, classes={"vae": "AutoencoderKL"}, configs={})
+    if model.config is None:
+        return Checkpoint(source=model.source, path=path, family=name, classes={"vae": "AutoencoderKL"}, configs={})
+    described = find(replace(model, source=model.config, config=None))
+    return replace(described, source=model.source, path=path, family=name, described_by=described.path)
 
 
 def _family(model: ModelSpec, classes: Mapping[str, str], pipeline: str) -> str:

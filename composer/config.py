@@ -22,7 +22,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
 #: Keys of a `variants` entry of a model that replace the model's own.
-_CHECKPOINT = ("source", "revision", "variant")
+_CHECKPOINT = ("source", "revision", "variant", "config")
 
 
 def read(config: DictConfig) -> RunSpec:

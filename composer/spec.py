@@ -34,6 +34,7 @@ class ModelSpec:
     """Which checkpoint: a folder, a hub id, a single .safetensors file or `embedded:NAME`.
 
     family: `auto` reads it from the checkpoint. revision and variant: as diffusers' from_pretrained takes them.
+    config: for a single file, a folder or hub id whose json files and tokenizer describe it; None lets diffusers infer one.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelSpec:
     family: str = "auto"
     revision: str | None = None
     variant: str | None = None
+    config: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from composer.checkpoint import find
+from composer.errors import ComposerError
+from composer.spec import ModelSpec
+from composer.testing import pipelines
+from composer.weights import load
+
+sys.path.insert(0, str(Path(__file__).parent))
+import original_layout
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def single_file(tmp_path_factory) -> Path:
+    return original_layout.save(pipelines.sd(), tmp_path_factory.mktemp("single") / "model.safetensors")
+
+
+def test_a_single_file_draws_what_its_folder_draws(compose, checkpoints, single_file):
+    common = ["model=local", "steps=2", "height=64", "width=64", "prompt=a cat"]
+    assert compose(*common, f"model.source={checkpoints['sd']}", "hydra.run.dir=folder").code == 0
+    done = compose(*common, f"model.source={single_file}", f"model.config={checkpoints['sd']}", "hydra.run.dir=file")
+    assert done.code == 0, done.err
+    assert Path("folder/000.png").read_bytes() == Path("file/000.png").read_bytes()
+
+
+def test_a_single_file_is_known_by_its_keys(single_file):
+    found = find(ModelSpec(name="local", source=str(single_file)))
+    assert found.family == "sd" and found.single_file and found.size == (512, 512) and found.kind == "diffusion"
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ComposerError, match="no family knows the layout of this file"):
+        find(ModelSpec(name="local", source=str(tmp_path / "x.safetensors")))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"\x10\0\0\0\0\0\0\0{not json"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(ComposerError, match="is damaged, download it again"):
+        find(ModelSpec(name="local", source=str(tmp_path / "x.safetensors")))
+
+
+def test_a_second_load_is_warm(checkpoints):
+    checkpoint = find(ModelSpec(name="local", source=str(checkpoints["sd"])))
+    assert load(checkpoint, torch.float32, CPU) is load(checkpoint, torch.float32, CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_every_component_has_the_precision_asked_for(checkpoints, dtype):
+    for family in ("sd", "flux", "ddpm"):
+        holder = load(find(ModelSpec(name="local", source=str(checkpoints[family]))), dtype, CPU)
+        models = [c for c in holder.components.values() if isinstance(c, torch.nn.Module)]
+        odd = {name for model in models for name, p in model.named_parameters() if p.dtype != dtype}
+        # transformers keeps T5's `wo` in fp32 under fp16, where it overflows, whoever loads it
+        assert models and all(name.endswith("wo.weight") and dtype == torch.float16 for name in odd)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("family", ["sd", "flux", "ddpm"])
+def test_half_precision_runs(compose, checkpoints, family, precision):
+    task = ["task=unconditional"] if family == "ddpm" else ["height=64", "width=64"]
+    done = compose("model=local", f"model.source={checkpoints[family]}", f"precision={precision}", "steps=2", "hydra.run.dir=out", *task)
+    assert done.code == 0, done.err
+
+
+def test_a_hub_id_is_found_in_the_cache_and_pinned_to_its_commit(checkpoints, tmp_path):
+    """A hub cache as the hub's library writes it, read by the real code without a network."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--tiny-sd"
+    shutil.copytree(checkpoints["sd"], repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    words = ["model=local", "model.source=someone/tiny-sd", "steps=1", "hydra.run.dir=out"]
+    done = subprocess.run([sys.executable, "-m", "composer", *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    model = json.loads((tmp_path / "out" / "run.json").read_text())["model"]
+    assert model == {"source": "someone/tiny-sd", "family": "sd", "commit": commit}
