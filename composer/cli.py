@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(line)
     except ComposerError as error:
         print(f"compose: {error}", file=sys.stderr)
-        return 1 if type(error).__name__ == "CallbackError" else 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("compose: interrupted", file=sys.stderr)
         return 130

@@ -2,114 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from composer.callbacks.base import Conditioning, Run, Step, StepCallback, StopDenoising
-from composer.errors import ComposerError
+from composer.callbacks.base import Conditioning, Step, StopDenoising
 from composer.guidance import Branches, Guidance
+from composer.hooks import Hooks
 from composer.sampler import Sampler
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class CallbackError(ComposerError):
-    """A callback failed, or returned what the loop can't go on with."""
-
-
 def denoise(
-    run: Run,
     sampler: Sampler,
     latents: Tensor,
     conditioning: Conditioning,
     predict: Callable[[Step], Branches],
     guidance: Guidance,
-    callbacks: Mapping[str, StepCallback],
+    hooks: Hooks,
 ) -> Tensor:
     """Take latents x_T through all timesteps to x₀.
 
     Raises:
         CallbackError: names the callback, the moment and the step.
     """
-    hooks = Hooks(callbacks, len(run.timesteps))
-    with ExitStack() as stack:
-        hooks.enter(stack, run)
-        for index, timestep in enumerate(run.timesteps):
-            step = Step(
-                index=index, total=len(run.timesteps), timestep=timestep, sigma=sampler.sigma(index), latents=latents, model_input=latents,
-                conditioning=conditioning, guidance_scale=guidance.scale, embedded_guidance=guidance.embedded,
-            )  # fmt: skip
-            step = hooks.before(step)
-            step = replace(step, model_input=sampler.scale(step.latents, timestep))
-            prediction = guidance(step, predict(step))
-            prediction = hooks.edit("after_predict", step, prediction)
-            latents = sampler.step(prediction, timestep, step.latents)
-            try:
-                latents = hooks.edit("after_step", step, latents)
-            except StopDenoising:
-                break
-    return latents
-
-
-class Hooks:
-    """Calls the callbacks of a run in their order, and holds what they return to the rules."""
-
-    def __init__(self, callbacks: Mapping[str, StepCallback], total: int) -> None:
-        self.callbacks, self.total = callbacks, total
-        # Only overridden moments are called: a callback costs nothing where it does nothing.
-        self.moments = {
-            moment: [(name, getattr(callback, moment)) for name, callback in callbacks.items() if overrides(callback, moment)]
-            for moment in ("before_step", "after_predict", "after_step", "after_decode")
-        }
-
-    def enter(self, stack: ExitStack, run: Run) -> None:
-        for name, callback in self.callbacks.items():
-            stack.enter_context(self._call(name, "around", None, callback.around, run))
-
-    def before(self, step: Step) -> Step:
-        for name, hook in self.moments["before_step"]:
-            changed = self._call(name, "before_step", step.index, hook, step)
-            if changed is not None:
-                self._same(name, "before_step", step, step.latents, changed.latents)
-                step = changed
-        return step
-
-    def edit(self, moment: str, step: Step, tensor: Tensor) -> Tensor:
-        for name, hook in self.moments[moment]:
-            changed = self._call(name, moment, step.index, hook, step, tensor)
-            if changed is not None:
-                self._same(name, moment, step, tensor, changed)
-                tensor = changed
-        return tensor
-
-    def finish(self, run: Run, images: list) -> list:
-        for name, hook in self.moments["after_decode"]:
-            images = self._call(name, "after_decode", None, hook, run, images) or images
-        return images
-
-    def _call(self, name: str, moment: str, index: int | None, hook: Callable[..., Any], *arguments: Any) -> Any:
+    total = len(sampler.timesteps)
+    for index, timestep in enumerate(sampler.timesteps):
+        step = Step(
+            index=index, total=total, timestep=timestep, sigma=sampler.sigma(index), latents=latents, model_input=latents,
+            conditioning=conditioning, guidance_scale=guidance.scale, embedded_guidance=guidance.embedded,
+        )  # fmt: skip
+        step = hooks.before(step)
+        step = replace(step, model_input=sampler.scale(step.latents, timestep))
+        prediction = hooks.edit("after_predict", step, guidance(step, predict(step)))
+        latents = sampler.step(prediction, timestep, step.latents)
         try:
-            return hook(*arguments)
-        except (StopDenoising, ComposerError):
-            raise
-        except Exception as error:
-            raise CallbackError(f"callbacks.{name}", None, f"{self._where(moment, index)}: {type(error).__name__}: {error}") from error
-
-    def _same(self, name: str, moment: str, step: Step, before: Tensor, after: Any) -> None:
-        traits = [(trait, getattr(before, trait), getattr(after, trait, None)) for trait in ("shape", "dtype", "device")]
-        for trait, wanted, found in traits:
-            if wanted != found:
-                shown = tuple(wanted) if trait == "shape" else wanted
-                got = "no tensor" if found is None else tuple(found) if trait == "shape" else found
-                raise CallbackError(f"callbacks.{name}", None, f"{self._where(moment, step.index)}: returned {trait} {got} for {shown}")
-
-    def _where(self, moment: str, index: int | None) -> str:
-        return f"failed in {moment}" + ("" if index is None else f", step {index + 1}/{self.total}")
-
-
-def overrides(callback: StepCallback, moment: str) -> bool:
-    """Whether a callback has a moment of its own."""
-    return getattr(type(callback), moment, None) is not getattr(StepCallback, moment)
+            latents = hooks.edit("after_step", step, latents)
+        except StopDenoising:
+            break
+    return latents

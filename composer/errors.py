@@ -16,6 +16,9 @@ class ComposerError(Exception):
         allowed: values that would be accepted.
     """
 
+    #: 2: the request can't be met.
+    exit_code = 2
+
     def __init__(self, key: str, value: object, reason: str, allowed: Iterable[object] = ()) -> None:
         self.key, self.value, self.reason, self.allowed = key, value, reason, tuple(allowed)
         super().__init__(key, value, reason)
@@ -26,6 +29,12 @@ class ComposerError(Exception):
         if self.allowed:
             line += f" (allowed: {', '.join(map(str, self.allowed))})"
         return printable(line)
+
+
+class CallbackError(ComposerError):
+    """A callback failed, or returned what the loop can't go on with."""
+
+    exit_code = 1
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

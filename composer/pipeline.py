@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from composer.callbacks.base import Run, StepCallback
-from composer.denoise import Hooks, denoise
+from composer.denoise import denoise
 from composer.families.base import Family
 from composer.guidance import Guidance
+from composer.hooks import Hooks
 from composer.sampler import Sampler
 from composer.spec import Request
 from composer.tasks.base import Task
@@ -64,7 +65,7 @@ class Pipeline:
     step_settings: Mapping[str, Any] = field(default_factory=dict)
     callbacks: Mapping[str, StepCallback] = field(default_factory=dict)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
         started = time.perf_counter()
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
@@ -78,9 +79,10 @@ class Pipeline:
                 timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder,
                 decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised,
             )  # fmt: skip
-            callbacks = {**start.callbacks, **self.callbacks}
-            latents = denoise(run, sampler, start.latents, conditioning, self.family.predict, self.guidance, callbacks)
-            images = Hooks(callbacks, len(run.timesteps)).finish(run, run.decode(latents))
+            hooks = Hooks({**start.callbacks, **self.callbacks}, len(run.timesteps))
+            with hooks.around(run):
+                latents = denoise(sampler, start.latents, conditioning, self.family.predict, self.guidance, hooks)
+                images = hooks.finish(run, run.decode(latents))
         return Result(images=images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=len(run.timesteps))
 
 

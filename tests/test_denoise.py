@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from composer import StepCallback, StopDenoising
-from composer.denoise import CallbackError
+from composer.errors import CallbackError
 from composer.families.sd import StableDiffusion
 from composer.guidance import ClassifierFree
 from composer.pipeline import Pipeline
@@ -74,8 +74,8 @@ def test_the_order_of_calls_is_the_order_of_the_list(family):
         "a enters", "b enters",
         "a before 0", "b before 0", "a predicted 0", "b predicted 0", "a after 0", "b after 0",
         "a before 1", "b before 1", "a predicted 1", "b predicted 1", "a after 1", "b after 1",
-        "b leaves", "a leaves",
         "a decoded 1", "b decoded 1",
+        "b leaves", "a leaves",
     ]  # fmt: skip
 
 

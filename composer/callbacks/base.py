@@ -98,7 +98,7 @@ class StepCallback:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def around(self, run: Run) -> AbstractContextManager[None]:
-        """Own resources for the length of a run; left whatever happens."""
+        """Own resources from the first step until the pictures are decoded; left whatever happens."""
         return nullcontext()
 
     def before_step(self, step: Step) -> Step | None:

@@ -14,7 +14,7 @@ TORCH_FREE = {
     "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec", "targets", "check",
     "checkpoint",
     "execute", "api", "families/__init__", "families/base", "tasks/__init__", "tasks/base", "tasks/text2img", "tasks/unconditional",
-    "callbacks/__init__", "callbacks/base", "guidance", "sampler", "denoise",
+    "callbacks/__init__", "callbacks/base", "guidance", "sampler", "denoise", "hooks",
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_hydra_and_omegaconf_stop_at_the_door():
 
 def test_diffusers_stays_out_of_the_loop():
     for name, tree in modules().items():
-        if name in ("denoise", "guidance", "sampler") or name.startswith("callbacks/"):
+        if name in ("denoise", "guidance", "sampler", "hooks") or name.startswith("callbacks/"):
             assert not uses(imported(tree), "diffusers", "transformers"), name
 
 
