@@ -1,0 +1,69 @@
+"""The embedded checkpoint draws what it is told; `benchmarks/adherence.py` measures how well, here a few pictures must do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import composer
+from composer.checkpoint import EMBEDDED
+
+CHANNEL = {"red": 0, "green": 1, "blue": 2}
+
+
+def pixels(*overrides: str, **values) -> np.ndarray:
+    """(B, H, W, 3), 0–255."""
+    return np.stack([np.asarray(image, int) for image in composer.compose(*overrides, "callbacks=[]", **values).images])
+
+
+def share(picture: np.ndarray, colour: str) -> float:
+    """Share of pixels in which a colour clearly leads."""
+    channel = CHANNEL[colour]
+    others = np.delete(picture, channel, axis=-1).max(-1)
+    return float((picture[..., channel] > others + 50).mean())
+
+
+@pytest.mark.parametrize("scheduler", ["euler", "ddim", "dpmpp_2m"])
+def test_colour_and_place_follow_the_prompt(scheduler):
+    pictures = pixels(
+        f"scheduler={scheduler}", prompt="a large red sphere on the left and a large blue cube on the right, on snow, under a cloudy sky", images=4
+    )
+    half = pictures.shape[2] // 2
+    right = [share(p[:, :half], "red") > 0.05 and share(p[:, half:], "blue") > 0.05 and share(p[:, half:], "red") < 0.01 for p in pictures]
+    assert sum(right) >= 3
+
+
+def test_the_sky_follows_the_prompt():
+    night, day = pixels(prompt=["a red cone, at night", "a red cone, by day"], seed_step=0)
+    top = night.shape[0] // 5
+    assert night[:top].mean() < 70 < 120 < day[:top].mean()
+
+
+def test_guidance_and_the_negative_prompt_have_a_say():
+    plain, weak, pushed = (pixels(prompt="a red cone", **more)[0] for more in ({}, {"guidance": 1}, {"negative_prompt": "a cloudy sky"}))
+    assert np.abs(plain - weak).mean() > 0.5 and np.abs(plain - pushed).mean() > 0.5
+
+
+@pytest.mark.parametrize("scheduler", ["default", "euler", "heun", "unipc", "dpmpp_2m"])
+def test_the_unconditional_model_draws_scenes_and_not_noise(scheduler):
+    pictures = pixels("task=unconditional", f"scheduler={scheduler}", images=8)
+    neighbours = np.abs(np.diff(pictures, axis=2)).mean((1, 2, 3))
+    noise = np.abs(np.diff(np.random.default_rng(0).integers(0, 256, pictures.shape), axis=2)).mean()
+    assert (neighbours < noise / 6).all()
+    assert pictures.mean((1, 2)).std(0).max() > 15, "all pictures alike"
+
+
+def test_the_files_name_no_machine():
+    for path in EMBEDDED.rglob("*.json"):
+        assert "/tmp" not in path.read_text("utf-8") and "_name_or_path" not in json.dumps(json.loads(path.read_text("utf-8")))
+
+
+def test_weights_are_stored_in_half_precision():
+    from composer.checkpoint import header
+
+    files = list(Path(EMBEDDED).rglob("*.safetensors"))
+    assert len(files) >= 4
+    assert {entry["dtype"] for file in files for name, entry in header(file).items() if "position_ids" not in name} == {"F16"}
