@@ -17,8 +17,8 @@ from composer.errors import ComposerError
 
 #: Keys whose value is text as typed.
 TEXT_KEYS = ("prompt", "negative_prompt")
-#: Nodes whose keywords are checked against a signature, so that a new one needs no `+`.
-OPEN_NODES = ("scheduler.",)
+#: Nodes whose keys are checked against a class, so that a new one needs no `+`.
+OPEN_NODES = ("scheduler.", "output.")
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"{_STRING}(?:\s*,\s*{_STRING})*"

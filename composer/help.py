@@ -13,7 +13,7 @@ compose makes pictures with diffusion models: say what you want, and the pipelin
 What can be set (`compose list` counts the options, `compose list GROUP` tells each in a line)
   groups       model  task  scheduler  guidance  precision  device  callbacks  output
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
-  files        hydra.run.dir=DIR puts a run's files there; otherwise outputs/DATE/TIME
+  files        output.folder=DIR (or hydra.run.dir=DIR) puts a run's files there; otherwise outputs/DATE/TIME
 
 Prompts
   prompt=@words.txt         the text of a file

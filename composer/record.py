@@ -49,7 +49,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
         "versions": versions(),
-        "config": checked.spec.config,
+        "config": dict(checked.spec.config),
     }
 
 
@@ -68,7 +68,7 @@ def save(result: Result, folder: Path) -> list[Path]:
         if len(paths) > 1:
             write(folder / f"grid.{suffix}", encoded(grid(result.images), output))
         write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(_literal(config)))).encode())
-        write(folder / "run.json", json.dumps(result.record, indent=1, ensure_ascii=False, default=str).encode())
+        write(folder / "run.json", json.dumps(result.record, indent=1, ensure_ascii=False).encode())
     except OSError as error:
         raise ComposerError("hydra.run.dir", folder, f"can't be written to: {error.strerror}") from None
     return paths

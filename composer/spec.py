@@ -47,10 +47,11 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSpec:
-    """format: png, webp or jpeg; quality 1–100 (webp: 100 is lossless)."""
+    """format: png, webp or jpeg. quality: 1–100 (webp: 100 is lossless). folder: of the files, None for one by date and time."""
 
     format: str = "png"
     quality: int = 95
+    folder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ def test_list_tells_each_option_in_a_line(compose):
         (["list", "schedular"], "Did you mean scheduler?"),
         (["--mulirun"], "Did you mean --multirun?"),
         (["--config-dir", "nowhere"], "there is no such folder"),
+        (["output.folderr=x"], "output.folderr=x: there is no such key. Did you mean folder?"),
         (["output.quality=101", "output=jpeg"], "output.quality=101: must be a whole number from 1 to 100"),
         (["task._target_=os.system"], "task._target_=os.system: only classes of these packages can be built"),
         (["callbacks.progress._target_=composer.cli.main"], "is not a class of these packages"),
@@ -119,6 +120,7 @@ def test_a_run_makes_pictures_a_grid_and_a_record(compose, tmp_path):
     record = json.loads((tmp_path / "out" / "run.json").read_text("utf-8"))
     assert [image["seed"] for image in record["images"]] == [0, 1]
     assert record["images"][1]["prompt"] == "a cat, sitting ${x}"
+    assert record["config"]["scheduler"] == {"_target_": None, "_kind_": None} and record["config"]["images"] == 2
     assert record["versions"]["torch"] and record["scheduler"]["class"] == "DDIMScheduler"
     assert Image.open(tmp_path / "out" / "000.png").size == (record["width"], record["height"])
 
@@ -133,6 +135,11 @@ def test_the_folder_is_named_by_date_and_time(compose, tmp_path):
 def test_output_formats(compose, option, suffix, format):
     assert compose("steps=1", f"output={option}", "hydra.run.dir=out").code == 0
     assert Image.open(f"out/000.{suffix}").format == format
+
+
+def test_the_folder_can_be_chosen(compose, tmp_path):
+    assert compose("steps=1", "output.folder=mine/first").code == 0
+    assert (tmp_path / "mine" / "first" / "000.png").is_file()
 
 
 def test_a_drawn_seed_is_recorded_and_makes_the_same_picture(compose):

@@ -18,10 +18,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Family(Protocol):
-    """Args of the constructor: a diffusers pipeline that holds the components and lends its helpers."""
+class Held:
+    """What families share: a diffusers pipeline that holds the components and lends its helpers."""
 
-    def __init__(self, holder: Any) -> None: ...
+    def __init__(self, holder: Any) -> None:
+        self.holder = holder
+
+    @property
+    def device(self) -> torch.device:
+        return self.holder._execution_device
+
+    @property
+    def factor(self) -> int:
+        return self.holder.vae_scale_factor
+
+
+class Family(Protocol):
+    """What the rest of composer asks of a family."""
 
     @property
     def device(self) -> torch.device:

@@ -13,23 +13,19 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Step
+from composer.families.base import Held
 from composer.families.noise import noise
 from composer.guidance import Branches
 from composer.spec import Request
 
 
-class Unconditional:
+class Unconditional(Held):
     """Latents are the pixels themselves, (B, 3, H, W) in −1 … 1."""
 
     factor = 1
     embeds_scale = False
 
-    def __init__(self, holder: DDPMPipeline) -> None:
-        self.holder = holder
-
-    @property
-    def device(self) -> torch.device:
-        return self.holder._execution_device
+    holder: DDPMPipeline
 
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         return Conditioning(positive=None)

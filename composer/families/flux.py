@@ -12,6 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.families.base import Held
 from composer.guidance import Branches
 from composer.spec import Request
 from composer.targets import keywords_of
@@ -20,19 +21,10 @@ from composer.targets import keywords_of
 PATCH = 2
 
 
-class Flux:
+class Flux(Held):
     """Latents packed from 2 × 2 patches: (B, H/2f · W/2f, 4 · channels) with the VAE's factor f = 8."""
 
-    def __init__(self, holder: FluxPipeline) -> None:
-        self.holder = holder
-
-    @property
-    def device(self) -> torch.device:
-        return self.holder._execution_device
-
-    @property
-    def factor(self) -> int:
-        return self.holder.vae_scale_factor
+    holder: FluxPipeline
 
     @property
     def embeds_scale(self) -> bool:

@@ -10,24 +10,16 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.families.base import Held
 from composer.families.noise import noise
 from composer.guidance import Branches
 from composer.spec import Request
 
 
-class StableDiffusion:
+class StableDiffusion(Held):
     """Latents (B, 4, H/f, W/f) with the VAE's factor f, 8 in most checkpoints."""
 
-    def __init__(self, holder: StableDiffusionPipeline) -> None:
-        self.holder = holder
-
-    @property
-    def device(self) -> torch.device:
-        return self.holder._execution_device
-
-    @property
-    def factor(self) -> int:
-        return self.holder.vae_scale_factor
+    holder: StableDiffusionPipeline
 
     @property
     def embeds_scale(self) -> bool:

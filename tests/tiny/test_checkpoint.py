@@ -29,7 +29,9 @@ def share(picture: np.ndarray, colour: str) -> float:
 @pytest.mark.parametrize("scheduler", ["euler", "ddim", "dpmpp_2m"])
 def test_colour_and_place_follow_the_prompt(scheduler):
     pictures = pixels(
-        f"scheduler={scheduler}", prompt="a large red sphere on the left and a large blue cube on the right, on snow, under a cloudy sky", images=4
+        f"scheduler={scheduler}",
+        prompt="a large red sphere on the left and a large blue cube on the right, on snow, under a cloudy sky",
+        images=4,
     )
     half = pictures.shape[2] // 2
     right = [share(p[:, :half], "red") > 0.05 and share(p[:, half:], "blue") > 0.05 and share(p[:, half:], "red") < 0.01 for p in pictures]

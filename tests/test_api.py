@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+import composer
+from composer.api import compose_config
+
+
+def test_values_are_python_and_text_is_text(checkpoints):
+    result = composer.compose(
+        "model=local",
+        f"model.source={checkpoints['sd']}",
+        "callbacks=[]",
+        prompt="a cat, ${x} 'sitting'",
+        negative_prompt=None,
+        seed=7,
+        steps=2,
+        guidance=2.5,
+    )
+    assert result.seeds == (7,) and result.image.size == (64, 64)
+    assert result.record["images"] == [{"seed": 7, "prompt": "a cat, ${x} 'sitting'", "negative_prompt": None}]
+    assert result.record["guidance"] == {"class": "ClassifierFree", "scale": 2.5, "rescale": 0.0, "embedded": 1.0}
+
+
+def test_a_list_of_prompts_is_one_batch(checkpoints):
+    result = composer.compose("model=local", f"model.source={checkpoints['sd']}", prompt=["a, b", "@c", "null"], steps=1, images=2)
+    assert [image["prompt"] for image in result.record["images"]] == ["a, b", "a, b", "@c", "@c", "null", "null"]
+    assert result.seeds == (0, 1, 2, 3, 4, 5) and result.grid.size == (64 * 3 + 4, 64 * 2 + 2)
+
+
+def test_nothing_is_written(tmp_path, monkeypatch, checkpoints):
+    monkeypatch.chdir(tmp_path)
+    result = composer.compose("model=local", f"model.source={checkpoints['sd']}", steps=1)
+    assert not list(tmp_path.iterdir())
+    assert [path.name for path in result.save("out")] == ["000.png"]
+
+
+def test_a_refusal_is_one_exception(checkpoints):
+    with pytest.raises(composer.ComposerError, match=r"stepz=3: there is no such key\. Did you mean steps\?"):
+        composer.compose("stepz=3")
+
+
+def test_someone_else_s_hydra_is_left_as_it_was():
+    import hydra
+
+    with hydra.initialize(config_path=None, version_base="1.3"):
+        theirs = GlobalHydra.instance().hydra
+        compose_config([])
+        assert GlobalHydra.instance().hydra is theirs
+
+
+def test_the_scheduler_is_fresh_and_from_the_checkpoint_every_time(checkpoints):
+    """Swapping through another scheduler must not leak its settings."""
+    common = ["model=local", f"model.source={checkpoints['sd']}", "callbacks=[]"]
+    first = composer.compose(*common, "scheduler=ddim", steps=3)
+    composer.compose(*common, "scheduler=dpmpp_2m_sde_karras", "scheduler.timestep_spacing=trailing", steps=3)
+    again = composer.compose(*common, "scheduler=ddim", steps=3)
+    assert first.image.tobytes() == again.image.tobytes() and first.record["scheduler"] == again.record["scheduler"]
