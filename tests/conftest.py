@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may wait for a hub
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread: the sums of the oracle, and one core a worker
 
 from composer.cli import main
 from composer.testing import pipelines
