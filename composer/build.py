@@ -26,6 +26,8 @@ def build_pipeline(checked: Checked) -> Pipeline:
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
     guidance = build("guidance", spec.guidance, Guidance)
+    if checkpoint.embeds_scale is not None:
+        guidance = guidance.for_model(checkpoint.embeds_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     holder = load(checkpoint, DTYPES[spec.precision], device, spec.model.variant)

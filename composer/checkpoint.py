@@ -57,6 +57,13 @@ class Checkpoint:
         return self.configs.get(self.layout.denoiser[0], {})
 
     @property
+    def embeds_scale(self) -> bool | None:
+        """Whether the model takes the guidance scale as an input; None where only the weights can tell."""
+        if not self.denoiser:
+            return None
+        return bool(self.denoiser.get("guidance_embeds")) or self.denoiser.get("time_cond_proj_dim") is not None
+
+    @property
     def factor(self) -> int:
         """Pixels to a latent, along one side."""
         if "vae" not in self.classes:

@@ -79,7 +79,7 @@ def parse(argv: list[str]) -> Line:
         elif word in ("-v", "--verbose"):
             verbose = True
         elif name in ("--config-dir", "-cd"):
-            config_dir = value or next(words, "")
+            config_dir = value or next(words, None) or "(nothing)"
         elif name in HYDRA_FLAGS:
             flags.append(word)
             if HYDRA_FLAGS[name] and not value:

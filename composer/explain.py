@@ -99,18 +99,23 @@ def _dotted(node: object, prefix: str) -> set[str]:
 
 
 def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set[str], folders: list[Path]) -> ComposerError:
-    for task in options("task", folders):
-        if key in _known_keys({"task": [task]}, folders):
-            return ComposerError(key, value.strip("'"), f"task={choices['task'][0]} does not take it; task={task} does")
+    group = key.split(".")[0] if key.split(".")[0] in choices else "task"
+    for option in options(group, folders):
+        if key in _known_keys({group: [option]}, folders):
+            chosen = ",".join(choices[group])
+            return ComposerError(key, value.strip("'"), f"{group}={chosen} does not take it; {group}={option} does")
     near = suggest(key, [*known, *choices])
     root = sorted(name for name in known if "." not in name and name not in ("task", *choices))
     return ComposerError(key, value, f"there is no such key.{near}", () if near else (*root, *choices))
 
 
 def _other(error: Exception, overrides: list[str]) -> ComposerError:
-    first = str(error).strip().splitlines()[0]
-    at_fault = getattr(error, "override", None)
-    if at_fault is not None:
-        _, key, value = split(str(at_fault))
+    """What only Hydra's own message tells."""
+    message = str(error).strip() or type(error).__name__
+    at_fault = str(getattr(error, "override", None) or next((each for each in overrides if each in message), ""))
+    _, key, value = split(at_fault)
+    if "Ambiguous value" in message:
+        return ComposerError(key, value, "several values make several runs: add -m")
+    if getattr(error, "override", None) is not None:
         return ComposerError(key, value, "can't be read; put quotes around a value with commas, brackets or spaces: key=\"'…'\"")
-    return ComposerError("config", " ".join(overrides) or None, first)
+    return ComposerError(at_fault or "config", None, message.splitlines()[0])

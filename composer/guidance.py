@@ -75,6 +75,11 @@ class Distilled(Guidance):
     def __init__(self, scale: float = 3.5) -> None:
         self.embedded = number("guidance.scale", scale)
 
+    def for_model(self, embeds_scale: bool) -> Guidance:
+        if not embeds_scale:
+            raise ComposerError("guidance", "distilled", "this model takes no scale as an input, so it would do nothing: use auto or cfg")
+        return self
+
 
 class Auto(Guidance):
     """Distilled for a model that takes the scale, classifier-free for others."""

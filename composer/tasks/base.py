@@ -55,12 +55,13 @@ class Task:
         if seeds[-1] >= SEEDS:
             raise ComposerError("seed", values["seed"], "the last picture's seed would be 2^63 or more")
         height, width = (self.side(key, values.get(key), own, checkpoint) for key, own in zip(("height", "width"), checkpoint.size))
-        trained = checkpoint.scheduler.get("num_train_timesteps", 1000)
+        # diffusers counts `steps_offset` on top: as many steps as were trained would look one timestep too far
+        most = checkpoint.scheduler.get("num_train_timesteps", 1000) - checkpoint.scheduler.get("steps_offset", 0)
         return Request(
             prompts=tuple(prompts),
             negative_prompts=self.negatives(values, len(prompts), images),
             seeds=seeds,
-            steps=whole("steps", values["steps"], 1, trained),
+            steps=whole("steps", values["steps"], 1, most),
             height=height,
             width=width,
         )

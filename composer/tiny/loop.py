@@ -86,9 +86,9 @@ class Loop:
     def run(self, loss: Callable[[], Tensor], report: Callable[[], str] | None = None, every: int = 200) -> None:
         """Take the remaining steps; afterwards the module holds the averaged weights."""
         started = saved = time.monotonic()
-        first, total = self.done, 0.0
+        first, losses = self.done, []
         while self.done < self.steps:
-            total += self._step(loss())
+            losses.append(self._step(loss()))
             if time.monotonic() - saved > SAVE_EVERY:
                 self._save()
                 saved = time.monotonic()
@@ -96,8 +96,8 @@ class Loop:
                 pace = (time.monotonic() - started) / max(1, self.done - first)
                 extra = f"  {report()}" if report else ""
                 left = pace * (self.steps - self.done) / 60
-                print(f"{self.name} {self.done}/{self.steps}  loss {total / every:.4f}  {left:.1f} min left{extra}", flush=True)
-                total = 0.0
+                print(f"{self.name} {self.done}/{self.steps}  loss {sum(losses) / len(losses):.4f}  {left:.1f} min left{extra}", flush=True)
+                losses.clear()
         self._save()
         for parameter, mean in zip(self.parameters, self.mean):
             parameter.data.copy_(mean)
