@@ -36,7 +36,11 @@ def test_a_command_of_the_readme(compose, command):
 @pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.splitlines()[0])
 def test_python_of_the_readme(tmp_path, monkeypatch, code):
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    names: dict = {"__name__": "readme"}
+    exec(compile(code, "README.md", "exec"), names)
+    made = [value for name, value in names.items() if name in ("result", "CfgCutoff")]
+    assert made, "the example makes nothing"
+    assert "result" not in names or (tmp_path / "outputs" / "from-python" / "000.png").is_file()
 
 
 def test_the_first_two_commands_set_everything_up():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from composer.tiny.scenes import Scene, Thing
+from composer.tiny.solids import HITS, unit
 
 Array = np.ndarray
 
@@ -61,7 +62,7 @@ def render(scene: Scene, size: int = 64) -> Rendering:
     """Draw a scene as a square of `size` pixels."""
     rng = np.random.default_rng(scene.seed)
     light = _rgb(LIGHTS[scene.sky])
-    sun = _unit(np.array([scene.light, 1.0, -0.55]))
+    sun = unit(np.array([scene.light, 1.0, -0.55]))
     image, depth = _backdrop(scene, light, sun, size, rng)
     masks = np.zeros((len(scene.things), size, size), np.float32)
     for index in sorted(range(len(scene.things)), key=lambda i: -scene.things[i].z):
@@ -164,7 +165,7 @@ def _shade(thing: Thing, t: Array, direction: Array, normal: Array, light: dict,
     """Blinn–Phong with a sky that lights from above and a ground that darkens what stands on it."""
     base = np.clip(np.array(SURFACES[thing.colour]) + np.array(thing.tint), 0, 1)
     facing = np.clip(normal @ sun, 0, 1)[..., None]
-    half = _unit(sun - _unit(direction))
+    half = unit(sun - unit(direction))
     gloss = 0.12 if thing.shape == "cube" else 0.35
     shine = gloss * np.clip((normal * half).sum(-1), 0, 1)[..., None] ** 28
     above = np.clip((CAMERA_HEIGHT + t * direction[..., 1]) / (0.5 * thing.radius), 0, 1)[..., None]
@@ -183,63 +184,6 @@ def _box(thing: Thing, size: int) -> tuple[slice, slice]:
         return slice(int(low), int(np.ceil(high)))
 
     return span(v), span(u)
-
-
-def _sphere(origin: Array, direction: Array, thing: Thing) -> tuple[Array, Array]:
-    origin = origin - np.array([0, thing.radius, 0])
-    t = _nearest((direction**2).sum(-1), direction @ origin, origin @ origin - thing.radius**2)
-    return t, (origin + _finite(t) * direction) / thing.radius
-
-
-def _cube(origin: Array, direction: Array, thing: Thing) -> tuple[Array, Array]:
-    """Slab test in the cube's own axes (https://en.wikipedia.org/wiki/Slab_method)."""
-    half = 0.80 * thing.radius
-    cos, sin = np.cos(thing.yaw), np.sin(thing.yaw)
-    turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
-    o, d = turn @ (origin - np.array([0, half, 0])), direction @ turn.T
-    d = np.where(np.abs(d) < 1e-6, 1e-6, d)
-    enter, leave = (-np.sign(d) * half - o) / d, (np.sign(d) * half - o) / d
-    t = np.where((enter.max(-1) < leave.min(-1)) & (enter.max(-1) > 0), enter.max(-1), np.inf)
-    side = np.eye(3)[enter.argmax(-1)] * -np.sign(d)
-    return t, side @ turn
-
-
-def _cylinder(origin: Array, direction: Array, thing: Thing) -> tuple[Array, Array]:
-    radius, height = 0.68 * thing.radius, 1.75 * thing.radius
-    flat = np.array([1.0, 0.0, 1.0])
-    o, d = origin * flat, direction * flat
-    wall = _nearest((d**2).sum(-1), d @ o, o @ o - radius**2)
-    y = origin[1] + _finite(wall)[..., 0] * direction[..., 1]
-    wall = np.where((y >= 0) & (y <= height), wall, np.inf)
-    down = np.minimum(direction[..., 1], -1e-6)
-    lid = (height - origin[1]) / down
-    on_lid = (lid > 0) & (((o + lid[..., None] * d) ** 2).sum(-1) < radius**2) & (lid < wall)
-    normal = np.where(on_lid[..., None], np.array([0.0, 1.0, 0.0]), (o + _finite(wall) * d) / radius)
-    return np.where(on_lid, lid, wall), normal
-
-
-def _cone(origin: Array, direction: Array, thing: Thing) -> tuple[Array, Array]:
-    radius, height = 0.92 * thing.radius, 1.85 * thing.radius
-    scale = np.array([1.0, -((radius / height) ** 2), 1.0])
-    o = origin - np.array([0, height, 0])
-    t = _nearest((scale * direction**2).sum(-1), direction @ (scale * o), o @ (scale * o))
-    y = origin[1] + _finite(t)[..., 0] * direction[..., 1]
-    t = np.where((y >= 0) & (y <= height), t, np.inf)
-    return t, _unit(scale * (o + _finite(t) * direction))
-
-
-HITS = {"sphere": _sphere, "cube": _cube, "cylinder": _cylinder, "cone": _cone}
-
-
-def _nearest(a: Array, b: Array, c: float) -> Array:
-    """The nearer root of a·t² + 2·b·t + c, infinite where there is none ahead."""
-    inside = b * b - a * c
-    t = (-b - np.sqrt(np.maximum(inside, 0))) / a
-    return np.where((inside > 0) & (t > 0), t, np.inf)
-
-
-def _finite(t: Array) -> Array:
-    return np.where(np.isfinite(t), t, 0)[..., None]
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------------
@@ -263,7 +207,3 @@ def _pool(values: Array) -> Array:
 
 def _rgb(light: Light) -> dict[str, Array]:
     return {name: np.array(value) for name, value in vars(light).items()}
-
-
-def _unit(vector: Array) -> Array:
-    return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9)

@@ -75,6 +75,7 @@ def test_a_finished_stage_returns_at_once(tmp_path):
     loop.run(loop.loss)
     again = regression(tmp_path, 3)
     again.run(lambda: pytest.fail("took a step"))
+    assert again.done == 3
 
 
 def test_muon_steps_by_an_orthogonal_matrix():
