@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from composer import argv, cli
+from composer import jobs as runner
 from composer.api import compose_config
 from composer.errors import ComposerError
 
@@ -44,7 +45,7 @@ def jobs(monkeypatch, tmp_path):
     """Run the real command line and Hydra's real sweeper; instead of drawing, keep each job's prompt."""
     monkeypatch.chdir(tmp_path)
     seen: list[str] = []
-    monkeypatch.setattr(cli, "run_job", lambda config, folder, verbose: seen.append(config.prompt))
+    monkeypatch.setattr(runner, "run_job", lambda config, folder, verbose: seen.append(config.prompt))
 
     def run(*words: str) -> list[str]:
         seen.clear()

@@ -9,12 +9,12 @@ import composer
 
 ROOT = Path(composer.__file__).parent
 #: record writes config.yaml with OmegaConf
-HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "plugins", "record", "sweep"}
+HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "jobs", "plugins", "record", "sweep"}
 TORCH_FREE = {
-    "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec", "targets", "check",
-    "checkpoint",
-    "execute", "api", "families/__init__", "families/base", "tasks/__init__", "tasks/base", "tasks/text2img", "tasks/unconditional",
-    "callbacks/__init__", "callbacks/base", "guidance", "sampler", "denoise", "hooks",
+    "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec",
+    "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base",
+    "tasks/__init__", "tasks/base", "tasks/text2img", "tasks/unconditional", "callbacks/__init__",
+    "callbacks/base", "guidance", "sampler", "denoise", "hooks",
 }  # fmt: skip
 
 

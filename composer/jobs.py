@@ -1,0 +1,88 @@
+"""Runs under Hydra: it composes each job's config and makes its folder, composer does the rest."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from composer import argv
+from composer.errors import printable
+from composer.line import Line
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def hydra_run(line: Line) -> int:
+    """Let Hydra compose the config and make the folder, then run the job in it; in a multirun, one job after the other."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands us its exceptions instead of printing them
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    from composer.explain import explain
+    from composer.plugins import conf_folders, register_search_path
+
+    failures: list[tuple[str, Exception]] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
+        except Exception as error:  # kept from Hydra, which would print a line of its own
+            failures.append((str(HydraConfig.get().job.get("num", 0)), error))
+
+    register_search_path(line.config_dir)
+    overrides = argv.prepare(line.overrides, line.multirun)
+    before = sys.argv
+    sys.argv = ["compose", *line.flags, *overrides]
+    try:
+        hydra.main(config_path=None, config_name="compose", version_base="1.3")(job)()
+    except Exception as error:
+        raise explain(error, overrides, conf_folders(line.config_dir)) from error
+    finally:
+        sys.argv = before
+    return report(failures, line.multirun)
+
+
+def report(failures: list[tuple[str, Exception]], multirun: bool) -> int:
+    """A single run fails as its job did; a multirun lists what failed."""
+    if failures and not multirun:
+        raise failures[0][1]
+    for number, error in failures:
+        print(printable(f"compose: job {number}: {error}"), file=sys.stderr)
+    return 1 if failures else 0
+
+
+def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
+    """Make the pictures of one composed config and say where they are."""
+    from composer.config import read
+    from composer.execute import execute
+
+    if not verbose:
+        from composer.quiet import hush
+
+        hush()
+    try:
+        result = execute(read(config), folder)
+    except BaseException:
+        leave_nothing(folder)
+        raise
+    paths = result.save(folder)
+    where = paths[0] if len(paths) == 1 else f"{len(paths)} pictures in {paths[0].parent}"
+    print(f"{shown(where)}  (seed {result.seeds[0]}, {result.iterations} iterations, {result.seconds:.1f} s)")
+
+
+def shown(path: Path | str) -> str:
+    """A path relative to the current folder where that is shorter."""
+    text = str(path)
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
+
+
+def leave_nothing(folder: Path) -> None:
+    """Remove the folder that Hydra made for a job that wrote nothing, with the date and `outputs` above it while they are empty."""
+    for each in (folder, *folder.parents[:2]):
+        try:
+            each.rmdir()
+        except OSError:
+            return
