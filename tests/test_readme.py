@@ -45,5 +45,5 @@ def test_python_of_the_readme(tmp_path, monkeypatch, code):
 
 def test_the_first_two_commands_set_everything_up():
     first, second = BLOCKS[0].strip(), BLOCKS[1].strip()
-    assert "pip install -c constraints.txt -e ." in first and "compose prompt=" in first and "\n" not in first
-    assert "pip install -c constraints.txt -e '.[test]'" in second and "pytest" in second and "\n" not in second
+    assert "pip install -q -c constraints.txt -e ." in first and "compose prompt=" in first and "\n" not in first
+    assert "pip install -q -c constraints.txt -e '.[test]'" in second and "pytest" in second and "\n" not in second
