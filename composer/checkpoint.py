@@ -109,11 +109,9 @@ def find(model: ModelSpec) -> Checkpoint:
     listed = {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and entry[1]}
     configs = {name: config for name in listed if (config := _component_json(path / name)) is not None}
     family = _family(model, listed, index.get("_class_name", "unknown"))
-    for name in listed:
-        if not (path / name).is_dir():
-            raise ComposerError(
-                "model.source", model.source, f"the folder {name} named in {INDEX} is missing: the checkpoint is incomplete"
-            )
+    if commit is None:  # at the hub only the json files are here yet
+        for name in listed:
+            _whole(model, path / name)
     return Checkpoint(source=model.source, path=path, family=family, classes=listed, configs=configs, commit=commit)
 
 
@@ -133,6 +131,18 @@ def _locate(model: ModelSpec) -> tuple[Path, str | None]:
     if not _HUB_ID.fullmatch(source):
         raise ComposerError("model.source", source, "there is no such folder or file, and it is no hub id (owner/name)")
     return _fetch_json(source, model.revision)
+
+
+def _whole(model: ModelSpec, folder: Path) -> None:
+    """Refuse a component that is missing, empty, without weights or with a damaged file: half a download."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        reason = f"the folder {folder.name} named in {INDEX} is missing or empty: the checkpoint is incomplete"
+        raise ComposerError("model.source", model.source, reason)
+    weights = list(folder.glob("*.safetensors"))
+    if (folder / "config.json").is_file() and not weights:
+        raise ComposerError("model.source", model.source, f"there is no .safetensors file in {folder.name}; pickled weights are not loaded")
+    for file in weights:
+        header(file)
 
 
 def _fetch_json(source: str, revision: str | None) -> tuple[Path, str]:
@@ -184,11 +194,13 @@ def header(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > path.stat().st_size:
-                raise ValueError("cut short")
+                raise ValueError("it is cut short")
             table = json.loads(file.read(length))
-    except (OSError, ValueError) as error:
+        table.pop("__metadata__", None)
+        if 8 + length + max(entry["data_offsets"][1] for entry in table.values()) != path.stat().st_size:
+            raise ValueError("it is cut short")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ComposerError("model.source", path, f"is damaged, download it again: {error}") from None
-    table.pop("__metadata__", None)
     return table
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -216,23 +217,32 @@ def test_a_foreign_conf_folder_is_left_alone(compose, tmp_path):
     assert "foreign" in compose("list", "scheduler").out
 
 
-def test_a_damaged_weights_file_is_named(compose, checkpoints, tmp_path):
-    import shutil
+def cut_short(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (
+            lambda folder: cut_short(folder / "unet" / "diffusion_pytorch_model.safetensors"),
+            "is damaged, download it again: it is cut short",
+        ),
+        (lambda folder: cut_short(folder / "text_encoder" / "model.safetensors"), "is damaged, download it again"),
+        (lambda folder: shutil.rmtree(folder / "vae"), "the folder vae named in model_index.json is missing or empty"),
+        (
+            lambda folder: [file.unlink() for file in (folder / "tokenizer").iterdir()],
+            "the folder tokenizer named in model_index.json is missing",
+        ),
+        (lambda folder: next((folder / "vae").glob("*.safetensors")).unlink(), "there is no .safetensors file in vae"),
+        (lambda folder: (folder / "model_index.json").write_text("{bad"), "can't be read"),
+        (lambda folder: (folder / "model_index.json").unlink(), "there is no model_index.json in this folder"),
+    ],
+)
+def test_half_a_download_is_refused_by_name(compose, checkpoints, tmp_path, damage, said):
     broken = tmp_path / "broken"
     shutil.copytree(checkpoints["sd"], broken)
-    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
+    damage(broken)
     done = compose("model=local", f"model.source={broken}", "hydra.run.dir=out")
-    assert done.code == 2 and done.err.count("\n") == 1 and "can't be loaded" in done.err
+    assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
     assert not (tmp_path / "out").exists()
-
-
-def test_a_missing_component_is_named(compose, checkpoints, tmp_path):
-    import shutil
-
-    broken = tmp_path / "broken"
-    shutil.copytree(checkpoints["sd"], broken)
-    shutil.rmtree(broken / "vae")
-    done = compose("model=local", f"model.source={broken}")
-    assert done.code == 2 and "the folder vae named in model_index.json is missing" in done.err
