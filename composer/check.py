@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from composer.checkpoint import Checkpoint, find
-from composer.config import task_name
 from composer.errors import ComposerError
 from composer.spec import Request, RunSpec
 from composer.targets import build
@@ -38,7 +37,7 @@ def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
         return
     other = "unconditional" if task.text else "text2img"
     takes = "takes no prompt" if task.text else "wants a prompt"
-    raise ComposerError("task", task_name(spec.task), f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={other}")
+    raise ComposerError("task", spec.task.module, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={other}")
 
 
 def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:

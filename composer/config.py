@@ -32,11 +32,11 @@ def read(config: DictConfig) -> RunSpec:
         ComposerError: a key that no schema knows, a missing value, or a value of the wrong type.
     """
     tree = _plain(config)
-    task = _target("task", tree.pop("task"))
+    task = _target("task", tree.pop("task", None))
     nodes = {name: tree.pop(name, None) or {} for name in NODES if name != "task"}
-    model, defaults = _model(nodes["model"], task_name(task))
-    precision = _one_of("precision.dtype", nodes["precision"].pop("dtype"), PRECISIONS)
-    device = _one_of("device.type", nodes["device"].pop("type"), DEVICES)
+    model, defaults = _model(nodes["model"], task.module)
+    precision = _one_of("precision.dtype", nodes["precision"].pop("dtype", None), PRECISIONS)
+    device = _one_of("device.type", nodes["device"].pop("type", None), DEVICES)
     _nothing_left("precision", nodes["precision"]), _nothing_left("device", nodes["device"])
     return RunSpec(
         task=task,
@@ -50,11 +50,6 @@ def read(config: DictConfig) -> RunSpec:
         values=MappingProxyType(_settled(tree, defaults)),
         config=MappingProxyType(_plain(config)),
     )
-
-
-def task_name(task: Target) -> str:
-    """`composer.tasks.text2img.Text2Img` → `text2img`, by which checks and model variants know it."""
-    return task.path.rsplit(".", 2)[-2]
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -32,14 +32,14 @@ class Hooks:
         """Enter all callbacks, from the first step until the pictures are decoded; leave them in the opposite order."""
         with ExitStack() as stack:
             for name, callback in self.callbacks.items():
-                stack.enter_context(self._call(name, "around", None, callback.around, run))
+                self._call(name, "around", None, lambda owner: stack.enter_context(owner.around(run)), callback)
             yield
 
     def before(self, step: Step) -> Step:
         for name, hook in self.moments["before_step"]:
             changed = self._call(name, "before_step", step.index, hook, step)
             if changed is not None:
-                self._same(name, "before_step", step, step.latents, changed.latents)
+                self._same(name, "before_step", step, step.latents, getattr(changed, "latents", None))
                 step = changed
         return step
 
@@ -59,9 +59,11 @@ class Hooks:
     def _call(self, name: str, moment: str, index: int | None, hook: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return hook(*arguments)
-        except (StopDenoising, ComposerError):
+        except ComposerError:
             raise
         except Exception as error:
+            if isinstance(error, StopDenoising) and moment == "after_step":
+                raise
             raise CallbackError(f"callbacks.{name}", None, f"{self._where(moment, index)}: {type(error).__name__}: {error}") from error
 
     def _same(self, name: str, moment: str, step: Step, before: Tensor, after: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composer import argv
-from composer.errors import printable
+from composer.errors import ComposerError, printable
 from composer.line import Line
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def report(failures: list[tuple[str, Exception]], multirun: bool) -> int:
     if failures and not multirun:
         raise failures[0][1]
     for number, error in failures:
-        print(printable(f"compose: job {number}: {error}"), file=sys.stderr)
+        reason = str(error) if isinstance(error, ComposerError) else f"{type(error).__name__}: {error}"
+        print(printable(f"compose: job {number}: {reason}"), file=sys.stderr)
     return 1 if failures else 0
 
 

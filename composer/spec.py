@@ -19,6 +19,11 @@ class Target:
     path: str
     keywords: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def module(self) -> str:
+        """`composer.tasks.text2img.Text2Img` → `text2img`, by which checks and model variants know a task."""
+        return self.path.rpartition(".")[0].rpartition(".")[2]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerSpec:

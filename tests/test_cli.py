@@ -97,6 +97,11 @@ def test_list_tells_each_option_in_a_line(compose):
         (["draw"], "draw: is no verb and no key=value."),
         (["lst"], "Did you mean list?"),
         (["list", "schedular"], "Did you mean scheduler?"),
+        (["~steps"], "'steps' does not exist"),
+        (["~images"], "images: must be a whole number"),
+        (["~precision.dtype"], "precision.dtype: is not known"),
+        (["~device.type"], "device.type: is not known"),
+        (["~task"], "task"),
         (["--config-dir"], "there is no such folder"),
         (["scheduler=euler,ddim"], "scheduler=euler,ddim: several values make several runs: add -m"),
         (["guidance.rescale=0.5"], "guidance=auto does not take it; guidance=cfg does"),
@@ -198,6 +203,12 @@ def test_show_knows_flow_matching_and_heun(compose, checkpoints):
 def test_a_multirun_makes_every_combination(compose):
     done = compose("-m", "scheduler=euler,ddim", "steps=1,2", "prompt=a cat, sitting", "hydra.sweep.dir=out")
     assert done.code == 0 and done.out.count("000.png") == 4, done.err
+
+
+def test_a_multirun_lists_what_failed_and_runs_the_rest(compose):
+    done = compose("-m", "scheduler=euler,flow_euler,ddim", "steps=1", "hydra.sweep.dir=out")
+    assert done.code == 1 and done.out.count("000.png") == 2
+    assert done.err.count("\n") == 1 and "compose: job 1: scheduler=FlowMatchEulerDiscreteScheduler: is for flow matching" in done.err
 
 
 def test_option_files_of_ones_own_come_first(compose, tmp_path):

@@ -138,6 +138,24 @@ def test_a_bad_return_names_callback_moment_and_step(family, change, words):
         run(family, Bad())
 
 
+@pytest.mark.parametrize(
+    ("moment", "hook", "words"),
+    [
+        ("around", contextmanager(lambda self, run: 1 / 0), "callbacks.c0: failed in around: ZeroDivisionError"),
+        ("before_step", lambda self, step: "x", r"failed in before_step, step 1/3: returned shape no tensor for \(1, 4, 8, 8\)"),
+        ("before_step", lambda self, step: stop(), "failed in before_step, step 1/3: StopDenoising"),
+        ("after_decode", lambda self, run, images: 1 / 0, "failed in after_decode: ZeroDivisionError"),
+    ],
+)
+def test_every_moment_names_its_callback(family, moment, hook, words):
+    with pytest.raises(CallbackError, match=words):
+        run(family, type("Bad", (StepCallback,), {moment: hook})())
+
+
+def stop():
+    raise StopDenoising
+
+
 def test_resources_are_left_when_a_callback_fails(family):
     pages: list[str] = []
 

@@ -47,6 +47,7 @@ class Task:
         for key, value in values.items():
             if key not in known:
                 raise ComposerError(key, value, f"this task does not take it.{suggest(key, known)}", known)
+        values = {**dict.fromkeys(known), **values}  # a key taken out with `~` counts as null
         prompts = self.prompts(values)
         images = whole("images", values["images"], 1)
         first, step = seed(values["seed"]), whole("seed_step", values["seed_step"], 0)

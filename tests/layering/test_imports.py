@@ -99,3 +99,25 @@ def test_nothing_dangerous_is_called():
 
 def test_the_protocol_imports_nothing_of_the_house():
     assert not uses(imported(modules()["callbacks/base"]), "composer")
+
+
+def test_nothing_below_the_door_reaches_back_up():
+    rooms = ("cli", "line", "jobs", "api", "argv", "config", "explain", "plugins", "show", "sweep")
+    above = tuple(f"composer.{room}" for room in rooms)
+    below = (
+        "check",
+        "checkpoint",
+        "build",
+        "weights",
+        "precision",
+        "pipeline",
+        "denoise",
+        "hooks",
+        "sampler",
+        "guidance",
+        "spec",
+        "targets",
+    )
+    for name, tree in modules().items():
+        if name in below or name.startswith(("families/", "tasks/", "callbacks/")):
+            assert not uses(imported(tree), *above), name
