@@ -17,8 +17,10 @@ from composer.errors import ComposerError
 
 #: Keys whose value is text as typed.
 TEXT_KEYS = ("prompt", "negative_prompt")
+#: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.
+FILE_KEYS = ("image", "mask", "depth")
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
-OPEN_NODES = ("scheduler.", "output.")
+OPEN_NODES = ("scheduler.", "output.", "model.components.")
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"{_STRING}(?:\s*,\s*{_STRING})*"
@@ -60,6 +62,8 @@ def _prepare(override: str, multirun: bool) -> str:
         return override
     if key in TEXT_KEYS:
         return f"{prefix}{key}={_text(key, value, multirun)}"
+    if key in FILE_KEYS:
+        return f"{prefix}{key}={_file(value, multirun)}"
     if key == "guidance" and _NUMBERS.fullmatch(value):
         return f"{prefix}guidance.scale={value}"
     if not prefix and key.startswith(OPEN_NODES):
@@ -79,6 +83,14 @@ def _text(key: str, value: str, multirun: bool) -> str:
     if _DELIBERATE.fullmatch(value):
         return value
     return quote(value)
+
+
+def _file(value: str, multirun: bool) -> str:
+    if _DELIBERATE.fullmatch(value):
+        return value
+    if value.startswith("[") and value.endswith("]"):
+        return f"[{quote_all(name.strip() for name in value[1:-1].split(','))}]"
+    return quote_all(value.split(",")) if multirun else quote(value)
 
 
 def _read(key: str, name: str) -> list[str]:

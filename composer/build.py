@@ -15,7 +15,7 @@ from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.guidance import Guidance
 from composer.pipeline import Pipeline
-from composer.precision import DTYPES, device_of
+from composer.precision import device_of, dtype_of
 from composer.spec import SchedulerSpec
 from composer.targets import build, check_keywords, keywords_of, resolve
 from composer.weights import load
@@ -25,12 +25,13 @@ def build_pipeline(checked: Checked) -> Pipeline:
     """Everything that can be refused by name is, before the weights are loaded."""
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
+    dtype, fallback = dtype_of(spec.precision, device)
     guidance = build("guidance", spec.guidance, Guidance)
     if checkpoint.embeds_scale is not None:
         guidance = guidance.for_model(checkpoint.embeds_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    holder = load(checkpoint, DTYPES[spec.precision], device, spec.model.variant)
+    holder = load(checkpoint, dtype, device, spec.model.variant)
     family = family_class(checkpoint)(holder)
     return Pipeline(
         family=family,
@@ -39,6 +40,7 @@ def build_pipeline(checked: Checked) -> Pipeline:
         step_settings=step_settings,
         guidance=guidance.for_model(family.embeds_scale),
         callbacks=callbacks,
+        notes=(fallback,) if fallback else (),
     )
 
 

@@ -10,6 +10,13 @@ from composer.spec import Request, RunSpec
 from composer.targets import build
 from composer.tasks.base import Task
 
+#: Role of a checkpoint → what can be said of it, and the tasks that can use it.
+ROLES = {
+    "plain": ("takes nothing but noisy latents", "text2img, img2img, inpaint, outpaint, variations or upscale"),
+    "inpaint": ("takes a mask besides (an inpainting model)", "inpaint or outpaint"),
+    "depth": ("takes depth besides (a depth model)", "depth2img"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
@@ -33,11 +40,16 @@ def check(spec: RunSpec) -> Checked:
 
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
-    if task.text == checkpoint.layout.text:
+    name = spec.task.module
+    if task.text != checkpoint.layout.text:
+        other = "unconditional" if task.text else "text2img"
+        takes = "takes no prompt" if task.text else "wants a prompt"
+        raise ComposerError("task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={other}")
+    if checkpoint.role in task.roles:
         return
-    other = "unconditional" if task.text else "text2img"
-    takes = "takes no prompt" if task.text else "wants a prompt"
-    raise ComposerError("task", spec.task.module, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={other}")
+    takes, advice = ROLES[checkpoint.role]
+    wanted = ROLES[task.roles[0]][0]
+    raise ComposerError("task", name, f"wants a model that {wanted}, and {spec.model.name} {takes}: use task={advice}, or another model")
 
 
 def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:

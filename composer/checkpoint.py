@@ -5,25 +5,23 @@ A source is `embedded:NAME`, a folder in diffusers' format, a single .safetensor
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from composer.components import Component, check_fit, find_component, read_part
 from composer.errors import ComposerError
-from composer.families import LAYOUTS, Layout, recognise
+from composer.families import LAYOUTS, Layout, recognise, role
+from composer.sources import INDEX, component_json, header, locate, read_json, whole
 from composer.spec import ModelSpec
 
-EMBEDDED = Path(__file__).parent / "tiny" / "checkpoint"
-INDEX = "model_index.json"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 #: Keys by which a single file in the original layout is known.
+_ORIGINAL_UNET = "model.diffusion_model.input_blocks.0.0.weight"
 _ORIGINAL_KEYS = {
     "flux": "double_blocks.0.img_attn.norm.key_norm.scale",
     "sdxl": "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight",
-    "sd": "model.diffusion_model.input_blocks.0.0.weight",
+    "sd": _ORIGINAL_UNET,
 }
 
 
@@ -33,6 +31,7 @@ class Checkpoint:
 
     path: its folder, or the single file. classes: component → class name. configs: component → its json.
     commit: the hub's, None elsewhere. described_by: the folder that a single file's configs come from, if given.
+    swapped: components that come from elsewhere.
     """
 
     source: str
@@ -42,6 +41,7 @@ class Checkpoint:
     configs: Mapping[str, Mapping[str, Any]]
     commit: str | None = None
     described_by: Path | None = None
+    swapped: Mapping[str, Component] = field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:
@@ -59,7 +59,7 @@ class Checkpoint:
     @property
     def embeds_scale(self) -> bool | None:
         """Whether the model takes the guidance scale as an input; None where only the weights can tell."""
-        if not self.denoiser:
+        if self.single_file and self.described_by is None:
             return None
         return bool(self.denoiser.get("guidance_embeds")) or self.denoiser.get("time_cond_proj_dim") is not None
 
@@ -79,7 +79,7 @@ class Checkpoint:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels that the model was trained at."""
-        sample = self.denoiser.get("sample_size", 128 if self.family == "flux" else 64)
+        sample = self.denoiser.get("sample_size", self.layout.sample_size)
         height, width = (sample, sample) if isinstance(sample, int) else sample
         return height * self.factor, width * self.factor
 
@@ -91,9 +91,32 @@ class Checkpoint:
     def kind(self) -> str:
         """What schedulers suit it: flow, edm or diffusion."""
         name = self.classes.get("scheduler", "")
-        if name.startswith("FlowMatch") or self.scheduler.get("use_flow_sigmas") or self.family == "flux":
+        if name.startswith("FlowMatch") or self.scheduler.get("use_flow_sigmas"):
             return "flow"
-        return "edm" if name.startswith("EDM") else "diffusion"
+        return "edm" if name.startswith("EDM") else self.layout.kind
+
+    @property
+    def prediction(self) -> str:
+        """What the model predicts: epsilon, v_prediction, sample or flow."""
+        return "flow" if self.kind == "flow" else self.scheduler.get("prediction_type", "epsilon")
+
+    @property
+    def role(self) -> str:
+        """What it takes beside noisy latents: plain, inpaint or depth. Tasks say which they can use."""
+        return role(self.family, self.configs) or "plain"
+
+    @property
+    def holder(self) -> str:
+        """The diffusers pipeline that holds its components."""
+        return dict(self.layout.holders).get(self.role, self.layout.holder)
+
+    def folder(self, name: str) -> Path:
+        """Where a component lies."""
+        return self.swapped[name].folder if name in self.swapped else self.path / name
+
+    @property
+    def safety_checker(self) -> bool:
+        return "safety_checker" in self.classes
 
 
 def find(model: ModelSpec) -> Checkpoint:
@@ -102,117 +125,53 @@ def find(model: ModelSpec) -> Checkpoint:
     Raises:
         ComposerError: nothing is there, or nothing that composer knows.
     """
-    path, commit = _locate(model)
+    path, commit = locate("model.source", model.source, model.revision)
+    swapped = {name: find_component(name, read_part(name, node)) for name, node in model.components.items()}
     if path.is_file():
-        return _from_file(model, path)
-    index = _json(path / INDEX)
-    listed = {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and entry[1]}
-    configs = {name: config for name in listed if (config := _component_json(path / name)) is not None}
-    family = _family(model, listed, index.get("_class_name", "unknown"))
+        return _swap(_from_file(model, path), swapped)
+    if not (path / INDEX).is_file():
+        where = f"this repository holds no {INDEX}" if commit else f"there is no {INDEX} in this folder"
+        raise ComposerError("model.source", model.source, f"{where}: it is no checkpoint in diffusers' format")
+    index = read_json(path / INDEX)
+    classes = {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and entry[1]}
+    if not model.safety_checker:
+        classes.pop("safety_checker", None)
+    configs = {name: config for name in classes if (config := component_json(path / name)) is not None}
+    check_fit(swapped, [name for name in index if not name.startswith("_")], configs)
     if commit is None:  # at the hub only the json files are here yet
-        for name in listed:
-            _whole(model, path / name)
-    return Checkpoint(source=model.source, path=path, family=family, classes=listed, configs=configs, commit=commit)
+        for name in set(classes) - set(swapped):
+            whole("model.source", model.source, path / name)
+    pipeline = index.get("_class_name", "unknown")
+    found = Checkpoint(source=model.source, path=path, family="", classes=classes, configs=configs, commit=commit)
+    found = _swap(found, swapped)
+    return replace(found, family=_family(model, found, pipeline))
 
 
-def _locate(model: ModelSpec) -> tuple[Path, str | None]:
-    source = model.source
-    path = EMBEDDED / source[len("embedded:") :] if source.startswith("embedded:") else Path(source).expanduser()
-    if path.suffix in (".ckpt", ".bin", ".pt", ".pth"):
-        raise ComposerError("model.source", source, "pickled weights can run code when they are loaded; use a .safetensors file")
-    if path.is_file():
-        if path.suffix != ".safetensors":
-            raise ComposerError("model.source", source, "a single file must be a .safetensors file")
-        return path, None
-    if (path / INDEX).is_file():
-        return path, None
-    if path.is_dir():
-        raise ComposerError("model.source", source, f"there is no {INDEX} in this folder: it is no checkpoint in diffusers' format")
-    if not _HUB_ID.fullmatch(source):
-        raise ComposerError("model.source", source, "there is no such folder or file, and it is no hub id (owner/name)")
-    return _fetch_json(source, model.revision)
-
-
-def _whole(model: ModelSpec, folder: Path) -> None:
-    """Refuse a component that is missing, empty, without weights or with a damaged file: half a download."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        reason = f"the folder {folder.name} named in {INDEX} is missing or empty: the checkpoint is incomplete"
-        raise ComposerError("model.source", model.source, reason)
-    weights = list(folder.glob("*.safetensors"))
-    if (folder / "config.json").is_file() and not weights:
-        raise ComposerError("model.source", model.source, f"there is no .safetensors file in {folder.name}; pickled weights are not loaded")
-    for file in weights:
-        header(file)
-
-
-def _fetch_json(source: str, revision: str | None) -> tuple[Path, str]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        folder = Path(snapshot_download(source, revision=revision, allow_patterns=["*.json", "*/*.json"]))
-    except GatedRepoError:
-        raise ComposerError(
-            "model.source", source, "its owner wants you to accept terms first: do so at the hub, then `hf auth login`"
-        ) from None
-    except RepositoryNotFoundError:
-        raise ComposerError("model.source", source, "there is no such folder here, and no such repository at the hub") from None
-    except RevisionNotFoundError:
-        raise ComposerError("model.revision", revision, f"{source} has no such branch, tag or commit") from None
-    except (LocalEntryNotFoundError, OSError):
-        raise ComposerError("model.source", source, "is not a folder here nor in the hub's cache, and the hub can't be reached") from None
-    if not (folder / INDEX).is_file():
-        raise ComposerError("model.source", source, f"this repository holds no {INDEX}, so no checkpoint in diffusers' format")
-    return folder, folder.name
+def _swap(found: Checkpoint, swapped: Mapping[str, Component]) -> Checkpoint:
+    """The checkpoint with some of its components from elsewhere."""
+    classes = {**found.classes, **{name: component.cls for name, component in swapped.items()}}
+    configs = {**found.configs, **{name: component.config for name, component in swapped.items()}}
+    return replace(found, classes=classes, configs=configs, swapped=swapped)
 
 
 def _from_file(model: ModelSpec, path: Path) -> Checkpoint:
-    keys = header(path).keys()
-    name = next((family for family, key in _ORIGINAL_KEYS.items() if key in keys), None)
+    table = header(path)
+    name = next((family for family, key in _ORIGINAL_KEYS.items() if key in table), None)
     if name not in LAYOUTS:
         raise ComposerError("model.source", model.source, "no family knows the layout of this file", sorted(LAYOUTS))
     if model.config is None:
-        return Checkpoint(source=model.source, path=path, family=name, classes={"vae": "AutoencoderKL"}, configs={})
-    described = find(replace(model, source=model.config, config=None))
+        configs = {} if name == "flux" else {"unet": {"in_channels": table[_ORIGINAL_UNET]["shape"][1], "out_channels": 4}}
+        return Checkpoint(source=model.source, path=path, family=name, classes={"vae": "AutoencoderKL"}, configs=configs)
+    described = find(replace(model, source=model.config, config=None, components={}))
     return replace(described, source=model.source, path=path, family=name, described_by=described.path)
 
 
-def _family(model: ModelSpec, classes: Mapping[str, str], pipeline: str) -> str:
+def _family(model: ModelSpec, found: Checkpoint, pipeline: str) -> str:
     if model.family != "auto":
         if model.family not in LAYOUTS:
             raise ComposerError("model.family", model.family, "is not known", ("auto", *LAYOUTS))
         return model.family
-    family = recognise(classes)
+    family = recognise(found.classes, found.configs)
     if family is None:
         raise ComposerError("model.source", model.source, f"no family knows this kind of checkpoint, {pipeline}", sorted(LAYOUTS))
     return family
-
-
-def header(path: Path) -> dict[str, Any]:
-    """The table of a safetensors file: tensor name → dtype, shape and place. https://huggingface.co/docs/safetensors"""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError("it is cut short")
-            table = json.loads(file.read(length))
-        table.pop("__metadata__", None)
-        if 8 + length + max(entry["data_offsets"][1] for entry in table.values()) != path.stat().st_size:
-            raise ValueError("it is cut short")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ComposerError("model.source", path, f"is damaged, download it again: {error}") from None
-    return table
-
-
-def _component_json(folder: Path) -> dict[str, Any] | None:
-    for name in ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json"):
-        if (folder / name).is_file():
-            return _json(folder / name)
-    return None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ComposerError("model.source", path, f"can't be read: {error}") from None

@@ -22,7 +22,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
 #: Keys of a `variants` entry of a model that replace the model's own.
-_CHECKPOINT = ("source", "revision", "variant", "config")
+_CHECKPOINT = ("source", "revision", "variant", "config", "components")
 
 
 def read(config: DictConfig) -> RunSpec:
@@ -75,12 +75,16 @@ def _model(node: dict[str, Any], task: str) -> tuple[ModelSpec, dict[str, Any]]:
     """The checkpoint for this task, and the steps and guidance it likes."""
     defaults, variants = node.pop("recommended", None) or {}, node.pop("variants", None) or {}
     variant = variants.get(task, {})
-    node.update({key: value for key, value in variant.items() if key in _CHECKPOINT})
+    chosen = {**(variant.get("components") or {}), **(node.get("components") or {})}  # what the user swaps comes before the variant's
+    node.update({key: value for key, value in variant.items() if key in _CHECKPOINT}, components=chosen)
     defaults.update({key: value for key, value in variant.items() if key not in _CHECKPOINT})
     _known("model", node, [f.name for f in fields(ModelSpec)])
     _known("model.recommended", defaults, ("steps", "guidance"))
     if not isinstance(node.get("source"), str) or not node["source"]:
         raise ComposerError("model.source", node.get("source"), "a folder, a hub id or a .safetensors file is needed")
+    if not isinstance(node.get("safety_checker", True), bool):
+        raise ComposerError("model.safety_checker", node["safety_checker"], "must be true or false")
+    node["components"] = {name: part for name, part in chosen.items() if part is not None}
     return ModelSpec(**node), defaults
 
 

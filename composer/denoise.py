@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from composer.callbacks.base import Conditioning, Step, StopDenoising
@@ -22,8 +23,9 @@ def denoise(
     predict: Callable[[Step], Branches],
     guidance: Guidance,
     hooks: Hooks,
+    inputs: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Tensor:
-    """Take latents x_T through all timesteps to x₀.
+    """Take latents x_T through all timesteps to x₀; `inputs` are the task's fields of every step, such as a mask.
 
     Raises:
         CallbackError: names the callback, the moment and the step.
@@ -33,6 +35,7 @@ def denoise(
         step = Step(
             index=index, total=total, timestep=timestep, sigma=sampler.sigma(index), latents=latents, model_input=latents,
             conditioning=conditioning, guidance_scale=guidance.scale, embedded_guidance=guidance.embedded,
+            **inputs,
         )  # fmt: skip
         step = hooks.before(step)
         step = replace(step, model_input=sampler.scale(step.latents, timestep))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,18 @@ if TYPE_CHECKING:
     from composer.pipeline import Result
 
 
-def execute(spec: RunSpec, folder: Path | None = None) -> Result:
-    """Run a spec; `folder` is where callbacks may write."""
+def execute(spec: RunSpec, folder: Path | None = None, say: Callable[[str], None] = lambda note: None) -> Result:
+    """Run a spec; `folder` is where callbacks may write, `say` tells the user what was done otherwise than asked."""
     checked = check(spec)
     from composer.build import build_pipeline
     from composer.record import record
 
     pipeline = build_pipeline(checked)
+    before = (*checked.request.notes, *pipeline.notes)
+    for note in before:
+        say(note)
     result = pipeline(checked.request, folder)
+    for note in result.notes:
+        say(note)
+    result = replace(result, notes=(*before, *result.notes))
     return replace(result, record=record(checked, pipeline, result))

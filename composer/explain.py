@@ -100,7 +100,8 @@ def _dotted(node: object, prefix: str) -> set[str]:
 
 def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set[str], folders: list[Path]) -> ComposerError:
     group = key.split(".")[0] if key.split(".")[0] in choices else "task"
-    for option in options(group, folders):
+    usual = _defaults(folders).get(group, [])
+    for option in (*usual, *options(group, folders)):
         if key in _known_keys({group: [option]}, folders):
             chosen = ",".join(choices[group])
             return ComposerError(key, value.strip("'"), f"{group}={chosen} does not take it; {group}={option} does")

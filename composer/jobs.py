@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from composer import argv
 from composer.errors import ComposerError, printable
@@ -65,13 +66,24 @@ def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
 
         hush()
     try:
-        result = execute(read(config), folder)
+        result = execute(read(config), folder, say)
     except BaseException:
         leave_nothing(folder)
         raise
     paths = result.save(folder)
     where = paths[0] if len(paths) == 1 else f"{len(paths)} pictures in {paths[0].parent}"
-    print(f"{shown(where)}  (seed {result.seeds[0]}, {result.iterations} iterations, {result.seconds:.1f} s)")
+    print(f"{shown(where)}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)")
+
+
+def say(note: str) -> None:
+    print(printable(f"compose: note: {note}"), file=sys.stderr)
+
+
+def taken(record: Mapping[str, Any]) -> str:
+    """How far the denoising went: `20 iterations`, or `4 of 10 steps` where it began from a picture."""
+    if record["steps_left_out"]:
+        return f"{record['steps'] - record['steps_left_out']} of {record['steps']} steps"
+    return f"{record['iterations']} iterations"
 
 
 def shown(path: Path | str) -> str:

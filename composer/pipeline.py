@@ -26,13 +26,15 @@ from composer.tasks.base import Task
 class Result:
     """What a run made.
 
-    images: RGB pictures. seeds: of each. seconds: of the whole run without loading. record: how it was made, plain data.
+    images: RGB pictures. seeds: of each. seconds: of the whole run without loading. notes: what the user should know.
+    record: how it was made, plain data.
     """
 
     images: list[Image.Image]
     seeds: tuple[int, ...]
     seconds: float
     iterations: int
+    notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -56,7 +58,10 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """A family, a task, a scheduler, guidance and callbacks; call it with requests."""
+    """A family, a task, a scheduler, guidance and callbacks; call it with requests.
+
+    notes: what the user should know of how it was built.
+    """
 
     family: Family
     task: Task
@@ -64,26 +69,45 @@ class Pipeline:
     guidance: Guidance
     step_settings: Mapping[str, Any] = field(default_factory=dict)
     callbacks: Mapping[str, StepCallback] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @torch.no_grad()
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
-        started = time.perf_counter()
+        started, task, following = time.perf_counter(), self.task, (self.task, request)
+        steps: list[int] = []
+        while following is not None:
+            task, request = following
+            images, iterations = self._once(task, request, folder)
+            steps.append(iterations)
+            following = task.following(request, images)
+        return Result(
+            images=images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=self._blackened()
+        )
+
+    def _once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
+        """One pass: pictures and the iterations they took."""
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         with seeded(request.seeds[0]):
             conditioning = self.family.encode(request, self.guidance.contrast)
             scheduler = self.make_scheduler()
             self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
             sampler = Sampler(scheduler, generators, self.step_settings)
-            start = self.task.start(self.family, sampler, request)
+            start = task.start(self.family, sampler, request)
             run = Run(
                 timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder,
                 decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised,
+                noised=sampler.noised,
             )  # fmt: skip
             hooks = Hooks({**start.callbacks, **self.callbacks}, len(run.timesteps))
             with hooks.around(run):
-                latents = denoise(sampler, start.latents, conditioning, self.family.predict, self.guidance, hooks)
-                images = hooks.finish(run, run.decode(latents))
-        return Result(images=images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=len(run.timesteps))
+                latents = denoise(sampler, start.latents, conditioning, self.family.predict, self.guidance, hooks, start.inputs)
+                return hooks.finish(run, run.decode(latents)), len(run.timesteps)
+
+    def _blackened(self) -> tuple[str, ...]:
+        """What the checkpoint's safety checker did, which must not pass for the model's picture."""
+        flags = getattr(self.family, "blackened", ())
+        words = "was blackened by the checkpoint's safety checker (model.safety_checker=false turns it off)"
+        return tuple(f"picture {i} {words}" for i, flag in enumerate(flags) if flag)
 
 
 @contextmanager

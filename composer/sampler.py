@@ -31,10 +31,17 @@ class Sampler:
         offered = {"eta": 0.0, "generator": list(generators), **(settings or {})}
         taken = keywords_of(scheduler.step)
         self.settings = {name: value for name, value in offered.items() if name in taken}
+        self.first = 0
+
+    def skip(self, steps: int) -> None:
+        """Leave out the noisiest steps, for latents that are not pure noise; call it before the first step."""
+        self.first = steps * getattr(self.scheduler, "order", 1)
+        if hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(self.first)
 
     @property
     def timesteps(self) -> Tensor:
-        return self.scheduler.timesteps
+        return self.scheduler.timesteps[self.first :]
 
     @property
     def initial_sigma(self) -> float:
@@ -54,11 +61,22 @@ class Sampler:
 
     def sigma(self, index: int) -> float | None:
         """Noise level at an iteration, None for schedulers that think in timesteps alone."""
+        index += self.first
         sigmas = getattr(self.scheduler, "sigmas", None)
         between = getattr(self.scheduler, "sigmas_interpol", None)  # DPM2 visits the middle of each step
         if between is not None and index % 2:
             sigmas = between
         return None if sigmas is None else float(sigmas[index])
+
+    def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
+        """Clean latents x₀ and noise → x_t as it is before iteration `index`."""
+        timestep = self.timesteps[index : index + 1]
+        if hasattr(self.scheduler, "scale_noise"):
+            return self.scheduler.scale_noise(clean, timestep, noise)
+        if not hasattr(self.scheduler, "add_noise"):  # IPNDM: diffusers can start it from noise alone
+            at = index + self.first
+            return float(self.scheduler.alphas[at]) * clean + float(self.scheduler.betas[at]) * noise
+        return self.scheduler.add_noise(clean, noise, timestep)
 
     def denoised(self, step: Step, prediction: Tensor) -> Tensor:
         """Estimate of the clean latents x₀ from x_t and a prediction, for every kind of prediction."""
@@ -78,6 +96,6 @@ class Sampler:
         if float(self.initial_sigma) > 1:
             return 1.0, step.sigma
         if not hasattr(self.scheduler, "alphas_cumprod"):  # IPNDM has a schedule of its own
-            return float(self.scheduler.alphas[step.index]), float(self.scheduler.betas[step.index])
+            return float(self.scheduler.alphas[step.index + self.first]), float(self.scheduler.betas[step.index + self.first])
         alpha = float(self.scheduler.alphas_cumprod[int(step.timestep)])
         return alpha**0.5, (1 - alpha) ** 0.5

@@ -7,8 +7,9 @@ from math import prod
 from typing import Any
 
 from composer.build import family_class, make_scheduler, scheduler_parts
-from composer.check import Checked
-from composer.checkpoint import Checkpoint, header
+from composer.check import ROLES, Checked
+from composer.checkpoint import Checkpoint
+from composer.sources import header
 
 #: The settings that say most about a component, by its kind.
 TELLING = (
@@ -23,6 +24,7 @@ def describe(checked: Checked) -> str:
     lines = [
         f"task       {spec.task.path}",
         f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({checkpoint.layout.path})",
+        f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={ROLES[checkpoint.role][1]}",
         f"compute    {spec.precision} on {spec.device}",
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
@@ -43,9 +45,10 @@ def _components(checkpoint: Checkpoint) -> list[str]:
         return [f"  {checkpoint.path.name}: {_weights(table)}"]
     lines = []
     for name, cls in sorted(checkpoint.classes.items()):
-        tables = [header(file) for file in sorted((checkpoint.path / name).glob("*.safetensors"))]
+        folder = checkpoint.folder(name)
+        tables = [header(file) for file in sorted(folder.glob("*.safetensors"))]
         weights = _weights({key: entry for table in tables for key, entry in table.items()})
-        lines.append(f"  {name:14} {cls:24} {weights or '-':42} {checkpoint.path / name}")
+        lines.append(f"  {name:14} {cls:24} {weights or '-':42} {folder}")
         told = {key: value for key, value in checkpoint.configs.get(name, {}).items() if key in TELLING and value is not None}
         if told:
             lines.append(f"  {'':14} {_pairs(told)}")

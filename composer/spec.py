@@ -40,6 +40,7 @@ class ModelSpec:
 
     family: `auto` reads it from the checkpoint. revision and variant: as diffusers' from_pretrained takes them.
     config: for a single file, a folder or hub id whose json files and tokenizer describe it; None lets diffusers infer one.
+    components: name → where it comes from instead, see `components.read_part`. safety_checker: whether to keep one.
     """
 
     name: str
@@ -48,6 +49,8 @@ class ModelSpec:
     revision: str | None = None
     variant: str | None = None
     config: str | None = None
+    components: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    safety_checker: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,9 @@ class Request:
         seeds: one for each picture, 0 … 2⁶³−1.
         steps: denoising steps asked for; second-order schedulers iterate more often.
         height, width: pixels.
-        inputs: what else the task takes, by its config key.
+        skip: steps left out at the start, where a task begins from a picture.
+        inputs: what else the task takes, by its config key; one entry a picture where it is a picture.
+        notes: what the user should know, such as a size that had to be rounded; printed and recorded.
     """
 
     prompts: tuple[str, ...]
@@ -77,7 +82,9 @@ class Request:
     steps: int
     height: int
     width: int
+    skip: int = 0
     inputs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    notes: tuple[str, ...] = ()
 
     @property
     def batch(self) -> int:

@@ -55,6 +55,9 @@ class Step:
         model_input: `latents` as the scheduler scales them for the model; made anew after `before_step`.
         guidance_scale: how strongly the prompt pulls; 1 is not at all.
         embedded_guidance: the scale told to a model that takes one as input.
+        mask: where a task repaints, 1, and where not, 0, in a shape that broadcasts with the latents; else None.
+        masked_latents: of the picture with the masked part grayed out, in the shape of the latents.
+        depth: (B, 1, h, w) at the latents' size, −1 far … 1 near.
     """
 
     index: int
@@ -66,6 +69,9 @@ class Step:
     conditioning: Conditioning
     guidance_scale: float
     embedded_guidance: float = 1.0
+    mask: Tensor | None = None
+    masked_latents: Tensor | None = None
+    depth: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,7 @@ class Run:
         scheduler: read it; changing it is undefined.
         decode: latents → pictures, through the VAE.
         denoised: (step, prediction) → estimate of the clean latents x₀, in the shape of the latents.
+        noised: (clean latents, noise, index) → what they look like before iteration `index`.
         folder: where files of this run go; None when nothing is written.
     """
 
@@ -86,6 +93,7 @@ class Run:
     scheduler: Any
     decode: Callable[[Tensor], list[Image]]
     denoised: Callable[[Step, Tensor], Tensor]
+    noised: Callable[[Tensor, Tensor, int], Tensor]
     folder: Path | None = None
 
 

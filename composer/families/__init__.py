@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How to know a family by its checkpoint.
+    """How to know a family by its checkpoint, and what follows from it before any weights are loaded.
 
-    denoiser: the (component, class) that predicts. text: whether it takes a prompt. holder: the diffusers pipeline that
-    holds its components. multiple: sizes must be multiples of the VAE's factor times this.
+    denoiser: the (component, class) that predicts. holder: the diffusers pipeline that holds its components; holders: for
+    the roles that want another. text: whether it takes a prompt. multiple: sizes must be multiples of the VAE's factor
+    times this. packed: latents that one input position holds. sample_size: latents along a side where the config is silent.
+    kind: what schedulers suit it where the checkpoint's own does not tell. counts_begun: whether a step that strength
+    only begins counts as a whole one. requires, excludes: components that tell it from others with the same denoiser.
     """
 
     path: str
@@ -19,25 +23,62 @@ class Layout:
     holder: str
     text: bool = True
     multiple: int = 1
+    packed: int = 1
+    sample_size: int = 64
+    kind: str = "diffusion"
+    counts_begun: bool = False
+    requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    holders: tuple[tuple[str, str], ...] = ()
+
+    def skipped(self, steps: int, strength: float) -> int:
+        """Steps left out at the start for a strength of 0–1, rounded as this family's diffusers pipelines do it."""
+        if self.counts_begun:
+            return int(max(steps - min(steps * strength, steps), 0))
+        return max(steps - min(int(steps * strength), steps), 0)
+
+    def role(self, in_channels: int, latent_channels: int) -> str | None:
+        """What the model takes beside noisy latents: nothing (plain), mask and masked latents (inpaint) or depth; else None."""
+        more = in_channels // self.packed - latent_channels
+        return {0: "plain", 1: "depth", latent_channels + 1: "inpaint"}.get(more)
 
 
 LAYOUTS = {
     "sd": Layout(
         path="composer.families.sd.StableDiffusion", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionPipeline",
-        excludes=("text_encoder_2",),
+        excludes=("text_encoder_2", "image_encoder", "prior"), holders=(("depth", "StableDiffusionDepth2ImgPipeline"),),
+    ),
+    "sdxl": Layout(
+        path="composer.families.sdxl.StableDiffusionXL", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionXLPipeline",
+        sample_size=128, requires=("text_encoder_2",),
+    ),
+    "sd3": Layout(
+        path="composer.families.sd3.StableDiffusion3", denoiser=("transformer", "SD3Transformer2DModel"), holder="StableDiffusion3Pipeline",
+        multiple=2, sample_size=128, kind="flow", counts_begun=True,
     ),
     "flux": Layout(
         path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), holder="FluxPipeline", multiple=2,
+        packed=4, sample_size=128, kind="flow", counts_begun=True,
     ),
     "ddpm": Layout(path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), holder="DDPMPipeline", text=False),
 }  # fmt: skip
 
 
-def recognise(classes: Mapping[str, str]) -> str | None:
-    """Component names → class names of a checkpoint; the family that fits, or None."""
+def recognise(classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Component names → class names and json of a checkpoint; the family that fits, or None."""
     for name, layout in LAYOUTS.items():
         component, wanted = layout.denoiser
-        if classes.get(component) == wanted and not any(classes.get(other) for other in layout.excludes):
-            return name
+        fits = all(map(classes.get, layout.requires)) and not any(map(classes.get, layout.excludes))
+        if classes.get(component) == wanted and fits:
+            return name if role(name, configs) else None
     return None
+
+
+def role(family: str, configs: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """A checkpoint's role in its family, from its json; a family without a VAE has but one."""
+    layout = LAYOUTS[family]
+    denoiser, vae = configs.get(layout.denoiser[0], {}), configs.get("vae")
+    if vae is None and denoiser.get("out_channels") is None:
+        return "plain"
+    latents = (vae or {}).get("latent_channels") or denoiser["out_channels"] // layout.packed
+    return layout.role(denoiser.get("in_channels", latents * layout.packed), latents)

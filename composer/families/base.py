@@ -13,6 +13,9 @@ from composer.guidance import Branches
 from composer.spec import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     import torch
     from PIL.Image import Image
     from torch import Tensor
@@ -29,8 +32,16 @@ class Held:
         return self.holder._execution_device
 
     @property
+    def dtype(self) -> torch.dtype:
+        return self.holder.dtype
+
+    @property
     def factor(self) -> int:
         return self.holder.vae_scale_factor
+
+    @property
+    def takes_mask(self) -> bool:
+        return False
 
 
 class Family(Protocol):
@@ -41,6 +52,10 @@ class Family(Protocol):
         """Where the models compute."""
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the models compute in."""
+
+    @property
     def factor(self) -> int:
         """Pixels to a latent, along one side."""
 
@@ -48,12 +63,25 @@ class Family(Protocol):
     def embeds_scale(self) -> bool:
         """Whether the model takes the guidance scale as an input."""
 
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the model takes `step.mask` and `step.masked_latents` as inputs, as inpainting models do."""
+
     @staticmethod
     def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
         """Lay out a fresh scheduler's steps for the request; needs no weights, so that they can be shown beforehand."""
 
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         """Prompts → embeddings; the negative ones only when `contrast`."""
+
+    def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+        """Pixels (B, 3, H, W) in −1 … 1 → clean latents in the model's packing; generator i draws picture i's sample."""
+
+    def scale_mask(self, mask: Tensor) -> Tensor:
+        """Mask (B, 1, H, W) of 0 and 1 → the same in a shape that broadcasts with the latents."""
+
+    def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
+        """Depth maps (H, W), larger is nearer, or the model's estimate from the pictures → (B, 1, h, w) in −1 … 1."""
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         """Standard normal latents in the model's packing, picture i from generator i."""

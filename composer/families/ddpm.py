@@ -30,6 +30,12 @@ class Unconditional(Held):
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         return Conditioning(positive=None)
 
+    def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+        return pixels.to(self.device, self.holder.unet.dtype)
+
+    def scale_mask(self, mask: Tensor) -> Tensor:
+        return mask.to(self.device, self.holder.unet.dtype)
+
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         shape = (request.batch, self.holder.unet.config.in_channels, request.height, request.width)
         return noise(shape, generators, self.holder.unet.dtype, self.device)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.families.base import Held
+from composer.families.vae import encoded, scaled_mask
 from composer.guidance import Branches
 from composer.spec import Request
 from composer.targets import keywords_of
@@ -36,6 +37,14 @@ class Flux(Held):
             positive=self._embed(list(request.prompts), request),
             negative=self._embed(negatives, request) if contrast else None,
         )
+
+    def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+        config = self.holder.vae.config
+        return self._pack((encoded(self.holder.vae, pixels, generators) - config.shift_factor) * config.scaling_factor)
+
+    def scale_mask(self, mask: Tensor) -> Tensor:
+        scaled = scaled_mask(mask, self.factor, self.holder.transformer.x_embedder.weight)
+        return self._pack(scaled.repeat(1, self.holder.transformer.config.in_channels // 4, 1, 1))
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         latents, _ = self._prepare(request, list(generators))
@@ -87,6 +96,9 @@ class Flux(Held):
             request.batch, request.height // (PATCH * self.factor), request.width // (PATCH * self.factor), self.device, hidden.dtype
         )
         return Embedding(hidden=hidden, pooled=pooled, extra={"txt_ids": text_ids, "img_ids": image_ids})
+
+    def _pack(self, latents: Tensor) -> Tensor:
+        return self.holder._pack_latents(latents, *latents.shape)
 
     def _prepare(self, request: Request, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
         channels = self.holder.transformer.config.in_channels // 4

@@ -9,39 +9,73 @@ from pathlib import Path
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     DDIMScheduler,
     DDPMPipeline,
     DDPMScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionDepth2ImgPipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
     UNet2DModel,
 )
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerFast, T5Config, T5EncoderModel
+from transformers import CLIPImageProcessor, DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 
-WIDTH = 32  # of hidden states
+from composer.testing.parts import WIDTH, clip, clip_tokenizer, projecting_clip, safety_checker_of, t5, t5_tokenizer, vae
+from composer.testing.sdxl import sdxl, sdxl_refiner
 
 
-def sd(prediction_type: str = "epsilon", seed: int = 0) -> StableDiffusionPipeline:
-    """Stable Diffusion at 64 × 64 pixels with an 8 × VAE."""
+def sd(prediction_type: str = "epsilon", in_channels: int = 4, safety_checker: bool = False, seed: int = 0) -> StableDiffusionPipeline:
+    """Stable Diffusion at 64 × 64 pixels with an 8 × VAE; 9 input channels make an inpainting model."""
     torch.manual_seed(seed)
     return StableDiffusionPipeline(
         unet=UNet2DConditionModel(
-            sample_size=8, in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+            sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             cross_attention_dim=WIDTH, attention_head_dim=4,
         ),
-        vae=_vae(4, (8, 8, 16, 16), use_quant_conv=True),
-        text_encoder=_clip(), tokenizer=clip_tokenizer(),
+        vae=vae(4, (8, 8, 16, 16), use_quant_conv=True),
+        text_encoder=clip(), tokenizer=clip_tokenizer(),
         scheduler=DDIMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
             steps_offset=1, prediction_type=prediction_type,
         ),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        safety_checker=safety_checker_of() if safety_checker else None,
+        feature_extractor=CLIPImageProcessor(size=32, crop_size=32) if safety_checker else None,
+        requires_safety_checker=safety_checker,
+    )  # fmt: skip
+
+
+def sd_depth(seed: int = 0) -> StableDiffusionDepth2ImgPipeline:
+    """Stable Diffusion with a fifth input channel for depth, and a depth estimator."""
+    base = sd(in_channels=5, seed=seed)
+    estimator = DPTForDepthEstimation(
+        DPTConfig(
+            hidden_size=WIDTH, num_hidden_layers=4, num_attention_heads=4, intermediate_size=37, image_size=32, patch_size=8,
+            backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 16, 16], fusion_hidden_size=16, is_hybrid=False,
+        )
+    )  # fmt: skip
+    processor = DPTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    parts = {name: getattr(base, name) for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")}
+    return StableDiffusionDepth2ImgPipeline(**parts, depth_estimator=estimator.eval(), feature_extractor=processor)
+
+
+def sd3(in_channels: int = 16, with_t5: bool = True, dynamic_shift: bool = False, seed: int = 0) -> StableDiffusion3Pipeline:
+    """Stable Diffusion 3 at 64 × 64 pixels with an 8 × VAE; 33 input channels make an inpainting model."""
+    torch.manual_seed(seed)
+    return StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=8, patch_size=2, in_channels=in_channels, out_channels=16, num_layers=2, attention_head_dim=8,
+            num_attention_heads=4, joint_attention_dim=2 * WIDTH, caption_projection_dim=WIDTH, pooled_projection_dim=2 * WIDTH,
+            pos_embed_max_size=16, dual_attention_layers=(0,), qk_norm="rms_norm",
+        ),
+        vae=vae(16, (8, 8, 8, 8), scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=projecting_clip(), tokenizer=clip_tokenizer(), text_encoder_2=projecting_clip(), tokenizer_2=clip_tokenizer(),
+        text_encoder_3=t5(2 * WIDTH) if with_t5 else None, tokenizer_3=t5_tokenizer() if with_t5 else None,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=dynamic_shift),
     )  # fmt: skip
 
 
@@ -53,10 +87,9 @@ def flux(guidance_embeds: bool = False, dynamic_shift: bool = True, seed: int = 
             patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
             joint_attention_dim=WIDTH, pooled_projection_dim=WIDTH, axes_dims_rope=(4, 4, 8), guidance_embeds=guidance_embeds,
         ),
-        vae=_vae(4, (8, 8), scaling_factor=0.36, shift_factor=0.12, use_quant_conv=False, use_post_quant_conv=False),
-        text_encoder=_clip(), tokenizer=clip_tokenizer(),
-        text_encoder_2=T5EncoderModel(T5Config(vocab_size=300, d_model=WIDTH, d_kv=8, d_ff=37, num_layers=1, num_heads=4)).eval(),
-        tokenizer_2=_t5_tokenizer(),
+        vae=vae(4, (8, 8), scaling_factor=0.36, shift_factor=0.12, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=clip(), tokenizer=clip_tokenizer(),
+        text_encoder_2=t5(WIDTH), tokenizer_2=t5_tokenizer(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=dynamic_shift),
     )  # fmt: skip
 
@@ -71,44 +104,13 @@ def ddpm(seed: int = 0) -> DDPMPipeline:
     return DDPMPipeline(unet.eval(), DDPMScheduler())
 
 
-MAKERS = {"sd": sd, "flux": flux, "ddpm": ddpm}
+MAKERS = {
+    "sd_inpaint": lambda: sd(in_channels=9), "sd_depth": sd_depth, "sd": sd, "sdxl": sdxl, "sdxl_refiner": sdxl_refiner, "sd3": sd3,
+    "flux": flux, "ddpm": ddpm,
+}  # fmt: skip
 
 
 def save(family: str, folder: Path) -> Path:
     """Write a family's tiny pipeline as a checkpoint."""
     MAKERS[family]().save_pretrained(folder)
     return folder
-
-
-def clip_tokenizer(length: int = 77) -> CLIPTokenizer:
-    """Byte-level, without merges: every letter is a token."""
-    from composer.tiny.tokenizer import bytes_to_unicode
-
-    alphabet = bytes_to_unicode()
-    tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=length)
-
-
-def _clip() -> CLIPTextModel:
-    config = CLIPTextConfig(
-        vocab_size=514, hidden_size=WIDTH, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=77,
-        projection_dim=WIDTH, bos_token_id=512, eos_token_id=513, pad_token_id=513,
-    )  # fmt: skip
-    return CLIPTextModel(config).eval()
-
-
-def _t5_tokenizer() -> PreTrainedTokenizerFast:
-    """A unigram over single letters, closed by </s>, as T5's are."""
-    tokens = ["<pad>", "</s>", "<unk>", *(chr(i) for i in range(32, 127))]
-    inner = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    inner.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=48)
-
-
-def _vae(latent_channels: int, channels: tuple[int, ...], **more: object) -> AutoencoderKL:
-    levels = len(channels)
-    return AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=channels, layers_per_block=1, norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels, **more,
-    ).eval()  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import composer
-from composer.checkpoint import EMBEDDED
+from composer.sources import EMBEDDED
 
 CHANNEL = {"red": 0, "green": 1, "blue": 2}
 
@@ -64,7 +64,7 @@ def test_the_files_name_no_machine():
 
 
 def test_weights_are_stored_in_half_precision():
-    from composer.checkpoint import header
+    from composer.sources import header
 
     files = list(Path(EMBEDDED).rglob("*.safetensors"))
     assert len(files) >= 4

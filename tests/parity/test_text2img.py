@@ -6,107 +6,23 @@ wrong the case is named at the end, with what goes wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
 import torch
+from cases import DDPM, FLUX, FLUX_NOISY, FLUX_REFUSED, SD
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler
+from runs import PROMPTS, STEPS, assert_same, classic, generators
+from runs import ours as run
 
-from composer import StepCallback
-from composer.api import compose_config
-from composer.build import make_scheduler, scheduler_parts
-from composer.config import read
 from composer.families.ddpm import Unconditional
 from composer.families.flux import Flux
 from composer.families.sd import StableDiffusion
-from composer.guidance import ClassifierFree, Distilled, Guidance, Unguided
-from composer.pipeline import Pipeline
-from composer.spec import Request
+from composer.guidance import ClassifierFree, Distilled, Unguided
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
 
-SD = (
-    "default", "ddim", "ddpm", "pndm", "euler", "euler_karras", "euler_a", "heun", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_karras",
-    "dpmpp_2m_sde", "dpmpp_2m_sde_karras", "dpmpp_3m", "dpmpp_2s", "dpmpp_sde", "unipc", "deis", "lms", "ipndm", "lcm", "tcd", "sa_solver",
-)  # fmt: skip
-FLUX = (
-    "default", "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_dpmpp_2m",
-    "flow_dpmpp_3m", "flow_unipc_3", "flow_dpmpp_2s", "flow_unipc", "flow_deis",
-)  # fmt: skip
-#: Those that add noise.
-FLUX_NOISY = ("flow_euler_sde", "flow_lcm", "flow_dpmpp_2m_sde")
-#: Those whose `set_timesteps` takes no sigmas or no mu, which FluxPipeline insists on passing.
-FLUX_REFUSED = {"flow_heun": "sigmas", "flow_sa_solver": "mu"}
-#: Schedulers that neither scale their input nor start from more than unit noise: DDPMPipeline does neither.
-DDPM = ("default", "ddpm", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m", "dpmpp_2s", "dpmpp_sde", "sa_solver", "lcm")
-STEPS = 6
-SEEDS = (7, 8)
-PROMPTS = ("a cat, sitting", "two dogs")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@dataclass
-class Recorder(StepCallback):
-    """Keeps the latents after each step."""
-
-    def __post_init__(self) -> None:
-        self.latents = []
-
-    def after_step(self, step, latents):
-        self.latents.append(latents.clone())
-
-
-def ours(family, scheduler_option: str, guidance: Guidance, batch: int, size: int, negative: str | None = None):
-    """Latents after each step, and the images."""
-    spec = read(compose_config([f"scheduler={scheduler_option}"])).scheduler
-    original = family.holder.scheduler.config
-    cls, settings, of_step = scheduler_parts(spec, type(family.holder.scheduler).__name__)
-    recorder = Recorder()
-    pipeline = Pipeline(
-        family=family, task=Text2Img(), make_scheduler=lambda: make_scheduler(cls, original, settings), guidance=guidance,
-        step_settings=of_step, callbacks={"recorder": recorder},
-    )  # fmt: skip
-    request = Request(
-        prompts=PROMPTS[:batch], negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=size, width=size
-    )
-    result = pipeline(request)
-    return recorder.latents, result.images, make_scheduler(cls, original, settings)
-
-
-def generators(batch: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in SEEDS[:batch]]
-
-
-def classic(pipe, scheduler, **arguments):
-    """The same from a classic pipeline."""
-    own, pipe.scheduler, latents = pipe.scheduler, scheduler, []
-
-    def keep(_pipe, _i, _t, tensors):
-        latents.append(tensors["latents"].clone())
-        return {}
-
-    pipe.set_progress_bar_config(disable=True)
-    try:
-        images = pipe(num_inference_steps=STEPS, callback_on_step_end=keep, **arguments).images
-    finally:
-        pipe.scheduler = own
-    return latents, images
-
-
-def assert_same(mine, theirs) -> None:
-    assert len(mine[0]) == len(theirs[0]) >= STEPS
-    for index, (a, b) in enumerate(zip(mine[0], theirs[0])):
-        assert torch.equal(a, b), f"latents differ at iteration {index} by {(a - b).abs().max():.2e}"
-        assert a.isfinite().all()
-    assert [image.tobytes() for image in mine[1]] == [image.tobytes() for image in theirs[1]]
+ours = partial(run, task=Text2Img())
 
 
 @pytest.fixture(scope="module")

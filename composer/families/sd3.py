@@ -1,0 +1,87 @@
+"""Stable Diffusion 3: a transformer on 16-channel latents, trained by flow matching. https://arxiv.org/abs/2403.03206"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import StableDiffusion3Pipeline
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
+from PIL.Image import Image
+from torch import Tensor
+
+from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.families.base import Held
+from composer.families.noise import noise
+from composer.families.passes import branches
+from composer.families.vae import encoded, scaled_mask
+from composer.guidance import Branches
+from composer.spec import Request
+from composer.targets import keywords_of
+
+#: Latents along a side of what one token covers.
+PATCH = 2
+
+
+class StableDiffusion3(Held):
+    """Latents (B, 16, H/f, W/f) with the VAE's factor f = 8. Two CLIP encoders and T5, which may be left out to save memory."""
+
+    holder: StableDiffusion3Pipeline
+    embeds_scale = False
+
+    @property
+    def takes_mask(self) -> bool:
+        return self._extra_channels == self.holder.vae.config.latent_channels + 1
+
+    def encode(self, request: Request, contrast: bool) -> Conditioning:
+        negatives = [text or "" for text in request.negative_prompts]
+        hidden, negative, pooled, negative_pooled = self.holder.encode_prompt(
+            list(request.prompts), None, None, self.device, 1, contrast, negative_prompt=negatives
+        )
+        positive = Embedding(hidden=hidden, pooled=pooled)
+        return Conditioning(positive=positive, negative=Embedding(hidden=negative, pooled=negative_pooled) if contrast else None)
+
+    def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+        config = self.holder.vae.config
+        return (encoded(self.holder.vae, pixels, generators) - config.shift_factor) * config.scaling_factor
+
+    def scale_mask(self, mask: Tensor) -> Tensor:
+        return scaled_mask(mask, self.factor, self.holder.transformer.pos_embed.proj.weight)
+
+    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
+        shape = (request.batch, self.holder.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
+        return noise(shape, generators, self.holder.transformer.dtype, self.device)
+
+    @staticmethod
+    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
+        """A shift that grows with the picture, for checkpoints that want one and schedulers that take it."""
+        config, settings = scheduler.config, {}
+        if config.get("use_dynamic_shifting") and "mu" in keywords_of(scheduler.set_timesteps):
+            tokens = (request.height // factor // PATCH) * (request.width // factor // PATCH)
+            settings["mu"] = calculate_shift(
+                tokens, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
+                config.get("base_shift", 0.5), config.get("max_shift", 1.16),
+            )  # fmt: skip
+        scheduler.set_timesteps(request.steps, device=device, **settings)
+
+    def predict(self, step: Step) -> Branches:
+        return branches(step, self._extra_channels, lambda latents, embedding: self._transformer(step, latents, embedding))
+
+    def decode(self, latents: Tensor, request: Request) -> list[Image]:
+        vae = self.holder.vae
+        pixels = vae.decode(latents / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
+        return self.holder.image_processor.postprocess(pixels)
+
+    @property
+    def _extra_channels(self) -> int:
+        """Input channels beside the noisy latents."""
+        return self.holder.transformer.config.in_channels - self.holder.vae.config.latent_channels
+
+    def _transformer(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
+        return self.holder.transformer(
+            hidden_states=latents,
+            timestep=step.timestep.expand(len(latents)),
+            encoder_hidden_states=embedding.hidden,
+            pooled_projections=embedding.pooled,
+            return_dict=False,
+        )[0]

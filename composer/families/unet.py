@@ -1,0 +1,63 @@
+"""What Stable Diffusion and SDXL share: a UNet with cross-attention on a VAE's latents. https://arxiv.org/abs/2112.10752"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from composer.callbacks.base import Embedding, Step
+from composer.families.base import Held
+from composer.families.noise import noise
+from composer.families.passes import branches
+from composer.families.vae import scaled_mask
+from composer.guidance import Branches
+from composer.spec import Request
+
+
+class LatentUNet(Held):
+    """Latents (B, 4, H/f, W/f) with the VAE's factor f, 8 in most checkpoints."""
+
+    @property
+    def embeds_scale(self) -> bool:
+        """True for UNets distilled to take w, as LCM's are. https://arxiv.org/abs/2310.04378"""
+        return self.holder.unet.config.time_cond_proj_dim is not None
+
+    @property
+    def takes_mask(self) -> bool:
+        return self._extra_channels == self.holder.vae.config.latent_channels + 1
+
+    def scale_mask(self, mask: Tensor) -> Tensor:
+        return scaled_mask(mask, self.factor, self.holder.unet.conv_in.weight)
+
+    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
+        shape = (request.batch, self.holder.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
+        return noise(shape, generators, self.holder.unet.dtype, self.device)
+
+    @staticmethod
+    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
+        scheduler.set_timesteps(request.steps, device=device)
+
+    def predict(self, step: Step) -> Branches:
+        return branches(step, self._extra_channels, lambda latents, embedding: self._unet(step, latents, embedding))
+
+    @property
+    def _extra_channels(self) -> int:
+        """Input channels beside the noisy latents."""
+        return self.holder.unet.config.in_channels - self.holder.vae.config.latent_channels
+
+    def _unet(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
+        added = None if embedding.pooled is None else {"text_embeds": embedding.pooled, **embedding.extra}
+        return self.holder.unet(
+            latents, step.timestep, encoder_hidden_states=embedding.hidden, timestep_cond=self._told(step, latents),
+            added_cond_kwargs=added, return_dict=False,
+        )[0]  # fmt: skip
+
+    def _told(self, step: Step, latents: Tensor) -> Tensor | None:
+        """The guidance scale as an input, (B, width), for a model that takes it."""
+        if not self.embeds_scale:
+            return None
+        scale = torch.tensor(step.embedded_guidance - 1).repeat(len(latents))
+        width = self.holder.unet.config.time_cond_proj_dim
+        return self.holder.get_guidance_scale_embedding(scale, embedding_dim=width).to(latents)

@@ -1,0 +1,41 @@
+"""What families with a VAE share: pixels → latents, a generator a picture, and masks at the latents' size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
+from torch import Tensor, nn
+
+
+def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+    """Pixels (B, 3, H, W) in −1 … 1 → samples of the VAE's distribution (B, C, H/f, W/f), not yet scaled.
+
+    Picture by picture, as diffusers does it for a list of generators.
+    """
+    pixels = pixels.to(vae.device, vae.dtype)
+    # sliced with [i : i + 1], which keeps the memory format: convolutions sum in another order after [i][None]
+    return torch.cat([retrieve_latents(vae.encode(pixels[i : i + 1]), generator=each) for i, each in enumerate(generators)])
+
+
+def scaled_mask(mask: Tensor, factor: int, like: Tensor) -> Tensor:
+    """Mask (B, 1, H, W) → (B, 1, H/f, W/f), the nearest pixel of each cell, with the dtype and device of `like`."""
+    height, width = mask.shape[-2:]
+    return F.interpolate(mask, size=(height // factor, width // factor)).to(like.device, like.dtype)
+
+
+@contextmanager
+def in_fp32(vae: nn.Module, needed: bool) -> Iterator[None]:
+    """Have a VAE compute in fp32 where `needed`: SDXL's overflows in fp16."""
+    before = vae.dtype
+    if not needed or before == torch.float32:
+        yield
+        return
+    vae.to(dtype=torch.float32)
+    try:
+        yield
+    finally:
+        vae.to(dtype=before)

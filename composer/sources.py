@@ -1,0 +1,94 @@
+"""Where checkpoints and components lie: inside the package, in a folder, in a file, at the hub. Reads json only; no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from composer.errors import ComposerError
+
+EMBEDDED = Path(__file__).parent / "tiny" / "checkpoint"
+INDEX = "model_index.json"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PICKLED = (".ckpt", ".bin", ".pt", ".pth")
+_JSON = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
+
+
+def locate(key: str, source: str, revision: str | None) -> tuple[Path, str | None]:
+    """A folder or .safetensors file, and the hub's commit where it came from there.
+
+    Raises:
+        ComposerError: nothing is there, or nothing that may be loaded.
+    """
+    path = EMBEDDED / source[len("embedded:") :] if source.startswith("embedded:") else Path(source).expanduser()
+    if path.suffix in _PICKLED:
+        raise ComposerError(key, source, "pickled weights can run code when they are loaded; use a .safetensors file")
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise ComposerError(key, source, "a single file must be a .safetensors file")
+        return path, None
+    if path.is_dir():
+        return path, None
+    if not HUB_ID.fullmatch(source):
+        raise ComposerError(key, source, "there is no such folder or file, and it is no hub id (owner/name)")
+    return _fetch_json(key, source, revision)
+
+
+def _fetch_json(key: str, source: str, revision: str | None) -> tuple[Path, str]:
+    """The json files of a hub repository: all that is needed before weights."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=["*.json", "*/*.json"]))
+    except GatedRepoError:
+        raise ComposerError(key, source, "its owner wants you to accept terms first: do so at the hub, then `hf auth login`") from None
+    except RepositoryNotFoundError:
+        raise ComposerError(key, source, "there is no such folder here, and no such repository at the hub") from None
+    except RevisionNotFoundError:
+        raise ComposerError("model.revision", revision, f"{source} has no such branch, tag or commit") from None
+    except (LocalEntryNotFoundError, OSError):
+        raise ComposerError(key, source, "is not a folder here nor in the hub's cache, and the hub can't be reached") from None
+    return folder, folder.name
+
+
+def whole(key: str, source: str, folder: Path) -> None:
+    """Refuse a component that is missing, empty, without weights or with a damaged file: half a download."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        reason = f"the folder {folder.name} named in {INDEX} is missing or empty: the checkpoint is incomplete"
+        raise ComposerError(key, source, reason)
+    weights = list(folder.glob("*.safetensors"))
+    if (folder / "config.json").is_file() and not weights:
+        raise ComposerError(key, source, f"there is no .safetensors file in {folder.name}; pickled weights are not loaded")
+    for file in weights:
+        header(file)
+
+
+def header(path: Path) -> dict[str, Any]:
+    """The table of a safetensors file: tensor name → dtype, shape and place. https://huggingface.co/docs/safetensors"""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("it is cut short")
+            table = json.loads(file.read(length))
+        table.pop("__metadata__", None)
+        if 8 + length + max(entry["data_offsets"][1] for entry in table.values()) != path.stat().st_size:
+            raise ValueError("it is cut short")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ComposerError("model.source", path, f"is damaged, download it again: {error}") from None
+    return table
+
+
+def component_json(folder: Path) -> dict[str, Any] | None:
+    """A component's json, whatever its kind calls it."""
+    return next((read_json(folder / name) for name in _JSON if (folder / name).is_file()), None)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ComposerError("model.source", path, f"can't be read: {error}") from None

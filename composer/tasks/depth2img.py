@@ -1,0 +1,32 @@
+"""Pictures that keep the depth of a picture while the prompt changes the rest. https://huggingface.co/docs/diffusers/using-diffusers/depth2img"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from composer.checkpoint import Checkpoint
+from composer.families.base import Family
+from composer.sampler import Sampler
+from composer.spec import Request
+from composer.tasks.base import Inputs, Start
+from composer.tasks.img2img import Img2Img, several
+from composer.tasks.values import each
+
+
+class Depth2Img(Img2Img):
+    keys = (*Img2Img.keys, "depth")
+    roles: ClassVar = ("depth",)
+
+    def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
+        from composer.images import read_depth
+
+        base = super().inputs(values, batch, images, checkpoint)
+        given = values["depth"]
+        maps = None if given is None else each("depth", [read_depth("depth", one) for one in several(given)], batch, images)
+        return replace(base, values={**base.values, "depth": maps})
+
+    def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
+        depth = family.depth(request.inputs["image"], request.inputs["depth"])
+        return replace(super().start(family, sampler, request), inputs={"depth": depth})

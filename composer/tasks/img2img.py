@@ -1,0 +1,88 @@
+"""Pictures from a picture: start from its latents with noise on them. https://arxiv.org/abs/2108.01073"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from composer.checkpoint import Checkpoint
+from composer.errors import ComposerError
+from composer.families.base import Family
+from composer.sampler import Sampler
+from composer.spec import Request
+from composer.tasks.base import Inputs, Start, Task, side
+from composer.tasks.values import each, number
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Img2Img(Task):
+    keys = ("prompt", "negative_prompt", "image", "strength", "height", "width")
+
+    def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
+        strength = number("strength", values["strength"], 0, 1)
+        skipped = checkpoint.layout.skipped(steps, strength)
+        if skipped >= steps:
+            least = f"raise it to {1 / steps:.2g} or more, or steps"
+            raise ComposerError("strength", values["strength"], f"leaves none of the {steps} steps to take: {least}")
+        return skipped
+
+    def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
+        from composer.images import fitted
+
+        pictures = self.pictures("image", values, batch, images)
+        height, width, notes = size(values, pictures, checkpoint)
+        return Inputs(
+            height=height,
+            width=width,
+            values={"image": tuple(fitted(picture, height, width) for picture in pictures), "strength": float(values["strength"])},
+            notes=notes,
+        )
+
+    def pictures(self, key: str, values: Mapping[str, Any], batch: int, images: int) -> tuple[Image, ...]:
+        """One RGB picture for all prompts or one for each → one for each of the batch."""
+        from composer.images import read_image
+
+        return each(key, [read_image(key, one) for one in several(values[key])], batch, images)
+
+    def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
+        from composer.pixels import to_pixels
+
+        sampler.skip(request.skip)
+        clean = family.encode_image(to_pixels(request.inputs["image"]), sampler.generators)
+        noise = family.start_noise(request, sampler.generators)
+        return Start(latents=sampler.noised(clean, noise, 0))
+
+
+def several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) and value else [value]
+
+
+def size(values: Mapping[str, Any], pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[int, int, tuple[str, ...]]:
+    """Height and width in pixels: as asked for, else the pictures' own, rounded down to what the model can make; and what to say."""
+    from composer.images import is_sample
+
+    asked = [values.get(key) for key in ("height", "width")]
+    if all(is_sample(one) for one in several(values["image"])):  # a sample comes in the size that the model draws best
+        own, notes = checkpoint.size, ()
+    elif None in asked:
+        own, notes = natural(pictures, checkpoint)
+    else:
+        own, notes = checkpoint.size, ()
+    height, width = (side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own))
+    return height, width, notes
+
+
+def natural(pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """The pictures' own height and width, down to a multiple of what the model makes."""
+    from composer.images import check_size
+
+    first, multiple = pictures[0], checkpoint.multiple
+    if any(picture.size != first.size for picture in pictures):
+        raise ComposerError("image", None, "these pictures have different sizes: set height and width for all of them")
+    check_size("image", first, multiple)
+    height, width = first.height // multiple * multiple, first.width // multiple * multiple
+    if (width, height) == first.size:
+        return (height, width), ()
+    return (height, width), (f"image: scaled from {first.width} x {first.height} to {width} x {height} pixels, multiples of {multiple}",)

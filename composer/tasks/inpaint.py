@@ -1,0 +1,68 @@
+"""Repaint the masked part of a picture and keep the rest.
+
+A model that takes the mask (9 input channels) is told what to keep; with any other, what is kept is put back after each
+step, noised to that step's level, as RePaint does it (https://arxiv.org/abs/2201.09865).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from composer.callbacks.base import StepCallback
+from composer.checkpoint import Checkpoint
+from composer.families.base import Family
+from composer.sampler import Sampler
+from composer.spec import Request
+from composer.tasks.base import Inputs, Start
+from composer.tasks.img2img import Img2Img, several
+from composer.tasks.values import each, flag, number
+
+#: Default width of the seam: this part of the shorter side.
+SEAM = 128
+
+
+class Inpaint(Img2Img):
+    keys = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked")
+    roles: ClassVar = ("plain", "inpaint")
+
+    def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
+        from composer.images import fitted, mask_doubt, read_mask
+
+        base = super().inputs(values, batch, images, checkpoint)
+        invert = flag("invert_mask", values["invert_mask"])
+        masks = each("mask", [read_mask("mask", one, invert) for one in several(values["mask"])], batch, images)
+        masks = tuple(fitted(mask, base.height, base.width) for mask in masks)
+        doubts = tuple(dict.fromkeys(f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))))
+        return replace(base, values={**base.values, "mask": masks, **seam(values, base)}, notes=(*base.notes, *doubts))
+
+    def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
+        from composer.pixels import to_mask, to_pixels
+
+        sampler.skip(request.skip)
+        pixels, mask = to_pixels(request.inputs["image"]), to_mask(request.inputs["mask"])
+        pure = request.inputs["strength"] == 1  # then nothing of the picture is under the mask
+        # contiguous, as diffusers' inpainting leaves them: convolutions sum in the order of the memory format
+        clean = None if pure and family.takes_mask else family.encode_image(pixels, sampler.generators).contiguous()
+        noise = family.start_noise(request, sampler.generators)
+        latents = noise * sampler.initial_sigma if pure else sampler.noised(clean, noise, 0)
+        scaled = family.scale_mask(mask)
+        masked = family.encode_image(pixels * (mask < 0.5), sampler.generators)
+        callbacks: dict[str, StepCallback] = {}
+        if not family.takes_mask:
+            from composer.callbacks.keep import Keep
+
+            callbacks["keep"] = Keep(clean, noise, scaled)
+        if request.inputs["keep_unmasked"]:
+            from composer.callbacks.overlay import Overlay
+
+            callbacks["overlay"] = Overlay(request.inputs["image"], request.inputs["mask"], request.inputs["blur"])
+        return Start(latents=latents, inputs={"mask": scaled, "masked_latents": masked}, callbacks=callbacks)
+
+
+def seam(values: Mapping[str, Any], base: Inputs) -> dict[str, Any]:
+    """How the repainted part meets the rest: blur is the width of the blend in pixels."""
+    blur = values["blur"]
+    width = min(base.height, base.width) / SEAM if blur is None else number("blur", blur, 0, min(base.height, base.width))
+    return {"blur": width, "keep_unmasked": flag("keep_unmasked", values["keep_unmasked"])}

@@ -1,0 +1,60 @@
+"""Paint what lies beyond a picture's edges: inpainting, with the margins as the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from composer.checkpoint import Checkpoint
+from composer.errors import ComposerError
+from composer.tasks.base import Inputs
+from composer.tasks.img2img import Img2Img, several
+from composer.tasks.inpaint import Inpaint, seam
+from composer.tasks.values import whole
+
+#: Most pixels that can be added at one edge.
+MOST = 8192
+
+
+class Outpaint(Inpaint):
+    keys = (*Img2Img.keys, "margins", "blur", "keep_unmasked")
+
+    def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
+        """The picture on its canvas; height and width are those of the canvas."""
+        from composer.images import fitted, is_sample
+        from composer.seams import extended
+
+        left, top, right, bottom = margins(values["margins"])
+        pictures = self.pictures("image", values, batch, images)
+        asked = values.get("height"), values.get("width")
+        if asked == (None, None) and all(is_sample(one) for one in several(values["image"])):
+            asked = checkpoint.size
+        if asked != (None, None):
+            base = super(Img2Img, self).inputs(values, batch, images, checkpoint)
+            inner = base.height - top - bottom, base.width - left - right
+            if min(inner) < 1:
+                raise ComposerError("margins", values["margins"], f"leave nothing of {base.width} x {base.height} pixels to the picture")
+            pictures = tuple(fitted(picture, *inner) for picture in pictures)
+        multiple = checkpoint.multiple
+        first = pictures[0]
+        if any(picture.size != first.size for picture in pictures):
+            raise ComposerError("image", values["image"], "these pictures have different sizes: set height and width of the whole")
+        more = -(first.width + left + right) % multiple, -(first.height + top + bottom) % multiple
+        right, bottom = right + more[0], bottom + more[1]
+        canvases, masks = zip(*(extended(picture, left, top, right, bottom) for picture in pictures))
+        width, height = canvases[0].size
+        notes = (f"margins: {more[0]} pixels more on the right and {more[1]} at the bottom, to reach multiples of {multiple}",)
+        base = Inputs(height=height, width=width, notes=notes if any(more) else ())
+        return replace(base, values={"image": canvases, "mask": masks, "strength": float(values["strength"]), **seam(values, base)})
+
+
+def margins(value: Any) -> tuple[int, int, int, int]:
+    """One number of pixels for all edges, or [left, top, right, bottom]."""
+    if isinstance(value, list) and len(value) == 4:
+        sides = tuple(whole("margins", each, 0, MOST) for each in value)
+    else:
+        sides = (whole("margins", value, 0, MOST),) * 4
+    if not any(sides):
+        raise ComposerError("margins", value, "add nothing: give pixels for all edges, or [left,top,right,bottom]")
+    return sides

@@ -1,0 +1,63 @@
+"""A larger picture in a second pass: draw it, or take one, scale it up, and let the model redraw the detail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from composer.checkpoint import Checkpoint
+from composer.errors import ComposerError
+from composer.families.base import Family
+from composer.sampler import Sampler
+from composer.spec import Request
+from composer.tasks.base import Inputs, Start, Task
+from composer.tasks.img2img import Img2Img
+from composer.tasks.text2img import Text2Img
+from composer.tasks.values import number
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Upscale(Img2Img):
+    """The first pass starts from noise; with `image` given there is only the second."""
+
+    keys = (*Img2Img.keys, "factor")
+
+    def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
+        skipped = super().skip(values, steps, checkpoint)
+        return skipped if values["image"] is not None else 0
+
+    def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
+        from composer.images import fitted
+
+        factor = number("factor", values["factor"], 1, 16)
+        if values["image"] is None:
+            base = Task.inputs(self, values, batch, images, checkpoint)
+        else:
+            base = super().inputs(values, batch, images, checkpoint)
+        multiple = checkpoint.multiple
+        height, width = (int(side * factor) // multiple * multiple for side in (base.height, base.width))
+        if (height, width) == (base.height, base.width):
+            raise ComposerError("factor", values["factor"], f"makes nothing larger: {base.width} x {base.height} pixels stay as they are")
+        if values["image"] is not None:
+            scaled = tuple(fitted(picture, height, width) for picture in self.pictures("image", values, batch, images))
+            return replace(base, height=height, width=width, values={**base.values, "image": scaled})
+        layout, steps = checkpoint.layout, int(values["steps"])
+        strength = float(values["strength"])
+        second = {"height": height, "width": width, "skip": layout.skipped(steps, strength)}
+        return replace(base, values={"strength": strength, "second": second})
+
+    def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
+        of = super() if "image" in request.inputs else Text2Img()
+        return of.start(family, sampler, request)
+
+    def following(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
+        from composer.images import fitted
+
+        if "image" in request.inputs:
+            return None
+        second = request.inputs["second"]
+        scaled = tuple(fitted(picture, second["height"], second["width"]) for picture in images)
+        return self, replace(request, **second, inputs={"image": scaled, "strength": request.inputs["strength"]})

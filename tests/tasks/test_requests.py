@@ -1,0 +1,181 @@
+"""What tasks make of the values at the root of the command line, and what they refuse; on the command line itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+BASE = ("steps=2", "hydra.run.dir=out")
+
+
+def record() -> dict:
+    return json.loads(Path("out/run.json").read_text("utf-8"))
+
+
+def made(name: str = "000") -> np.ndarray:
+    return np.asarray(Image.open(f"out/{name}.png"))
+
+
+def saved(name: str, size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(name)
+    return pixels
+
+
+def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> np.ndarray:
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    mask[inside[1] : inside[3], inside[0] : inside[2]] = 255
+    Image.fromarray(mask).save(name)
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["task=img2img", "strength=0.01"], "strength=0.01: leaves none of the 20 steps to take: raise it to 0.05 or more, or steps"),
+        (["task=img2img", "strength=0"], "leaves none of the 20 steps"),
+        (["task=img2img", "strength=1.5"], "strength=1.5: must be a number from 0 to 1"),
+        (["task=img2img", "strength=nan"], "strength=nan: must be a number from 0 to 1"),
+        (["task=img2img", "strength=null"], "strength: must be a number from 0 to 1"),
+        (["task=img2img", "image=null"], "image: a picture is needed: image=FILE"),
+        (["task=img2img", "image=nowhere.png"], "image=nowhere.png: there is no such file"),
+        (["task=img2img", "image=sample:scen"], "no such sample. Did you mean sample:scene"),
+        (["task=img2img", "image=small.png"], "image: 1 x 1 pixels are too few: 8 is the least of each side"),
+        (["task=img2img", "image=[wide.png,tall.png]", "prompt=['a','b']"], "these pictures have different sizes: set height and width"),
+        (["task=img2img", "image=[wide.png,wide.png]", "prompt=['a','b','c']"], "give one for all prompts or one for each: 2 for 3"),
+        (["task=img2img", "height=100"], "height=100: must be a multiple of 8 pixels for this model: 96 or 104"),
+        (["task=inpaint", "mask=null"], "mask: a picture is needed: mask=FILE"),
+        (["task=inpaint", "blur=-1"], "blur=-1: must be a number from 0 to 128"),
+        (["task=inpaint", "keep_unmasked=maybe"], "keep_unmasked=maybe: must be true or false"),
+        (["task=inpaint", "mask=zeroone.png"], "holds 0 and 1"),
+        (["task=outpaint", "margins=0"], "margins=0: add nothing"),
+        (["task=outpaint", "margins=[1,2,3]"], "margins=[1, 2, 3]: must be a whole number"),
+        (["task=outpaint", "margins=64"], "margins=64: leave nothing of 128 x 128 pixels to the picture"),
+        (["task=upscale", "factor=1"], "factor=1: makes nothing larger"),
+        (["task=upscale", "factor=99"], "factor=99: must be a number from 1 to 16"),
+        (["task=unconditional", "image=nowhere.png"], "there is no such file"),
+        (["task=text2img", "image=a.png"], "image=a.png: task=text2img does not take it; task=depth2img does"),
+        (["task=text2img", "mask=a.png"], "task=inpaint does"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_refusals_are_one_line(compose, tmp_path, words, said):
+    saved("small.png", (1, 1))
+    saved("wide.png", (32, 16))
+    saved("tall.png", (16, 32))
+    Image.fromarray((np.arange(64).reshape(8, 8) % 2).astype(np.uint8)).save("zeroone.png")
+    done = compose(*words, "hydra.run.dir=out")
+    assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+    assert not done.out and not (tmp_path / "out").exists()
+
+
+def test_strength_says_how_many_steps_it_takes(compose):
+    done = compose("task=img2img", "steps=10", "strength=0.4", "hydra.run.dir=out")
+    assert done.code == 0 and "4 of 10 steps" in done.out, done.err
+    assert record()["iterations"] == 4 and record()["steps_left_out"] == 6
+
+
+def test_the_picture_keeps_its_size_and_rounding_is_said(compose):
+    saved("a.png", (70, 45))
+    done = compose("task=img2img", "image=a.png", *BASE)
+    note = "image: scaled from 70 x 45 to 64 x 40 pixels, multiples of 8"
+    assert done.code == 0 and done.err == f"compose: note: {note}\n" and record()["notes"] == [note]
+    assert made().shape == (40, 64, 3) and (record()["width"], record()["height"]) == (64, 40)
+
+
+def test_a_size_that_fits_is_kept_without_a_word(compose):
+    saved("a.png", (48, 72))
+    assert compose("task=img2img", "image=a.png", *BASE).err == "" and made().shape == (72, 48, 3)
+    assert compose("task=img2img", "image=a.png", "width=64", *BASE).code == 0 and made().shape == (72, 64, 3)
+
+
+def test_file_names_are_taken_as_typed(compose):
+    saved("a (1), b=ü'.png", (16, 16))
+    done = compose("task=img2img", "image=a (1), b=ü'.png", *BASE)
+    assert done.code == 0, done.err
+    assert record()["config"]["image"] == "a (1), b=ü'.png"
+
+
+def test_a_multirun_goes_through_pictures(compose):
+    saved("a.png", (16, 16)), saved("b.png", (24, 16))
+    done = compose("-m", "task=img2img", "image=a.png,b.png", "steps=2", "hydra.sweep.dir=out")
+    assert done.code == 0 and done.out.count("000.png") == 2, done.err
+
+
+def test_a_picture_for_each_prompt(compose):
+    saved("a.png", (16, 16)), saved("b.png", (16, 16), seed=1)
+    done = compose("task=img2img", "image=[a.png,b.png]", "prompt=['x','y']", "images=2", "strength=0.5", "seed_step=0", *BASE)
+    assert done.code == 0, done.err
+    first, second, third, fourth = (made(f"00{i}") for i in range(4))
+    assert (first == second).all() and (third == fourth).all() and (first != third).any()
+
+
+@pytest.mark.parametrize("channels", [4, 9])
+def test_inpainting_leaves_every_unmasked_pixel_as_it_was(compose, checkpoints, channels):
+    pixels, mask = saved("a.png", (64, 64)), box("m.png", (64, 64), (20, 10, 50, 40))
+    model = checkpoints["sd" if channels == 4 else "sd_inpaint"]
+    words = ["task=inpaint", "model=local", f"model.source={model}", "image=a.png", "mask=m.png", *BASE]
+    assert compose(*words).code == 0
+    assert (made()[mask == 0] == pixels[mask == 0]).all() and (made()[mask > 0] != pixels[mask > 0]).mean() > 0.9
+    assert compose(*words, "invert_mask=true").code == 0
+    assert (made()[mask > 0] == pixels[mask > 0]).all() and (made()[mask == 0] != pixels[mask == 0]).mean() > 0.9
+    assert compose(*words, "keep_unmasked=false").code == 0 and (made()[mask == 0] != pixels[mask == 0]).any()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "mask: all black: nothing is repainted"), (255, "mask: all white: everything is repainted")]
+)
+def test_a_mask_that_can_hardly_be_meant_is_named(compose, value, said):
+    Image.new("L", (128, 128), value).save("m.png")
+    done = compose("task=inpaint", "mask=m.png", "~model.variants.inpaint", *BASE)
+    assert done.code == 0 and done.err == f"compose: note: {said}\n"
+
+
+def test_outpainting_keeps_the_picture_and_adds_margins(compose):
+    pixels = saved("a.png", (40, 32))
+    done = compose("task=outpaint", "image=a.png", "margins=[8,0,16,4]", "~model.variants.outpaint", *BASE)
+    assert done.code == 0, done.err
+    assert "margins: 0 pixels more on the right and 4 at the bottom, to reach multiples of 8" in done.err
+    assert made().shape == (40, 64, 3) and (made()[:32, 8:48] == pixels).all()
+
+
+def test_outpainting_to_a_given_size(compose):
+    saved("a.png", (40, 32))
+    words = ["task=outpaint", "image=a.png", "margins=16", "height=96", "width=96", "~model.variants.outpaint"]
+    assert compose(*words, *BASE).code == 0 and made().shape == (96, 96, 3)
+
+
+def test_upscaling_runs_twice_or_over_a_given_picture(compose):
+    assert compose("task=upscale", "factor=1.5", "strength=0.5", "steps=4", "hydra.run.dir=out").code == 0
+    assert made().shape == (192, 192, 3) and record()["iterations"] == 6 and record()["width"] == 192
+    saved("a.png", (40, 32))
+    done = compose("task=upscale", "image=a.png", "strength=0.5", "steps=4", "hydra.run.dir=out")
+    assert done.code == 0 and "2 of 4 steps" in done.out and made().shape == (64, 80, 3)
+
+
+def test_variations_differ_and_stay_near(compose):
+    assert compose("task=variations", "steps=10", "hydra.run.dir=out").code == 0
+    pictures = [made(f"00{i}").astype(int) for i in range(4)]
+    scene = np.asarray(Image.open(Path(__file__).parents[2] / "composer/samples/scene.png").resize((128, 128)).convert("RGB"), int)
+    assert all(np.abs(picture - scene).mean() < 25 for picture in pictures)
+    assert all(np.abs(a - b).mean() > 0.5 for a, b in itertools.pairwise(pictures))
+
+
+def test_the_unconditional_task_starts_from_a_picture(compose):
+    saved("a.png", (50, 40))
+    done = compose("task=unconditional", "image=a.png", "steps=10", "hydra.run.dir=out")
+    assert done.code == 0 and "6 of 10 steps" in done.out and made().shape == (32, 32, 3), done.err
+
+
+def test_a_depth_map_or_the_models_own_estimate(compose, checkpoints):
+    saved("a.png", (64, 64))
+    Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))).save("d.png")
+    words = ["task=depth2img", "model=local", f"model.source={checkpoints['sd_depth']}", "image=a.png", *BASE]
+    assert compose(*words).code == 0
+    own = made()
+    assert compose(*words, "depth=d.png").code == 0 and (made() != own).any()
