@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from composer import argv
@@ -19,7 +20,8 @@ def compose(*overrides: str, **values: Any) -> Result:
 
     Args:
         overrides: as on the command line, `"scheduler=euler"`.
-        values: root keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch.
+        values: root keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch. A
+            picture can be a PIL picture or a list of them instead of a file.
 
     Raises:
         ComposerError: the request can't be met; its text is the line that the command would print.
@@ -30,7 +32,10 @@ def compose(*overrides: str, **values: Any) -> Result:
     from composer.config import read
     from composer.execute import execute
 
-    return execute(read(compose_config([*overrides, *(f"{key}={_value(value)}" for key, value in values.items())])))
+    pictures = {key: value for key, value in values.items() if _is_picture(value)}
+    words = {**values, **{key: f"(a picture given from Python as {key})" for key in pictures}}
+    spec = read(compose_config([*overrides, *(f"{key}={_value(value)}" for key, value in words.items())]))
+    return execute(replace(spec, values={**spec.values, **pictures}))
 
 
 def compose_config(overrides: list[str], config_dir: str | None = None) -> DictConfig:
@@ -53,6 +58,12 @@ def compose_config(overrides: list[str], config_dir: str | None = None) -> DictC
         raise explain(error, overrides, conf_folders(config_dir)) from None
     finally:
         GlobalHydra.instance().hydra = before
+
+
+def _is_picture(value: Any) -> bool:
+    """A PIL picture, or a list of nothing else; without importing PIL for those who pass none."""
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return bool(several) and all(hasattr(each, "getexif") and hasattr(each, "size") for each in several)
 
 
 def _value(value: Any) -> str:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
 
+import diffusers
+import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from composer.callbacks.base import StepCallback
 from composer.check import Checked
 from composer.checkpoint import Checkpoint
+from composer.classic import Classic
+from composer.classic import check as check_classic
 from composer.errors import ComposerError
+from composer.families import CLASSIC
 from composer.families.base import Family
 from composer.guidance import Guidance
 from composer.pipeline import Pipeline
 from composer.precision import device_of, dtype_of
-from composer.spec import SchedulerSpec
+from composer.refine import Refined
+from composer.spec import RunSpec, SchedulerSpec
 from composer.targets import build, check_keywords, keywords_of, resolve
 from composer.weights import load
 
 
-def build_pipeline(checked: Checked) -> Pipeline:
+def build_pipeline(checked: Checked) -> Pipeline | Classic:
     """Everything that can be refused by name is, before the weights are loaded."""
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
@@ -31,9 +38,11 @@ def build_pipeline(checked: Checked) -> Pipeline:
         guidance = guidance.for_model(checkpoint.embeds_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+    if checkpoint.family == CLASSIC:
+        check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
     holder = load(checkpoint, dtype, device, spec.model.variant)
     family = family_class(checkpoint)(holder)
-    return Pipeline(
+    pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
         task=checked.task,
         make_scheduler=partial(make_scheduler, cls, holder.scheduler.config, settings),
@@ -42,6 +51,25 @@ def build_pipeline(checked: Checked) -> Pipeline:
         callbacks=callbacks,
         notes=(fallback,) if fallback else (),
     )
+    return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, dtype, device)
+
+
+def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Refined:
+    """The same scheduler option, guidance and callbacks on a second checkpoint."""
+    cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+    holder = load(checkpoint, dtype, device, spec.model.refiner.variant)
+    family = family_class(checkpoint)(holder)
+    scheduler = partial(make_scheduler, cls, holder.scheduler.config, settings)
+    refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))
+    return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=spec.model.refiner.start)
+
+
+def classic_class(checkpoint: Checkpoint) -> type:
+    """The diffusers pipeline that a checkpoint without a native family names."""
+    found = getattr(diffusers, checkpoint.pipeline, None)
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+        raise ComposerError("model.source", checkpoint.source, f"diffusers {diffusers.__version__} has no {checkpoint.pipeline}")
+    return found
 
 
 def family_class(checkpoint: Checkpoint) -> type[Family]:
@@ -51,12 +79,7 @@ def family_class(checkpoint: Checkpoint) -> type[Family]:
 
 def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any], dict[str, Any]]:
     """The scheduler's class, the keywords for its constructor, and those for its `step`."""
-    if spec.target is None:
-        import diffusers
-
-        cls = getattr(diffusers, own)
-    else:
-        cls = resolve("scheduler", spec.target, SchedulerMixin)
+    cls = getattr(diffusers, own) if spec.target is None else resolve("scheduler", spec.target, SchedulerMixin)
     of_step = keywords_of(cls.step) - {"model_output", "timestep", "sample", "generator", "return_dict", "variance_noise"}
     of_init = keywords_of(cls.__init__)
     check_keywords("scheduler", spec.keywords, of_init | of_step)

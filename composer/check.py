@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from composer.checkpoint import Checkpoint, find
 from composer.errors import ComposerError
-from composer.spec import Request, RunSpec
+from composer.spec import ModelSpec, Request, RunSpec
 from composer.targets import build
 from composer.tasks.base import Task
 
@@ -15,17 +15,22 @@ ROLES = {
     "plain": ("takes nothing but noisy latents", "text2img, img2img, inpaint, outpaint, variations or upscale"),
     "inpaint": ("takes a mask besides (an inpainting model)", "inpaint or outpaint"),
     "depth": ("takes depth besides (a depth model)", "depth2img"),
+    "any": ("is run by its own diffusers pipeline, so callbacks have after_step and after_decode alone", "whatever it takes"),
 }
+
+#: The family that has refiners.
+REFINED = "sdxl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A spec that fits its checkpoint, the task as an object, and the settled request."""
+    """A spec that fits its checkpoint, the task as an object, and the settled request. refiner: the second checkpoint."""
 
     spec: RunSpec
     checkpoint: Checkpoint
     task: Task
     request: Request
+    refiner: Checkpoint | None = None
 
 
 def check(spec: RunSpec) -> Checked:
@@ -36,7 +41,8 @@ def check(spec: RunSpec) -> Checked:
     checkpoint = find(spec.model)
     _task_fits(spec, task, checkpoint)
     _scheduler_fits(spec, checkpoint)
-    return Checked(spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint))
+    refiner = _refiner(spec, checkpoint)
+    return Checked(spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint), refiner=refiner)
 
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
@@ -45,7 +51,7 @@ def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
         other = "unconditional" if task.text else "text2img"
         takes = "takes no prompt" if task.text else "wants a prompt"
         raise ComposerError("task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={other}")
-    if checkpoint.role in task.roles:
+    if checkpoint.role in (*task.roles, "any"):
         return
     takes, advice = ROLES[checkpoint.role]
     wanted = ROLES[task.roles[0]][0]
@@ -67,3 +73,25 @@ def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
         raise ComposerError(
             "scheduler", name, f"is for {words[given]} models, and {spec.model.name} is a {words[wanted]} model: use {advice}"
         )
+
+
+def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint that finishes what the first began, if one is wanted."""
+    wanted = spec.model.refiner
+    if wanted is None:
+        return None
+    if checkpoint.family != REFINED:
+        reason = f"only {REFINED} models have a refiner, and {spec.model.name} is of the family {checkpoint.family}"
+        raise ComposerError("model.refiner", wanted.source, reason)
+    number = isinstance(wanted.start, (int, float)) and not isinstance(wanted.start, bool)
+    if not number or not 0 < wanted.start < 1:
+        raise ComposerError("model.refiner.start", wanted.start, "must lie between 0 and 1, such as 0.8: the share of the base model")
+    try:
+        found = find(ModelSpec(name="refiner", source=wanted.source, revision=wanted.revision, variant=wanted.variant))
+    except ComposerError as error:
+        raise ComposerError("model.refiner.source", error.value, error.reason, error.allowed) from None
+    if (found.family, found.role) != (REFINED, "plain"):
+        raise ComposerError("model.refiner.source", wanted.source, f"is no {REFINED} checkpoint that goes on with latents alone")
+    if found.factor != checkpoint.factor:
+        raise ComposerError("model.refiner.source", wanted.source, "its latents are of another size than the base model's")
+    return found

@@ -12,16 +12,18 @@ from typing import Any
 
 from composer.components import Component, check_fit, find_component, read_part
 from composer.errors import ComposerError
-from composer.families import LAYOUTS, Layout, recognise, role
+from composer.families import CLASSIC, LAYOUTS, Layout, classic, recognise, role
 from composer.sources import INDEX, component_json, header, locate, read_json, whole
 from composer.spec import ModelSpec
 
-#: Keys by which a single file in the original layout is known.
+#: Keys by which a single file in the original layout is known, and its family; the first that is there decides.
 _ORIGINAL_UNET = "model.diffusion_model.input_blocks.0.0.weight"
 _ORIGINAL_KEYS = {
-    "flux": "double_blocks.0.img_attn.norm.key_norm.scale",
-    "sdxl": "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight",
-    "sd": _ORIGINAL_UNET,
+    "double_blocks.0.img_attn.norm.key_norm.scale": "flux",
+    "model.diffusion_model.joint_blocks.0.context_block.adaLN_modulation.1.bias": "sd3",
+    "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight": "sdxl",
+    "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias": "sdxl",  # its refiner
+    _ORIGINAL_UNET: "sd",
 }
 
 
@@ -29,23 +31,26 @@ _ORIGINAL_KEYS = {
 class Checkpoint:
     """A checkpoint that was found and understood.
 
-    path: its folder, or the single file. classes: component → class name. configs: component → its json.
+    path: its folder, or the single file. pipeline: the class that diffusers would load it with.
+    classes: component → class name. configs: component → its json.
     commit: the hub's, None elsewhere. described_by: the folder that a single file's configs come from, if given.
-    swapped: components that come from elsewhere.
+    swapped: components that come from elsewhere. absent: components that it was saved without.
     """
 
     source: str
     path: Path
     family: str
+    pipeline: str = ""
     classes: Mapping[str, str]
     configs: Mapping[str, Mapping[str, Any]]
     commit: str | None = None
     described_by: Path | None = None
     swapped: Mapping[str, Component] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
     @property
     def layout(self) -> Layout:
-        return LAYOUTS[self.family]
+        return classic(self.pipeline, self.classes) if self.family == CLASSIC else LAYOUTS[self.family]
 
     @property
     def single_file(self) -> bool:
@@ -102,8 +107,8 @@ class Checkpoint:
 
     @property
     def role(self) -> str:
-        """What it takes beside noisy latents: plain, inpaint or depth. Tasks say which they can use."""
-        return role(self.family, self.configs) or "plain"
+        """What it takes beside noisy latents: plain, inpaint or depth; any where its own pipeline is called. Tasks name theirs."""
+        return "any" if self.family == CLASSIC else role(self.family, self.configs) or "plain"
 
     @property
     def holder(self) -> str:
@@ -142,8 +147,9 @@ def find(model: ModelSpec) -> Checkpoint:
         for name in set(classes) - set(swapped):
             whole("model.source", model.source, path / name)
     pipeline = index.get("_class_name", "unknown")
-    found = Checkpoint(source=model.source, path=path, family="", classes=classes, configs=configs, commit=commit)
-    found = _swap(found, swapped)
+    found = Checkpoint(source=model.source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit)
+    absent = tuple(name for name, entry in index.items() if isinstance(entry, list) and not entry[1] and name not in swapped)
+    found = _swap(replace(found, absent=absent), swapped)
     return replace(found, family=_family(model, found, pipeline))
 
 
@@ -156,11 +162,12 @@ def _swap(found: Checkpoint, swapped: Mapping[str, Component]) -> Checkpoint:
 
 def _from_file(model: ModelSpec, path: Path) -> Checkpoint:
     table = header(path)
-    name = next((family for family, key in _ORIGINAL_KEYS.items() if key in table), None)
+    name = next((family for key, family in _ORIGINAL_KEYS.items() if key in table), None)
     if name not in LAYOUTS:
         raise ComposerError("model.source", model.source, "no family knows the layout of this file", sorted(LAYOUTS))
     if model.config is None:
-        configs = {} if name == "flux" else {"unet": {"in_channels": table[_ORIGINAL_UNET]["shape"][1], "out_channels": 4}}
+        unet = table.get(_ORIGINAL_UNET)
+        configs = {} if unet is None else {"unet": {"in_channels": unet["shape"][1], "out_channels": 4}}
         return Checkpoint(source=model.source, path=path, family=name, classes={"vae": "AutoencoderKL"}, configs=configs)
     described = find(replace(model, source=model.config, config=None, components={}))
     return replace(described, source=model.source, path=path, family=name, described_by=described.path)
@@ -168,10 +175,12 @@ def _from_file(model: ModelSpec, path: Path) -> Checkpoint:
 
 def _family(model: ModelSpec, found: Checkpoint, pipeline: str) -> str:
     if model.family != "auto":
-        if model.family not in LAYOUTS:
-            raise ComposerError("model.family", model.family, "is not known", ("auto", *LAYOUTS))
+        if model.family not in (*LAYOUTS, CLASSIC):
+            raise ComposerError("model.family", model.family, "is not known", ("auto", *LAYOUTS, CLASSIC))
         return model.family
     family = recognise(found.classes, found.configs)
+    if family is None and pipeline.isidentifier() and pipeline.endswith("Pipeline"):
+        return CLASSIC
     if family is None:
         raise ComposerError("model.source", model.source, f"no family knows this kind of checkpoint, {pipeline}", sorted(LAYOUTS))
     return family

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.errors import ComposerError, suggest
-from composer.spec import ModelSpec, OutputSpec, RunSpec, SchedulerSpec, Target
+from composer.spec import ModelSpec, OutputSpec, RefinerSpec, RunSpec, SchedulerSpec, Target
 
 #: Root nodes of the config; every other root key is an input that the task declares.
 NODES = ("task", "model", "scheduler", "guidance", "callbacks", "precision", "device", "output")
@@ -85,7 +85,19 @@ def _model(node: dict[str, Any], task: str) -> tuple[ModelSpec, dict[str, Any]]:
     if not isinstance(node.get("safety_checker", True), bool):
         raise ComposerError("model.safety_checker", node["safety_checker"], "must be true or false")
     node["components"] = {name: part for name, part in chosen.items() if part is not None}
+    node["refiner"] = _refiner(node.get("refiner"))
     return ModelSpec(**node), defaults
+
+
+def _refiner(node: Any) -> RefinerSpec | None:
+    """Where a refiner comes from, or that and more."""
+    if node is None:
+        return None
+    given = node if isinstance(node, Mapping) else {"source": node}
+    _known("model.refiner", given, [f.name for f in fields(RefinerSpec)])
+    if not isinstance(given.get("source"), str) or not given["source"]:
+        raise ComposerError("model.refiner", node, "a folder, a hub id, or {source: …, start: 0.8} is needed")
+    return RefinerSpec(**given)
 
 
 def _scheduler(node: dict[str, Any]) -> SchedulerSpec:

@@ -36,11 +36,13 @@ def open_picture(key: str, value: object) -> Image.Image:
 
     Args:
         key: the config key, for the error.
-        value: a path (`~` is expanded) or `sample:NAME`.
+        value: a path (`~` is expanded), `sample:NAME`, or from Python a PIL picture.
 
     Raises:
         ComposerError: not a text, no such file, not a picture, damaged, or more than `MAX_PIXELS`.
     """
+    if isinstance(value, Image.Image):  # from Python
+        return ImageOps.exif_transpose(value)
     path = _file(key, value)
     try:
         with warnings.catch_warnings(), path.open("rb") as file:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from composer.callbacks.base import Run, StepCallback
 from composer.denoise import denoise
@@ -77,15 +78,21 @@ class Pipeline:
         steps: list[int] = []
         while following is not None:
             task, request = following
-            images, iterations = self._once(task, request, folder)
+            images, iterations = self.once(task, request, folder)
             steps.append(iterations)
             following = task.following(request, images)
         return Result(
             images=images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=self._blackened()
         )
 
-    def _once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
+    def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
         """One pass: pictures and the iterations they took."""
+        with self.denoised(task, request, folder) as (hooks, run, latents):
+            return hooks.finish(run, run.decode(latents)), len(run.timesteps)
+
+    @contextmanager
+    def denoised(self, task: Task, request: Request, folder: Path | None) -> Iterator[tuple[Hooks, Run, Tensor]]:
+        """One pass up to its latents, with the callbacks still around it."""
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         with seeded(request.seeds[0]):
             conditioning = self.family.encode(request, self.guidance.contrast)
@@ -100,8 +107,7 @@ class Pipeline:
             )  # fmt: skip
             hooks = Hooks({**start.callbacks, **self.callbacks}, len(run.timesteps))
             with hooks.around(run):
-                latents = denoise(sampler, start.latents, conditioning, self.family.predict, self.guidance, hooks, start.inputs)
-                return hooks.finish(run, run.decode(latents)), len(run.timesteps)
+                yield hooks, run, denoise(sampler, start.latents, conditioning, self.family.predict, self.guidance, hooks, start.inputs)
 
     def _blackened(self) -> tuple[str, ...]:
         """What the checkpoint's safety checker did, which must not pass for the model's picture."""

@@ -50,6 +50,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
             "commit": checkpoint.commit,
             "components": {name: component.origin for name, component in checkpoint.swapped.items()},
             "safety_checker": checkpoint.safety_checker,
+            "refiner": _refiner(checked),
         },
         "precision": checked.spec.precision,
         "dtype": str(pipeline.family.dtype).removeprefix("torch."),
@@ -60,6 +61,13 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "versions": versions(),
         "config": dict(checked.spec.config),
     }
+
+
+def _refiner(checked: Checked) -> dict[str, Any] | None:
+    """The second checkpoint, if one finished the pictures, and the share of the schedule after which it began."""
+    if checked.refiner is None:
+        return None
+    return {"source": checked.refiner.source, "commit": checked.refiner.commit, "start": checked.spec.model.refiner.start}
 
 
 def save(result: Result, folder: Path) -> list[Path]:

@@ -35,7 +35,11 @@ class Sampler:
 
     def skip(self, steps: int) -> None:
         """Leave out the noisiest steps, for latents that are not pure noise; call it before the first step."""
-        self.first = steps * getattr(self.scheduler, "order", 1)
+        self.begin(steps * getattr(self.scheduler, "order", 1))
+
+    def begin(self, iteration: int) -> None:
+        """Start at an iteration of the whole schedule; call it before the first step."""
+        self.first = iteration
         if hasattr(self.scheduler, "set_begin_index"):
             self.scheduler.set_begin_index(self.first)
 

@@ -25,6 +25,7 @@ def describe(checked: Checked) -> str:
         f"task       {spec.task.path}",
         f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({checkpoint.layout.path})",
         f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={ROLES[checkpoint.role][1]}",
+        *([f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"] if checked.refiner else []),
         f"compute    {spec.precision} on {spec.device}",
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",

@@ -35,12 +35,23 @@ class SchedulerSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefinerSpec:
+    """A second checkpoint for the end of the schedule. start: 0–1, the share of it after which the refiner takes over."""
+
+    source: str
+    revision: str | None = None
+    variant: str | None = None
+    start: float = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """Which checkpoint: a folder, a hub id, a single .safetensors file or `embedded:NAME`.
 
     family: `auto` reads it from the checkpoint. revision and variant: as diffusers' from_pretrained takes them.
     config: for a single file, a folder or hub id whose json files and tokenizer describe it; None lets diffusers infer one.
     components: name → where it comes from instead, see `components.read_part`. safety_checker: whether to keep one.
+    refiner: a second checkpoint that finishes what this one began.
     """
 
     name: str
@@ -51,6 +62,7 @@ class ModelSpec:
     config: str | None = None
     components: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     safety_checker: bool = True
+    refiner: RefinerSpec | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,10 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, varia
     where = str(checkpoint.path) if checkpoint.single_file or not checkpoint.commit else checkpoint.source
     swapped = tuple((name, *_place(component)) for name, component in checkpoint.swapped.items())
     try:
-        return _load(where, checkpoint.holder, dtype, device, checkpoint.commit, variant, described_by, swapped, checkpoint.safety_checker)
+        return _load(
+            where, checkpoint.holder, dtype, device, checkpoint.commit, variant, described_by, swapped, checkpoint.absent,
+            checkpoint.safety_checker,
+        )  # fmt: skip
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
@@ -46,10 +49,11 @@ def _place(component: Component) -> tuple[str, str, str, str | None, str | None,
 @lru_cache(maxsize=2)
 def _load(
     where: str, holder: str, dtype: torch.dtype, device: torch.device, revision: str | None, variant: str | None,
-    described_by: str | None, swapped: tuple[tuple[str, ...], ...], safety_checker: bool,
+    described_by: str | None, swapped: tuple[tuple[str, ...], ...], absent: tuple[str, ...], safety_checker: bool,
 ) -> Any:  # fmt: skip
     cls = getattr(diffusers, holder)
     parts = {name: _component(dtype, *place) for name, *place in swapped}
+    parts.update(dict.fromkeys(set(absent) & keywords_of(cls.__init__)))  # SD3 without T5: diffusers wants to be told
     if not safety_checker and "safety_checker" in keywords_of(cls.__init__):
         parts.update(safety_checker=None, requires_safety_checker=False)
     if where.endswith(".safetensors"):

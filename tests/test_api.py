@@ -57,3 +57,15 @@ def test_the_scheduler_is_fresh_and_from_the_checkpoint_every_time(checkpoints):
     composer.compose(*common, "scheduler=dpmpp_2m_sde_karras", "scheduler.timestep_spacing=trailing", steps=3)
     again = composer.compose(*common, "scheduler=ddim", steps=3)
     assert first.image.tobytes() == again.image.tobytes() and first.record["scheduler"] == again.record["scheduler"]
+
+
+def test_pictures_can_be_given_as_they_are(tmp_path):
+    first = composer.compose("callbacks=[]", steps=2).image
+    from_python = composer.compose("task=img2img", "callbacks=[]", image=first, steps=4, strength=0.5)
+    assert from_python.image.size == first.size
+    assert from_python.record["config"]["image"] == "(a picture given from Python as image)"
+    first.save(tmp_path / "a.png")
+    from_file = composer.compose("task=img2img", "callbacks=[]", image=tmp_path / "a.png", steps=4, strength=0.5)
+    assert from_file.image.tobytes() == from_python.image.tobytes()
+    two = composer.compose("task=img2img", "callbacks=[]", image=[first, first], prompt=["a", "b"], steps=4, strength=0.5)
+    assert len(two.images) == 2

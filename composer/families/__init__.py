@@ -46,22 +46,38 @@ class Layout:
 LAYOUTS = {
     "sd": Layout(
         path="composer.families.sd.StableDiffusion", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionPipeline",
-        excludes=("text_encoder_2", "image_encoder", "prior"), holders=(("depth", "StableDiffusionDepth2ImgPipeline"),),
+        requires=("vae", "text_encoder", "tokenizer"),
+        excludes=("text_encoder_2", "image_encoder", "image_normalizer", "prior", "vocoder", "controlnet"),
+        holders=(("depth", "StableDiffusionDepth2ImgPipeline"),),
     ),
     "sdxl": Layout(
         path="composer.families.sdxl.StableDiffusionXL", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionXLPipeline",
-        sample_size=128, requires=("text_encoder_2",),
+        sample_size=128, requires=("text_encoder_2",), excludes=("controlnet", "adapter"),
     ),
     "sd3": Layout(
         path="composer.families.sd3.StableDiffusion3", denoiser=("transformer", "SD3Transformer2DModel"), holder="StableDiffusion3Pipeline",
-        multiple=2, sample_size=128, kind="flow", counts_begun=True,
+        multiple=2, sample_size=128, kind="flow", counts_begun=True, excludes=("controlnet",),
     ),
     "flux": Layout(
         path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), holder="FluxPipeline", multiple=2,
         packed=4, sample_size=128, kind="flow", counts_begun=True,
     ),
-    "ddpm": Layout(path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), holder="DDPMPipeline", text=False),
+    "ddpm": Layout(
+        path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), holder="DDPMPipeline", text=False,
+        excludes=("vqvae", "vae", "mel"),
+    ),
 }  # fmt: skip
+
+
+#: The name of no family: a checkpoint's own diffusers pipeline is called as it is.
+CLASSIC = "classic"
+
+
+def classic(pipeline: str, classes: Mapping[str, str]) -> Layout:
+    """The layout of a checkpoint that no family knows."""
+    denoiser = next((name for name in ("unet", "transformer", "prior", "decoder") if name in classes), "unet")
+    text = any(name.startswith("text_encoder") for name in classes)
+    return Layout(path="composer.classic.Called", denoiser=(denoiser, classes.get(denoiser, "")), holder=pipeline, text=text)
 
 
 def recognise(classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:

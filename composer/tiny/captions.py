@@ -57,6 +57,19 @@ def caption(scene: Scene, rng: np.random.Generator, full: bool = False) -> tuple
     return _Speaker(rng, full).describe(scene)
 
 
+def phrase(thing: Thing, rng: np.random.Generator) -> str:
+    """A thing alone, without its place or surroundings: `a large red cone`."""
+    return _Speaker(rng, full=False).noun(thing)[0]
+
+
+def vague(scene: Scene, rng: np.random.Generator) -> str:
+    """A scene without shapes, sizes and places: `a red object and a blue thing, on snow`; the thing on the left comes first."""
+    speaker = _Speaker(rng, full=False)
+    nouns = [f"{'an' if thing.colour[0] in 'aeiou' else 'a'} {thing.colour} {speaker.one(VAGUE)}" for thing in scene.things]
+    text = speaker.one((" and ", " next to ", " beside ")).join(nouns) or speaker.one(EMPTY)
+    return speaker.decorate(speaker.surrounded(text, scene)[0])
+
+
 class _Speaker:
     def __init__(self, rng: np.random.Generator, full: bool) -> None:
         self.rng, self.full = rng, full
@@ -70,13 +83,18 @@ class _Speaker:
 
     def describe(self, scene: Scene) -> tuple[str, Said]:
         text, things = (self.none, self.single, self.both)[len(scene.things)](*scene.things)
+        text, ground, sky = self.surrounded(text, scene)
+        return self.decorate(text), Said(things, ground, sky)
+
+    def surrounded(self, text: str, scene: Scene) -> tuple[str, str | None, str | None]:
+        """The text with ground and sky, and which of them were mentioned."""
         ground = scene.ground if self.chance(MENTIONED[scene.ground]) else None
         sky = scene.sky if self.chance(MENTIONED[scene.sky]) else None
         if ground:
             text += self.one((" on ", " on ", ", on ")) + self.one(WORDS[ground])
         if sky:
             text += self.one((" ", " ", ", ")) + self.one(UNDER[sky])
-        return self.decorate(text), Said(things, ground, sky)
+        return text, ground, sky
 
     def decorate(self, text: str) -> str:
         if self.full:

@@ -73,6 +73,25 @@ def _render_chunk(job: tuple[int, int, int, int, str]) -> tuple[np.ndarray, np.n
     return np.stack(images), np.stack(weights).astype(np.uint8)
 
 
+def depths(folder: Path, count: int, seed: int, size: int = 64, pairs: str = "seen", workers: int = 1) -> np.ndarray:
+    """Inverse depth of a set's scenes, (N, size, size) float16 in 1/metres: large is near, as depth estimators see it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{pairs}-{seed}-{count}-{size}-depth.npy"
+    if not path.exists():
+        jobs = [(seed, start, min(start + CHUNK, count), size, pairs) for start in range(0, count, CHUNK)]
+        with ProcessPoolExecutor(workers) as pool:
+            rendered = np.concatenate(list(pool.map(_depth_chunk, jobs)))
+        np.save(path.with_suffix(".draft.npy"), rendered)
+        path.with_suffix(".draft.npy").rename(path)
+    return np.load(path, mmap_mode="r")
+
+
+def _depth_chunk(job: tuple[int, int, int, int, str]) -> np.ndarray:
+    seed, start, stop, size, pairs = job
+    drawn = [render(sample_scene(np.random.default_rng((seed, i)), pairs), size).depth for i in range(start, stop)]
+    return (1 / np.stack(drawn)).astype(np.float16)
+
+
 def _stars(scene: Scene, image: np.ndarray) -> np.ndarray:
     """Where stars are, 0–1."""
     if scene.sky != "night":

@@ -30,6 +30,8 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
+                if parameter.grad is None:  # DPT has weights that it never uses
+                    continue
                 momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
                 momentum.lerp_(parameter.grad, 1 - group["momentum"])
                 update = parameter.grad.lerp(momentum, group["momentum"]).flatten(1)
@@ -58,25 +60,25 @@ class Loop:
         folder: where the resumable state is kept; it is removed by nobody, a finished stage returns at once.
         lr: peak learning rate, after `warmup` steps; then a cosine down to a fiftieth.
         slow: names that start with one of these learn at a tenth of the rate, with AdamW.
+        fast: names that start with one of these learn at five times the rate, with AdamW.
         average: decay of the exponential moving average that is the result.
     """
 
     def __init__(
         self, name: str, module: nn.Module, folder: Path, *, steps: int, lr: float, warmup: int = 100,
-        slow: tuple[str, ...] = (), plain: tuple[str, ...] = (), average: float = 0.998,
+        slow: tuple[str, ...] = (), fast: tuple[str, ...] = (), plain: tuple[str, ...] = (), average: float = 0.998,
     ) -> None:  # fmt: skip
         self.name, self.module, self.state_file = name, module, folder / f"{name}.state"
         self.steps, self.lr, self.warmup, self.average = steps, lr, warmup, average
         self.done = 0
         named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
         self.parameters = [p for _, p in named]
-        late = [p for n, p in named if n.startswith(slow)] if slow else []
-        matrices = [
-            p for n, p in named if p.ndim >= 2 and not (slow and n.startswith(slow)) and not any(x in n for x in ("embedding", *plain))
-        ]
-        known = {id(p) for p in (*late, *matrices)}
+        late, early = ([p for n, p in named if names and n.startswith(names)] for names in (slow, fast))
+        taken = {id(p) for p in (*late, *early)}
+        matrices = [p for n, p in named if p.ndim >= 2 and id(p) not in taken and not any(x in n for x in ("embedding", *plain))]
+        known = taken | {id(p) for p in matrices}
         rest = [p for p in self.parameters if id(p) not in known]
-        groups = [{"params": g, "scale": s} for g, s in ((rest, 1.0), (late, 0.1)) if g]
+        groups = [{"params": g, "scale": s} for g, s in ((rest, 1.0), (late, 0.1), (early, 5.0)) if g]
         self.optimizers = [torch.optim.AdamW(groups, lr, betas=(0.9, 0.99), weight_decay=0.01)]
         if matrices:
             self.optimizers.append(Muon([{"params": matrices, "scale": 1.0}], lr))

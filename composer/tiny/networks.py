@@ -7,7 +7,7 @@ pixels.
 from __future__ import annotations
 
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel, UNet2DModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 
 LATENT_SIZE = 16
 LATENT_CHANNELS = 4
@@ -52,6 +52,23 @@ def unconditional_unet(size: int = 32) -> UNet2DModel:
         down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"), norm_num_groups=8, attention_head_dim=32,
     )  # fmt: skip
+
+
+def depth_estimator(size: int = 64) -> DPTForDepthEstimation:
+    """Pictures of `size` pixels in patches of 8."""
+    return DPTForDepthEstimation(
+        DPTConfig(
+            hidden_size=96, num_hidden_layers=4, num_attention_heads=4, intermediate_size=192, image_size=size, patch_size=8,
+            backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[24, 48, 96, 96], fusion_hidden_size=32, is_hybrid=False,
+            readout_type="project", reassemble_factors=[2, 1, 0.5, 0.25], use_batch_norm_in_fusion_residual=False,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )
+    )  # fmt: skip
+
+
+def depth_processor(size: int = 64) -> DPTImageProcessor:
+    """Pictures of any size → what the estimator takes."""
+    return DPTImageProcessor(size={"height": size, "width": size}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
 def scheduler() -> DDIMScheduler:

@@ -151,7 +151,7 @@ def _noise(rng: np.random.Generator, cells: int, size: int) -> Array:
 
 def _draw(thing: Thing, light: dict, sun: Array, size: int) -> tuple[slice, slice, Array, Array, Array]:
     """Cast the rays of the box around a thing: (rows, columns, colour × cover, cover 0–1, depth in metres)."""
-    rows, cols = _box(thing, size)
+    rows, cols = box(thing, size)
     u, v = (axis[_fine(rows), _fine(cols)] for axis in _grid(size, SUPERSAMPLING))
     direction = np.stack([u * FIELD, (HORIZON - v) * FIELD, np.ones_like(u)], -1)
     t, normal = HITS[thing.shape](np.array([-thing.x, CAMERA_HEIGHT, -thing.z]), direction, thing)
@@ -173,7 +173,7 @@ def _shade(thing: Thing, t: Array, direction: Array, normal: Array, light: dict,
     return base * (ambient + 0.72 * light["sun"] * facing) + light["sun"] * shine
 
 
-def _box(thing: Thing, size: int) -> tuple[slice, slice]:
+def box(thing: Thing, size: int) -> tuple[slice, slice]:
     """Pixels that the thing can touch: the projected corners of a box around it."""
     r = 1.15 * thing.radius
     x, y, z = np.meshgrid([thing.x - r, thing.x + r], [0.0, 2 * r], [thing.z - r, thing.z + r])

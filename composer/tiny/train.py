@@ -1,20 +1,32 @@
 """Train the embedded checkpoint from nothing: `python -m composer.tiny.train --work DIR --out DIR`.
 
 Every stage resumes where it was stopped; with the same seed, versions and device it makes the same weights. `--out`
-receives two folders in diffusers' format, `text2img` and `unconditional`, in fp16.
+receives two checkpoints in diffusers' format, `text2img` and `unconditional`, and in `inpaint`, `depth` and `upscale` the components
+in which these variants differ from `text2img`, all in fp16.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 import torch
 from diffusers import DDPMPipeline, StableDiffusionPipeline
 
-from composer.tiny import networks, text_stage, unconditional_stage, unet_stage, vae_stage
-from composer.tiny.data import Pictures, pictures
+from composer.tiny import (
+    depth_stage,
+    estimator_stage,
+    inpaint_stage,
+    networks,
+    text_stage,
+    unconditional_stage,
+    unet_stage,
+    upscale_stage,
+    vae_stage,
+)
+from composer.tiny.data import Pictures, depths, pictures
 from composer.tiny.loop import settle
 from composer.tiny.tokenizer import save_tokenizer
 
@@ -29,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     test = pictures(args.work, 512, TEST_SEED, args.size, "any", workers=args.workers)
     for stage in args.stages:
         settle(SEED, args.threads)
-        {"text2img": text2img, "unconditional": unconditional}[stage](args, data, test, device)
+        STAGES[stage](args, data, test, device)
 
 
 def text2img(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
@@ -52,6 +64,54 @@ def unconditional(args: argparse.Namespace, data: Pictures, test: Pictures, devi
     DDPMPipeline(unet.half().cpu(), networks.unconditional_scheduler()).save_pretrained(args.out / "unconditional")
 
 
+def inpaint(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+    """The base UNet, fine-tuned to take a mask."""
+    base = _trained(args.out, device)
+    latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
+    parts = (base.unet, base.vae, base.text_encoder, base.tokenizer)
+    unet = inpaint_stage.train(*parts, data, latents, SEED, args.work, device, args.inpaint_steps)
+    unet.half().cpu().save_pretrained(args.out / "inpaint" / "unet")
+
+
+def depth(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+    """The base UNet, fine-tuned to take depth, and an estimator of it."""
+    near = depths(args.work, args.scenes, SEED, workers=args.workers)
+    estimator = estimator_stage.train(data, near, args.work, device, args.estimator_steps)
+    _save_plainly(estimator.half().cpu(), args.out / "depth" / "depth_estimator")
+    networks.depth_processor().save_pretrained(args.out / "depth" / "feature_extractor")
+    settle(SEED, args.threads)
+    base = _trained(args.out, device)
+    latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
+    parts = (base.unet, base.text_encoder, base.tokenizer)
+    unet = depth_stage.train(*parts, latents, near, SEED, args.work, device, args.depth_steps)
+    unet.half().cpu().save_pretrained(args.out / "depth" / "unet")
+
+
+def upscale(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+    """The base UNet, fine-tuned to finish pictures of twice the size."""
+    large = pictures(args.work, args.scenes // 8, SEED, 2 * args.size, workers=args.workers)
+    base = _trained(args.out, device)
+    parts = (base.unet, base.vae, base.text_encoder, base.tokenizer)
+    unet = upscale_stage.train(*parts, large, SEED, args.work, device, args.upscale_steps)
+    unet.half().cpu().save_pretrained(args.out / "upscale" / "unet")
+
+
+STAGES = {"text2img": text2img, "unconditional": unconditional, "inpaint": inpaint, "depth": depth, "upscale": upscale}
+
+
+def _trained(out: Path, device: torch.device) -> StableDiffusionPipeline:
+    """The base, in fp32."""
+    return StableDiffusionPipeline.from_pretrained(out / "text2img", torch_dtype=torch.float32).to(device)
+
+
+def _save_plainly(model: torch.nn.Module, folder: Path) -> None:
+    """Without the dtype in its json, by which transformers would load it whatever is asked for."""
+    model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config.pop("dtype", None)
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m composer.tiny.train", description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="pictures and resumable state (1.5 GB)")
@@ -61,7 +121,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--unet-steps", type=int, default=6000)
     parser.add_argument("--unconditional-steps", type=int, default=4000)
-    parser.add_argument("--stages", nargs="+", default=["text2img", "unconditional"], choices=("text2img", "unconditional"))
+    parser.add_argument("--inpaint-steps", type=int, default=2400)
+    parser.add_argument("--depth-steps", type=int, default=1600)
+    parser.add_argument("--estimator-steps", type=int, default=1500)
+    parser.add_argument("--upscale-steps", type=int, default=1000)
+    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=tuple(STAGES))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render scenes")
     return parser.parse_args(argv)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cases import SD3, SD3_CORE, SD3_FROM_PICTURE, SD3_NOISY, SD3_NOISY_FROM_PICTURE, SD3_REFUSED
 from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline
-from runs import PROMPTS, STEPS, assert_same, classic, generators, mask, ours, picture
+from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
 
 from composer.families import LAYOUTS
 from composer.families.sd3 import StableDiffusion3
@@ -19,6 +19,7 @@ from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
 
 STRENGTHS = (0.3, 0.6, 1.0)
+STEPS = 7
 CFG = 7.5
 
 
@@ -26,27 +27,27 @@ def pictures(batch):
     return tuple(picture(64, seed) for seed in range(batch))
 
 
-def theirs(pipe, scheduler, batch, scale, noisy=False, steps=STEPS, **more):
+def theirs(pipe, scheduler, batch, scale, noisy=False, **more):
     """The classic pipelines keep their generator from `step`; `noisy` hands it on for them."""
     generator = generators(batch)
     if noisy:
         scheduler.step = partial(scheduler.step, generator=generator)
     more |= {"prompt": list(PROMPTS[:batch]), "generator": generator, "guidance_scale": scale, "height": 64, "width": 64}
-    return classic(pipe, scheduler, steps, **more)
+    return classic(pipe, scheduler, STEPS, **more)
 
 
 # Each returns (ours, classic) for a scheduler option, a strength, a batch size and a guidance scale.
 
 
 def text2img(pipe, option, strength, batch, scale, negative=None, **more):
-    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Text2Img(), negative=negative, steps=6)
+    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Text2Img(), negative=negative, steps=STEPS)
     prompts = None if negative is None else [negative] * batch
-    return mine, theirs(pipe, scheduler, batch, scale, steps=6, negative_prompt=prompts, **more)
+    return mine, theirs(pipe, scheduler, batch, scale, negative_prompt=prompts, **more)
 
 
 def img2img(pipe, option, strength, batch, scale, **more):
     inputs = {"image": pictures(batch), "strength": strength, "skip": LAYOUTS["sd3"].skipped(STEPS, strength)}
-    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), **inputs)
+    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), steps=STEPS, **inputs)
     other = StableDiffusion3Img2ImgPipeline(**pipe.components)
     return mine, theirs(other, scheduler, batch, scale, image=list(pictures(batch)), strength=strength, **more)
 
@@ -55,7 +56,7 @@ def inpaint(pipe, option, strength, batch, scale, **more):
     masks = (mask(64),) * batch
     inputs = {"image": pictures(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = LAYOUTS["sd3"].skipped(STEPS, strength)
-    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), **inputs)
+    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), steps=STEPS, **inputs)
     other = StableDiffusion3InpaintPipeline(**pipe.components)
     return mine, theirs(other, scheduler, batch, scale, image=list(pictures(batch)), mask_image=list(masks), strength=strength, **more)
 
@@ -130,10 +131,10 @@ def test_a_model_that_takes_the_mask_is_bit_equal(option, strength, scale):
 
 @pytest.mark.parametrize("strength", [0.3, 0.77, 0.99])
 def test_a_step_that_strength_only_begins_counts(base, strength):
-    """3, 7.7 and 9.9 of ten steps: SD3's pipelines round up where Stable Diffusion's round down."""
+    """2.1, 5.39 and 6.93 of seven steps: SD3's pipelines round up where Stable Diffusion's round down."""
     mine, other = img2img(base, "flow_euler", strength, 1, CFG)
     assert_same(mine, other)
-    assert len(mine[0]) == {0.3: 3, 0.77: 8, 0.99: 10}[strength]
+    assert len(mine[0]) == {0.3: 3, 0.77: 6, 0.99: 7}[strength]
 
 
 @pytest.mark.parametrize("option", ["default", "flow_euler_karras", "flow_unipc"])
@@ -175,7 +176,6 @@ def test_the_inpaint_pipeline_encodes_masked_pictures_as_one_batch():
     for ours_, theirs_, one in zip(mine[0], other[0], alone[0]):
         assert torch.allclose(ours_, theirs_, atol=1e-4)
         assert torch.allclose(ours_[:1], one, atol=1e-4)
-    assert not torch.equal(mine[0][0], other[0][0])
 
 
 @pytest.mark.parametrize("option", ["flow_unipc", "flow_dpmpp_2m", "flow_dpmpp_2s", "flow_deis"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cases import SDXL, SDXL_CORE, SDXL_FROM_PICTURE
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
-from runs import PROMPTS, STEPS, assert_same, classic, generators, mask, ours, picture
+from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
 
 from composer.families import LAYOUTS
 from composer.families.sdxl import StableDiffusionXL
@@ -21,6 +21,7 @@ from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
 
 STRENGTHS = (0.3, 0.6, 1.0)
+STEPS = 7
 SIZE = {"height": 64, "width": 64}
 
 
@@ -42,24 +43,24 @@ def sibling(cls, pipe):
 
 
 def text2img(pipe, option, strength, batch, guidance, eta=None, **more):
-    *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Text2Img(), eta=eta, steps=6)
-    return mine, classic(pipe, scheduler, 6, **asked(batch, guidance.scale, **SIZE, **given(eta, guidance), **more))
+    *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Text2Img(), eta=eta, steps=STEPS)
+    return mine, classic(pipe, scheduler, STEPS, **asked(batch, guidance.scale, **SIZE, **given(eta, guidance), **more))
 
 
 def img2img(pipe, option, strength, batch, guidance, eta=None, **more):
     inputs = {"image": pictures(batch), "strength": strength, "skip": LAYOUTS["sdxl"].skipped(STEPS, strength)}
-    *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Img2Img(), eta=eta, **inputs)
+    *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Img2Img(), eta=eta, steps=STEPS, **inputs)
     arguments = asked(batch, guidance.scale, image=list(pictures(batch)), strength=strength, **given(eta, guidance), **more)
-    return mine, classic(sibling(StableDiffusionXLImg2ImgPipeline, pipe), scheduler, **arguments)
+    return mine, classic(sibling(StableDiffusionXLImg2ImgPipeline, pipe), scheduler, STEPS, **arguments)
 
 
 def inpaint(pipe, option, strength, batch, guidance, eta=None, **more):
     masks = (mask(64),) * batch
     inputs = {"image": pictures(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = LAYOUTS["sdxl"].skipped(STEPS, strength)
-    *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Inpaint(), eta=eta, **inputs)
+    *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Inpaint(), eta=eta, steps=STEPS, **inputs)
     arguments = asked(batch, guidance.scale, image=list(pictures(batch)), mask_image=list(masks), strength=strength, **SIZE)
-    return mine, classic(sibling(StableDiffusionXLInpaintPipeline, pipe), scheduler, **arguments, **given(eta, guidance), **more)
+    return mine, classic(sibling(StableDiffusionXLInpaintPipeline, pipe), scheduler, STEPS, **arguments, **given(eta, guidance), **more)
 
 
 def given(eta, guidance):

@@ -1,0 +1,161 @@
+"""Any other diffusers pipeline, called as it is: the door for checkpoints that no family knows.
+
+The classic pipeline owns its loop, so callbacks see only what it hands out: the latents after a step, and the pictures.
+What can't be passed on is refused before the weights are loaded.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from composer.callbacks.base import Conditioning, Run, Step, StepCallback, StopDenoising
+from composer.callbacks.progress import Progress
+from composer.errors import ComposerError
+from composer.families.base import Held
+from composer.guidance import ClassifierFree, Distilled, Guidance
+from composer.hooks import MOMENTS, Hooks, overrides
+from composer.pipeline import Result, seeded
+from composer.spec import Request
+from composer.targets import keywords_of
+from composer.tasks.base import Task
+
+#: Request input → the name that diffusers' pipelines give it.
+NAMES = {"image": "image", "mask": "mask_image", "strength": "strength", "depth": "depth_map"}
+#: Moments that a pipeline with `callback_on_step_end` can offer.
+OFFERED = ("after_step", "after_decode")
+
+
+class Called(Held):
+    """The pipeline as the holder of its components; there is no seam to it."""
+
+    embeds_scale = False
+
+    @staticmethod
+    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
+        scheduler.set_timesteps(request.steps, device=device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classic:
+    """A diffusers pipeline behind the same call as `Pipeline`."""
+
+    family: Called
+    task: Task
+    make_scheduler: Callable[[], Any]
+    guidance: Guidance
+    step_settings: Mapping[str, Any] = field(default_factory=dict)
+    callbacks: Mapping[str, StepCallback] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @torch.no_grad()
+    def __call__(self, request: Request, folder: Path | None = None) -> Result:
+        started, holder = time.perf_counter(), self.family.holder
+        generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
+        scheduler = holder.scheduler = self.make_scheduler()
+        steps = request.steps - request.skip
+        run = Run(
+            timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder,
+            decode=_not_here, denoised=_not_here, noised=_not_here,
+        )  # fmt: skip
+        hooks = Hooks(self.callbacks, steps)
+        known = keywords_of(holder.__call__)
+        taken = arguments(type(holder), request, self.guidance) | {"generator": list(generators)}
+        taken |= {name: value for name, value in self.step_settings.items() if name in known}
+        if "callback_on_step_end" in known:
+            taken["callback_on_step_end"] = _bridge(hooks, self.guidance.scale, steps)
+        holder.set_progress_bar_config(disable=True)
+        with seeded(request.seeds[0]), hooks.around(run):
+            images = hooks.finish(run, _pictures(holder(**taken)))
+        seconds = time.perf_counter() - started
+        return Result(images=images, seeds=request.seeds, seconds=seconds, iterations=steps)
+
+
+def check(pipeline: type, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback]) -> None:
+    """Refuse what this pipeline class can't take.
+
+    Raises:
+        ComposerError: an input that it does not know, one that it needs and no task has, or a callback that wants more.
+    """
+    name, taken = pipeline.__name__, keywords_of(pipeline.__call__)
+    for key in request.inputs:
+        if key in ("image", "mask", "depth") and request.inputs[key] is not None and NAMES[key] not in taken:
+            raise ComposerError("task", None, f"{name} takes no {NAMES[key]}: choose a task without {key}")
+    given = arguments(pipeline, request, guidance)
+    for parameter in inspect.signature(pipeline.__call__).parameters.values():
+        needed = parameter.default is inspect.Parameter.empty and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        if needed and parameter.name not in ("self", *given):
+            raise ComposerError("task", None, f"{name} needs {parameter.name}, which this task does not give")
+    if "prompt" not in taken and any(request.prompts):
+        raise ComposerError("prompt", request.prompts[0], f"{name} takes no prompt")
+    offered = OFFERED if "callback_on_step_end" in taken else OFFERED[1:]
+    for key, callback in callbacks.items():
+        wants = [moment for moment in MOMENTS if overrides(callback, moment) and moment not in offered]
+        if wants and not isinstance(callback, Progress):  # which merely shows nothing
+            reason = f"wants {', '.join(wants)}, and {name} is no native family: it offers {' and '.join(offered)}"
+            raise ComposerError(f"callbacks.{key}", None, reason)
+
+
+def arguments(pipeline: type, request: Request, guidance: Guidance) -> dict[str, Any]:
+    """What the pipeline's `__call__` is given, of all that a request holds."""
+    offered = {
+        "prompt": list(request.prompts),
+        "negative_prompt": [text or "" for text in request.negative_prompts],
+        "batch_size": request.batch,
+        "num_inference_steps": request.steps,
+        "height": request.height,
+        "width": request.width,
+        "guidance_scale": guidance.embedded if isinstance(guidance, Distilled) else guidance.scale,
+        **{NAMES[key]: _listed(value) for key, value in request.inputs.items() if key in NAMES and value is not None},
+    }
+    if isinstance(guidance, ClassifierFree) and guidance.rescale:
+        offered["guidance_rescale"] = guidance.rescale
+    taken = keywords_of(pipeline.__call__)
+    return {name: value for name, value in offered.items() if name in taken}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _bridge(hooks: Hooks, scale: float, total: int) -> Callable[..., dict[str, Tensor]]:
+    """`callback_on_step_end` of diffusers → `after_step` of ours; the step's own latents are those after it."""
+    stopped: list[Tensor] = []
+
+    def after(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        latents = tensors["latents"]
+        if stopped:  # not every pipeline can be interrupted: the others go on, but to no effect
+            return {"latents": stopped[0]}
+        step = Step(
+            index=index, total=total, timestep=torch.as_tensor(timestep), sigma=None, latents=latents, model_input=latents,
+            conditioning=Conditioning(positive=None), guidance_scale=scale,
+        )  # fmt: skip
+        try:
+            return {"latents": hooks.edit("after_step", step, latents)}
+        except StopDenoising:
+            pipeline._interrupt = True
+            stopped.append(latents)
+            return {}
+
+    return after
+
+
+def _pictures(output: Any) -> list[Image.Image]:
+    images = getattr(output, "images", None)
+    if not isinstance(images, list) or not all(isinstance(image, Image.Image) for image in images):
+        raise ComposerError(
+            "model.source", None, f"this pipeline makes {type(output).__name__} and no pictures, which composer can't write"
+        )
+    return images
+
+
+def _not_here(*_: Any) -> Any:
+    raise ComposerError("callbacks", None, "a pipeline without a native family can't decode, denoise or noise latents for a callback")

@@ -1,0 +1,93 @@
+"""Two models for one picture: the base takes the first share of the schedule, a refiner the rest. https://arxiv.org/abs/2307.01952
+
+Each has a run of its own, which callbacks see one after the other: in the first `step.total` counts the whole schedule, of which
+the base takes its share; in the second it counts what is left. Pictures are decoded once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+from torch import Tensor
+
+from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
+from composer.errors import ComposerError
+from composer.families.base import Family
+from composer.pipeline import Pipeline
+from composer.sampler import Sampler
+from composer.spec import Request
+from composer.tasks.base import Start, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refined(Pipeline):
+    """A pipeline around another, which ends what it began. share: 0–1, how much of the schedule is the base's."""
+
+    refiner: Pipeline
+    share: float
+
+    def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image], int]:
+        handover = Handover(self.share)
+        base = replace(self, callbacks={**self.callbacks, "hand over to the refiner": handover})
+        with base.denoised(task, request, folder) as (hooks, run, latents):
+            if handover.latents is None:  # another callback ended the run before
+                return hooks.finish(run, run.decode(latents)), len(run.timesteps)
+        images, iterations = self.refiner.once(GoOn(task, handover), request, folder)
+        return images, handover.iterations + iterations
+
+
+class Handover(StepCallback):
+    """Ends the base's run after its share. latents: what it made until then, edited by all callbacks before this one."""
+
+    def __init__(self, share: float) -> None:
+        self.share, self.latents, self.iterations = share, None, 0
+        self.run: Run | None = None
+
+    @contextmanager
+    def around(self, run: Run) -> Iterator[None]:
+        self.run = run
+        self.iterations = sum(float(t) >= cutoff(run.scheduler, self.share) for t in run.timesteps)
+        if not 0 < self.iterations < len(run.timesteps):
+            who = "the refiner" if self.iterations else "the base model"
+            reason = f"leaves none of {len(run.timesteps)} iterations to {who}: take more steps"
+            raise ComposerError("model.refiner.start", self.share, reason)
+        yield
+
+    def after_step(self, step: Step, latents: Tensor) -> None:
+        if step.index + 1 == self.iterations:
+            self.latents = latents
+            raise StopDenoising
+
+
+class GoOn(Task):
+    """Starts as a task does, with its masks and callbacks, but later in the schedule and from latents that were handed over."""
+
+    def __init__(self, task: Task, handover: Handover) -> None:
+        self.task, self.handover = task, handover
+
+    def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
+        start = self.task.start(family, sampler, request)
+        sampler.begin(len(sampler.scheduler.timesteps) - remaining(sampler.scheduler, self.handover.share))
+        for mine, used in zip(sampler.generators, self.handover.run.generators):
+            mine.set_state(used.get_state())  # the same noise twice in a picture would show
+        return replace(start, latents=self.handover.latents)
+
+
+def cutoff(scheduler: Any, share: float) -> int:
+    """The first training timestep that is no longer the base's, as SDXL's pipelines round it."""
+    steps = scheduler.config.num_train_timesteps
+    return round(steps - share * steps)
+
+
+def remaining(scheduler: Any, share: float) -> int:
+    """The refiner's iterations, counted as StableDiffusionXLImg2ImgPipeline does it with `denoising_start`.
+
+    Second-order schedulers list every timestep but the first twice; an odd number of them begins with a first evaluation.
+    """
+    count = sum(float(t) < cutoff(scheduler, share) for t in scheduler.timesteps)
+    return count + 1 if getattr(scheduler, "order", 1) == 2 and count % 2 == 0 else count

@@ -1,0 +1,52 @@
+"""Stage 6: a UNet that is shown how far away things are (a fifth channel), as Stable Diffusion 2's depth model is.
+
+Half of the captions say neither shape nor place, so that these can only be read from the depth.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from composer.tiny.captions import caption, vague
+from composer.tiny.data import scenes
+from composer.tiny.networks import LATENT_SIZE
+from composer.tiny.text_stage import encode
+from composer.tiny.variant import Batch, fine_tune, widened
+
+#: Captions of each kind for a scene.
+EACH = 3
+
+
+def train(
+    base: UNet2DConditionModel, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, latents: Tensor, near: np.ndarray, seed: int,
+    work: Path, device: torch.device, steps: int, batch: int = 32,
+) -> UNet2DConditionModel:  # fmt: skip
+    """`latents` (N, 4, 16, 16) and `near` (N, H, W), inverse depth, are those of the scenes of `seed`."""
+    depth = torch.cat([channel(torch.from_numpy(np.asarray(part, np.float32))) for part in np.array_split(near, len(near) // 500 + 1)])
+    texts = []
+    for i, scene in enumerate(scenes(len(latents), seed)):
+        rng = np.random.default_rng((seed, i, 3))
+        texts += [vague(scene, rng) for _ in range(EACH)] + [caption(scene, rng)[0] for _ in range(EACH)]
+    ids = encode(tokenizer, texts).view(len(latents), 2 * EACH, -1).to(torch.int16)
+    generator = torch.Generator().manual_seed(seed)
+    unet = widened(base, torch.randn(base.conv_in.weight[:, :1].shape, generator=generator) * 0.1)
+
+    def sample() -> Batch:
+        pick = torch.randint(0, len(latents), (batch,))
+        return latents[pick], ids[pick, torch.randint(0, 2 * EACH, (batch,))], depth[pick]
+
+    return fine_tune("depth", unet, encoder, encode(tokenizer, [""]), sample, work, device, steps)
+
+
+def channel(near: Tensor) -> Tensor:
+    """Inverse depth (B, H, W) → the model's input (B, 1, 16, 16) in −1 … 1, as StableDiffusionDepth2ImgPipeline makes it."""
+    small = F.interpolate(near[:, None], size=(LATENT_SIZE, LATENT_SIZE), mode="bicubic", align_corners=False)
+    low, high = (of(small, dim=(1, 2, 3), keepdim=True) for of in (torch.amin, torch.amax))
+    return 2 * (small - low) / (high - low) - 1

@@ -1,0 +1,62 @@
+"""Fine-tuning the base UNet, most of the time to take more input channels: what the variants' stages share.
+
+Zero-initialised new channels are ignored for long; half the weights of a channel that looks alike, or small random ones,
+with a fast first convolution and a loss that counts the noisy steps more, learn to read them in minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from composer.tiny import networks
+from composer.tiny.loop import Loop
+from composer.tiny.unet_stage import EMPTY, add_noise
+
+#: A batch: clean latents (B, 4, h, w), token ids (B, length) and the new channels (B, C, h, w).
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+def widened(base: UNet2DConditionModel, new: Tensor) -> UNet2DConditionModel:
+    """The base with further input channels, whose first weights are `new` (out, C, 3, 3)."""
+    weights = base.state_dict()
+    weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], new], 1)
+    unet = networks.unet(in_channels=weights["conv_in.weight"].shape[1])
+    unet.load_state_dict(weights)
+    return unet
+
+
+def fine_tune(
+    name: str, unet: UNet2DConditionModel, encoder: CLIPTextModel, empty: Tensor, sample: Callable[[], Batch], work: Path,
+    device: torch.device, steps: int, latest: int = 1000,
+) -> UNet2DConditionModel:  # fmt: skip
+    """Epsilon-prediction with the text encoder frozen.
+
+    empty: ids (1, length) of the empty prompt. latest: only timesteps below this are learnt.
+    """
+    unet = unet.to(device)
+    unet.set_attn_processor(AttnProcessor())
+    encoder = encoder.to(device).eval()
+    loop = Loop(name, unet, work, steps=steps, lr=1e-3, warmup=50, fast=("conv_in",), plain=("conv_out",), average=0.997)
+    alphas = networks.scheduler().alphas_cumprod[:latest].to(device)
+    weight = (alphas / (1 - alphas) + 0.05) ** -0.5
+    weight = weight / weight.mean()
+
+    def loss() -> Tensor:
+        latents, ids, more = (each.to(device) for each in sample())
+        ids = torch.where(torch.rand(len(ids), 1, device=device) < EMPTY, empty.to(device), ids.long())
+        noisy, noise, t = add_noise(latents.float(), alphas)
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad():
+                hidden = encoder(ids).last_hidden_state
+            guess = unet(torch.cat([noisy, more.float()], 1), t, hidden).sample
+        return (weight[t] * (guess.float() - noise).square().mean((1, 2, 3))).mean()
+
+    loop.run(loss)
+    return unet

@@ -1,0 +1,58 @@
+"""Prints the README's table of what is proven equal to diffusers; `--run` runs the proofs first: `python tests/parity/matrix.py --run`"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cases
+
+#: Equal as it is; equal once the classic pipeline's `step` is handed the generator that it keeps.
+EQUAL, HANDED = "=", "g"
+#: Family and task → scheduler option → how it is proven. A pair of tuples: equal, and equal once handed.
+DIFFUSION: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "sd text2img": (cases.SD, ()),
+    "sd img2img": (cases.SD_FROM_PICTURE, ()),
+    "sd inpaint 4": (cases.SD_FROM_PICTURE, ()),
+    "sd inpaint 9": (cases.SD_FROM_PICTURE, ()),
+    "sd depth2img": (cases.SD_FROM_PICTURE, ()),
+    "sdxl text2img": (cases.SDXL, ()),
+    "sdxl img2img": (cases.SDXL_FROM_PICTURE, ()),
+    "sdxl inpaint": (cases.SDXL_FROM_PICTURE, ()),
+    "sdxl refined": (cases.SDXL_REFINED, ()),
+    "ddpm unconditional": ((*cases.DDPM, "ddim"), ()),
+}
+FLOW: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "sd3 text2img": (cases.SD3, cases.SD3_NOISY),
+    "sd3 img2img": (cases.SD3_FROM_PICTURE, cases.SD3_NOISY_FROM_PICTURE),
+    "sd3 inpaint": (cases.SD3_FROM_PICTURE, cases.SD3_NOISY_FROM_PICTURE),
+    "flux text2img": (cases.FLUX, cases.FLUX_NOISY),
+    "flux img2img": (cases.FLUX_FROM_PICTURE, cases.FLUX_NOISY_FROM_PICTURE),
+    "flux inpaint": (cases.FLUX_FROM_PICTURE, cases.FLUX_NOISY_FROM_PICTURE),
+}
+
+
+def table(columns: dict[str, tuple[Sequence[str], Sequence[str]]]) -> str:
+    """Scheduler options down, families and tasks across."""
+    options = list(dict.fromkeys(option for equal, handed in columns.values() for option in (*equal, *handed)))
+    lines = ["| scheduler | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for option in options:
+        marks = [EQUAL if option in equal else HANDED if option in handed else "" for equal, handed in columns.values()]
+        lines.append(f"| {option} | " + " | ".join(marks) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    if "--run" in sys.argv:
+        import pytest
+
+        code = pytest.main(["-q", str(Path(__file__).parent)])
+        if code:
+            return int(code)
+    print(f"{table(DIFFUSION)}\n\n{table(FLOW)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
