@@ -15,7 +15,10 @@ ROLES = {
     "plain": ("takes nothing but noisy latents", "text2img, img2img, inpaint, outpaint, variations or upscale"),
     "inpaint": ("takes a mask besides (an inpainting model)", "inpaint or outpaint"),
     "depth": ("takes depth besides (a depth model)", "depth2img"),
-    "any": ("is run by its own diffusers pipeline, so callbacks have after_step and after_decode alone", "whatever it takes"),
+    "any": (
+        "is run by its own diffusers pipeline, so callbacks have after_step and after_decode alone",
+        "text2img, or img2img where it takes a picture",
+    ),
 }
 
 #: The family that has refiners.
@@ -48,14 +51,17 @@ def check(spec: RunSpec) -> Checked:
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
     name = spec.task.module
     if task.text != checkpoint.layout.text:
-        other = "unconditional" if task.text else "text2img"
         takes = "takes no prompt" if task.text else "wants a prompt"
-        raise ComposerError("task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={other}")
+        raise ComposerError("task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={tasks_of(checkpoint)}")
     if checkpoint.role in (*task.roles, "any"):
         return
-    takes, advice = ROLES[checkpoint.role]
-    wanted = ROLES[task.roles[0]][0]
+    wanted, takes, advice = ROLES[task.roles[0]][0], ROLES[checkpoint.role][0], tasks_of(checkpoint)
     raise ComposerError("task", name, f"wants a model that {wanted}, and {spec.model.name} {takes}: use task={advice}, or another model")
+
+
+def tasks_of(checkpoint: Checkpoint) -> str:
+    """The tasks that a checkpoint can do, as a phrase."""
+    return ROLES[checkpoint.role][1] if checkpoint.layout.text else "unconditional"
 
 
 def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from composer.build import family_class, make_scheduler, scheduler_parts
-from composer.check import ROLES, Checked
+from composer.check import ROLES, Checked, tasks_of
 from composer.checkpoint import Checkpoint
 from composer.sources import header
 
@@ -24,13 +24,14 @@ def describe(checked: Checked) -> str:
     lines = [
         f"task       {spec.task.path}",
         f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({checkpoint.layout.path})",
-        f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={ROLES[checkpoint.role][1]}",
+        f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={tasks_of(checkpoint)}",
         *([f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"] if checked.refiner else []),
         f"compute    {spec.precision} on {spec.device}",
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
         f"pictures   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"
         + (" …" if request.batch > 8 else ""),
+        *(f"note       {note}" for note in request.notes),
         "",
         "components",
         *_components(checkpoint),
@@ -74,8 +75,9 @@ def _scheduler(checked: Checked) -> list[str]:
     lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
     lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
     family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
-    times = [f"{float(t):g}" for t in scheduler.timesteps]
-    return [*lines, "", f"steps      {request.steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
+    times = [f"{float(t):g}" for t in scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :]]
+    steps = f"{request.steps - request.skip} of {request.steps}" if request.skip else request.steps
+    return [*lines, "", f"steps      {steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -193,6 +193,12 @@ def test_show_names_components_scheduler_and_steps(compose):
         assert word in done.out
 
 
+def test_show_says_what_a_picture_leaves_to_do(compose):
+    done = compose("show", "task=img2img", "steps=10", "strength=0.4", "scheduler=heun")
+    assert done.code == 0 and "4 of 10, 7 iterations at timesteps" in done.out and "predicts epsilon" in done.out
+    assert "use" not in done.err and "task=unconditional" in compose("show", "task=unconditional").out
+
+
 def test_show_knows_flow_matching_and_heun(compose, checkpoints):
     done = compose("show", "model=local", f"model.source={checkpoints['flux']}")
     assert done.code == 0 and "FluxTransformer2DModel" in done.out and "FlowMatchEulerDiscreteScheduler" in done.out

@@ -128,7 +128,8 @@ def test_the_role_is_read_from_the_json_files(checkpoints, kind, role):
         ("sd", "depth2img", "use task=text2img, img2img, inpaint, outpaint, variations or upscale"),
         ("flux", "depth2img", "use task=text2img, img2img"),
         ("ddpm", "inpaint", "takes no prompt: use task=unconditional"),
-        ("sd", "unconditional", "wants a prompt: use task=text2img"),
+        ("sd", "unconditional", "wants a prompt: use task=text2img, img2img"),
+        ("sd_inpaint", "unconditional", "wants a prompt: use task=inpaint or outpaint"),
     ],
 )
 def test_a_checkpoint_of_the_wrong_kind_is_refused_with_the_right_task(compose, checkpoints, tmp_path, kind, task, right):

@@ -28,14 +28,20 @@ class Inpaint(Img2Img):
     roles: ClassVar = ("plain", "inpaint")
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        from composer.images import fitted, mask_doubt, read_mask
+        from composer.images import fitted, is_sample, mask_doubt, read_mask
 
         base = super().inputs(values, batch, images, checkpoint)
         invert = flag("invert_mask", values["invert_mask"])
-        masks = each("mask", [read_mask("mask", one, invert) for one in several(values["mask"])], batch, images)
-        masks = tuple(fitted(mask, base.height, base.width) for mask in masks)
-        doubts = tuple(dict.fromkeys(f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))))
-        return replace(base, values={**base.values, "mask": masks, **seam(values, base)}, notes=(*base.notes, *doubts))
+        given = [read_mask("mask", one, invert) for one in several(values["mask"])]
+        masks = tuple(fitted(mask, base.height, base.width) for mask in each("mask", given, batch, images))
+        to = f"to {base.width} x {base.height} pixels"
+        doubts = [
+            f"mask: scaled from {mask.width} x {mask.height} {to}"
+            for name, mask in zip(several(values["mask"]), given)
+            if mask.size != (base.width, base.height) and not is_sample(name)
+        ]
+        doubts += [f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))]
+        return replace(base, values={**base.values, "mask": masks, **seam(values, base)}, notes=(*base.notes, *dict.fromkeys(doubts)))
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         from composer.pixels import to_mask, to_pixels

@@ -18,7 +18,7 @@ from composer.tiny.captions import caption, vague
 from composer.tiny.data import scenes
 from composer.tiny.networks import LATENT_SIZE
 from composer.tiny.text_stage import encode
-from composer.tiny.variant import Batch, fine_tune, widened
+from composer.tiny.variant import ALL, Batch, fine_tune, widened
 
 #: Captions of each kind for a scene.
 EACH = 3
@@ -40,7 +40,7 @@ def train(
 
     def sample() -> Batch:
         pick = torch.randint(0, len(latents), (batch,))
-        return latents[pick], ids[pick, torch.randint(0, 2 * EACH, (batch,))], depth[pick]
+        return latents[pick], ids[pick, torch.randint(0, 2 * EACH, (batch,))], depth[pick], ALL
 
     return fine_tune("depth", unet, encoder, encode(tokenizer, [""]), sample, work, device, steps)
 

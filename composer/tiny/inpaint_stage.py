@@ -16,7 +16,7 @@ from composer.tiny.masks import masked
 from composer.tiny.networks import LATENT_SIZE
 from composer.tiny.text_stage import encode
 from composer.tiny.vae_stage import pixels
-from composer.tiny.variant import Batch, fine_tune, widened
+from composer.tiny.variant import ALL, Batch, fine_tune, widened
 
 
 def train(
@@ -30,7 +30,7 @@ def train(
 
     def sample() -> Batch:
         pick = torch.randint(0, len(ids), (batch,))
-        return latents[pick % len(latents)], ids[pick], more[pick]
+        return latents[pick % len(latents)], ids[pick], more[pick], ALL
 
     return fine_tune("inpaint", unet, encoder, encode(tokenizer, [""]), sample, work, device, steps)
 

@@ -88,11 +88,12 @@ def depth(args: argparse.Namespace, data: Pictures, test: Pictures, device: torc
 
 
 def upscale(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
-    """The base UNet, fine-tuned to finish pictures of twice the size."""
+    """The base UNet, fine-tuned to finish pictures of twice the size too."""
     large = pictures(args.work, args.scenes // 8, SEED, 2 * args.size, workers=args.workers)
     base = _trained(args.out, device)
     parts = (base.unet, base.vae, base.text_encoder, base.tokenizer)
-    unet = upscale_stage.train(*parts, large, SEED, args.work, device, args.upscale_steps)
+    latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
+    unet = upscale_stage.train(*parts, large, latents, SEED, args.work, device, args.upscale_steps)
     unet.half().cpu().save_pretrained(args.out / "upscale" / "unet")
 
 
@@ -124,7 +125,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--inpaint-steps", type=int, default=2400)
     parser.add_argument("--depth-steps", type=int, default=1600)
     parser.add_argument("--estimator-steps", type=int, default=1500)
-    parser.add_argument("--upscale-steps", type=int, default=1000)
+    parser.add_argument("--upscale-steps", type=int, default=1400)
     parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=tuple(STAGES))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render scenes")

@@ -1,11 +1,13 @@
-"""Stage 8: the base UNet, fine-tuned to finish pictures of twice the size.
+"""Stage 8: the base UNet, fine-tuned to finish pictures of twice the size as well.
 
 Away from its own size the base repeats things, since it learnt where on 16 × 16 latents they stand. The second pass of
-`task=upscale` only ever takes the less noisy steps, so only these are learnt, on 32 × 32 latents.
+`task=upscale` only ever takes the less noisy steps, so only these are learnt on 32 × 32 latents. Every other batch is one
+of the base's own, so that the first pass stays as good as it was.
 """
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -16,27 +18,28 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from composer.tiny.data import CAPTIONS, Pictures, captions, scenes
 from composer.tiny.text_stage import encode
 from composer.tiny.vae_stage import pixels
-from composer.tiny.variant import Batch, fine_tune
+from composer.tiny.variant import ALL, Batch, fine_tune
 
-#: Timesteps below this are learnt, of 1000: strengths up to about .6.
+#: Timesteps below this are learnt at twice the size, of 1000: strengths up to about .6.
 LATEST = 600
 
 
 def train(
-    base: UNet2DConditionModel, vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, data: Pictures, seed: int,
-    work: Path, device: torch.device, steps: int, batch: int = 8,
+    base: UNet2DConditionModel, vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, large: Pictures, latents: Tensor,
+    seed: int, work: Path, device: torch.device, steps: int, batch: int = 32,
 ) -> UNet2DConditionModel:  # fmt: skip
-    """`data` are the pictures of the scenes of `seed`, at twice the model's size."""
-    latents = encoded(vae, data, device)
+    """`latents` (N, 4, 16, 16) are those of the scenes of `seed`, `large` the first of them at twice the size."""
     texts = [text for ways in captions(scenes(len(latents), seed), seed) for text, _ in ways]
     ids = encode(tokenizer, texts).view(len(latents), CAPTIONS, -1).to(torch.int16)
-    no_channels = torch.zeros(batch, 0, *latents.shape[2:])
+    sizes = cycle([(latents, batch, ALL), (encoded(vae, large, device), batch // 4, LATEST)])
 
     def sample() -> Batch:
-        pick = torch.randint(0, len(latents), (batch,))
-        return latents[pick], ids[pick, torch.randint(0, CAPTIONS, (batch,))], no_channels
+        some, count, latest = next(sizes)
+        pick = torch.randint(0, len(some), (count,))
+        return some[pick], ids[pick, torch.randint(0, CAPTIONS, (count,))], some[pick, :0], latest
 
-    return fine_tune("upscale", base, encoder, encode(tokenizer, [""]), sample, work, device, steps, latest=LATEST)
+    settings = {"lr": 5e-4, "fast": ()}  # there is nothing new to read: the base need not move far
+    return fine_tune("upscale", base, encoder, encode(tokenizer, [""]), sample, work, device, steps, **settings)
 
 
 @torch.no_grad()

@@ -19,8 +19,10 @@ from composer.tiny import networks
 from composer.tiny.loop import Loop
 from composer.tiny.unet_stage import EMPTY, add_noise
 
-#: A batch: clean latents (B, 4, h, w), token ids (B, length) and the new channels (B, C, h, w).
-Batch = tuple[Tensor, Tensor, Tensor]
+#: A batch: clean latents (B, 4, h, w), token ids (B, length), the new channels (B, C, h, w), and the timestep it stays below.
+Batch = tuple[Tensor, Tensor, Tensor, int]
+#: All timesteps.
+ALL = 1000
 
 
 def widened(base: UNet2DConditionModel, new: Tensor) -> UNet2DConditionModel:
@@ -34,24 +36,22 @@ def widened(base: UNet2DConditionModel, new: Tensor) -> UNet2DConditionModel:
 
 def fine_tune(
     name: str, unet: UNet2DConditionModel, encoder: CLIPTextModel, empty: Tensor, sample: Callable[[], Batch], work: Path,
-    device: torch.device, steps: int, latest: int = 1000,
+    device: torch.device, steps: int, lr: float = 1e-3, fast: tuple[str, ...] = ("conv_in",),
 ) -> UNet2DConditionModel:  # fmt: skip
-    """Epsilon-prediction with the text encoder frozen.
-
-    empty: ids (1, length) of the empty prompt. latest: only timesteps below this are learnt.
-    """
+    """Epsilon-prediction with the text encoder frozen; `empty` (1, length) are the ids of the empty prompt."""
     unet = unet.to(device)
     unet.set_attn_processor(AttnProcessor())
     encoder = encoder.to(device).eval()
-    loop = Loop(name, unet, work, steps=steps, lr=1e-3, warmup=50, fast=("conv_in",), plain=("conv_out",), average=0.997)
-    alphas = networks.scheduler().alphas_cumprod[:latest].to(device)
+    loop = Loop(name, unet, work, steps=steps, lr=lr, warmup=50, fast=fast, plain=("conv_in", "conv_out"), average=0.997)
+    alphas = networks.scheduler().alphas_cumprod.to(device)
     weight = (alphas / (1 - alphas) + 0.05) ** -0.5
     weight = weight / weight.mean()
 
     def loss() -> Tensor:
-        latents, ids, more = (each.to(device) for each in sample())
+        latents, ids, more, latest = sample()
+        latents, ids, more = (each.to(device) for each in (latents, ids, more))
         ids = torch.where(torch.rand(len(ids), 1, device=device) < EMPTY, empty.to(device), ids.long())
-        noisy, noise, t = add_noise(latents.float(), alphas)
+        noisy, noise, t = add_noise(latents.float(), alphas[:latest])
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 hidden = encoder(ids).last_hidden_state

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 BASE = ("steps=2", "hydra.run.dir=out")
 
@@ -179,3 +181,59 @@ def test_a_depth_map_or_the_models_own_estimate(compose, checkpoints):
     assert compose(*words).code == 0
     own = made()
     assert compose(*words, "depth=d.png").code == 0 and (made() != own).any()
+
+
+def test_a_mask_of_another_size_is_scaled_and_that_is_said(compose, checkpoints):
+    saved("a.png", (64, 64)), box("m.png", (32, 32), (8, 8, 24, 24))
+    words = ["task=inpaint", "model=local", f"model.source={checkpoints['sd']}", "image=a.png", "mask=m.png", *BASE]
+    done = compose(*words)
+    assert done.code == 0 and done.err == "compose: note: mask: scaled from 32 x 32 to 64 x 64 pixels\n"
+
+
+# --- files from the wild ------------------------------------------------------------------------------------------------
+
+WORDS = ("task=img2img", "strength=0.5", "steps=4", "hydra.run.dir=out")
+
+
+def test_a_rotated_phone_photo_comes_out_upright(compose):
+    pixels = saved("upright.png", (40, 24))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # turned a quarter clockwise to be seen
+    Image.fromarray(np.rot90(pixels)).save("phone.png", exif=exif)
+    assert compose(*WORDS, "image=upright.png").code == 0
+    upright = made()
+    assert compose(*WORDS, "image=phone.png").code == 0
+    assert upright.shape == (24, 40, 3) and (made() == upright).all()
+
+
+def test_a_cmyk_photo_is_read_as_colours(compose):
+    cmyk = Image.fromarray(saved("rgb.png", (40, 24))).convert("CMYK")
+    cmyk.save("cmyk.tiff"), cmyk.convert("RGB").save("rgb.png")
+    assert compose(*WORDS, "image=rgb.png").code == 0
+    rgb = made()
+    assert compose(*WORDS, "image=cmyk.tiff").code == 0 and (made() == rgb).all()
+
+
+def test_a_truncated_picture_and_a_bomb_get_their_line(compose, tmp_path):
+    saved("whole.png", (64, 64))
+    whole = Path("whole.png").read_bytes()
+    Path("cut.png").write_bytes(whole[: len(whole) // 2])
+    Path("bomb.png").write_bytes(bomb(10_000, 10_000))
+    for name, said in (
+        ("cut.png", "image=cut.png: is damaged or cut short"),
+        ("bomb.png", "has too many pixels: 64 megapixels are the most"),
+    ):
+        done = compose(*WORDS, f"image={name}")
+        assert done.code == 2 and done.err.count("\n") == 1 and said in done.err and not (tmp_path / "out").exists(), done.err
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few kilobytes that decodes to very much."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(1 + width // 8)) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
