@@ -28,7 +28,7 @@ from composer.targets import build, check_keywords, keywords_of, resolve
 from composer.weights import load
 
 
-def build_pipeline(checked: Checked) -> Pipeline | Classic:
+def build_pipeline(checked: Checked) -> Pipeline:
     """Everything that can be refused by name is, before the weights are loaded."""
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)

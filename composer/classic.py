@@ -7,9 +7,7 @@ What can't be passed on is refused before the weights are loaded.
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from composer.errors import ComposerError
 from composer.families.base import Held
 from composer.guidance import ClassifierFree, Distilled, Guidance
 from composer.hooks import MOMENTS, Hooks, overrides
-from composer.pipeline import Result, seeded
+from composer.pipeline import Pipeline, seeded
 from composer.spec import Request
 from composer.targets import keywords_of
 from composer.tasks.base import Task
@@ -44,39 +42,25 @@ class Called(Held):
         scheduler.set_timesteps(request.steps, device=device)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Classic:
-    """A diffusers pipeline behind the same call as `Pipeline`."""
+class Classic(Pipeline):
+    """A diffusers pipeline behind the same call as ours."""
 
-    family: Called
-    task: Task
-    make_scheduler: Callable[[], Any]
-    guidance: Guidance
-    step_settings: Mapping[str, Any] = field(default_factory=dict)
-    callbacks: Mapping[str, StepCallback] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @torch.no_grad()
-    def __call__(self, request: Request, folder: Path | None = None) -> Result:
-        started, holder = time.perf_counter(), self.family.holder
+    def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
+        holder, steps = self.family.holder, request.steps - request.skip
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         scheduler = holder.scheduler = self.make_scheduler()
-        steps = request.steps - request.skip
         run = Run(
             timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder,
             decode=_not_here, denoised=_not_here, noised=_not_here,
         )  # fmt: skip
-        hooks = Hooks(self.callbacks, steps)
-        known = keywords_of(holder.__call__)
+        hooks, known = Hooks(self.callbacks, steps), keywords_of(holder.__call__)
         taken = arguments(type(holder), request, self.guidance) | {"generator": list(generators)}
         taken |= {name: value for name, value in self.step_settings.items() if name in known}
         if "callback_on_step_end" in known:
             taken["callback_on_step_end"] = _bridge(hooks, self.guidance.scale, steps)
         holder.set_progress_bar_config(disable=True)
         with seeded(request.seeds[0]), hooks.around(run):
-            images = hooks.finish(run, _pictures(holder(**taken)))
-        seconds = time.perf_counter() - started
-        return Result(images=images, seeds=request.seeds, seconds=seconds, iterations=steps)
+            return hooks.finish(run, _pictures(holder(**taken))), steps
 
 
 def check(pipeline: type, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback]) -> None:

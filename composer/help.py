@@ -6,6 +6,8 @@ compose makes pictures with diffusion models: say what you want, and the pipelin
   compose                                        a picture with the checkpoint inside this package
   compose prompt="a red cone on sand" seed=7     your own words; commas, quotes and any alphabet as they are
   compose scheduler=euler steps=30 images=4      another sampler, four pictures with seeds 0 to 3
+  compose task=img2img image=a.png strength=0.5  from a picture; also variations, upscale, depth2img, outpaint
+  compose task=inpaint image=a.png mask=m.png    repaint what is white in the mask; the rest stays to the byte
   compose task=unconditional                     no text at all
   compose model=sd15 device=cuda precision=fp16  a checkpoint from the hub, on a GPU
   compose model=local model.source=./my-model    any folder, hub id or .safetensors file
@@ -13,6 +15,8 @@ compose makes pictures with diffusion models: say what you want, and the pipelin
 What can be set (`compose list` counts the options, `compose list GROUP` tells each in a line)
   groups       model  task  scheduler  guidance  precision  device  callbacks  output
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
+  from a picture   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
+  of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false
   files        output.folder=DIR (or hydra.run.dir=DIR) puts a run's files there; otherwise outputs/DATE/TIME
 
 Prompts

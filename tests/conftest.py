@@ -41,3 +41,14 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
     """A tiny random checkpoint of every family."""
     root = tmp_path_factory.mktemp("checkpoints")
     return {family: pipelines.save(family, root / family) for family in pipelines.MAKERS}
+
+
+@pytest.fixture
+def one_thread():
+    """The order of sums depends on the number of threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

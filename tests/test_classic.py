@@ -31,6 +31,7 @@ from composer.config import read
 from composer.spec import ModelSpec
 from composer.testing import parts, pipelines
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPT = "make it snow"
 
 
@@ -75,14 +76,6 @@ def saved(tmp_path_factory) -> dict[str, Path]:
     for name, make in MAKERS.items():
         make().save_pretrained(root / name)
     return {name: root / name for name in MAKERS}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def words(folder: Path, *more: str) -> list[str]:
