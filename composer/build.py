@@ -38,6 +38,7 @@ def build_pipeline(checked: Checked) -> Pipeline:
         guidance = guidance.for_model(checkpoint.embeds_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+    _schedule_fits(checked, cls, settings)
     if checkpoint.family == CLASSIC:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
     holder = load(checkpoint, dtype, device, spec.model.variant)
@@ -52,6 +53,18 @@ def build_pipeline(checked: Checked) -> Pipeline:
         notes=(fallback,) if fallback else (),
     )
     return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, dtype, device)
+
+
+def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any]) -> None:
+    """Refuse steps that a scheduler can't lay out, such as more than an LCM was distilled for."""
+    checkpoint, request = checked.checkpoint, checked.request
+    if not checkpoint.scheduler:  # a single file without a config: only its weights tell
+        return
+    scheduler = make_scheduler(cls, dict(checkpoint.scheduler), settings)
+    try:
+        family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
+    except ValueError as error:
+        raise ComposerError("steps", request.steps, f"{cls.__name__} can't lay them out: {error}") from None
 
 
 def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Refined:

@@ -114,6 +114,7 @@ def test_list_tells_each_option_in_a_line(compose):
         (["output.quality=101", "output=jpeg"], "output.quality=101: must be a whole number from 1 to 100"),
         (["task._target_=os.system"], "task._target_=os.system: only classes of these packages can be built"),
         (["callbacks.progress._target_=composer.cli.main"], "is not a class of these packages"),
+        (["scheduler=lcm", "steps=60"], "steps=60: LCMScheduler can't lay them out: The combination"),
         (["negative_prompt=['a','b']"], "give one for all prompts or one for each: 2 for 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -158,6 +158,19 @@ def test_flux_with_distilled_guidance_is_bit_equal(run):
     assert_same(*run(pipe, "flow_euler", 0.6, 2, Distilled(3.5), guidance_scale=3.5))
 
 
+#: diffusers#5687, #3116 and #1866: few steps or a low strength gave NaN or raised, above all with Karras' sigmas.
+FEW = ((1, 1.0), (2, 0.5), (3, 0.34), (5, 0.2), (10, 0.1), (20, 0.05), (30, 0.1))
+
+
+@pytest.mark.parametrize("option", [*SD_CORE, "euler_karras", "dpmpp_2m_karras", "dpmpp_2m_sde_karras", "lcm"])
+def test_few_steps_and_low_strengths_stay_finite(option):
+    family = StableDiffusion(pipelines.sd())
+    for steps, strength in FEW:
+        inputs = {"image": pictures(64, 1), "strength": strength, "skip": LAYOUTS["sd"].skipped(steps, strength)}
+        latents, _, _ = ours(family, option, ClassifierFree(1.0), 1, 64, Img2Img(), steps=steps, **inputs)
+        assert latents and latents[-1].isfinite().all(), (steps, strength)
+
+
 # --- what no classic pipeline can do -----------------------------------------------------------------------------------
 
 
