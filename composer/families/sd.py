@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,7 +33,9 @@ class StableDiffusion(LatentUNet):
     def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
         settings = {"batch_size": 1, "do_classifier_free_guidance": False, "dtype": self.holder.unet.dtype, "device": self.device}
         if maps is None:
-            return self.holder.prepare_depth_map(list(images), None, **settings)
+            with warnings.catch_warnings():  # it opens an autocast, which is not for fp32
+                warnings.filterwarnings("ignore", "In CPU autocast")
+                return self.holder.prepare_depth_map(list(images), None, **settings)
         rows = [self.holder.prepare_depth_map([i], torch.from_numpy(m)[None], **settings) for i, m in zip(images, maps)]
         return torch.cat(rows)
 

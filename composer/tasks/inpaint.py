@@ -19,13 +19,12 @@ from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, several
 from composer.tasks.values import each, flag, number
 
-#: Default width of the seam: this part of the shorter side.
-SEAM = 128
-
 
 class Inpaint(Img2Img):
     keys = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked")
     roles: ClassVar = ("plain", "inpaint")
+    #: Default width of the blend, as a part of the shorter side.
+    seam: ClassVar[int] = 128
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         from composer.images import fitted, is_sample, mask_doubt, read_mask
@@ -41,7 +40,13 @@ class Inpaint(Img2Img):
             if mask.size != (base.width, base.height) and not is_sample(name)
         ]
         doubts += [f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))]
-        return replace(base, values={**base.values, "mask": masks, **seam(values, base)}, notes=(*base.notes, *dict.fromkeys(doubts)))
+        return replace(base, values={**base.values, "mask": masks, **self.blend(values, base)}, notes=(*base.notes, *dict.fromkeys(doubts)))
+
+    def blend(self, values: Mapping[str, Any], base: Inputs) -> dict[str, Any]:
+        """How the repainted part meets the rest: blur is the width of the blend in pixels."""
+        blur, shorter = values["blur"], min(base.height, base.width)
+        width = shorter / self.seam if blur is None else number("blur", blur, 0, shorter)
+        return {"blur": width, "keep_unmasked": flag("keep_unmasked", values["keep_unmasked"])}
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         from composer.pixels import to_mask, to_pixels
@@ -65,10 +70,3 @@ class Inpaint(Img2Img):
 
             callbacks["overlay"] = Overlay(request.inputs["image"], request.inputs["mask"], request.inputs["blur"])
         return Start(latents=latents, inputs={"mask": scaled, "masked_latents": masked}, callbacks=callbacks)
-
-
-def seam(values: Mapping[str, Any], base: Inputs) -> dict[str, Any]:
-    """How the repainted part meets the rest: blur is the width of the blend in pixels."""
-    blur = values["blur"]
-    width = min(base.height, base.width) / SEAM if blur is None else number("blur", blur, 0, min(base.height, base.width))
-    return {"blur": width, "keep_unmasked": flag("keep_unmasked", values["keep_unmasked"])}

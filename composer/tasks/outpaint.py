@@ -10,7 +10,7 @@ from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.tasks.base import Inputs
 from composer.tasks.img2img import Img2Img, several
-from composer.tasks.inpaint import Inpaint, seam
+from composer.tasks.inpaint import Inpaint
 from composer.tasks.values import whole
 
 #: Most pixels that can be added at one edge.
@@ -19,6 +19,8 @@ MOST = 8192
 
 class Outpaint(Inpaint):
     keys = (*Img2Img.keys, "margins", "blur", "keep_unmasked")
+    #: Wider than in a picture: whatever the edges cut through goes on beyond them.
+    seam = 32
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         """The picture on its canvas; height and width are those of the canvas."""
@@ -46,7 +48,7 @@ class Outpaint(Inpaint):
         width, height = canvases[0].size
         notes = (f"margins: {more[0]} pixels more on the right and {more[1]} at the bottom, to reach multiples of {multiple}",)
         base = Inputs(height=height, width=width, notes=notes if any(more) else ())
-        return replace(base, values={"image": canvases, "mask": masks, "strength": float(values["strength"]), **seam(values, base)})
+        return replace(base, values={"image": canvases, "mask": masks, "strength": float(values["strength"]), **self.blend(values, base)})
 
 
 def margins(value: Any) -> tuple[int, int, int, int]:

@@ -69,3 +69,44 @@ def test_weights_are_stored_in_half_precision():
     files = list(Path(EMBEDDED).rglob("*.safetensors"))
     assert len(files) >= 4
     assert {entry["dtype"] for file in files for name, entry in header(file).items() if "position_ids" not in name} == {"F16"}
+
+
+# --- the variants; `benchmarks/semantics.py` measures them ---------------------------------------------------------------
+
+
+def sample(name: str) -> np.ndarray:
+    from PIL import Image
+
+    from composer import samples
+
+    return np.asarray(Image.open(samples.path(name)).resize((128, 128), Image.Resampling.LANCZOS), int)
+
+
+def test_inpainting_puts_a_thing_of_an_unseen_kind_where_it_is_told_and_nowhere_else():
+    pictures, mask = pixels("task=inpaint", prompt="a red cone", images=4), sample("mask") >= 128
+    assert (pictures[:, ~mask] == sample("scene")[~mask]).all()
+    inside = pictures[:, mask]
+    assert sum(share(each[None], "red") > 0.08 for each in inside) >= 3 and share(inside, "blue") < 0.03
+
+
+def test_inpainting_can_take_a_thing_away():
+    (picture,) = pixels("task=inpaint", prompt="nothing")
+    inside = picture[sample("mask") >= 128]
+    assert share(inside[None], "blue") < 0.3 and share(inside[None], "red") < 0.01  # the sky has some blue
+
+
+def test_outpainting_goes_on_where_the_picture_ends():
+    (picture,) = pixels("task=outpaint")
+    margin = np.ones((128, 128), bool)
+    margin[32:96, 32:96] = False
+    assert np.abs(picture - sample("scene"))[margin].mean() < 25
+    top, bottom = picture[:20].mean((0, 1)), picture[-20:].mean((0, 1))
+    assert top[2] > top[1] and bottom[1] > bottom[2], "sky above, grass below"
+
+
+def test_depth_keeps_the_scene_and_the_prompt_changes_its_colours():
+    picture = pixels("task=depth2img", prompt="a green object and a red object, on snow")[0]
+    half = picture.shape[1] // 2
+    assert share(picture[:, :half], "green") > 0.05 and share(picture[:, half:], "red") > 0.02
+    there, was = share(picture[40:90, 15:58], "green"), share(sample("scene")[40:90, 15:58], "red")
+    assert abs(there - was) < 0.25, "the large thing stands where the sphere stood"
