@@ -124,6 +124,10 @@ class Checkpoint:
         return "safety_checker" in self.classes
 
 
+#: Components that a depth model can do without, where it is given depth maps.
+OPTIONAL = ("depth_estimator", "feature_extractor")
+
+
 def find(model: ModelSpec) -> Checkpoint:
     """Locate a checkpoint and read its json files; at the hub these are all that is fetched.
 
@@ -148,7 +152,8 @@ def find(model: ModelSpec) -> Checkpoint:
             whole("model.source", model.source, path / name)
     pipeline = index.get("_class_name", "unknown")
     found = Checkpoint(source=model.source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit)
-    absent = tuple(name for name, entry in index.items() if isinstance(entry, list) and not entry[1] and name not in swapped)
+    nulls = [name for name, entry in index.items() if isinstance(entry, list) and not entry[1]]
+    absent = tuple(name for name in sorted({*nulls, *OPTIONAL}) if name not in {**classes, **swapped})
     found = _swap(replace(found, absent=absent), swapped)
     return replace(found, family=_family(model, found, pipeline))
 

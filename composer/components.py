@@ -34,10 +34,11 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """A component that was found: its part, folder, the library and class that load it, its json, and the hub's commit."""
+    """A component that was found: its part, its folder (`subfolder` below the part's), what loads it, its json, and the hub's commit."""
 
     part: Part
     folder: Path
+    subfolder: str
     library: str
     cls: str
     config: Mapping[str, Any]
@@ -46,7 +47,7 @@ class Component:
     @property
     def origin(self) -> dict[str, Any]:
         """Where it came from, for the record."""
-        return {"class": self.cls, "source": self.part.source, "subfolder": self.part.subfolder, "commit": self.commit}
+        return {"class": self.cls, "source": self.part.source, "subfolder": self.subfolder, "commit": self.commit}
 
 
 def read_part(name: str, node: Any) -> Part:
@@ -73,14 +74,15 @@ def find_component(name: str, part: Part) -> Component:
     """
     key = f"model.components.{name}"
     root, commit = locate(key, part.source, part.revision)
-    folder = root / (part.subfolder or (name if (root / name).is_dir() else ""))
+    subfolder = part.subfolder or (name if (root / name).is_dir() else "")
+    folder = root / subfolder
     config = component_json(folder) if root.is_dir() else None
     if config is None:
         raise ComposerError(key, part.source, f"holds no {name} in diffusers' format: a folder with its json file is needed")
     if commit is None:
         whole(key, part.source, folder)
     library, cls = _class(key, part, config)
-    return Component(part=part, folder=folder, library=library, cls=cls, config=config, commit=commit)
+    return Component(part=part, folder=folder, subfolder=subfolder, library=library, cls=cls, config=config, commit=commit)
 
 
 def check_fit(swapped: Mapping[str, Component], names: Iterable[str], configs: Mapping[str, Mapping[str, Any]]) -> None:

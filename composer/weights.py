@@ -36,14 +36,11 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, varia
         raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
 
 
-def _place(component: Component) -> tuple[str, str, str, str | None, str | None, str | None]:
+def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None]:
     """What identifies a component, as a key for the cache: library, class, place, subfolder, revision, variant."""
     part = component.part
-    if component.commit is None:
-        return component.library, component.cls, str(component.folder), None, None, part.variant
-    subfolder = "/".join(component.folder.parts[len(component.folder.parts) - (part.subfolder or "").count("/") - 1 :])
-    root = component.folder.name == component.commit
-    return component.library, component.cls, part.source, None if root else subfolder, component.commit, part.variant
+    where, subfolder = (str(component.folder), "") if component.commit is None else (part.source, component.subfolder)
+    return component.library, component.cls, where, subfolder, component.commit, part.variant
 
 
 @lru_cache(maxsize=2)
@@ -53,7 +50,7 @@ def _load(
 ) -> Any:  # fmt: skip
     cls = getattr(diffusers, holder)
     parts = {name: _component(dtype, *place) for name, *place in swapped}
-    parts.update(dict.fromkeys(set(absent) & keywords_of(cls.__init__)))  # SD3 without T5: diffusers wants to be told
+    parts.update(dict.fromkeys(set(absent) & keywords_of(cls.__init__)))  # such as SD3 without T5: diffusers wants to be told
     if not safety_checker and "safety_checker" in keywords_of(cls.__init__):
         parts.update(safety_checker=None, requires_safety_checker=False)
     if where.endswith(".safetensors"):
@@ -62,10 +59,10 @@ def _load(
 
 
 def _component(
-    dtype: torch.dtype, library: str, name: str, where: str, subfolder: str | None, revision: str | None, variant: str | None
-) -> Any:
+    dtype: torch.dtype, library: str, name: str, where: str, subfolder: str, revision: str | None, variant: str | None
+) -> Any:  # fmt: skip
     cls = getattr(import_module(library), name)
-    settings: dict[str, Any] = {"subfolder": subfolder or "", "revision": revision}
+    settings: dict[str, Any] = {"subfolder": subfolder, "revision": revision}
     if issubclass(cls, torch.nn.Module):
         settings.update(torch_dtype=dtype, variant=variant, use_safetensors=True)
     loaded = cls.from_pretrained(where, **settings)

@@ -138,6 +138,18 @@ def test_a_checkpoint_of_the_wrong_kind_is_refused_with_the_right_task(compose, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_depth_model_without_an_estimator_wants_a_map(compose, checkpoints, tmp_path):
+    bare = tmp_path / "bare"
+    parts = ("depth_estimator", "feature_extractor")
+    shutil.copytree(checkpoints["sd_depth"], bare, ignore=shutil.ignore_patterns(*parts))
+    index = json.loads((bare / "model_index.json").read_text())
+    (bare / "model_index.json").write_text(json.dumps({k: v for k, v in index.items() if k not in parts}))
+    done = compose(*local(bare), "task=depth2img")
+    assert done.code == 2 and "this checkpoint has no depth estimator: give a depth map, depth=FILE" in done.err, done.err
+    Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (64, 1))).save("d.png")
+    assert compose(*local(bare), "task=depth2img", "depth=d.png").code == 0
+
+
 # --- safety checker -----------------------------------------------------------------------------------------------------
 
 

@@ -78,13 +78,32 @@ def test_half_precision_runs(compose, checkpoints, family, precision):
     assert done.code == 0, done.err
 
 
+def hub_cache(home: Path, name: str, folder: Path, commit: str) -> None:
+    """As the hub's library writes it."""
+    repository = home / "hub" / f"models--someone--{name}"
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("tiny-vae", "someone/tiny-vae"), ("tiny-sd", "someone/tiny-sd"), ("tiny-sd", "someone/tiny-sd/vae")]
+)
+def test_a_component_of_a_hub_id_is_pinned_too(checkpoints, tmp_path, name, part):
+    commit = "89abcdef0123456789abcdef0123456789abcdef"
+    hub_cache(tmp_path, name, checkpoints["sd"] / "vae" if name == "tiny-vae" else checkpoints["sd"], commit)
+    env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    words = ["model=local", f"model.source={checkpoints['sd']}", f"model.components.vae={part}", "steps=1", "hydra.run.dir=out"]
+    done = subprocess.run([sys.executable, "-m", "composer", *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    found = json.loads((tmp_path / "out" / "run.json").read_text())["model"]["components"]["vae"]
+    assert found["commit"] == commit and found["subfolder"] == ("" if name == "tiny-vae" else "vae")
+
+
 def test_a_hub_id_is_found_in_the_cache_and_pinned_to_its_commit(checkpoints, tmp_path):
     """A hub cache as the hub's library writes it, read by the real code without a network."""
     commit = "0123456789abcdef0123456789abcdef01234567"
-    repository = tmp_path / "hub" / "models--someone--tiny-sd"
-    shutil.copytree(checkpoints["sd"], repository / "snapshots" / commit)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
+    hub_cache(tmp_path, "tiny-sd", checkpoints["sd"], commit)
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     words = ["model=local", "model.source=someone/tiny-sd", "steps=1", "hydra.run.dir=out"]
     done = subprocess.run([sys.executable, "-m", "composer", *words], cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from composer.checkpoint import Checkpoint
+from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampler import Sampler
 from composer.spec import Request
@@ -22,8 +23,9 @@ class Depth2Img(Img2Img):
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         from composer.images import read_depth
 
-        base = super().inputs(values, batch, images, checkpoint)
-        given = values["depth"]
+        base, given = super().inputs(values, batch, images, checkpoint), values["depth"]
+        if given is None and "depth_estimator" not in checkpoint.classes:
+            raise ComposerError("depth", None, "this checkpoint has no depth estimator: give a depth map, depth=FILE")
         maps = None if given is None else each("depth", [read_depth("depth", one) for one in several(given)], batch, images)
         return replace(base, values={**base.values, "depth": maps})
 
