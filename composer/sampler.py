@@ -5,7 +5,7 @@ Knows no model and no diffusers class: it asks the object at hand. Schedulers ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Step
@@ -74,13 +74,23 @@ class Sampler:
 
     def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
         """Clean latents x₀ and noise → x_t as it is before iteration `index`."""
-        timestep = self.timesteps[index : index + 1]
+        timestep, at = self.timesteps[index : index + 1], index + self.first
         if hasattr(self.scheduler, "scale_noise"):
-            return self.scheduler.scale_noise(clean, timestep, noise)
-        if not hasattr(self.scheduler, "add_noise"):  # IPNDM: diffusers can start it from noise alone
-            at = index + self.first
-            return float(self.scheduler.alphas[at]) * clean + float(self.scheduler.betas[at]) * noise
-        return self.scheduler.add_noise(clean, noise, timestep)
+            return self._standing_at(at, lambda: self.scheduler.scale_noise(clean, timestep, noise))
+        if hasattr(self.scheduler, "add_noise"):
+            return self._standing_at(at, lambda: self.scheduler.add_noise(clean, noise, timestep))
+        # IPNDM: diffusers can start it from noise alone
+        return float(self.scheduler.alphas[at]) * clean + float(self.scheduler.betas[at]) * noise
+
+    def _standing_at(self, index: int, call: Callable[[], Tensor]) -> Tensor:
+        """In a run that begins late, schedulers noise to where they stand and not to the timestep they are given."""
+        if not hasattr(self.scheduler, "_step_index"):
+            return call()
+        stands, self.scheduler._step_index = self.scheduler._step_index, index
+        try:
+            return call()
+        finally:
+            self.scheduler._step_index = stands
 
     def denoised(self, step: Step, prediction: Tensor) -> Tensor:
         """Estimate of the clean latents x₀ from x_t and a prediction, for every kind of prediction."""

@@ -58,6 +58,21 @@ def test_denoised_of_flow_matching(option):
     assert torch.allclose(it.denoised(step_of(it, 2, x), noise - x0), x0, atol=1e-5)
 
 
+@pytest.mark.parametrize("option", [*VP, *VE, *FLOW, "ipndm", "dpm2"])
+def test_noised_knows_every_level_before_and_amid_a_run_that_begins_late(option):
+    it = sampler(option)
+    it.skip(3)
+    x0, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    before = [it.noised(x0, noise, index) for index in range(3)]
+    it.step(noise, it.timesteps[0], before[0])
+    amid = [it.noised(x0, noise, index) for index in range(3)]
+    assert all(torch.equal(a, b) for a, b in zip(before, amid)) and not torch.equal(before[0], before[2])
+    prediction = noise - x0 if option in FLOW else noise
+    for index, x in enumerate(amid):
+        if option not in ("dpm2", "heun") or index % 2 == 0:  # between, they stand at a sigma of their own
+            assert torch.allclose(it.denoised(step_of(it, index, x), prediction), x0, atol=1e-3)
+
+
 def test_settings_reach_step_only_where_it_takes_them():
     assert set(sampler("ddim").settings) == {"eta", "generator"}
     assert set(sampler("heun").settings) == set()

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Start:
     """Where denoising begins: latents x_T as the scheduler wants them, and callbacks that hold the task's terms.
 
-    inputs: fields of every step by name (mask, masked_latents, depth).
+    inputs: fields of every step by name (mask, masked_latents, depth). callbacks: their names have a dot, as no name in a
+    config has, so that none of the user's takes their place.
     """
 
     latents: Tensor

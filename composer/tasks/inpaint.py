@@ -64,9 +64,9 @@ class Inpaint(Img2Img):
         if not family.takes_mask:
             from composer.callbacks.keep import Keep
 
-            callbacks["keep"] = Keep(clean, noise, scaled)
+            callbacks["inpaint.keep"] = Keep(clean, noise, scaled)
         if request.inputs["keep_unmasked"]:
             from composer.callbacks.overlay import Overlay
 
-            callbacks["overlay"] = Overlay(request.inputs["image"], request.inputs["mask"], request.inputs["blur"])
+            callbacks["inpaint.overlay"] = Overlay(request.inputs["image"], request.inputs["mask"], request.inputs["blur"])
         return Start(latents=latents, inputs={"mask": scaled, "masked_latents": masked}, callbacks=callbacks)
