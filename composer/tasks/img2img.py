@@ -32,13 +32,26 @@ class Img2Img(Task):
         from composer.images import fitted
 
         pictures = self.pictures("image", values, batch, images)
-        height, width, notes = size(values, pictures, checkpoint)
+        height, width, notes = self.size(values, pictures, checkpoint)
         return Inputs(
             height=height,
             width=width,
             values={"image": tuple(fitted(picture, height, width) for picture in pictures), "strength": float(values["strength"])},
             notes=notes,
         )
+
+    def size(
+        self, values: Mapping[str, Any], pictures: Sequence[Image], checkpoint: Checkpoint
+    ) -> tuple[int, int, tuple[str, ...]]:  # fmt: skip
+        """Height and width in pixels: as asked for, else the pictures' own, rounded down to what the model can make; and what to say."""
+        from composer.images import is_sample
+
+        asked, own, notes = [values.get(key) for key in ("height", "width")], checkpoint.size, ()
+        # a sample comes in the size that the model draws best
+        if None in asked and not all(is_sample(one) for one in several(values["image"])):
+            own, notes = natural(pictures, checkpoint)
+        height, width = (side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own))
+        return height, width, notes
 
     def pictures(self, key: str, values: Mapping[str, Any], batch: int, images: int) -> tuple[Image, ...]:
         """One RGB picture for all prompts or one for each → one for each of the batch."""
@@ -59,21 +72,6 @@ def several(value: Any) -> list[Any]:
     return value if isinstance(value, list) and value else [value]
 
 
-def size(values: Mapping[str, Any], pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[int, int, tuple[str, ...]]:
-    """Height and width in pixels: as asked for, else the pictures' own, rounded down to what the model can make; and what to say."""
-    from composer.images import is_sample
-
-    asked = [values.get(key) for key in ("height", "width")]
-    if all(is_sample(one) for one in several(values["image"])):  # a sample comes in the size that the model draws best
-        own, notes = checkpoint.size, ()
-    elif None in asked:
-        own, notes = natural(pictures, checkpoint)
-    else:
-        own, notes = checkpoint.size, ()
-    height, width = (side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own))
-    return height, width, notes
-
-
 def natural(pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[int, int], tuple[str, ...]]:
     """The pictures' own height and width, down to a multiple of what the model makes."""
     from composer.images import check_size
@@ -83,6 +81,11 @@ def natural(pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[in
         raise ComposerError("image", None, "these pictures have different sizes: set height and width for all of them")
     check_size("image", first, multiple)
     height, width = first.height // multiple * multiple, first.width // multiple * multiple
-    if (width, height) == first.size:
-        return (height, width), ()
-    return (height, width), (f"image: scaled from {first.width} x {first.height} to {width} x {height} pixels, multiples of {multiple}",)
+    return (height, width), scaling("image", first, height, width, f", multiples of {multiple}")
+
+
+def scaling(key: str, picture: Image, height: int, width: int, why: str = "") -> tuple[str, ...]:
+    """What to say where a picture does not keep its size."""
+    if picture.size == (width, height):
+        return ()
+    return (f"{key}: scaled from {picture.width} x {picture.height} to {width} x {height} pixels{why}",)

@@ -16,7 +16,7 @@ from composer.families.base import Family
 from composer.sampler import Sampler
 from composer.spec import Request
 from composer.tasks.base import Inputs, Start
-from composer.tasks.img2img import Img2Img, several
+from composer.tasks.img2img import Img2Img, scaling, several
 from composer.tasks.values import each, flag, number
 
 
@@ -33,12 +33,8 @@ class Inpaint(Img2Img):
         invert = flag("invert_mask", values["invert_mask"])
         given = [read_mask("mask", one, invert) for one in several(values["mask"])]
         masks = tuple(fitted(mask, base.height, base.width) for mask in each("mask", given, batch, images))
-        to = f"to {base.width} x {base.height} pixels"
-        doubts = [
-            f"mask: scaled from {mask.width} x {mask.height} {to}"
-            for name, mask in zip(several(values["mask"]), given)
-            if mask.size != (base.width, base.height) and not is_sample(name)
-        ]
+        own = [mask for name, mask in zip(several(values["mask"]), given) if not is_sample(name)]
+        doubts = [note for mask in own for note in scaling("mask", mask, base.height, base.width)]
         doubts += [f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))]
         return replace(base, values={**base.values, "mask": masks, **self.blend(values, base)}, notes=(*base.notes, *dict.fromkeys(doubts)))
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from composer.checkpoint import Checkpoint
 from composer.families.base import Family
 from composer.sampler import Sampler
 from composer.spec import Request
 from composer.tasks.base import Inputs, Start
-from composer.tasks.img2img import Img2Img
+from composer.tasks.img2img import Img2Img, scaling, several
 from composer.tasks.text2img import Text2Img
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class FromPicture(Img2Img):
+    """Scaled to the model's own size: these models draw no other."""
+
+    def size(self, values: Mapping[str, Any], pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[int, int, tuple[str, ...]]:
+        from composer.images import is_sample
+
+        height, width = checkpoint.size
+        sample = all(is_sample(one) for one in several(values["image"]))
+        return height, width, () if sample else scaling("image", pictures[0], height, width, ", which is all that this model draws")
 
 
 class Unconditional(Text2Img):
@@ -19,15 +33,12 @@ class Unconditional(Text2Img):
     text = False
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
-        return 0 if values["image"] is None else Img2Img().skip(values, steps, checkpoint)
+        return 0 if values["image"] is None else FromPicture().skip(values, steps, checkpoint)
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        """A picture is scaled to the model's own size: these models draw no other."""
-        if values["image"] is None:
-            return super().inputs(values, batch, images, checkpoint)
-        height, width = checkpoint.size
-        return Img2Img().inputs({**values, "height": height, "width": width}, batch, images, checkpoint)
+        of = super() if values["image"] is None else FromPicture()
+        return of.inputs(values, batch, images, checkpoint)
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
-        of = Img2Img() if "image" in request.inputs else super()
+        of = FromPicture() if "image" in request.inputs else super()
         return of.start(family, sampler, request)

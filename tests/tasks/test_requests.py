@@ -172,6 +172,7 @@ def test_the_unconditional_task_starts_from_a_picture(compose):
     saved("a.png", (50, 40))
     done = compose("task=unconditional", "image=a.png", "steps=10", "hydra.run.dir=out")
     assert done.code == 0 and "6 of 10 steps" in done.out and made().shape == (32, 32, 3), done.err
+    assert done.err == "compose: note: image: scaled from 50 x 40 to 32 x 32 pixels, which is all that this model draws\n"
 
 
 def test_a_depth_map_or_the_models_own_estimate(compose, checkpoints):
