@@ -13,25 +13,20 @@ from composer.tiny.train import main
 
 @pytest.mark.slow
 def test_training_makes_checkpoints_that_run(tmp_path, compose):
-    small = [
-        "--size",
-        "64",
-        "--scenes",
-        "40",
-        "--vae-steps",
-        "2",
-        "--unet-steps",
-        "2",
-        "--unconditional-steps",
-        "2",
-        "--threads",
-        "1",
-        "--workers",
-        "1",
-    ]
-    main(["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), *small])
-    for name, task in (("text2img", "text2img"), ("unconditional", "unconditional")):
-        done = compose("model=local", f"model.source={tmp_path / 'out' / name}", f"task={task}", "steps=1", f"hydra.run.dir={name}")
+    stages = ("vae", "unet", "unconditional", "inpaint", "depth", "estimator", "upscale")
+    steps = [word for stage in stages for word in (f"--{stage}-steps", "2")]
+    main(["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--size", "64", "--scenes", "600", "--threads", "1", *steps])
+    base, out = ["model=local", f"model.source={tmp_path / 'out' / 'text2img'}"], tmp_path / "out"
+    depth = [f"model.components.{name}={out / 'depth'}" for name in ("unet", "depth_estimator", "feature_extractor")]
+    runs = {
+        "text2img": base,
+        "unconditional": ["model=local", f"model.source={out / 'unconditional'}"],
+        "inpaint": [*base, f"model.components.unet={out / 'inpaint'}"],
+        "depth2img": [*base, *depth],
+        "upscale": [*base, f"model.components.unet={out / 'upscale'}", "strength=1"],
+    }
+    for task, words in runs.items():
+        done = compose(*words, f"task={task}", "steps=1", f"hydra.run.dir={task}")
         assert done.code == 0, done.err
 
 
