@@ -70,21 +70,21 @@ def inpaint(args: argparse.Namespace, data: Pictures, test: Pictures, device: to
     latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
     parts = (base.unet, base.vae, base.text_encoder, base.tokenizer)
     unet = inpaint_stage.train(*parts, data, latents, SEED, args.work, device, args.inpaint_steps)
-    unet.half().cpu().save_pretrained(args.out / "inpaint" / "unet")
+    _save(unet, args.out / "inpaint" / "unet")
 
 
 def depth(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
     """The base UNet, fine-tuned to take depth, and an estimator of it."""
     near = depths(args.work, args.scenes, SEED, workers=args.workers)
     estimator = estimator_stage.train(data, near, args.work, device, args.estimator_steps)
-    _save_plainly(estimator.half().cpu(), args.out / "depth" / "depth_estimator")
+    _save(estimator, args.out / "depth" / "depth_estimator")
     networks.depth_processor().save_pretrained(args.out / "depth" / "feature_extractor")
     settle(SEED, args.threads)
     base = _trained(args.out, device)
     latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
     parts = (base.unet, base.text_encoder, base.tokenizer)
     unet = depth_stage.train(*parts, latents, near, SEED, args.work, device, args.depth_steps)
-    unet.half().cpu().save_pretrained(args.out / "depth" / "unet")
+    _save(unet, args.out / "depth" / "unet")
 
 
 def upscale(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
@@ -94,7 +94,7 @@ def upscale(args: argparse.Namespace, data: Pictures, test: Pictures, device: to
     parts = (base.unet, base.vae, base.text_encoder, base.tokenizer)
     latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
     unet = upscale_stage.train(*parts, large, latents, SEED, args.work, device, args.upscale_steps)
-    unet.half().cpu().save_pretrained(args.out / "upscale" / "unet")
+    _save(unet, args.out / "upscale" / "unet")
 
 
 STAGES = {"text2img": text2img, "unconditional": unconditional, "inpaint": inpaint, "depth": depth, "upscale": upscale}
@@ -105,11 +105,12 @@ def _trained(out: Path, device: torch.device) -> StableDiffusionPipeline:
     return StableDiffusionPipeline.from_pretrained(out / "text2img", torch_dtype=torch.float32).to(device)
 
 
-def _save_plainly(model: torch.nn.Module, folder: Path) -> None:
-    """Without the dtype in its json, by which transformers would load it whatever is asked for."""
-    model.save_pretrained(folder)
+def _save(model: torch.nn.Module, folder: Path) -> None:
+    """In fp16; its json without this machine's paths, and without the dtype, in which transformers would load it whatever is asked for."""
+    model.half().cpu().save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    config.pop("dtype", None)
+    for key in ("dtype", "_name_or_path"):
+        config.pop(key, None)
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
