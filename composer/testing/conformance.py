@@ -1,0 +1,127 @@
+"""Prove a callback in five lines: inherit, say how it is made, and let pytest run what every callback must stand.
+
+from composer.testing.conformance import CallbackTests
+from my_package import Sharpen
+
+class TestSharpen(CallbackTests):
+    def make(self):
+        return Sharpen(amount=0.2)
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from composer.callbacks.base import StepCallback, StopDenoising
+from composer.errors import CallbackError
+from composer.hooks import MOMENTS
+from composer.testing.runs import SIZES, run, tasks_of
+
+
+class CallbackTests:
+    """Tests that a subclass named `Test…` inherits.
+
+    neutral: the callback only looks, so the picture must stay as it is, to the bit.
+    families, tasks: what it claims to work with; None for all of the tiny pipelines'.
+    """
+
+    neutral: ClassVar[bool] = False
+    families: ClassVar[tuple[str, ...] | None] = None
+    tasks: ClassVar[tuple[str, ...] | None] = None
+
+    def make(self) -> StepCallback:
+        """A fresh callback."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how its callback is made")
+
+    def test_it_has_moments_and_no_misspelt_ones(self) -> None:
+        callback = self.make()
+        known = {"around", *MOMENTS}
+        own = {name for name in dir(callback) if name.startswith(("before_", "after_", "around")) and callable(getattr(callback, name))}
+        assert own <= known, f"these are called by nobody: {sorted(own - known)}"
+        assert any(getattr(type(callback), moment) is not getattr(StepCallback, moment) for moment in known), "it has no moment of its own"
+
+    @pytest.mark.parametrize("heun", [False, True], ids=["", "heun"])
+    @pytest.mark.parametrize("batch", [1, 3])
+    @pytest.mark.parametrize("family", SIZES)
+    def test_it_works(self, family: str, batch: int, heun: bool, tmp_path: Path) -> None:
+        """With every family and task that it claims; and where it only looks, it changes nothing."""
+        for task in self._claimed(family):
+            settings = {"task": task, "batch": batch, "heun": heun}
+            drawn = run(family, {"callback": self.make()}, folder=tmp_path / task, **settings)
+            assert len(drawn.images) == batch
+            if self.neutral:
+                plain = run(family, {}, **settings)
+                assert same(drawn, plain), f"{task}: it is said to be neutral and changes the picture"
+
+    @pytest.mark.parametrize("family", SIZES)
+    def test_nothing_leaks_from_run_to_run(self, family: str, tmp_path: Path) -> None:
+        """The same callback twice, and after a run of another size, draws what a fresh one draws."""
+        for task in self._claimed(family)[:1]:
+            used = self.make()
+            first = run(family, {"callback": used}, task=task, folder=tmp_path / "a")
+            run(family, {"callback": used}, task=task, batch=3, steps=3, folder=tmp_path / "b")
+            again = run(family, {"callback": used}, task=task, folder=tmp_path / "c")
+            assert same(first, again), "it remembers an earlier run"
+
+    @pytest.mark.parametrize("family", SIZES)
+    def test_it_stands_an_early_stop(self, family: str, tmp_path: Path) -> None:
+        for task in self._claimed(family)[:1]:
+            result = run(family, {"callback": self.make(), "stop": Stop()}, task=task, folder=tmp_path)
+            assert len(result.images) == 1
+
+    @pytest.mark.parametrize("family", SIZES)
+    def test_it_is_left_when_another_fails(self, family: str, tmp_path: Path) -> None:
+        """Resources of `around` are given back whatever happens, and the callback can be used again."""
+        for task in self._claimed(family)[:1]:
+            used, watch = self.make(), Watch()
+            with pytest.raises(CallbackError, match="a fault of its own"):
+                run(family, {"watch": watch, "callback": used, "fails": Fails()}, task=task, folder=tmp_path / "a")
+            assert watch.left, "the run did not end as it should"
+            after = run(family, {"callback": used}, task=task, folder=tmp_path / "b")
+            assert same(after, run(family, {"callback": self.make()}, task=task, folder=tmp_path / "c")), (
+                "the failed run left something behind"
+            )
+
+    def _claimed(self, family: str) -> tuple[str, ...]:
+        """The tasks to run with a family; none skips the test."""
+        if self.families is not None and family not in self.families:
+            pytest.skip(f"it does not claim {family}")
+        claimed = tuple(task for task in tasks_of(family) if self.tasks is None or task in self.tasks)
+        if not claimed:
+            pytest.skip(f"it claims no task of {family}")
+        return claimed
+
+
+class Stop(StepCallback):
+    """Ends the run after its second iteration."""
+
+    def after_step(self, step, latents) -> None:
+        if step.index == 1:
+            raise StopDenoising
+
+
+class Fails(StepCallback):
+    def after_step(self, step, latents) -> None:
+        if step.index == 1:
+            raise ValueError("a fault of its own")
+
+
+class Watch(StepCallback):
+    """Knows whether it was left."""
+
+    left = False
+
+    @contextmanager
+    def around(self, run):
+        try:
+            yield
+        finally:
+            self.left = True
+
+
+def same(one, other) -> bool:
+    return [image.tobytes() for image in one.images] == [image.tobytes() for image in other.images]
