@@ -51,7 +51,7 @@ class Classic(Pipeline):
         scheduler = holder.scheduler = self.make_scheduler()
         run = Run(
             timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder,
-            decode=_not_here, denoised=_not_here, noised=_not_here,
+            decode=_not_here, denoised=_not_here, predicted=_not_here, noised=_not_here, encode=_not_here,
         )  # fmt: skip
         hooks, known = Hooks(self.callbacks, steps), keywords_of(holder.__call__)
         taken = arguments(type(holder), request, self.guidance) | {"generator": list(generators)}
@@ -124,10 +124,10 @@ def _bridge(hooks: Hooks, scale: float, total: int) -> Callable[..., dict[str, T
         )  # fmt: skip
         try:
             return {"latents": hooks.edit("after_step", step, latents)}
-        except StopDenoising:
+        except StopDenoising as stop:
             pipeline._interrupt = True
-            stopped.append(latents)
-            return {}
+            stopped.append(latents if stop.latents is None else stop.latents)
+            return {"latents": stopped[0]}
 
     return after
 

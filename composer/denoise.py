@@ -43,6 +43,6 @@ def denoise(
         latents = sampler.step(prediction, timestep, step.latents)
         try:
             latents = hooks.edit("after_step", step, latents)
-        except StopDenoising:
-            break
+        except StopDenoising as stop:
+            return latents if stop.latents is None else stop.latents
     return latents

@@ -45,7 +45,12 @@ class Hooks:
 
     def edit(self, moment: str, step: Step, tensor: Tensor) -> Tensor:
         for name, hook in self.moments[moment]:
-            changed = self._call(name, moment, step.index, hook, step, tensor)
+            try:
+                changed = self._call(name, moment, step.index, hook, step, tensor)
+            except StopDenoising as stop:
+                if stop.latents is not None:
+                    self._same(name, moment, step, tensor, stop.latents)
+                raise
             if changed is not None:
                 self._same(name, moment, step, tensor, changed)
                 tensor = changed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from composer.callbacks.base import Run, StepCallback
+from composer.callbacks.base import Conditioning, Run, StepCallback
 from composer.denoise import denoise
 from composer.families.base import Family
 from composer.guidance import Guidance
@@ -102,12 +103,16 @@ class Pipeline:
             start = task.start(self.family, sampler, request)
             run = Run(
                 timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder,
-                decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised,
-                noised=sampler.noised,
+                decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised, predicted=sampler.predicted,
+                noised=sampler.noised, encode=partial(self._encode, request),
             )  # fmt: skip
             hooks = Hooks({**start.callbacks, **self.callbacks}, len(run.timesteps))
             with hooks.around(run):
                 yield hooks, run, denoise(sampler, start.latents, conditioning, self.family.predict, self.guidance, hooks, start.inputs)
+
+    def _encode(self, request: Request, prompts: Sequence[str], negatives: Sequence[str | None]) -> Conditioning:
+        """Other texts for the same pictures."""
+        return self.family.encode(replace(request, prompts=tuple(prompts), negative_prompts=tuple(negatives)), self.guidance.contrast)
 
     def _blackened(self) -> tuple[str, ...]:
         """What the checkpoint's safety checker did, which must not pass for the model's picture."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import platform
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +15,9 @@ from PIL import Image
 
 from composer import __version__
 from composer.errors import ComposerError
+from composer.files import write
 from composer.spec import OutputSpec
+from composer.usage import peak_memory
 
 if TYPE_CHECKING:
     from composer.check import Checked
@@ -91,21 +91,6 @@ def save(result: Result, folder: Path) -> list[Path]:
     return paths
 
 
-def write(path: Path, data: bytes) -> None:
-    """Temporary name in the same folder, flush to disk, rename: no half file ever bears the final name."""
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(draft, 0o666 & ~_umask())
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-
-
 def encoded(image: Image.Image, output: OutputSpec) -> bytes:
     """A picture in the chosen format."""
     options: dict[str, Any] = {}
@@ -141,20 +126,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def peak_memory() -> int | None:
-    """Most bytes this process has held: on the GPU where there is one, else resident."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """A diffusers config without its private keys."""
     return {key: value for key, value in config.items() if not key.startswith("_")}
@@ -167,9 +138,3 @@ def _literal(node: Any) -> Any:
     if isinstance(node, (list, tuple)):
         return [_literal(value) for value in node]
     return node.replace("${", "\\${") if isinstance(node, str) else node
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

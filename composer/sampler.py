@@ -105,6 +105,19 @@ class Sampler:
             return alpha / size * (x / size) - sigma / size * prediction
         return (x - sigma * prediction) / alpha
 
+    def predicted(self, step: Step, clean: Tensor) -> Tensor:
+        """The prediction by which `denoised` comes to `clean`, x₀."""
+        x, kind = step.latents, self.scheduler.config.get("prediction_type", "flow_prediction")
+        if kind == "sample":
+            return clean
+        if kind == "flow_prediction":
+            return (x - clean) / step.sigma
+        alpha, sigma = self._levels(step)
+        if kind == "v_prediction":
+            size = (alpha**2 + sigma**2) ** 0.5
+            return (alpha / size * (x / size) - clean) * size / sigma
+        return (x - alpha * clean) / sigma
+
     def _levels(self, step: Step) -> tuple[float, float]:
         """(alpha, sigma) with x_t = alpha · x₀ + sigma · noise."""
         if float(self.initial_sigma) > 1:

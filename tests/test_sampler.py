@@ -47,6 +47,7 @@ def test_denoised_inverts_the_noising(option, kind):
         prediction = {"epsilon": noise, "v_prediction": a * noise - s * x0, "sample": x0}[kind]
         scaled = x if option in VP else x / a
         assert torch.allclose(it.denoised(step_of(it, index, scaled), prediction), x0, atol=1e-3)  # fp32 division by a small alpha
+        assert torch.allclose(it.predicted(step_of(it, index, scaled), x0), prediction, atol=1e-3)
 
 
 @pytest.mark.parametrize("option", FLOW)
@@ -56,6 +57,7 @@ def test_denoised_of_flow_matching(option):
     sigma = it.sigma(2)
     x = (1 - sigma) * x0 + sigma * noise
     assert torch.allclose(it.denoised(step_of(it, 2, x), noise - x0), x0, atol=1e-5)
+    assert torch.allclose(it.predicted(step_of(it, 2, x), x0), noise - x0, atol=1e-5)
 
 
 @pytest.mark.parametrize("option", [*VP, *VE, *FLOW, "ipndm", "dpm2"])

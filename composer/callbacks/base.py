@@ -6,7 +6,7 @@ Latents are in the model's own space and packing (Flux packs them as (B, tokens,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 class StopDenoising(Exception):
-    """Raised in `after_step`: this was the last step; its latents are decoded."""
+    """Raised in `after_step`: this was the last step; its latents are decoded, or those that it carries."""
+
+    def __init__(self, latents: Tensor | None = None) -> None:
+        super().__init__("this was the last step")
+        self.latents = latents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +88,9 @@ class Run:
         scheduler: read it; changing it is undefined.
         decode: latents → pictures, through the VAE.
         denoised: (step, prediction) → estimate of the clean latents x₀, in the shape of the latents.
+        predicted: (step, x₀) → the prediction whose `denoised` is x₀; with it a callback edits the estimate.
         noised: (clean latents, noise, index) → what they look like before iteration `index`.
+        encode: (prompts, negative prompts) → conditioning like that of the steps; one text for each picture.
         folder: where files of this run go; None when nothing is written.
     """
 
@@ -93,7 +99,9 @@ class Run:
     scheduler: Any
     decode: Callable[[Tensor], list[Image]]
     denoised: Callable[[Step, Tensor], Tensor]
+    predicted: Callable[[Step, Tensor], Tensor]
     noised: Callable[[Tensor, Tensor, int], Tensor]
+    encode: Callable[[Sequence[str], Sequence[str | None]], Conditioning]
     folder: Path | None = None
 
 

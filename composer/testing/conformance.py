@@ -79,7 +79,7 @@ class CallbackTests:
         for task in self._claimed(family)[:1]:
             used, watch = self.make(), Watch()
             with pytest.raises(CallbackError, match="a fault of its own"):
-                run(family, {"watch": watch, "callback": used, "fails": Fails()}, task=task, folder=tmp_path / "a")
+                run(family, {"watch": watch, "fails": Fails(), "callback": used}, task=task, folder=tmp_path / "a")
             assert watch.left, "the run did not end as it should"
             after = run(family, {"callback": used}, task=task, folder=tmp_path / "b")
             assert same(after, run(family, {"callback": self.make()}, task=task, folder=tmp_path / "c")), (

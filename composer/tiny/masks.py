@@ -34,7 +34,8 @@ def over_thing(scene: Scene, size: int, rng: np.random.Generator) -> tuple[np.nd
     thing = scene.things[int(rng.integers(len(scene.things)))]
     words = rng.random()
     told = replace(scene, things=(thing,)) if words < 0.75 else scene
-    return _over(thing, size, rng), phrase(thing, rng) if words < 0.5 else caption(told, rng)[0]
+    text = phrase(thing, rng) if words < 0.5 else caption(told, rng)[0]  # before the mask: the stored weights were made in this order
+    return _over(thing, size, rng), text
 
 
 def over_place(scene: Scene, size: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:

@@ -18,7 +18,8 @@ from composer.tasks.base import Task
 
 FOLDERS = [packaged_conf()]
 EVERY = [(group, name) for group in groups(FOLDERS) for name in options(group, FOLDERS)]
-LINKED = ("task", "model", "scheduler")
+#: Options that leave a value to the user.
+NEEDED = {"local": ["model.source=x"], "prompt_switch": ["callbacks.prompt_switch.prompt=x"]}
 
 
 def test_there_are_as_many_as_there_are_files():
@@ -31,7 +32,7 @@ def test_an_option_composes_and_says_what_it_is(group, name):
     text = options(group, FOLDERS)[name]
     assert 10 < len(text) < 200 and re.match(r"[A-Z0-9]\S*|[Tt]he", text)
     chosen = f"{group}=[{name}]" if group == "callbacks" else f"{group}={name}"
-    spec = read(compose_config([chosen, *(["model.source=x"] if name == "local" else [])]))
+    spec = read(compose_config([chosen, *NEEDED.get(name, [])]))
     assert spec.task.path
 
 
@@ -54,6 +55,6 @@ def test_a_scheduler_is_a_class_with_such_settings_and_a_kind(name):
 def test_targets_are_of_their_kind(group_kind):
     group, kind = group_kind
     for name in options(group, FOLDERS):
-        spec = read(compose_config([f"{group}=[{name}]" if group == "callbacks" else f"{group}={name}"]))
+        spec = read(compose_config([f"{group}=[{name}]" if group == "callbacks" else f"{group}={name}", *NEEDED.get(name, [])]))
         targets = {"task": [spec.task], "guidance": [spec.guidance], "callbacks": list(spec.callbacks.values())}[group]
         assert targets and all(isinstance(target, Target) and resolve(group, target, kind) for target in targets)

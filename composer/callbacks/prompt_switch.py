@@ -1,0 +1,32 @@
+"""Another prompt from some step on: the layout of one thing, the detail of another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from composer.callbacks.base import Conditioning, Run, Step, StepCallback
+from composer.errors import ComposerError
+
+
+class PromptSwitch(StepCallback):
+    """prompt, negative_prompt: the new texts, for all pictures. step: the first iteration, from 0, that hears them."""
+
+    def __init__(self, prompt: str, step: int, negative_prompt: str | None = None) -> None:
+        if not isinstance(prompt, str):
+            raise ComposerError("callbacks.prompt_switch.prompt", prompt, "must be a text")
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            raise ComposerError("callbacks.prompt_switch.step", step, "must be a whole number, 0 or more")
+        self.prompt, self.negative_prompt, self.step = prompt, negative_prompt, step
+        self.conditioning: Conditioning | None = None
+
+    @contextmanager
+    def around(self, run: Run) -> Iterator[None]:
+        pictures = len(run.generators)
+        self.conditioning = run.encode([self.prompt] * pictures, [self.negative_prompt] * pictures)
+        yield
+        self.conditioning = None
+
+    def before_step(self, step: Step) -> Step | None:
+        return replace(step, conditioning=self.conditioning) if step.index >= self.step else None

@@ -1,0 +1,301 @@
+"""The built-in callbacks: each passes the kit for callback authors, and does what it promises."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.callbacks import SDCFGCutoffCallback
+from PIL import Image
+from safetensors.torch import load_file
+
+from composer import StepCallback
+from composer.callbacks.cfg_cutoff import CfgCutoff
+from composer.callbacks.dynamic_threshold import DynamicThreshold
+from composer.callbacks.early_stop import EarlyStop
+from composer.callbacks.guidance_schedule import GuidanceSchedule
+from composer.callbacks.latents_save import LatentsSave
+from composer.callbacks.nan_guard import NanGuard
+from composer.callbacks.preview import Preview
+from composer.callbacks.prompt_switch import PromptSwitch
+from composer.callbacks.trace import Trace
+from composer.errors import CallbackError, ComposerError
+from composer.testing import pipelines
+from composer.testing.conformance import CallbackTests, same
+from composer.testing.runs import PROMPTS, run, tiny
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class TestPreview(CallbackTests):
+    neutral = True
+
+    def make(self):
+        return Preview(every=2)
+
+
+class TestTrace(CallbackTests):
+    neutral = True
+
+    def make(self):
+        return Trace()
+
+
+class TestNanGuard(CallbackTests):
+    neutral = True
+
+    def make(self):
+        return NanGuard()
+
+
+class TestLatentsSave(CallbackTests):
+    neutral = True
+
+    def make(self):
+        return LatentsSave(every=2)
+
+
+class TestCfgCutoff(CallbackTests):
+    def make(self):
+        return CfgCutoff(0.5)
+
+
+class TestGuidanceSchedule(CallbackTests):
+    def make(self):
+        return GuidanceSchedule("cosine", 1.0, 5.0)
+
+
+class TestPromptSwitch(CallbackTests):
+    families = ("sd", "sdxl", "sd3", "flux")
+
+    def make(self):
+        return PromptSwitch("a dog", step=1)
+
+
+class TestEarlyStop(CallbackTests):
+    def make(self):
+        return EarlyStop(tolerance=0.5, patience=1)
+
+
+class TestDynamicThreshold(CallbackTests):
+    def make(self):
+        return DynamicThreshold(limit=1.0)
+
+
+class Kept(StepCallback):
+    """Keeps what happened."""
+
+    def __init__(self) -> None:
+        self.steps, self.latents = [], []
+
+    def after_step(self, step, latents):
+        self.steps.append(step)
+        self.latents.append(latents.clone())
+
+
+# --- cfg_cutoff ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(0.4, 0.5), (0.1, 0.2), (0.8, 0.9)])
+def test_cfg_cutoff_is_bit_equal_to_diffusers_own(theirs, ours):
+    """Theirs cuts after the step that it is given, ours before: int(10 · .4) + 1 = int(10 · .5)."""
+    pipe = pipelines.sd()
+    pipe.set_progress_bar_config(disable=True)
+    classic = pipe(
+        PROMPTS[0], num_inference_steps=10, guidance_scale=4.0, generator=[torch.Generator().manual_seed(0)],
+        callback_on_step_end=SDCFGCutoffCallback(cutoff_step_ratio=theirs), callback_on_step_end_tensor_inputs=["prompt_embeds"],
+    ).images  # fmt: skip
+    mine = run("sd", {"cfg_cutoff": CfgCutoff(ours)}, steps=10)
+    assert mine.image.tobytes() == classic[0].tobytes()
+    assert mine.image.tobytes() != run("sd", {}, steps=10).image.tobytes()
+
+
+def test_cfg_cutoff_is_right_with_two_prompts_where_diffusers_own_fails():
+    """SDCFGCutoffCallback keeps the last row of the embeddings alone: two pictures, one prompt."""
+    pipe = pipelines.sd()
+    pipe.set_progress_bar_config(disable=True)
+    classic = partial(
+        pipe, list(PROMPTS[:2]), num_inference_steps=10, guidance_scale=4.0, generator=[torch.Generator().manual_seed(i) for i in (0, 1)],
+        callback_on_step_end=SDCFGCutoffCallback(cutoff_step_ratio=0.4), callback_on_step_end_tensor_inputs=["prompt_embeds"],
+    )  # fmt: skip
+    with pytest.raises(RuntimeError):
+        classic()
+    both = run("sd", {"cfg_cutoff": CfgCutoff(0.5)}, steps=10, batch=2)
+    alone = run("sd", {"cfg_cutoff": CfgCutoff(0.5)}, steps=10)
+    difference = (torch.tensor(list(both.images[0].tobytes())) - torch.tensor(list(alone.image.tobytes()))).abs().max()
+    assert difference <= 1  # another batch sums in another order
+
+
+def test_cfg_cutoff_does_not_compute_the_negative_branch():
+    sizes = []
+    unet = tiny("sd").unet
+    handle = unet.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    try:
+        run("sd", {"cfg_cutoff": CfgCutoff(0.5)}, steps=4)
+    finally:
+        handle.remove()
+    assert sizes == [2, 2, 1, 1]
+
+
+# --- the others ---------------------------------------------------------------------------------------------------------
+
+
+def test_preview_writes_one_animation_a_picture_and_frames(tmp_path):
+    run("sd", {"preview": Preview(every=2, frames=True, size=64)}, batch=2, steps=5, folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["preview", "preview-000.webp", "preview-001.webp"]
+    frames = sorted((tmp_path / "preview").iterdir())
+    assert [path.name for path in frames] == [f"{i:03d}-{k:03d}.png" for i in range(2) for k in range(3)]
+    animation = Image.open(tmp_path / "preview-000.webp")
+    assert animation.is_animated and animation.size == (64, 64)
+
+
+@pytest.mark.parametrize("family", ["sd", "sd3", "flux", "ddpm"])
+def test_the_last_frame_looks_like_the_picture(family, tmp_path):
+    """Decoded in full it is the picture, for a model that predicts x₀ in the end."""
+    task = "unconditional" if family == "ddpm" else "text2img"
+    result = run(family, {"preview": Preview(frames=True, decode="vae", size=32)}, task=task, folder=tmp_path)
+    last = sorted((tmp_path / "preview").iterdir())[-1]
+    wanted = result.image.resize((32, 32), Image.Resampling.BICUBIC)
+    a, b = (torch.tensor(list(image.convert("RGB").tobytes())).float() for image in (Image.open(last), wanted))
+    assert (a - b).abs().mean() < 3
+
+
+def test_cheap_colours_follow_the_decoded_ones(tmp_path):
+    """On the checkpoint that draws something: random weights have no colours to find."""
+    import composer
+
+    composer.compose("callbacks=[]", steps=4)  # the weights are warm
+    from composer.api import compose_config
+    from composer.config import read
+    from composer.execute import execute
+
+    config = ["steps=6", "callbacks=[preview]", "callbacks.preview.frames=true", "scheduler=euler"]
+    for decode in ("latents", "vae"):
+        execute(read(compose_config([*config, f"callbacks.preview.decode={decode}"])), tmp_path / decode)
+    last = [sorted((tmp_path / decode / "preview").iterdir())[-1] for decode in ("latents", "vae")]
+    a, b = (torch.tensor(list(Image.open(path).tobytes())).float() for path in last)
+    assert (a - b).abs().mean() < 16
+
+
+def test_trace_tells_every_step(tmp_path):
+    kept, trace = Kept(), Trace()
+    run("sd", {"trace": trace, "kept": kept}, steps=5, folder=tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
+    assert rows == trace.rows and [row["index"] for row in rows] == list(range(5))
+    for row, latents, step in zip(rows, kept.latents, kept.steps):
+        assert row["latents"]["std"] == pytest.approx(float(latents.std())) and row["latents"]["max"] == float(latents.max())
+        assert row["timestep"] == float(step.timestep) and row["seconds"] > 0 and row["peak_memory"] > 1e6
+    assert Image.open(tmp_path / "trace.png").size[0] == 640
+
+
+class Poison(StepCallback):
+    def __init__(self, moment: str) -> None:
+        self.moment = moment
+
+    def after_predict(self, step, prediction):
+        if self.moment == "prediction" and step.index == 1:
+            return torch.where(torch.arange(len(prediction)).view(-1, 1, 1, 1) == 1, torch.nan, prediction)
+
+    def after_step(self, step, latents):
+        if self.moment == "latents" and step.index == 1:
+            return latents / 0
+
+
+@pytest.mark.parametrize("moment", ["prediction", "latents"])
+def test_nan_guard_names_the_step_and_what_went_wrong(moment):
+    with pytest.raises(CallbackError) as caught:
+        run("sd", {"poison": Poison(moment), "nan_guard": NanGuard()}, batch=2)
+    assert "callbacks.nan_guard: failed in after_" in str(caught.value) and "step 2/4" in str(caught.value)
+    assert "are not finite" in str(caught.value)
+
+
+def test_guidance_schedules():
+    linear, cosine = GuidanceSchedule("linear", 1, 5), GuidanceSchedule("cosine", 1, 5)
+    assert [linear.at(share, 7) for share in (0, 0.25, 1)] == [1, 2, 5]
+    assert cosine.at(0, 7) == 1 and cosine.at(0.5, 7) == pytest.approx(3) and cosine.at(1, 7) == pytest.approx(5) and cosine.at(0.25, 7) < 2
+    inside = GuidanceSchedule("interval", first=0.2, last=0.6)
+    assert [inside.at(share, 7) for share in (0, 0.2, 0.6, 0.7)] == [1, 7, 7, 1]
+    kept = Kept()
+    run("sd", {"guidance_schedule": linear, "kept": kept}, steps=5)
+    assert [step.guidance_scale for step in kept.steps] == [1, 2, 3, 4, 5]
+
+
+def test_a_constant_schedule_changes_nothing():
+    assert same(run("sd", {"guidance_schedule": GuidanceSchedule("linear", 4.0, 4.0)}), run("sd", {}))
+
+
+def test_a_prompt_that_switches_at_once_is_the_other_prompt():
+    switched = run("sd", {"prompt_switch": PromptSwitch(PROMPTS[0], step=0)})
+    late = run("sd", {"prompt_switch": PromptSwitch("an apple", step=2)})
+    never = run("sd", {"prompt_switch": PromptSwitch("an apple", step=9)})
+    plain = run("sd", {})
+    assert same(switched, plain) and same(never, plain) and not same(late, plain)
+
+
+def test_early_stop_ends_with_the_settled_estimate():
+    kept = Kept()
+    result = run("sd", {"kept": kept, "early_stop": EarlyStop(tolerance=10.0, patience=2)}, steps=10)
+    assert len(kept.steps) == 3 and len(result.images) == 1
+    kept = Kept()
+    run("sd", {"kept": kept, "early_stop": EarlyStop(tolerance=1e-9)}, steps=6)
+    assert len(kept.steps) == 6
+
+
+def test_dynamic_threshold_bounds_the_estimate():
+    seen = []
+
+    class Estimate(StepCallback):
+        def around(self, run):
+            self.run = run
+            return super().around(run)
+
+        def after_predict(self, step, prediction):
+            seen.append(float(self.run.denoised(step, prediction).abs().max()))
+
+    plain = run("sd", {"estimate": Estimate()}, steps=6)
+    free, seen[:] = max(seen), []
+    bounded = run("sd", {"dynamic_threshold": DynamicThreshold(limit=0.5), "estimate": Estimate()}, steps=6)
+    assert free > 0.6 and max(seen) <= 0.5 + 1e-3 and not same(plain, bounded)
+    assert same(run("sd", {"dynamic_threshold": DynamicThreshold(limit=1e6)}, steps=6), plain)
+
+
+def test_latents_are_saved(tmp_path):
+    kept = Kept()
+    run("sd", {"latents_save": LatentsSave(every=2), "kept": kept}, steps=5, folder=tmp_path)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["latents-001.safetensors", "latents-003.safetensors", "latents-004.safetensors"]
+    for name, index in zip(files, (1, 3, 4)):
+        saved = load_file(tmp_path / name)
+        assert torch.equal(saved["latents"], kept.latents[index]) and saved["timestep"].item() == kept.steps[index].timestep
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: CfgCutoff(1.5), "callbacks.cfg_cutoff.after=1.5: must be a number from 0 to 1"),
+        (lambda: GuidanceSchedule("square"), "callbacks.guidance_schedule.kind=square: is not known (allowed: linear, cosine, interval)"),
+        (lambda: GuidanceSchedule(end=float("nan")), "callbacks.guidance_schedule.end=nan"),
+        (lambda: Preview(every=0), "callbacks.preview.every=0: must be a whole number, 1 or more"),
+        (lambda: Preview(format="mp4"), "callbacks.preview.format=mp4: is not known (allowed: webp, gif)"),
+        (lambda: PromptSwitch("x", step=-1), "callbacks.prompt_switch.step=-1"),
+        (lambda: EarlyStop(tolerance=0), "callbacks.early_stop.tolerance=0"),
+        (lambda: DynamicThreshold(percentile=2), "callbacks.dynamic_threshold.percentile=2: must be a number above 0, 1 at most"),
+        (lambda: LatentsSave(every=-1), "callbacks.latents_save.every=-1"),
+    ],
+)
+def test_settings_out_of_range_are_refused_in_a_line(make, said):
+    with pytest.raises(ComposerError) as caught:
+        make()
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_on_the_command_line(compose, tmp_path: Path):
+    done = compose("callbacks=[progress,preview,trace,nan_guard,cfg_cutoff,latents_save]", "steps=3", "hydra.run.dir=out")
+    assert done.code == 0 and done.err == "", done.err
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"000.png", "preview-000.webp", "trace.jsonl", "trace.png", "latents-002.safetensors", "config.yaml", "run.json"}
+    assert "there is no such" in compose("callbacks=[preview]", "callbacks.preview.evry=2").err
+    assert "a value is needed: callbacks.prompt_switch.prompt" in compose("callbacks=[prompt_switch]").err
