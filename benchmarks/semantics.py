@@ -8,7 +8,7 @@ be the input file's own, to the byte.
 
 depth2img: a scene's colours and ground are asked to change, by words that name no shape and no place, with the depth
 estimated or given. Structure: correlation of the result's depth, as the estimator sees it, with the renderer's. The empty
-ground alone reaches .96 of that, and the depth of another scene .94, so what counts is the correlation of what is left when
+ground alone reaches about .96, and that of another scene .92 to .94, so what counts is the correlation of what is left when
 the ground's depth is taken away (`relief`; of another scene: .2); overlap is the intersection over union of what stands out.
 """
 

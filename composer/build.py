@@ -20,6 +20,7 @@ from composer.errors import ComposerError
 from composer.families import CLASSIC
 from composer.families.base import Family
 from composer.guidance import Guidance
+from composer.needs import check as check_needs
 from composer.pipeline import Pipeline
 from composer.precision import device_of, dtype_of
 from composer.refine import Refined
@@ -38,6 +39,7 @@ def build_pipeline(checked: Checked) -> Pipeline:
         guidance = guidance.for_model(checkpoint.embeds_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+    check_needs(callbacks, checked.task, checkpoint)
     _schedule_fits(checked, cls, settings)
     if checkpoint.family == CLASSIC:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
@@ -51,6 +53,7 @@ def build_pipeline(checked: Checked) -> Pipeline:
         guidance=guidance.for_model(family.embeds_scale),
         callbacks=callbacks,
         notes=(fallback,) if fallback else (),
+        skipping=spec.skipping,
     )
     return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, dtype, device)
 

@@ -53,7 +53,7 @@ class Classic(Pipeline):
             timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder,
             decode=_not_here, denoised=_not_here, predicted=_not_here, noised=_not_here, encode=_not_here,
         )  # fmt: skip
-        hooks, known = Hooks(self.callbacks, steps), keywords_of(holder.__call__)
+        hooks, known = Hooks(self.callbacks, steps, self.skipping, self.heard), keywords_of(holder.__call__)
         taken = arguments(type(holder), request, self.guidance) | {"generator": list(generators)}
         taken |= {name: value for name, value in self.step_settings.items() if name in known}
         if "callback_on_step_end" in known:

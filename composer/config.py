@@ -38,7 +38,9 @@ def read(config: DictConfig) -> RunSpec:
     precision = _one_of("precision.dtype", nodes["precision"].pop("dtype", None), PRECISIONS)
     device = _one_of("device.type", nodes["device"].pop("type", None), DEVICES)
     _nothing_left("precision", nodes["precision"]), _nothing_left("device", nodes["device"])
+    skipping = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
+        skipping=skipping,
         task=task,
         model=model,
         scheduler=_scheduler(nodes["scheduler"]),
@@ -65,6 +67,12 @@ def _target(key: str, node: Mapping[str, Any]) -> Target:
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise ComposerError(key, node, "choose an option by its name; this is no option file's content")
     return Target(path=node["_target_"], keywords=MappingProxyType({k: v for k, v in node.items() if not _reserved(k)}))
+
+
+def on_error(name: str, node: Any) -> str:
+    """Take `on_error` out of a callback's node: fail or skip."""
+    value = node.pop("on_error", "fail") if isinstance(node, dict) else "fail"
+    return _one_of(f"callbacks.{name}.on_error", value, ("fail", "skip"))
 
 
 def _reserved(key: str) -> bool:

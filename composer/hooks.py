@@ -1,7 +1,8 @@
-"""Calls the callbacks of a run in their order, and holds what they return to the rules."""
+"""Calls the callbacks of a run in their order, and holds what they do to the rules."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,20 @@ if TYPE_CHECKING:
 MOMENTS = ("before_step", "after_predict", "after_step", "after_decode")
 
 
-class Hooks:
-    """The callbacks of one run of `total` iterations, by name."""
+class WroteInPlace(CallbackError):
+    """A callback changed a tensor behind the run's back."""
 
-    def __init__(self, callbacks: Mapping[str, StepCallback], total: int) -> None:
-        self.callbacks, self.total = callbacks, total
+
+class Hooks:
+    """The callbacks of one run of `total` iterations, by name.
+
+    skip: names of those that are left out for the rest of the run when they fail; `notes` gets a line about each.
+    """
+
+    def __init__(
+        self, callbacks: Mapping[str, StepCallback], total: int, skip: frozenset[str] = frozenset(), notes: list[str] | None = None
+    ) -> None:  # fmt: skip
+        self.callbacks, self.total, self.skip, self.notes = callbacks, total, skip, [] if notes is None else notes
         # Only overridden moments are called: a callback costs nothing where it does nothing.
         self.moments = {
             moment: [(name, getattr(callback, moment)) for name, callback in callbacks.items() if overrides(callback, moment)]
@@ -32,57 +42,126 @@ class Hooks:
         """Enter all callbacks, from the first step until the pictures are decoded; leave them in the opposite order."""
         with ExitStack() as stack:
             for name, callback in self.callbacks.items():
-                self._call(name, "around", None, lambda owner: stack.enter_context(owner.around(run)), callback)
+                if overrides(callback, "around"):
+                    with self._isolated(name):
+                        stack.enter_context(self._inside(name, callback, run))
             yield
 
     def before(self, step: Step) -> Step:
-        for name, hook in self.moments["before_step"]:
-            changed = self._call(name, "before_step", step.index, hook, step)
-            if changed is not None:
-                self._same(name, "before_step", step, step.latents, getattr(changed, "latents", None))
+        for name, hook in self._active("before_step"):
+            with self._isolated(name):
+                changed = self._call(name, "before_step", step.index, hook, (step.latents,), step)
+                if changed is None:
+                    continue
+                if not isinstance(changed, Step):
+                    raise self._error(name, "before_step", step.index, f"returned {kind(changed)}, which is no Step")
+                self._fits(name, "before_step", step, step.latents, changed.latents)
                 step = changed
         return step
 
     def edit(self, moment: str, step: Step, tensor: Tensor) -> Tensor:
-        for name, hook in self.moments[moment]:
-            try:
-                changed = self._call(name, moment, step.index, hook, step, tensor)
-            except StopDenoising as stop:
-                if stop.latents is not None:
-                    self._same(name, moment, step, tensor, stop.latents)
-                raise
-            if changed is not None:
-                self._same(name, moment, step, tensor, changed)
-                tensor = changed
+        for name, hook in self._active(moment):
+            with self._isolated(name):
+                try:
+                    changed = self._call(name, moment, step.index, hook, (tensor, step.latents), step, tensor)
+                except StopDenoising as stop:
+                    if stop.latents is not None:
+                        self._fits(name, moment, step, tensor, stop.latents)
+                    raise
+                if changed is not None:
+                    self._fits(name, moment, step, tensor, changed)
+                    tensor = changed
         return tensor
 
     def finish(self, run: Run, images: list[Image]) -> list[Image]:
-        for name, hook in self.moments["after_decode"]:
-            images = self._call(name, "after_decode", None, hook, run, images) or images
+        for name, hook in self._active("after_decode"):
+            with self._isolated(name):
+                changed = self._call(name, "after_decode", None, hook, (), run, images)
+                if changed is not None:
+                    if not isinstance(changed, list) or len(changed) != len(images):
+                        raise self._error(name, "after_decode", None, f"returned {kind(changed)} for {len(images)} pictures")
+                    images = changed
         return images
 
-    def _call(self, name: str, moment: str, index: int | None, hook: Callable[..., Any], *arguments: Any) -> Any:
+    def _active(self, moment: str) -> list[tuple[str, Callable[..., Any]]]:
+        return list(self.moments[moment])  # a copy: one that fails may be taken out
+
+    @contextmanager
+    def _inside(self, name: str, callback: StepCallback, run: Run) -> Iterator[None]:
+        """One callback's `around`; its errors bear its name on the way in and on the way out."""
+        manager = self._call(name, "around", None, callback.around, (), run)
+        self._call(name, "around", None, type(manager).__enter__, (), manager)
         try:
-            return hook(*arguments)
-        except ComposerError:
+            yield
+        except BaseException:  # nor can it be swallowed: there would be no picture
+            self._call(name, "around", None, type(manager).__exit__, (), manager, *sys.exc_info())
             raise
-        except Exception as error:
-            if isinstance(error, StopDenoising) and moment == "after_step":
+        else:
+            with self._isolated(name):
+                self._call(name, "around", None, type(manager).__exit__, (), manager, None, None, None)
+
+    @contextmanager
+    def _isolated(self, name: str) -> Iterator[None]:
+        """Lets a failure end the run, or only the callback's part in it."""
+        try:
+            yield
+        except CallbackError as error:
+            if name not in self.skip or isinstance(error, WroteInPlace):  # what was written over is gone
                 raise
-            raise CallbackError(f"callbacks.{name}", None, f"{self._where(moment, index)}: {type(error).__name__}: {error}") from error
+            self.notes.append(f"left out for the rest of the run: {error}")
+            for moment in MOMENTS:
+                self.moments[moment] = [entry for entry in self.moments[moment] if entry[0] != name]
 
-    def _same(self, name: str, moment: str, step: Step, before: Tensor, after: Any) -> None:
-        traits = [(trait, getattr(before, trait), getattr(after, trait, None)) for trait in ("shape", "dtype", "device")]
-        for trait, wanted, found in traits:
+    def _call(
+        self, name: str, moment: str, index: int | None, hook: Callable[..., Any], handed: tuple[Tensor, ...], *arguments: Any
+    ) -> Any:  # fmt: skip
+        """Call a hook; `handed` are tensors that it must not write into."""
+        versions = [tensor._version for tensor in handed]
+        try:
+            changed = hook(*arguments)
+        except (ComposerError, KeyboardInterrupt):
+            raise
+        except (Exception, SystemExit) as error:
+            ends_the_run = isinstance(error, StopDenoising) and moment == "after_step"
+            passes_through = moment == "around" and error in arguments  # what something else raised
+            if ends_the_run or passes_through:
+                raise
+            raise self._error(name, moment, index, f"{type(error).__name__}: {error}") from error
+        if versions != [tensor._version for tensor in handed]:
+            error = self._error(name, moment, index, "wrote into a tensor that it was handed: return a changed copy instead")
+            raise WroteInPlace(error.key, None, error.reason)
+        return changed
+
+    def _fits(self, name: str, moment: str, step: Step, before: Tensor, after: Any) -> None:
+        """What comes back is a tensor like the one that was handed over, and finite."""
+        if not hasattr(after, "isfinite"):
+            raise self._error(name, moment, step.index, f"returned {kind(after)}, which is no tensor")
+        for trait in ("shape", "dtype", "device"):
+            wanted, found = getattr(before, trait), getattr(after, trait)
             if wanted != found:
-                shown = tuple(wanted) if trait == "shape" else wanted
-                got = "no tensor" if found is None else tuple(found) if trait == "shape" else found
-                raise CallbackError(f"callbacks.{name}", None, f"{self._where(moment, step.index)}: returned {trait} {got} for {shown}")
+                shown = [tuple(each) if trait == "shape" else each for each in (found, wanted)]
+                raise self._error(name, moment, step.index, f"returned {trait} {shown[0]} for {shown[1]}")
+        if after is not before and not after.isfinite().all():
+            raise self._error(name, moment, step.index, "returned numbers that are not finite")
 
-    def _where(self, moment: str, index: int | None) -> str:
-        return f"failed in {moment}" + ("" if index is None else f", step {index + 1}/{self.total}")
+    def _error(self, name: str, moment: str, index: int | None, reason: str) -> CallbackError:
+        where = f"failed in {moment}" + ("" if index is None else f", step {index + 1}/{self.total}")
+        return CallbackError(f"callbacks.{name}", None, f"{origin(self.callbacks[name])}{where}: {reason}")
 
 
 def overrides(callback: StepCallback, moment: str) -> bool:
     """Whether a callback has a moment of its own."""
     return getattr(type(callback), moment, None) is not getattr(StepCallback, moment)
+
+
+def kind(value: Any) -> str:
+    return f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+
+
+def origin(callback: StepCallback) -> str:
+    """`(distribution 1.2) ` of a callback that is not composer's own."""
+    from importlib.metadata import packages_distributions, version
+
+    root = type(callback).__module__.split(".")[0]
+    names = packages_distributions().get(root, [])
+    return f"({names[0]} {version(names[0])}) " if names and root != "composer" else ""

@@ -62,7 +62,8 @@ class Result:
 class Pipeline:
     """A family, a task, a scheduler, guidance and callbacks; call it with requests.
 
-    notes: what the user should know of how it was built.
+    notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. heard: what
+    the callbacks of a run had to say; shared with pipelines made of this one.
     """
 
     family: Family
@@ -72,19 +73,21 @@ class Pipeline:
     step_settings: Mapping[str, Any] = field(default_factory=dict)
     callbacks: Mapping[str, StepCallback] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    skipping: frozenset[str] = frozenset()
+    heard: list[str] = field(default_factory=list)
 
     @torch.no_grad()
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
         started, task, following = time.perf_counter(), self.task, (self.task, request)
         steps: list[int] = []
+        self.heard.clear()
         while following is not None:
             task, request = following
             images, iterations = self.once(task, request, folder)
             steps.append(iterations)
             following = task.following(request, images)
-        return Result(
-            images=images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=self._blackened()
-        )
+        seconds, notes = time.perf_counter() - started, (*self._blackened(), *self.heard)
+        return Result(images=images, seeds=request.seeds, seconds=seconds, iterations=sum(steps), notes=notes)
 
     def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
         """One pass: pictures and the iterations they took."""
@@ -106,7 +109,7 @@ class Pipeline:
                 decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised, predicted=sampler.predicted,
                 noised=sampler.noised, encode=partial(self._encode, request),
             )  # fmt: skip
-            hooks = Hooks({**start.callbacks, **self.callbacks}, len(run.timesteps))
+            hooks = Hooks({**start.callbacks, **self.callbacks}, len(run.timesteps), self.skipping, self.heard)
             with hooks.around(run):
                 yield hooks, run, denoise(sampler, start.latents, conditioning, self.family.predict, self.guidance, hooks, start.inputs)
 

@@ -109,6 +109,7 @@ class RunSpec:
 
     values: the root keys of the task as the user left them (prompt, steps, seed, …).
     config: the whole resolved config as plain data, for the record.
+    skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it.
     """
 
     task: Target
@@ -121,3 +122,4 @@ class RunSpec:
     output: OutputSpec
     values: Mapping[str, Any]
     config: Mapping[str, Any]
+    skipping: frozenset[str] = frozenset()

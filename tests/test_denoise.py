@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -106,6 +107,11 @@ def test_guidance_can_be_changed_from_a_step_on(family):
     assert run(family, Off(), scale=5.0).image.tobytes() != run(family, scale=5.0).image.tobytes()
 
 
+def leaving_fails(self, run):
+    yield
+    1 / 0  # noqa: B018
+
+
 def test_stop_denoising_ends_the_loop_and_decodes(family):
     class Early(StepCallback):
         steps = 0
@@ -125,7 +131,12 @@ def test_stop_denoising_ends_the_loop_and_decodes(family):
         (lambda x: x[..., :4], r"callbacks.c0: failed in after_step, step 1/3: returned shape \(1, 4, 8, 4\) for \(1, 4, 8, 8\)"),
         (lambda x: x.double(), "returned dtype torch.float64 for torch.float32"),
         (lambda x: x.to("meta"), "returned device meta for cpu"),
-        (lambda x: "latents", "returned shape no tensor"),
+        (lambda x: "latents", "returned a str, which is no tensor"),
+        (lambda x: [x], "returned a list, which is no tensor"),
+        (lambda x: x / 0, "returned numbers that are not finite"),
+        (lambda x: x.mul_(2), "wrote into a tensor that it was handed: return a changed copy instead"),
+        (lambda x: (x.zero_(), None)[1], "wrote into a tensor"),
+        (lambda x: sys.exit(3), "failed in after_step, step 1/3: SystemExit: 3"),
         (lambda x: 1 / 0, "failed in after_step, step 1/3: ZeroDivisionError"),
     ],
 )
@@ -142,7 +153,12 @@ def test_a_bad_return_names_callback_moment_and_step(family, change, words):
     ("moment", "hook", "words"),
     [
         ("around", contextmanager(lambda self, run: 1 / 0), "callbacks.c0: failed in around: ZeroDivisionError"),
-        ("before_step", lambda self, step: "x", r"failed in before_step, step 1/3: returned shape no tensor for \(1, 4, 8, 8\)"),
+        ("before_step", lambda self, step: "x", "failed in before_step, step 1/3: returned a str, which is no Step"),
+        ("before_step", lambda self, step: (step.latents.zero_(), None)[1], "before_step, step 1/3: wrote into a tensor"),
+        ("before_step", lambda self, step: replace(step, latents=step.latents * torch.nan), "before_step, step 1/3: returned numbers"),
+        ("after_predict", lambda self, step, prediction: prediction[:0], "after_predict, step 1/3: returned shape"),
+        ("after_decode", lambda self, run, images: [], "after_decode: returned a list for 1 pictures"),
+        ("around", contextmanager(leaving_fails), "callbacks.c0: failed in around: ZeroDivisionError"),
         ("before_step", lambda self, step: stop(), "failed in before_step, step 1/3: StopDenoising"),
         ("after_decode", lambda self, run, images: 1 / 0, "failed in after_decode: ZeroDivisionError"),
     ],

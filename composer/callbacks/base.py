@@ -108,10 +108,12 @@ class Run:
 class StepCallback:
     """Base class of hooks: override the moments you need. Edits are returned; None means that nothing changed.
 
-    needs: fields that the family must offer, such as {"prediction"}; refused before weights load where it can't.
+    needs: fields of `Step` and `Run` that must have a value, such as {"mask"}; families: those that it works with, None for all.
+    Where the chosen checkpoint and task can't give that, the run is refused before weights load.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    families: ClassVar[frozenset[str] | None] = None
 
     def around(self, run: Run) -> AbstractContextManager[None]:
         """Own resources from the first step until the pictures are decoded; left whatever happens."""

@@ -13,6 +13,8 @@ from composer.errors import ComposerError
 class PromptSwitch(StepCallback):
     """prompt, negative_prompt: the new texts, for all pictures. step: the first iteration, from 0, that hears them."""
 
+    needs = frozenset({"encode"})
+
     def __init__(self, prompt: str, step: int, negative_prompt: str | None = None) -> None:
         if not isinstance(prompt, str):
             raise ComposerError("callbacks.prompt_switch.prompt", prompt, "must be a text")

@@ -47,12 +47,13 @@ class Task:
     """One job.
 
     keys: what it takes beside steps, seed, seed_step and images. text: whether the model must take a prompt.
-    roles: kinds of checkpoints that can do it, see `Checkpoint.role`.
+    roles: kinds of checkpoints that can do it, see `Checkpoint.role`. fills: fields of a step that it alone gives a value.
     """
 
     keys: ClassVar[tuple[str, ...]] = ()
     text: ClassVar[bool] = True
     roles: ClassVar[tuple[str, ...]] = ("plain",)
+    fills: ClassVar[frozenset[str]] = frozenset()
 
     def request(self, values: Mapping[str, Any], checkpoint: Checkpoint) -> Request:
         """Settle the root keys.

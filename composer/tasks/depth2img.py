@@ -19,6 +19,7 @@ from composer.tasks.values import each
 class Depth2Img(Img2Img):
     keys = (*Img2Img.keys, "depth")
     roles: ClassVar = ("depth",)
+    fills: ClassVar = frozenset({"depth"})
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         from composer.images import read_depth

@@ -23,6 +23,7 @@ from composer.tasks.values import each, flag, number
 class Inpaint(Img2Img):
     keys = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked")
     roles: ClassVar = ("plain", "inpaint")
+    fills: ClassVar = frozenset({"mask", "masked_latents"})
     #: Default width of the blend, as a part of the shorter side.
     seam: ClassVar[int] = 128
 

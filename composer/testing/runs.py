@@ -35,12 +35,12 @@ def tasks_of(family: str) -> tuple[str, ...]:
 
 def run(
     family: str, callbacks: Mapping[str, StepCallback], *, task: str = "text2img", batch: int = 1, heun: bool = False, steps: int = 4,
-    folder: Path | None = None,
+    folder: Path | None = None, skipping: frozenset[str] = frozenset(),
 ) -> Result:  # fmt: skip
     """A run with seeds 0, 1, …; img2img and inpaint start half-way and from one picture.
 
     Args:
-        folder: where callbacks may write.
+        folder: where callbacks may write. skipping: callbacks that are left out when they fail.
 
     Raises:
         CallbackError: a callback failed.
@@ -59,6 +59,7 @@ def run(
         guidance=guidance,
         step_settings=of_step,
         callbacks=callbacks,
+        skipping=skipping,
     )
     strength = 0.5
     from_picture = task in ("img2img", "inpaint")

@@ -1,0 +1,34 @@
+"""What a callback states that it needs, against what the checkpoint and the task can give; before any weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+from composer.callbacks.base import Run, Step, StepCallback
+from composer.checkpoint import Checkpoint
+from composer.errors import ComposerError, suggest
+from composer.families import LAYOUTS
+from composer.tasks.base import Task
+
+#: Fields that only some tasks fill, and those that only a model with a prompt has.
+OF_TASKS = {"mask", "masked_latents", "depth"}
+OF_TEXT = {"conditioning", "encode"}
+KNOWN = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | {"prediction"})
+
+
+def check(callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpoint) -> None:
+    """Raises:
+    ComposerError: a callback that can't do its work here, and why.
+    """
+    for name, callback in callbacks.items():
+        key, family = f"callbacks.{name}", checkpoint.family
+        if callback.families is not None and family not in callback.families:
+            raise ComposerError(key, None, f"is for other models than {family}", sorted(callback.families & set(LAYOUTS)))
+        for need in sorted(callback.needs):
+            if need not in KNOWN:
+                raise ComposerError(key, None, f"needs {need}, which no run has.{suggest(need, KNOWN)}")
+            if need in OF_TASKS - task.fills:
+                raise ComposerError(key, None, f"needs {need}, which {type(task).__name__.lower()} does not have: choose another task")
+            if need in OF_TEXT and not checkpoint.layout.text:
+                raise ComposerError(key, None, f"needs {need}, and {family} takes no prompt")

@@ -1,0 +1,204 @@
+"""The order of calls, what becomes of a hostile callback, and what is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from composer import StepCallback, StopDenoising
+from composer.api import compose_config
+from composer.build import build_pipeline
+from composer.check import check
+from composer.config import read
+from composer.errors import CallbackError, ComposerError
+from composer.needs import check as check_needs
+from composer.testing.conformance import same
+from composer.testing.runs import run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Diary(StepCallback):
+    """Writes down every call."""
+
+    def __init__(self, name: str, pages: list[str], stop_at: int | None = None) -> None:
+        self.name, self.pages, self.stop_at = name, pages, stop_at
+
+    def note(self, moment: str, *where) -> None:
+        self.pages.append(" ".join(map(str, (self.name, moment, *where))))
+
+    @contextmanager
+    def around(self, run):
+        self.note("enters")
+        yield
+        self.note("leaves")
+
+    def before_step(self, step):
+        self.note("before", step.index)
+
+    def after_predict(self, step, prediction):
+        self.note("predicted", step.index)
+
+    def after_step(self, step, latents):
+        self.note("stepped", step.index)
+        if step.index == self.stop_at:
+            raise StopDenoising
+
+    def after_decode(self, run, images):
+        self.note("decoded")
+
+
+def expected(names: str, iterations: int, stopped_by: str | None = None) -> list[str]:
+    """The whole list; the callback that stops the last iteration keeps the later ones from its `stepped`."""
+    pages = [f"{name} enters" for name in names]
+    for index in range(iterations):
+        for moment in ("before", "predicted", "stepped"):
+            reached = names
+            if moment == "stepped" and stopped_by and index == iterations - 1:
+                reached = names[: names.index(stopped_by) + 1]
+            pages += [f"{name} {moment} {index}" for name in reached]
+    return [*pages, *(f"{name} decoded" for name in names), *(f"{name} leaves" for name in reversed(names))]
+
+
+@pytest.mark.parametrize("names", ["a", "ab"])
+@pytest.mark.parametrize(
+    ("family", "task", "heun", "iterations"),
+    [("sd", "text2img", False, 4), ("sd", "inpaint", False, 2), ("ddpm", "unconditional", False, 4), ("sd", "text2img", True, 7)],
+)
+def test_the_order_of_all_calls(family, task, heun, iterations, names):
+    pages: list[str] = []
+    run(family, {name: Diary(name, pages) for name in names}, task=task, heun=heun)
+    assert pages == expected(names, iterations)
+
+
+@pytest.mark.parametrize("stopper", ["a", "b"])
+def test_the_order_of_all_calls_with_an_early_stop(stopper):
+    pages: list[str] = []
+    run("sd", {name: Diary(name, pages, stop_at=1 if name == stopper else None) for name in "ab"})
+    assert pages == expected("ab", 2, stopped_by=stopper)
+
+
+# --- the hostile set ----------------------------------------------------------------------------------------------------
+
+
+def fault(*_):
+    raise RuntimeError("on purpose")
+
+
+@contextmanager
+def fails_on_leaving(self, run):
+    yield
+    fault()
+
+
+def stop_with(latents):
+    raise StopDenoising(latents)
+
+
+HOSTILE = {
+    "raises in around": {"around": fault},
+    "raises on leaving": {"around": fails_on_leaving},
+    "raises in before_step": {"before_step": fault},
+    "raises in after_predict": {"after_predict": fault},
+    "raises in after_step": {"after_step": fault},
+    "raises in after_decode": {"after_decode": fault},
+    "wrong shape": {"after_step": lambda self, step, latents: latents[..., 1:]},
+    "wrong dtype": {"after_predict": lambda self, step, prediction: prediction.half()},
+    "nan": {"after_step": lambda self, step, latents: latents * torch.nan},
+    "a list": {"after_predict": lambda self, step, prediction: [prediction]},
+    "no pictures": {"after_decode": lambda self, run, images: []},
+    "writes in place": {"after_step": lambda self, step, latents: latents.add_(1)},
+    "writes in place in silence": {"after_predict": lambda self, step, prediction: (prediction.zero_(), None)[1]},
+    "writes into the step": {"before_step": lambda self, step: (step.latents.zero_(), None)[1]},
+    "sys.exit": {"after_step": lambda self, step, latents: sys.exit(0)},
+    "nan at the stop": {"after_step": lambda self, step, latents: stop_with(latents * torch.nan)},
+}
+
+
+def hostile(kind: str) -> StepCallback:
+    return type("Hostile", (StepCallback,), HOSTILE[kind])()
+
+
+@pytest.fixture(scope="module")
+def untouched():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield run("sd", {})
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind(kind, untouched):
+    with pytest.raises(CallbackError, match=r"callbacks.hostile: failed in ") as caught:
+        run("sd", {"hostile": hostile(kind)})
+    assert "\n" not in str(caught.value)
+    assert same(run("sd", {}), untouched), "the next run draws something else"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HOSTILE if not kind.startswith("writes")])
+def test_one_that_is_skipped_when_it_fails_takes_no_part_in_the_picture(kind, untouched):
+    result = run("sd", {"hostile": hostile(kind)}, skipping=frozenset({"hostile"}))
+    assert same(result, untouched)
+    assert len(result.notes) == 1 and "left out for the rest of the run: callbacks.hostile: failed in" in result.notes[0]
+
+
+def test_writing_in_place_ends_the_run_even_where_failures_are_skipped():
+    """What was written over is gone: there is nothing to go on with."""
+    with pytest.raises(CallbackError, match="wrote into a tensor"):
+        run("sd", {"hostile": hostile("writes in place in silence")}, skipping=frozenset({"hostile"}))
+
+
+def test_ctrl_c_is_no_callbacks_fault():
+    class Interrupts(StepCallback):
+        def after_step(self, step, latents):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("sd", {"it": Interrupts()}, skipping=frozenset({"it"}))
+
+
+# --- what is refused before anything is loaded ----------------------------------------------------------------------------
+
+
+def needs(*names: str, families: frozenset[str] | None = None) -> StepCallback:
+    return type("Needy", (StepCallback,), {"needs": frozenset(names), "families": families})()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "callback", "said"),
+    [
+        ([], needs("mask"), "callbacks.needy: needs mask, which text2img does not have"),
+        (["task=inpaint"], needs("depth"), "needs depth, which inpaint does not have"),
+        (["task=unconditional"], needs("encode"), "needs encode, and ddpm takes no prompt"),
+        ([], needs("latent"), "needs latent, which no run has. Did you mean latents"),
+        ([], needs(families=frozenset({"flux"})), "is for other models than sd (allowed: flux)"),
+    ],
+)
+def test_needs_that_can_not_be_met(overrides, callback, said):
+    checked = check(read(compose_config(overrides)))
+    with pytest.raises(ComposerError) as caught:
+        check_needs({"needy": callback}, checked.task, checked.checkpoint)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("task", "names"), [("text2img", ("sigma", "encode")), ("inpaint", ("mask",)), ("depth2img", ("depth",))])
+def test_needs_that_can_be_met(task, names):
+    checked = check(read(compose_config([f"task={task}"])))
+    assert check_needs({"needy": needs(*names)}, checked.task, checked.checkpoint) is None
+
+
+def test_a_prompt_switch_without_prompts_is_refused_on_the_command_line(compose):
+    done = compose("task=unconditional", "callbacks=[prompt_switch]", "callbacks.prompt_switch.prompt=x")
+    assert done.code == 2 and "callbacks.prompt_switch: needs encode, and ddpm takes no prompt" in done.err
+
+
+def test_on_error_is_a_setting_of_every_callback(compose):
+    done = compose("callbacks=[progress,nan_guard]", "callbacks.nan_guard.on_error=skip", "steps=1", "hydra.run.dir=out")
+    assert done.code == 0, done.err
+    done = compose("callbacks.progress.on_error=ignore")
+    assert done.code == 2 and "callbacks.progress.on_error=ignore: is not known." in done.err and "fail, skip" in done.err
+    spec = read(compose_config(["callbacks=[progress,trace]", "callbacks.trace.on_error=skip"]))
+    assert spec.skipping == {"trace"} and build_pipeline(check(spec)).skipping == {"trace"}
