@@ -43,82 +43,85 @@ class Hooks:
         with ExitStack() as stack:
             for name, callback in self.callbacks.items():
                 if overrides(callback, "around"):
-                    with self._isolated(name):
+                    try:
                         stack.enter_context(self._inside(name, callback, run))
+                    except CallbackError as error:
+                        self._leave_out(name, error)
             yield
 
     def before(self, step: Step) -> Step:
-        for name, hook in self._active("before_step"):
-            with self._isolated(name):
-                changed = self._call(name, "before_step", step.index, hook, (step.latents,), step)
-                if changed is None:
-                    continue
-                if not isinstance(changed, Step):
-                    raise self._error(name, "before_step", step.index, f"returned {kind(changed)}, which is no Step")
-                self._fits(name, "before_step", step, step.latents, changed.latents)
-                step = changed
+        for name, hook in self.moments["before_step"]:
+            try:
+                version = step.latents._version
+                changed = self._call(name, "before_step", step.index, hook, step)
+                if version != step.latents._version:
+                    raise self._wrote(name, "before_step", step.index)
+                if changed is not None:
+                    if not isinstance(changed, Step):
+                        raise self._error(name, "before_step", step.index, f"returned {kind(changed)}, which is no Step")
+                    self._fits(name, "before_step", step, step.latents, changed.latents)
+                    step = changed
+            except CallbackError as error:
+                self._leave_out(name, error)
         return step
 
     def edit(self, moment: str, step: Step, tensor: Tensor) -> Tensor:
-        for name, hook in self._active(moment):
-            with self._isolated(name):
+        for name, hook in self.moments[moment]:
+            try:
+                versions = tensor._version, step.latents._version
                 try:
-                    changed = self._call(name, moment, step.index, hook, (tensor, step.latents), step, tensor)
+                    changed = self._call(name, moment, step.index, hook, step, tensor)
                 except StopDenoising as stop:
                     if stop.latents is not None:
                         self._fits(name, moment, step, tensor, stop.latents)
                     raise
+                if versions != (tensor._version, step.latents._version):
+                    raise self._wrote(name, moment, step.index)
                 if changed is not None:
                     self._fits(name, moment, step, tensor, changed)
                     tensor = changed
+            except CallbackError as error:
+                self._leave_out(name, error)
         return tensor
 
     def finish(self, run: Run, images: list[Image]) -> list[Image]:
-        for name, hook in self._active("after_decode"):
-            with self._isolated(name):
-                changed = self._call(name, "after_decode", None, hook, (), run, images)
+        for name, hook in self.moments["after_decode"]:
+            try:
+                changed = self._call(name, "after_decode", None, hook, run, images)
                 if changed is not None:
                     if not isinstance(changed, list) or len(changed) != len(images):
                         raise self._error(name, "after_decode", None, f"returned {kind(changed)} for {len(images)} pictures")
                     images = changed
+            except CallbackError as error:
+                self._leave_out(name, error)
         return images
-
-    def _active(self, moment: str) -> list[tuple[str, Callable[..., Any]]]:
-        return list(self.moments[moment])  # a copy: one that fails may be taken out
 
     @contextmanager
     def _inside(self, name: str, callback: StepCallback, run: Run) -> Iterator[None]:
         """One callback's `around`; its errors bear its name on the way in and on the way out."""
-        manager = self._call(name, "around", None, callback.around, (), run)
-        self._call(name, "around", None, type(manager).__enter__, (), manager)
+        manager = self._call(name, "around", None, callback.around, run)
+        self._call(name, "around", None, type(manager).__enter__, manager)
         try:
             yield
         except BaseException:  # nor can it be swallowed: there would be no picture
-            self._call(name, "around", None, type(manager).__exit__, (), manager, *sys.exc_info())
+            self._call(name, "around", None, type(manager).__exit__, manager, *sys.exc_info())
             raise
-        else:
-            with self._isolated(name):
-                self._call(name, "around", None, type(manager).__exit__, (), manager, None, None, None)
-
-    @contextmanager
-    def _isolated(self, name: str) -> Iterator[None]:
-        """Lets a failure end the run, or only the callback's part in it."""
         try:
-            yield
+            self._call(name, "around", None, type(manager).__exit__, manager, None, None, None)
         except CallbackError as error:
-            if name not in self.skip or isinstance(error, WroteInPlace):  # what was written over is gone
-                raise
-            self.notes.append(f"left out for the rest of the run: {error}")
-            for moment in MOMENTS:
-                self.moments[moment] = [entry for entry in self.moments[moment] if entry[0] != name]
+            self._leave_out(name, error)
 
-    def _call(
-        self, name: str, moment: str, index: int | None, hook: Callable[..., Any], handed: tuple[Tensor, ...], *arguments: Any
-    ) -> Any:  # fmt: skip
-        """Call a hook; `handed` are tensors that it must not write into."""
-        versions = [tensor._version for tensor in handed]
+    def _leave_out(self, name: str, error: CallbackError) -> None:
+        """Let a failure end the run, or only the callback's part in it."""
+        if name not in self.skip or isinstance(error, WroteInPlace):  # what was written over is gone
+            raise error
+        self.notes.append(f"left out for the rest of the run: {error}")
+        for moment in MOMENTS:  # new lists: the old one is being walked through
+            self.moments[moment] = [entry for entry in self.moments[moment] if entry[0] != name]
+
+    def _call(self, name: str, moment: str, index: int | None, hook: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            changed = hook(*arguments)
+            return hook(*arguments)
         except (ComposerError, KeyboardInterrupt):
             raise
         except (Exception, SystemExit) as error:
@@ -127,10 +130,6 @@ class Hooks:
             if ends_the_run or passes_through:
                 raise
             raise self._error(name, moment, index, f"{type(error).__name__}: {error}") from error
-        if versions != [tensor._version for tensor in handed]:
-            error = self._error(name, moment, index, "wrote into a tensor that it was handed: return a changed copy instead")
-            raise WroteInPlace(error.key, None, error.reason)
-        return changed
 
     def _fits(self, name: str, moment: str, step: Step, before: Tensor, after: Any) -> None:
         """What comes back is a tensor like the one that was handed over, and finite."""
@@ -143,6 +142,10 @@ class Hooks:
                 raise self._error(name, moment, step.index, f"returned {trait} {shown[0]} for {shown[1]}")
         if after is not before and not after.isfinite().all():
             raise self._error(name, moment, step.index, "returned numbers that are not finite")
+
+    def _wrote(self, name: str, moment: str, index: int) -> WroteInPlace:
+        error = self._error(name, moment, index, "wrote into a tensor that it was handed: return a changed copy instead")
+        return WroteInPlace(error.key, None, error.reason)
 
     def _error(self, name: str, moment: str, index: int | None, reason: str) -> CallbackError:
         where = f"failed in {moment}" + ("" if index is None else f", step {index + 1}/{self.total}")
