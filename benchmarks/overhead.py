@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import fields
 
 import torch
 from diffusers import DDIMScheduler
@@ -61,10 +62,8 @@ def bare(latents: torch.Tensor, generators: list[torch.Generator]) -> torch.Tens
 def ours(latents: torch.Tensor, generators: list[torch.Generator], callbacks: dict[str, StepCallback]) -> torch.Tensor:
     sampler = Sampler(scheduler(), tuple(generators))
     hooks = Hooks(callbacks, STEPS)
-    run = Run(
-        timesteps=sampler.timesteps, generators=tuple(generators), scheduler=sampler.scheduler, decode=None, denoised=sampler.denoised,
-        predicted=sampler.predicted, noised=sampler.noised, encode=None,
-    )  # fmt: skip
+    unused = dict.fromkeys(field.name for field in fields(Run))
+    run = Run(**unused | {"timesteps": sampler.timesteps, "generators": tuple(generators), "scheduler": sampler.scheduler})
     with hooks.around(run):
         return denoise(sampler, latents, Conditioning(positive=None), lambda step: Branches(step.model_input), Unguided(), hooks)
 

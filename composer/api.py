@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from composer import argv
+from composer.callbacks.base import StepCallback
 from composer.errors import ComposerError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def compose(*overrides: str, **values: Any) -> Result:
     Args:
         overrides: as on the command line, `"scheduler=euler"`.
         values: root keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch. A
-            picture can be a PIL picture or a list of them instead of a file.
+            picture can be a PIL picture or a list of them instead of a file. `callbacks` can be a list of `StepCallback`s,
+            which come after those of the config.
 
     Raises:
         ComposerError: the request can't be met; its text is the line that the command would print.
@@ -32,10 +34,11 @@ def compose(*overrides: str, **values: Any) -> Result:
     from composer.config import read
     from composer.execute import execute
 
+    callbacks = values.pop("callbacks") if _are_callbacks(values.get("callbacks")) else ()
     pictures = {key: value for key, value in values.items() if _is_picture(value)}
     words = {**values, **{key: f"(a picture given from Python as {key})" for key in pictures}}
     spec = read(compose_config([*overrides, *(f"{key}={_value(value)}" for key, value in words.items())]))
-    return execute(replace(spec, values={**spec.values, **pictures}))
+    return execute(replace(spec, values={**spec.values, **pictures}), more=callbacks)
 
 
 def compose_config(overrides: list[str], config_dir: str | None = None) -> DictConfig:
@@ -53,11 +56,28 @@ def compose_config(overrides: list[str], config_dir: str | None = None) -> DictC
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-            return hydra.compose("compose", overrides=argv.prepare(overrides))
+            config = hydra.compose("compose", overrides=argv.prepare(overrides), return_hydra_config=True)
+            return without_hydra(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error, overrides, conf_folders(config_dir)) from None
     finally:
         GlobalHydra.instance().hydra = before
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """What the user asked for alone; refuses options that two plugins offer."""
+    from omegaconf import open_dict
+
+    from composer.plugins import refuse_clashes
+
+    refuse_clashes(config.hydra.runtime.choices)
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+def _are_callbacks(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(each, StepCallback) for each in value)
 
 
 def _is_picture(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from importlib import import_module
@@ -29,8 +30,8 @@ from composer.targets import build, check_keywords, keywords_of, resolve
 from composer.weights import load
 
 
-def build_pipeline(checked: Checked) -> Pipeline:
-    """Everything that can be refused by name is, before the weights are loaded."""
+def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipeline:
+    """Everything that can be refused by name is, before the weights are loaded; `more` are callbacks beside the config's."""
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
     dtype, fallback = dtype_of(spec.precision, device)
@@ -38,6 +39,8 @@ def build_pipeline(checked: Checked) -> Pipeline:
     if checkpoint.embeds_scale is not None:
         guidance = guidance.for_model(checkpoint.embeds_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
+    for callback in more:
+        callbacks[_free(type(callback).__name__, callbacks)] = callback
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     check_needs(callbacks, checked.task, checkpoint)
     _schedule_fits(checked, cls, settings)
@@ -56,6 +59,11 @@ def build_pipeline(checked: Checked) -> Pipeline:
         skipping=spec.skipping,
     )
     return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, dtype, device)
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """A name that is not taken: `Mine`, `Mine2`, …"""
+    return next(each for each in (name, *(f"{name}{i}" for i in range(2, len(taken) + 3))) if each not in taken)
 
 
 def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any]) -> None:

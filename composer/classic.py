@@ -19,12 +19,15 @@ from composer.callbacks.base import Conditioning, Run, Step, StepCallback, StopD
 from composer.callbacks.progress import Progress
 from composer.errors import ComposerError
 from composer.families.base import Held
+from composer.files import scratch
 from composer.guidance import ClassifierFree, Distilled, Guidance
 from composer.hooks import MOMENTS, Hooks, overrides
 from composer.pipeline import Pipeline, seeded
+from composer.residue import untouched
 from composer.spec import Request
 from composer.targets import keywords_of
 from composer.tasks.base import Task
+from composer.weights import forget
 
 #: Request input → the name that diffusers' pipelines give it.
 NAMES = {"image": "image", "mask": "mask_image", "strength": "strength", "depth": "depth_map"}
@@ -49,18 +52,24 @@ class Classic(Pipeline):
         holder, steps = self.family.holder, request.steps - request.skip
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         scheduler = holder.scheduler = self.make_scheduler()
-        run = Run(
-            timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder,
-            decode=_not_here, denoised=_not_here, predicted=_not_here, noised=_not_here, encode=_not_here,
-        )  # fmt: skip
         hooks, known = Hooks(self.callbacks, steps, self.skipping, self.heard), keywords_of(holder.__call__)
         taken = arguments(type(holder), request, self.guidance) | {"generator": list(generators)}
         taken |= {name: value for name, value in self.step_settings.items() if name in known}
         if "callback_on_step_end" in known:
             taken["callback_on_step_end"] = _bridge(hooks, self.guidance.scale, steps)
         holder.set_progress_bar_config(disable=True)
-        with seeded(request.seeds[0]), hooks.around(run):
-            return hooks.finish(run, _pictures(holder(**taken))), steps
+        closed = dict.fromkeys(("decode", "denoised", "predicted", "noised", "encode", "predict", "latent_mask", "tokens"), _not_here)
+        with (
+            seeded(request.seeds[0]),
+            scratch() as temporary,
+            untouched(self.family.modules, self.callbacks, self.skipping, self.heard, forget),
+        ):
+            run = Run(
+                timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,
+                request=request, modules=self.family.modules, **closed,
+            )  # fmt: skip
+            with hooks.around(run):
+                return hooks.finish(run, _pictures(holder(**taken))), steps
 
 
 def check(pipeline: type, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback]) -> None:

@@ -39,7 +39,7 @@ def denoise(
         )  # fmt: skip
         step = hooks.before(step)
         step = replace(step, model_input=sampler.scale(step.latents, timestep))
-        prediction = hooks.edit("after_predict", step, guidance(step, predict(step)))
+        prediction = hooks.edit("after_predict", step, guidance.prediction(step, predict))
         latents = sampler.step(prediction, timestep, step.latents)
         try:
             latents = hooks.edit("after_step", step, latents)

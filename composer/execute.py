@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from composer.callbacks.base import StepCallback
 from composer.check import check
 from composer.spec import RunSpec
 
@@ -14,13 +15,21 @@ if TYPE_CHECKING:
     from composer.pipeline import Result
 
 
-def execute(spec: RunSpec, folder: Path | None = None, say: Callable[[str], None] = lambda note: None) -> Result:
-    """Run a spec; `folder` is where callbacks may write, `say` tells the user what was done otherwise than asked."""
+def execute(
+    spec: RunSpec, folder: Path | None = None, say: Callable[[str], None] = lambda note: None, more: Sequence[StepCallback] = ()
+) -> Result:
+    """Run a spec.
+
+    Args:
+        folder: where callbacks may write.
+        say: tells the user what was done otherwise than asked.
+        more: callbacks beside those of the config.
+    """
     checked = check(spec)
     from composer.build import build_pipeline
     from composer.record import record
 
-    pipeline = build_pipeline(checked)
+    pipeline = build_pipeline(checked, more)
     before = (*checked.request.notes, *pipeline.notes)
     for note in before:
         say(note)

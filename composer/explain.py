@@ -42,7 +42,7 @@ def explain(error: Exception, overrides: list[str], folders: list[Path]) -> Comp
 
 def _defaults(folders: list[Path]) -> dict[str, list[str]]:
     """Group → the options that compose.yaml chooses."""
-    main = next(folder / "compose.yaml" for folder in reversed(folders) if (folder / "compose.yaml").is_file())
+    main = next(folder / "compose.yaml" for folder in folders if (folder / "compose.yaml").is_file())
     chosen: dict[str, list[str]] = {}
     for entry in OmegaConf.load(main).defaults:
         if entry != "_self_":

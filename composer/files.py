@@ -1,9 +1,12 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that go again."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 
@@ -27,3 +30,15 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def scratch() -> Iterator[Callable[[], Path]]:
+    """A function that makes a temporary folder when it is first called; the folder is removed at the end."""
+    with ExitStack() as stack:
+
+        @cache
+        def folder() -> Path:
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="composer-")))
+
+        yield folder

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
 from composer.errors import CallbackError, ComposerError
+from composer.installed import provider
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,6 +62,7 @@ class Hooks:
                     if not isinstance(changed, Step):
                         raise self._error(name, "before_step", step.index, f"returned {kind(changed)}, which is no Step")
                     self._fits(name, "before_step", step, step.latents, changed.latents)
+                    self._told(name, step, changed)
                     step = changed
             except CallbackError as error:
                 self._leave_out(name, error)
@@ -143,6 +146,21 @@ class Hooks:
         if after is not before and not after.isfinite().all():
             raise self._error(name, moment, step.index, "returned numbers that are not finite")
 
+    def _told(self, name: str, before: Step, after: Step) -> None:
+        """What the model will be told besides the latents is finite, and of the same batch."""
+        if not isfinite(after.guidance_scale) or not isfinite(after.embedded_guidance):
+            raise self._error(name, "before_step", before.index, "returned a guidance that is not finite")
+        if after.conditioning is before.conditioning:
+            return
+        for branch in (after.conditioning.positive, after.conditioning.negative):
+            for tensor in () if branch is None else (branch.hidden, branch.pooled):
+                if tensor is not None and len(tensor) != len(before.latents):
+                    raise self._error(
+                        name, "before_step", before.index, f"returned conditioning of {len(tensor)} for {len(before.latents)}"
+                    )
+                if tensor is not None and not tensor.isfinite().all():
+                    raise self._error(name, "before_step", before.index, "returned conditioning that is not finite")
+
     def _wrote(self, name: str, moment: str, index: int) -> WroteInPlace:
         error = self._error(name, moment, index, "wrote into a tensor that it was handed: return a changed copy instead")
         return WroteInPlace(error.key, None, error.reason)
@@ -162,9 +180,6 @@ def kind(value: Any) -> str:
 
 
 def origin(callback: StepCallback) -> str:
-    """`(distribution 1.2) ` of a callback that is not composer's own."""
-    from importlib.metadata import packages_distributions, version
-
-    root = type(callback).__module__.split(".")[0]
-    names = packages_distributions().get(root, [])
-    return f"({names[0]} {version(names[0])}) " if names and root != "composer" else ""
+    """`(distribution 1.2) ` of a callback that a plugin brought."""
+    whose = provider(type(callback).__module__)
+    return f"({whose}) " if whose else ""

@@ -23,12 +23,13 @@ def hydra_run(line: Line) -> int:
     from hydra.core.hydra_config import HydraConfig
 
     from composer.explain import explain
-    from composer.plugins import conf_folders, register_search_path
+    from composer.plugins import conf_folders, refuse_clashes, register_search_path
 
     failures: list[tuple[str, Exception]] = []
 
     def job(config: DictConfig) -> None:
         try:
+            refuse_clashes(HydraConfig.get().runtime.choices)
             run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
         except Exception as error:  # kept from Hydra, which would print a line of its own
             failures.append((str(HydraConfig.get().job.get("num", 0)), error))

@@ -13,22 +13,30 @@ from composer.tasks.base import Task
 
 #: Fields that only some tasks fill, and those that only a model with a prompt has.
 OF_TASKS = {"mask", "masked_latents", "depth"}
-OF_TEXT = {"conditioning", "encode"}
+OF_TEXT = {"conditioning", "encode", "tokens"}
 KNOWN = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | {"prediction"})
+#: What stands before the name of another callback.
+OTHER = "callbacks."
 
 
 def check(callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpoint) -> None:
     """Raises:
     ComposerError: a callback that can't do its work here, and why.
     """
+    before: set[str] = set()
     for name, callback in callbacks.items():
         key, family = f"callbacks.{name}", checkpoint.family
         if callback.families is not None and family not in callback.families:
             raise ComposerError(key, None, f"is for other models than {family}", sorted(callback.families & set(LAYOUTS)))
         for need in sorted(callback.needs):
+            if need.startswith(OTHER):
+                if need.removeprefix(OTHER) not in before:
+                    raise ComposerError(key, None, f"needs {need} before it: name both, in this order")
+                continue
             if need not in KNOWN:
                 raise ComposerError(key, None, f"needs {need}, which no run has.{suggest(need, KNOWN)}")
             if need in OF_TASKS - task.fills:
                 raise ComposerError(key, None, f"needs {need}, which {type(task).__name__.lower()} does not have: choose another task")
             if need in OF_TEXT and not checkpoint.layout.text:
                 raise ComposerError(key, None, f"needs {need}, and {family} takes no prompt")
+        before.add(name)

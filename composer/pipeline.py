@@ -14,14 +14,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from composer.callbacks.base import Conditioning, Run, StepCallback
+from composer.callbacks.base import Conditioning, Run, Step, StepCallback
 from composer.denoise import denoise
 from composer.families.base import Family
+from composer.files import scratch
 from composer.guidance import Guidance
 from composer.hooks import Hooks
+from composer.residue import untouched
 from composer.sampler import Sampler
 from composer.spec import Request
 from composer.tasks.base import Task
+from composer.weights import forget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,8 @@ class Pipeline:
         started, task, following = time.perf_counter(), self.task, (self.task, request)
         steps: list[int] = []
         self.heard.clear()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         while following is not None:
             task, request = following
             images, iterations = self.once(task, request, folder)
@@ -104,14 +109,25 @@ class Pipeline:
             self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
             sampler = Sampler(scheduler, generators, self.step_settings)
             start = task.start(self.family, sampler, request)
-            run = Run(
-                timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder,
-                decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised, predicted=sampler.predicted,
-                noised=sampler.noised, encode=partial(self._encode, request),
-            )  # fmt: skip
-            hooks = Hooks({**start.callbacks, **self.callbacks}, len(run.timesteps), self.skipping, self.heard)
-            with hooks.around(run):
-                yield hooks, run, denoise(sampler, start.latents, conditioning, self.family.predict, self.guidance, hooks, start.inputs)
+            callbacks, denoiser = {**start.callbacks, **self.callbacks}, self.family.denoiser
+            with scratch() as temporary, untouched(self.family.modules, callbacks, self.skipping, self.heard, forget):
+                run = Run(
+                    timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,
+                    decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised, predicted=sampler.predicted,
+                    noised=sampler.noised, encode=partial(self._encode, request), tokens=self.family.tokens, request=request,
+                    predict=partial(self._predict, self.guidance.for_run(denoiser), sampler), latent_mask=self.family.scale_mask,
+                    modules=self.family.modules,
+                )  # fmt: skip
+                hooks = Hooks(callbacks, len(run.timesteps), self.skipping, self.heard)
+                guidance = self.guidance.for_run(denoiser)
+                with hooks.around(run):
+                    latents = denoise(sampler, start.latents, conditioning, self.family.predict, guidance, hooks, start.inputs)
+                    yield hooks, run, latents
+
+    def _predict(self, guidance: Guidance, sampler: Sampler, step: Step) -> Tensor:
+        """A step's guided prediction, for callbacks."""
+        scaled = replace(step, model_input=sampler.scale(step.latents, step.timestep))
+        return guidance.prediction(scaled, self.family.predict)
 
     def _encode(self, request: Request, prompts: Sequence[str], negatives: Sequence[str | None]) -> Conditioning:
         """Other texts for the same pictures."""

@@ -1,12 +1,18 @@
-"""Where options come from: the user's own conf, the packaged conf, and (in their turn) installed packages.
+"""Where options come from: the user's own conf, the packaged conf, and in their turn installed packages.
 
-Knows Hydra's search path and nothing about what the options mean; imports no plugin.
+Knows Hydra's search path and nothing about what the options mean; imports no plugin. What composer has, no plugin can take the
+place of, so that installing one changes no run that was possible before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from composer.errors import ComposerError
+from composer.installed import Plugin, plugins
 
 MAIN = "compose.yaml"
 #: A folder `conf` beside the user is searched only with this file in it, so that a foreign Hydra project is left alone.
@@ -24,14 +30,14 @@ def packaged_conf() -> Path:
 
 
 def conf_folders(extra: str | None = None) -> list[Path]:
-    """Folders to search, first found wins: --config-dir, the user's marked ./conf, the packaged one."""
+    """Folders to search, first found wins: --config-dir, the user's marked ./conf, the packaged one, those of plugins."""
     folders = [Path(extra)] if extra else []
     own = Path.cwd() / "conf"
     if (own / MARKER).is_file():
         folders.append(own)
     if packaged_conf() not in [folder.resolve() for folder in folders]:
         folders.append(packaged_conf())
-    return folders
+    return [*folders, *(plugin.conf for plugin in plugins() if plugin.conf)]
 
 
 def options(group: str, folders: list[Path]) -> dict[str, str]:
@@ -41,6 +47,40 @@ def options(group: str, folders: list[Path]) -> dict[str, str]:
         for file in sorted((folder / group).glob("*.yaml")):
             found.setdefault(file.stem, describe(file))
     return dict(sorted(found.items()))
+
+
+def offered(plugin: Plugin) -> list[tuple[str, str]]:
+    """(group, option) of all option files that a plugin ships."""
+    files = sorted(plugin.conf.rglob("*.yaml")) if plugin.conf else []
+    return [(str(file.parent.relative_to(plugin.conf)), file.stem) for file in files if file.parent != plugin.conf]
+
+
+def clashes() -> dict[tuple[str, str], list[Plugin]]:
+    """Options that more than one plugin offers and composer does not."""
+    owners: dict[tuple[str, str], list[Plugin]] = {}
+    for plugin in plugins():
+        for option in offered(plugin):
+            owners.setdefault(option, []).append(plugin)
+    return {option: several for option, several in owners.items() if len(several) > 1 and not hidden(option)}
+
+
+def hidden(option: tuple[str, str]) -> bool:
+    """Whether composer has an option of this name itself, which then is the one that is used."""
+    group, name = option
+    return (packaged_conf() / group / f"{name}.yaml").is_file()
+
+
+def refuse_clashes(choices: Mapping[str, Any]) -> None:
+    """Raises:
+    ComposerError: a run chose an option that two plugins offer, so that it would depend on the order in which they are found.
+    """
+    doubtful = clashes()
+    for group, chosen in choices.items() if doubtful else ():
+        for name in [chosen] if isinstance(chosen, str) else chosen if isinstance(chosen, Iterable) else []:
+            owners = doubtful.get((group, str(name)))
+            if owners:
+                both = " and ".join(map(str, owners))
+                raise ComposerError(group, name, f"{both} both offer it: uninstall one, or name those to use in COMPOSER_PLUGINS")
 
 
 def groups(folders: list[Path]) -> list[str]:

@@ -16,10 +16,12 @@ from PIL import Image
 from composer import __version__
 from composer.errors import ComposerError
 from composer.files import write
-from composer.spec import OutputSpec
+from composer.installed import provider
+from composer.spec import OutputSpec, RunSpec
 from composer.usage import peak_memory
 
 if TYPE_CHECKING:
+    from composer.callbacks.base import StepCallback
     from composer.check import Checked
     from composer.pipeline import Pipeline, Result
 
@@ -52,13 +54,14 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
             "safety_checker": checkpoint.safety_checker,
             "refiner": _refiner(checked),
         },
+        "callbacks": {name: _callback(name, callback, checked.spec) for name, callback in pipeline.callbacks.items()},
         "precision": checked.spec.precision,
         "dtype": str(pipeline.family.dtype).removeprefix("torch."),
         "device": str(pipeline.family.device),
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
         "notes": list(result.notes),
-        "versions": versions(),
+        "versions": versions() | _plugins(checked.spec),
         "config": dict(checked.spec.config),
     }
 
@@ -68,6 +71,21 @@ def _refiner(checked: Checked) -> dict[str, Any] | None:
     if checked.refiner is None:
         return None
     return {"source": checked.refiner.source, "commit": checked.refiner.commit, "start": checked.spec.model.refiner.start}
+
+
+def _callback(name: str, callback: StepCallback, spec: RunSpec) -> dict[str, Any]:
+    """Who wrote a callback, and what it was told."""
+    cls, whose = type(callback), provider(type(callback).__module__)
+    told = dict(spec.callbacks[name].keywords) if name in spec.callbacks else None  # None: given from Python
+    found: dict[str, Any] = {"class": f"{cls.__module__}.{cls.__qualname__}", "config": told}
+    return found | ({"distribution": whose.distribution, "version": whose.version} if whose else {})
+
+
+def _plugins(spec: RunSpec) -> dict[str, str]:
+    """Versions of the plugins whose classes the run is made of."""
+    targets = (spec.task, spec.scheduler.target, spec.guidance, *spec.callbacks.values())
+    used = filter(None, (provider(target.path) for target in targets if target))
+    return {plugin.distribution: plugin.version for plugin in used}
 
 
 def save(result: Result, folder: Path) -> list[Path]:

@@ -12,9 +12,10 @@ from importlib import import_module
 from typing import Any
 
 from composer.errors import ComposerError, suggest
+from composer.installed import provider, trusted
 from composer.spec import Target
 
-TRUSTED = ("composer", "diffusers")
+OURS = ("composer", "diffusers")
 
 
 def resolve(key: str, target: Target, kind: type | None = None) -> type:
@@ -28,14 +29,17 @@ def resolve(key: str, target: Target, kind: type | None = None) -> type:
         ComposerError: it is not there, not a class, not of the kind, or not from a trusted module.
     """
     module, _, name = target.path.rpartition(".")
-    if module.split(".")[0] not in TRUSTED:
-        raise ComposerError(f"{key}._target_", target.path, "only classes of these packages can be built", TRUSTED)
+    packages = (*OURS, *trusted())
+    if module.split(".")[0] not in packages:
+        raise ComposerError(f"{key}._target_", target.path, "only classes of these packages can be built", packages)
     try:
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ComposerError(f"{key}._target_", target.path, f"can't be imported: {str(error).splitlines()[0]}") from None
-    if not isinstance(found, type) or found.__module__.split(".")[0] not in TRUSTED:
-        raise ComposerError(f"{key}._target_", target.path, "is not a class of these packages", TRUSTED)
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way: it breaks the runs that name it, and says whose fault it is
+        whose, why = provider(module), (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"can't be imported: {why}" if whose is None else f"can't be imported from {whose}: {type(error).__name__}: {why}"
+        raise ComposerError(f"{key}._target_", target.path, reason) from None
+    if not isinstance(found, type) or found.__module__.split(".")[0] not in packages:
+        raise ComposerError(f"{key}._target_", target.path, "is not a class of these packages", packages)
     if kind is not None and not issubclass(found, kind):
         raise ComposerError(f"{key}._target_", target.path, f"is not a {kind.__name__}")
     return found
@@ -49,6 +53,11 @@ def build(key: str, target: Target, kind: type) -> Any:
         return found(**target.keywords)
     except (TypeError, ValueError) as error:
         raise ComposerError(key, None, f"{found.__name__} refuses its settings: {error}") from None
+    except (ComposerError, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as error:
+        whose = provider(found.__module__) or "composer"
+        raise ComposerError(key, None, f"{found.__name__} of {whose} can't be made: {type(error).__name__}: {error}") from None
 
 
 def check_keywords(key: str, given: Mapping[str, Any], known: set[str]) -> None:

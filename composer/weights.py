@@ -36,6 +36,11 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, varia
         raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
 
 
+def forget() -> None:
+    """Load everything anew next time."""
+    _load.cache_clear()
+
+
 def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None]:
     """What identifies a component, as a key for the cache: library, class, place, subfolder, revision, variant."""
     part = component.part

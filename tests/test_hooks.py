@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 from composer import StepCallback, StopDenoising
 from composer.api import compose_config
 from composer.build import build_pipeline
+from composer.callbacks.progress import Progress
 from composer.check import check
 from composer.config import read
 from composer.errors import CallbackError, ComposerError
@@ -98,6 +101,42 @@ def stop_with(latents):
     raise StopDenoising(latents)
 
 
+def conditioning_times(factor):
+    def before_step(self, step):
+        positive = step.conditioning.positive
+        return replace(step, conditioning=replace(step.conditioning, positive=replace(positive, hidden=positive.hidden * factor)))
+
+    return before_step
+
+
+def keeps_the_run(self, run):
+    self.run = run
+    return nullcontext()
+
+
+def trains(self, step):
+    if step.index == 0:
+        self.run.modules["unet"].train(not self.run.modules["unet"].training)
+
+
+def hooks_the_unet(self, step):
+    if step.index == 0:
+        self.run.modules["unet"].mid_block.register_forward_hook(lambda module, args, output: output * 2)
+
+
+def replaces_processors(self, step):
+    from diffusers.models.attention_processor import AttnProcessor
+
+    self.run.modules["unet"].set_attn_processor(AttnProcessor())
+
+
+def replaces_forward(self, step):
+    unet = self.run.modules["unet"]
+    if "forward" not in unet.__dict__:
+        plain = unet.forward
+        unet.forward = lambda *args, **kwargs: plain(*args, **kwargs)
+
+
 HOSTILE = {
     "raises in around": {"around": fault},
     "raises on leaving": {"around": fails_on_leaving},
@@ -114,12 +153,27 @@ HOSTILE = {
     "writes in place in silence": {"after_predict": lambda self, step, prediction: (prediction.zero_(), None)[1]},
     "writes into the step": {"before_step": lambda self, step: (step.latents.zero_(), None)[1]},
     "sys.exit": {"after_step": lambda self, step, latents: sys.exit(0)},
+    "nan conditioning": {"before_step": conditioning_times(torch.nan)},
+    "nan guidance": {"before_step": lambda self, step: replace(step, guidance_scale=float("nan"))},
     "nan at the stop": {"after_step": lambda self, step, latents: stop_with(latents * torch.nan)},
+}
+
+
+#: What is left on the models for the next run: method → what is said of it. All of them keep the run at hand.
+LEAVES = {
+    "a hook": (hooks_the_unet, "a hook (test_hooks.hooks_the_unet.<locals>.<lambda>) on unet.mid_block"),
+    "a processor": (replaces_processors, "another attention processor (diffusers.models.attention_processor.AttnProcessor) on unet."),
+    "a forward": (replaces_forward, "another forward (test_hooks.replaces_forward.<locals>.<lambda>) on unet"),
+    "a mode": (trains, " mode on unet"),
 }
 
 
 def hostile(kind: str) -> StepCallback:
     return type("Hostile", (StepCallback,), HOSTILE[kind])()
+
+
+def litterer(kind: str) -> StepCallback:
+    return type("Litterer", (StepCallback,), {"around": keeps_the_run, "before_step": LEAVES[kind][0]})()
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +190,47 @@ def test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind(kind,
         run("sd", {"hostile": hostile(kind)})
     assert "\n" not in str(caught.value)
     assert same(run("sd", {}), untouched), "the next run draws something else"
+
+
+@pytest.mark.parametrize("kind", LEAVES)
+def test_what_is_left_on_the_models_is_named_and_taken_away(kind, untouched):
+    with pytest.raises(CallbackError, match=r"callbacks.litterer: left on the models: ") as caught:
+        run("sd", {"progress": Progress(), "litterer": litterer(kind)})
+    assert LEAVES[kind][1] in str(caught.value) and "\n" not in str(caught.value)
+    assert same(run("sd", {}), untouched), "the next run draws something else"
+    skipped = run("sd", {"litterer": litterer(kind)}, skipping=frozenset({"litterer"}))
+    assert [LEAVES[kind][1] in note for note in skipped.notes] == [True]
+    assert same(run("sd", {}), untouched)
+
+
+def test_models_are_put_back_after_a_failure_too(untouched):
+    with pytest.raises(CallbackError, match="on purpose"):
+        run("sd", {"litterer": litterer("a hook"), "hostile": hostile("raises in after_step")})
+    assert same(run("sd", {}), untouched)
+
+
+def test_weights_that_were_written_over_are_loaded_anew(compose):
+    """They can't be put back, so the next run must not find them."""
+
+    class Wrecker(StepCallback):
+        def around(self, run):
+            run.modules["unet"].conv_out.weight.mul_(0)
+            return nullcontext()
+
+    spec = read(compose_config(["steps=2"]))
+    plain = build_pipeline(check(spec))(check(spec).request)
+    with pytest.raises(CallbackError, match="weights written over in unet"):
+        replace(build_pipeline(check(spec)), callbacks={"wrecker": Wrecker()})(check(spec).request)
+    assert same(build_pipeline(check(spec))(check(spec).request), plain)
+
+
+def test_one_that_sleeps_only_takes_its_time(untouched):
+    class Sleeps(StepCallback):
+        def after_step(self, step, latents):
+            time.sleep(0.01)
+
+    slow = run("sd", {"sleeps": Sleeps()})
+    assert same(slow, untouched) and slow.seconds > 0.04
 
 
 @pytest.mark.parametrize("kind", [kind for kind in HOSTILE if not kind.startswith("writes")])
@@ -172,6 +267,7 @@ def needs(*names: str, families: frozenset[str] | None = None) -> StepCallback:
     [
         ([], needs("mask"), "callbacks.needy: needs mask, which text2img does not have"),
         (["task=inpaint"], needs("depth"), "needs depth, which inpaint does not have"),
+        ([], needs("callbacks.trace"), "callbacks.needy: needs callbacks.trace before it: name both, in this order"),
         (["task=unconditional"], needs("encode"), "needs encode, and ddpm takes no prompt"),
         ([], needs("latent"), "needs latent, which no run has. Did you mean latents"),
         ([], needs(families=frozenset({"flux"})), "is for other models than sd (allowed: flux)"),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from composer.spec import Request
+
 
 class StopDenoising(Exception):
     """Raised in `after_step`: this was the last step; its latents are decoded, or those that it carries."""
@@ -91,7 +93,14 @@ class Run:
         predicted: (step, x₀) → the prediction whose `denoised` is x₀; with it a callback edits the estimate.
         noised: (clean latents, noise, index) → what they look like before iteration `index`.
         encode: (prompts, negative prompts) → conditioning like that of the steps; one text for each picture.
-        folder: where files of this run go; None when nothing is written.
+        predict: (step) → its guided prediction, between `before_step` and `after_predict`; for a step with other conditioning, at
+            the cost of one more evaluation of the model.
+        latent_mask: a mask (B or 1, 1, H, W) over the pixels, 0–1 → the same in a shape that broadcasts with the latents.
+        tokens: a prompt → its tokens as the tokenizer writes them, one for each position of `Embedding.hidden`, padding included.
+        request: prompts, seeds, steps and sizes.
+        modules: the models by component (unet or transformer, vae, text_encoder, …). What `around` changes there it must put back.
+        folder: where files of this run go, and there already; None when nothing is written.
+        scratch: () → a folder for temporary files, removed when the run ends.
     """
 
     timesteps: Tensor
@@ -102,14 +111,21 @@ class Run:
     predicted: Callable[[Step, Tensor], Tensor]
     noised: Callable[[Tensor, Tensor, int], Tensor]
     encode: Callable[[Sequence[str], Sequence[str | None]], Conditioning]
-    folder: Path | None = None
+    predict: Callable[[Step], Tensor]
+    latent_mask: Callable[[Tensor], Tensor]
+    tokens: Callable[[str], list[str]]
+    request: Request
+    modules: Mapping[str, torch.nn.Module]
+    folder: Path | None
+    scratch: Callable[[], Path]
 
 
 class StepCallback:
     """Base class of hooks: override the moments you need. Edits are returned; None means that nothing changed.
 
-    needs: fields of `Step` and `Run` that must have a value, such as {"mask"}; families: those that it works with, None for all.
-    Where the chosen checkpoint and task can't give that, the run is refused before weights load.
+    needs: what it can't do without: fields of `Step` and `Run` that must have a value, such as {"mask"}, and other callbacks that
+    must come before it, such as {"callbacks.trace"}. families: those that it works with, None for all. Where the chosen
+    checkpoint, task and callbacks can't give that, the run is refused before weights load.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL.Image import Image
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class Held:
@@ -43,6 +43,24 @@ class Held:
     def takes_mask(self) -> bool:
         return False
 
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        return {name: part for name, part in self.holder.components.items() if hasattr(part, "named_modules")}
+
+    @property
+    def denoiser(self) -> nn.Module:
+        modules = self.modules
+        return modules["unet"] if "unet" in modules else modules["transformer"]
+
+    def tokens(self, prompt: str) -> list[str]:
+        return spelled(self.holder.tokenizer, prompt)
+
+
+def spelled(tokenizer: Any, prompt: str, length: int | None = None) -> list[str]:
+    """A prompt as `length` tokens, None for as many as the tokenizer allows, cut or padded as diffusers' pipelines do it."""
+    most = length or tokenizer.model_max_length
+    return tokenizer.convert_ids_to_tokens(tokenizer(prompt, padding="max_length", max_length=most, truncation=True).input_ids)
+
 
 class Family(Protocol):
     """What the rest of composer asks of a family."""
@@ -66,6 +84,17 @@ class Family(Protocol):
     @property
     def takes_mask(self) -> bool:
         """Whether the model takes `step.mask` and `step.masked_latents` as inputs, as inpainting models do."""
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The models by component name."""
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """The one that predicts."""
+
+    def tokens(self, prompt: str) -> list[str]:
+        """A prompt's tokens, one for each position of the embedding's `hidden`."""
 
     @staticmethod
     def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:

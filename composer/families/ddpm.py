@@ -30,6 +30,9 @@ class Unconditional(Held):
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         return Conditioning(positive=None)
 
+    def tokens(self, prompt: str) -> list[str]:
+        return []
+
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         return pixels.to(self.device, self.holder.unet.dtype)
 

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
-from composer.families.base import Held
+from composer.families.base import Held, spelled
 from composer.families.vae import encoded, scaled_mask
 from composer.guidance import Branches
 from composer.spec import Request
@@ -37,6 +37,9 @@ class Flux(Held):
             positive=self._embed(list(request.prompts), request),
             negative=self._embed(negatives, request) if contrast else None,
         )
+
+    def tokens(self, prompt: str) -> list[str]:
+        return spelled(self.holder.tokenizer_2, prompt, self._tokens)
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         config = self.holder.vae.config

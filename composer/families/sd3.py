@@ -11,7 +11,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
-from composer.families.base import Held
+from composer.families.base import Held, spelled
 from composer.families.noise import noise
 from composer.families.passes import branches
 from composer.families.vae import encoded, scaled_mask
@@ -21,6 +21,8 @@ from composer.targets import keywords_of
 
 #: Latents along a side of what one token covers.
 PATCH = 2
+#: Positions of T5 in the embedding; diffusers' default.
+T5_TOKENS = 256
 
 
 class StableDiffusion3(Held):
@@ -40,6 +42,11 @@ class StableDiffusion3(Held):
         )
         positive = Embedding(hidden=hidden, pooled=pooled)
         return Conditioning(positive=positive, negative=Embedding(hidden=negative, pooled=negative_pooled) if contrast else None)
+
+    def tokens(self, prompt: str) -> list[str]:
+        """Those of CLIP, then those of T5, or as many empty ones where it was left out."""
+        ours, theirs = self.holder.tokenizer, self.holder.tokenizer_3
+        return spelled(ours, prompt) + (spelled(theirs, prompt, T5_TOKENS) if self.holder.text_encoder_3 else [""] * T5_TOKENS)
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         config = self.holder.vae.config

@@ -8,6 +8,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding
+from composer.families.base import spelled
 from composer.families.unet import LatentUNet
 from composer.families.vae import encoded, in_fp32
 from composer.spec import Request
@@ -35,6 +36,9 @@ class StableDiffusionXL(LatentUNet):
             negative[rows], negative_pooled[rows] = 0, 0
         ids = {"time_ids": self._time_ids(request, NEGATIVE_SCORE, hidden)}
         return Conditioning(positive=positive, negative=Embedding(hidden=negative, pooled=negative_pooled, extra=ids))
+
+    def tokens(self, prompt: str) -> list[str]:
+        return spelled(self.holder.tokenizer or self.holder.tokenizer_2, prompt)
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         vae = self.holder.vae
