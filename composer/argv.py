@@ -15,7 +15,7 @@ from pathlib import Path
 
 from composer.errors import ComposerError
 
-#: Keys whose value is text as typed.
+#: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch.
 TEXT_KEYS = ("prompt", "negative_prompt")
 #: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.
 FILE_KEYS = ("image", "mask", "depth")
@@ -60,15 +60,16 @@ def _prepare(override: str, multirun: bool) -> str:
     prefix, key, value = split(override)
     if value is None or prefix == "~":
         return override
-    if key in TEXT_KEYS:
+    name = key.rpartition(".")[2]
+    if not prefix and key.startswith(OPEN_NODES):
+        prefix = "++"
+    if name in TEXT_KEYS:
         return f"{prefix}{key}={_text(key, value, multirun)}"
-    if key in FILE_KEYS:
+    if name in FILE_KEYS:
         return f"{prefix}{key}={_file(value, multirun)}"
     if key == "guidance" and _NUMBERS.fullmatch(value):
         return f"{prefix}guidance.scale={value}"
-    if not prefix and key.startswith(OPEN_NODES):
-        return f"++{override}"
-    return override
+    return f"{prefix}{key}={value}"
 
 
 def _text(key: str, value: str, multirun: bool) -> str:

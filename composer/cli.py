@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from composer.errors import ComposerError, printable, suggest
 from composer.line import Line, parse
@@ -91,4 +92,20 @@ def show(line: Line) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[Line], int]] = {"list": list_options, "show": show}
+def plugins(line: Line) -> int:
+    """compose plugins [new NAME]"""
+    if not line.overrides:
+        from composer.plugin_list import listing
+
+        print(listing())
+        return 0
+    if line.overrides[0] != "new" or len(line.overrides) != 2:
+        raise ComposerError("plugins", " ".join(line.overrides), "say `compose plugins` or `compose plugins new NAME`")
+    from composer.plugin_new import create
+
+    folder = create(line.overrides[1], Path.cwd())
+    print(f"{folder.name}: now `pip install -e ./{folder.name}` and `compose callbacks=[progress,{line.overrides[1]}]`")
+    return 0
+
+
+VERBS: dict[str, Callable[[Line], int]] = {"list": list_options, "show": show, "plugins": plugins}

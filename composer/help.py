@@ -27,6 +27,8 @@ Prompts
 Verbs
   compose list [GROUP]      what there is to choose from
   compose show [OVERRIDES]  what the pipeline is made of, and the steps it will take; loads no weights
+  compose plugins           installed packages that bring options, and whether they load
+  compose plugins new NAME  write such a package
 
 Flags
   -m, --multirun            every combination of comma-separated values: compose -m scheduler=euler,ddim steps=10,20

@@ -40,6 +40,16 @@ def test_any_text_arrives_unchanged_as_typed(text):
     assert compose_config([f"prompt={text}"]).prompt == text
 
 
+def test_texts_and_files_of_callbacks_arrive_as_typed():
+    words = [
+        "callbacks=[prompt_switch]",
+        "callbacks.prompt_switch.prompt=a dog, sitting (not: standing)",
+        "callbacks.prompt_switch.mask=a,b.png",
+    ]
+    node = compose_config(words).callbacks.prompt_switch
+    assert node.prompt == "a dog, sitting (not: standing)" and node.mask == "a,b.png"
+
+
 @pytest.fixture
 def jobs(monkeypatch, tmp_path):
     """Run the real command line and Hydra's real sweeper; instead of drawing, keep each job's prompt."""

@@ -1,0 +1,113 @@
+"""Where each word of the prompt looks: cross-attention, averaged over heads, layers and steps. https://arxiv.org/abs/2210.04885"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch.nn.functional as F
+
+from composer import ComposerError, Run, StepCallback
+from composer_attention_maps.sheet import sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class AttentionMaps(StepCallback):
+    """Writes attention-000.png, …: the picture under a heat map for each word; changes nothing of the run.
+
+    words: those to show, None for all of the prompt. After a run `maps` holds, for each picture, word → (h, w), each pixel's
+    share of attention, 0–1, at the finest resolution that the model attends in.
+    """
+
+    needs = frozenset({"tokens", "folder"})
+    families = frozenset({"sd", "sdxl"})
+
+    def __init__(self, words: Sequence[str] | None = None) -> None:
+        if words is not None and (isinstance(words, str) or not all(isinstance(word, str) for word in words)):
+            raise ComposerError("callbacks.attention_maps.words", words, "must be a list of words: [red,sphere]")
+        self.words = None if words is None else [word.lower() for word in words]
+        self.maps: list[dict[str, Tensor]] = []
+
+    @contextmanager
+    def around(self, run: Run) -> Iterator[None]:
+        unet = run.modules["unet"]
+        self.spans = [self._chosen(words_of(run.tokens(prompt))) for prompt in run.request.prompts]
+        self.sums: dict[int, Tensor] = {}
+        self.run, self.maps = run, []
+        before = dict(unet.attn_processors)
+        unet.set_attn_processor({name: Recorder(one, self) if ".attn2." in name else one for name, one in before.items()})
+        try:
+            yield
+        finally:
+            unet.set_attn_processor(dict(before))
+            self.run, self.sums = None, {}
+
+    def after_decode(self, run: Run, images: list[Image]) -> None:
+        attention = self._together(run)
+        for i, (image, spans) in enumerate(zip(images, self.spans)):
+            self.maps.append({word: attention[i, places].sum(0) for word, places in spans.items()})
+            if run.folder is not None:
+                sheet(image, self.maps[i]).save(run.folder / f"attention-{i:03d}.png")
+
+    def keep(self, attn: Any, hidden: Tensor, text: Tensor) -> None:
+        """Add one layer's attention of the positive branch, whose rows the model sees last."""
+        pictures = len(self.run.generators)
+        query, key = (attn.head_to_batch_dim(each[-pictures:]) for each in (attn.to_q(hidden), attn.to_k(text)))
+        shares = attn.get_attention_scores(query, key).float()  # (pictures · heads, pixels, tokens)
+        mean = shares.unflatten(0, (pictures, -1)).mean(1)
+        self.sums[mean.shape[1]] = self.sums.get(mean.shape[1], 0) + mean
+
+    def _together(self, run: Run) -> Tensor:
+        """All layers and steps at the finest resolution: (pictures, tokens, h, w), which sums to 1 over the tokens."""
+        ratio = run.request.height / run.request.width
+        finest = _grid(max(self.sums), ratio)
+        total = 0
+        for pixels, shares in self.sums.items():
+            maps = shares.transpose(1, 2).unflatten(2, _grid(pixels, ratio))
+            total = total + F.interpolate(maps, size=finest, mode="bilinear")
+        return (total / total.sum(1, keepdim=True)).cpu()
+
+    def _chosen(self, spans: dict[str, list[int]]) -> dict[str, list[int]]:
+        missing = [word for word in self.words or () if word not in spans]
+        if missing:
+            raise ComposerError("callbacks.attention_maps.words", missing[0], "is no word of the prompt", spans)
+        return spans if self.words is None else {word: spans[word] for word in self.words}
+
+
+class Recorder:
+    """An attention processor around another: the same result, and a copy of where it looked."""
+
+    def __init__(self, processor: Any, callback: AttentionMaps) -> None:
+        self.processor, self.callback = processor, callback
+
+    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+        if encoder_hidden_states is not None and hidden_states.ndim == 3:
+            text = attn.norm_encoder_hidden_states(encoder_hidden_states) if attn.norm_cross else encoder_hidden_states
+            self.callback.keep(attn, hidden_states, text)
+        return self.processor(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
+
+
+def words_of(tokens: Sequence[str]) -> dict[str, list[int]]:
+    """CLIP's tokens → word → positions; a word may be of several tokens and come more than once."""
+    words: dict[str, list[int]] = {}
+    pieces, places = "", []
+    for place, token in enumerate(tokens):
+        if token.startswith("<|"):
+            continue
+        pieces, places = pieces + token.removesuffix("</w>"), [*places, place]
+        if token.endswith("</w>"):
+            words.setdefault(pieces, []).extend(places)
+            pieces, places = "", []
+    return {word: places for word, places in words.items() if any(map(str.isalnum, word))}
+
+
+def _grid(pixels: int, ratio: float) -> tuple[int, int]:
+    """Height and width of so many pixels, for a picture's height over its width."""
+    height = max(1, round((pixels * ratio) ** 0.5))
+    while pixels % height:
+        height -= 1
+    return height, pixels // height
