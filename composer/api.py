@@ -70,7 +70,7 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
     from composer.plugins import refuse_clashes
 
-    refuse_clashes(config.hydra.runtime.choices)
+    refuse_clashes(config, config.hydra.runtime.choices)
     with open_dict(config):
         del config["hydra"]
     return config

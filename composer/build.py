@@ -22,6 +22,7 @@ from composer.families import CLASSIC
 from composer.families.base import Family
 from composer.guidance import Guidance
 from composer.needs import check as check_needs
+from composer.needs import check_guidance
 from composer.pipeline import Pipeline
 from composer.precision import device_of, dtype_of
 from composer.refine import Refined
@@ -43,6 +44,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
         callbacks[_free(type(callback).__name__, callbacks)] = callback
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     check_needs(callbacks, checked.task, checkpoint)
+    check_guidance(guidance, checkpoint)
     _schedule_fits(checked, cls, settings)
     if checkpoint.family == CLASSIC:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)

@@ -29,7 +29,7 @@ def hydra_run(line: Line) -> int:
 
     def job(config: DictConfig) -> None:
         try:
-            refuse_clashes(HydraConfig.get().runtime.choices)
+            refuse_clashes(config, HydraConfig.get().runtime.choices)
             run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
         except Exception as error:  # kept from Hydra, which would print a line of its own
             failures.append((str(HydraConfig.get().job.get("num", 0)), error))

@@ -1,4 +1,4 @@
-"""What a callback states that it needs, against what the checkpoint and the task can give; before any weights are loaded."""
+"""What callbacks and guidance state that they need, against what the checkpoint and the task can give; before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import fields
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError, suggest
-from composer.families import LAYOUTS
+from composer.families import CLASSIC, LAYOUTS
+from composer.guidance import Guidance
 from composer.tasks.base import Task
 
 #: Fields that only some tasks fill, and those that only a model with a prompt has.
@@ -40,3 +41,16 @@ def check(callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpo
             if need in OF_TEXT and not checkpoint.layout.text:
                 raise ComposerError(key, None, f"needs {need}, and {family} takes no prompt")
         before.add(name)
+
+
+def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:
+    """Raises:
+    ComposerError: a guidance that would do nothing with this model, or that can't reach into it.
+    """
+    family, fits, name = checkpoint.family, guidance.families, getattr(guidance, "guider", type(guidance).__name__)
+    if family == CLASSIC and fits is not None:
+        fits = frozenset()
+    if fits is not None and family not in fits:
+        raise ComposerError("guidance", name, f"can't reach into {family} models", sorted(fits))
+    if guidance.contrast and not checkpoint.layout.text:
+        raise ComposerError("guidance", name, f"{family} takes no prompt, so there is nothing to guide: use guidance=none")

@@ -6,7 +6,7 @@ place of, so that installing one changes no run that was possible before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,17 +70,17 @@ def hidden(option: tuple[str, str]) -> bool:
     return (packaged_conf() / group / f"{name}.yaml").is_file()
 
 
-def refuse_clashes(choices: Mapping[str, Any]) -> None:
-    """Raises:
-    ComposerError: a run chose an option that two plugins offer, so that it would depend on the order in which they are found.
+def refuse_clashes(config: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+    """Check what a composed config is made of; `choices` are Hydra's own notes of it, which leave lists of options out.
+
+    Raises:
+        ComposerError: an option that two plugins offer, so that it would depend on the order in which they are found.
     """
-    doubtful = clashes()
-    for group, chosen in choices.items() if doubtful else ():
-        for name in [chosen] if isinstance(chosen, str) else chosen if isinstance(chosen, Iterable) else []:
-            owners = doubtful.get((group, str(name)))
-            if owners:
-                both = " and ".join(map(str, owners))
-                raise ComposerError(group, name, f"{both} both offer it: uninstall one, or name those to use in COMPOSER_PLUGINS")
+    for (group, name), owners in clashes().items():
+        chosen = [choices[group]] if group in choices else list(config.get(group) or ())  # lists nest each option under its name
+        if name in chosen:
+            both = " and ".join(map(str, owners))
+            raise ComposerError(group, name, f"{both} both offer it: uninstall one, or name those to use in COMPOSER_PLUGINS")
 
 
 def groups(folders: list[Path]) -> list[str]:

@@ -13,7 +13,7 @@ from PIL import Image
 from composer.build import make_scheduler, scheduler_parts
 from composer.callbacks.base import StepCallback
 from composer.families import LAYOUTS
-from composer.guidance import ClassifierFree, Unguided
+from composer.guidance import ClassifierFree, Guidance, Unguided
 from composer.pipeline import Pipeline, Result
 from composer.spec import Request, SchedulerSpec, Target
 from composer.targets import resolve
@@ -35,12 +35,13 @@ def tasks_of(family: str) -> tuple[str, ...]:
 
 def run(
     family: str, callbacks: Mapping[str, StepCallback], *, task: str = "text2img", batch: int = 1, heun: bool = False, steps: int = 4,
-    folder: Path | None = None, skipping: frozenset[str] = frozenset(),
+    folder: Path | None = None, skipping: frozenset[str] = frozenset(), guidance: Guidance | None = None,
 ) -> Result:  # fmt: skip
     """A run with seeds 0, 1, …; img2img and inpaint start half-way and from one picture.
 
     Args:
-        folder: where callbacks may write. skipping: callbacks that are left out when they fail.
+        folder: where callbacks may write. skipping: callbacks that are left out when they fail. guidance: another than
+            classifier-free at scale 4, or for flux none.
 
     Raises:
         CallbackError: a callback failed.
@@ -50,13 +51,13 @@ def run(
     spec = SchedulerSpec(target=Target(path=HEUN[layout.kind])) if heun else SchedulerSpec()
     cls, settings, of_step = scheduler_parts(spec, type(holder.scheduler).__name__)
     original = {**holder.scheduler.config, "use_dynamic_shifting": False}  # Heun for flow matching takes no shift
-    guidance = ClassifierFree(4.0) if layout.text and family != "flux" else Unguided()
+    usual = ClassifierFree(4.0) if layout.text and family != "flux" else Unguided()
     module, _, name = layout.path.rpartition(".")
     pipeline = Pipeline(
         family=resolve("family", Target(path=f"{module}.{name}"))(holder),
         task=resolve("task", Target(path=f"composer.tasks.{task}.{TASKS[task]}"), Task)(),
         make_scheduler=lambda: make_scheduler(cls, original, settings),
-        guidance=guidance,
+        guidance=guidance or usual,
         step_settings=of_step,
         callbacks=callbacks,
         skipping=skipping,

@@ -10,12 +10,13 @@ from composer.families import LAYOUTS
 
 ROOT = Path(composer.__file__).parent
 #: record writes config.yaml with OmegaConf
-HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "jobs", "plugins", "record", "sweep"}
+HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "jobs", "plugin_list", "plugins", "record", "sweep"}
 TORCH_FREE = {
     "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec",
     "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base",
     "components", "sources", "images", "seams", "samples/__init__", "samples/make", "callbacks/__init__", "callbacks/base",
-    "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks",
+    "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
+    "plugin_list", "plugin_new",
 }  # fmt: skip
 
 
@@ -101,8 +102,19 @@ def test_the_protocol_imports_nothing_of_the_house():
     assert not uses(imported(modules()["callbacks/base"]), "composer")
 
 
+def test_our_own_callbacks_use_what_strangers_can():
+    """The protocol, and helpers that know nothing of a run; nobody's private attributes but their own."""
+    helpers = tuple(f"composer.{name}" for name in ("callbacks.base", "errors", "files", "plot", "seams", "usage"))
+    for name, tree in modules().items():
+        if name.startswith("callbacks/") and name not in ("callbacks/base", "callbacks/__init__"):
+            assert uses(imported(tree), "composer") == uses(imported(tree), *helpers), name
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+                    assert ast.unparse(node.value) == "self", f"{name}: {ast.unparse(node)}"
+
+
 def test_nothing_below_the_door_reaches_back_up():
-    rooms = ("cli", "line", "jobs", "api", "argv", "config", "explain", "plugins", "show", "sweep")
+    rooms = ("cli", "line", "jobs", "api", "argv", "config", "explain", "plugins", "plugin_list", "plugin_new", "show", "sweep")
     above = tuple(f"composer.{room}" for room in rooms)
     below = (
         "check",
@@ -123,6 +135,12 @@ def test_nothing_below_the_door_reaches_back_up():
         "guidance",
         "spec",
         "targets",
+        "needs",
+        "files",
+        "installed",
+        "residue",
+        "guiders",
+        "classic",
     )
     for name, tree in modules().items():
         if name in below or name.startswith(("families/", "tasks/", "callbacks/")):

@@ -1,0 +1,209 @@
+"""The example packages, installed for real: found, used, recorded, and gone again; and what a bad package can't break."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from environment import ROOT, Environment
+from PIL import Image
+
+OURS = {"attention-maps": "attention_maps", "regional-prompt": "regional_prompt", "metrics-logger": "metrics_logger"}
+
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(f"composer_{name}") for name in OURS.values()), reason="a plugin is installed beside composer"
+)
+
+
+def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0") -> Path:
+    """Write a plugin package: files by their place in its folder."""
+    (folder / f"composer_{name}").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        f'[project]\nname = "composer-{name}"\nversion = "{version}"\n'
+        f'[project.entry-points."composer.plugins"]\n{name} = "composer_{name}"\n'
+        f'[tool.hatch.build.targets.wheel]\npackages = ["composer_{name}"]\n'
+    )
+    for place, text in files.items():
+        (folder / f"composer_{name}" / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"composer_{name}" / place).write_text(text)
+    return folder
+
+
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+CALLBACK = """\
+from composer import StepCallback
+
+
+class Mine(StepCallback):
+    def after_step(self, step, latents):
+        return latents{}
+"""
+SCHEDULER = """\
+# Euler of its own. https://example.org
+_target_: diffusers.EulerDiscreteScheduler
+_kind_: diffusion
+"""
+
+
+def option(name: str, key: str) -> str:
+    return f"# Mine of {name}.\n{key}:\n  _target_: composer_{name}.Mine\n"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Environment:
+    """The three example packages, and four bad ones."""
+    root = tmp_path_factory.mktemp("plugins")
+    made = Environment(root / "venv")
+    bad = {
+        "breaks": {"__init__.py": "raise RuntimeError('broken on purpose')", "conf/callbacks/breaks.yaml": option("breaks", "breaks")},
+        "exits": {"__init__.py": "import sys; sys.exit(3)", "conf/callbacks/exits.yaml": option("exits", "exits")},
+        "one": {
+            "__init__.py": CALLBACK.format(""), "conf/callbacks/twice.yaml": option("one", "twice"),
+            "conf/callbacks/preview.yaml": option("one", "preview"), "conf/compose.yaml": "nonsense: true",
+            "conf/scheduler/mine.yaml": SCHEDULER,
+        },
+        "two": {"__init__.py": CALLBACK.format(" * float('nan')"), "conf/callbacks/twice.yaml": option("two", "twice"),
+                "conf/callbacks/spoils.yaml": option("two", "spoils")},
+    }  # fmt: skip
+    made.install(*(ROOT / "plugins" / name for name in OURS), *(package(root / name, name, files) for name, files in bad.items()))
+    return made
+
+
+def test_it_draws_with_all_of_them(installed, tmp_path):
+    words = (
+        "callbacks=[progress,preview,attention_maps,regional_prompt,metrics_logger]",
+        "callbacks.regional_prompt.prompt=a blue cube, right",
+    )
+    done = installed.compose(*words, "callbacks.regional_prompt.box=[0.5,0,1,1]", "steps=4", "output.folder=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"000.png", "attention-000.png", "preview-000.webp", "tensorboard", "config.yaml", "run.json"}
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    regional = record["callbacks"]["regional_prompt"]
+    assert (regional["distribution"], regional["version"]) == ("composer-regional-prompt", "0.1.0")
+    assert regional["config"]["box"] == [0.5, 0, 1, 1] and regional["config"]["prompt"] == "a blue cube, right"
+    assert record["versions"]["composer-attention-maps"] == "0.1.0" and "distribution" not in record["callbacks"]["preview"]
+
+
+def test_they_are_listed_with_what_they_bring(installed, tmp_path):
+    done = installed.compose("plugins", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    blocks = {block.split()[0]: block for block in re.split(r"\n(?=\S)", done.stdout)}
+    assert set(blocks) == {*OURS.values(), "breaks", "exits", "one", "two"}
+    maps = blocks["attention_maps"]
+    assert (
+        "(composer-attention-maps 0.1.0)  loads" in maps
+        and "callbacks=attention_maps  Where each word" in maps
+        and "around, after_decode" in maps
+    )
+    assert "does not load: RuntimeError: broken on purpose" in blocks["breaks"] and "does not load: SystemExit: 3" in blocks["exits"]
+    assert "hidden by composer's own option of this name" in blocks["one"] and "scheduler=mine  Euler of its own." in blocks["one"]
+    assert "also offered by composer-two 1.0: neither can be chosen" in blocks["one"]
+    assert "attention_maps" in installed.compose("list", "callbacks", cwd=tmp_path).stdout
+
+
+def test_listing_options_imports_no_plugin(installed, tmp_path):
+    code = (
+        "import sys; from composer.cli import main; main(['list', 'callbacks']); main(['--cfg', 'job'])\n"
+        "print([name for name in sys.modules if name.startswith('composer_')])"
+    )
+    done = installed.run("-c", code, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout[-300:]
+
+
+def test_installing_changes_no_run(installed, tmp_path, compose):
+    """Composer's own options come first, so a package that brings a `preview` or a compose.yaml takes nobody's place."""
+    words = ("callbacks=[progress,preview]", "steps=3")
+    assert installed.compose(*words, "output.folder=theirs", cwd=tmp_path).returncode == 0
+    assert compose(*words, "output.folder=ours").code == 0
+    for name in ("000.png", "preview-000.webp"):
+        assert (tmp_path / "theirs" / name).read_bytes() == (tmp_path / "ours" / name).read_bytes()
+
+
+def test_a_scheduler_of_a_package(installed, tmp_path):
+    assert installed.compose("scheduler=mine", "steps=3", "output.folder=out", cwd=tmp_path).returncode == 0
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["scheduler"]["class"] == "EulerDiscreteScheduler"
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "code", "said"),
+    [
+        (["callbacks=[breaks]"], {}, 2, "can't be imported from composer-breaks 1.0: RuntimeError: broken on purpose"),
+        (["callbacks=[exits]"], {}, 2, "can't be imported from composer-exits 1.0: SystemExit: 3"),
+        (["callbacks=[twice]"], {}, 2, "callbacks=twice: composer-one 1.0 and composer-two 1.0 both offer it: uninstall one"),
+        (["callbacks=[spoils]"], {}, 1, "callbacks.spoils: (composer-two 1.0) failed in after_step, step 1/3: returned numbers"),
+        (["callbacks=[twice]"], {"COMPOSER_PLUGINS": "one"}, 0, ""),
+        ([], {"COMPOSER_PLUGINS": ""}, 0, ""),
+        (["callbacks=[attention_maps]"], {"COMPOSER_PLUGINS": ""}, 2, "callbacks=attention_maps: there is no such option."),
+        ([], {"COMPOSER_PLUGINS": "atention_maps"}, 2, "COMPOSER_PLUGINS=atention_maps: no such plugin is installed. Did you mean attent"),
+        (["task=unconditional", "callbacks=[attention_maps]"], {}, 2, "callbacks.attention_maps: is for other models than ddpm"),
+        (["callbacks=[attention_maps]", "callbacks.attention_maps.words=[dog]"], {}, 2, "attention_maps.words=dog: is no word of the"),
+        (["callbacks=[attention_maps]", "callbacks.attention_maps.word=dog"], {}, 2, "there is no such"),
+        (["callbacks=[metrics_logger]", "callbacks.metrics_logger.folder=3"], {}, 2, "callbacks.metrics_logger.folder=3: must be a text"),
+    ],
+)  # fmt: skip
+def test_what_a_package_does_wrong_is_told_in_a_line(installed, tmp_path, words, variables, code, said):
+    done = installed.compose(*words, "steps=3", cwd=tmp_path, **variables)
+    assert done.returncode == code and said in done.stderr, done.stderr
+    assert done.stderr.count("\n") == (1 if code else 0)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_packages_own_tests_pass(installed, tmp_path, name):
+    done = installed.run(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(ROOT / "plugins" / name / "tests"), cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_they_import_only_public_names():
+    """Of composer: what `composer` itself offers, and the kit for tests."""
+    for file in (ROOT / "plugins").rglob("*.py"):
+        for module in re.findall(r"^\s*(?:from|import) (composer[.\w]*)", file.read_text("utf-8"), re.MULTILINE):
+            assert module == "composer" or module.startswith(("composer_", "composer.testing")), f"{file.name}: {module}"
+            assert not module.startswith("composer.testing") or "tests" in file.parts, file
+
+
+def test_composer_imports_none_of_them():
+    for file in (ROOT / "composer").rglob("*.py"):
+        assert not re.search(r"^\s*(?:from|import) composer_", file.read_text("utf-8"), re.MULTILINE), file
+
+
+def test_a_package_written_by_composer_passes_the_kit_and_can_be_taken_out_again(tmp_path):
+    """new → install → use → its tests → uninstall: composer is as it was."""
+    made = Environment(tmp_path / "venv")
+    before = made.compose("list", "callbacks", cwd=tmp_path).stdout
+    assert made.compose("plugins", "new", "film_grain", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "composer-film-grain"
+    made.install(folder)
+    done = made.compose("callbacks=[film_grain]", "callbacks.film_grain.amount=0.5", "steps=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    tests = made.run(*PYTEST, cwd=folder)
+    assert tests.returncode == 0 and " passed" in tests.stdout, tests.stdout[-2000:]
+    assert made.compose("plugins", "new", "film_grain", cwd=tmp_path / "venv").returncode == 2  # the option is taken now
+    made.pip("uninstall", "--quiet", "--yes", "composer-film-grain")
+    assert made.compose("list", "callbacks", cwd=tmp_path).stdout == before
+    gone = made.compose("callbacks=[film_grain]", cwd=tmp_path)
+    assert gone.returncode == 2 and "callbacks=film_grain: there is no such option" in gone.stderr
+
+
+def test_the_tutorial_as_it_stands(tmp_path):
+    """plugins/README.md: the callback that it writes does what it says, and passes the tests of the package that it began with."""
+    made = Environment(tmp_path / "venv")
+    assert made.compose("plugins", "new", "film_grain", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "composer-film-grain"
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "plugins" / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (folder / "composer_film_grain" / "__init__.py").write_text(code)
+    made.install(folder)
+    for name, amount in (("plain", "0"), ("grained", "0.1")):
+        words = ("callbacks=[progress,film_grain]", f"callbacks.film_grain.amount={amount}", "steps=3", f"output.folder={name}")
+        assert made.compose(*words, cwd=tmp_path).returncode == 0
+    plain, grained = (np.asarray(Image.open(tmp_path / name / "000.png"), float) for name in ("plain", "grained"))
+    assert 10 < (grained - plain).std() < 30
+    tests = made.run(*PYTEST, cwd=folder)
+    assert tests.returncode == 0, tests.stdout[-2000:]
