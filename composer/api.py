@@ -37,7 +37,7 @@ def compose(*overrides: str, **values: Any) -> Result:
     callbacks = values.pop("callbacks") if _are_callbacks(values.get("callbacks")) else ()
     pictures = {key: value for key, value in values.items() if _is_picture(value)}
     words = {**values, **{key: f"(a picture given from Python as {key})" for key in pictures}}
-    spec = read(compose_config([*overrides, *(f"{key}={_value(value)}" for key, value in words.items())]))
+    spec = read(compose_config([*overrides, *(override_of(key, value) for key, value in words.items())]))
     return execute(replace(spec, values={**spec.values, **pictures}), more=callbacks)
 
 
@@ -86,8 +86,12 @@ def _is_picture(value: Any) -> bool:
     return bool(several) and all(hasattr(each, "getexif") and hasattr(each, "size") for each in several)
 
 
+def override_of(key: str, value: Any) -> str:
+    """A key and a Python value as one override in Hydra's grammar."""
+    return f"{key}={_value(value)}"
+
+
 def _value(value: Any) -> str:
-    """A Python value in Hydra's grammar."""
     if value is None:
         return "null"
     if isinstance(value, bool):

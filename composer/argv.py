@@ -15,8 +15,8 @@ from pathlib import Path
 
 from composer.errors import ComposerError
 
-#: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch.
-TEXT_KEYS = ("prompt", "negative_prompt")
+#: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch or sweep.
+TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs")
 #: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.
 FILE_KEYS = ("image", "mask", "depth")
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.

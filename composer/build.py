@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -31,8 +31,25 @@ from composer.targets import build, check_keywords, keywords_of, resolve
 from composer.weights import load
 
 
-def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipeline:
-    """Everything that can be refused by name is, before the weights are loaded; `more` are callbacks beside the config's."""
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All of a pipeline that needs no weights. scheduler: class and keywords of its constructor."""
+
+    guidance: Guidance
+    callbacks: Mapping[str, StepCallback]
+    scheduler: tuple[type, dict[str, Any]]
+    step_settings: Mapping[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+    notes: tuple[str, ...]
+
+
+def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
+    """Everything that can be refused by name without the weights is refused here; `more` are callbacks beside the config's.
+
+    Raises:
+        ComposerError: what can't work, and why.
+    """
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
     dtype, fallback = dtype_of(spec.precision, device)
@@ -48,19 +65,29 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     _schedule_fits(checked, cls, settings)
     if checkpoint.family == CLASSIC:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
-    holder = load(checkpoint, dtype, device, spec.model.variant)
+    return Parts(
+        guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device, dtype=dtype,
+        notes=(fallback,) if fallback else (),
+    )  # fmt: skip
+
+
+def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipeline:
+    """Put the parts together around the loaded weights."""
+    spec, checkpoint, found = checked.spec, checked.checkpoint, parts(checked, more)
+    cls, settings = found.scheduler
+    holder = load(checkpoint, found.dtype, found.device, spec.model.variant)
     family = family_class(checkpoint)(holder)
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
         task=checked.task,
         make_scheduler=partial(make_scheduler, cls, holder.scheduler.config, settings),
-        step_settings=step_settings,
-        guidance=guidance.for_model(family.embeds_scale),
-        callbacks=callbacks,
-        notes=(fallback,) if fallback else (),
+        step_settings=found.step_settings,
+        guidance=found.guidance.for_model(family.embeds_scale),
+        callbacks=found.callbacks,
+        notes=found.notes,
         skipping=spec.skipping,
     )
-    return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, dtype, device)
+    return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, found.dtype, found.device)
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from composer.checkpoint import Checkpoint, find
@@ -36,9 +37,11 @@ class Checked:
     refiner: Checkpoint | None = None
 
 
-def check(spec: RunSpec) -> Checked:
-    """Raises:
-    ComposerError: the first thing found that cannot work.
+def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Checked:
+    """Hold a spec against its checkpoint, which `find` reads.
+
+    Raises:
+        ComposerError: the first thing found that cannot work.
     """
     task = build("task", spec.task, Task)
     checkpoint = find(spec.model)

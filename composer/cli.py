@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from composer.errors import ComposerError, printable, suggest
@@ -108,4 +109,48 @@ def plugins(line: Line) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[Line], int]] = {"list": list_options, "show": show, "plugins": plugins}
+def plan(line: Line) -> int:
+    """compose plan -m overrides"""
+    from composer.sweep.run import run as sweep
+
+    return sweep(replace(line, verb=None, overrides=[*line.overrides, "sweep.dry_run=true"]))
+
+
+def resume(line: Line) -> int:
+    """compose resume DIR"""
+    from composer.sweep.journal import asked
+
+    folder = _folder(line)
+    found = asked(folder)
+    if Path(found.get("cwd", ".")).is_dir():
+        os.chdir(found.get("cwd", "."))  # where its files were named from
+    overrides = [*found["overrides"], *found.get("manner", ()), f"hydra.sweep.dir={folder}"]
+    return run(replace(line, verb=None, overrides=overrides, flags=["-m"]))
+
+
+def status(line: Line) -> int:
+    """compose status DIR"""
+    from composer.sweep.table import status_text, watch
+
+    folder = _folder(line)
+    if sys.stdout.isatty():
+        watch(folder)
+    else:
+        print(status_text(folder))
+    return 0
+
+
+def _folder(line: Line) -> Path:
+    if len(line.overrides) != 1:
+        raise ComposerError(line.verb, " ".join(line.overrides), f"say `compose {line.verb} DIR`, with a sweep's folder")
+    return Path(line.overrides[0]).resolve()
+
+
+VERBS: dict[str, Callable[[Line], int]] = {
+    "list": list_options,
+    "show": show,
+    "plugins": plugins,
+    "plan": plan,
+    "resume": resume,
+    "status": status,
+}

@@ -9,11 +9,14 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
+#: What the names of unfinished files begin with.
+DRAFT = ".draft-"
+
 
 def write(path: Path, data: bytes) -> None:
     """Temporary name in the same folder, flush to disk, rename: no half file ever bears the final name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, draft = tempfile.mkstemp(prefix=DRAFT, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -21,9 +24,22 @@ def write(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(draft, 0o666 & ~_umask())
         os.replace(draft, path)
+        _settle(path.parent)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def _settle(folder: Path) -> None:
+    """Have the folder's own entries on the disk, where the system can open folders."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except (OSError, AttributeError):
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

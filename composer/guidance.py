@@ -30,12 +30,14 @@ class Guidance:
     """Combines branches; `scale` and `embedded` are what a step starts with.
 
     contrast: whether a negative branch is wanted. families: those whose models it fits, None for all that take a prompt.
+    batch_safe: each picture of a batch comes out as it would alone.
     """
 
     scale: float = 1.0
     embedded: float = 1.0
     contrast: bool = False
     families: frozenset[str] | None = None
+    batch_safe: bool = True
 
     def for_model(self, embeds_scale: bool) -> Guidance:
         """The guidance to use with a model; embeds_scale says that it takes the scale as an input."""

@@ -108,6 +108,10 @@ class Guider(Guidance):
         return FITTING.get(self.guider)
 
     @property
+    def batch_safe(self) -> bool:
+        return self.guider != "AutoGuidance"  # whose dropout draws for the whole batch
+
+    @property
     def contrast(self) -> bool:
         return self.scale != 1 and "pred_uncond" in self.cls._input_predictions
 

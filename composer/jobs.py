@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 
 def hydra_run(line: Line) -> int:
-    """Let Hydra compose the config and make the folder, then run the job in it; in a multirun, one job after the other."""
+    """Let Hydra compose the config and make the folder, then run the job in it; a multirun is a sweep of ours."""
+    if line.multirun and not _others(line):
+        from composer.sweep.run import run
+
+        return run(line)
+    for word in line.overrides:
+        _, key, value = argv.split(word)
+        if key.startswith(("sweep.", "sheet.")) and not line.multirun:
+            raise ComposerError(key, value, "is about several runs: add -m")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands us its exceptions instead of printing them
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -45,6 +53,11 @@ def hydra_run(line: Line) -> int:
     finally:
         sys.argv = before
     return report(failures, line.multirun)
+
+
+def _others(line: Line) -> bool:
+    """Whether another launcher or sweeper of Hydra's is to do it, such as joblib or submitit, each job a run of its own."""
+    return any(word.lstrip("+").startswith(("hydra/launcher=", "hydra/sweeper=")) for word in line.overrides)
 
 
 def report(failures: list[tuple[str, Exception]], multirun: bool) -> int:

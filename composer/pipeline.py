@@ -20,6 +20,7 @@ from composer.families.base import Family
 from composer.files import scratch
 from composer.guidance import Guidance
 from composer.hooks import Hooks
+from composer.memo import remember
 from composer.residue import untouched
 from composer.sampler import Sampler
 from composer.spec import Request
@@ -104,7 +105,7 @@ class Pipeline:
         """One pass up to its latents, with the callbacks still around it."""
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         with seeded(request.seeds[0]):
-            conditioning = self.family.encode(request, self.guidance.contrast)
+            conditioning = self._conditioning(request)
             scheduler = self.make_scheduler()
             self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
             sampler = Sampler(scheduler, generators, self.step_settings)
@@ -131,7 +132,16 @@ class Pipeline:
 
     def _encode(self, request: Request, prompts: Sequence[str], negatives: Sequence[str | None]) -> Conditioning:
         """Other texts for the same pictures."""
-        return self.family.encode(replace(request, prompts=tuple(prompts), negative_prompts=tuple(negatives)), self.guidance.contrast)
+        return self._conditioning(replace(request, prompts=tuple(prompts), negative_prompts=tuple(negatives)))
+
+    def _conditioning(self, request: Request) -> Conditioning:
+        """Embeddings of the request's texts, for pictures of its size."""
+        modules, contrast = self.family.modules, self.guidance.contrast
+        encoders = [id(modules.get(f"text_encoder{n}")) for n in ("", "_2", "_3")]
+        first = modules.get("text_encoder") or modules.get("text_encoder_2")
+        size = request.height, request.width, type(self.family).__name__, id(self.family.denoiser)
+        key = request.prompts, request.negative_prompts, contrast, *size, *encoders
+        return remember(first, lambda: key, lambda: self.family.encode(request, contrast))
 
     def _blackened(self) -> tuple[str, ...]:
         """What the checkpoint's safety checker did, which must not pass for the model's picture."""

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from PIL import Image
 
 from composer import __version__
@@ -90,23 +91,30 @@ def _plugins(spec: RunSpec) -> dict[str, str]:
 
 def save(result: Result, folder: Path) -> list[Path]:
     """Write 000.png, …, a grid when there are several, config.yaml, and last run.json, which says that all is there."""
-    from omegaconf import OmegaConf
-
-    config = result.record.get("config", {})
-    output = OutputSpec(**config.get("output", {}))
-    suffix = SUFFIXES[output.format]
-    paths = [folder / f"{i:03d}.{suffix}" for i in range(len(result.images))]
+    files = files_of(result)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, image in zip(paths, result.images):
-            write(path, encoded(image, output))
-        if len(paths) > 1:
-            write(folder / f"grid.{suffix}", encoded(grid(result.images), output))
-        write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(_literal(config)))).encode())
+        for name, data in files.items():
+            write(folder / name, data)
         write(folder / "run.json", json.dumps(result.record, indent=1, ensure_ascii=False).encode())
     except OSError as error:
         raise ComposerError("hydra.run.dir", folder, f"can't be written to: {error.strerror}") from None
-    return paths
+    return [folder / name for name in picture_names(result)]
+
+
+def files_of(result: Result) -> dict[str, bytes]:
+    """Name → contents of all that a run leaves beside its record."""
+    config = result.record.get("config", {})
+    output = OutputSpec(**config.get("output", {}))
+    files = {name: encoded(image, output) for name, image in zip(picture_names(result), result.images)}
+    if len(files) > 1:
+        files[f"grid.{SUFFIXES[output.format]}"] = encoded(grid(result.images), output)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's is ten times faster
+    return files | {"config.yaml": yaml.dump(_literal(config), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()}
+
+
+def picture_names(result: Result) -> list[str]:
+    suffix = SUFFIXES[result.record.get("config", {}).get("output", {}).get("format", "png")]
+    return [f"{i:03d}.{suffix}" for i in range(len(result.images))]
 
 
 def encoded(image: Image.Image, output: OutputSpec) -> bytes:

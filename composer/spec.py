@@ -75,6 +75,39 @@ class OutputSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepSpec:
+    """How a multirun goes about its jobs; what they are is said by the other keys.
+
+    name: of its folder under outputs/sweeps, None for one made of what was asked. zip: keys that advance together. jobs: a file
+    with one job a row. where: a condition that jobs must meet. limit: only so many. shuffle: a seed for another order.
+    on_invalid: error or skip, for jobs that can't work. batch: most jobs to a batch, or auto. fresh: begin anew. fail_fast: end at
+    the first failure. retries: times that a failed job is tried again. dry_run: only say what would run.
+    """
+
+    name: str | None = None
+    zip: tuple[Any, ...] = ()
+    jobs: str | None = None
+    where: str | None = None
+    limit: int | None = None
+    shuffle: int | None = None
+    on_invalid: str = "error"
+    batch: int | str = "auto"
+    fresh: bool = False
+    fail_fast: bool = False
+    retries: int = 0
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetSpec:
+    """Axes of a sweep's sheet by swept key; None is chosen automatically."""
+
+    x: str | None = None
+    y: str | None = None
+    page: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One batch of pictures.
 

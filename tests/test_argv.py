@@ -5,9 +5,10 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from composer import argv, cli
-from composer import jobs as runner
 from composer.api import compose_config
+from composer.config import read
 from composer.errors import ComposerError
+from composer.sweep import run as sweeps
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 SYNTAX = st.text(st.sampled_from("'\"\\$ {}()[],=:#!~@%*\t\nab猫é"), max_size=20)
@@ -52,10 +53,18 @@ def test_texts_and_files_of_callbacks_arrive_as_typed():
 
 @pytest.fixture
 def jobs(monkeypatch, tmp_path):
-    """Run the real command line and Hydra's real sweeper; instead of drawing, keep each job's prompt."""
+    """Run the real command line and Hydra's real grammar; instead of drawing, keep each job's prompt."""
     monkeypatch.chdir(tmp_path)
     seen: list[str] = []
-    monkeypatch.setattr(runner, "run_job", lambda config, folder, verbose: seen.append(config.prompt))
+
+    class Looks:
+        def __init__(self, sweep, executor):
+            seen.extend(read(sweep.compose(job.settings)).values["prompt"] for job in sweep.jobs)
+
+        def run(self):
+            return 0
+
+    monkeypatch.setattr(sweeps, "Driver", Looks)
 
     def run(*words: str) -> list[str]:
         seen.clear()

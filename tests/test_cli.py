@@ -67,8 +67,8 @@ def test_list_tells_each_option_in_a_line(compose):
     ("words", "said"),
     [
         (["scheduler=eulr"], "scheduler=eulr: there is no such option. Did you mean euler"),
-        (["stepz=3"], "stepz=3: there is no such key. Did you mean steps?"),
-        (["+stepz=3"], "stepz=3: this task does not take it. Did you mean steps?"),
+        (["stepz=3"], "stepz=3: there is no such key. Did you mean steps or sweep?"),
+        (["+stepz=3"], "stepz=3: this task does not take it. Did you mean steps or sweep?"),
         (["precision=fp61"], "precision=fp61: there is no such option. Did you mean fp16?"),
         (["precision=float"], "(allowed: bf16, fp16, fp32)"),
         (["task=unconditional", "prompt=x"], "prompt=x: task=unconditional does not take it; task=text2img does"),
@@ -212,10 +212,12 @@ def test_a_multirun_makes_every_combination(compose):
     assert done.code == 0 and done.out.count("000.png") == 4, done.err
 
 
-def test_a_multirun_lists_what_failed_and_runs_the_rest(compose):
-    done = compose("-m", "scheduler=euler,flow_euler,ddim", "steps=1", "hydra.sweep.dir=out")
-    assert done.code == 1 and done.out.count("000.png") == 2
-    assert done.err.count("\n") == 1 and "compose: job 1: scheduler=FlowMatchEulerDiscreteScheduler: is for flow matching" in done.err
+def test_a_multirun_lists_what_can_not_work(compose):
+    words = ("-m", "scheduler=euler,flow_euler,ddim", "steps=1", "hydra.sweep.dir=out")
+    refused = compose(*words)
+    assert refused.code == 2 and "job 1       scheduler=flow_euler  scheduler=FlowMatchEulerDiscreteScheduler: is for flow" in refused.err
+    done = compose(*words, "sweep.on_invalid=skip")
+    assert done.code == 0 and done.out.count("000.png") == 2 and "left out 1 of 3 jobs that can't work" in done.err
 
 
 def test_option_files_of_ones_own_come_first(compose, tmp_path):

@@ -125,11 +125,13 @@ class StepCallback:
 
     needs: what it can't do without: fields of `Step` and `Run` that must have a value, such as {"mask"}, and other callbacks that
     must come before it, such as {"callbacks.trace"}. families: those that it works with, None for all. Where the chosen
-    checkpoint, task and callbacks can't give that, the run is refused before weights load.
+    checkpoint, task and callbacks can't give that, the run is refused before weights load. batch_safe: each picture of a batch comes
+    out as it would alone, and no files are written; sweeps then run several jobs as one batch.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     families: ClassVar[frozenset[str] | None] = None
+    batch_safe: ClassVar[bool] = False
 
     def around(self, run: Run) -> AbstractContextManager[None]:
         """Own resources from the first step until the pictures are decoded; left whatever happens."""

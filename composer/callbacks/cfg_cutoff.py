@@ -11,6 +11,8 @@ from composer.errors import ComposerError
 class CfgCutoff(StepCallback):
     """after: the share of the steps, 0–1, that are guided."""
 
+    batch_safe = True
+
     def __init__(self, after: float = 0.5) -> None:
         if isinstance(after, bool) or not isinstance(after, (int, float)) or not 0 <= after <= 1:
             raise ComposerError("callbacks.cfg_cutoff.after", after, "must be a number from 0 to 1: the share of the steps that are guided")

@@ -18,6 +18,8 @@ class DynamicThreshold(StepCallback):
     it comes from; latents of a unit variance reach 4 or so.
     """
 
+    batch_safe = True
+
     def __init__(self, percentile: float = 0.995, limit: float = 4.0) -> None:
         for name, value, most in (("percentile", percentile, 1.0), ("limit", limit, float("inf"))):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:

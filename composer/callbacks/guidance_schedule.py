@@ -18,6 +18,8 @@ class GuidanceSchedule(StepCallback):
     first, last: shares of the steps, 0–1, between which the interval lies.
     """
 
+    batch_safe = True
+
     def __init__(
         self, kind: str = "linear", start: float = 1.0, end: float = 7.5, scale: float | None = None, first: float = 0.2, last: float = 0.8
     ) -> None:

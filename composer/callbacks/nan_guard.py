@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class NanGuard(StepCallback):
     """Looks at every prediction and at the latents after every step; one reduction each."""
 
+    batch_safe = True
+
     def after_predict(self, step: Step, prediction: Tensor) -> None:
         check("the model's prediction", prediction)
 

@@ -16,6 +16,8 @@ from composer.callbacks.base import Run, Step, StepCallback
 class Progress(StepCallback):
     """Draws on stderr while it is a terminal, and leaves nothing behind."""
 
+    batch_safe = True
+
     def __init__(self) -> None:
         self.bar: Bar | None = None
 

@@ -13,6 +13,7 @@ from composer.errors import ComposerError
 class PromptSwitch(StepCallback):
     """prompt, negative_prompt: the new texts, for all pictures. step: the first iteration, from 0, that hears them."""
 
+    batch_safe = True
     needs = frozenset({"encode"})
 
     def __init__(self, prompt: str, step: int, negative_prompt: str | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from composer.callbacks.base import Conditioning, Embedding
 from composer.families.unet import LatentUNet
 from composer.families.vae import encoded
+from composer.memo import remember
 from composer.spec import Request
 
 
@@ -35,7 +37,9 @@ class StableDiffusion(LatentUNet):
         if maps is None:
             with warnings.catch_warnings():  # it opens an autocast, which is not for fp32
                 warnings.filterwarnings("ignore", "In CPU autocast")
-                return self.holder.prepare_depth_map(list(images), None, **settings)
+                content = [(image.mode, image.size, image.tobytes()) for image in images]
+                make = partial(self.holder.prepare_depth_map, list(images), None, **settings)
+                return remember(self.holder.depth_estimator, lambda: ("depth", *content), make)
         rows = [self.holder.prepare_depth_map([i], torch.from_numpy(m)[None], **settings) for i, m in zip(images, maps)]
         return torch.cat(rows)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 from torch import Tensor, nn
+
+from composer.memo import digest, remember
 
 
 def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
@@ -18,7 +21,11 @@ def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, .
     """
     pixels = pixels.to(vae.device, vae.dtype)
     # sliced with [i : i + 1], which keeps the memory format: convolutions sum in another order after [i][None]
-    return torch.cat([retrieve_latents(vae.encode(pixels[i : i + 1]), generator=each) for i, each in enumerate(generators)])
+    return torch.cat([retrieve_latents(_distribution(vae, pixels[i : i + 1]), generator=each) for i, each in enumerate(generators)])
+
+
+def _distribution(vae: nn.Module, pixels: Tensor) -> Any:
+    return remember(vae, lambda: ("encode", digest(pixels)), lambda: vae.encode(pixels))
 
 
 def scaled_mask(mask: Tensor, factor: int, like: Tensor) -> Tensor:

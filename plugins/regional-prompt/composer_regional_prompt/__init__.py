@@ -29,6 +29,7 @@ class RegionalPrompt(StepCallback):
     """
 
     needs = frozenset({"encode", "predict", "latent_mask"})
+    batch_safe = True
 
     def __init__(
         self,

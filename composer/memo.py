@@ -1,0 +1,79 @@
+"""What one job of a sweep computed and another can use: embeddings of prompts, encoded pictures, depth maps.
+
+Kept beside the model that made it and gone with it, by content. Outside of `remembering` nothing is kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+T = TypeVar("T")
+#: Results kept for each model.
+MOST = 64
+_now: ContextVar[Memo | None] = ContextVar("memo", default=None)
+
+
+class Memo:
+    """made: how often something had to be computed; reused: how often not."""
+
+    def __init__(self) -> None:
+        self.kept: WeakKeyDictionary[Any, OrderedDict[Hashable, tuple[Any, int]]] = WeakKeyDictionary()
+        self.made = self.reused = 0
+
+    def get(self, model: Any, key: Hashable, make: Callable[[], T]) -> T:
+        kept = self.kept.setdefault(model, OrderedDict())
+        if key in kept:
+            value, version = kept[key]
+            if version == _version(value):  # nobody wrote into it since
+                kept.move_to_end(key)
+                self.reused += 1
+                return value
+        value = make()
+        self.made += 1
+        kept[key] = value, _version(value)
+        while len(kept) > MOST:
+            kept.popitem(last=False)
+        return value
+
+
+@contextmanager
+def remembering(memo: Memo) -> Iterator[Memo]:
+    """Within it `remember` keeps what it is given."""
+    token = _now.set(memo)
+    try:
+        yield memo
+    finally:
+        _now.reset(token)
+
+
+def remember(model: Any, key: Callable[[], Hashable], make: Callable[[], T]) -> T:
+    """`make()`, or what it gave when `model` was last asked for the same. key: of the contents, asked only when something is kept."""
+    memo = _now.get()
+    return make() if memo is None or model is None else memo.get(model, key(), make)
+
+
+def digest(tensor: Any) -> str:
+    """Of a tensor's contents."""
+    import hashlib
+
+    import torch
+
+    flat = tensor.detach().cpu().contiguous()
+    return hashlib.sha256(flat.view(torch.uint8).numpy().tobytes() + str((flat.dtype, flat.shape)).encode()).hexdigest()
+
+
+def _version(value: Any) -> int:
+    """How often the tensors in a result were written to."""
+    if hasattr(value, "_version"):
+        return value._version
+    if is_dataclass(value):
+        return sum(_version(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, dict):
+        return sum(map(_version, value.values()))
+    return 0

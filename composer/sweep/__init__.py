@@ -1,0 +1,1 @@
+"""Sweeps: many jobs over few loads; see plan, journal, run."""

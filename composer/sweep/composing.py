@@ -1,0 +1,86 @@
+"""A job's overrides → its config as plain data: Hydra once for each set of options, values on copies of what it made."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.types import OverrideType
+from omegaconf import OmegaConf
+
+from composer.api import without_hydra
+from composer.config import copied
+from composer.sweep.grammar import Grammar, Setting
+
+
+class Composer:
+    """Lives inside `hydra.initialize`. `composed` counts how often Hydra was asked."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar, self.bases, self.composed = grammar, {}, 0
+
+    def __call__(self, settings: Sequence[Setting]) -> dict[str, Any]:
+        """The resolved config of one job; `???` where a value is missing.
+
+        Raises:
+            HydraException, OmegaConfBaseException: as Hydra itself, for a key or an option that is not there.
+        """
+        structural = tuple(setting.text for setting in settings if self._is_structural(setting))
+        tree = self._base(structural)
+        if tree is not None:
+            made = copied(tree)
+            if all(_put(made, setting) for setting in settings if not self._is_structural(setting)):
+                return made
+        made = self._compose(tuple(setting.text for setting in settings))  # Hydra says it better, or resolves it
+        return OmegaConf.to_container(made, resolve=True)
+
+    def choices(self, settings: Sequence[Setting]) -> dict[str, Any]:
+        """Values by dotted key that a condition can ask for: options by group, and all that is no mapping."""
+        tree = self(settings)
+        flat = {key: value for key, value in flattened(tree).items() if not key.endswith("_")}
+        self.composed += 1
+        config = hydra.compose("compose", overrides=[setting.text for setting in settings], return_hydra_config=True)
+        return flat | {group: name for group, name in config.hydra.runtime.choices.items() if "/" not in group}
+
+    def _is_structural(self, setting: Setting) -> bool:
+        """Whether only Hydra can apply it: options of groups, additions, removals, interpolations, and Hydra's own keys."""
+        override = self.grammar.parse(setting.text)
+        plain = override.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
+        is_group = self.grammar.parser.config_loader.repository.group_exists(setting.key) if "." not in setting.key else False
+        return not plain or is_group or override.package is not None or "${" in setting.text or setting.key.startswith("hydra.")
+
+    def _base(self, structural: tuple[str, ...]) -> dict[str, Any] | None:
+        """The config with these overrides alone, None where it has interpolations, which values could feed."""
+        if structural not in self.bases:
+            config = OmegaConf.to_container(self._compose(structural), resolve=False)
+            self.bases[structural] = None if "${" in str(config) else config
+        return self.bases[structural]
+
+    def _compose(self, overrides: tuple[str, ...]) -> Any:
+        self.composed += 1
+        return without_hydra(hydra.compose("compose", overrides=list(overrides), return_hydra_config=True))
+
+
+def _put(tree: dict[str, Any], setting: Setting) -> bool:
+    """Set a dotted key; False where only Hydra can say what is wrong with it."""
+    *path, last = setting.key.split(".")
+    node: Any = tree
+    force = setting.text.startswith("++")
+    for name in path:
+        if not isinstance(node, dict) or (name not in node and not force):
+            return False
+        node = node.setdefault(name, {})
+    if not isinstance(node, dict) or (last not in node and not force) or isinstance(node.get(last), dict):
+        return False
+    node[last] = copy.deepcopy(setting.value)
+    return True
+
+
+def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found.update(flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return found

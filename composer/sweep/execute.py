@@ -1,0 +1,77 @@
+"""Where batches are drawn: in this process, one after the other. `ray` has the same four words for many machines."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from composer.sweep.plan import Batch
+from composer.sweep.progress import JobLine, Lines
+from composer.sweep.work import Failed, Made, Worker
+
+
+class Executor(Protocol):
+    """What a driver asks of it; a context manager."""
+
+    @property
+    def free(self) -> bool:
+        """Whether another batch can be started."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is under way."""
+
+    @property
+    def loaded(self) -> tuple[str, ...] | None:
+        """The group whose models the next batch should use."""
+
+    def start(self, batch: Batch, lines: Lines) -> None:
+        """Take a batch on."""
+
+    def wait(self) -> tuple[Batch, list[Made] | Failed]:
+        """The next batch that is through."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Here:
+    """This process: a batch is drawn when it is waited for."""
+
+    loaded: tuple[str, ...] | None = None
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.taken: tuple[Batch, Lines] | None = None
+
+    @property
+    def free(self) -> bool:
+        return self.taken is None
+
+    @property
+    def busy(self) -> bool:
+        return self.taken is not None
+
+    def start(self, batch: Batch, lines: Lines) -> None:
+        self.taken, self.loaded = (batch, lines), batch.loads
+
+    def wait(self) -> tuple[Batch, list[Made] | Failed]:
+        (batch, lines), self.taken = self.taken, None
+        jobs = f"job {batch.entries[0].job.number}" + (f" and {len(batch.entries) - 1} more" if len(batch.entries) > 1 else "")
+        line = [] if lines.bar.disable else [JobLine(lines, jobs)]
+        try:
+            return batch, self.worker.draw([without_bar(entry.tree) for entry in batch.entries], line)
+        except Failed as failed:
+            return batch, failed
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+def without_bar(tree: dict) -> dict:
+    """A job's config without the single run's progress bar, of which a sweep has its own."""
+    callbacks = tree.get("callbacks") or {}
+    return {**tree, "callbacks": {name: node for name, node in callbacks.items() if name != "progress"}}

@@ -1,0 +1,178 @@
+"""What was typed → the jobs of a sweep, each a tuple of overrides. Hydra's grammar, and what it can't say: zips, job files, filters."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from composer import argv
+from composer.api import override_of
+from composer.errors import ComposerError, suggest
+from composer.spec import SweepSpec
+from composer.sweep.where import Condition
+
+#: A job's share of one axis: overrides, and what they set by key. Zipped axes and job files set several keys at once.
+Choice = tuple["Setting", ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One override. key: as it is typed without its prefix. value: the Python value that Hydra makes of it."""
+
+    text: str
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep. number: in the order that was asked for. axes: what tells it from the others, by key."""
+
+    number: int
+    settings: tuple[Setting, ...]
+    axes: tuple[str, ...]
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        return tuple(setting.text for setting in self.settings)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Swept key → value as text."""
+        return {setting.key: shown(setting.value) for setting in self.settings if setting.key in self.axes}
+
+
+class Grammar:
+    """Parses overrides; `loader` is Hydra's, which knows the groups that `glob` looks into."""
+
+    def __init__(self, loader: Any) -> None:
+        self.parser = OverridesParser.create(config_loader=loader)
+        self.known: dict[str, Override] = {}
+
+    def parse(self, text: str) -> Override:
+        if text not in self.known:
+            self.known[text] = self.parser.parse_override(text)
+        return self.known[text]
+
+    def setting(self, text: str) -> Setting:
+        override = self.parse(text)
+        return Setting(text, override.key_or_group, override.value())
+
+    def axes(self, overrides: Sequence[str]) -> dict[str, list[Choice]]:
+        """Key → its choices; a key given twice is what was given last, as in Hydra."""
+        found: dict[str, list[Choice]] = {}
+        for text in overrides:
+            override = self.parse(text)
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                reason = "an interval has no steps to sweep over: use range(…), or hydra/sweeper=optuna"
+                raise ComposerError(override.key_or_group, None, reason)
+            key = override.get_key_element()
+            texts = [f"{key}={value}" for value in override.sweep_string_iterator()] if override.is_sweep_override() else [text]
+            found.pop(override.key_or_group, None)
+            found[override.key_or_group] = [(self.setting(each),) for each in texts]
+        return found
+
+
+def jobs(grammar: Grammar, overrides: Sequence[str], spec: SweepSpec, known: Mapping[str, Any]) -> Iterator[Job]:
+    """All jobs in their order, made one by one.
+
+    Args:
+        overrides: without those of `sweep` and `sheet`.
+        known: values by dotted key where the overrides don't tell, for `sweep.where`.
+
+    Raises:
+        ComposerError: axes that can't be zipped, a jobs file that can't be read, a condition that can't be understood.
+    """
+    axes = grammar.axes(overrides)
+    swept = [key for key, choices in axes.items() if len(choices) > 1 or grammar.parse(choices[0][0].text).is_sweep_override()]
+    columns = zipped(list(axes.values()), axes, spec.zip)
+    if spec.jobs is not None:
+        rows = read_jobs(grammar, spec.jobs)
+        columns.append(rows)
+        swept += [key for key in dict.fromkeys(setting.key for row in rows for setting in row) if key not in swept]
+    points = (Job(0, tuple(itertools.chain.from_iterable(point)), tuple(swept)) for point in itertools.product(*columns))
+    if spec.where is not None:
+        condition = Condition(spec.where)
+        points = (job for job in points if condition({**known, **{setting.key: setting.value for setting in job.settings}}))
+    if spec.shuffle is not None:
+        points = iter(shuffled(list(points), spec.shuffle))
+    return (replace(job, number=i) for i, job in enumerate(itertools.islice(points, spec.limit)))
+
+
+def zipped(columns: list[list[Choice]], axes: Mapping[str, list[Choice]], groups: Sequence[Any]) -> list[list[Choice]]:
+    """Join axes that advance together: `[a,b]` is one such group, `[[a,b],[c,d]]` are two."""
+    for group in [groups] if groups and all(isinstance(key, str) for key in groups) else groups:
+        for key in group:
+            if key not in axes:
+                raise ComposerError("sweep.zip", key, f"is not among what this sweep sets.{suggest(str(key), axes)}", axes)
+        sizes = {key: len(axes[key]) for key in group}
+        if len(set(sizes.values())) != 1:
+            counts = ", ".join(f"{key} has {count}" for key, count in sizes.items())
+            raise ComposerError("sweep.zip", f"[{','.join(group)}]", f"axes that advance together must have as many values: {counts}")
+        members = [axes[key] for key in group]
+        joined = [tuple(itertools.chain.from_iterable(each)) for each in zip(*members)]
+        first = next(i for i, column in enumerate(columns) if column in members)
+        columns = [joined if i == first else column for i, column in enumerate(columns) if i == first or column not in members]
+    return columns
+
+
+def shuffled(points: list[Job], seed: int) -> list[Job]:
+    random.Random(seed).shuffle(points)
+    return points
+
+
+def read_jobs(grammar: Grammar, name: str) -> list[Choice]:
+    """A YAML list of mappings, or a CSV with a header: one row a job. Cells of a CSV are read as typed on the command line."""
+    path = Path(name).expanduser()
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ComposerError("sweep.jobs", name, f"can't be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
+    rows = _from_csv(text) if path.suffix.lower() == ".csv" else _from_yaml(name, text)
+    if not rows:
+        raise ComposerError("sweep.jobs", name, "holds no jobs")
+    return [tuple(_setting(grammar, name, i, text) for text in row) for i, row in enumerate(rows)]
+
+
+def _from_csv(text: str) -> list[list[str]]:
+    rows = csv.DictReader(text.splitlines())
+    return [argv.prepare([f"{key.strip()}={cell}" for key, cell in row.items() if key and cell not in (None, "")]) for row in rows]
+
+
+def _from_yaml(name: str, text: str) -> list[list[str]]:
+    import yaml
+
+    try:
+        rows = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if len(text) < 1 << 20 else None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ComposerError("sweep.jobs", name, f"is no YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ComposerError("sweep.jobs", name, "must be a list, one mapping a job: `- {prompt: a cat, steps: 20}`")
+    return [argv.prepare([override_of(str(key), value) for key, value in row.items()]) for row in rows]
+
+
+def _setting(grammar: Grammar, name: str, row: int, text: str) -> Setting:
+    setting = grammar.setting(text)
+    if "_target_" in text or setting.key.split(".")[0] in ("hydra", "sweep", "sheet"):
+        raise ComposerError("sweep.jobs", name, f"row {row + 1} sets {setting.key}, which is not for a job to choose")
+    if grammar.parse(text).is_sweep_override():
+        raise ComposerError("sweep.jobs", name, f"row {row + 1} gives several values to {setting.key}: a row is one job")
+    return setting
+
+
+def shown(value: Any) -> str:
+    """A value as a label."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(shown, value))
+    return str(value)

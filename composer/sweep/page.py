@@ -1,0 +1,400 @@
+"""index.html of a sweep: one file, no script needed to read it, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from PIL import Image
+
+from composer.errors import shorten
+
+if TYPE_CHECKING:
+    from composer.sweep.sheet import Block, Cell, SheetSpec
+
+STATES = ("done", "failed", "running", "waiting")
+#: Everything that a terminal or a spreadsheet may obey, and halves of characters; tabs and line breaks stay.
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+COLOURS = 8
+RIGHT = ' class="right"'
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fbfbfa; --card: #fff; --ink: #1b1d21; --soft: #666c76; --line: #e3e4e8; --tint: #f1f1ef;
+  --done: #2c8a57; --failed: #c0392f; --failed-tint: #fcefed; --running: #2467c9; --running-tint: #ecf2fc; --waiting: #c9ccd2;
+  --c0: #2467c9; --c1: #d4562a; --c2: #1e8a5c; --c3: #8a4fc4; --c4: #a87408; --c5: #0d8596; --c6: #c23d7d; --c7: #59636f; }
+@media (prefers-color-scheme: dark) { :root { --paper: #15171a; --card: #1d2024; --ink: #e8e9ec;
+  --soft: #989ea8; --line: #30343a; --tint: #22262b;
+  --done: #4fb47f; --failed: #f0776b; --failed-tint: #3a2321; --running: #76a8f5; --running-tint: #1e2a3d; --waiting: #50555d;
+  --c0: #76a8f5; --c1: #f08a5d; --c2: #55bd8b; --c3: #b98ae8; --c4: #d9a640; --c5: #4dbccc; --c6: #ea7fb2; --c7: #a3adba; } }
+* { box-sizing: border-box; }
+body { margin: 0; padding: 28px 32px 64px; min-width: max-content; background: var(--paper); color: var(--ink);
+  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; font-variant-numeric: tabular-nums; }
+a { color: inherit; text-decoration-color: var(--waiting); text-underline-offset: 3px; }
+a:hover { text-decoration-color: currentColor; }
+header, h2, .plot, .flow { position: sticky; left: 32px; width: calc(100vw - 80px); }
+h1 { margin: 0 0 6px; font-size: 22px; line-height: 1.25; font-weight: 650; letter-spacing: -.01em; overflow-wrap: anywhere; }
+h2 { margin: 36px 0 12px; font-size: 15px; font-weight: 600; }
+.text { unicode-bidi: isolate; white-space: pre-line; overflow-wrap: anywhere; }
+.key { color: var(--soft); font-weight: 400; }
+.summary { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; margin: 0; color: var(--soft); }
+.summary b { color: var(--ink); font-weight: 600; }
+.summary i { display: inline-block; width: 8px; height: 8px; margin-right: 6px; border-radius: 50%; }
+.bar { display: flex; gap: 2px; height: 6px; margin: 14px 0 0; max-width: 640px; border-radius: 3px; overflow: hidden; }
+.bar i { min-width: 3px; }
+i.done { background: var(--done); } i.failed { background: var(--failed); }
+i.running { background: var(--running); } i.waiting { background: var(--waiting); }
+.same { margin: 14px 0 0; max-width: 900px; display: grid; grid-template-columns: max-content 1fr; gap: 2px 12px; }
+.same dt { color: var(--soft); } .same dd { margin: 0; }
+nav { display: flex; flex-wrap: wrap; gap: 4px 40px; margin-top: 14px; } nav div { display: flex; flex-wrap: wrap; gap: 4px 16px; }
+.clamp { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: var(--lines, 3); overflow: hidden; }
+.clamp:focus, .clamp:focus-within { -webkit-line-clamp: none; outline: none; }
+table { border-spacing: 0; }
+.grid th { position: sticky; background: var(--paper); font-weight: 600; text-align: left; }
+.grid thead th { top: 0; z-index: 1; padding: 8px 0 6px; vertical-align: bottom; }
+.grid thead th .text { margin: 0 8px; }
+.grid thead th .text { max-width: max(var(--thumb), var(--place)); --lines: 2; }
+.grid thead th:first-child { left: 0; z-index: 2; font-weight: 400; color: var(--soft);
+  padding: 8px 16px 6px 32px; white-space: nowrap; }
+.corner { display: flex; flex-direction: column; font-size: 12px; line-height: 1.5; } .corner span:first-child { text-align: right; }
+.grid tbody th { left: 0; padding: 8px 16px 8px 32px; vertical-align: top; z-index: 1; }
+.grid tbody th .text { max-width: 15em; min-width: 3em; --lines: 7; }
+.grid { margin: 20px 0 0 -32px; } h2 + .grid { margin-top: 0; }
+.grid td { padding: 8px; vertical-align: top; }
+.grid.only td:first-child { padding-left: 32px; }
+.place { display: grid; gap: 8px; width: max-content; grid-template-columns: repeat(var(--across, 1), var(--thumb)); }
+.flow { display: flex; flex-wrap: wrap; gap: 20px 16px; }
+figure { margin: 0; width: var(--thumb); }
+.pictures { display: grid; gap: 2px; grid-template-columns: repeat(var(--n, 1), minmax(0, 1fr)); }
+.pictures a { display: block; border-radius: 4px; overflow: hidden; background: var(--tint); }
+.pictures a:hover, .pictures a:focus-visible { outline: 2px solid var(--running); outline-offset: 1px; }
+img { display: block; width: 100%; aspect-ratio: var(--ratio); object-fit: contain; font-size: 11px; color: var(--soft); overflow: hidden; }
+.none { aspect-ratio: var(--ratio); min-height: 64px; padding: 8px 10px; border-radius: 4px; border: 1px dashed var(--waiting);
+  overflow: hidden; font-size: 12px; color: var(--soft); display: flex; flex-direction: column; }
+.none b { font-weight: 600; }
+.failed .none { border: 1px solid transparent; background: var(--failed-tint); } .failed .none b { color: var(--failed); }
+.running .none { border: 1px solid transparent; background: var(--running-tint); } .running .none b { color: var(--running); }
+.none .text { --lines: 5; line-height: 1.35; color: var(--ink); }
+figcaption { margin-top: 3px; font-size: 12px; line-height: 1.4; color: var(--soft); }
+figcaption .text { color: var(--ink); --lines: 2; } .flow figcaption .text { --lines: 4; }
+figcaption div { display: flex; justify-content: space-between; gap: 6px; }
+figcaption div a { text-decoration: none; } figcaption div a:hover { text-decoration: underline; }
+.plot svg { display: block; max-width: 100%; height: auto; font: 12px system-ui, sans-serif; fill: var(--soft); }
+.plot .frame { stroke: var(--line); fill: none; }
+.plot .curve { stroke: currentColor; fill: none; stroke-width: 2; stroke-linejoin: round; }
+.plot circle { fill: currentColor; } .plot circle.job { opacity: .35; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 0 0 8px; padding: 0; list-style: none; max-width: 720px; }
+.legend svg { display: inline-block; vertical-align: middle; margin-right: 6px; } .legend .text { color: var(--ink); }
+.note { color: var(--soft); font-weight: 400; }
+#jobs th { position: sticky; top: 0; padding: 0; background: var(--paper); text-align: left; font-weight: 600;
+  border-bottom: 1px solid var(--line); }
+#jobs th button { all: unset; display: block; width: 100%; box-sizing: border-box; padding: 8px 14px 6px; white-space: nowrap; }
+.script #jobs th button { cursor: pointer; } .script #jobs th button:hover { background: var(--tint); }
+#jobs th button:focus-visible { outline: 2px solid var(--running); outline-offset: -2px; }
+#jobs th button::after { position: absolute; margin-left: 4px; font-weight: 400; }
+.script #jobs th[aria-sort=ascending] button::after { content: "↑"; }
+.script #jobs th[aria-sort=descending] button::after { content: "↓"; }
+#jobs td { padding: 6px 14px; vertical-align: top; border-bottom: 1px solid var(--line); white-space: nowrap; }
+#jobs td .text { max-width: 32em; width: max-content; white-space: pre-line; }
+#jobs .right, #jobs .right button { text-align: right; }
+#jobs tr:target td { background: var(--running-tint); }
+#jobs .state::before { content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 7px; border-radius: 50%;
+  background: var(--waiting); }
+#jobs .done .state::before { background: var(--done); } #jobs .failed .state::before { background: var(--failed); }
+#jobs .running .state::before { background: var(--running); }
+"""
+
+#: Sorts the jobs by the column whose head is clicked, empty ones last; remembers it, as the page reloads while the sweep runs.
+SCRIPT = """
+(() => {
+  const table = document.getElementById("jobs");
+  if (!table) return;
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+  const words = new Intl.Collator(undefined, {numeric: true});
+  const memory = "sort:" + location.pathname;
+  const sort = (column, order) => {
+    const rows = [...body.rows].map(row => [row.cells[column].dataset.v ?? row.cells[column].textContent.trim(), row]);
+    const numbers = rows.every(([value]) => isFinite(value));
+    rows.sort(([a], [b]) => a === "" || b === "" ? (a === "") - (b === "") : order * (numbers ? a - b : words.compare(a, b)));
+    const sorted = document.createDocumentFragment();
+    for (const [, row] of rows) sorted.append(row);
+    body.append(sorted);
+    heads.forEach((head, i) => head.setAttribute("aria-sort", i !== column ? "none" : order > 0 ? "ascending" : "descending"));
+  };
+  document.documentElement.classList.add("script");
+  heads.forEach((head, i) => head.addEventListener("click", () => {
+    const order = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    sort(i, order);
+    try { sessionStorage.setItem(memory, JSON.stringify([head.textContent, order])); } catch {}
+  }));
+  try {
+    const [name, order] = JSON.parse(sessionStorage.getItem(memory)) ?? [];
+    const column = heads.findIndex(head => head.textContent === name);
+    if (column >= 0) sort(column, order);
+  } catch {}
+})();
+"""
+HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+POLICY = f"default-src 'none'; img-src 'self' data: file:; style-src 'unsafe-inline'; script-src 'sha256-{HASH}'"
+
+
+def clean(text: str) -> str:
+    """Without control characters; line breaks are \\n, as a browser makes them."""
+    return CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+@lru_cache(maxsize=10_000)  # the same few values stand in every cell
+def escaped(text: str) -> str:
+    """Typed text, for between tags or quotes."""
+    return html.escape(clean(text))
+
+
+def address(cell: Cell, name: str = "") -> str:
+    """Relative, percent-encoded: no character in it ends the attribute or starts a scheme."""
+    return quote(f"{cell.folder}/{name}", errors="surrogateescape")
+
+
+def duration(seconds: float) -> str:
+    if seconds < 99.95:
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def size(count: int) -> str:
+    """Bytes, in the unit that leaves few digits."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def render(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, finished: bool) -> bytes:
+    """The whole page."""
+    columns = max((len(block.columns) for block in blocks), default=1)
+    width, height = first_size(folder, cells)
+    most = 192 if columns <= 4 else 144 if columns <= 8 else 112
+    thumb = max(96, min(most, width))
+    keys = tuple(dict.fromkeys(key for cell in cells for key in cell.values))
+    shown = {axes.x, axes.y, axes.page}
+    same = {key: {cell.values.get(key, "") for cell in cells} for key in keys if key not in shown}
+    rest = [key for key in keys if key not in shown and len(same[key]) > 1]
+    parts = [
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n',
+        "" if finished else '<meta http-equiv="refresh" content="5">\n',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
+        f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n</head>\n",
+        f'<body style="--thumb: {thumb}px; --ratio: {width} / {height}">\n',
+        head(title, cells, {key: next(iter(found)) for key, found in same.items() if len(found) == 1}, blocks, axes, finished),
+    ]
+    for i, block in enumerate(blocks):
+        parts.append(grid(block, axes, rest, i))
+    parts += [chart(cells), table(cells, keys), f"<script>{SCRIPT}</script>\n</body>\n</html>\n"]
+    return "".join(parts).encode()
+
+
+def first_size(folder: Path, cells: Sequence[Cell]) -> tuple[int, int]:
+    """Width and height of the first picture: places are laid out before pictures are loaded."""
+    for cell in [cell for cell in cells if cell.images][:3]:
+        try:
+            with Image.open(folder / cell.folder / cell.images[0]) as image:
+                return image.size
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue
+    return 128, 128
+
+
+def head(title: str, cells: Sequence[Cell], same: dict[str, str], blocks: Sequence[Block], axes: SheetSpec, finished: bool) -> str:
+    """Title, how far it is, what all jobs share, where to go from here."""
+    states = Counter(cell.state for cell in cells)
+    here = [state for state in STATES if states[state]]
+    counts = "".join(f'<span><i class="{state}"></i><b>{states[state]:,}</b> {state}</span>' for state in here)
+    bar = "".join(f'<i class="{state}" style="flex: {states[state]}"></i>' for state in here)
+    total = sum(cell.seconds or 0 for cell in cells)
+    shared = "".join(f'<dt class="text">{escaped(key)}</dt><dd class="text">{escaped(value)}</dd>' for key, value in same.items())
+    names = [shorten(" ".join((block.value or "").split()), 40) or "(empty)" for block in blocks]
+    pages = "".join(f'<a class="text" href="#page{i}">{escaped(name)}</a>' for i, name in enumerate(names))
+    files = ["results.csv", "contact.png"] if finished else ["results.csv"]
+    links = "".join(f'<a href="{name}">{name}</a>' for name in files)
+    return (
+        f'<header>\n<h1 class="text">{escaped(title)}</h1>\n'
+        f'<p class="summary"><span><b>{len(cells):,}</b> {"job" if len(cells) == 1 else "jobs"}</span>{counts}'
+        f"<span><b>{duration(total)}</b> in total</span></p>\n"
+        + (f'<div class="bar">{bar}</div>\n' if len(here) > 1 or not finished else "")
+        + (f'<dl class="same">{shared}</dl>\n' if shared else "")
+        + (f'<nav><div><span class="key">{escaped(axes.page)}</span>{pages}</div>' if axes.page else "<nav>")
+        + f'<div><a href="#table">all jobs</a>{links}</div></nav>\n</header>\n'
+    )
+
+
+def grid(block: Block, axes: SheetSpec, rest: Sequence[str], index: int) -> str:
+    """One grid; without y a row that wraps."""
+    heading = ""
+    if axes.page is not None:
+        heading = f'<h2 id="page{index}" class="text"><span class="key">{escaped(axes.page)}</span> {escaped(block.value or "")}</h2>\n'
+    if axes.y is None:
+        own = [axes.x, *rest] if axes.x else rest
+        cells = "".join(figure(cell, own) for _, places in block.rows for place in places for cell in place)
+        return f'{heading or "<h2></h2>"}<div class="flow">{cells}</div>\n'
+    across = math.ceil(math.sqrt(max(len(place) for _, places in block.rows for place in places)))
+    lines = [f'{heading}<table class="grid" style="--across: {across}; --place: calc({across} * (var(--thumb) + 8px) - 8px)">\n']
+    if axes.x is not None:
+        corner = f'<div class="corner"><span>{escaped(axes.x)} →</span><span>{escaped(axes.y)} ↓</span></div>'
+        names = "".join(f'<th scope="col" title="{text}"><div class="text clamp">{text}</div></th>' for text in map(escaped, block.columns))
+        lines.append(f"<thead><tr><th>{corner}</th>{names}</tr></thead>\n")
+    lines.append("<tbody>\n")
+    for value, places in block.rows:
+        text = escaped(value)
+        lines.append(f'<tr><th scope="row" title="{text}"><div class="text clamp" tabindex="-1">{text}</div></th>')
+        lines += [f'<td><div class="place">{"".join([figure(cell, rest) for cell in place])}</div></td>' for place in places]
+        lines.append("</tr>\n")
+    return "".join(lines) + "</tbody></table>\n"
+
+
+def figure(cell: Cell, captions: Sequence[str]) -> str:
+    """A job's pictures, or what is there instead, and under them its number, its time and the values that no head shows."""
+    values = [f"{escaped(key)} = {escaped(value)}" for key, value in cell.values.items()]
+    facts = [f"job {cell.number}, {cell.state}"]
+    if cell.seeds:
+        facts.append(f"{'seed' if len(cell.seeds) == 1 else 'seeds'} {', '.join(map(str, cell.seeds))}")
+    if cell.seconds is not None:
+        facts.append(duration(cell.seconds))
+    if cell.peak_memory is not None:
+        facts.append(f"{size(cell.peak_memory)} of memory at most")
+    if cell.error:
+        facts.append(escaped(cell.error))
+    said = "\n".join([*facts, *values])
+    if cell.images:
+        about = escaped(shorten(f"job {cell.number}: {', '.join(f'{k} = {v}' for k, v in cell.values.items())}", 160))
+        n = math.ceil(math.sqrt(len(cell.images)))
+        links = "".join([
+            f'<a href="{url}"><img loading="lazy" src="{url}" alt="{about}"></a>' for url in [address(cell, name) for name in cell.images]
+        ])  # fmt: skip
+        inside = f'<div class="pictures"{f" style=--n:{n}" if n > 1 else ""}>{links}</div>'
+    else:
+        inside = ""
+    if cell.state != "done" or not cell.images:
+        reason = f'<div class="text clamp" tabindex="-1">{escaped(cell.error)}</div>' if cell.error else ""
+        inside += f'<div class="none"><b>{cell.state if cell.state != "done" else "no picture"}</b>{reason}</div>'
+    below = "".join([caption(key, cell.values.get(key, "")) for key in captions])
+    time = f"<span>{duration(cell.seconds)}</span>" if cell.seconds is not None else ""
+    return (
+        f'<figure class="{cell.state}" title="{said}">{inside}<figcaption>{below}'
+        f'<div><a href="#job{cell.number}">#{cell.number}</a>{time}</div></figcaption></figure>'
+    )
+
+
+def caption(key: str, value: str) -> str:
+    return f'<span class="text clamp"><span class="key">{escaped(key)}</span> {escaped(shorten(value, 120))}</span>'
+
+
+def table(cells: Sequence[Cell], keys: Sequence[str]) -> str:
+    """All jobs; a column that would be empty, or that a swept key already is, is left out."""
+    seeds = any(cell.seeds and cell.values.get("seed") != ", ".join(map(str, cell.seeds)) for cell in cells)
+    seconds, memory, error = (any(getattr(cell, name) is not None for cell in cells) for name in ("seconds", "peak_memory", "error"))
+    steps = "steps" not in keys and any(cell.steps is not None for cell in cells)
+    scheduler = "scheduler" not in keys and any(cell.scheduler is not None for cell in cells)
+    numeric = {key for key in keys if all(number(cell.values.get(key, "")) for cell in cells)}
+    heads = [("job", True), ("state", False), *((key, key in numeric) for key in keys)]
+    asked = ((seeds, "seeds", True), (steps, "steps", True), (scheduler, "scheduler", False), (seconds, "seconds", True))
+    heads += [(name, right) for show, name, right in (*asked, (memory, "memory", True), (error, "error", False)) if show]
+    named = "".join(
+        f'<th scope="col" aria-sort="{order}"{RIGHT if right else ""}><button type="button">{escaped(name)}</button></th>'
+        for (name, right), order in zip(heads, ["ascending"] + ["none"] * len(heads))
+    )
+    rows = []
+    for cell in cells:
+        link = f'<a href="{address(cell)}">{cell.number}</a>' if cell.state in ("done", "failed") else str(cell.number)
+        row = [f'<tr id="job{cell.number}" class="{cell.state}"><td{RIGHT} data-v="{cell.number}">{link}<td class="state">{cell.state}']
+        for key in keys:
+            value = cell.values.get(key, "")
+            if key in numeric or len(value) <= 40:
+                row.append(f"<td{RIGHT if key in numeric else ''}>{escaped(value)}")
+            else:
+                row.append(f'<td><div class="text clamp" tabindex="-1">{escaped(value)}</div>')
+        if seeds:
+            row.append(f"<td{RIGHT}>{', '.join(map(str, cell.seeds))}")
+        if steps:
+            row.append(f"<td{RIGHT}>{'' if cell.steps is None else cell.steps}")
+        if scheduler:
+            row.append(f"<td>{escaped(cell.scheduler or '')}")
+        if seconds:
+            row.append(f"<td{RIGHT}>" if cell.seconds is None else f'<td{RIGHT} data-v="{cell.seconds}">{cell.seconds:.2f}')
+        if memory:
+            row.append(f"<td{RIGHT}>" if cell.peak_memory is None else f'<td{RIGHT} data-v="{cell.peak_memory}">{size(cell.peak_memory)}')
+        if error:
+            row.append(f'<td><div class="text clamp" tabindex="-1">{escaped(cell.error)}</div>' if cell.error else "<td>")
+        rows.append("".join(row))
+    body = "\n".join(rows)
+    return f'<h2 id="table">All jobs</h2>\n<table id="jobs"><thead><tr>{named}</tr></thead>\n<tbody>\n{body}\n</tbody></table>\n'
+
+
+def number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text or 0))
+    except ValueError:
+        return False
+
+
+def chart(cells: Sequence[Cell]) -> str:
+    """Seconds against steps, one line through the medians for each scheduler; nothing where there is a single number of steps."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for cell in cells:
+        if cell.state == "done" and cell.steps is not None and cell.seconds is not None and math.isfinite(cell.seconds):
+            found.setdefault(cell.scheduler or "", {}).setdefault(cell.steps, []).append(cell.seconds)
+    steps = sorted({step for line in found.values() for step in line})
+    if len(steps) < 2:
+        return ""
+    count = sum(len(times) for line in found.values() for times in line.values())
+    width, height, left, right, top, bottom = 720, 260, 48, 16, 10, 40
+    marks = ticks(max(seconds for line in found.values() for times in line.values() for seconds in times))
+
+    def x(step: float) -> float:
+        return round(left + (step - steps[0]) / (steps[-1] - steps[0]) * (width - left - right), 1)
+
+    def y(seconds: float) -> float:
+        return round(height - bottom - seconds / marks[-1] * (height - top - bottom), 1)
+
+    drawn = []
+    for mark in marks:
+        drawn.append(f'<path class="frame" d="M{left} {y(mark)}H{width - right}"/>')
+        drawn.append(f'<text x="{left - 8}" y="{y(mark) + 4}" text-anchor="end">{mark:g}</text>')
+    for step in steps[:: math.ceil(len(steps) / 10)]:
+        drawn.append(f'<text x="{x(step)}" y="{height - bottom + 18}" text-anchor="middle">{step}</text>')
+    drawn.append(f'<text x="{width - right}" y="{height - 4}" text-anchor="end">steps</text>')
+    legend = []
+    for i, (name, line) in enumerate(found.items()):
+        colour = f'style="color: var(--c{i % COLOURS})"'
+        dash = f' stroke-dasharray="{2 + 4 * (i // COLOURS)} 4"' if i >= COLOURS else ""
+        corners, dots = [], []
+        for step, times in sorted(line.items()):
+            middle = median(times)
+            said = f"{name}, {step} steps: {duration(middle)}" + (f", median of {len(times)} jobs" if len(times) > 1 else "")
+            corners.append(f"{x(step)} {y(middle)}")
+            if len(times) > 1 and count <= 500:
+                dots += [f'<circle class="job" cx="{x(step)}" cy="{y(one)}" r="2"/>' for one in times]
+            dots.append(f'<circle cx="{x(step)}" cy="{y(middle)}" r="3.5"><title>{escaped(said)}</title></circle>')
+        drawn.append(f'<g {colour}><path class="curve" d="M{"L".join(corners)}"{dash}/>{"".join(dots)}</g>')
+        sample = f'<svg {colour} width="22" height="10"><path class="curve" d="M0 5H22"{dash}/></svg>'
+        legend.append(f'<li>{sample}<span class="text">{escaped(name) or "no name"}</span></li>')
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return (
+        f'<h2 id="plot">Seconds against steps</h2>\n<div class="plot"><ul class="legend">{"".join(legend)}</ul>\n'
+        f'<svg {size} role="img" aria-label="seconds against steps">{"".join(drawn)}</svg></div>\n'
+    )
+
+
+def ticks(most: float) -> list[float]:
+    """Round numbers from 0 to `most` or a little more."""
+    rough = (most or 1.0) / 4
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    return [round(i * step, 10) for i in range(math.ceil(most / step - 1e-9) + 1 if most else 2)]

@@ -1,0 +1,146 @@
+"""What a sweep prints: jobs that can't work, what would run, and how far it has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from composer.checkpoint import Checkpoint
+from composer.errors import ComposerError, printable, shorten
+from composer.sources import header
+from composer.sweep.grammar import Job
+from composer.sweep.journal import Busy, Journal, asked, entries, locked, record_of
+from composer.sweep.plan import MOST, Plan
+
+if TYPE_CHECKING:
+    from composer.sweep.run import Sweep
+
+#: Lines of a table of which more would not be read.
+FEW = 20
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+def rows(table: Sequence[Sequence[str]]) -> str:
+    """Columns under each other, two spaces apart."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table)
+
+
+def invalid_table(jobs: Sequence[Job], bad: Mapping[int, ComposerError]) -> str:
+    """Jobs that can't work and why, those with one reason together."""
+    by_reason: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.number in bad:
+            by_reason.setdefault(str(bad[job.number]), []).append(job)
+    lines = []
+    for reason, several in list(by_reason.items())[:FEW]:
+        first = " ".join(f"{key}={shorten(value, 30)}" for key, value in several[0].values.items())
+        lines.append((f"{len(several)} jobs" if len(several) > 1 else f"job {several[0].number}", printable(first), reason))
+    more = len(by_reason) - FEW
+    return rows([("can't work", "such as", "because"), *lines]) + (f"\nand {more} other reasons" if more > 0 else "")
+
+
+def plan_text(sweep: Sweep) -> str:
+    """What would run: jobs, groups by what they load, batches, memory, and time where earlier jobs tell it. Loads no weights."""
+    from composer.sweep.run import invalid
+
+    bad = invalid(sweep)
+    journal = Journal.read(sweep.folder) if sweep.folder.is_dir() else Journal(sweep.folder)
+    plan = Plan([job for job in sweep.jobs if job.number not in bad], journal, sweep.spec.batch, sweep.settle, lambda checked: True)
+    speed = pace(sweep.folder, journal)
+    lines = [("group", "jobs", "done", "batches", "weights", "time", "loads")]
+    weights: dict[str, int] = {}
+    for number, (loads, group) in enumerate(plan.groups.items()):
+        members = [entry for each in group.values() for entry in each]
+        waiting = [entry for entry in members if plan.waiting(entry)]
+        first = next((entry for entry in members if entry.checked is not None), None)
+        sizes = weights_of(first.checked.checkpoint, first.checked.spec.precision) if first else {}
+        weights.update(sizes)
+        most = sweep.spec.batch if isinstance(sweep.spec.batch, int) else MOST
+        batches = sum(-(-sum(entry in waiting for entry in each) // most) for each in group.values())
+        seconds = sum(entry.checked.request.steps * entry.checked.request.batch for entry in waiting) * speed if speed else None
+        done = sum(entry.state == "done" for entry in members)
+        lines.append(
+            (str(number), str(len(members)), str(done), f"{batches}+" if most == MOST else str(batches), mebi(sum(sizes.values())),
+             "?" if seconds is None else f"{seconds:.0f} s", " ".join(loads) or "as configured")
+        )  # fmt: skip
+    texts = {(setting.key, setting.text) for job in sweep.jobs for setting in job.settings if setting.key in ("prompt", "negative_prompt")}
+    about = [
+        f"{len(sweep.jobs)} jobs → {sweep.folder}",
+        rows(lines),
+        f"weights of all groups, shared ones once: {mebi(sum(weights.values()))}; prompts to encode: {max(len(texts), 1)}",
+        f"a batch has up to {sweep.spec.batch} jobs that differ in prompt or seed alone"
+        if isinstance(sweep.spec.batch, int)
+        else f"batches grow up to {MOST} jobs while that makes a picture cheaper",
+    ]
+    return "\n".join([*about, *([invalid_table(sweep.jobs, bad)] if bad else [])])
+
+
+def weights_of(checkpoint: Checkpoint, precision: str) -> dict[str, int]:
+    """File → bytes of its weights in the wanted precision, from the safetensors headers."""
+    folders = [checkpoint.path] if checkpoint.single_file else [checkpoint.folder(name) for name in checkpoint.classes]
+    found: dict[str, int] = {}
+    for folder in folders:
+        files = [folder] if folder.is_file() else sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+        for file in files:
+            found[str(file.resolve())] = sum(prod(entry["shape"]) for entry in header(file).values()) * BYTES.get(precision, 4)
+    return found
+
+
+def pace(folder: Path, journal: Journal) -> float | None:
+    """Seconds that a picture took for each step, on average over the jobs that are done."""
+    records = [record_of(folder / place) for place in journal.done.values()]
+    steps = sum(record.get("steps", 0) * len(record.get("images", ())) for record in records)
+    return sum(record.get("seconds", 0.0) for record in records) / steps if steps else None
+
+
+def mebi(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def status_text(folder: Path) -> str:
+    """How far a sweep has come, from its folder alone."""
+    about = asked(folder)
+    last: dict[str, dict[str, Any]] = {}
+    begun: set[str] = set()
+    for entry in entries(folder):
+        begun.update(entry.get("batch", ()))
+        if "job" in entry:
+            last[entry["job"]] = entry
+    done = {found: place.name for place in sorted(folder.iterdir()) if place.is_dir() and (found := record_of(place).get("job"))}
+    failed = {job: entry for job, entry in last.items() if job not in done}
+    total = about.get("jobs", len(done))
+    running = len(begun - set(done) - set(failed)) if working(folder) else 0
+    speed = pace(folder, Journal(folder, done=done))
+    waiting = total - len(done) - len(failed) - running
+    lines = [f"{folder}: {len(done)} of {total} done, {len(failed)} failed, {running} under way, {waiting} waiting"]
+    if speed:
+        lines[0] += f"; {speed * 1000:.0f} ms a picture and step"
+    for entry in list(failed.values())[:FEW]:
+        values = " ".join(f"{key}={shorten(str(value), 40)}" for key, value in (entry.get("values") or {}).items())
+        lines.append(printable(f"  failed: job {entry.get('number')} ({values}): {entry.get('reason')}"))
+    return "\n".join(lines)
+
+
+def working(folder: Path) -> bool:
+    """Whether a process works in a folder."""
+    try:
+        with locked(folder):
+            return False
+    except Busy:
+        return True
+
+
+def watch(folder: Path) -> None:
+    """Show it on a terminal until nobody works on it any more."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(Text(status_text(folder)), refresh_per_second=2) as live:
+        while working(folder):
+            time.sleep(0.5)
+            live.update(Text(status_text(folder)))
+        live.update(Text(status_text(folder)))

@@ -1,0 +1,165 @@
+"""Draws one batch of jobs: plain configs in, files and records out. Runs in this process or in another machine's."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from composer.callbacks.base import StepCallback
+from composer.check import Checked, check
+from composer.checkpoint import Checkpoint, find
+from composer.config import read
+from composer.errors import ComposerError
+from composer.files import scratch
+from composer.memo import Memo, remembering
+from composer.spec import ModelSpec, Request
+
+if TYPE_CHECKING:
+    from composer.pipeline import Result
+
+#: How the C++ side of torch says that memory ran out.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A job that is drawn. files: contents by name."""
+
+    files: Mapping[str, bytes]
+    record: Mapping[str, Any]
+
+
+class Failed(Exception):
+    """A batch could not be drawn. reason: a line. memory: whether a smaller one might. request: whether the job itself can't work."""
+
+    def __init__(self, reason: str, memory: bool = False, request: bool = False) -> None:
+        super().__init__(reason, memory, request)
+        self.reason, self.memory, self.request = reason, memory, request
+
+
+class Worker:
+    """Keeps what jobs share: json of checkpoints, models, embeddings."""
+
+    def __init__(self) -> None:
+        self.memo = Memo()
+
+    def checked(self, tree: Mapping[str, Any]) -> Checked:
+        """A job's config, checked against its checkpoint; no weights, no torch."""
+        return check(read(tree), found)
+
+    def draw(self, trees: Sequence[Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[Made]:
+        """Draw a batch of jobs that differ in prompts and seeds alone.
+
+        Raises:
+            Failed: with the reason; nothing of what was computed is kept alive by it.
+        """
+        try:
+            with remembering(self.memo):
+                return self._draw([self.checked(tree) for tree in trees], more)
+        except Exception as error:
+            failed = _failure(error)
+        gc.collect()  # the error's frames held the tensors; they are gone only now
+        _free()
+        raise failed
+
+    def _draw(self, jobs: Sequence[Checked], more: Sequence[StepCallback]) -> list[Made]:
+        from composer.build import build_pipeline
+        from composer.record import files_of, record
+
+        pipeline = build_pipeline(jobs[0], more)
+        request = joined([job.request for job in jobs])
+        with scratch() as temporary:
+            folder = temporary() if len(jobs) == 1 else None
+            result = pipeline(request, folder)
+            written = {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
+        made, begin = [], 0
+        for job in jobs:
+            share = part(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
+            share = replace(share, record=record(job, pipeline, share))
+            made.append(Made({**written, **files_of(share)}, share.record))
+            begin += job.request.batch
+        return made
+
+
+def joined(requests: Sequence[Request]) -> Request:
+    """Several requests as one; what is given for each picture is put together, all else must be the same."""
+    first = requests[0]
+    if len(requests) == 1:
+        return first
+    each = {key for key, value in first.inputs.items() if isinstance(value, tuple)}
+    inputs = {**first.inputs, **{key: _chained(request.inputs[key] for request in requests) for key in each}}
+    return replace(
+        first,
+        prompts=_chained(request.prompts for request in requests),
+        negative_prompts=_chained(request.negative_prompts for request in requests),
+        seeds=_chained(request.seeds for request in requests),
+        inputs=inputs,
+    )
+
+
+def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -> Result:
+    """One job's share of what a batch made; the time is divided among the pictures."""
+    end = begin + request.batch
+    seconds = result.seconds * request.batch / len(result.images)
+    return replace(result, images=result.images[begin:end], seeds=request.seeds, seconds=seconds, notes=notes)
+
+
+def batch_safe(checked: Checked) -> bool:
+    """Whether jobs like this one can be drawn as one batch, each picture as it would be alone; imports what the config names."""
+    import diffusers
+
+    from composer.build import parts
+    from composer.families import CLASSIC
+    from composer.targets import keywords_of
+
+    found = parts(checked)
+    scheduler = found.scheduler[0]
+    alone = scheduler is diffusers.DPMSolverSDEScheduler or "noise_sampler_seed" in keywords_of(scheduler.__init__)  # one noise for all
+    each = (found.guidance, *found.callbacks.values())
+    return checked.checkpoint.family != CLASSIC and not alone and all(one.batch_safe for one in each)
+
+
+#: Checkpoints whose json was read, by what they are in the config.
+_checkpoints: dict[str, Checkpoint] = {}
+
+
+def found(model: ModelSpec) -> Checkpoint:
+    """A checkpoint's json, read once."""
+    key = repr(model)
+    if key not in _checkpoints:
+        _checkpoints[key] = find(model)
+    return _checkpoints[key]
+
+
+def _chained(parts: Any) -> tuple[Any, ...]:
+    return tuple(each for part in parts for each in part)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.rglob("*")) if file.is_file()]
+
+
+def _failure(error: Exception) -> Failed:
+    """An error as a line, without its frames."""
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    memory = any(type(each).__name__ == "OutOfMemoryError" or isinstance(each, MemoryError) or _says_memory(each) for each in causes)
+    own = isinstance(error, ComposerError)
+    reason = str(error) if own else f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return Failed(f"out of memory: {reason}" if memory else reason, memory, own and error.exit_code == 2)
+
+
+def _says_memory(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def _free() -> None:
+    """Give freed memory of an accelerator back."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
