@@ -15,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.errors import ComposerError, suggest
-from composer.spec import ModelSpec, OutputSpec, RefinerSpec, RunSpec, SchedulerSpec, SheetSpec, SweepSpec, Target
+from composer.spec import ModelSpec, OutputSpec, RaySpec, RefinerSpec, RunSpec, SchedulerSpec, SheetSpec, SweepSpec, Target
 
 #: Root nodes of the config; every other root key is an input that the task declares.
 NODES = ("task", "model", "scheduler", "guidance", "callbacks", "precision", "device", "output")
 #: Those of a multirun, which are no part of any run.
-OF_SWEEPS = ("sweep", "sheet")
+OF_SWEEPS = ("sweep", "sheet", "ray")
 FOLDER = re.compile(r"\w[\w.-]{0,79}")
 PRECISIONS = ("fp32", "fp16", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -64,7 +64,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
 def read_sweep(config: DictConfig) -> tuple[SweepSpec, SheetSpec]:
     """The nodes that say how a multirun goes about its jobs."""
     tree = _plain(config)
-    sweep, sheet = (tree.get(node) or {} for node in OF_SWEEPS)
+    sweep, sheet = (tree.get(node) or {} for node in ("sweep", "sheet"))
     _known("sweep", sweep, [f.name for f in fields(SweepSpec)])
     _known("sheet", sheet, [f.name for f in fields(SheetSpec)])
     spec = SweepSpec(**sweep | {"zip": tuple(sweep.get("zip") or ())})
@@ -78,6 +78,18 @@ def read_sweep(config: DictConfig) -> tuple[SweepSpec, SheetSpec]:
     if spec.name is not None and not FOLDER.fullmatch(str(spec.name)):
         raise ComposerError("sweep.name", spec.name, "must be letters, digits, dots, dashes and underscores: it is a folder's name")
     return spec, SheetSpec(**sheet)
+
+
+def read_ray(config: DictConfig) -> RaySpec:
+    """The node that says where hydra/launcher=ray runs."""
+    node = _plain(config).get("ray") or {}
+    _known("ray", node, [f.name for f in fields(RaySpec)])
+    spec = RaySpec(**node)
+    if spec.workers is not None and (isinstance(spec.workers, bool) or not isinstance(spec.workers, int) or spec.workers < 1):
+        raise ComposerError("ray.workers", spec.workers, "must be a whole number, 1 or more")
+    if isinstance(spec.num_cpus, bool) or not isinstance(spec.num_cpus, (int, float)) or spec.num_cpus <= 0:
+        raise ComposerError("ray.num_cpus", spec.num_cpus, "must be a number above 0")
+    return spec
 
 
 def copied(node: Any) -> Any:

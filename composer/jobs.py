@@ -57,7 +57,8 @@ def hydra_run(line: Line) -> int:
 
 def _others(line: Line) -> bool:
     """Whether another launcher or sweeper of Hydra's is to do it, such as joblib or submitit, each job a run of its own."""
-    return any(word.lstrip("+").startswith(("hydra/launcher=", "hydra/sweeper=")) for word in line.overrides)
+    foreign = [word for word in line.overrides if word.lstrip("+").startswith(("hydra/launcher=", "hydra/sweeper="))]
+    return any(word != "hydra/launcher=ray" for word in foreign)
 
 
 def report(failures: list[tuple[str, Exception]], multirun: bool) -> int:

@@ -7,6 +7,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
         "notes": list(result.notes),
-        "versions": versions() | _plugins(checked.spec),
+        "versions": {**versions(), **_plugins(checked.spec)},
         "config": dict(checked.spec.config),
     }
 
@@ -141,7 +142,8 @@ def grid(images: list[Image.Image]) -> Image.Image:
     return sheet
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Of Python and of every library that has a say in the pixels."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:

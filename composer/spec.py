@@ -108,6 +108,16 @@ class SheetSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RaySpec:
+    """Where a sweep runs with hydra/launcher=ray. address: of a cluster, None for this machine. workers: None for one a GPU, else one
+    for each num_cpus cores."""
+
+    address: str | None = None
+    workers: int | None = None
+    num_cpus: float = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One batch of pictures.
 

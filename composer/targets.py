@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -70,5 +71,11 @@ def check_keywords(key: str, given: Mapping[str, Any], known: set[str]) -> None:
 
 def keywords_of(function: Any) -> set[str]:
     """Names of the parameters that can be passed by keyword."""
+    return set(_keywords(getattr(function, "__func__", function)))
+
+
+@lru_cache(maxsize=1024)
+def _keywords(function: Any) -> frozenset[str]:
+    """Reading a signature takes longer than all else that a step does around the model."""
     parameters = inspect.signature(function).parameters.values()
-    return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"}
+    return frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")

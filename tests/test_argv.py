@@ -58,7 +58,7 @@ def jobs(monkeypatch, tmp_path):
     seen: list[str] = []
 
     class Looks:
-        def __init__(self, sweep, executor):
+        def __init__(self, sweep):
             seen.extend(read(sweep.compose(job.settings)).values["prompt"] for job in sweep.jobs)
 
         def run(self):

@@ -6,6 +6,7 @@ callback. Latents are opaque outside of it.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from composer.callbacks.base import Conditioning, Step
@@ -27,11 +28,11 @@ class Held:
     def __init__(self, holder: Any) -> None:
         self.holder = holder
 
-    @property
+    @cached_property  # diffusers walks through all modules to find it
     def device(self) -> torch.device:
         return self.holder._execution_device
 
-    @property
+    @cached_property
     def dtype(self) -> torch.dtype:
         return self.holder.dtype
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,13 +49,14 @@ class Composer:
         override = self.grammar.parse(setting.text)
         plain = override.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
         is_group = self.grammar.parser.config_loader.repository.group_exists(setting.key) if "." not in setting.key else False
-        return not plain or is_group or override.package is not None or "${" in setting.text or setting.key.startswith("hydra.")
+        return not plain or is_group or override.package is not None or interpolates(setting.value) or setting.key.startswith("hydra.")
 
     def _base(self, structural: tuple[str, ...]) -> dict[str, Any] | None:
         """The config with these overrides alone, None where it has interpolations, which values could feed."""
         if structural not in self.bases:
-            config = OmegaConf.to_container(self._compose(structural), resolve=False)
-            self.bases[structural] = None if "${" in str(config) else config
+            config = self._compose(structural)
+            live = interpolates(OmegaConf.to_container(config, resolve=False))
+            self.bases[structural] = None if live else OmegaConf.to_container(config, resolve=True)
         return self.bases[structural]
 
     def _compose(self, overrides: tuple[str, ...]) -> Any:
@@ -74,8 +75,28 @@ def _put(tree: dict[str, Any], setting: Setting) -> bool:
         node = node.setdefault(name, {})
     if not isinstance(node, dict) or (last not in node and not force) or isinstance(node.get(last), dict):
         return False
-    node[last] = copy.deepcopy(setting.value)
+    node[last] = unescaped(setting.value)
     return True
+
+
+#: Backslashes before `${`: an odd number of them makes it text, and half of them are meant.
+_DOLLAR = re.compile(r"(\\*)\$\{")
+
+
+def interpolates(node: Any) -> bool:
+    """Whether some text in it asks OmegaConf for another value."""
+    if isinstance(node, str):
+        return any(len(found[1]) % 2 == 0 for found in _DOLLAR.finditer(node))
+    return any(map(interpolates, node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()))
+
+
+def unescaped(node: Any) -> Any:
+    """A copy with texts as OmegaConf would give them."""
+    if isinstance(node, str):
+        return _DOLLAR.sub(lambda found: found[1][: len(found[1]) // 2] + "${", node)
+    if isinstance(node, dict):
+        return {key: unescaped(value) for key, value in node.items()}
+    return [unescaped(value) for value in node] if isinstance(node, list) else node
 
 
 def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Grammar:
 
     def parse(self, text: str) -> Override:
         if text not in self.known:
-            self.known[text] = self.parser.parse_override(text)
+            (self.known[text],) = self.parser.parse_overrides([text])
         return self.known[text]
 
     def setting(self, text: str) -> Setting:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +47,27 @@ def locked(folder: Path) -> Iterator[None]:
         file.flush()
         yield
         file.truncate(0)
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Let a first Ctrl-C wait until the end of the block; a second one does not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[Any] = []
+
+    def later(*signal_and_frame: Any) -> None:
+        came.append(signal_and_frame)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, later)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came and callable(before):
+        before(*came[0])
 
 
 def _taken(file: Any) -> bool:
@@ -113,12 +136,13 @@ class Journal:
         self.note(batch=list(batch))
 
     def commit(self, job: str, place: str, files: Mapping[str, bytes], record: Mapping[str, Any]) -> None:
-        """Write a job's files, and last the record that makes it count."""
+        """Write a job's files, and last the record that makes it count; Ctrl-C waits until that is done."""
         where = self.folder / place
-        for name, data in files.items():
-            write(where / name, data)
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        write(where / RECORD, json.dumps({**record, "job": job, "files": sums}, indent=1, ensure_ascii=False).encode())
+        with unhurried():
+            for name, data in files.items():
+                write(where / name, data)
+            write(where / RECORD, json.dumps({**record, "job": job, "files": sums}, indent=1, ensure_ascii=False).encode())
         self.done[job] = place
         self.failed.pop(job, None)
 

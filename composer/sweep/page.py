@@ -8,7 +8,7 @@ import html
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
@@ -75,7 +75,7 @@ table { border-spacing: 0; }
 .flow { display: flex; flex-wrap: wrap; gap: 20px 16px; }
 figure { margin: 0; width: var(--thumb); }
 .pictures { display: grid; gap: 2px; grid-template-columns: repeat(var(--n, 1), minmax(0, 1fr)); }
-.pictures a { display: block; border-radius: 4px; overflow: hidden; background: var(--tint); }
+.pictures a { display: block; text-decoration: none; border-radius: 4px; overflow: hidden; background: var(--tint); }
 .pictures a:hover, .pictures a:focus-visible { outline: 2px solid var(--running); outline-offset: 1px; }
 img { display: block; width: 100%; aspect-ratio: var(--ratio); object-fit: contain; font-size: 11px; color: var(--soft); overflow: hidden; }
 .none { aspect-ratio: var(--ratio); min-height: 64px; padding: 8px 10px; border-radius: 4px; border: 1px dashed var(--waiting);
@@ -149,6 +149,8 @@ POLICY = f"default-src 'none'; img-src 'self' data: file:; style-src 'unsafe-inl
 
 def clean(text: str) -> str:
     """Without control characters; line breaks are \\n, as a browser makes them."""
+    if text.isprintable():  # nearly always, and many times faster to tell
+        return text
     return CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
@@ -164,6 +166,8 @@ def address(cell: Cell, name: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "? s"
     if seconds < 99.95:
         return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -195,10 +199,9 @@ def render(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Blo
         f'<body style="--thumb: {thumb}px; --ratio: {width} / {height}">\n',
         head(title, cells, {key: next(iter(found)) for key, found in same.items() if len(found) == 1}, blocks, axes, finished),
     ]
-    for i, block in enumerate(blocks):
-        parts.append(grid(block, axes, rest, i))
-    parts += [chart(cells), table(cells, keys), f"<script>{SCRIPT}</script>\n</body>\n</html>\n"]
-    return "".join(parts).encode()
+    parts += [line for i, block in enumerate(blocks) for line in grid(block, axes, rest, i)]
+    parts += [chart(cells), *table(cells, keys), f"<script>{SCRIPT}</script>\n</body>\n</html>\n"]
+    return b"".join([part.encode() for part in parts])  # one by one: most are ASCII, and copied as they are
 
 
 def first_size(folder: Path, cells: Sequence[Cell]) -> tuple[int, int]:
@@ -235,28 +238,28 @@ def head(title: str, cells: Sequence[Cell], same: dict[str, str], blocks: Sequen
     )
 
 
-def grid(block: Block, axes: SheetSpec, rest: Sequence[str], index: int) -> str:
-    """One grid; without y a row that wraps."""
+def grid(block: Block, axes: SheetSpec, rest: Sequence[str], index: int) -> Iterator[str]:
+    """The lines of a grid; without y a row that wraps."""
     heading = ""
     if axes.page is not None:
         heading = f'<h2 id="page{index}" class="text"><span class="key">{escaped(axes.page)}</span> {escaped(block.value or "")}</h2>\n'
     if axes.y is None:
         own = [axes.x, *rest] if axes.x else rest
         cells = "".join(figure(cell, own) for _, places in block.rows for place in places for cell in place)
-        return f'{heading or "<h2></h2>"}<div class="flow">{cells}</div>\n'
+        yield f'{heading or "<h2></h2>"}<div class="flow">{cells}</div>\n'
+        return
     across = math.ceil(math.sqrt(max(len(place) for _, places in block.rows for place in places)))
-    lines = [f'{heading}<table class="grid" style="--across: {across}; --place: calc({across} * (var(--thumb) + 8px) - 8px)">\n']
+    yield f'{heading}<table class="grid" style="--across: {across}; --place: calc({across} * (var(--thumb) + 8px) - 8px)">\n'
     if axes.x is not None:
         corner = f'<div class="corner"><span>{escaped(axes.x)} →</span><span>{escaped(axes.y)} ↓</span></div>'
         names = "".join(f'<th scope="col" title="{text}"><div class="text clamp">{text}</div></th>' for text in map(escaped, block.columns))
-        lines.append(f"<thead><tr><th>{corner}</th>{names}</tr></thead>\n")
-    lines.append("<tbody>\n")
+        yield f"<thead><tr><th>{corner}</th>{names}</tr></thead>\n"
+    yield "<tbody>\n"
     for value, places in block.rows:
         text = escaped(value)
-        lines.append(f'<tr><th scope="row" title="{text}"><div class="text clamp" tabindex="-1">{text}</div></th>')
-        lines += [f'<td><div class="place">{"".join([figure(cell, rest) for cell in place])}</div></td>' for place in places]
-        lines.append("</tr>\n")
-    return "".join(lines) + "</tbody></table>\n"
+        found = "".join([f'<td><div class="place">{"".join([figure(cell, rest) for cell in place])}</div></td>' for place in places])
+        yield f'<tr><th scope="row" title="{text}"><div class="text clamp" tabindex="-1">{text}</div></th>{found}</tr>\n'
+    yield "</tbody></table>\n"
 
 
 def figure(cell: Cell, captions: Sequence[str]) -> str:
@@ -296,8 +299,8 @@ def caption(key: str, value: str) -> str:
     return f'<span class="text clamp"><span class="key">{escaped(key)}</span> {escaped(shorten(value, 120))}</span>'
 
 
-def table(cells: Sequence[Cell], keys: Sequence[str]) -> str:
-    """All jobs; a column that would be empty, or that a swept key already is, is left out."""
+def table(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[str]:
+    """The lines of a table of all jobs; a column that would be empty, or that a swept key already is, is left out."""
     seeds = any(cell.seeds and cell.values.get("seed") != ", ".join(map(str, cell.seeds)) for cell in cells)
     seconds, memory, error = (any(getattr(cell, name) is not None for cell in cells) for name in ("seconds", "peak_memory", "error"))
     steps = "steps" not in keys and any(cell.steps is not None for cell in cells)
@@ -310,7 +313,7 @@ def table(cells: Sequence[Cell], keys: Sequence[str]) -> str:
         f'<th scope="col" aria-sort="{order}"{RIGHT if right else ""}><button type="button">{escaped(name)}</button></th>'
         for (name, right), order in zip(heads, ["ascending"] + ["none"] * len(heads))
     )
-    rows = []
+    yield f'<h2 id="table">All jobs</h2>\n<table id="jobs"><thead><tr>{named}</tr></thead>\n<tbody>\n'
     for cell in cells:
         link = f'<a href="{address(cell)}">{cell.number}</a>' if cell.state in ("done", "failed") else str(cell.number)
         row = [f'<tr id="job{cell.number}" class="{cell.state}"><td{RIGHT} data-v="{cell.number}">{link}<td class="state">{cell.state}']
@@ -332,9 +335,8 @@ def table(cells: Sequence[Cell], keys: Sequence[str]) -> str:
             row.append(f"<td{RIGHT}>" if cell.peak_memory is None else f'<td{RIGHT} data-v="{cell.peak_memory}">{size(cell.peak_memory)}')
         if error:
             row.append(f'<td><div class="text clamp" tabindex="-1">{escaped(cell.error)}</div>' if cell.error else "<td>")
-        rows.append("".join(row))
-    body = "\n".join(rows)
-    return f'<h2 id="table">All jobs</h2>\n<table id="jobs"><thead><tr>{named}</tr></thead>\n<tbody>\n{body}\n</tbody></table>\n'
+        yield "".join(row) + "\n"
+    yield "</tbody></table>\n"
 
 
 def number(text: str) -> bool:

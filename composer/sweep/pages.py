@@ -19,8 +19,8 @@ EVERY = 2.0
 class Pages:
     """Cells by job number, and the files made of them."""
 
-    def __init__(self, folder: Path, plan: Plan, spec: SheetSpec) -> None:
-        self.folder, self.plan, self.spec = folder, plan, spec
+    def __init__(self, folder: Path, title: str, plan: Plan, spec: SheetSpec) -> None:
+        self.folder, self.title, self.plan, self.spec = folder, title, plan, spec
         self.places: dict[int, tuple[str, Mapping[str, Any]]] = {}
         self.reasons: dict[int, str] = {}
         self.written = 0.0
@@ -43,7 +43,7 @@ class Pages:
         if (finished and there and not always and not self.reasons) or (not finished and begun - self.written < EVERY and not always):
             return
         cells = [self._cell(entry) for entry in self.plan.entries]
-        write_sheet(self.folder, self.folder.name, cells, self.spec, finished)
+        write_sheet(self.folder, self.title, cells, self.spec, finished)
         spent = time.monotonic() - begun
         self.written = time.monotonic() + 20 * spent - EVERY if spent > EVERY / 20 else time.monotonic()
 

@@ -21,7 +21,7 @@ MOST = 16
 GAIN = 0.97
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
     """A job in its place. id, tree and checked are found when it is its turn; state: waiting, running, done or failed."""
 
@@ -33,7 +33,7 @@ class Entry:
     tries: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Jobs that run as one. entries: in the order of their pictures. fixed: as an earlier process ran it. loads: the group it is of."""
 
@@ -46,26 +46,26 @@ class Sizes:
     """How many jobs to a batch, for jobs of one model: what was asked, or grown while it helps and halved when memory ran out."""
 
     def __init__(self, asked: int | str) -> None:
-        self.asked, self.size, self.best, self.most = asked, 1, None, MOST
+        self.grows = asked == "auto"
+        self.size = 1 if self.grows else int(asked)
+        self.most = MOST if self.grows else self.size
+        self.best: float | None = None
 
     def next(self) -> int:
-        return self.asked if isinstance(self.asked, int) and self.asked < self.most else min(self.size, self.most)
+        return self.size
 
     def ran(self, jobs: int, seconds: float) -> None:
         """A batch took so many seconds for each picture and iteration."""
-        if self.asked == "auto" and jobs == self.size < self.most:
-            if self.best is not None and seconds > self.best * GAIN:
-                self.most = self.size if seconds < self.best else max(self.size // 2, 1)
-                self.size = self.most
-            else:
-                self.best, self.size = seconds, min(self.size * 2, self.most)
+        if not self.grows or jobs != self.size or self.size == self.most:
+            return
+        if self.best is None or seconds <= self.best * GAIN:
+            self.best, self.size = seconds, min(self.size * 2, self.most)
+        else:  # no better than half of it
+            self.size = self.most = max(self.size // 2, 1)
 
     def failed(self, jobs: int) -> None:
         """Memory ran out."""
-        self.most = max(jobs // 2, 1)
-        self.size = min(self.size, self.most)
-        if isinstance(self.asked, int):
-            self.asked = min(self.asked, self.most)
+        self.size = self.most = max(jobs // 2, 1)
 
 
 class Plan:
@@ -123,7 +123,8 @@ class Plan:
         before = self._as_before(first, rows)
         if before is not None:
             return Batch(before, group, fixed=True)
-        size = self.sizes[group].next() if len(rows) > 1 and self.safe(first.checked) else 1
+        size = self.sizes[group].next() if len(rows) > 1 else 1
+        size = size if size > 1 and self.safe(first.checked) else 1
         chosen = [first]
         for entry in rows[rows.index(first) + 1 :]:
             if len(chosen) == size:

@@ -37,7 +37,7 @@ class Lines:
         """So many jobs more are through."""
         self.done += jobs
         self.bar.update(self.sweep, completed=self.done)
-        self.say(line)
+        self.say(f"{self.done}/{self.total}  {line}")
 
     def say(self, line: str) -> None:
         """A line that stays, above the bars where there are any."""

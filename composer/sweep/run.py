@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from composer import __version__, argv
-from composer.config import read_sweep
-from composer.errors import ComposerError, printable
+from composer.config import OF_SWEEPS, read_ray, read_sweep
+from composer.errors import ComposerError, printable, shorten
 from composer.explain import explain
 from composer.files import write
 from composer.line import Line
 from composer.plugins import conf_folders, register_search_path
-from composer.spec import SheetSpec, SweepSpec
+from composer.spec import RaySpec, SheetSpec, SweepSpec
 from composer.sweep.composing import Composer
 from composer.sweep.execute import Executor, Here
 from composer.sweep.grammar import Grammar, Job, jobs
@@ -38,7 +39,8 @@ from composer.sweep.table import invalid_table, plan_text
 from composer.sweep.work import Failed, Made, Worker, batch_safe
 
 #: Overrides of these say how a sweep is run and not what it is.
-MANNER = ("sweep", "sheet", "hydra")
+MANNER = (*OF_SWEEPS, "hydra")
+RAY = "hydra/launcher=ray"
 DIR = "hydra.sweep.dir"
 SWEEPS = Path("outputs/sweeps")
 
@@ -54,7 +56,8 @@ class Sweep:
     compose: Composer
     jobs: list[Job]
     folder: Path
-    worker: Worker = field(default_factory=Worker)
+    worker: Worker
+    executor: Executor
 
     def settle(self, entry: Entry) -> None:
         """Find out what a job is: its config, its checkpoint, its id."""
@@ -77,16 +80,17 @@ def asked_for(line: Line) -> Iterator[Sweep]:
         with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
             yield _parsed(line, overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, overrides, conf_folders(line.config_dir)) from None
+        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(line.config_dir)) from None
     finally:
         GlobalHydra.instance().hydra = before
 
 
 def _parsed(line: Line, overrides: list[str]) -> Sweep:
     grammar = Grammar(GlobalHydra.instance().config_loader())
-    manner = [text for text in overrides if argv.split(text)[1].split(".")[0] in MANNER]
+    manner = [text for text in overrides if re.split(r"[./]", argv.split(text)[1])[0] in MANNER]
     own = [text for text in overrides if text not in manner]
-    spec, sheet = read_sweep(hydra.compose("compose", overrides=[text for text in manner if not argv.split(text)[1].startswith("hydra")]))
+    settings = hydra.compose("compose", overrides=[text for text in manner if not argv.split(text)[1].startswith("hydra")])
+    spec, sheet = read_sweep(settings)
     compose = Composer(grammar)
     first = [choices[0] for choices in grammar.axes(own).values()] if spec.where else []
     known = compose.choices([setting for choice in first for setting in choice]) if spec.where else {}
@@ -95,7 +99,15 @@ def _parsed(line: Line, overrides: list[str]) -> Sweep:
         raise ComposerError("sweep.where", spec.where, "leaves no job to run")
     given = next((argv.split(text)[2] for text in manner if argv.split(text)[1] == DIR), None)
     folder = Path(given.strip("'\"")) if given else SWEEPS / (spec.name or _name(own, spec, found[0]))
-    return Sweep(line, own, spec, sheet, compose, found, folder)
+    worker = Worker()
+    executor = _cluster(read_ray(settings)) if RAY in overrides else Here(worker)
+    return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor)
+
+
+def _cluster(spec: RaySpec) -> Executor:
+    from composer.sweep.ray import Cluster
+
+    return Cluster(spec)
 
 
 def _name(own: Sequence[str], spec: SweepSpec, job: Job) -> str:
@@ -105,7 +117,7 @@ def _name(own: Sequence[str], spec: SweepSpec, job: Job) -> str:
     return f"{keys}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:8]}"
 
 
-def run(line: Line, executor: Callable[[Sweep], Executor] | None = None) -> int:
+def run(line: Line) -> int:
     """Run a sweep, or go on with it; 0 when every job is done, 1 when some failed."""
     if not line.verbose:
         from composer.quiet import hush
@@ -119,7 +131,7 @@ def run(line: Line, executor: Callable[[Sweep], Executor] | None = None) -> int:
         with locked(sweep.folder):
             if sweep.spec.fresh:
                 _clear(sweep.folder)
-            return Driver(sweep, executor(sweep) if executor else Here(sweep.worker)).run()
+            return Driver(sweep).run()
 
 
 def _refuse_what_cannot_work(sweep: Sweep) -> None:
@@ -183,12 +195,12 @@ def _clear(folder: Path) -> None:
 class Driver:
     """Feeds batches to an executor, writes down what comes back, and keeps the pages up to date."""
 
-    def __init__(self, sweep: Sweep, executor: Executor) -> None:
-        self.sweep, self.executor, self.spec = sweep, executor, sweep.spec
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep, self.executor, self.spec = sweep, sweep.executor, sweep.spec
         self.journal = Journal.read(sweep.folder)
         self.journal.tidy()
         self.plan = Plan(sweep.jobs, self.journal, sweep.spec.batch, sweep.settle, batch_safe)
-        self.pages = Pages(sweep.folder, self.plan, sweep.sheet)
+        self.pages = Pages(sweep.folder, shorten(" ".join(sweep.own), 300) or sweep.folder.name, self.plan, sweep.sheet)
         self.failures: dict[int, str] = {}
         self.started, self.drawn = time.monotonic(), 0
 
@@ -249,10 +261,8 @@ class Driver:
         entry.state = "done"
         self.drawn += 1
         self.pages.drew(entry, place, made.record)
-        self.lines.ended(
-            1,
-            f"{self.lines.done + 1}/{self.lines.total}  {self.sweep.folder / place / self.pages.first(entry)}  {label(entry.job)}  ({made.record['seconds']:.1f} s)",
-        )
+        where = self.sweep.folder / place / self.pages.first(entry)
+        self.lines.ended(1, f"{where}  {label(entry.job)}  ({made.record['seconds']:.1f} s)")
 
     def _went_wrong(self, batch: Batch, failed: Failed) -> None:
         """Try smaller batches, then each job again as often as was asked for."""
@@ -276,7 +286,7 @@ class Driver:
         self.failures[entry.job.number] = reason
         self.journal.fail(entry.id, reason, number=entry.job.number, values=entry.job.values, tries=entry.tries)
         self.pages.failed(entry, reason)
-        self.lines.ended(1, f"{self.lines.done + 1}/{self.lines.total}  failed  {label(entry.job)}  {reason}")
+        self.lines.ended(1, f"failed  {label(entry.job)}  {reason}")
 
     def _report(self) -> int:
         for entry in self.plan.entries:  # those that could not even be settled

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from composer.errors import ComposerError, suggest
 from composer.files import write
+from composer.spec import SheetSpec
 from composer.sweep import contact, page
 
 #: More columns than this do not fit a screen.
@@ -25,6 +26,10 @@ COLUMNS = ("seeds", "seconds", "peak_memory", "steps", "scheduler", "images", "e
 #: What a formula begins with; spreadsheets strip blanks, and some take the wide forms.
 FORMULA = frozenset("=+-@\t\n＝＋－＠")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+#: All axes chosen by the number of their values.
+AUTOMATIC = SheetSpec()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +58,6 @@ class Cell:
     error: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SheetSpec:
-    """Which swept key runs across, down and from grid to grid; None: chosen automatically."""
-
-    x: str | None = None
-    y: str | None = None
-    page: str | None = None
-
-
 @dataclass(frozen=True)
 class Block:
     """One grid: `rows` are (value of y, for each column the cells that belong there)."""
@@ -71,7 +67,7 @@ class Block:
     rows: tuple[tuple[str, tuple[tuple[Cell, ...], ...]], ...]
 
 
-def write_sheet(folder: Path, title: str, cells: Sequence[Cell], spec: SheetSpec = SheetSpec(), finished: bool = True) -> None:
+def write_sheet(folder: Path, title: str, cells: Sequence[Cell], spec: SheetSpec = AUTOMATIC, finished: bool = True) -> None:
     """Writes index.html, contact.png and results.csv into folder, each whole or not at all.
 
     contact.png decodes every picture, so it is made only once the sweep is `finished`; the others take milliseconds.

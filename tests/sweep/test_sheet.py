@@ -112,11 +112,14 @@ def read(folder: Path) -> Page:
     return Page((folder / "index.html").read_text())
 
 
-def dump(path: Path, tmp_path: Path, *options: str) -> str:
-    """The page as the browser has it after a while."""
-    words = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,20000"]
-    words += ["--virtual-time-budget=3000", *options, "--dump-dom", path.as_uri()]
-    return subprocess.run([BROWSER, *words], capture_output=True, timeout=120, check=True).stdout.decode()
+def call(path: Path, tmp_path: Path, *options: str) -> str:
+    words = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000"]
+    return subprocess.run([BROWSER, *words, *options, path.as_uri()], capture_output=True, timeout=120, check=True).stdout.decode()
+
+
+def dump(path: Path, tmp_path: Path) -> str:
+    """The page as the browser has it after a while, in a window high enough for lazy pictures."""
+    return call(path, tmp_path, "--window-size=1280,20000", "--dump-dom")
 
 
 def with_script(folder: Path, script: str, allowed: bool = True) -> Path:
@@ -208,13 +211,26 @@ def test_a_script_that_is_not_ours_does_not_run(tmp_path):
 
 
 @browser
-@pytest.mark.parametrize("options", [(), ("--blink-settings=scriptEnabled=false",)], ids=["with script", "without script"])
-def test_two_thousand(tmp_path, options):
+def test_without_script(tmp_path):
+    cells = four_by_three_by_two(tmp_path)
+    write_sheet(tmp_path, "24", cells)
+    text, count = re.subn(r"script-src 'sha256-[^']*'", "script-src 'none'", (tmp_path / "index.html").read_text())
+    assert count == 1
+    path, shot = tmp_path / "copy.html", tmp_path / "shot.png"
+    path.write_text(text)
+    assert "class" not in Page(dump(path, tmp_path)).all("html")[0]  # which the page's script would have set
+    call(path, tmp_path, f"--screenshot={shot}", "--window-size=1280,3000")
+    colours = {colour for _, colour in Image.open(shot).convert("RGB").getcolors(1 << 24)}
+    assert colours >= {(n * 37 % 256, n * 91 % 256, 120) for n in range(24)}
+
+
+@browser
+def test_two_thousand(tmp_path):
     cells = product(tmp_path, scheduler=["euler", "ddim", "heun", "lcm"], steps=[5, 10, 20, 40, 80], seed=list(range(100)))
     write_sheet(tmp_path, "2,000", cells)
-    found = Page(dump(tmp_path / "index.html", tmp_path, *options))
+    found = Page(dump(tmp_path / "index.html", tmp_path))
     assert len(found.all("img")) == len(found.column("job")) == 2000
-    assert ("script" in (found.all("html")[0].get("class") or "")) == (not options)
+    assert "script" in found.all("html")[0]["class"]
 
 
 # As files
@@ -293,7 +309,7 @@ def test_while_it_runs(tmp_path):
     assert text.count("out of memory: 512 MiB more are needed") == 3  # where its picture would be, on hovering, in the table
     said = " ".join("".join(found.text).split())
     assert "24 jobs5 done1 failed1 running17 waiting" in said
-    assert f"{sum(cell.seconds or 0 for cell in cells):.2f} s in total" in said
+    assert f"{page.duration(sum(cell.seconds or 0 for cell in cells))} in total" in said
 
 
 def test_a_finished_sheet_with_a_failure_and_a_damaged_picture(tmp_path):
@@ -364,6 +380,14 @@ def test_results(tmp_path):
     assert rows[2]["seed"] == 'a "quoted", =text\nin two lines 🦊'
     assert [float(row["seconds"]) for row in rows[3:]] == [cell.seconds for cell in cells[3:]]
     assert rows[3]["images"] == "0003/000.png" and rows[3]["steps"] == rows[3]["job.steps"] == "10"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0.00 s"), (9.994, "9.99 s"), (9.996, "10.0 s"), (99.96, "1 min 40 s"), (3599.6, "1 h 00 min"), (90_061, "25 h 01 min")],
+)
+def test_durations(seconds, said):
+    assert page.duration(seconds) == said
 
 
 # Axes

@@ -1,0 +1,143 @@
+"""What a sweep costs: `python benchmarks/sweep.py [--large]`. Ratios of whole processes, side by side in one run.
+
+On the embedded model, 4 schedulers × 5, 10, 20 steps × 2 seeds: one process a job, one sweep, and a script by hand that loads raw
+diffusers once; then 8 seeds with and without batches; then what a job costs besides the model. --large adds the same on random
+weights of Stable Diffusion 1.5's shape, where the model is all (half an hour).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+
+SCHEDULERS = ("euler", "ddim", "dpmpp_2m", "unipc")
+STEPS = (5, 10, 20)
+PROMPT = "a large red sphere on the left and a small blue cube on the right, on snow, at night"
+MODEL = Path(__file__).parent.parent / "composer" / "tiny" / "checkpoint" / "text2img"
+
+BY_HAND = """
+import sys, torch
+from pathlib import Path
+from diffusers import (StableDiffusionPipeline, EulerDiscreteScheduler, DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)
+model, out, steps, seeds, prompt = sys.argv[1], Path(sys.argv[2]), eval_list(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+pipe = StableDiffusionPipeline.from_pretrained(model)
+pipe.set_progress_bar_config(disable=True)
+original = pipe.scheduler.config
+classes = dict(euler=EulerDiscreteScheduler, ddim=DDIMScheduler, dpmpp_2m=DPMSolverMultistepScheduler, unipc=UniPCMultistepScheduler)
+number = 0
+for name, cls in classes.items():
+    for count in steps:
+        for seed in range(seeds):
+            pipe.scheduler = cls.from_config(original)
+            image = pipe(prompt, num_inference_steps=count, guidance_scale=float(sys.argv[6]), generator=torch.Generator().manual_seed(seed)).images[0]
+            image.save(out / f"{number:04d}.png")
+            number += 1
+"""
+
+
+def timed(words: list[str], cwd: Path) -> float:
+    begun = time.monotonic()
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
+    return time.monotonic() - begun
+
+
+def composed(*words: str) -> list[str]:
+    return [sys.executable, "-m", "composer", *words]
+
+
+def by_hand(folder: Path, model: str, steps: tuple[int, ...], seeds: int, guidance: float) -> float:
+    folder.mkdir()
+    script = BY_HAND.replace("eval_list(sys.argv[3])", "[int(each) for each in sys.argv[3].split(',')]")
+    return timed([sys.executable, "-c", script, model, str(folder), ",".join(map(str, steps)), str(seeds), PROMPT, str(guidance)], folder)
+
+
+def alone(folder: Path, model: tuple[str, ...], steps: tuple[int, ...], seeds: int) -> float:
+    """One process for each job, one after the other."""
+    folder.mkdir()
+    total = 0.0
+    for number, (scheduler, count, seed) in enumerate(itertools.product(SCHEDULERS, steps, range(seeds))):
+        words = [f"scheduler={scheduler}", f"steps={count}", f"seed={seed}", f"prompt={PROMPT}", f"hydra.run.dir={folder / f'{number:04d}'}"]
+        total += timed(composed(*model, *words), folder)
+    return total
+
+
+def swept(folder: Path, model: tuple[str, ...], steps: tuple[int, ...], seeds: int, *more: str) -> float:
+    folder.parent.mkdir(exist_ok=True)
+    axes = [f"scheduler={','.join(SCHEDULERS)}", f"steps={','.join(map(str, steps))}", f"seed=range({seeds})", f"prompt={PROMPT}"]
+    return timed(composed("-m", *model, *axes, f"hydra.sweep.dir={folder}", *more), folder.parent)
+
+
+def pictures(folder: Path) -> list[bytes]:
+    """Pixels of all pictures of a sweep, or of single runs, by number."""
+    files = sorted(folder.glob("[0-9]*/000.png")) or sorted(folder.glob("*.png"))
+    return [Image.open(file).tobytes() for file in files]
+
+
+def furthest(one: list[bytes], other: list[bytes]) -> int:
+    return max(max(map(abs, (a - b for a, b in zip(x, y)))) for x, y in zip(one, other))
+
+
+def compare(root: Path, name: str, model: tuple[str, ...], source: str, steps: tuple[int, ...], seeds: int, guidance: float) -> None:
+    folder = root / name
+    folder.mkdir()
+    each = alone(folder / "alone", model, steps, seeds)
+    hand = by_hand(folder / "hand", source, steps, seeds, guidance)
+    single = swept(folder / "single", model, steps, seeds, "sweep.batch=1")
+    auto = swept(folder / "auto", model, steps, seeds)
+    again = by_hand(folder / "hand2", source, steps, seeds, guidance)
+    once_more = swept(folder / "single2", model, steps, seeds, "sweep.batch=1")
+    jobs = len(SCHEDULERS) * len(steps) * seeds
+    own, ours, theirs = pictures(folder / "alone"), pictures(folder / "single"), pictures(folder / "hand")
+    assert len(own) == len(ours) == len(theirs) == jobs
+    best, raw = min(single, once_more), min(hand, again)
+    print(f"{name}, {jobs} jobs: a process each {each:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s")
+    print(f"  over a process each {each / best:.2f}x (with batches {each / auto:.2f}x); against the script by hand {best / raw:.3f}x")
+    print(f"  pictures equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {furthest(own, pictures(folder / 'auto'))} of 255")
+
+
+def batches(root: Path) -> None:
+    """8 seeds of each setting, one by one and in batches, alternating."""
+    times = {"1": [], "auto": []}
+    for i in range(3):
+        for size, taken in times.items():
+            taken.append(swept(root / f"batch-{size}-{i}", (), (10, 20), 8, f"sweep.batch={size}"))
+    one, auto = (min(each) for each in times.values())
+    print(f"8 seeds, 64 jobs: one by one {one:.1f} s, in batches {auto:.1f} s: {one / auto:.2f}x")
+
+
+def large(root: Path) -> None:
+    """Random weights of Stable Diffusion 1.5's shape; 4 schedulers × 2 steps × 1 seed at 256 pixels."""
+    from composer.testing.pipelines import stable_diffusion_shape
+
+    source = root / "sd15-shape"
+    stable_diffusion_shape().save_pretrained(source)
+    model = ("model=local", f"model.source={source}", "height=256", "width=256", "guidance=7.5")
+    compare(root, "sd15 shape", model, str(source), (2,), 1, 7.5)
+    shutil.rmtree(source)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--large", action="store_true")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        compare(root, "embedded", (), str(MODEL), STEPS, 2, 5.0)
+        batches(root)
+        if asked.large:
+            large(root)
+
+
+if __name__ == "__main__":
+    main()

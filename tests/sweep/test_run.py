@@ -1,0 +1,301 @@
+"""Sweeps on the command line, on the embedded checkpoint: the same pictures as single runs, each thing once, nothing hidden."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from composer import weights
+from composer.memo import Memo, digest, remember, remembering
+from composer.sweep.journal import Journal, completed, locked
+from composer.sweep.work import Failed, Worker
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = ("height=64", "width=64", "steps=2")
+
+
+def records(folder: Path) -> dict[str, dict]:
+    return {place.parent.name: json.loads(place.read_text("utf-8")) for place in sorted(folder.glob("*/run.json"))}
+
+
+def pixels(file: Path) -> bytes:
+    return Image.open(file).tobytes()
+
+
+def furthest(one: bytes, other: bytes) -> int:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def test_each_picture_is_that_of_its_own_run(compose, tmp_path):
+    """With sweep.batch=1, whatever the order of jobs."""
+    words = ("scheduler=euler,dpmpp_2m_sde,heun", "seed=3,4", "prompt='a red cone','a blue cube, on sand'", *SMALL)
+    assert compose("-m", *words, "sweep.batch=1", "sweep.shuffle=1", "hydra.sweep.dir=out").code == 0
+    found = records(tmp_path / "out")
+    assert len(found) == 12
+    for place, record in found.items():
+        values = record["sweep"]["values"]
+        single = [f"{key}={value}" for key, value in values.items()]
+        assert compose(*single, *SMALL, f"hydra.run.dir=single/{place}").code == 0
+        assert pixels(tmp_path / "out" / place / "000.png") == pixels(tmp_path / "single" / place / "000.png"), values
+
+
+def test_batches_are_within_one_level_and_their_make_up_is_recorded(compose, tmp_path):
+    words = ("scheduler=euler,ddim", "seed=range(5)", *SMALL)
+    assert compose("-m", *words, "sweep.batch=4", "hydra.sweep.dir=batched").code == 0
+    assert compose("-m", *words, "sweep.batch=1", "hydra.sweep.dir=alone").code == 0
+    batched, alone = records(tmp_path / "batched"), records(tmp_path / "alone")
+    for place in alone:
+        assert furthest(pixels(tmp_path / "batched" / place / "000.png"), pixels(tmp_path / "alone" / place / "000.png")) <= 1
+        assert alone[place]["job"] == batched[place]["job"] and alone[place]["images"] == batched[place]["images"]
+    assert [len(record["sweep"]["batch"]["jobs"]) for record in batched.values()] == [4, 4, 4, 4, 1] * 2
+    assert batched["0002"]["sweep"]["batch"]["jobs"][2] == batched["0002"]["job"]
+
+
+@pytest.mark.parametrize(
+    "words", [("scheduler._target_=diffusers.DPMSolverSDEScheduler",), ("callbacks=[preview]",), ("guidance=autoguidance",)], ids=" ".join
+)
+def test_what_is_not_safe_in_a_batch_runs_alone(compose, tmp_path, words):
+    assert compose("-m", *words, "seed=1,2", *SMALL, "sweep.batch=2", "hydra.sweep.dir=out").code == 0
+    assert all(len(record["sweep"]["batch"]["jobs"]) == 1 for record in records(tmp_path / "out").values())
+
+
+def test_files_of_callbacks_lie_with_their_job(compose, tmp_path):
+    assert compose("-m", "callbacks=[preview,trace]", "seed=1,2", *SMALL, "hydra.sweep.dir=out").code == 0
+    for place in ("0000", "0001"):
+        names = {file.name for file in (tmp_path / "out" / place).iterdir()}
+        assert names == {"000.png", "preview-000.webp", "trace.jsonl", "trace.png", "config.yaml", "run.json"}
+
+
+def test_the_same_command_again_touches_nothing_and_needs_no_torch(compose, tmp_path):
+    words = ("-m", "scheduler=euler,ddim", "seed=range(3)", *SMALL)
+    first = compose(*words)
+    assert first.code == 0 and first.out.count("000.png") == 6 and "6 jobs: 6 drawn" in first.out
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    assert folder.name.startswith("scheduler-seed-")
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.parent != folder}
+    code = f"import sys; from composer.cli import main; print(main({list(words)!r}), 'torch' in sys.modules)"
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert "6 jobs: 0 drawn, 6 were there already" in again.stdout and again.stdout.splitlines()[-1] == "0 False", again.stderr
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.parent != folder} == before
+
+
+def test_what_is_missing_or_spoilt_is_drawn_again(compose, tmp_path):
+    words = ("-m", "seed=range(4)", *SMALL, "sweep.name=mine", "sweep.batch=2")
+    assert compose(*words).code == 0
+    folder = tmp_path / "outputs" / "sweeps" / "mine"
+    plain = {place: pixels(folder / place / "000.png") for place in ("0000", "0001", "0002", "0003")}
+    (folder / "0001" / "run.json").unlink()
+    (folder / "0002" / "000.png").write_bytes(b"spoilt")
+    (folder / "journal.jsonl").write_bytes((folder / "journal.jsonl").read_bytes() + b'{"batch": ["torn')
+    done = compose(*words)
+    assert done.code == 0 and "4 jobs: 2 drawn, 2 were there already" in done.out
+    assert {place: pixels(folder / place / "000.png") for place in plain} == plain
+    assert compose(*words, "sweep.fresh=true").out.count("000.png") == 4
+
+
+def test_more_jobs_under_a_name_keep_what_is_there(compose, tmp_path):
+    assert compose("-m", "seed=5,6", *SMALL, "sweep.name=grows").code == 0
+    done = compose("-m", "seed=4,5,6,7", *SMALL, "sweep.name=grows")
+    assert done.code == 0 and "4 jobs: 2 drawn, 2 were there already" in done.out
+    seeds = {place: record["images"][0]["seed"] for place, record in records(tmp_path / "outputs" / "sweeps" / "grows").items()}
+    assert sorted(seeds.values()) == [4, 5, 6, 7] and seeds["0000"] == 5
+
+
+def test_resume_and_status(compose, tmp_path, monkeypatch):
+    words = ("-m", "seed=range(3)", "prompt='a cat, sitting','b'", *SMALL, "hydra.sweep.dir=out", "sweep.where=seed > 0")
+    assert compose(*words).code == 0
+    (tmp_path / "out" / "0002" / "run.json").unlink()
+    status = compose("status", "out")
+    assert status.code == 0 and "3 of 4 done, 0 failed, 0 under way, 1 waiting" in status.out
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done = compose("resume", "../out")
+    assert done.code == 0 and "4 jobs: 1 drawn, 3 were there already" in done.out
+    assert "is no sweep's folder" in compose("resume", str(tmp_path)).err and compose("status", "nowhere").code == 2
+
+
+FAILS = """
+import sys
+from pathlib import Path
+from composer import StepCallback, cli
+from composer.callbacks.nan_guard import NanGuard
+import torch
+{body}
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def run(tmp_path: Path, body: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command with a nan_guard that does something else."""
+    code = FAILS.format(body=body)
+    return subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+
+
+def test_a_failed_job_hides_nothing_and_is_tried_again(tmp_path):
+    body = (
+        "def fails(self, step, prediction):\n    if Path('broken').exists() and step.latents.sum() > 0: raise ValueError('no luck')\n"
+        "NanGuard.after_predict = fails"
+    )
+    words = ("-m", "callbacks=[nan_guard]", "seed=range(6)", *SMALL, "hydra.sweep.dir=out", "sweep.batch=3")
+    (tmp_path / "broken").touch()
+    first = run(tmp_path, body, *words)
+    failed = first.stderr.count("compose: job ")
+    assert first.returncode == 1 and 0 < failed < 6, first.stderr
+    assert "callbacks.nan_guard: failed in after_predict, step 1/2: ValueError: no luck" in first.stderr
+    assert f"{6 - failed} drawn, {failed} failed" in first.stdout and len(records(tmp_path / "out")) == 6 - failed
+    (tmp_path / "broken").unlink()
+    again = run(tmp_path, body, *words)
+    assert again.returncode == 0 and f"6 jobs: {failed} drawn, {6 - failed} were there already" in again.stdout, again.stderr
+
+
+def test_fail_fast_and_retries(tmp_path):
+    always = "def fails(self, step, prediction): raise ValueError('no luck')\nNanGuard.after_predict = fails"
+    done = run(tmp_path, always, "-m", "callbacks=[nan_guard]", "seed=range(4)", *SMALL, "sweep.fail_fast=true", "hydra.sweep.dir=a")
+    assert done.returncode == 1 and "0 drawn, 1 failed, 3 left out after the first failure" in done.stdout
+    twice = "count = []\ndef fails(self, step, prediction):\n    count.append(1)\n    if len(count) < 3: raise ValueError('no luck')\n"
+    done = run(
+        tmp_path,
+        f"{twice}NanGuard.after_predict = fails",
+        "-m",
+        "callbacks=[nan_guard]",
+        "seed=1,2",
+        *SMALL,
+        "sweep.retries=2",
+        "hydra.sweep.dir=b",
+    )
+    assert done.returncode == 0 and "2 jobs: 2 drawn" in done.stdout, done.stderr
+
+
+def test_memory_that_runs_out_halves_the_batch_and_is_given_back(tmp_path):
+    body = (
+        "import weakref\nfrom composer.sweep import work\nheld = []\n"
+        "def hungry(self, step, prediction):\n"
+        "    if len(prediction) > 2:\n        much = torch.ones(10)\n        held.append(weakref.ref(much))\n"
+        "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
+        "NanGuard.after_predict = hungry\nreal = work._free\n"
+        "def free():\n    assert all(each() is None for each in held), 'kept alive'\n    real()\nwork._free = free"
+    )
+    done = run(tmp_path, body, "-m", "callbacks=[nan_guard]", "seed=range(8)", *SMALL, "sweep.batch=8", "hydra.sweep.dir=out")
+    assert done.returncode == 0 and "8 jobs: 8 drawn" in done.stdout, done.stderr
+    assert "8 jobs at once: out of memory: callbacks.nan_guard" in done.stdout and "4 jobs at once" in done.stdout
+    assert {len(record["sweep"]["batch"]["jobs"]) for record in records(tmp_path / "out").values()} == {2}
+
+
+def test_each_component_is_loaded_once(compose, checkpoints):
+    weights.forget()
+    weights.loaded.clear()
+    words = (
+        "model=local",
+        f"model.source={checkpoints['sd']},{checkpoints['sdxl']}",
+        "scheduler=euler,ddim,heun,dpmpp_2m",
+        "seed=range(3)",
+        "steps=1",
+    )
+    assert compose("-m", *words, "height=64", "width=64", "sweep.batch=1").code == 0
+    assert compose("-m", "scheduler=euler,ddim", "seed=range(3)", *SMALL, "task=text2img,inpaint,depth2img", "sweep.batch=1").code == 0
+    assert set(weights.loaded.values()) == {1}, weights.loaded
+    assert sum("text_encoder" in place and "tiny" in place for place in weights.loaded) == 1, "variants share their text encoder"
+
+
+def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Worker, "__init__", lambda self: seen.append(setattr(self, "memo", Memo()) or self.memo))
+    words = ("task=img2img", "strength=0.5", "scheduler=euler,ddim", "steps=2,4", "seed=1,2", "sweep.batch=1", "height=64", "width=64")
+    assert compose("-m", *words).code == 0
+    (memo,) = seen
+    assert memo.made == 2 and memo.reused == 14, "one prompt and one picture for eight jobs"
+
+
+def test_what_is_remembered_is_what_was_made():
+    class Model:
+        pass
+
+    model, asked = Model(), []
+    make = lambda: asked.append(1) or torch.ones(2)  # noqa: E731
+    assert remember(model, lambda: "a", make) is not remember(model, lambda: "a", make) and len(asked) == 2
+    with remembering(Memo()):
+        one = remember(model, lambda: "a", make)
+        assert remember(model, lambda: "a", make) is one and remember(model, lambda: "b", make) is not one and len(asked) == 4
+        one.add_(1)
+        assert remember(model, lambda: "a", make) is not one, "it was written into"
+    assert digest(torch.ones(2)) != digest(torch.ones(2, 1)) != digest(torch.zeros(2, 1))
+    assert digest(torch.ones(2, dtype=torch.bfloat16)) == digest(torch.ones(2, dtype=torch.bfloat16))
+
+
+def test_two_processes_never_share_a_folder(compose, tmp_path):
+    with locked(tmp_path / "out"):
+        code = "import sys; from composer.cli import main; sys.exit(main(sys.argv[1:]))"
+        other = subprocess.run(
+            [sys.executable, "-c", code, "-m", "seed=1,2", "hydra.sweep.dir=out"], cwd=tmp_path, capture_output=True, text=True
+        )
+    assert other.returncode == 3 and f"process {os.getpid()} is working in it" in other.stderr and other.stderr.count("\n") == 1
+    assert not (tmp_path / "out" / "sweep.json").exists()
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    code = "import sys; from composer.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-u", "-c", code, "-m", "seed=range(500)", *SMALL, "hydra.sweep.dir=out", "sweep.batch=2"]
+    child = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "1/500" in child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130 and said.strip() == "compose: interrupted" and time.monotonic() - begun < 10
+    places = [place for place in (tmp_path / "out").iterdir() if place.is_dir()]
+    assert 0 < len(places) < 500 and all(completed(place) for place in places) and (tmp_path / "out" / "index.html").exists()
+
+
+def test_a_job_that_is_asked_for_twice_is_drawn_once(compose, tmp_path):
+    done = compose("-m", "seed=1,1,2", *SMALL, "hydra.sweep.dir=out")
+    assert done.code == 0 and "3 jobs: 2 drawn, 1 the same as others" in done.out and len(records(tmp_path / "out")) == 2
+
+
+def test_the_plan_is_told_without_loading(compose, tmp_path):
+    done = compose("plan", "-m", "task=text2img,unconditional", "seed=range(4)", *SMALL[2:], "sweep.batch=2")
+    assert done.code == 0 and "8 jobs → outputs/sweeps/task-seed-" in done.out
+    assert [line.split()[:4] for line in done.out.splitlines()[2:4]] == [["0", "4", "0", "2"], ["1", "4", "0", "2"]]
+    assert "15 MiB" in done.out and "task=unconditional" in done.out and not (tmp_path / "outputs").exists()
+    refused = compose("plan", "-m", "scheduler=euler,flow_euler")
+    assert "can't work" in refused.out and "is for flow matching models" in refused.out
+
+
+def test_ids_tell_what_matters_and_nothing_else(compose, tmp_path):
+    def ids(folder: str, *words: str) -> set[str]:
+        assert compose("-m", *SMALL, *words, f"hydra.sweep.dir={folder}").code == 0
+        return {record["job"] for record in records(tmp_path / folder).values()}
+
+    plain = ids("a", "seed=1")
+    assert plain == ids("b", "seed=1", "callbacks=[]", "sweep.batch=3"), "the folder and the progress bar have no say"
+    for other in ("seed=2", "prompt=x", "guidance=2", "output=webp", "callbacks=[cfg_cutoff]", "scheduler.eta=0.5", "images=2"):
+        assert not plain & ids(f"other-{other.split('=')[0]}", "seed=1", other), other
+    assert Journal.read(tmp_path / "a").done.keys() == plain
+
+
+def test_settings_of_a_sweep_are_checked(compose):
+    for words, said in {
+        ("sweep.batch=0",): "sweep.batch=0: must be a whole number, 1 or more, or auto",
+        ("sweep.on_invalid=maybe",): "sweep.on_invalid=maybe: is not known. (allowed: error, skip)",
+        ("sweep.name=../x",): "sweep.name=../x: must be letters, digits",
+        ("sweep.limt=3",): "sweep.limt=3: there is no such key. Did you mean sweep.limit",
+        ("sweep.where=seed > 9",): "sweep.where=seed > 9: leaves no job to run",
+        ("sheet.x=steps",): "sheet.x=steps",
+    }.items():
+        done = compose("-m", "seed=1,2", *words)
+        assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
+    assert "sweep.limit=3: is about several runs: add -m" in compose("sweep.limit=3").err
+
+
+def test_reasons_are_lines_and_keep_nothing_alive():
+    with pytest.raises(Failed) as caught:
+        Worker().draw([{"task": {"_target_": "os.system"}}])
+    assert caught.value.request and "\n" not in caught.value.reason and caught.value.__context__ is None
