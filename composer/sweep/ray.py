@@ -44,10 +44,10 @@ class Cluster:
     def __enter__(self) -> Cluster:
         import ray
 
+        self._answers()
+        local = {} if self.spec.address else {"include_dashboard": False}
         try:
-            ray.init(
-                address=self.spec.address, ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level="error"
-            )
+            ray.init(address=self.spec.address, ignore_reinit_error=True, log_to_driver=False, logging_level="error", **local)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ComposerError("ray.address", self.spec.address, f"no cluster answers there: {str(error).splitlines()[0]}") from None
         gpus = int(ray.cluster_resources().get("GPU", 0))
