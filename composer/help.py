@@ -13,11 +13,16 @@ compose makes pictures with diffusion models: say what you want, and the pipelin
   compose model=local model.source=./my-model    any folder, hub id or .safetensors file
 
 What can be set (`compose list` counts the options, `compose list GROUP` tells each in a line)
-  groups       model  task  scheduler  guidance  precision  device  callbacks  output
+  groups       model  task  scheduler  guidance  precision  device  callbacks  output  sweep  sheet
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
   from a picture   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
   of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false
   files        output.folder=DIR (or hydra.run.dir=DIR) puts a run's files there; otherwise outputs/DATE/TIME
+
+Sweeps (-m)
+  steps=10,20  seed=range(8)  scheduler=glob(dpm*)     every combination; index.html in the sweep's folder shows all
+  sweep.zip=[a,b]  sweep.jobs=FILE  sweep.where="…"  sweep.limit=N  sweep.batch=1  sweep.name=NAME  (`compose list sweep`)
+  hydra/launcher=ray        the same on all devices of a machine or a cluster
 
 Prompts
   prompt=@words.txt         the text of a file
@@ -27,6 +32,9 @@ Prompts
 Verbs
   compose list [GROUP]      what there is to choose from
   compose show [OVERRIDES]  what the pipeline is made of, and the steps it will take; loads no weights
+  compose plan -m …         what a sweep would run: jobs, groups, batches, memory
+  compose resume DIR        go on with a sweep; the same command again does it too
+  compose status DIR        how far a sweep is
   compose plugins           installed packages that bring options, and whether they load
   compose plugins new NAME  write such a package
 
@@ -37,5 +45,5 @@ Flags
   --config-dir DIR          option files of your own, found before composer's
   --version
 
-Exit codes: 0 done, 1 a run failed, 2 the request can't be met, 130 interrupted.
+Exit codes: 0 done, 1 a run failed, 2 the request can't be met, 3 another process is at it, 130 interrupted.
 """

@@ -1,0 +1,22 @@
+"""A sweep that dies, a few times; `python benchmarks/kills.py` does it some hundred times."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="sweeps are killed in forks")
+def test_nothing_is_lost_halved_doubled_redone_or_drawn_otherwise(tmp_path):
+    words = [sys.executable, str(KILLS), "--kills", "5", "--every", "60", "--jobs", "40"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [json.loads(line[42:]) for line in done.stdout.splitlines() if line[42:].startswith(" {")]
+    assert len(rows) >= 4 and all(row["kills"] >= 5 for row in rows[:2])
