@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ import sys, torch
 from pathlib import Path
 from diffusers import (StableDiffusionPipeline, EulerDiscreteScheduler, DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)
 model, out, steps, seeds, prompt = sys.argv[1], Path(sys.argv[2]), eval_list(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
-pipe = StableDiffusionPipeline.from_pretrained(model)
+pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32, safety_checker=None)
 pipe.set_progress_bar_config(disable=True)
 original = pipe.scheduler.config
 classes = dict(euler=EulerDiscreteScheduler, ddim=DDIMScheduler, dpmpp_2m=DPMSolverMultistepScheduler, unipc=UniPCMultistepScheduler)
@@ -38,7 +37,8 @@ for name, cls in classes.items():
     for count in steps:
         for seed in range(seeds):
             pipe.scheduler = cls.from_config(original)
-            image = pipe(prompt, num_inference_steps=count, guidance_scale=float(sys.argv[6]), generator=torch.Generator().manual_seed(seed)).images[0]
+            image = pipe(prompt, num_inference_steps=count, guidance_scale=float(sys.argv[6]), height=int(sys.argv[7]), width=int(sys.argv[7]),
+                         generator=torch.Generator().manual_seed(seed)).images[0]
             image.save(out / f"{number:04d}.png")
             number += 1
 """
@@ -56,10 +56,12 @@ def composed(*words: str) -> list[str]:
     return [sys.executable, "-m", "composer", *words]
 
 
-def by_hand(folder: Path, model: str, steps: tuple[int, ...], seeds: int, guidance: float) -> float:
+def by_hand(folder: Path, model: str, steps: tuple[int, ...], seeds: int, guidance: float, side: int) -> float:
     folder.mkdir()
     script = BY_HAND.replace("eval_list(sys.argv[3])", "[int(each) for each in sys.argv[3].split(',')]")
-    return timed([sys.executable, "-c", script, model, str(folder), ",".join(map(str, steps)), str(seeds), PROMPT, str(guidance)], folder)
+    return timed(
+        [sys.executable, "-c", script, model, str(folder), ",".join(map(str, steps)), str(seeds), PROMPT, str(guidance), str(side)], folder
+    )
 
 
 def alone(folder: Path, model: tuple[str, ...], steps: tuple[int, ...], seeds: int) -> float:
@@ -67,7 +69,13 @@ def alone(folder: Path, model: tuple[str, ...], steps: tuple[int, ...], seeds: i
     folder.mkdir()
     total = 0.0
     for number, (scheduler, count, seed) in enumerate(itertools.product(SCHEDULERS, steps, range(seeds))):
-        words = [f"scheduler={scheduler}", f"steps={count}", f"seed={seed}", f"prompt={PROMPT}", f"hydra.run.dir={folder / f'{number:04d}'}"]
+        words = [
+            f"scheduler={scheduler}",
+            f"steps={count}",
+            f"seed={seed}",
+            f"prompt={PROMPT}",
+            f"hydra.run.dir={folder / f'{number:04d}'}",
+        ]
         total += timed(composed(*model, *words), folder)
     return total
 
@@ -88,14 +96,14 @@ def furthest(one: list[bytes], other: list[bytes]) -> int:
     return max(max(map(abs, (a - b for a, b in zip(x, y)))) for x, y in zip(one, other))
 
 
-def compare(root: Path, name: str, model: tuple[str, ...], source: str, steps: tuple[int, ...], seeds: int, guidance: float) -> None:
+def compare(root: Path, name: str, model: tuple[str, ...], source: str, steps: tuple[int, ...], seeds: int, guidance: float, side: int = 128) -> None:  # fmt: skip
     folder = root / name
     folder.mkdir()
     each = alone(folder / "alone", model, steps, seeds)
-    hand = by_hand(folder / "hand", source, steps, seeds, guidance)
+    hand = by_hand(folder / "hand", source, steps, seeds, guidance, side)
     single = swept(folder / "single", model, steps, seeds, "sweep.batch=1")
     auto = swept(folder / "auto", model, steps, seeds)
-    again = by_hand(folder / "hand2", source, steps, seeds, guidance)
+    again = by_hand(folder / "hand2", source, steps, seeds, guidance, side)
     once_more = swept(folder / "single2", model, steps, seeds, "sweep.batch=1")
     jobs = len(SCHEDULERS) * len(steps) * seeds
     own, ours, theirs = pictures(folder / "alone"), pictures(folder / "single"), pictures(folder / "hand")
@@ -103,7 +111,8 @@ def compare(root: Path, name: str, model: tuple[str, ...], source: str, steps: t
     best, raw = min(single, once_more), min(hand, again)
     print(f"{name}, {jobs} jobs: a process each {each:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s")
     print(f"  over a process each {each / best:.2f}x (with batches {each / auto:.2f}x); against the script by hand {best / raw:.3f}x")
-    print(f"  pictures equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {furthest(own, pictures(folder / 'auto'))} of 255")
+    far = furthest(own, pictures(folder / "auto"))
+    print(f"  pictures equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255")
 
 
 def batches(root: Path) -> None:
@@ -118,13 +127,31 @@ def batches(root: Path) -> None:
 
 def large(root: Path) -> None:
     """Random weights of Stable Diffusion 1.5's shape; 4 schedulers × 2 steps × 1 seed at 256 pixels."""
-    from composer.testing.pipelines import stable_diffusion_shape
-
     source = root / "sd15-shape"
-    stable_diffusion_shape().save_pretrained(source)
+    save_stable_diffusion_shape(source)
     model = ("model=local", f"model.source={source}", "height=256", "width=256", "guidance=7.5")
-    compare(root, "sd15 shape", model, str(source), (2,), 1, 7.5)
-    shutil.rmtree(source)
+    compare(root, "sd15 shape", model, str(source), (2,), 1, 7.5, 256)
+
+
+def save_stable_diffusion_shape(folder: Path) -> None:
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    StableDiffusionPipeline(
+        unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768),
+        vae=AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2, latent_channels=4, sample_size=512,
+        ),
+        text_encoder=CLIPTextModel(
+            CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, projection_dim=768)
+        ),
+        tokenizer=CLIPTokenizer.from_pretrained(MODEL / "tokenizer"),
+        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
 
 
 def main() -> None:

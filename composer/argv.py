@@ -15,8 +15,8 @@ from pathlib import Path
 
 from composer.errors import ComposerError
 
-#: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch or sweep.
-TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs")
+#: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch, sweep or search.
+TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs", "reference")
 #: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.
 FILE_KEYS = ("image", "mask", "depth")
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
@@ -25,7 +25,7 @@ OPEN_NODES = ("scheduler.", "output.", "model.components.", "callbacks.")
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"{_STRING}(?:\s*,\s*{_STRING})*"
 _DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\s*{_STRINGS}\s*\])\s*", re.DOTALL)
-_NUMBERS = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interval)\(.*\)|null", re.IGNORECASE)
+_NUMBERS = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interval|tag)\(.*\)|null", re.IGNORECASE)
 
 
 def prepare(overrides: Sequence[str], multirun: bool = False) -> list[str]:

@@ -111,8 +111,11 @@ def plugins(line: Line) -> int:
 
 def plan(line: Line) -> int:
     """compose plan -m overrides"""
+    from composer.jobs import SEARCH
     from composer.sweep.run import run as sweep
 
+    if SEARCH in line.overrides:
+        raise ComposerError("plan", SEARCH, "a search has no plan: what it tries next depends on what it found")
     return sweep(replace(line, verb=None, overrides=[*line.overrides, "sweep.dry_run=true"]))
 
 

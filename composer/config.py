@@ -15,16 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.errors import ComposerError, suggest
-from composer.spec import ModelSpec, OutputSpec, RaySpec, RefinerSpec, RunSpec, SchedulerSpec, SheetSpec, SweepSpec, Target
+from composer.spec import ModelSpec, OutputSpec, RaySpec, RefinerSpec, RunSpec, SchedulerSpec, SearchSpec, SheetSpec, SweepSpec, Target
 
 #: Root nodes of the config; every other root key is an input that the task declares.
 NODES = ("task", "model", "scheduler", "guidance", "callbacks", "precision", "device", "output")
 #: Those of a multirun, which are no part of any run.
-OF_SWEEPS = ("sweep", "sheet", "ray")
+OF_SWEEPS = ("sweep", "sheet", "ray", "search")
 FOLDER = re.compile(r"\w[\w.-]{0,79}")
 PRECISIONS = ("fp32", "fp16", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
+METRICS = ("seconds", "peak_memory", "distance")
 #: Keys of a `variants` entry of a model that replace the model's own.
 _CHECKPOINT = ("source", "revision", "variant", "config", "components")
 
@@ -89,6 +90,27 @@ def read_ray(config: DictConfig) -> RaySpec:
         raise ComposerError("ray.workers", spec.workers, "must be a whole number, 1 or more")
     if isinstance(spec.num_cpus, bool) or not isinstance(spec.num_cpus, (int, float)) or spec.num_cpus <= 0:
         raise ComposerError("ray.num_cpus", spec.num_cpus, "must be a number above 0")
+    return spec
+
+
+def read_search(config: DictConfig) -> SearchSpec:
+    """The node that says what hydra/sweeper=optuna looks for."""
+    node = _plain(config).get("search") or {}
+    _known("search", node, [f.name for f in fields(SearchSpec)])
+    spec = SearchSpec(**node)
+    _one_of("search.metric", spec.metric, METRICS)
+    for name, least in {"trials": 1, "seed": 0}.items():
+        value = getattr(spec, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ComposerError(f"search.{name}", value, f"must be a whole number, {least} or more")
+    for name in ("within", "timeout"):
+        value = getattr(spec, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf")):
+            raise ComposerError(f"search.{name}", value, "must be a number, 0 or more, or null")
+    if spec.reference is None and (spec.within is not None or spec.metric == "distance"):
+        key, value = ("within", spec.within) if spec.within is not None else ("metric", spec.metric)
+        reason = 'needs a picture to compare with: search.reference=FILE, or search.reference="steps=50"'
+        raise ComposerError(f"search.{key}", value, reason)
     return spec
 
 

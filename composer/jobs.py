@@ -15,16 +15,26 @@ from composer.line import Line
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+#: The one sweeper that is ours.
+SEARCH = "hydra/sweeper=optuna"
+
 
 def hydra_run(line: Line) -> int:
     """Let Hydra compose the config and make the folder, then run the job in it; a multirun is a sweep of ours."""
+    if line.multirun and SEARCH in line.overrides:
+        from composer.sweep.search import run
+
+        return run(line)
+    for key, value in (argv.split(word)[1:] for word in line.overrides):
+        if key.startswith("search."):
+            raise ComposerError(key, value, f"is about a search: add -m {SEARCH}")
     if line.multirun and not _others(line):
         from composer.sweep.run import run
 
         return run(line)
     for word in line.overrides:
         _, key, value = argv.split(word)
-        if key.startswith(("sweep.", "sheet.")) and not line.multirun:
+        if (key.startswith(("sweep.", "sheet.")) or word == SEARCH) and not line.multirun:
             raise ComposerError(key, value, "is about several runs: add -m")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands us its exceptions instead of printing them
     import hydra
@@ -39,7 +49,9 @@ def hydra_run(line: Line) -> int:
         try:
             refuse_clashes(config, HydraConfig.get().runtime.choices)
             run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
-        except Exception as error:  # kept from Hydra, which would print a line of its own
+        except Exception as error:
+            if line.multirun:  # another's launcher may have called this in another process
+                raise
             failures.append((str(HydraConfig.get().job.get("num", 0)), error))
 
     register_search_path(line.config_dir)
@@ -48,8 +60,10 @@ def hydra_run(line: Line) -> int:
     sys.argv = ["compose", *line.flags, *overrides]
     try:
         hydra.main(config_path=None, config_name="compose", version_base="1.3")(job)()
+    except ComposerError:
+        raise
     except Exception as error:
-        raise explain(error, overrides, conf_folders(line.config_dir)) from error
+        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(line.config_dir)) from error
     finally:
         sys.argv = before
     return report(failures, line.multirun)

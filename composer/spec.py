@@ -118,6 +118,23 @@ class RaySpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchSpec:
+    """What hydra/sweeper=optuna looks for.
+
+    metric: what is to be least. trials: different settings to try. reference: a picture file, or overrides in one string, None for
+    none. within: largest distance to it, the mean difference of RGB values 0–255. seed: of the sampler. timeout: seconds after
+    which no trial is begun.
+    """
+
+    metric: str = "seconds"
+    trials: int = 30
+    reference: str | None = None
+    within: float | None = None
+    seed: int = 0
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One batch of pictures.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -199,6 +200,15 @@ def record_of(place: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def clear(folder: Path) -> None:
+    """Begin anew: remove what a sweep wrote, and nothing else that lies there."""
+    for place in folder.iterdir():
+        if place.is_dir() and (place / "run.json").exists():
+            shutil.rmtree(place)
+    for name in (LOG, ASKED, "index.html", "contact.png", "results.csv"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def asked(folder: Path) -> dict[str, Any]:

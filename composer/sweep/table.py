@@ -16,7 +16,7 @@ from composer.sweep.journal import Busy, Journal, asked, entries, locked, record
 from composer.sweep.plan import MOST, Plan
 
 if TYPE_CHECKING:
-    from composer.sweep.run import Sweep
+    from composer.sweep.asked import Sweep
 
 #: Lines of a table of which more would not be read.
 FEW = 20
@@ -45,7 +45,7 @@ def invalid_table(jobs: Sequence[Job], bad: Mapping[int, ComposerError]) -> str:
 
 def plan_text(sweep: Sweep) -> str:
     """What would run: jobs, groups by what they load, batches, memory, and time where earlier jobs tell it. Loads no weights."""
-    from composer.sweep.run import invalid
+    from composer.sweep.refuse import invalid
 
     bad = invalid(sweep)
     journal = Journal.read(sweep.folder) if sweep.folder.is_dir() else Journal(sweep.folder)

@@ -61,11 +61,9 @@ def test_batches_are_within_one_level_and_their_make_up_is_recorded(compose, tmp
     assert batched["0002"]["sweep"]["batch"]["jobs"][2] == batched["0002"]["job"]
 
 
-@pytest.mark.parametrize(
-    "words", [("scheduler._target_=diffusers.DPMSolverSDEScheduler",), ("callbacks=[preview]",), ("guidance=autoguidance",)], ids=" ".join
-)
-def test_what_is_not_safe_in_a_batch_runs_alone(compose, tmp_path, words):
-    assert compose("-m", *words, "seed=1,2", *SMALL, "sweep.batch=2", "hydra.sweep.dir=out").code == 0
+@pytest.mark.parametrize("word", ["callbacks=[preview]", "guidance=autoguidance"])
+def test_what_is_not_safe_in_a_batch_runs_alone(compose, tmp_path, word):
+    assert compose("-m", word, "seed=1,2", *SMALL, "sweep.batch=2", "hydra.sweep.dir=out").code == 0
     assert all(len(record["sweep"]["batch"]["jobs"]) == 1 for record in records(tmp_path / "out").values())
 
 

@@ -1,0 +1,108 @@
+"""The words of a command line → a sweep: its jobs, its settings, its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from composer import argv
+from composer.config import OF_SWEEPS, read_ray, read_sweep
+from composer.errors import ComposerError
+from composer.explain import explain
+from composer.line import Line
+from composer.plugins import conf_folders, register_search_path
+from composer.spec import RaySpec, SheetSpec, SweepSpec
+from composer.sweep.composing import Composer
+from composer.sweep.execute import Executor, Here
+from composer.sweep.grammar import Grammar, Job, jobs
+from composer.sweep.identity import identity
+from composer.sweep.plan import Entry
+from composer.sweep.work import Worker
+
+#: Overrides of these say how a sweep is run and not what it is.
+MANNER = (*OF_SWEEPS, "hydra")
+RAY = "hydra/launcher=ray"
+DIR = "hydra.sweep.dir"
+SWEEPS = Path("outputs/sweeps")
+
+
+@dataclass
+class Sweep:
+    """What was asked for, parsed. own: overrides that make the jobs."""
+
+    line: Line
+    own: list[str]
+    spec: SweepSpec
+    sheet: SheetSpec
+    compose: Composer
+    jobs: list[Job]
+    folder: Path
+    worker: Worker
+    executor: Executor
+
+    def settle(self, entry: Entry) -> None:
+        """Find out what a job is: its config, its checkpoint, its id."""
+        try:
+            entry.tree = self.compose(entry.job.settings)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explain(error, list(entry.job.overrides), conf_folders(self.line.config_dir)) from None
+        entry.checked = self.worker.checked(entry.tree)
+        entry.id = identity(entry.checked)
+
+
+@contextmanager
+def asked_for(line: Line) -> Iterator[Sweep]:
+    """Parse a command line; composing needs Hydra to stay initialised."""
+    register_search_path(line.config_dir)
+    overrides = argv.prepare(line.overrides, multirun=True)
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
+            yield _parsed(line, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(line.config_dir)) from None
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+def _parsed(line: Line, overrides: list[str]) -> Sweep:
+    grammar = Grammar(GlobalHydra.instance().config_loader())
+    manner = [text for text in overrides if re.split(r"[./]", argv.split(text)[1])[0] in MANNER]
+    own = [text for text in overrides if text not in manner]
+    settings = hydra.compose("compose", overrides=[text for text in manner if not argv.split(text)[1].startswith("hydra")])
+    spec, sheet = read_sweep(settings)
+    compose = Composer(grammar)
+    first = [choices[0] for choices in grammar.axes(own).values()] if spec.where else []
+    known = compose.choices([setting for choice in first for setting in choice]) if spec.where else {}
+    found = list(jobs(grammar, own, spec, known))
+    if not found:
+        raise ComposerError("sweep.where", spec.where, "leaves no job to run")
+    given = next((argv.split(text)[2] for text in manner if argv.split(text)[1] == DIR), None)
+    folder = Path(given.strip("'\"")) if given else SWEEPS / (spec.name or _name(own, spec, found[0]))
+    worker = Worker()
+    executor = _cluster(read_ray(settings)) if RAY in overrides else Here(worker)
+    return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor)
+
+
+def _cluster(spec: RaySpec) -> Executor:
+    from composer.sweep.ray import Cluster
+
+    return Cluster(spec)
+
+
+def _name(own: Sequence[str], spec: SweepSpec, job: Job) -> str:
+    """Of the folder: the swept keys, and a sum over what was asked, so that the same command finds it again."""
+    what = [*own, json.dumps([spec.zip, spec.jobs, spec.where, spec.limit, spec.shuffle])]
+    keys = "-".join(key.replace(".", "_") for key in job.axes)[:60] or "one"
+    return f"{keys}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:8]}"

@@ -1,0 +1,151 @@
+"""Draws a sweep: batches out, pictures back, each written down before the next thing is believed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from composer import __version__
+from composer.api import override_of
+from composer.errors import printable, shorten
+from composer.files import write
+from composer.spec import SweepSpec
+from composer.sweep.asked import Sweep
+from composer.sweep.grammar import Job
+from composer.sweep.journal import ASKED, Journal
+from composer.sweep.pages import Pages
+from composer.sweep.plan import Batch, Entry, Plan
+from composer.sweep.progress import Lines
+from composer.sweep.work import Failed, Made, batch_safe
+
+
+class Driver:
+    """Feeds batches to an executor, writes down what comes back, and keeps the pages up to date."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep, self.executor, self.spec = sweep, sweep.executor, sweep.spec
+        self.journal = Journal.read(sweep.folder)
+        self.journal.tidy()
+        self.plan = Plan(sweep.jobs, self.journal, sweep.spec.batch, sweep.settle, batch_safe)
+        self.pages = Pages(sweep.folder, shorten(" ".join(sweep.own), 300) or sweep.folder.name, self.plan, sweep.sheet)
+        self.failures: dict[int, str] = {}
+        self.started, self.drawn = time.monotonic(), 0
+
+    def run(self) -> int:
+        folder = self.sweep.folder
+        about = {"composer": __version__, "overrides": self.sweep.own, "manner": _manner(self.spec), "jobs": len(self.sweep.jobs)}
+        write(folder / ASKED, json.dumps({**about, "cwd": str(Path.cwd())}, indent=1, ensure_ascii=False).encode())
+        self.lines = Lines(len(self.sweep.jobs))
+        try:
+            with self.lines.shown(), self.executor:
+                self._work()
+        finally:
+            self.pages.write(finished=not any(entry.state in ("waiting", "running") for entry in self.plan.entries), always=self.drawn > 0)
+        return self._report()
+
+    def _work(self) -> None:
+        """Until nothing waits and nothing is under way."""
+        while True:
+            while self.executor.free and not self._stopped():
+                batch = self.plan.next(self.executor.loaded)
+                if batch is None:
+                    break
+                self._begin(batch)
+            if not self.executor.busy:
+                return
+            batch, outcome = self.executor.wait()
+            self._ended(batch, outcome)
+
+    def _stopped(self) -> bool:
+        return self.spec.fail_fast and bool(self.failures)
+
+    def _begin(self, batch: Batch) -> None:
+        for entry in batch.entries:
+            entry.state = "running" if entry.state == "waiting" else entry.state
+            entry.tries += 1
+        self.journal.begin([entry.id for entry in batch.entries])
+        self.executor.start(batch, self.lines)
+
+    def _ended(self, batch: Batch, outcome: list[Made] | Failed) -> None:
+        if isinstance(outcome, Failed):
+            return self._went_wrong(batch, outcome)
+        records = [made.record for made in outcome]
+        pictures, iterations = sum(len(record["images"]) for record in records), max(record["iterations"] for record in records)
+        self.plan.sizes[batch.loads].ran(len(batch.entries), sum(record["seconds"] for record in records) / max(pictures * iterations, 1))
+        for i, (entry, made) in enumerate(zip(batch.entries, outcome)):
+            if entry.state == "running":  # one that was done before was drawn for the sake of the others
+                self._keep(entry, made, {"index": i, "jobs": [each.id for each in batch.entries]})
+        self.pages.write(finished=False)
+
+    def _keep(self, entry: Entry, made: Made, batch: Mapping[str, Any]) -> None:
+        place = self.journal.place(entry.job.number)
+        about = {"number": entry.job.number, "values": entry.job.values, "batch": batch, "tries": entry.tries}
+        try:
+            self.journal.commit(entry.id, place, made.files, {**made.record, "sweep": about})
+        except OSError as error:
+            self._fail(entry, f"can't be written: {error.strerror}")
+            return
+        entry.state = "done"
+        self.drawn += 1
+        self.pages.drew(entry, place, made.record)
+        where = self.sweep.folder / place / self.pages.first(entry)
+        self.lines.ended(1, f"{where}  {label(entry.job)}  ({made.record['seconds']:.1f} s)")
+
+    def _went_wrong(self, batch: Batch, failed: Failed) -> None:
+        """Try smaller batches, then each job again as often as was asked for."""
+        several = len(batch.entries) > 1
+        if failed.memory and several:
+            self.plan.sizes[batch.loads].failed(len(batch.entries))
+            self.lines.say(f"compose: note: {len(batch.entries)} jobs at once: {failed.reason}; half of them next")
+        again = several or (batch.entries[0].tries <= self.spec.retries and not failed.request)
+        for entry in batch.entries:
+            if entry.state == "running" and again:
+                entry.state = "waiting"
+                entry.tries -= several  # the batch failed, not yet the job
+                self.journal.batches.pop(entry.id, None)
+            elif entry.state == "running":
+                self._fail(entry, failed.reason)
+        if several and not failed.memory:
+            self.plan.sizes[batch.loads].failed(2)  # one by one, to find the one at fault
+
+    def _fail(self, entry: Entry, reason: str) -> None:
+        entry.state = "failed"
+        self.failures[entry.job.number] = reason
+        self.journal.fail(entry.id, reason, number=entry.job.number, values=entry.job.values, tries=entry.tries)
+        self.pages.failed(entry, reason)
+        self.lines.ended(1, f"failed  {label(entry.job)}  {reason}")
+
+    def _report(self) -> int:
+        for entry in self.plan.entries:  # those that could not even be settled
+            if entry.state == "failed" and entry.job.number not in self.failures:
+                self.failures[entry.job.number] = self.journal.failed.get(str(entry.job.number), "can't work")
+        states = [entry.state for entry in self.plan.entries]
+        left = sum(state in ("waiting", "running") for state in states)
+        before = states.count("done") - self.drawn
+        for number, reason in sorted(self.failures.items()):
+            job = next(entry.job for entry in self.plan.entries if entry.job.number == number)
+            print(printable(f"compose: job {number} ({label(job)}): {reason}"), file=sys.stderr)
+        counts = {
+            "drawn": self.drawn, "were there already": before, "the same as others": states.count("twin"),
+            "failed": len(self.failures), "left out after the first failure": left,
+        }  # fmt: skip
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
+        print(f"{len(states)} jobs: {told}, {time.monotonic() - self.started:.1f} s  →  {self.sweep.folder}/index.html")
+        return 1 if self.failures else 0
+
+
+def label(job: Job) -> str:
+    """What tells a job from the others, in a line."""
+    return " ".join(f"{key}={value if len(value) <= 40 else value[:39] + '…'}" for key, value in job.values.items()) or f"job {job.number}"
+
+
+def _manner(spec: SweepSpec) -> list[str]:
+    """The settings that resuming must know; not those that were for one time."""
+    kept = {"zip": list(spec.zip), "jobs": spec.jobs, "where": spec.where, "limit": spec.limit, "shuffle": spec.shuffle,
+            "on_invalid": spec.on_invalid, "batch": spec.batch, "retries": spec.retries}  # fmt: skip
+    plain = vars(SweepSpec()) | {"zip": []}
+    return [override_of(f"sweep.{name}", value) for name, value in kept.items() if value != plain[name]]

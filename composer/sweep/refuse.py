@@ -1,0 +1,63 @@
+"""Jobs that can't work are found before the first one runs, and told in a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from composer.errors import ComposerError
+from composer.sweep.asked import Sweep
+from composer.sweep.grammar import Job
+from composer.sweep.journal import Journal
+from composer.sweep.plan import FREE, Entry, alike
+from composer.sweep.table import invalid_table
+
+
+def refuse(sweep: Sweep) -> None:
+    """Try each distinct set of settings, and each prompt and seed once, before anything runs."""
+    bad = invalid(sweep)
+    if not bad:
+        return
+    if len(bad) == len(sweep.jobs) and len({str(error) for error in bad.values()}) == 1:
+        raise bad[sweep.jobs[0].number]  # such as a misspelt key: it is not about some of them
+    table = invalid_table(sweep.jobs, bad)
+    if sweep.spec.on_invalid == "error":
+        print(table, file=sys.stderr)
+        reason = f"{len(bad)} of {len(sweep.jobs)} jobs can't work: change them, or leave them out by sweep.on_invalid=skip"
+        raise ComposerError("sweep.on_invalid", "error", reason)
+    print(f"{table}\ncompose: note: left out {len(bad)} of {len(sweep.jobs)} jobs that can't work", file=sys.stderr)
+    sweep.jobs = [job for job in sweep.jobs if job.number not in bad]
+    if not sweep.jobs:
+        raise ComposerError("sweep.on_invalid", "skip", "no job is left")
+
+
+def invalid(sweep: Sweep) -> dict[int, ComposerError]:
+    """Number → reason of jobs that can't work. Jobs that differ in prompt or seed alone share one look at the rest."""
+    done = Journal.read(sweep.folder).done if sweep.folder.is_dir() else {}
+    verdicts: dict[Any, ComposerError | None] = {}
+    bad: dict[int, ComposerError] = {}
+    for job in sweep.jobs:
+        settings, free = alike(job), [setting.text for setting in job.settings if setting.key in FREE]
+        if settings not in verdicts:
+            verdicts[settings] = _verdict(sweep, job, done, deep=True)
+        if verdicts[settings] is None:  # a prompt or a seed that is at fault is so with any settings
+            verdicts.update({text: _verdict(sweep, job, done, deep=False) for text in free if text not in verdicts})
+        reason = next((verdicts[each] for each in (settings, *free) if verdicts.get(each)), None)
+        if reason is not None:
+            bad[job.number] = reason
+    return bad
+
+
+def _verdict(sweep: Sweep, job: Job, done: Mapping[str, str], deep: bool) -> ComposerError | None:
+    """Why a job can't work, or None. deep: also what takes torch to find out, unless the job is done already."""
+    entry = Entry(job)
+    try:
+        sweep.settle(entry)
+        if deep and entry.id not in done:
+            from composer.build import parts
+
+            parts(entry.checked)
+    except ComposerError as error:
+        return error
+    return None

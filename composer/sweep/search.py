@@ -1,0 +1,190 @@
+"""`hydra/sweeper=optuna`: the settings for which something is least, such as the cheapest near a picture. https://optuna.readthedocs.io
+
+A search of our own, since Hydra's Optuna plugin needs optuna<3 and draws each trial as a run from nothing. Here they are drawn in
+this process with what is loaded already, and kept as a sweep's jobs are. What is asked for is `search.*`; see conf/search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from composer import argv
+from composer.config import read_search, read_sweep
+from composer.errors import ComposerError
+from composer.explain import explain
+from composer.families import CLASSIC
+from composer.jobs import SEARCH
+from composer.line import Line
+from composer.plugins import conf_folders, register_search_path
+from composer.spec import SearchSpec, SheetSpec, SweepSpec
+from composer.sweep.asked import DIR, MANNER, SWEEPS
+from composer.sweep.composing import Composer
+from composer.sweep.grammar import Grammar, Job
+from composer.sweep.identity import identity
+from composer.sweep.journal import locked
+from composer.sweep.measured import KEY, Reference
+from composer.sweep.plan import Entry
+from composer.sweep.space import Point, Space
+from composer.sweep.work import Worker
+
+#: Settings of a sweep that a search has a use for.
+SHARED = ("name", "fresh")
+
+
+@dataclass
+class Search:
+    """What was asked for, parsed. own: overrides that make the trials. manner: those that say how. typed: as they were typed, by
+    what they were made."""
+
+    line: Line
+    own: list[str]
+    manner: list[str]
+    typed: dict[str, str]
+    spec: SearchSpec
+    fresh: bool
+    folder: Path
+    compose: Composer
+    space: Space
+    worker: Worker = field(default_factory=Worker)
+
+    def entry(self, words: Sequence[str], number: int = 0, axes: tuple[str, ...] = ()) -> Entry:
+        """What is fixed with these overrides: its config, its checkpoint, its id.
+
+        Raises:
+            ComposerError: it can't work.
+        """
+        job = Job(number, self.space.settings(words), axes)
+        try:
+            tree = self.compose(job.settings)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explain(error, list(job.overrides), conf_folders(self.line.config_dir)) from None
+        checked = self.worker.checked(tree)
+        return Entry(job, identity(checked), tree, checked)
+
+    def trial(self, point: Point, number: int = 0) -> Entry:
+        return self.entry(self.space.words(point), number, tuple(self.space.values(point)))
+
+    def reference(self) -> Reference | Entry | None:
+        """A picture, or what is to be drawn to compare with."""
+        text = self.spec.reference
+        if text is None:
+            return None
+        words = _words(text)
+        if words is None:
+            return Reference.read(text)
+        for word in argv.prepare(words):
+            override = self.space.grammar.parse(word)
+            if override.is_sweep_override() or re.split(r"[./]", override.key_or_group)[0] in MANNER:
+                raise ComposerError(KEY, text, f"`{word}` is not for one run: it takes overrides such as steps=50 scheduler=ddim")
+        return self.entry(argv.prepare(words))
+
+    def command(self, point: Point) -> str:
+        """The single run that draws a point's pictures again."""
+        fixed = [self.typed.get(text, text) for text in self.space.fixed]
+        flags = [] if self.line.config_dir is None else ["--config-dir", self.line.config_dir]
+        return shlex.join(["compose", *flags, *fixed, *self.space.words(point)])
+
+
+def run(line: Line) -> int:
+    """Search, or go on with it; 0 when some trial is what was asked for, 1 when none is."""
+    if find_spec("optuna") is None:
+        raise ComposerError("hydra/sweeper", "optuna", "needs Optuna: pip install 'diffusion-composer[optuna]'")
+    if not line.verbose:
+        from composer.quiet import hush
+
+        hush()
+    with asked_for(line) as search:
+        reference = search.reference()
+        _refuse_what_cannot_work(search, reference)
+        with locked(search.folder):
+            from composer.sweep.trials import Trials
+
+            return Trials(search, reference).run()
+
+
+@contextmanager
+def asked_for(line: Line) -> Iterator[Search]:
+    """Parse a command line; composing needs Hydra to stay initialised."""
+    register_search_path(line.config_dir)
+    overrides = argv.prepare(line.overrides, multirun=True)
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
+            yield _parsed(line, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(line.config_dir)) from None
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+def _parsed(line: Line, overrides: list[str]) -> Search:
+    manner = [text for text in overrides if re.split(r"[./]", argv.split(text)[1])[0] in MANNER]
+    own = [text for text in overrides if text not in manner]
+    of_hydra = [text for text in manner if argv.split(text)[1].startswith("hydra")]
+    for _, key, value in (argv.split(text) for text in of_hydra if text != SEARCH):
+        if key != DIR:
+            raise ComposerError(key, value, f"has no say in a search, which draws in this process: leave it out, or {SEARCH}")
+    settings = hydra.compose("compose", overrides=[text for text in manner if text not in of_hydra])
+    spec, (sweep, sheet) = read_search(settings), read_sweep(settings)
+    for name, given, plain in (("sweep", sweep, SweepSpec()), ("sheet", sheet, SheetSpec())):
+        for key, value in vars(given).items():
+            if key not in SHARED and value != getattr(plain, key):
+                raise ComposerError(f"{name}.{key}", value, "has no say in a search: leave it out")
+    grammar = Grammar(GlobalHydra.instance().config_loader())
+    space = Space(grammar, own)
+    given = next((argv.split(text)[2] for text in of_hydra if argv.split(text)[1] == DIR), None)
+    folder = Path(given.strip("'\"")) if given else SWEEPS / (sweep.name or _name(own, spec, space))
+    kept = [text for text in manner if argv.split(text)[1].startswith("search.") or text == SEARCH]
+    typed = {text: word for text, word in zip(overrides, line.overrides) if not (argv.split(word)[2] or "").startswith("@")}
+    return Search(line, own, kept, typed, spec, sweep.fresh, folder, Composer(grammar), space)
+
+
+def _name(own: Sequence[str], spec: SearchSpec, space: Space) -> str:
+    """Of the folder: the keys, and a sum over what was asked, so that the same command with more trials finds it again."""
+    what = [*own, json.dumps([spec.metric, spec.reference, spec.within, spec.seed])]
+    keys = "-".join(axis.key.lstrip("+").replace(".", "_") for axis in space.axes)[:60]
+    return f"search-{keys}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:8]}"
+
+
+def _words(text: str) -> list[str] | None:
+    """A reference's overrides; None where it is a file's name."""
+    try:
+        words = shlex.split(text)
+        is_file = Path(text).expanduser().exists()
+    except (ValueError, OSError, RuntimeError):  # an odd quote; no name that a file could have
+        return None
+    return words if words and not is_file and all("=" in word for word in words) else None
+
+
+def _refuse_what_cannot_work(search: Search, reference: Reference | Entry | None) -> None:
+    """Each word and both ends of numbers once, and whether their pictures can be compared; no weights, no torch."""
+    for point in search.space.corners():
+        checked = search.trial(point).checked
+        if reference is None or checked.checkpoint.family == CLASSIC:  # of which only the pictures tell the size
+            continue
+        wanted, there = _makes(checked.request), None
+        if isinstance(reference, Reference):
+            reference.refuse(*wanted)
+        elif (there := _makes(reference.checked.request)) != wanted:
+            told = " and ".join(f"{pictures} of {width} x {height} pixels" for pictures, height, width in (there, wanted))
+            raise ComposerError(KEY, search.spec.reference, f"its pictures and those of a trial can't be compared: {told}")
+
+
+def _makes(request) -> tuple[int, int, int]:
+    """Pictures, and their height and width; where there is a second pass, it decides."""
+    second = request.inputs.get("second") or {}
+    return request.batch, second.get("height", request.height), second.get("width", request.width)
