@@ -32,12 +32,12 @@ pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32,
 pipe.set_progress_bar_config(disable=True)
 original = pipe.scheduler.config
 classes = dict(euler=EulerDiscreteScheduler, ddim=DDIMScheduler, dpmpp_2m=DPMSolverMultistepScheduler, unipc=UniPCMultistepScheduler)
-number = 0
+number, guidance, side = 0, float(sys.argv[6]), int(sys.argv[7])
 for name, cls in classes.items():
     for count in steps:
         for seed in range(seeds):
             pipe.scheduler = cls.from_config(original)
-            image = pipe(prompt, num_inference_steps=count, guidance_scale=float(sys.argv[6]), height=int(sys.argv[7]), width=int(sys.argv[7]),
+            image = pipe(prompt, num_inference_steps=count, guidance_scale=guidance, height=side, width=side,
                          generator=torch.Generator().manual_seed(seed)).images[0]
             image.save(out / f"{number:04d}.png")
             number += 1
@@ -96,7 +96,9 @@ def furthest(one: list[bytes], other: list[bytes]) -> int:
     return max(max(map(abs, (a - b for a, b in zip(x, y)))) for x, y in zip(one, other))
 
 
-def compare(root: Path, name: str, model: tuple[str, ...], source: str, steps: tuple[int, ...], seeds: int, guidance: float, side: int = 128) -> None:  # fmt: skip
+def compare(
+    root: Path, name: str, model: tuple[str, ...], source: str, steps: tuple[int, ...], seeds: int, guidance: float, side: int = 128
+) -> None:
     folder = root / name
     folder.mkdir()
     each = alone(folder / "alone", model, steps, seeds)

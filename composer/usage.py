@@ -17,3 +17,22 @@ def peak_memory() -> int | None:
         return None
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def free_memory() -> int | None:
+    """Bytes that can still be had: on the GPU where there is one, else of the machine; None where the system does not tell."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    try:
+        with open("/proc/meminfo") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def has_room() -> bool:
+    """Whether as much memory is left as was ever held: then twice the work will fit."""
+    free, peak = free_memory(), peak_memory()
+    return free is None or peak is None or free > peak

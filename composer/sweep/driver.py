@@ -75,7 +75,8 @@ class Driver:
             return self._went_wrong(batch, outcome)
         records = [made.record for made in outcome]
         pictures, iterations = sum(len(record["images"]) for record in records), max(record["iterations"] for record in records)
-        self.plan.sizes[batch.loads].ran(len(batch.entries), sum(record["seconds"] for record in records) / max(pictures * iterations, 1))
+        seconds = sum(record["seconds"] for record in records) / max(pictures * iterations, 1)
+        self.plan.sizes[batch.loads].ran(len(batch.entries), seconds, all(made.room for made in outcome))
         for i, (entry, made) in enumerate(zip(batch.entries, outcome)):
             if entry.state == "running":  # one that was done before was drawn for the sake of the others
                 self._keep(entry, made, {"index": i, "jobs": [each.id for each in batch.entries]})

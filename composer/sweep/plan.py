@@ -54,9 +54,12 @@ class Sizes:
     def next(self) -> int:
         return self.size
 
-    def ran(self, jobs: int, seconds: float) -> None:
-        """A batch took so many seconds for each picture and iteration."""
+    def ran(self, jobs: int, seconds: float, room: bool = True) -> None:
+        """A batch took so many seconds for each picture and iteration. room: whether memory is left for twice its size."""
         if not self.grows or jobs != self.size or self.size == self.most:
+            return
+        if not room:
+            self.most = self.size
             return
         if self.best is None or seconds <= self.best * GAIN:
             self.best, self.size = seconds, min(self.size * 2, self.most)

@@ -16,6 +16,7 @@ from composer.errors import ComposerError
 from composer.files import scratch
 from composer.memo import Memo, remembering
 from composer.spec import ModelSpec, Request
+from composer.usage import has_room
 
 if TYPE_CHECKING:
     from composer.pipeline import Result
@@ -26,10 +27,11 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 @dataclass(frozen=True)
 class Made:
-    """A job that is drawn. files: contents by name."""
+    """A job that is drawn. files: contents by name. room: whether a batch of twice the size would fit into memory."""
 
     files: Mapping[str, bytes]
     record: Mapping[str, Any]
+    room: bool = True
 
 
 class Failed(Exception):
@@ -75,11 +77,11 @@ class Worker:
             folder = temporary() if len(jobs) == 1 else None
             result = pipeline(request, folder)
             written = {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
-        made, begin = [], 0
+        made, begin, room = [], 0, has_room()
         for job in jobs:
             share = part(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
             share = replace(share, record=record(job, pipeline, share))
-            made.append(Made({**written, **files_of(share)}, share.record))
+            made.append(Made({**written, **files_of(share)}, share.record, room))
             begin += job.request.batch
         return made
 
