@@ -13,6 +13,9 @@ from composer.sweep.journal import Journal
 from composer.sweep.plan import FREE, Entry, alike
 from composer.sweep.table import invalid_table
 
+#: Prompts and seeds that are tried beforehand; further ones fail in their turn, so that the first job need not wait for the thousandth.
+MOST = 100
+
 
 def refuse(sweep: Sweep) -> None:
     """Try each distinct set of settings, and each prompt and seed once, before anything runs."""
@@ -37,12 +40,15 @@ def invalid(sweep: Sweep) -> dict[int, ComposerError]:
     done = Journal.read(sweep.folder).done if sweep.folder.is_dir() else {}
     verdicts: dict[Any, ComposerError | None] = {}
     bad: dict[int, ComposerError] = {}
+    looked = 0
     for job in sweep.jobs:
         settings, free = alike(job), [setting.text for setting in job.settings if setting.key in FREE]
         if settings not in verdicts:
             verdicts[settings] = _verdict(sweep, job, done, deep=True)
-        if verdicts[settings] is None:  # a prompt or a seed that is at fault is so with any settings
-            verdicts.update({text: _verdict(sweep, job, done, deep=False) for text in free if text not in verdicts})
+        if verdicts[settings] is None and looked < MOST:  # a prompt or a seed that is at fault is so with any settings
+            new = [text for text in free if text not in verdicts]
+            verdicts.update({text: _verdict(sweep, job, done, deep=False) for text in new})
+            looked += len(new)
         reason = next((verdicts[each] for each in (settings, *free) if verdicts.get(each)), None)
         if reason is not None:
             bad[job.number] = reason

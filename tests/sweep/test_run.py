@@ -189,6 +189,20 @@ def test_memory_that_runs_out_halves_the_batch_and_is_given_back(tmp_path):
     assert {len(record["sweep"]["batch"]["jobs"]) for record in records(tmp_path / "out").values()} == {2}
 
 
+def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
+    composed, drawn = [], []
+    real = Worker.checked
+    monkeypatch.setattr(Worker, "checked", lambda self, tree: composed.append(1) or real(self, tree))
+
+    def draw(self, trees, more=()):
+        drawn.append(len(composed))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Worker, "draw", draw)
+    assert compose("-m", "seed=range(1000)", *SMALL, "hydra.sweep.dir=out").code == 130
+    assert drawn[0] < 200
+
+
 def test_each_component_is_loaded_once(compose, checkpoints):
     weights.forget()
     weights.loaded.clear()
