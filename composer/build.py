@@ -21,6 +21,7 @@ from composer.errors import ComposerError
 from composer.families import CLASSIC
 from composer.families.base import Family
 from composer.guidance import Guidance
+from composer.memory import MemoryOption
 from composer.needs import check as check_needs
 from composer.needs import check_guidance
 from composer.pipeline import Pipeline
@@ -42,6 +43,7 @@ class Parts:
     device: torch.device
     dtype: torch.dtype
     notes: tuple[str, ...]
+    memory: Mapping[str, MemoryOption]
 
 
 def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
@@ -60,6 +62,9 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     for callback in more:
         callbacks[_free(type(callback).__name__, callbacks)] = callback
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+    memory = {name: build(f"memory.{name}", target, MemoryOption) for name, target in spec.memory.items()}
+    for option in memory.values():
+        option.check(checked)
     check_needs(callbacks, checked.task, checkpoint)
     check_guidance(guidance, checkpoint)
     _schedule_fits(checked, cls, settings)
@@ -67,7 +72,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
     return Parts(
         guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device, dtype=dtype,
-        notes=(fallback,) if fallback else (),
+        notes=(fallback,) if fallback else (), memory=memory,
     )  # fmt: skip
 
 
@@ -86,6 +91,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
         callbacks=found.callbacks,
         notes=found.notes,
         skipping=spec.skipping,
+        memory=found.memory,
     )
     return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, found.dtype, found.device)
 

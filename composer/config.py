@@ -18,7 +18,7 @@ from composer.errors import ComposerError, suggest
 from composer.spec import ModelSpec, OutputSpec, RaySpec, RefinerSpec, RunSpec, SchedulerSpec, SearchSpec, SheetSpec, SweepSpec, Target
 
 #: Root nodes of the config; every other root key is an input that the task declares.
-NODES = ("task", "model", "scheduler", "guidance", "callbacks", "precision", "device", "output")
+NODES = ("task", "model", "scheduler", "guidance", "callbacks", "memory", "precision", "device", "output")
 #: Those of a multirun, which are no part of any run.
 OF_SWEEPS = ("sweep", "sheet", "ray", "search")
 FOLDER = re.compile(r"\w[\w.-]{0,79}")
@@ -54,6 +54,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         scheduler=_scheduler(nodes["scheduler"]),
         guidance=_guidance(nodes["guidance"], defaults.get("guidance")),
         callbacks=MappingProxyType({name: _target(f"callbacks.{name}", node) for name, node in nodes["callbacks"].items()}),
+        memory=MappingProxyType({name: _target(f"memory.{name}", node) for name, node in nodes["memory"].items()}),
         precision=precision,
         device=device,
         output=_output(nodes["output"]),

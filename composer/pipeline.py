@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from composer.files import scratch
 from composer.guidance import Guidance
 from composer.hooks import Hooks
 from composer.memo import remember
+from composer.memory import MemoryOption
 from composer.residue import untouched
 from composer.sampler import Sampler
 from composer.spec import Request
@@ -67,7 +68,7 @@ class Pipeline:
     """A family, a task, a scheduler, guidance and callbacks; call it with requests.
 
     notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. heard: what
-    the callbacks of a run had to say; shared with pipelines made of this one.
+    the callbacks of a run had to say; shared with pipelines made of this one. memory: ways to hold less, on during each run.
     """
 
     family: Family
@@ -79,6 +80,7 @@ class Pipeline:
     notes: tuple[str, ...] = ()
     skipping: frozenset[str] = frozenset()
     heard: list[str] = field(default_factory=list)
+    memory: Mapping[str, MemoryOption] = field(default_factory=dict)
 
     @torch.no_grad()
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
@@ -104,7 +106,7 @@ class Pipeline:
     def denoised(self, task: Task, request: Request, folder: Path | None) -> Iterator[tuple[Hooks, Run, Tensor]]:
         """One pass up to its latents, with the callbacks still around it."""
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
-        with seeded(request.seeds[0]):
+        with seeded(request.seeds[0]), self.saving():
             conditioning = self._conditioning(request)
             scheduler = self.make_scheduler()
             self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
@@ -124,6 +126,14 @@ class Pipeline:
                 with hooks.around(run):
                     latents = denoise(sampler, start.latents, conditioning, self.family.predict, guidance, hooks, start.inputs)
                     yield hooks, run, latents
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """All memory options on."""
+        with ExitStack() as stack:
+            for option in self.memory.values():
+                stack.enter_context(option.on(self.family.holder))
+            yield
 
     def _predict(self, guidance: Guidance, sampler: Sampler, step: Step) -> Tensor:
         """A step's guided prediction, for callbacks."""

@@ -57,6 +57,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
             "refiner": _refiner(checked),
         },
         "callbacks": {name: _callback(name, callback, checked.spec) for name, callback in pipeline.callbacks.items()},
+        "memory": {name: dict(target.keywords) for name, target in checked.spec.memory.items()},
         "precision": checked.spec.precision,
         "dtype": str(pipeline.family.dtype).removeprefix("torch."),
         "device": str(pipeline.family.device),

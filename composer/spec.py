@@ -169,7 +169,7 @@ class RunSpec:
 
     values: the root keys of the task as the user left them (prompt, steps, seed, …).
     config: the whole resolved config as plain data, for the record.
-    skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it.
+    skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to hold less.
     """
 
     task: Target
@@ -183,3 +183,4 @@ class RunSpec:
     values: Mapping[str, Any]
     config: Mapping[str, Any]
     skipping: frozenset[str] = frozenset()
+    memory: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))

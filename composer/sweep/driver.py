@@ -11,7 +11,7 @@ from typing import Any
 
 from composer import __version__
 from composer.api import override_of
-from composer.errors import printable, shorten
+from composer.errors import ComposerError, printable, shorten
 from composer.files import write
 from composer.spec import SweepSpec
 from composer.sweep.asked import Sweep
@@ -102,7 +102,8 @@ class Driver:
         if failed.memory and several:
             self.plan.sizes[batch.loads].failed(len(batch.entries))
             self.lines.say(f"compose: note: {len(batch.entries)} jobs at once: {failed.reason}; half of them next")
-        again = several or (batch.entries[0].tries <= self.spec.retries and not failed.request)
+        saved = failed.memory and not several and self._save(batch.entries[0])
+        again = several or saved or (batch.entries[0].tries <= self.spec.retries and not failed.request)
         for entry in batch.entries:
             if entry.state == "running" and again:
                 entry.state = "waiting"
@@ -112,6 +113,25 @@ class Driver:
                 self._fail(entry, failed.reason)
         if several and not failed.memory:
             self.plan.sizes[batch.loads].failed(2)  # one by one, to find the one at fault
+
+    def _save(self, entry: Entry) -> bool:
+        """Give a job that ran out of memory the next memory option that helps; False where none is left. Its record tells."""
+        from composer.build import parts
+        from composer.memory import LADDER
+
+        for name, target in LADDER.items():
+            there = entry.tree.get("memory") or {}
+            if name in there:
+                continue
+            tree = {**entry.tree, "memory": {**there, name: {"_target_": target}}}
+            try:
+                parts(self.sweep.worker.checked(tree))
+            except ComposerError:
+                continue  # it would do nothing here
+            entry.tree = tree
+            self.lines.say(f"compose: note: {label(entry.job)}: out of memory; once more with memory={name}")
+            return True
+        return False
 
     def _fail(self, entry: Entry, reason: str) -> None:
         entry.state = "failed"

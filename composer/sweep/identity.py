@@ -37,6 +37,7 @@ def essence(checked: Checked) -> dict[str, Any]:
         "scheduler": [_target(spec.scheduler.target), dict(spec.scheduler.keywords)],
         "guidance": _target(spec.guidance),
         "callbacks": [[name, _target(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
+        "memory": [_target(target) for target in spec.memory.values()],
         "precision": spec.precision,
         "device": spec.device,
         "output": [spec.output.format, spec.output.quality],

@@ -189,6 +189,23 @@ def test_memory_that_runs_out_halves_the_batch_and_is_given_back(tmp_path):
     assert {len(record["sweep"]["batch"]["jobs"]) for record in records(tmp_path / "out").values()} == {2}
 
 
+def test_a_single_job_that_runs_out_of_memory_gets_the_next_option(tmp_path):
+    body = (
+        "from diffusers.models.attention_processor import SlicedAttnProcessor\n"
+        "def hungry(self, step, prediction):\n"
+        "    if not any(isinstance(each, SlicedAttnProcessor) for each in self.run.modules['unet'].attn_processors.values()):\n"
+        "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
+        "def around(self, run):\n    self.run = run\n    return StepCallback.around(self, run)\n"
+        "NanGuard.after_predict = hungry\nNanGuard.around = around"
+    )
+    words = ("-m", "callbacks=[nan_guard]", "seed=1,2", *SMALL, "sweep.batch=1", "hydra.sweep.dir=out")
+    done = run(tmp_path, body, *words)
+    assert done.returncode == 0 and "2 jobs: 2 drawn" in done.stdout, done.stderr
+    assert "seed=1: out of memory; once more with memory=attention_slicing" in done.stdout
+    assert all("attention_slicing" in record["memory"] for record in records(tmp_path / "out").values())
+    assert "0 drawn, 2 were there already" in run(tmp_path, body, *words).stdout
+
+
 def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
     composed, drawn = [], []
     real = Worker.checked
