@@ -13,7 +13,7 @@ compose makes pictures with diffusion models: say what you want, and the pipelin
   compose model=local model.source=./my-model    any folder, hub id or .safetensors file
 
 What can be set (`compose list` counts the options, `compose list GROUP` tells each in a line)
-  groups       model  task  scheduler  guidance  precision  device  callbacks  output  sweep  sheet
+  groups       preset  model  task  scheduler  guidance  precision  device  memory  callbacks  output  sweep  sheet
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
   from a picture   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
   of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false

@@ -33,6 +33,7 @@ class Driver:
         self.plan = Plan(sweep.jobs, self.journal, sweep.spec.batch, sweep.settle, batch_safe)
         self.pages = Pages(sweep.folder, shorten(" ".join(sweep.own), 300) or sweep.folder.name, self.plan, sweep.sheet)
         self.failures: dict[int, str] = {}
+        self.said: set[str] = set()
         self.started, self.drawn = time.monotonic(), 0
 
     def run(self) -> int:
@@ -93,6 +94,10 @@ class Driver:
         entry.state = "done"
         self.drawn += 1
         self.pages.drew(entry, place, made.record)
+        for note in made.record.get("notes", ()):
+            if note not in self.said:
+                self.said.add(note)
+                self.lines.say(f"compose: note: {note}")
         where = self.sweep.folder / place / self.pages.first(entry)
         self.lines.ended(1, f"{where}  {label(entry.job)}  ({made.record['seconds']:.1f} s)")
 
