@@ -32,7 +32,7 @@ def free_memory() -> int | None:
         return None
 
 
-def has_room() -> bool:
-    """Whether as much memory is left as was ever held: then twice the work will fit."""
+def has_room(times: int) -> bool:
+    """Whether so many times the work fits into memory, if all that was ever held grows with it."""
     free, peak = free_memory(), peak_memory()
-    return free is None or peak is None or free > peak
+    return free is None or peak is None or free > (times - 1) * peak

@@ -27,6 +27,7 @@ from composer.sweep.execute import Executor, Here
 from composer.sweep.grammar import Grammar, Job, jobs
 from composer.sweep.identity import identity
 from composer.sweep.plan import Entry
+from composer.sweep.sheet import check_axes
 from composer.sweep.work import Worker
 
 #: Overrides of these say how a sweep is run and not what it is.
@@ -88,6 +89,7 @@ def _parsed(line: Line, overrides: list[str]) -> Sweep:
     found = list(jobs(grammar, own, spec, known))
     if not found:
         raise ComposerError("sweep.where", spec.where, "leaves no job to run")
+    check_axes(sheet, found[0].axes)
     given = next((argv.split(text)[2] for text in manner if argv.split(text)[1] == DIR), None)
     folder = Path(given.strip("'\"")) if given else SWEEPS / (spec.name or _name(own, spec, found[0]))
     worker = Worker()

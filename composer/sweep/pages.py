@@ -10,7 +10,7 @@ from typing import Any
 from composer.spec import SheetSpec
 from composer.sweep.journal import record_of
 from composer.sweep.plan import Entry, Plan
-from composer.sweep.sheet import Cell, check_axes, write_sheet
+from composer.sweep.sheet import Cell, write_sheet
 
 #: Seconds between two writings.
 EVERY = 2.0
@@ -24,7 +24,6 @@ class Pages:
         self.places: dict[int, tuple[str, Mapping[str, Any]]] = {}
         self.reasons: dict[int, str] = {}
         self.written = 0.0
-        check_axes(spec, plan.entries[0].job.axes)
 
     def drew(self, entry: Entry, place: str, record: Mapping[str, Any]) -> None:
         self.places[entry.job.number] = place, brief(record)

@@ -17,8 +17,8 @@ LOADS = ("model", "task", "precision", "device", "memory", "accel")
 FREE = ("prompt", "negative_prompt", "seed")
 #: The largest batch that `auto` tries.
 MOST = 16
-#: How much faster a picture must get for a batch of twice the size to be worth it.
-GAIN = 0.97
+#: How much larger each try of `auto` is than the one before, and how much cheaper a picture must get for it to be worth it.
+GROWTH, GAIN = 4, 0.97
 
 
 @dataclass(eq=False)
@@ -55,16 +55,16 @@ class Sizes:
         return self.size
 
     def ran(self, jobs: int, seconds: float, room: bool = True) -> None:
-        """A batch took so many seconds for each picture and iteration. room: whether memory is left for twice its size."""
+        """A batch took so many seconds for each picture and iteration. room: whether memory is left for a larger one."""
         if not self.grows or jobs != self.size or self.size == self.most:
             return
         if not room:
             self.most = self.size
             return
         if self.best is None or seconds <= self.best * GAIN:
-            self.best, self.size = seconds, min(self.size * 2, self.most)
-        else:  # no better than half of it
-            self.size = self.most = max(self.size // 2, 1)
+            self.best, self.size = seconds, min(self.size * GROWTH, self.most)
+        else:  # no better than what was before
+            self.size = self.most = max(self.size // GROWTH, 1)
 
     def failed(self, jobs: int) -> None:
         """Memory ran out."""

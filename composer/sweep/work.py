@@ -16,6 +16,7 @@ from composer.errors import ComposerError
 from composer.files import scratch
 from composer.memo import Memo, remembering
 from composer.spec import ModelSpec, Request
+from composer.sweep.plan import GROWTH
 from composer.usage import has_room
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 @dataclass(frozen=True)
 class Made:
-    """A job that is drawn. files: contents by name. room: whether a batch of twice the size would fit into memory."""
+    """A job that is drawn. files: contents by name. room: whether a larger batch would fit into memory."""
 
     files: Mapping[str, bytes]
     record: Mapping[str, Any]
@@ -77,7 +78,7 @@ class Worker:
             folder = temporary() if len(jobs) == 1 else None
             result = pipeline(request, folder)
             written = {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
-        made, begin, room = [], 0, has_room()
+        made, begin, room = [], 0, has_room(GROWTH)
         for job in jobs:
             share = part(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
             share = replace(share, record=record(job, pipeline, share))

@@ -16,20 +16,21 @@ def grown(*batches: tuple[float, bool]) -> list[int]:
 
 
 def test_batches_grow_while_that_makes_a_picture_cheaper():
-    assert grown((1.0, True), (0.8, True), (0.7, True), (0.6, True)) == [1, 2, 4, 8, MOST]
-    assert grown((1.0, True), (0.8, True), (0.79, True)) == [1, 2, 4, 2], "four are not worth it"
-    assert grown((1.0, True), (1.2, True), (1.0, True)) == [1, 2, 1, 1]
+    assert grown((1.0, True), (0.8, True), (0.7, True)) == [1, 4, MOST, MOST]
+    assert grown((1.0, True), (0.8, True), (0.79, True)) == [1, 4, 16, 16], "at the most there is nothing to decide"
+    assert grown((1.0, True), (1.2, True), (1.0, True)) == [1, 4, 1, 1]
 
 
 def test_batches_grow_only_where_memory_is_left():
-    assert grown((1.0, True), (0.8, False), (0.8, True)) == [1, 2, 2, 2]
+    assert grown((1.0, False), (0.8, True)) == [1, 1, 1]
+    assert grown((1.0, True), (0.8, False), (0.8, True)) == [1, 4, 4, 4]
 
 
 def test_a_smaller_rest_tells_nothing():
     sizes = Sizes("auto")
     sizes.ran(1, 1.0)
     sizes.ran(1, 9.0)
-    assert sizes.next() == 2
+    assert sizes.next() == 4
 
 
 def test_memory_that_ran_out_halves():
@@ -47,4 +48,4 @@ def test_the_machine_tells_its_memory():
     assert usage.peak_memory() > 1e6
     free = usage.free_memory()
     assert free is None or free > 1e6
-    assert usage.has_room() in (True, False)
+    assert usage.has_room(2) in (True, False)

@@ -310,7 +310,7 @@ def test_ids_tell_what_matters_and_nothing_else(compose, tmp_path):
     assert Journal.read(tmp_path / "a").done.keys() == plain
 
 
-def test_settings_of_a_sweep_are_checked(compose):
+def test_settings_of_a_sweep_are_checked(compose, tmp_path):
     for words, said in {
         ("sweep.batch=0",): "sweep.batch=0: must be a whole number, 1 or more, or auto",
         ("sweep.on_invalid=maybe",): "sweep.on_invalid=maybe: is not known. (allowed: error, skip)",
@@ -322,6 +322,15 @@ def test_settings_of_a_sweep_are_checked(compose):
         done = compose("-m", "seed=1,2", *words)
         assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
     assert "sweep.limit=3: is about several runs: add -m" in compose("sweep.limit=3").err
+    assert not list(tmp_path.iterdir()), "a refusal writes nothing"
+
+
+@pytest.mark.parametrize("override", ["hydra.sweep.dir=/tmp/elsewhere", "hydra/launcher=basic", "+hydra.run.dir=/tmp/x"])
+def test_a_folders_own_file_chooses_no_places(compose, tmp_path, override):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sweep.json").write_text(json.dumps({"overrides": ["seed=1,2", override]}))
+    done = compose("resume", "out")
+    assert done.code == 2 and "which is not for a file to choose" in done.err and done.err.count("\n") == 1
 
 
 def test_reasons_are_lines_and_keep_nothing_alive():
