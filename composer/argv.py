@@ -37,7 +37,12 @@ def quote(text: str) -> str:
     r"""Text → one quoted string of Hydra's grammar that yields exactly this text.
 
     Inside quotes Hydra unescapes `\'`, OmegaConf `\${`; both halve the backslashes before them and only there.
+
+    Raises:
+        ComposerError: for `???`, which OmegaConf takes for a missing value however it is quoted.
     """
+    if text == "???":
+        raise ComposerError("override", text, "three question marks alone mean a missing value in a config; add a space or a word")
     text = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)
     text = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", text)
     text = re.sub(r"(\\+)\Z", lambda m: m[1] * 2, text)

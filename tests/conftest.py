@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may wait for a hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread: the sums of the oracle, and one core a worker
 
 from composer.cli import main
 from composer.testing import pipelines
+
+# The suite tries the same examples every time; `--hypothesis-profile=default` goes on looking for new ones.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from composer.config import read
 from composer.errors import ComposerError
 from composer.sweep import run as sweeps
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
-SYNTAX = st.text(st.sampled_from("'\"\\$ {}()[],=:#!~@%*\t\nab猫é"), max_size=20)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60).filter("???".__ne__)
+SYNTAX = st.text(st.sampled_from("'\"\\$ {}()[],=:#!?~@%*\t\nab猫é"), max_size=20).filter("???".__ne__)
 QUICK = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
 
 
@@ -39,6 +39,12 @@ def test_any_text_arrives_unchanged_when_quoted(text):
 def test_any_text_arrives_unchanged_as_typed(text):
     assume(as_typed(text))
     assert compose_config([f"prompt={text}"]).prompt == text
+
+
+@pytest.mark.parametrize("typed", ["prompt=???", "image=???", "image=[a.png,???]"])
+def test_the_one_text_that_a_config_cannot_hold_is_refused_as_such(typed):
+    with pytest.raises(ComposerError, match="three question marks alone mean a missing value"):
+        argv.prepare([typed])
 
 
 def test_texts_and_files_of_callbacks_arrive_as_typed():
