@@ -20,7 +20,7 @@ TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs", "reference")
 #: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.
 FILE_KEYS = ("image", "mask", "depth")
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
-OPEN_NODES = ("scheduler.", "output.", "model.components.", "callbacks.", "memory.")
+OPEN_NODES = ("scheduler.", "output.", "model.components.", "callbacks.", "memory.", "accel.", "precision.")
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"{_STRING}(?:\s*,\s*{_STRING})*"

@@ -21,15 +21,16 @@ from composer.errors import ComposerError
 from composer.families import CLASSIC
 from composer.families.base import Family
 from composer.guidance import Guidance
-from composer.memory import MemoryOption
 from composer.needs import check as check_needs
 from composer.needs import check_guidance
+from composer.option import Option, Setting
 from composer.pipeline import Pipeline
-from composer.precision import device_of, dtype_of
+from composer.precision import Numbers, device_of, numbers_of
 from composer.refine import Refined
+from composer.sources import weights_of
 from composer.spec import RunSpec, SchedulerSpec
 from composer.targets import build, check_keywords, keywords_of, resolve
-from composer.weights import load
+from composer.weights import How, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,9 @@ class Parts:
     scheduler: tuple[type, dict[str, Any]]
     step_settings: Mapping[str, Any]
     device: torch.device
-    dtype: torch.dtype
+    numbers: Numbers
     notes: tuple[str, ...]
-    memory: Mapping[str, MemoryOption]
+    options: Mapping[str, Option]
 
 
 def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
@@ -54,7 +55,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     """
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
-    dtype, fallback = dtype_of(spec.precision, device)
+    numbers, notes = numbers_of(spec.precision, device, denoiser_bytes(checkpoint), checkpoint.single_file)
     guidance = build("guidance", spec.guidance, Guidance)
     if checkpoint.embeds_scale is not None:
         guidance = guidance.for_model(checkpoint.embeds_scale)
@@ -62,17 +63,18 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     for callback in more:
         callbacks[_free(type(callback).__name__, callbacks)] = callback
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    memory = {name: build(f"memory.{name}", target, MemoryOption) for name, target in spec.memory.items()}
-    for option in memory.values():
-        option.check(checked)
+    options = options_of(spec)
+    setting = Setting(checked=checked, device=device, numbers=numbers, active=frozenset(options))
+    for option in options.values():
+        option.check(setting)
     check_needs(callbacks, checked.task, checkpoint)
     check_guidance(guidance, checkpoint)
     _schedule_fits(checked, cls, settings)
     if checkpoint.family == CLASSIC:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
     return Parts(
-        guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device, dtype=dtype,
-        notes=(fallback,) if fallback else (), memory=memory,
+        guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device,
+        numbers=numbers, notes=notes, options=options,
     )  # fmt: skip
 
 
@@ -80,7 +82,9 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     """Put the parts together around the loaded weights."""
     spec, checkpoint, found = checked.spec, checked.checkpoint, parts(checked, more)
     cls, settings = found.scheduler
-    holder = load(checkpoint, found.dtype, found.device, spec.model.variant)
+    place = torch.device("cpu") if any(option.waits for option in found.options.values()) else found.device
+    how = How(found.numbers, place, spec.model.variant, spec.precision.cache)
+    holder = load(checkpoint, how)
     family = family_class(checkpoint)(holder)
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
@@ -91,9 +95,23 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
         callbacks=found.callbacks,
         notes=found.notes,
         skipping=spec.skipping,
-        memory=found.memory,
+        options=found.options,
+        device=found.device,
     )
-    return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, found.dtype, found.device)
+    return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, how)
+
+
+def options_of(spec: RunSpec) -> dict[str, Option]:
+    """The options of memory and accel as objects, by `group.name`."""
+    groups = {"memory": spec.memory, "accel": spec.accel}
+    found = {f"{group}.{name}": target for group, targets in groups.items() for name, target in targets.items()}
+    return {name: build(name, target, Option) for name, target in found.items()}
+
+
+def denoiser_bytes(checkpoint: Checkpoint) -> int:
+    """What the denoiser's weights take in fp32, from the headers of its files; 0 where they are not here yet."""
+    folder = checkpoint.path if checkpoint.single_file else checkpoint.folder(checkpoint.layout.denoiser[0])
+    return sum(weights_of(folder).values()) * 4
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:
@@ -113,10 +131,10 @@ def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any]) -> Non
         raise ComposerError("steps", request.steps, f"{cls.__name__} can't lay them out: {error}") from None
 
 
-def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Refined:
+def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) -> Refined:
     """The same scheduler option, guidance and callbacks on a second checkpoint."""
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    holder = load(checkpoint, dtype, device, spec.model.refiner.variant)
+    holder = load(checkpoint, replace(how, variant=spec.model.refiner.variant))
     family = family_class(checkpoint)(holder)
     scheduler = partial(make_scheduler, cls, holder.scheduler.config, settings)
     refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))

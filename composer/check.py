@@ -45,6 +45,9 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Chec
     """
     task = build("task", spec.task, Task)
     checkpoint = find(spec.model)
+    for name, wanted in spec.precision.components.items():
+        if name not in checkpoint.classes:
+            raise ComposerError(f"precision.{name}", wanted, "the model has no such component", sorted(checkpoint.classes))
     _task_fits(spec, task, checkpoint)
     _scheduler_fits(spec, checkpoint)
     refiner = _refiner(spec, checkpoint)

@@ -61,6 +61,7 @@ class Classic(Pipeline):
         closed = dict.fromkeys(("decode", "denoised", "predicted", "noised", "encode", "predict", "latent_mask", "tokens"), _not_here)
         with (
             seeded(request.seeds[0]),
+            self.otherwise(),
             scratch() as temporary,
             untouched(self.family.modules, self.callbacks, self.skipping, self.heard, forget),
         ):

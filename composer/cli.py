@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from composer.errors import ComposerError, printable, suggest
@@ -143,6 +144,23 @@ def status(line: Line) -> int:
     return 0
 
 
+def cached(line: Line) -> int:
+    """compose cache ls|clear"""
+    from composer import cache
+
+    if line.overrides == ["clear"]:
+        print(f"freed {cache.clear() / 2**20:,.0f} MiB in {cache.root()}")
+        return 0
+    if line.overrides != ["ls"]:
+        raise ComposerError("cache", " ".join(line.overrides) or None, "say `compose cache ls` or `compose cache clear`")
+    there = cache.entries()
+    for entry in there:
+        print(f"{entry.size / 2**20:9,.0f} MiB  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  {entry.kind:10} {entry.key}")
+    used, most = (each / 2**30 for each in (sum(entry.size for entry in there), cache.limit()))
+    print(f"{used:.2f} GiB of at most {most:g} (COMPOSER_CACHE_GIB) in {cache.root()} (COMPOSER_CACHE)")
+    return 0
+
+
 def _folder(line: Line) -> Path:
     if len(line.overrides) != 1:
         raise ComposerError(line.verb, " ".join(line.overrides), f"say `compose {line.verb} DIR`, with a sweep's folder")
@@ -156,4 +174,5 @@ VERBS: dict[str, Callable[[Line], int]] = {
     "plan": plan,
     "resume": resume,
     "status": status,
+    "cache": cached,
 }

@@ -15,14 +15,26 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.errors import ComposerError, suggest
-from composer.spec import ModelSpec, OutputSpec, RaySpec, RefinerSpec, RunSpec, SchedulerSpec, SearchSpec, SheetSpec, SweepSpec, Target
+from composer.spec import (
+    ModelSpec,
+    OutputSpec,
+    PrecisionSpec,
+    RaySpec,
+    RefinerSpec,
+    RunSpec,
+    SchedulerSpec,
+    SearchSpec,
+    SheetSpec,
+    SweepSpec,
+    Target,
+)  # fmt: skip
 
 #: Root nodes of the config; every other root key is an input that the task declares.
-NODES = ("task", "model", "scheduler", "guidance", "callbacks", "memory", "precision", "device", "output")
+NODES = ("task", "model", "scheduler", "guidance", "callbacks", "memory", "accel", "precision", "device", "output")
 #: Those of a multirun, which are no part of any run.
 OF_SWEEPS = ("sweep", "sheet", "ray", "search")
 FOLDER = re.compile(r"\w[\w.-]{0,79}")
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
 METRICS = ("seconds", "peak_memory", "distance")
@@ -43,9 +55,8 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     task = _target("task", tree.pop("task", None))
     nodes = {name: tree.pop(name, None) or {} for name in NODES if name != "task"}
     model, defaults = _model(nodes["model"], task.module)
-    precision = _one_of("precision.dtype", nodes["precision"].pop("dtype", None), PRECISIONS)
     device = _one_of("device.type", nodes["device"].pop("type", None), DEVICES)
-    _nothing_left("precision", nodes["precision"]), _nothing_left("device", nodes["device"])
+    _nothing_left("device", nodes["device"])
     skipping = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skipping=skipping,
@@ -53,9 +64,10 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         model=model,
         scheduler=_scheduler(nodes["scheduler"]),
         guidance=_guidance(nodes["guidance"], defaults.get("guidance")),
-        callbacks=MappingProxyType({name: _target(f"callbacks.{name}", node) for name, node in nodes["callbacks"].items()}),
-        memory=MappingProxyType({name: _target(f"memory.{name}", node) for name, node in nodes["memory"].items()}),
-        precision=precision,
+        callbacks=_options("callbacks", nodes["callbacks"]),
+        memory=_options("memory", nodes["memory"]),
+        accel=_options("accel", nodes["accel"]),
+        precision=_precision(nodes["precision"]),
         device=device,
         output=_output(nodes["output"]),
         values=MappingProxyType(_settled(tree, defaults)),
@@ -152,6 +164,11 @@ def _target(key: str, node: Mapping[str, Any]) -> Target:
     return Target(path=node["_target_"], keywords=MappingProxyType({k: v for k, v in node.items() if not _reserved(k)}))
 
 
+def _options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Target]:
+    """What a list group holds, by the names of its options."""
+    return MappingProxyType({name: _target(f"{group}.{name}", node) for name, node in nodes.items()})
+
+
 def on_error(name: str, node: Any) -> str:
     """Take `on_error` out of a callback's node: fail or skip."""
     value = node.pop("on_error", "fail") if isinstance(node, dict) else "fail"
@@ -201,6 +218,17 @@ def _guidance(node: dict[str, Any], liked: float | None) -> Target:
     if node.get("scale", 0) is None:
         node["scale"] = 1.0 if liked is None else liked
     return _target("guidance", node)
+
+
+def _precision(node: dict[str, Any]) -> PrecisionSpec:
+    """Keys that are no setting are components with a precision of their own."""
+    dtype = _one_of("precision.dtype", node.pop("dtype", None), PRECISIONS)
+    flags = {name: node.pop(name) for name in ("strict", "cache") if name in node}
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ComposerError(f"precision.{name}", value, "must be true or false")
+    parts = {name: _one_of(f"precision.{name}", value, PRECISIONS) for name, value in node.items() if value is not None}
+    return PrecisionSpec(dtype=dtype, components=MappingProxyType(parts), **flags)
 
 
 def _output(node: dict[str, Any]) -> OutputSpec:

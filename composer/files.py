@@ -24,13 +24,13 @@ def write(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(draft, 0o666 & ~_umask())
         os.replace(draft, path)
-        _settle(path.parent)
+        settle(path.parent)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
 
 
-def _settle(folder: Path) -> None:
+def settle(folder: Path) -> None:
     """Have the folder's own entries on the disk, where the system can open folders."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

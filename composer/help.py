@@ -35,6 +35,7 @@ Verbs
   compose plan -m …         what a sweep would run: jobs, groups, batches, memory
   compose resume DIR        go on with a sweep; the same command again does it too
   compose status DIR        how far a sweep is
+  compose cache ls|clear    converted weights and models that are kept for next time
   compose plugins           installed packages that bring options, and whether they load
   compose plugins new NAME  write such a package
 

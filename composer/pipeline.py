@@ -18,10 +18,11 @@ from composer.callbacks.base import Conditioning, Run, Step, StepCallback
 from composer.denoise import denoise
 from composer.families.base import Family
 from composer.files import scratch
+from composer.fitting import fit
 from composer.guidance import Guidance
 from composer.hooks import Hooks
 from composer.memo import remember
-from composer.memory import MemoryOption
+from composer.option import Option
 from composer.residue import untouched
 from composer.sampler import Sampler
 from composer.spec import Request
@@ -68,7 +69,8 @@ class Pipeline:
     """A family, a task, a scheduler, guidance and callbacks; call it with requests.
 
     notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. heard: what
-    the callbacks of a run had to say; shared with pipelines made of this one. memory: ways to hold less, on during each run.
+    the callbacks of a run had to say; shared with pipelines made of this one. options: other ways to run the models, by `group.name`, on
+    during each run. device: where they compute.
     """
 
     family: Family
@@ -80,7 +82,8 @@ class Pipeline:
     notes: tuple[str, ...] = ()
     skipping: frozenset[str] = frozenset()
     heard: list[str] = field(default_factory=list)
-    memory: Mapping[str, MemoryOption] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @torch.no_grad()
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
@@ -106,7 +109,7 @@ class Pipeline:
     def denoised(self, task: Task, request: Request, folder: Path | None) -> Iterator[tuple[Hooks, Run, Tensor]]:
         """One pass up to its latents, with the callbacks still around it."""
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
-        with seeded(request.seeds[0]), self.saving():
+        with seeded(request.seeds[0]), self.otherwise():
             conditioning = self._conditioning(request)
             scheduler = self.make_scheduler()
             self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
@@ -128,10 +131,11 @@ class Pipeline:
                     yield hooks, run, latents
 
     @contextmanager
-    def saving(self) -> Iterator[None]:
-        """All memory options on."""
+    def otherwise(self) -> Iterator[None]:
+        """All options of memory and acceleration on."""
+        fit(self.family.holder, self.options, self.device)
         with ExitStack() as stack:
-            for option in self.memory.values():
+            for option in self.options.values():
                 stack.enter_context(option.on(self.family.holder))
             yield
 

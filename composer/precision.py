@@ -1,23 +1,100 @@
-"""precision=… and device=… → torch's own objects."""
+"""precision=… and device=… → torch's own objects: which numbers the models compute with, and where."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from composer.errors import ComposerError
+from composer.spec import PrecisionSpec
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+#: Bytes of a denoiser's fp32 weights below which 16 bits save no time on a CPU: the sums are too small for its 16-bit units.
+SMALL = 200 << 20
 
 
-def dtype_of(precision: str, device: torch.device) -> tuple[torch.dtype, str | None]:
-    """The dtype to compute with, and a line for the user where it is not the one asked for.
+@dataclass(frozen=True)
+class Numbers:
+    """What models compute with. parts: (component, dtype) of those that differ."""
 
-    torch computes fp16 on CPUs, but almost without fast kernels: 14 to 20 times slower than fp32 where it was measured
-    (benchmarks/cpu_precision.py), and it overflows just as on a GPU. fp32 holds every fp16 weight exactly.
+    default: torch.dtype
+    parts: tuple[tuple[str, torch.dtype], ...] = ()
+
+    def of(self, component: str) -> torch.dtype:
+        return dict(self.parts).get(component, self.default)
+
+    @property
+    def argument(self) -> Any:
+        """As diffusers' from_pretrained takes it."""
+        return {**dict(self.parts), "default": self.default} if self.parts else self.default
+
+
+def numbers_of(spec: PrecisionSpec, device: torch.device, size: int, single_file: bool = False) -> tuple[Numbers, tuple[str, ...]]:
+    """The dtypes to compute with, and lines for the user where they are not those asked for.
+
+    Args:
+        size: bytes of the denoiser's weights in fp32.
+
+    Raises:
+        ComposerError: `strict`, and this device is slow at what was asked for.
     """
-    if precision == "fp16" and device.type == "cpu":
-        return torch.float32, "precision=fp16 is many times slower on a CPU than fp32: computing in fp32 (bf16 would halve the memory)"
-    return DTYPES[precision], None
+    default, note = _settled("dtype", spec.dtype, device, size, spec.strict)
+    parts = {name: _settled(name, wanted, device, size, spec.strict) for name, wanted in spec.components.items()}
+    if single_file and any(dtype != default for dtype, _ in parts.values()):
+        name = next(iter(parts))
+        raise ComposerError(f"precision.{name}", spec.components[name], "a single file is loaded in one precision: use a folder")
+    notes = tuple(dict.fromkeys(line for line in (note, *(line for _, line in parts.values())) if line))
+    return Numbers(default, tuple((name, dtype) for name, (dtype, _) in parts.items() if dtype != default)), notes
+
+
+def _settled(key: str, wanted: str, device: torch.device, size: int, strict: bool) -> tuple[torch.dtype, str | None]:
+    if wanted == "auto":
+        return best(device, size), None
+    dtype = DTYPES[wanted]
+    why = slow(dtype, device)
+    if why is None:
+        return dtype, None
+    nearest = best(device, size)
+    if strict:
+        raise ComposerError(f"precision.{key}", wanted, f"{why}; without precision.strict it would be {NAMES[nearest]}")
+    asked = f"precision={wanted}" if key == "dtype" else f"precision.{key}={wanted}"
+    return nearest, f"{asked} {why}: computing in {NAMES[nearest]}"
+
+
+def best(device: torch.device, size: int) -> torch.dtype:
+    """The fastest numbers that this device really computes with."""
+    if device.type == "cuda":
+        return torch.bfloat16 if _native_on_cuda() else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    return torch.bfloat16 if size >= SMALL and _native_on_cpu() else torch.float32
+
+
+def slow(dtype: torch.dtype, device: torch.device) -> str | None:
+    """Why a device should not compute with these numbers, or None.
+
+    torch computes fp16 on CPUs, but almost without fast kernels: 11 to 20 times slower than fp32 where it was measured
+    (benchmarks/cpu_precision.py), and it overflows just as on a GPU. bf16 on a GPU without units for it is emulated.
+    """
+    if dtype == torch.float16 and device.type == "cpu":
+        return "is many times slower on a CPU than fp32"
+    if dtype == torch.bfloat16 and device.type == "cuda" and not _native_on_cuda():
+        return "is only emulated on this GPU"
+    return None
+
+
+def _native_on_cuda() -> bool:
+    return torch.cuda.get_device_capability()[0] >= 8
+
+
+def _native_on_cpu() -> bool:
+    """Units for bf16: AVX512_BF16 or AMX."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return any(getattr(torch.cpu, probe, bool)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
 def device_of(name: str) -> torch.device:

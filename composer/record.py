@@ -58,8 +58,10 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         },
         "callbacks": {name: _callback(name, callback, checked.spec) for name, callback in pipeline.callbacks.items()},
         "memory": {name: dict(target.keywords) for name, target in checked.spec.memory.items()},
-        "precision": checked.spec.precision,
+        "accel": {name: dict(target.keywords) for name, target in checked.spec.accel.items()},
+        "precision": checked.spec.precision.dtype,
         "dtype": str(pipeline.family.dtype).removeprefix("torch."),
+        "dtypes": _dtypes(pipeline),
         "device": str(pipeline.family.device),
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
@@ -67,6 +69,11 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "versions": {**versions(), **_plugins(checked.spec)},
         "config": dict(checked.spec.config),
     }
+
+
+def _dtypes(pipeline: Pipeline) -> dict[str, str]:
+    """What each model really computed with."""
+    return {name: str(model.dtype).removeprefix("torch.") for name, model in pipeline.family.modules.items() if hasattr(model, "dtype")}
 
 
 def _refiner(checked: Checked) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ def describe(checked: Checked) -> str:
         f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({checkpoint.layout.path})",
         f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={tasks_of(checkpoint)}",
         *([f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"] if checked.refiner else []),
-        f"compute    {spec.precision} on {spec.device}",
+        f"compute    {spec.precision.dtype} on {spec.device}",
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
         f"pictures   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"

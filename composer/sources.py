@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,12 @@ def header(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ComposerError("model.source", path, f"is damaged, download it again: {error}") from None
     return table
+
+
+def weights_of(place: Path) -> dict[str, int]:
+    """Safetensors files of a component's folder, or the one file, links resolved → how many numbers each holds, from the headers."""
+    files = [place] if place.is_file() else sorted(place.glob("*.safetensors")) if place.is_dir() else []
+    return {str(file.resolve()): sum(prod(entry["shape"]) for entry in header(file).values()) for file in files}
 
 
 def component_json(folder: Path) -> dict[str, Any] | None:

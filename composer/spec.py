@@ -66,6 +66,17 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrecisionSpec:
+    """dtype: of the models, auto for the fastest that the device really computes with. components: name → dtype of those that differ.
+    strict: refuse what the device is slow at, instead of taking the nearest that works. cache: keep converted weights for next time."""
+
+    dtype: str
+    components: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    strict: bool = False
+    cache: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutputSpec:
     """format: png, webp or jpeg. quality: 1–100 (webp: 100 is lossless). folder: of the files, None for one by date and time."""
 
@@ -170,6 +181,7 @@ class RunSpec:
     values: the root keys of the task as the user left them (prompt, steps, seed, …).
     config: the whole resolved config as plain data, for the record.
     skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to hold less.
+    accel: ways to be faster.
     """
 
     task: Target
@@ -177,10 +189,11 @@ class RunSpec:
     scheduler: SchedulerSpec
     guidance: Target
     callbacks: Mapping[str, Target]
-    precision: str
+    precision: PrecisionSpec
     device: str
     output: OutputSpec
     values: Mapping[str, Any]
     config: Mapping[str, Any]
     skipping: frozenset[str] = frozenset()
     memory: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
+    accel: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from functools import lru_cache
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,52 +13,86 @@ from weakref import WeakValueDictionary
 import diffusers
 import torch
 
+from composer import cast
 from composer.checkpoint import Checkpoint
 from composer.components import Component
 from composer.errors import ComposerError
+from composer.fitting import loosen
+from composer.precision import Numbers
 from composer.quiet import hush_bars
 from composer.sources import INDEX, read_json
 from composer.targets import keywords_of
 
 
-def load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, variant: str | None = None) -> Any:
-    """Load all components in `dtype`, from safetensors only.
+@dataclass(frozen=True)
+class How:
+    """numbers: to compute with. device: where the weights lie. variant: of the files. keep: converted weights, for next time."""
 
-    Raises:
-        ComposerError: a file is missing or damaged.
-    """
-    hush_bars()
-    described_by = str(checkpoint.described_by) if checkpoint.described_by else None
-    where = str(checkpoint.path) if checkpoint.single_file or not checkpoint.commit else checkpoint.source
-    swapped = tuple((name, *_place(component)) for name, component in checkpoint.swapped.items())
-    try:
-        return _load(
-            where, checkpoint.holder, dtype, device, checkpoint.commit, variant, described_by, swapped, checkpoint.absent,
-            checkpoint.safety_checker,
-        )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
+    numbers: Numbers
+    device: torch.device
+    variant: str | None = None
+    keep: bool = True
 
 
-def _one(
-    dtype: torch.dtype, device: torch.device, library: str, cls: str, where: str, subfolder: str, revision: str | None, variant: str | None
-) -> Any:
-    """A component from elsewhere, shared like a checkpoint's own where it lies in a folder."""
-    if revision is None and Path(where).is_dir() and issubclass(getattr(import_module(library), cls), torch.nn.Module):
-        return _kept(Path(where, subfolder), library, cls, dtype, device, variant)
-    return _component(dtype, library, cls, where, subfolder, revision, variant)
+@dataclass(frozen=True)
+class Source:
+    """What a holder is made of, as a key: two checkpoints with the same are one."""
+
+    where: str
+    holder: str
+    revision: str | None
+    described_by: str | None
+    swapped: tuple[tuple[Any, ...], ...]
+    absent: tuple[str, ...]
+    safety_checker: bool
 
 
+#: Checkpoints that are kept for the next run: the last one's, and its refiner's.
+MOST = 2
+_holders: OrderedDict[tuple[Source, How], Any] = OrderedDict()
 #: Models that some pipeline holds, by their files. loaded: how often a component was read from its folder.
 _alive: WeakValueDictionary[Any, torch.nn.Module] = WeakValueDictionary()
 loaded: Counter[str] = Counter()
 
 
+def load(checkpoint: Checkpoint, how: How) -> Any:
+    """Load all components, from safetensors only.
+
+    Raises:
+        ComposerError: a file is missing or damaged.
+    """
+    hush_bars()
+    source = _source(checkpoint)
+    if (source, how) not in _holders:
+        try:
+            _holders[source, how] = _load(source, how)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
+    _holders.move_to_end((source, how))
+    while len(_holders) > MOST:
+        loosen(_holders.popitem(last=False)[1])
+    return _holders[source, how]
+
+
 def forget() -> None:
     """Load everything anew next time."""
-    _load.cache_clear()
+    loosen()
+    _holders.clear()
     _alive.clear()
+
+
+def _source(checkpoint: Checkpoint) -> Source:
+    at_hub = checkpoint.commit is not None and not checkpoint.single_file
+    return Source(
+        where=checkpoint.source if at_hub else str(checkpoint.path),
+        holder=checkpoint.holder,
+        revision=checkpoint.commit,
+        described_by=str(checkpoint.described_by) if checkpoint.described_by else None,
+        swapped=tuple((name, *_place(component)) for name, component in checkpoint.swapped.items()),
+        absent=checkpoint.absent,
+        safety_checker=checkpoint.safety_checker,
+    )
 
 
 def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None]:
@@ -67,43 +102,60 @@ def _place(component: Component) -> tuple[str, str, str, str, str | None, str | 
     return component.library, component.cls, where, subfolder, component.commit, part.variant
 
 
-@lru_cache(maxsize=2)
-def _load(
-    where: str, holder: str, dtype: torch.dtype, device: torch.device, revision: str | None, variant: str | None,
-    described_by: str | None, swapped: tuple[tuple[str, ...], ...], absent: tuple[str, ...], safety_checker: bool,
-) -> Any:  # fmt: skip
-    cls = getattr(diffusers, holder)
-    parts = {name: _one(dtype, device, *place) for name, *place in swapped}
-    parts.update(dict.fromkeys(set(absent) & keywords_of(cls.__init__)))  # such as SD3 without T5: diffusers wants to be told
-    if not safety_checker and "safety_checker" in keywords_of(cls.__init__):
+def _load(source: Source, how: How) -> Any:
+    cls = getattr(diffusers, source.holder)
+    parts = {name: _elsewhere(name, how, *place) for name, *place in source.swapped}
+    parts.update(dict.fromkeys(set(source.absent) & keywords_of(cls.__init__)))  # such as SD3 without T5: diffusers wants to be told
+    if not source.safety_checker and "safety_checker" in keywords_of(cls.__init__):
         parts.update(safety_checker=None, requires_safety_checker=False)
-    if Path(where, INDEX).is_file():
-        parts = {**_shared(Path(where), set(parts) | {"safety_checker"}, dtype, device, variant), **parts}
+    where = source.where
     if where.endswith(".safetensors"):
-        return cls.from_single_file(where, config=described_by, torch_dtype=dtype, **parts).to(device)
-    return cls.from_pretrained(where, revision=revision, torch_dtype=dtype, variant=variant, use_safetensors=True, **parts).to(device)
+        return cls.from_single_file(where, config=source.described_by, torch_dtype=how.numbers.default, **parts).to(how.device)
+    if not Path(where).is_dir():
+        where = cls.download(where, revision=source.revision, variant=how.variant, use_safetensors=True, **parts)
+    parts = {**_own(Path(where), set(parts) | {"safety_checker"}, how), **parts}
+    settings = {"torch_dtype": how.numbers.argument, "variant": how.variant, "use_safetensors": True}
+    return _moved(cls.from_pretrained(where, **settings, **parts), how.device)
 
 
-def _shared(folder: Path, without: set[str], dtype: torch.dtype, device: torch.device, variant: str | None) -> dict[str, torch.nn.Module]:
-    """The models of a local checkpoint, each taken from whatever pipeline still holds it, as links between folders make it one."""
+def _elsewhere(
+    name: str, how: How, library: str, cls: str, where: str, subfolder: str, revision: str | None, variant: str | None
+) -> Any:  # fmt: skip
+    """A component from elsewhere, shared like a checkpoint's own where it lies in a folder."""
+    if revision is None and Path(where).is_dir() and issubclass(getattr(import_module(library), cls), torch.nn.Module):
+        return _kept(name, Path(where, subfolder), library, cls, how, variant)
+    return _component(how.numbers.of(name), library, cls, where, subfolder, revision, variant)
+
+
+def _own(folder: Path, without: set[str], how: How) -> dict[str, torch.nn.Module]:
+    """The models of a checkpoint, each taken from whatever pipeline still holds it, as links between folders make it one."""
     found = {}
     for name, entry in read_json(folder / INDEX).items():
         library, cls = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
         if name in without or library not in ("diffusers", "transformers") or not (folder / name / "config.json").is_file():
             continue
         if issubclass(getattr(import_module(library), cls), torch.nn.Module):
-            own = variant if variant and any((folder / name).glob(f"*.{variant}*")) else None
-            found[name] = _kept(folder / name, library, cls, dtype, device, own)
+            own = how.variant if how.variant and any((folder / name).glob(f"*.{how.variant}*")) else None
+            found[name] = _kept(name, folder / name, library, cls, how, own)
     return found
 
 
-def _kept(folder: Path, library: str, cls: str, dtype: torch.dtype, device: torch.device, variant: str | None) -> torch.nn.Module:
-    key = _files(folder), library, cls, dtype, device, variant
+def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: str | None) -> torch.nn.Module:
+    """A model that some pipeline still holds, or else from its files or those of its converted twin."""
+    dtype = how.numbers.of(name)
+    key = _files(folder), library, cls, dtype, how.device, variant
     model = _alive.get(key)
     if model is None:
         loaded[str(folder)] += 1
-        model = _alive[key] = _component(dtype, library, cls, str(folder), "", None, variant).to(device)
+        read = partial(_component, dtype, library, cls, subfolder="", revision=None)
+        at = cast.place(folder, library, dtype, variant, read) if how.keep else folder
+        model = _alive[key] = _moved(read(str(at), variant=variant if at == folder else None), how.device)
     return model
+
+
+def _moved(thing: Any, device: torch.device) -> Any:
+    """On the device; weights are read on the CPU, and going through all of them to leave them there takes its time."""
+    return thing if device.type == "cpu" else thing.to(device)
 
 
 def _files(folder: Path) -> tuple[tuple[str, int, int], ...]:

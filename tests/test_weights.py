@@ -12,9 +12,10 @@ import torch
 
 from composer.checkpoint import find
 from composer.errors import ComposerError
+from composer.precision import Numbers
 from composer.spec import ModelSpec
 from composer.testing import pipelines
-from composer.weights import load
+from composer.weights import How, load
 
 sys.path.insert(0, str(Path(__file__).parent))
 import original_layout
@@ -57,13 +58,13 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 def test_a_second_load_is_warm(checkpoints):
     checkpoint = find(ModelSpec(name="local", source=str(checkpoints["sd"])))
-    assert load(checkpoint, torch.float32, CPU) is load(checkpoint, torch.float32, CPU)
+    assert load(checkpoint, How(Numbers(torch.float32), CPU)) is load(checkpoint, How(Numbers(torch.float32), CPU))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_every_component_has_the_precision_asked_for(checkpoints, dtype):
     for family in ("sd", "flux", "ddpm"):
-        holder = load(find(ModelSpec(name="local", source=str(checkpoints[family]))), dtype, CPU)
+        holder = load(find(ModelSpec(name="local", source=str(checkpoints[family]))), How(Numbers(dtype), CPU))
         models = [c for c in holder.components.values() if isinstance(c, torch.nn.Module)]
         odd = {name for model in models for name, p in model.named_parameters() if p.dtype != dtype}
         # transformers keeps T5's `wo` in fp32 under fp16, where it overflows, whoever loads it

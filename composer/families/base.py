@@ -7,14 +7,15 @@ callback. Latents are opaque outside of it.
 from __future__ import annotations
 
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from composer.callbacks.base import Conditioning, Step
+from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.guidance import Branches
 from composer.spec import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import torch
@@ -34,7 +35,7 @@ class Held:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        return self.holder.dtype
+        return self.denoiser.dtype
 
     @property
     def factor(self) -> int:
@@ -52,6 +53,11 @@ class Held:
     def denoiser(self) -> nn.Module:
         modules = self.modules
         return modules["unet"] if "unet" in modules else modules["transformer"]
+
+    def embedding(self, hidden: Tensor, pooled: Tensor | None = None, extra: Mapping[str, Tensor] = MappingProxyType({})) -> Embedding:
+        """What the text encoders made, in the numbers that the denoiser computes with."""
+        pooled = None if pooled is None else pooled.to(self.dtype)
+        return Embedding(hidden=hidden.to(self.dtype), pooled=pooled, extra={name: each.to(self.dtype) for name, each in extra.items()})
 
     def tokens(self, prompt: str) -> list[str]:
         return spelled(self.holder.tokenizer, prompt)

@@ -34,14 +34,14 @@ class Unconditional(Held):
         return []
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        return pixels.to(self.device, self.holder.unet.dtype)
+        return pixels.to(self.device, self.dtype)
 
     def scale_mask(self, mask: Tensor) -> Tensor:
-        return mask.to(self.device, self.holder.unet.dtype)
+        return mask.to(self.device, self.dtype)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         shape = (request.batch, self.holder.unet.config.in_channels, request.height, request.width)
-        return noise(shape, generators, self.holder.unet.dtype, self.device)
+        return noise(shape, generators, self.dtype, self.device)
 
     @staticmethod
     def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:

@@ -43,10 +43,11 @@ class Flux(Held):
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         config = self.holder.vae.config
-        return self._pack((encoded(self.holder.vae, pixels, generators) - config.shift_factor) * config.scaling_factor)
+        latents = encoded(self.holder.vae, pixels, generators).to(self.dtype)
+        return self._pack((latents - config.shift_factor) * config.scaling_factor)
 
     def scale_mask(self, mask: Tensor) -> Tensor:
-        scaled = scaled_mask(mask, self.factor, self.holder.transformer.x_embedder.weight)
+        scaled = scaled_mask(mask, self.factor, self.device, self.dtype)
         return self._pack(scaled.repeat(1, self.holder.transformer.config.in_channels // 4, 1, 1))
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
@@ -77,7 +78,7 @@ class Flux(Held):
     def decode(self, latents: Tensor, request: Request) -> list[Image]:
         vae = self.holder.vae
         latents = self.holder._unpack_latents(latents, request.height, request.width, self.holder.vae_scale_factor)
-        pixels = vae.decode(latents / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
+        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
         return self.holder.image_processor.postprocess(pixels)
 
     def _transformer(self, step: Step, embedding: Embedding) -> Tensor:
@@ -98,16 +99,14 @@ class Flux(Held):
         image_ids = self.holder._prepare_latent_image_ids(
             request.batch, request.height // (PATCH * self.factor), request.width // (PATCH * self.factor), self.device, hidden.dtype
         )
-        return Embedding(hidden=hidden, pooled=pooled, extra={"txt_ids": text_ids, "img_ids": image_ids})
+        return self.embedding(hidden, pooled, {"txt_ids": text_ids, "img_ids": image_ids})
 
     def _pack(self, latents: Tensor) -> Tensor:
         return self.holder._pack_latents(latents, *latents.shape)
 
     def _prepare(self, request: Request, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
         channels = self.holder.transformer.config.in_channels // 4
-        return self.holder.prepare_latents(
-            request.batch, channels, request.height, request.width, self.holder.transformer.dtype, self.device, generators
-        )
+        return self.holder.prepare_latents(request.batch, channels, request.height, request.width, self.dtype, self.device, generators)
 
     @property
     def _tokens(self) -> int:

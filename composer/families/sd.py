@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from PIL.Image import Image
 from torch import Tensor
 
-from composer.callbacks.base import Conditioning, Embedding
+from composer.callbacks.base import Conditioning
 from composer.families.unet import LatentUNet
 from composer.families.vae import encoded
 from composer.memo import remember
@@ -27,13 +27,13 @@ class StableDiffusion(LatentUNet):
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
         positive, negative = self.holder.encode_prompt(list(request.prompts), self.device, 1, contrast, negatives)
-        return Conditioning(positive=Embedding(hidden=positive), negative=Embedding(hidden=negative) if contrast else None)
+        return Conditioning(positive=self.embedding(positive), negative=self.embedding(negative) if contrast else None)
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        return self.holder.vae.config.scaling_factor * encoded(self.holder.vae, pixels, generators)
+        return self.holder.vae.config.scaling_factor * encoded(self.holder.vae, pixels, generators).to(self.dtype)
 
     def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
-        settings = {"batch_size": 1, "do_classifier_free_guidance": False, "dtype": self.holder.unet.dtype, "device": self.device}
+        settings = {"batch_size": 1, "do_classifier_free_guidance": False, "dtype": self.dtype, "device": self.device}
         if maps is None:
             with warnings.catch_warnings():  # it opens an autocast, which is not for fp32
                 warnings.filterwarnings("ignore", "In CPU autocast")
@@ -45,7 +45,7 @@ class StableDiffusion(LatentUNet):
 
     def decode(self, latents: Tensor, request: Request) -> list[Image]:
         vae = self.holder.vae
-        pixels = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
         if getattr(self.holder, "safety_checker", None) is None:
             return self.holder.image_processor.postprocess(pixels)
         pixels, flagged = self.holder.run_safety_checker(pixels, self.device, latents.dtype)

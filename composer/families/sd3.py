@@ -40,8 +40,9 @@ class StableDiffusion3(Held):
         hidden, negative, pooled, negative_pooled = self.holder.encode_prompt(
             list(request.prompts), None, None, self.device, 1, contrast, negative_prompt=negatives
         )
-        positive = Embedding(hidden=hidden, pooled=pooled)
-        return Conditioning(positive=positive, negative=Embedding(hidden=negative, pooled=negative_pooled) if contrast else None)
+        return Conditioning(
+            positive=self.embedding(hidden, pooled), negative=self.embedding(negative, negative_pooled) if contrast else None
+        )
 
     def tokens(self, prompt: str) -> list[str]:
         """Those of CLIP, then those of T5, or as many empty ones where it was left out."""
@@ -50,14 +51,15 @@ class StableDiffusion3(Held):
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         config = self.holder.vae.config
-        return (encoded(self.holder.vae, pixels, generators) - config.shift_factor) * config.scaling_factor
+        latents = encoded(self.holder.vae, pixels, generators).to(self.dtype)
+        return (latents - config.shift_factor) * config.scaling_factor
 
     def scale_mask(self, mask: Tensor) -> Tensor:
-        return scaled_mask(mask, self.factor, self.holder.transformer.pos_embed.proj.weight)
+        return scaled_mask(mask, self.factor, self.device, self.dtype)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         shape = (request.batch, self.holder.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
-        return noise(shape, generators, self.holder.transformer.dtype, self.device)
+        return noise(shape, generators, self.dtype, self.device)
 
     @staticmethod
     def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
@@ -76,7 +78,7 @@ class StableDiffusion3(Held):
 
     def decode(self, latents: Tensor, request: Request) -> list[Image]:
         vae = self.holder.vae
-        pixels = vae.decode(latents / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
+        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
         return self.holder.image_processor.postprocess(pixels)
 
     @property

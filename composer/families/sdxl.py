@@ -7,7 +7,7 @@ from diffusers import StableDiffusionXLPipeline
 from PIL.Image import Image
 from torch import Tensor
 
-from composer.callbacks.base import Conditioning, Embedding
+from composer.callbacks.base import Conditioning
 from composer.families.base import spelled
 from composer.families.unet import LatentUNet
 from composer.families.vae import encoded, in_fp32
@@ -28,14 +28,14 @@ class StableDiffusionXL(LatentUNet):
         hidden, negative, pooled, negative_pooled = self.holder.encode_prompt(
             list(request.prompts), None, self.device, 1, contrast, negative_prompt=given
         )
-        positive = Embedding(hidden=hidden, pooled=pooled, extra={"time_ids": self._time_ids(request, SCORE, hidden)})
+        positive = self.embedding(hidden, pooled, {"time_ids": self._time_ids(request, SCORE, hidden)})
         if not contrast:
             return Conditioning(positive=positive)
         if self.holder.config.force_zeros_for_empty_prompt:  # "none given" is zeros, "" is the empty text's embedding
             rows = [i for i, text in enumerate(texts) if text is None]
             negative[rows], negative_pooled[rows] = 0, 0
         ids = {"time_ids": self._time_ids(request, NEGATIVE_SCORE, hidden)}
-        return Conditioning(positive=positive, negative=Embedding(hidden=negative, pooled=negative_pooled, extra=ids))
+        return Conditioning(positive=positive, negative=self.embedding(negative, negative_pooled, ids))
 
     def tokens(self, prompt: str) -> list[str]:
         return spelled(self.holder.tokenizer or self.holder.tokenizer_2, prompt)
@@ -43,7 +43,7 @@ class StableDiffusionXL(LatentUNet):
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         vae = self.holder.vae
         with in_fp32(vae, vae.config.force_upcast):
-            latents = encoded(vae, pixels, generators).to(self.holder.unet.dtype)
+            latents = encoded(vae, pixels, generators).to(self.dtype)
         if self._statistics is None:
             return vae.config.scaling_factor * latents
         mean, std = (each.to(latents) for each in self._statistics)

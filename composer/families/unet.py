@@ -29,11 +29,11 @@ class LatentUNet(Held):
         return self._extra_channels == self.holder.vae.config.latent_channels + 1
 
     def scale_mask(self, mask: Tensor) -> Tensor:
-        return scaled_mask(mask, self.factor, self.holder.unet.conv_in.weight)
+        return scaled_mask(mask, self.factor, self.device, self.dtype)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         shape = (request.batch, self.holder.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
-        return noise(shape, generators, self.holder.unet.dtype, self.device)
+        return noise(shape, generators, self.dtype, self.device)
 
     @staticmethod
     def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:

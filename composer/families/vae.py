@@ -28,10 +28,10 @@ def _distribution(vae: nn.Module, pixels: Tensor) -> Any:
     return remember(vae, lambda: ("encode", digest(pixels)), lambda: vae.encode(pixels))
 
 
-def scaled_mask(mask: Tensor, factor: int, like: Tensor) -> Tensor:
-    """Mask (B, 1, H, W) → (B, 1, H/f, W/f), the nearest pixel of each cell, with the dtype and device of `like`."""
+def scaled_mask(mask: Tensor, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Mask (B, 1, H, W) → (B, 1, H/f, W/f), the nearest pixel of each cell."""
     height, width = mask.shape[-2:]
-    return F.interpolate(mask, size=(height // factor, width // factor)).to(like.device, like.dtype)
+    return F.interpolate(mask, size=(height // factor, width // factor)).to(device, dtype)
 
 
 @contextmanager

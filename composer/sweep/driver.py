@@ -122,7 +122,7 @@ class Driver:
     def _save(self, entry: Entry) -> bool:
         """Give a job that ran out of memory the next memory option that helps; False where none is left. Its record tells."""
         from composer.build import parts
-        from composer.memory import LADDER
+        from composer.memory.slicing import LADDER
 
         for name, target in LADDER.items():
             there = entry.tree.get("memory") or {}

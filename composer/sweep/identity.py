@@ -38,7 +38,8 @@ def essence(checked: Checked) -> dict[str, Any]:
         "guidance": _target(spec.guidance),
         "callbacks": [[name, _target(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
         "memory": [_target(target) for target in spec.memory.values()],
-        "precision": spec.precision,
+        "accel": [_target(target) for target in spec.accel.values()],
+        "precision": [spec.precision.dtype, spec.precision.strict, dict(spec.precision.components)],
         "device": spec.device,
         "output": [spec.output.format, spec.output.quality],
     }

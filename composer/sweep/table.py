@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError, printable, shorten
-from composer.sources import header
+from composer.sources import weights_of
+from composer.spec import PrecisionSpec
 from composer.sweep.grammar import Job
 from composer.sweep.journal import Busy, Journal, asked, entries, locked, record_of
 from composer.sweep.plan import MOST, Plan
@@ -52,13 +52,13 @@ def plan_text(sweep: Sweep) -> str:
     plan = Plan([job for job in sweep.jobs if job.number not in bad], journal, sweep.spec.batch, sweep.settle, lambda checked: True)
     speed = pace(sweep.folder, journal)
     lines = [("group", "jobs", "done", "batches", "weights", "time", "loads")]
-    weights: dict[str, int] = {}
+    there: dict[str, int] = {}
     for number, (loads, group) in enumerate(plan.groups.items()):
         members = [entry for each in group.values() for entry in each]
         waiting = [entry for entry in members if plan.waiting(entry)]
         first = next((entry for entry in members if entry.checked is not None), None)
-        sizes = weights_of(first.checked.checkpoint, first.checked.spec.precision) if first else {}
-        weights.update(sizes)
+        sizes = weights(first.checked.checkpoint, first.checked.spec.precision) if first else {}
+        there.update(sizes)
         most = sweep.spec.batch if isinstance(sweep.spec.batch, int) else MOST
         batches = sum(-(-sum(entry in waiting for entry in each) // most) for each in group.values())
         seconds = sum(entry.checked.request.steps * entry.checked.request.batch for entry in waiting) * speed if speed else None
@@ -71,7 +71,7 @@ def plan_text(sweep: Sweep) -> str:
     about = [
         f"{len(sweep.jobs)} jobs → {sweep.folder}",
         rows(lines),
-        f"weights of all groups, shared ones once: {mebi(sum(weights.values()))}; prompts to encode: {max(len(texts), 1)}",
+        f"weights of all groups, shared ones once: {mebi(sum(there.values()))}; prompts to encode: {max(len(texts), 1)}",
         f"a batch has up to {sweep.spec.batch} jobs that differ in prompt or seed alone"
         if isinstance(sweep.spec.batch, int)
         else f"batches grow up to {MOST} jobs while that makes a picture cheaper",
@@ -79,15 +79,11 @@ def plan_text(sweep: Sweep) -> str:
     return "\n".join([*about, *([invalid_table(sweep.jobs, bad)] if bad else [])])
 
 
-def weights_of(checkpoint: Checkpoint, precision: str) -> dict[str, int]:
-    """File → bytes of its weights in the wanted precision, from the safetensors headers."""
-    folders = [checkpoint.path] if checkpoint.single_file else [checkpoint.folder(name) for name in checkpoint.classes]
-    found: dict[str, int] = {}
-    for folder in folders:
-        files = [folder] if folder.is_file() else sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-        for file in files:
-            found[str(file.resolve())] = sum(prod(entry["shape"]) for entry in header(file).values()) * BYTES.get(precision, 4)
-    return found
+def weights(checkpoint: Checkpoint, precision: PrecisionSpec) -> dict[str, int]:
+    """File → bytes of its weights in the wanted precision."""
+    places = [checkpoint.path] if checkpoint.single_file else [checkpoint.folder(name) for name in checkpoint.classes]
+    wanted = [BYTES.get(precision.components.get(place.name, precision.dtype), 4) for place in places]
+    return {file: count * size for place, size in zip(places, wanted) for file, count in weights_of(place).items()}
 
 
 def pace(folder: Path, journal: Journal) -> float | None:

@@ -1,52 +1,32 @@
-"""memory=[…]: ways to hold less at once, each for one run; the models are afterwards as they were.
-
-An option that would do nothing is refused before weights load, with the reason.
-"""
+"""memory=[vae_slicing, vae_tiling, attention_slicing]: the same sums in smaller shares; off again after each run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
-from composer.check import Checked
 from composer.errors import ComposerError
+from composer.option import Option, Setting
 
 #: What a sweep tries one after the other when memory runs out for a single job; the least harmful first.
-LADDER = {"vae_tiling": "composer.memory.VaeTiling", "attention_slicing": "composer.memory.AttentionSlicing"}
+LADDER = {"vae_tiling": "composer.memory.slicing.VaeTiling", "attention_slicing": "composer.memory.slicing.AttentionSlicing"}
 
 
-class MemoryOption:
-    """name: of the option. component: of the checkpoint, that it is about."""
+class Saving(Option):
+    """A memory option that is on during a run alone."""
 
-    name: ClassVar[str]
-    component: ClassVar[str]
-
-    def check(self, checked: Checked) -> None:
-        """Raises:
-        ComposerError: it would do nothing here.
-        """
-        if self.component not in checked.checkpoint.classes:
-            self.refuse(f"{checked.checkpoint.family} models have no {self.component}, so it would do nothing")
-
-    @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
-        """Switch it on for the components that a diffusers pipeline holds, and off again."""
-        raise TypeError(f"{type(self).__name__} does not say what it does")
-        yield
-
-    def refuse(self, reason: str) -> None:
-        raise ComposerError("memory", self.name, reason)
+    group = "memory"
 
 
-class VaeSlicing(MemoryOption):
+class VaeSlicing(Saving):
     """The VAE decodes picture by picture; convolutions may then sum in another order than for the batch, by about 1e-6."""
 
     name, component = "vae_slicing", "vae"
 
-    def check(self, checked: Checked) -> None:
-        super().check(checked)
-        if checked.request.batch == 1:
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        if setting.checked.request.batch == 1:
             self.refuse("a single picture has nothing to slice, so it would do nothing")
 
     @contextmanager
@@ -58,13 +38,14 @@ class VaeSlicing(MemoryOption):
             holder.vae.disable_slicing()
 
 
-class VaeTiling(MemoryOption):
+class VaeTiling(Saving):
     """The VAE encodes and decodes in overlapping tiles of the size that it was trained at; seams are blended, so pixels differ."""
 
     name, component = "vae_tiling", "vae"
 
-    def check(self, checked: Checked) -> None:
-        super().check(checked)
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        checked = setting.checked
         size = checked.checkpoint.configs.get("vae", {}).get("sample_size", 512)
         tile, request = max(size) if isinstance(size, (list, tuple)) else size, checked.request
         second = request.inputs.get("second") or {}  # a pass that draws larger
@@ -80,7 +61,7 @@ class VaeTiling(MemoryOption):
             holder.vae.disable_tiling()
 
 
-class AttentionSlicing(MemoryOption):
+class AttentionSlicing(Saving):
     """The UNet's attention a few heads at a time. https://arxiv.org/abs/2205.14135 says why fused kernels make it needless."""
 
     name, component = "attention_slicing", "unet"
@@ -90,10 +71,11 @@ class AttentionSlicing(MemoryOption):
             raise ComposerError("memory.attention_slicing.heads", heads, "must be auto, max or a whole number, 1 or more")
         self.heads = heads
 
-    def check(self, checked: Checked) -> None:
-        super().check(checked)
-        if not checked.checkpoint.layout.text:
-            self.refuse(f"{checked.checkpoint.family} models attend in a way that can't be sliced, so it would do nothing")
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        checkpoint = setting.checked.checkpoint
+        if not checkpoint.layout.text:
+            self.refuse(f"{checkpoint.family} models attend in a way that can't be sliced, so it would do nothing")
 
     @contextmanager
     def on(self, holder: Any) -> Iterator[None]:

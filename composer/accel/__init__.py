@@ -1,0 +1,1 @@
+"""accel=[…]: ways to be faster, one idea a file."""

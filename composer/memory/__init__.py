@@ -1,0 +1,1 @@
+"""memory=[…]: ways to hold less at once, one idea a file."""

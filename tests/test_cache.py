@@ -1,0 +1,139 @@
+"""What is kept between processes: found by content, whole or not at all, never more than allowed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import pytest
+import torch
+from safetensors import safe_open
+
+import composer
+from composer import cache, cast, weights
+from composer.testing.conformance import same
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "cache"))
+
+
+def put(key: str, size: int = 1000) -> None:
+    cache.keep("things", key, lambda draft: (draft / "file").write_bytes(b"x" * size))
+
+
+def test_made_once():
+    made = []
+    for _ in range(2):
+        place = cache.keep("things", "one", lambda draft: made.append((draft / "file").write_text("x")))
+        assert (place / "file").read_text() == "x"
+    assert len(made) == 1 and cache.has("things", "one") and not cache.has("things", "two")
+
+
+def test_a_failure_leaves_nothing():
+    def broken(draft):
+        (draft / "file").write_text("half")
+        raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        cache.keep("things", "one", broken)
+    assert not cache.entries() and not list(cache.folder("things").iterdir())
+
+
+def test_what_was_not_used_for_longest_goes_first(monkeypatch):
+    for age, key in enumerate(["new", "middle", "old"]):
+        put(key)
+        os.utime(cache.folder("things") / key, (time.time() - 100 * (age + 1),) * 2)
+    monkeypatch.setenv("COMPOSER_CACHE_GIB", str(3000 / 2**30))
+    put("newest")
+    assert [entry.key for entry in cache.entries()] == ["newest", "new", "middle"]
+    monkeypatch.setenv("COMPOSER_CACHE_GIB", "0")
+    put("larger than allowed", 5000)
+    assert [entry.key for entry in cache.entries()] == ["larger than allowed"], "what is needed now is spared"
+
+
+def test_leavings_of_killed_processes_go(tmp_path):
+    old, new = (cache.folder("things") / f".draft-{name}" for name in ("old", "new"))
+    old.mkdir(parents=True), new.mkdir()
+    os.utime(old, (time.time() - 2 * cache.STALE,) * 2)
+    put("one")
+    assert not old.exists() and new.exists()
+
+
+def test_content_is_what_counts(tmp_path, monkeypatch):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    (one / "config.json").write_text("{}")
+    (one / "model.safetensors").write_bytes(b"weights")
+    for file in one.iterdir():
+        os.utime(file, (time.time() - 60,) * 2)
+    shutil.copytree(one, other)
+    first = cache.content(one)
+    assert first == cache.content(other)
+    read = []
+    monkeypatch.setattr(cache.hashlib, "file_digest", lambda *_: read.append(1), raising=False)
+    monkeypatch.setattr(cache, "_digest", lambda *_: read.append(1))
+    assert cache.content(one) == first and not read, "a file that did not change is not read again"
+    monkeypatch.undo()
+    monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "cache"))
+    (other / "model.safetensors").write_bytes(b"WEIGHTS")
+    os.utime(other / "model.safetensors", ns=((one / "model.safetensors").stat().st_mtime_ns,) * 2)
+    assert cache.content(other) != first, "even with the same size and date"
+
+
+def test_ls_and_clear(compose):
+    put("one", 3 << 20)
+    done = compose("cache", "ls")
+    assert done.code == 0 and "things     one" in done.out and "3 MiB" in done.out
+    assert compose("cache", "clear").out.startswith("freed 3 MiB") and not cache.entries()
+    assert compose("cache", "ls").out.startswith("0.00 GiB of at most 30")
+    refused = compose("cache", "clean")
+    assert refused.code == 2 and "say `compose cache ls` or `compose cache clear`" in refused.err
+
+
+def test_a_senseless_cap_is_refused(compose, monkeypatch):
+    monkeypatch.setenv("COMPOSER_CACHE_GIB", "lots")
+    assert "COMPOSER_CACHE_GIB=lots: must be a number" in compose("cache", "ls").err
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Have even tiny weights kept."""
+    monkeypatch.setattr(cast, "LEAST", 1)
+    weights.forget(), cast.converted.clear()
+    yield
+    weights.forget()
+
+
+def run(*words: str):
+    weights.forget()
+    return composer.compose("steps=2", "device=cpu", *words)
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
+def test_kept_weights_are_the_same_weights(small, one_thread, checkpoints, family, precision):
+    words = ("model=local", f"model.source={checkpoints[family]}", f"precision={precision}")
+    plain = run(*words, "precision.cache=false")
+    assert not cast.converted
+    first, times = run(*words), dict(cast.converted)
+    second = run(*words)
+    assert same(plain, first) and same(plain, second)
+    assert times and set(times.values()) == {1} and dict(cast.converted) == times, "converted once"
+    for entry in cache.entries():
+        for file in entry.path.glob("*.safetensors"):
+            with safe_open(file, "pt") as opened:
+                assert {opened.get_tensor(key).dtype for key in opened.keys()} == {torch.bfloat16}  # noqa: SIM118
+
+
+def test_weights_that_have_the_dtype_are_left_alone(small, checkpoints):
+    run("model=local", f"model.source={checkpoints['sd']}", "precision=fp32")
+    assert not cast.converted
+
+
+def test_a_cache_that_cannot_be_written_is_gone_without(small, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "file"))
+    assert run("precision=bf16").images
