@@ -1,6 +1,7 @@
 """accel=[deepcache]: what the deep layers of a UNet find changes slowly, so most steps take it from an earlier one.
 
-https://arxiv.org/abs/2312.00858. Every `interval`-th step is computed in full; between, only the outermost layers run.
+https://arxiv.org/abs/2312.00858. The first two steps and then every `interval`-th are computed in full; between, only the
+outermost layers run.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from composer.option import Setting
 
 #: Blocks whose layers are known: those of Stable Diffusion, SDXL and DDPM.
 BLOCKS = frozenset(f"{kind}{way}Block2D" for kind in ("", "Attn", "CrossAttn") for way in ("Down", "Up"))
+#: Steps at the start that are computed in full: there the deep layers' findings change most.
+FIRST = 2
 #: Cosine between a forward's input and an earlier one's, below which they are not of the same picture.
 NEAR = 0.5
 
@@ -41,8 +44,8 @@ class DeepCache(Acceleration):
         checkpoint, request = setting.checked.checkpoint, setting.checked.request
         if self.interval == 1:
             raise ComposerError("accel.deepcache.interval", 1, "computes every step in full, so it would do nothing: take 2 or more")
-        if request.steps - request.skip < 2:
-            self.refuse("a single step has no earlier one to take from, so it would do nothing")
+        if request.steps - request.skip <= FIRST:
+            self.refuse(f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.skip}")
         kinds = (*checkpoint.denoiser.get("down_block_types", ()), *checkpoint.denoiser.get("up_block_types", ()))
         unknown = sorted(set(kinds) - BLOCKS)
         if unknown:
@@ -84,7 +87,7 @@ class Features:
         def run(sample: Tensor, timestep: Any, encoder_hidden_states: Tensor | None = None, *args: Any, **settings: Any) -> Any:
             key, text = self.forwards.count(sample, timestep, encoder_hidden_states), ()
             kept, step = self.earlier.get(key), self.forwards.step
-            self.full = kept is None or step - kept.step >= self.interval or not kept.near(sample)
+            self.full = kept is None or step < FIRST or step - kept.step >= self.interval or not kept.near(sample)
             self.outputs = {} if self.full else kept.outputs
             if encoder_hidden_states is not None:
                 text = (encoder_hidden_states,)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from composer.errors import ComposerError
 from composer.option import Option, Setting
 
 #: Other programs in the denoiser's place: what hooks into the model's layers would not be seen by them.
@@ -82,3 +83,10 @@ class Forwards:
         if found is None:
             self.texts.append(text)
         return len(self.texts) - 1 if found is None else found
+
+
+def chosen(option: str, of: Any, allowed: Sequence[str]) -> str:
+    """Which models an option is for, as its key `of` says."""
+    if of not in allowed:
+        raise ComposerError(f"accel.{option}.of", of, "names no part of a model", allowed)
+    return of
