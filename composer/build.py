@@ -63,10 +63,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     for callback in more:
         callbacks[_free(type(callback).__name__, callbacks)] = callback
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    options = options_of(spec)
-    setting = Setting(checked=checked, device=device, numbers=numbers, active=frozenset(options))
-    for option in options.values():
-        option.check(setting)
+    options, chosen = options_of(checked, device, numbers)
     check_needs(callbacks, checked.task, checkpoint)
     check_guidance(guidance, checkpoint)
     _schedule_fits(checked, cls, settings)
@@ -74,7 +71,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
     return Parts(
         guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device,
-        numbers=numbers, notes=notes, options=options,
+        numbers=numbers, notes=(*notes, *chosen), options=options,
     )  # fmt: skip
 
 
@@ -82,8 +79,9 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     """Put the parts together around the loaded weights."""
     spec, checkpoint, found = checked.spec, checked.checkpoint, parts(checked, more)
     cls, settings = found.scheduler
-    place = torch.device("cpu") if any(option.waits for option in found.options.values()) else found.device
-    how = How(found.numbers, place, spec.model.variant, spec.precision.cache)
+    waits = any(option.waits for option in found.options.values())
+    place = torch.device("cpu") if waits else found.device
+    how = How(found.numbers, place, spec.model.variant, spec.precision.cache, waits)
     holder = load(checkpoint, how)
     family = family_class(checkpoint)(holder)
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
@@ -101,11 +99,21 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, how)
 
 
-def options_of(spec: RunSpec) -> dict[str, Option]:
-    """The options of memory and accel as objects, by `group.name`."""
-    groups = {"memory": spec.memory, "accel": spec.accel}
-    found = {f"{group}.{name}": target for group, targets in groups.items() for name, target in targets.items()}
-    return {name: build(name, target, Option) for name, target in found.items()}
+def options_of(checked: Checked, device: torch.device, numbers: Numbers) -> tuple[dict[str, Option], list[str]]:
+    """The options of memory and accel as objects, by `group.name`, and what those that chose others have to say."""
+    groups = {"memory": checked.spec.memory, "accel": checked.spec.accel}
+    targets = {f"{group}.{name}": target for group, named in groups.items() for name, target in named.items()}
+    asked = {name: build(name, target, Option) for name, target in targets.items()}
+    setting = Setting(checked=checked, device=device, numbers=numbers, active=frozenset(asked))
+    for option in asked.values():
+        option.check(setting)
+    found: dict[str, Option] = {}
+    lines = []
+    for option in asked.values():
+        instead, line = option.becomes(setting)
+        found = {**instead, **found}  # what was asked for by name stands
+        lines += [line] if line else []
+    return found, lines
 
 
 def denoiser_bytes(checkpoint: Checkpoint) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from composer.callbacks.base import StepCallback
 from composer.check import check
 from composer.spec import RunSpec
+from composer.usage import ran_out
 
 if TYPE_CHECKING:
     from composer.pipeline import Result
@@ -33,8 +34,25 @@ def execute(
     before = (*checked.request.notes, *pipeline.notes)
     for note in before:
         say(note)
-    result = pipeline(checked.request, folder)
-    for note in result.notes:
-        say(note)
-    result = replace(result, notes=(*before, *result.notes))
-    return replace(result, record=record(checked, pipeline, result))
+    try:
+        result = pipeline(checked.request, folder)
+    except Exception as error:
+        sparing = further(spec) if ran_out(error) else None
+        if sparing is None:
+            raise
+    else:
+        for note in result.notes:
+            say(note)
+        result = replace(result, notes=(*before, *result.notes))
+        return replace(result, record=record(checked, pipeline, result))
+    del pipeline  # and out of the handler, so that nothing holds what it had taken
+    say("memory ran out: once more, one step further")
+    return execute(sparing, folder, say, more)
+
+
+def further(spec: RunSpec) -> RunSpec | None:
+    """The same run with `memory=auto` one step more sparing than before, once; None where that was not asked for."""
+    auto = spec.memory.get("auto")
+    if auto is None or auto.keywords.get("further"):
+        return None
+    return replace(spec, memory={**spec.memory, "auto": replace(auto, keywords={**auto.keywords, "further": 1})})

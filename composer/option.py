@@ -57,6 +57,10 @@ class Option:
         if clash:
             self.refuse(f"can't be together with {clash[0].replace('.', '=')}: choose one of them")
 
+    def becomes(self, setting: Setting) -> tuple[Mapping[str, Option], str | None]:
+        """What it stands for, by `group.name`, and a line for the user: an option that chooses others."""
+        return {f"{self.group}.{self.name}": self}, None
+
     @contextmanager
     def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
         """Change the models that a diffusers pipeline holds for all runs with this option; undone before one without it."""

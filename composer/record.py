@@ -57,8 +57,8 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
             "refiner": _refiner(checked),
         },
         "callbacks": {name: _callback(name, callback, checked.spec) for name, callback in pipeline.callbacks.items()},
-        "memory": {name: dict(target.keywords) for name, target in checked.spec.memory.items()},
-        "accel": {name: dict(target.keywords) for name, target in checked.spec.accel.items()},
+        "memory": _options(pipeline, "memory"),
+        "accel": _options(pipeline, "accel"),
         "precision": checked.spec.precision.dtype,
         "dtype": str(pipeline.family.dtype).removeprefix("torch."),
         "dtypes": _dtypes(pipeline),
@@ -69,6 +69,11 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "versions": {**versions(), **_plugins(checked.spec)},
         "config": dict(checked.spec.config),
     }
+
+
+def _options(pipeline: Pipeline, group: str) -> dict[str, Any]:
+    """Those that were on, whoever chose them."""
+    return {option.name: dict(vars(option)) for option in pipeline.options.values() if option.group == group}
 
 
 def _dtypes(pipeline: Pipeline) -> dict[str, str]:

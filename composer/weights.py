@@ -26,12 +26,14 @@ from composer.targets import keywords_of
 
 @dataclass(frozen=True)
 class How:
-    """numbers: to compute with. device: where the weights lie. variant: of the files. keep: converted weights, for next time."""
+    """numbers: to compute with. device: where the weights lie. variant: of the files. keep: converted weights, for next time.
+    waits: whether they only wait there for another device: what comes back lies otherwise in memory, and sums may then differ."""
 
     numbers: Numbers
     device: torch.device
     variant: str | None = None
     keep: bool = True
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _own(folder: Path, without: set[str], how: How) -> dict[str, torch.nn.Module
 def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: str | None) -> torch.nn.Module:
     """A model that some pipeline still holds, or else from its files or those of its converted twin."""
     dtype = how.numbers.of(name)
-    key = _files(folder), library, cls, dtype, how.device, variant
+    key = _files(folder), library, cls, dtype, how.device, variant, how.waits
     model = _alive.get(key)
     if model is None:
         loaded[str(folder)] += 1

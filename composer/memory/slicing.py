@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from composer.errors import ComposerError
+from composer.memory.estimate import tile_of
 from composer.option import Option, Setting
 
 #: What a sweep tries one after the other when memory runs out for a single job; the least harmful first.
@@ -46,8 +47,7 @@ class VaeTiling(Saving):
     def check(self, setting: Setting) -> None:
         super().check(setting)
         checked = setting.checked
-        size = checked.checkpoint.configs.get("vae", {}).get("sample_size", 512)
-        tile, request = max(size) if isinstance(size, (list, tuple)) else size, checked.request
+        tile, request = tile_of(checked.checkpoint.configs.get("vae", {})), checked.request
         second = request.inputs.get("second") or {}  # a pass that draws larger
         if max(request.height, request.width, second.get("height", 0), second.get("width", 0)) <= tile:
             self.refuse(f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}")

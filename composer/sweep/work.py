@@ -17,13 +17,10 @@ from composer.files import scratch
 from composer.memo import Memo, remembering
 from composer.spec import ModelSpec, Request
 from composer.sweep.plan import GROWTH
-from composer.usage import has_room
+from composer.usage import has_room, ran_out
 
 if TYPE_CHECKING:
     from composer.pipeline import Result
-
-#: How the C++ side of torch says that memory ran out.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclass(frozen=True)
@@ -147,17 +144,10 @@ def _files(folder: Path) -> list[Path]:
 
 def _failure(error: Exception) -> Failed:
     """An error as a line, without its frames."""
-    causes: list[BaseException] = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
-    memory = any(type(each).__name__ == "OutOfMemoryError" or isinstance(each, MemoryError) or _says_memory(each) for each in causes)
+    memory = ran_out(error)
     own = isinstance(error, ComposerError)
     reason = str(error) if own else f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
     return Failed(f"out of memory: {reason}" if memory else reason, memory, own and error.exit_code == 2)
-
-
-def _says_memory(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _free() -> None:
