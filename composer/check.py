@@ -36,6 +36,12 @@ class Checked:
     request: Request
     refiner: Checkpoint | None = None
 
+    @property
+    def at_once(self) -> int:
+        """Pictures in one batch at least; with batch=auto there may be more."""
+        most, asked = self.request.batch, self.spec.batch
+        return most if asked is None else 1 if asked == "auto" else min(asked, most)
+
 
 def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Checked:
     """Hold a spec against its checkpoint, which `find` reads.

@@ -57,6 +57,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     model, defaults = _model(nodes["model"], task.module)
     device = _one_of("device.type", nodes["device"].pop("type", None), DEVICES)
     _nothing_left("device", nodes["device"])
+    batch = _batch(tree.pop("batch", None))
     skipping = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skipping=skipping,
@@ -69,6 +70,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         accel=_options("accel", nodes["accel"]),
         precision=_precision(nodes["precision"]),
         device=device,
+        batch=batch,
         output=_output(nodes["output"]),
         values=MappingProxyType(_settled(tree, defaults)),
         config=MappingProxyType(whole),
@@ -229,6 +231,12 @@ def _precision(node: dict[str, Any]) -> PrecisionSpec:
             raise ComposerError(f"precision.{name}", value, "must be true or false")
     parts = {name: _one_of(f"precision.{name}", value, PRECISIONS) for name, value in node.items() if value is not None}
     return PrecisionSpec(dtype=dtype, components=MappingProxyType(parts), **flags)
+
+
+def _batch(value: Any) -> int | str | None:
+    if value in (None, "auto") or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ComposerError("batch", value, "must be a whole number, 1 or more, auto, or null: pictures drawn at once")
 
 
 def _output(node: dict[str, Any]) -> OutputSpec:

@@ -29,19 +29,20 @@ def execute(
     checked = check(spec)
     from composer.build import build_pipeline
     from composer.record import record
+    from composer.shares import draw
 
     pipeline = build_pipeline(checked, more)
     before = (*checked.request.notes, *pipeline.notes)
     for note in before:
         say(note)
     try:
-        result = pipeline(checked.request, folder)
+        result = draw(pipeline, checked, checked.request, folder)
     except Exception as error:
         sparing = further(spec) if ran_out(error) else None
         if sparing is None:
             raise
     else:
-        for note in result.notes:
+        for note in result.told:
             say(note)
         result = replace(result, notes=(*before, *result.notes))
         return replace(result, record=record(checked, pipeline, result))

@@ -13,8 +13,9 @@ compose makes pictures with diffusion models: say what you want, and the pipelin
   compose model=local model.source=./my-model    any folder, hub id or .safetensors file
 
 What can be set (`compose list` counts the options, `compose list GROUP` tells each in a line)
-  groups       preset  model  task  scheduler  guidance  precision  device  memory  callbacks  output  sweep  sheet
+  groups       preset  model  task  scheduler  guidance  precision  device  memory  accel  callbacks  output  sweep  sheet
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
+  at once      batch=4 draws images=64 four at a time; batch=auto as many as memory should hold
   from a picture   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
   of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false
   files        output.folder=DIR (or hydra.run.dir=DIR) puts a run's files there; otherwise outputs/DATE/TIME

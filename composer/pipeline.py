@@ -35,6 +35,7 @@ class Result:
     """What a run made.
 
     images: RGB pictures. seeds: of each. seconds: of the whole run without loading. notes: what the user should know.
+    blackened: numbers of pictures that the checkpoint's safety checker hid. batches: how many pictures were drawn at once, in turn.
     record: how it was made, plain data.
     """
 
@@ -43,12 +44,20 @@ class Result:
     seconds: float
     iterations: int
     notes: tuple[str, ...] = ()
+    blackened: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def image(self) -> Image.Image:
         """The first picture."""
         return self.images[0]
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The notes, and what must not pass for the model's picture."""
+        words = "was blackened by the checkpoint's safety checker (model.safety_checker=false turns it off)"
+        return (*self.notes, *(f"picture {number} {words}" for number in self.blackened))
 
     @property
     def grid(self) -> Image.Image:
@@ -97,8 +106,11 @@ class Pipeline:
             images, iterations = self.once(task, request, folder)
             steps.append(iterations)
             following = task.following(request, images)
-        seconds, notes = time.perf_counter() - started, (*self._blackened(), *self.heard)
-        return Result(images=images, seeds=request.seeds, seconds=seconds, iterations=sum(steps), notes=notes)
+        return Result(
+            images=images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=tuple(self.heard),
+            blackened=tuple(number for number, flag in enumerate(getattr(self.family, "blackened", ())) if flag),
+            batches=(request.batch,),
+        )  # fmt: skip
 
     def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
         """One pass: pictures and the iterations they took."""
@@ -156,12 +168,6 @@ class Pipeline:
         size = request.height, request.width, type(self.family).__name__, id(self.family.denoiser)
         key = request.prompts, request.negative_prompts, contrast, *size, *encoders
         return remember(first, lambda: key, lambda: self.family.encode(request, contrast))
-
-    def _blackened(self) -> tuple[str, ...]:
-        """What the checkpoint's safety checker did, which must not pass for the model's picture."""
-        flags = getattr(self.family, "blackened", ())
-        words = "was blackened by the checkpoint's safety checker (model.safety_checker=false turns it off)"
-        return tuple(f"picture {i} {words}" for i, flag in enumerate(flags) if flag)
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "steps": request.steps,
         "steps_left_out": request.skip,
         "iterations": result.iterations,
+        "batches": list(result.batches),
         "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
         "scheduler": {"class": type(scheduler).__name__, **_plain(scheduler.config)},
         "model": {
@@ -65,7 +66,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "device": str(pipeline.family.device),
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
-        "notes": list(result.notes),
+        "notes": list(result.told),
         "versions": {**versions(), **_plugins(checked.spec)},
         "config": dict(checked.spec.config),
     }

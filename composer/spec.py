@@ -181,7 +181,7 @@ class RunSpec:
     values: the root keys of the task as the user left them (prompt, steps, seed, …).
     config: the whole resolved config as plain data, for the record.
     skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to hold less.
-    accel: ways to be faster.
+    accel: ways to be faster. batch: pictures drawn at once, `auto` for as many as should fit into memory, None for all.
     """
 
     task: Target
@@ -197,3 +197,4 @@ class RunSpec:
     skipping: frozenset[str] = frozenset()
     memory: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
     accel: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
+    batch: int | str | None = None

@@ -43,11 +43,11 @@ class Estimate:
 
 
 def estimate(checked: Checked, numbers: Numbers, batch: int | None = None, sliced: bool = False, tiled: bool = False) -> Estimate:
-    """What a run takes. batch: pictures at once, None for all. sliced, tiled: how the VAE decodes."""
+    """What a run takes. batch: pictures at once, None for what the config says. sliced, tiled: how the VAE decodes."""
     request, checkpoint = checked.request, checked.checkpoint
     second = request.inputs.get("second") or {}  # a pass that draws larger
     height, width = max(request.height, second.get("height", 0)), max(request.width, second.get("width", 0))
-    batch = request.batch if batch is None else batch
+    batch = checked.at_once if batch is None else batch
     return Estimate(
         weights=weights(checked, numbers),
         denoising=_denoising(checked, numbers, batch, height, width),

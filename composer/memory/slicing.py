@@ -27,7 +27,7 @@ class VaeSlicing(Saving):
 
     def check(self, setting: Setting) -> None:
         super().check(setting)
-        if setting.checked.request.batch == 1:
+        if 1 in (setting.checked.request.batch, setting.checked.spec.batch):
             self.refuse("a single picture has nothing to slice, so it would do nothing")
 
     @contextmanager

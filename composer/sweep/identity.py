@@ -41,6 +41,7 @@ def essence(checked: Checked) -> dict[str, Any]:
         "accel": [_target(target) for target in spec.accel.values()],
         "precision": [spec.precision.dtype, spec.precision.strict, dict(spec.precision.components)],
         "device": spec.device,
+        "batch": spec.batch,
         "output": [spec.output.format, spec.output.quality],
     }
 

@@ -68,12 +68,13 @@ class Worker:
     def _draw(self, jobs: Sequence[Checked], more: Sequence[StepCallback]) -> list[Made]:
         from composer.build import build_pipeline
         from composer.record import files_of, record
+        from composer.shares import draw
 
         pipeline = build_pipeline(jobs[0], more)
         request = joined([job.request for job in jobs])
         with scratch() as temporary:
             folder = temporary() if len(jobs) == 1 else None
-            result = pipeline(request, folder)
+            result = draw(pipeline, jobs[0], request, folder)
             written = {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
         made, begin, room = [], 0, has_room(GROWTH)
         for job in jobs:
@@ -104,7 +105,8 @@ def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -
     """One job's share of what a batch made; the time is divided among the pictures."""
     end = begin + request.batch
     seconds = result.seconds * request.batch / len(result.images)
-    return replace(result, images=result.images[begin:end], seeds=request.seeds, seconds=seconds, notes=notes)
+    blackened = tuple(number - begin for number in result.blackened if begin <= number < end)
+    return replace(result, images=result.images[begin:end], seeds=request.seeds, seconds=seconds, notes=notes, blackened=blackened)
 
 
 def batch_safe(checked: Checked) -> bool:
