@@ -24,6 +24,7 @@ from pathlib import Path
 from composer import cli
 from composer.files import DRAFT
 from composer.sweep.journal import completed
+from composer.testing.pictures import pixels
 
 #: Small pictures of one step, so that most of the time is spent writing.
 QUICK = ("steps=1", "height=64", "width=64")
@@ -71,7 +72,7 @@ class Folder:
         return {job: (place / "run.json").stat().st_mtime_ns for job, place in self.done.items()}
 
     def pictures(self) -> dict[str, bytes]:
-        return {job: b"".join(file.read_bytes() for file in sorted(place.glob("*.png"))) for job, place in self.done.items()}
+        return {job: b"".join(pixels(file) for file in sorted(place.glob("*.png"))) for job, place in self.done.items()}
 
 
 def faults(found: Folder, wanted: dict[str, bytes], kept: dict[str, int]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,15 +66,27 @@ def compose_config(overrides: list[str], config_dir: str | None = None) -> DictC
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """What the user asked for alone; refuses options that two plugins offer."""
+    """What the user asked for alone, with the names of the options; refuses options that two plugins offer."""
     from omegaconf import open_dict
 
     from composer.plugins import refuse_clashes
 
     refuse_clashes(config, config.hydra.runtime.choices)
+    name_options(config, config.hydra.runtime.choices)
     with open_dict(config):
         del config["hydra"]
     return config
+
+
+def name_options(config: DictConfig, choices: Mapping[str, Any]) -> None:
+    """Have a config tell the options that it is made of; `choices` are Hydra's own notes, which leave lists of them out."""
+    from omegaconf import open_dict
+
+    from composer.config import CHOSEN, LISTS, NODES
+
+    chosen = {group: name for group, name in choices.items() if group in NODES}
+    with open_dict(config):
+        config[CHOSEN] = chosen | {group: [*(config.get(group) or ())] for group in LISTS}
 
 
 def _are_callbacks(value: Any) -> bool:

@@ -31,8 +31,12 @@ from composer.spec import (
 
 #: Root nodes of the config; every other root key is an input that the task declares.
 NODES = ("task", "model", "scheduler", "guidance", "callbacks", "memory", "accel", "precision", "device", "output")
+#: Those that hold several options, each under its name.
+LISTS = ("callbacks", "memory", "accel")
 #: Those of a multirun, which are no part of any run.
 OF_SWEEPS = ("sweep", "sheet", "ray", "search")
+#: Where `api.without_hydra` leaves the names of the options.
+CHOSEN = "chosen"
 FOLDER = re.compile(r"\w[\w.-]{0,79}")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -51,6 +55,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     tree = _plain(config)
     for node in OF_SWEEPS:
         tree.pop(node, None)
+    chosen = tree.pop(CHOSEN, None) or {}
     whole = copied(tree)
     task = _target("task", tree.pop("task", None))
     nodes = {name: tree.pop(name, None) or {} for name in NODES if name != "task"}
@@ -71,6 +76,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         precision=_precision(nodes["precision"]),
         device=device,
         batch=batch,
+        chosen=MappingProxyType(chosen),
         output=_output(nodes["output"]),
         values=MappingProxyType(_settled(tree, defaults)),
         config=MappingProxyType(whole),

@@ -40,6 +40,7 @@ def hydra_run(line: Line) -> int:
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
+    from composer.api import name_options
     from composer.explain import explain
     from composer.plugins import conf_folders, refuse_clashes, register_search_path
 
@@ -48,6 +49,7 @@ def hydra_run(line: Line) -> int:
     def job(config: DictConfig) -> None:
         try:
             refuse_clashes(config, HydraConfig.get().runtime.choices)
+            name_options(config, HydraConfig.get().runtime.choices)
             run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
         except Exception as error:
             if line.multirun:  # another's launcher may have called this in another process

@@ -36,6 +36,7 @@ class Result:
 
     images: RGB pictures. seeds: of each. seconds: of the whole run without loading. notes: what the user should know.
     blackened: numbers of pictures that the checkpoint's safety checker hid. batches: how many pictures were drawn at once, in turn.
+    together: what else was drawn in these batches, see `sweep.work`. numbers: of the pictures in their run, None for all of it.
     record: how it was made, plain data.
     """
 
@@ -46,6 +47,8 @@ class Result:
     notes: tuple[str, ...] = ()
     blackened: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
+    together: Mapping[str, Any] | None = None
+    numbers: tuple[int, ...] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @property

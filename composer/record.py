@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -19,7 +21,9 @@ from composer import __version__
 from composer.errors import ComposerError
 from composer.files import write
 from composer.installed import provider
-from composer.spec import OutputSpec, RunSpec
+from composer.metadata import saving
+from composer.spec import OutputSpec, Request, RunSpec
+from composer.stamp import are_pictures, fingerprint, model_stamp
 from composer.usage import peak_memory
 
 if TYPE_CHECKING:
@@ -37,16 +41,16 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
     scheduler = pipeline.make_scheduler()
     return {
         "composer": __version__,
-        "images": [
-            {"seed": seed, "prompt": prompt, "negative_prompt": negative}
-            for seed, prompt, negative in zip(request.seeds, request.prompts, request.negative_prompts)
-        ],
+        "images": pictures_of(request),
         "height": result.image.height,
         "width": result.image.width,
         "steps": request.steps,
         "steps_left_out": request.skip,
         "iterations": result.iterations,
         "batches": list(result.batches),
+        "together": result.together,
+        "pixels": [hashlib.sha256(image.tobytes()).hexdigest() for image in result.images],
+        "inputs": {key: [fingerprint(each) for each in value] for key, value in request.inputs.items() if are_pictures(value)},
         "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
         "scheduler": {"class": type(scheduler).__name__, **_plain(scheduler.config)},
         "model": {
@@ -63,13 +67,22 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "precision": checked.spec.precision.dtype,
         "dtype": str(pipeline.family.dtype).removeprefix("torch."),
         "dtypes": _dtypes(pipeline),
-        "device": str(pipeline.family.device),
+        "device": str(pipeline.device),
+        "threads": _threads(),
+        "stamp": hashlib.sha256(json.dumps(model_stamp(checkpoint)).encode()).hexdigest(),
+        "options": dict(checked.spec.chosen),
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
         "notes": list(result.told),
         "versions": {**versions(), **_plugins(checked.spec)},
         "config": dict(checked.spec.config),
     }
+
+
+def pictures_of(request: Request) -> list[dict[str, Any]]:
+    """What differs between the pictures of a request."""
+    each = zip(request.seeds, request.prompts, request.negative_prompts, strict=True)
+    return [{"seed": seed, "prompt": prompt, "negative_prompt": negative} for seed, prompt, negative in each]
 
 
 def _options(pipeline: Pipeline, group: str) -> dict[str, Any]:
@@ -80,6 +93,13 @@ def _options(pipeline: Pipeline, group: str) -> dict[str, Any]:
 def _dtypes(pipeline: Pipeline) -> dict[str, str]:
     """What each model really computed with."""
     return {name: str(model.dtype).removeprefix("torch.") for name, model in pipeline.family.modules.items() if hasattr(model, "dtype")}
+
+
+def _threads() -> int:
+    """On a CPU they have a say in the order of sums."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _refiner(checked: Checked) -> dict[str, Any] | None:
@@ -120,25 +140,29 @@ def files_of(result: Result) -> dict[str, bytes]:
     """Name → contents of all that a run leaves beside its record."""
     config = result.record.get("config", {})
     output = OutputSpec(**config.get("output", {}))
-    files = {name: encoded(image, output) for name, image in zip(picture_names(result), result.images)}
+    numbers = result.numbers or range(len(result.images))
+    files = {
+        name: encoded(image, output, saving(result.record, number, output.format))
+        for name, image, number in zip(picture_names(result), result.images, numbers)
+    }
     if len(files) > 1:
-        files[f"grid.{SUFFIXES[output.format]}"] = encoded(grid(result.images), output)
+        files[f"grid.{SUFFIXES[output.format]}"] = encoded(grid(result.images), output, saving(result.record, None, output.format))
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's is ten times faster
     return files | {"config.yaml": yaml.dump(_literal(config), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()}
 
 
 def picture_names(result: Result) -> list[str]:
     suffix = SUFFIXES[result.record.get("config", {}).get("output", {}).get("format", "png")]
-    return [f"{i:03d}.{suffix}" for i in range(len(result.images))]
+    return [f"{i:03d}.{suffix}" for i in result.numbers or range(len(result.images))]
 
 
-def encoded(image: Image.Image, output: OutputSpec) -> bytes:
-    """A picture in the chosen format."""
-    options: dict[str, Any] = {}
+def encoded(image: Image.Image, output: OutputSpec, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    """A picture in the chosen format. more: keywords for PIL's save."""
+    options = dict(more)
     if output.format == "jpeg":
-        options = {"quality": output.quality, "subsampling": 0}
+        options |= {"quality": output.quality, "subsampling": 0}
     elif output.format == "webp":
-        options = {"lossless": True} if output.quality == 100 else {"quality": output.quality}
+        options |= {"lossless": True} if output.quality == 100 else {"quality": output.quality}
     buffer = io.BytesIO()
     image.save(buffer, output.format, **options)
     return buffer.getvalue()
@@ -169,8 +193,9 @@ def versions() -> Mapping[str, str]:
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A diffusers config without its private keys."""
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+    """A diffusers config without its private keys; JSON has no infinities, so they are words."""
+    endless = (float("inf"), float("-inf"))
+    return {key: str(value) if value in endless else value for key, value in config.items() if not key.startswith("_")}
 
 
 def _literal(node: Any) -> Any:

@@ -182,6 +182,7 @@ class RunSpec:
     config: the whole resolved config as plain data, for the record.
     skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to hold less.
     accel: ways to be faster. batch: pictures drawn at once, `auto` for as many as should fit into memory, None for all.
+    chosen: group → name of its option, or several in a list.
     """
 
     task: Target
@@ -198,3 +199,4 @@ class RunSpec:
     memory: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
     accel: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
     batch: int | str | None = None
+    chosen: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

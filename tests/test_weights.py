@@ -15,6 +15,7 @@ from composer.errors import ComposerError
 from composer.precision import Numbers
 from composer.spec import ModelSpec
 from composer.testing import pipelines
+from composer.testing.pictures import pixels
 from composer.weights import How, load
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -33,7 +34,7 @@ def test_a_single_file_draws_what_its_folder_draws(compose, checkpoints, single_
     assert compose(*common, f"model.source={checkpoints['sd']}", "hydra.run.dir=folder").code == 0
     done = compose(*common, f"model.source={single_file}", f"model.config={checkpoints['sd']}", "hydra.run.dir=file")
     assert done.code == 0, done.err
-    assert Path("folder/000.png").read_bytes() == Path("file/000.png").read_bytes()
+    assert pixels("folder/000.png") == pixels("file/000.png")
 
 
 def test_a_single_file_is_known_by_its_keys(single_file):

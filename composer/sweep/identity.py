@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from composer.check import Checked
-from composer.checkpoint import Checkpoint
 from composer.installed import provider
 from composer.spec import Target
-
-#: Bytes looked at from either end of a file; between them lie weights, of which the size and the sums of both ends tell enough.
-ENDS = 1 << 16
+from composer.stamp import are_pictures, fingerprint, model_stamp
 
 
 def identity(checked: Checked) -> str:
@@ -26,7 +21,7 @@ def identity(checked: Checked) -> str:
 def essence(checked: Checked) -> dict[str, Any]:
     """What the id is made of, as plain data."""
     spec, inputs = checked.spec, checked.request.inputs
-    pictures = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if _are_pictures(value)}
+    pictures = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_pictures(value)}
     return {
         "task": _target(spec.task),
         "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": pictures},
@@ -51,35 +46,3 @@ def _target(target: Target | None) -> Any:
         return None
     whose = provider(target.path)
     return [target.path, dict(target.keywords), whose and str(whose)]
-
-
-def _are_pictures(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(hasattr(each, "tobytes") for each in value)
-
-
-def fingerprint(picture: Any) -> str:
-    """Of a PIL picture or an array, by its pixels."""
-    traits = f"{getattr(picture, 'mode', '')}{getattr(picture, 'size', '')}{getattr(picture, 'shape', '')}"
-    return hashlib.sha256(traits.encode() + picture.tobytes()).hexdigest()
-
-
-def model_stamp(checkpoint: Checkpoint) -> Any:
-    """The hub's commit, or the sums of a local checkpoint's files; and the same for components from elsewhere."""
-    swapped = {name: each.commit or folder_stamp(each.folder) for name, each in sorted(checkpoint.swapped.items())}
-    own = [checkpoint.source, checkpoint.commit] if checkpoint.commit else folder_stamp(checkpoint.path)
-    return [own, swapped, checkpoint.safety_checker]
-
-
-@lru_cache(maxsize=64)
-def folder_stamp(path: Path) -> str:
-    """One sum over names, sizes and ends of all files of a folder, or of a single file."""
-    total = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    for file in files:
-        size = file.stat().st_size
-        total.update(f"{file.relative_to(path) if file != path else ''} {size}\0".encode())
-        with open(file, "rb") as handle:
-            total.update(handle.read(ENDS))
-            handle.seek(max(size - ENDS, 0))
-            total.update(handle.read(ENDS))
-    return total.hexdigest()

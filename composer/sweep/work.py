@@ -79,6 +79,8 @@ class Worker:
         made, begin, room = [], 0, has_room(GROWTH)
         for job in jobs:
             share = part(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
+            if len(jobs) > 1:
+                share = replace(share, together=together(request, begin))
             share = replace(share, record=record(job, pipeline, share))
             made.append(Made({**written, **files_of(share)}, share.record, room))
             begin += job.request.batch
@@ -99,6 +101,13 @@ def joined(requests: Sequence[Request]) -> Request:
         seeds=_chained(request.seeds for request in requests),
         inputs=inputs,
     )
+
+
+def together(request: Request, begin: int) -> dict[str, Any]:
+    """All pictures that a job of several was drawn with, of which its own begin at this number."""
+    from composer.record import pictures_of
+
+    return {"begin": begin, "pictures": pictures_of(request)}
 
 
 def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -> Result:

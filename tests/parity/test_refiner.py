@@ -27,6 +27,7 @@ from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
+from composer.testing.pictures import pixels
 
 STEPS = 10
 
@@ -157,7 +158,7 @@ def test_on_the_command_line(compose, checkpoints):
     assert compose(*model, "hydra.run.dir=plain").code == 0
     done = compose(*model, f"model.refiner={checkpoints['sdxl_refiner']}", "hydra.run.dir=refined")
     assert done.code == 0, done.err
-    assert Path("plain/000.png").read_bytes() != Path("refined/000.png").read_bytes()
+    assert pixels("plain/000.png") != pixels("refined/000.png")
     record = json.loads(Path("refined/run.json").read_text())
     assert record["model"]["refiner"] == {"source": str(checkpoints["sdxl_refiner"]), "commit": None, "start": 0.8}
     assert record["iterations"] == 10 and json.loads(Path("plain/run.json").read_text())["model"]["refiner"] is None

@@ -12,6 +12,8 @@ import pytest
 from environment import ROOT, Environment
 from PIL import Image
 
+from composer.testing.pictures import pixels
+
 OURS = {"attention-maps": "attention_maps", "regional-prompt": "regional_prompt", "metrics-logger": "metrics_logger"}
 
 pytestmark = pytest.mark.skipif(
@@ -122,7 +124,7 @@ def test_installing_changes_no_run(installed, tmp_path, compose):
     assert installed.compose(*words, "output.folder=theirs", cwd=tmp_path).returncode == 0
     assert compose(*words, "output.folder=ours").code == 0
     for name in ("000.png", "preview-000.webp"):
-        assert (tmp_path / "theirs" / name).read_bytes() == (tmp_path / "ours" / name).read_bytes()
+        assert pixels(tmp_path / "theirs" / name) == pixels(tmp_path / "ours" / name)
 
 
 def test_a_scheduler_of_a_package(installed, tmp_path):

@@ -1,0 +1,122 @@
+"""A run's record inside its pictures, and out of them again.
+
+PNG: the text chunks `composer` (JSON) and `parameters`. JPEG and WebP: EXIF's ImageDescription (JSON) and UserComment (parameters).
+Pictures come from anywhere, so reading takes nothing for granted: small, plain JSON, of known form, and never more than data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from composer.errors import ComposerError
+from composer.images import open_picture
+from composer.parameters import parameters
+
+KEY, PARAMETERS = "composer", "parameters"
+#: EXIF tags.
+DESCRIPTION, EXIF, COMMENT = 0x010E, 0x8769, 0x9286
+#: How a UserComment says that it is UTF-16.
+UNICODE = b"UNICODE\0"
+#: Bytes of the longest record that is read.
+LONGEST = 256 << 10
+#: Bytes that JPEG has for all of EXIF; a longer record stays in run.json.
+JPEG = 65000
+#: What is read of a record, and of which kind it must be.
+SHAPE = {
+    "composer": str, "images": list, "options": dict, "config": dict, "device": str, "versions": dict, "batches": list, "pixels": list,
+    "memory": dict, "callbacks": dict, "inputs": dict, "stamp": str, "threads": int, "dtypes": dict,
+}  # fmt: skip
+
+
+def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[str, Any]:
+    """Keywords for PIL's save, by which a picture carries the record. number: the picture's in its run, None for the sheet of all."""
+    if "images" not in record:
+        return {}
+    text = json.dumps({**record, "number": number}, ensure_ascii=True, separators=(",", ":"))
+    words = parameters(record, number or 0)
+    if suffix == "png":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text(PARAMETERS, words)
+        chunks.add_text(KEY, text)
+        return {"pnginfo": chunks}
+    exif = Image.Exif()
+    exif.get_ifd(EXIF)[COMMENT] = UNICODE + words.encode("utf-16-be")
+    if suffix != "jpeg" or len(text) + 2 * len(words) < JPEG:
+        exif[DESCRIPTION] = text
+    return {"exif": exif}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record in a picture, or in a run.json, with `number` set.
+
+    Raises:
+        ComposerError: no such file, no picture, no record in it, or one that can't be one of composer's.
+    """
+    text = _text(path)
+    if len(text) > LONGEST:
+        raise ComposerError(str(path), None, f"its record is longer than {LONGEST >> 10} KiB, so composer did not write it")
+    try:
+        record = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise ComposerError(str(path), None, f"its record can't be read: {error}") from None
+    _check(path, record)
+    return record
+
+
+def _text(path: Path) -> str:
+    if path.suffix == ".json":
+        try:
+            if path.stat().st_size > LONGEST:
+                return " " * (LONGEST + 1)
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ComposerError(str(path), None, f"can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}") from None
+    picture = open_picture("image", str(path))
+    found = picture.info.get(KEY) or picture.getexif().get(DESCRIPTION)
+    if not isinstance(found, str) or not found.startswith("{"):
+        raise ComposerError(str(path), None, "holds no record of composer's; where it came from, a run.json may lie beside it")
+    return found
+
+
+def foreign(path: Path) -> str | None:
+    """The `parameters` text of a picture, whichever tool wrote it."""
+    picture = open_picture("image", str(path))
+    if isinstance(picture.info.get(PARAMETERS), str):
+        return picture.info[PARAMETERS]
+    comment = picture.getexif().get_ifd(EXIF).get(COMMENT)
+    if not isinstance(comment, bytes) or not comment.startswith(UNICODE):
+        return None
+    return comment.removeprefix(UNICODE).decode("utf-16-be", "replace")
+
+
+def _check(path: Path, record: Any) -> None:
+    """Refuse what is not of the form that composer writes."""
+    if not isinstance(record, dict):
+        raise ComposerError(str(path), None, "its record is no object of JSON")
+    for key, kind in SHAPE.items():
+        if not isinstance(record.get(key), kind):
+            raise ComposerError(str(path), None, f"its record has no {key} of the right kind, so it can't be drawn again from it")
+    whole = all(isinstance(size, int) and size >= 1 for size in record["batches"])
+    for each in record["images"]:
+        texts = isinstance(each, dict) and all(isinstance(each.get(key), (str, type(None))) for key in ("prompt", "negative_prompt"))
+        if not texts or isinstance(each.get("seed"), bool) or not isinstance(each.get("seed"), int):
+            raise ComposerError(str(path), None, "its record does not say with which seed and prompt each picture was drawn")
+    number = record.setdefault("number", None)
+    if not record["images"] or not whole or not (number is None or (type(number) is int and 0 <= number < len(record["images"]))):
+        raise ComposerError(str(path), None, "its record does not say which picture of which batch it is")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found

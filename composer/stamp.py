@@ -1,0 +1,46 @@
+"""What tells models and pictures from others, whatever they are called."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from composer.checkpoint import Checkpoint
+
+#: Bytes looked at from either end of a file; between them lie weights, of which the size and the sums of both ends tell enough.
+ENDS = 1 << 16
+
+
+def fingerprint(picture: Any) -> str:
+    """Of a PIL picture or an array, by its pixels."""
+    traits = f"{getattr(picture, 'mode', '')}{getattr(picture, 'size', '')}{getattr(picture, 'shape', '')}"
+    return hashlib.sha256(traits.encode() + picture.tobytes()).hexdigest()
+
+
+def are_pictures(value: Any) -> bool:
+    """Whether a request's input is given for each picture, as pixels."""
+    return isinstance(value, tuple) and bool(value) and all(hasattr(each, "tobytes") for each in value)
+
+
+def model_stamp(checkpoint: Checkpoint) -> Any:
+    """The hub's commit, or the sums of a local checkpoint's files; and the same for components from elsewhere."""
+    swapped = {name: each.commit or folder_stamp(each.folder) for name, each in sorted(checkpoint.swapped.items())}
+    own = [checkpoint.source, checkpoint.commit] if checkpoint.commit else folder_stamp(checkpoint.path)
+    return [own, swapped, checkpoint.safety_checker]
+
+
+@lru_cache(maxsize=64)
+def folder_stamp(path: Path) -> str:
+    """One sum over names, sizes and ends of all files of a folder, or of a single file."""
+    total = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    for file in files:
+        size = file.stat().st_size
+        total.update(f"{file.relative_to(path) if file != path else ''} {size}\0".encode())
+        with open(file, "rb") as handle:
+            total.update(handle.read(ENDS))
+            handle.seek(max(size - ENDS, 0))
+            total.update(handle.read(ENDS))
+    return total.hexdigest()
