@@ -1,28 +1,42 @@
 """What the loop costs beside the model: `python benchmarks/overhead.py`
 
-A model that does nothing and DDIM, composer's loop and a bare one written by hand, in turn in one process; microseconds a
-step, medians of many runs. Then the same with five callbacks that only look.
+First a model that does nothing and DDIM, composer's loop and a bare one written by hand, in turn in one process; microseconds a
+step, medians of many runs. Then the same with five callbacks that only look. Then whole jobs, from prompt to picture, on a tiny
+Stable Diffusion whose UNet does nothing: composer's pipeline as built from a checkpoint's folder, its options and record included,
+and diffusers' own, in turn; the median differences of jobs of few and of many steps give what a step and what a job costs more.
 """
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from dataclasses import fields
+from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from composer import StepCallback
+from composer.api import compose_config
+from composer.build import build_pipeline
 from composer.callbacks.base import Conditioning, Run
+from composer.check import check
+from composer.config import read
 from composer.denoise import denoise
 from composer.guidance import Branches, Unguided
 from composer.hooks import Hooks
+from composer.quiet import hush, hush_bars
+from composer.record import record
 from composer.sampler import Sampler
+from composer.testing import pipelines
 
 STEPS, ROUNDS = 200, 60
 #: Microseconds a step.
 LOOP, FIVE = 30.0, 20.0
+#: Milliseconds more than raw diffusers.
+STEP, JOB = 0.3, 5.0
+FEW, MANY, JOBS = 5, 45, 40
 
 
 class Neutral(StepCallback):
@@ -68,9 +82,58 @@ def ours(latents: torch.Tensor, generators: list[torch.Generator], callbacks: di
         return denoise(sampler, latents, Conditioning(positive=None), lambda step: Branches(step.model_input), Unguided(), hooks)
 
 
+def whole_jobs() -> tuple[float, float]:
+    """Milliseconds that composer takes more than diffusers' own pipeline: a step, and a job beside its steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipelines.save("sd", Path(folder))
+        raw = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+        raw.set_progress_bar_config(disable=True)
+        raw.unet.forward = idle
+        checked = {
+            steps: check(read(compose_config(["model=local", f"model.source={folder}", f"steps={steps}", "prompt=a cat", "callbacks=[]"])))
+            for steps in (FEW, MANY)
+        }
+        ours = build_pipeline(checked[FEW])
+        ours.family.denoiser.forward = idle
+
+        def composer_job(steps: int) -> None:
+            record(checked[steps], ours, ours(checked[steps].request))
+
+        def raw_job(steps: int) -> None:
+            generator = torch.Generator().manual_seed(0)
+            raw("a cat", num_inference_steps=steps, guidance_scale=7.5, generator=generator, height=64, width=64)
+
+        more = {FEW: [], MANY: []}
+        for number in range(JOBS):
+            for steps, found in more.items():
+                taken = [seconds(job, steps) for job in ((raw_job, composer_job) if number % 2 else (composer_job, raw_job))]
+                found.append((taken[1] - taken[0]) * (1 if number % 2 else -1) * 1e3)
+    few, many = (statistics.median(found) for found in more.values())
+    step = (many - few) / (MANY - FEW)
+    return step, few - FEW * step
+
+
+def idle(sample, timestep, encoder_hidden_states=None, return_dict=True, **settings):
+    """A UNet that does nothing."""
+    return (sample,)
+
+
+def seconds(job, steps: int) -> float:
+    started = time.perf_counter()
+    job(steps)
+    return time.perf_counter() - started
+
+
 @torch.no_grad()
 def main() -> None:
+    hush()
+    hush_bars()
     torch.set_num_threads(1)
+    step, job = whole_jobs()
+    late = step > STEP or job > JOB
+    print(
+        f"whole jobs beside raw diffusers: {step:+.3f} ms a step, {job:+.2f} ms a job ({'NOT MET' if late else 'met'}: {STEP}, {JOB:.0f})"
+    )
     latents, generators = torch.randn(1, 4, 64, 64), [torch.Generator()]
     kinds = {
         "bare loop": lambda: bare(latents, generators),
@@ -92,7 +155,7 @@ def main() -> None:
     print(f"the loop {loop:.1f} us a step ({'met' if loop <= LOOP else 'NOT MET'}: {LOOP:.0f})")
     print(f"five neutral callbacks {five:.1f} us ({'met' if five <= FIVE else 'NOT MET'}: {FIVE:.0f})")
     print(f"looking at what one returns {looked:.1f} us")
-    raise SystemExit(loop > LOOP or five > FIVE)
+    raise SystemExit(late or loop > LOOP or five > FIVE)
 
 
 if __name__ == "__main__":

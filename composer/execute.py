@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from composer.callbacks.base import StepCallback
 from composer.check import check
+from composer.lazy import defer
 from composer.spec import RunSpec
 from composer.usage import ran_out
 
@@ -26,6 +27,7 @@ def execute(
         say: tells the user what was done otherwise than asked.
         more: callbacks beside those of the config.
     """
+    defer()
     checked = check(spec)
     from composer.build import build_pipeline
     from composer.record import record

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,12 @@ class Pipeline:
     options: Mapping[str, Option] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
+    @cached_property
+    def scheduler(self) -> dict[str, Any]:
+        """The class and the whole effective config of the schedulers that runs get."""
+        made = self.make_scheduler()
+        return {"class": type(made).__name__, **made.config}
+
     @torch.no_grad()
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
         started, task, following = time.perf_counter(), self.task, (self.task, request)
@@ -177,5 +183,8 @@ class Pipeline:
 def seeded(seed: int) -> Iterator[None]:
     """Tie torch's global generator to the seed, for callbacks and schedulers that draw from it, and restore it afterwards."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        if torch.accelerator.is_available():
+            torch.manual_seed(seed)
+        else:  # else torch takes a note, with its stack, for each kind of accelerator that might appear
+            torch.default_generator.manual_seed(seed)
         yield

@@ -32,6 +32,11 @@ class Numbers:
         return {**dict(self.parts), "default": self.default} if self.parts else self.default
 
 
+def dtype_of(model: torch.nn.Module) -> torch.dtype | None:
+    """What a model's first weights are; diffusers' own `dtype` walks through all of its modules, which takes milliseconds."""
+    return next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
+
+
 def numbers_of(spec: PrecisionSpec, device: torch.device, size: int, single_file: bool = False) -> tuple[Numbers, tuple[str, ...]]:
     """The dtypes to compute with, and lines for the user where they are not those asked for.
 

@@ -22,6 +22,7 @@ from composer.errors import ComposerError
 from composer.files import write
 from composer.installed import provider
 from composer.metadata import saving
+from composer.precision import dtype_of
 from composer.spec import OutputSpec, Request, RunSpec
 from composer.stamp import are_pictures, fingerprint, model_stamp
 from composer.usage import peak_memory
@@ -38,7 +39,6 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate")
 def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, Any]:
     """All that is needed to make the pictures again, as plain data."""
     request, checkpoint = checked.request, checked.checkpoint
-    scheduler = pipeline.make_scheduler()
     return {
         "composer": __version__,
         "images": pictures_of(request),
@@ -52,7 +52,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "pixels": [hashlib.sha256(image.tobytes()).hexdigest() for image in result.images],
         "inputs": {key: [fingerprint(each) for each in value] for key, value in request.inputs.items() if are_pictures(value)},
         "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
-        "scheduler": {"class": type(scheduler).__name__, **_plain(scheduler.config)},
+        "scheduler": _plain(pipeline.scheduler),
         "model": {
             "source": checkpoint.source,
             "family": checkpoint.family,
@@ -92,7 +92,8 @@ def _options(pipeline: Pipeline, group: str) -> dict[str, Any]:
 
 def _dtypes(pipeline: Pipeline) -> dict[str, str]:
     """What each model really computed with."""
-    return {name: str(model.dtype).removeprefix("torch.") for name, model in pipeline.family.modules.items() if hasattr(model, "dtype")}
+    found = {name: dtype_of(model) for name, model in pipeline.family.modules.items()}
+    return {name: str(dtype).removeprefix("torch.") for name, dtype in found.items() if dtype}
 
 
 def _threads() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from composer.check import Checked
 from composer.memory.estimate import estimate
 from composer.pipeline import Pipeline, Result
-from composer.precision import Numbers
+from composer.precision import Numbers, dtype_of
 from composer.spec import Request
 from composer.usage import free_memory, ran_out
 
@@ -51,7 +51,7 @@ def at_once(pipeline: Pipeline, checked: Checked, request: Request) -> int:
 
 def fitting(pipeline: Pipeline, checked: Checked, most: int, free: int) -> int:
     """The most pictures that should fit into so many bytes beside the weights, which lie there already; at least one."""
-    parts = tuple((name, model.dtype) for name, model in pipeline.family.modules.items() if hasattr(model, "dtype"))
+    parts = tuple((name, dtype_of(model)) for name, model in pipeline.family.modules.items())
     numbers = Numbers(pipeline.family.dtype, parts)
     sliced, tiled = (f"memory.vae_{way}" in pipeline.options for way in ("slicing", "tiling"))
     return max((size for size in range(1, most + 1) if estimate(checked, numbers, size, sliced, tiled).working <= free), default=1)

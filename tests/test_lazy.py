@@ -1,0 +1,45 @@
+"""What a run seldom needs is loaded when it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+RUN = """
+import sys
+import composer
+{before}
+composer.compose("steps=2", "callbacks=[]", {words})
+print(type(sys.modules["scipy.stats"]).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "kind"),
+    [
+        ("", "", "Later"),
+        ("", "'scheduler=euler', 'scheduler.use_beta_sigmas=true'", "module"),
+        ("", "'scheduler=lms'", "Later"),
+        ("import scipy.stats", "", "module"),
+    ],
+)
+def test_a_module_loads_when_it_is_used(before, words, kind):
+    done = subprocess.run([sys.executable, "-c", RUN.format(before=before, words=words)], capture_output=True, text=True)
+    assert done.stdout.split() == [kind], done.stderr[-500:]
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["from scipy.stats import norm; norm.ppf(0.5)", "import scipy.stats; scipy.stats.norm.ppf(0.5)", "import scipy.stats.distributions"],
+)
+def test_every_way_to_import_it_works(use):
+    code = f"from composer.lazy import defer; defer(); {use}; import scipy, sys; assert type(scipy.stats).__name__ == 'module'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_not_installed_stays_so():
+    code = "from composer.lazy import defer; defer('json.absent'); import sys; assert 'json.absent' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
