@@ -58,6 +58,13 @@ def remember(model: Any, key: Callable[[], Hashable], make: Callable[[], T]) -> 
     return make() if memo is None or model is None else memo.get(model, key(), make)
 
 
+def drop(model: Any) -> None:
+    """Forget what a model made, because it will make it otherwise."""
+    memo = _now.get()
+    if memo is not None:
+        memo.kept.pop(model, None)
+
+
 def digest(tensor: Any) -> str:
     """Of a tensor's contents."""
     import hashlib
