@@ -56,6 +56,8 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
     numbers, notes = numbers_of(spec.precision, device, denoiser_bytes(checkpoint), checkpoint.single_file)
+    eight = replace(numbers, stored=(checkpoint.layout.denoiser[0],))
+    numbers = eight if spec.precision.storage else numbers
     guidance = build("guidance", spec.guidance, Guidance)
     if checkpoint.embeds_scale is not None:
         guidance = guidance.for_model(checkpoint.embeds_scale)
@@ -64,6 +66,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         callbacks[_free(type(callback).__name__, callbacks)] = callback
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     options, chosen = options_of(checked, device, numbers)
+    numbers = eight if any(option.stores for option in options.values()) else numbers
     check_needs(callbacks, checked.task, checkpoint)
     check_guidance(guidance, checkpoint)
     _schedule_fits(checked, cls, settings)

@@ -39,6 +39,7 @@ OF_SWEEPS = ("sweep", "sheet", "ray", "search")
 CHOSEN = "chosen"
 FOLDER = re.compile(r"\w[\w.-]{0,79}")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+STORAGES = ("fp8",)
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
 METRICS = ("seconds", "peak_memory", "distance")
@@ -235,8 +236,11 @@ def _precision(node: dict[str, Any]) -> PrecisionSpec:
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ComposerError(f"precision.{name}", value, "must be true or false")
+    storage = node.pop("storage", None)
+    if storage is not None:
+        _one_of("precision.storage", storage, STORAGES)
     parts = {name: _one_of(f"precision.{name}", value, PRECISIONS) for name, value in node.items() if value is not None}
-    return PrecisionSpec(dtype=dtype, components=MappingProxyType(parts), **flags)
+    return PrecisionSpec(dtype=dtype, components=MappingProxyType(parts), storage=storage, **flags)
 
 
 def _batch(value: Any) -> int | str | None:

@@ -68,12 +68,14 @@ class ModelSpec:
 @dataclass(frozen=True, kw_only=True)
 class PrecisionSpec:
     """dtype: of the models, auto for the fastest that the device really computes with. components: name → dtype of those that differ.
-    strict: refuse what the device is slow at, instead of taking the nearest that works. cache: keep converted weights for next time."""
+    strict: refuse what the device is slow at, instead of taking the nearest that works. cache: keep converted weights for next time.
+    storage: fp8 keeps the denoiser's layers in 8 bits while they wait, None as they compute."""
 
     dtype: str
     components: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     strict: bool = False
     cache: bool = True
+    storage: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

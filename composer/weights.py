@@ -18,7 +18,7 @@ from composer.checkpoint import Checkpoint
 from composer.components import Component
 from composer.errors import ComposerError
 from composer.fitting import loosen
-from composer.precision import Numbers
+from composer.precision import STORED, Numbers
 from composer.quiet import hush_bars
 from composer.sources import INDEX, read_json
 from composer.targets import keywords_of
@@ -112,7 +112,10 @@ def _load(source: Source, how: How) -> Any:
         parts.update(safety_checker=None, requires_safety_checker=False)
     where = source.where
     if where.endswith(".safetensors"):
-        return cls.from_single_file(where, config=source.described_by, torch_dtype=how.numbers.default, **parts).to(how.device)
+        holder = cls.from_single_file(where, config=source.described_by, torch_dtype=how.numbers.default, **parts)
+        for name in how.numbers.stored:
+            _stored(name, getattr(holder, name), how)
+        return holder.to(how.device)
     if not Path(where).is_dir():
         where = cls.download(where, revision=source.revision, variant=how.variant, use_safetensors=True, **parts)
     parts = {**_own(Path(where), set(parts) | {"safety_checker"}, how), **parts}
@@ -145,13 +148,20 @@ def _own(folder: Path, without: set[str], how: How) -> dict[str, torch.nn.Module
 def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: str | None) -> torch.nn.Module:
     """A model that some pipeline still holds, or else from its files or those of its converted twin."""
     dtype = how.numbers.of(name)
-    key = _files(folder), library, cls, dtype, how.device, variant, how.waits
+    key = _files(folder), library, cls, dtype, how.device, variant, how.waits, name in how.numbers.stored
     model = _alive.get(key)
     if model is None:
         loaded[str(folder)] += 1
         read = partial(_component, dtype, library, cls, subfolder="", revision=None)
         at = cast.place(folder, library, dtype, variant, read) if how.keep else folder
-        model = _alive[key] = _moved(read(str(at), variant=variant if at == folder else None), how.device)
+        model = _alive[key] = _moved(_stored(name, read(str(at), variant=variant if at == folder else None), how), how.device)
+    return model
+
+
+def _stored(name: str, model: torch.nn.Module, how: How) -> torch.nn.Module:
+    """With its layers in 8 bits while they wait, where that is wanted; they can't be had back, so it is another model than one without."""
+    if name in how.numbers.stored:
+        model.enable_layerwise_casting(storage_dtype=STORED, compute_dtype=how.numbers.of(name))
     return model
 
 

@@ -20,6 +20,7 @@ from composer.sweep.journal import ASKED, Journal
 from composer.sweep.pages import Pages
 from composer.sweep.plan import Batch, Entry, Plan
 from composer.sweep.progress import Lines
+from composer.sweep.table import ladder
 from composer.sweep.work import Failed, Made, batch_safe
 
 
@@ -155,6 +156,8 @@ class Driver:
         for number, reason in sorted(self.failures.items()):
             job = next(entry.job for entry in self.plan.entries if entry.job.number == number)
             print(printable(f"compose: job {number} ({label(job)}): {reason}"), file=sys.stderr)
+        if self.drawn and (told := ladder(self.plan, self.journal)):
+            print("\n".join(map(printable, told.splitlines())))
         counts = {
             "drawn": self.drawn, "were there already": before, "the same as others": states.count("twin"),
             "failed": len(self.failures), "left out after the first failure": left,

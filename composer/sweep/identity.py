@@ -34,7 +34,7 @@ def essence(checked: Checked) -> dict[str, Any]:
         "callbacks": [[name, _target(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
         "memory": [_target(target) for target in spec.memory.values()],
         "accel": [_target(target) for target in spec.accel.values()],
-        "precision": [spec.precision.dtype, spec.precision.strict, dict(spec.precision.components)],
+        "precision": [spec.precision.dtype, spec.precision.strict, spec.precision.storage, dict(spec.precision.components)],
         "device": spec.device,
         "batch": spec.batch,
         "output": [spec.output.format, spec.output.quality],

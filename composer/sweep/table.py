@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from composer.checkpoint import Checkpoint
@@ -13,7 +14,7 @@ from composer.sources import weights_of
 from composer.spec import PrecisionSpec
 from composer.sweep.grammar import Job
 from composer.sweep.journal import Busy, Journal, asked, entries, locked, record_of
-from composer.sweep.plan import MOST, Plan
+from composer.sweep.plan import FREE, MOST, Plan
 
 if TYPE_CHECKING:
     from composer.sweep.asked import Sweep
@@ -91,6 +92,30 @@ def pace(folder: Path, journal: Journal) -> float | None:
     records = [record_of(folder / place) for place in journal.done.values()]
     steps = sum(record.get("steps", 0) * len(record.get("images", ())) for record in records)
     return sum(record.get("seconds", 0.0) for record in records) / steps if steps else None
+
+
+def ladder(plan: Plan, journal: Journal) -> str | None:
+    """Where one setting alone was varied: what a picture took with each of its values, and how many times faster than the first that is.
+
+    Prompts and seeds may vary besides. The first job of a process also warms it up, so that a few seeds each tell more than one.
+    """
+    varied = {key: {entry.job.values.get(key) for entry in plan.entries} for entry in plan.entries for key in entry.job.values}
+    axes = [key for key, values in varied.items() if len(values) > 1 and key not in FREE]
+    if len(axes) != 1:
+        return None
+    taken: dict[str, list[float]] = {}
+    for entry in plan.entries:
+        record = record_of(journal.folder / journal.done[entry.id]) if entry.id in journal.done else {}
+        if record.get("images"):
+            taken.setdefault(entry.job.values.get(axes[0], ""), []).append(record["seconds"] / len(record["images"]))
+    medians = {value: median(seconds) for value, seconds in taken.items()}
+    first = next(iter(medians.values()), 0)
+    if len(medians) < 2 or not all(medians.values()):
+        return None
+    lines = [
+        (f"{axes[0]}={shorten(value, 40)}", f"{seconds:.2f} s a picture", f"{first / seconds:.2f} x") for value, seconds in medians.items()
+    ]
+    return rows(lines)
 
 
 def mebi(size: int) -> str:

@@ -340,3 +340,17 @@ def test_reasons_are_lines_and_keep_nothing_alive():
     with pytest.raises(Failed) as caught:
         Worker().draw([{"task": {"_target_": "os.system"}}])
     assert caught.value.request and "\n" not in caught.value.reason and caught.value.__context__ is None
+
+
+def test_one_varied_setting_is_told_with_its_ratios(compose):
+    done = compose("-m", "preset=baseline,fast", "seed=0,1", "callbacks=[]", "sweep.name=ladder")
+    first, second = done.out.splitlines()[-3:-1]
+    assert first.split()[0] == "preset=baseline" and first.endswith("1.00 x"), done.out
+    assert second.split()[0] == "preset=fast" and float(second.split()[-2]) > 1
+    records = [json.loads(file.read_text())["seconds"] for file in sorted(Path("outputs/sweeps/ladder").rglob("run.json"))]
+    assert f"{sum(records[:2]) / 2:.2f} s a picture" in first
+
+
+@pytest.mark.parametrize("words", [("steps=1,2", "scheduler=euler,ddim"), ("seed=0,1",)])
+def test_several_varied_settings_have_no_ratios(compose, words):
+    assert "a picture" not in compose("-m", *words, "callbacks=[]", "steps=1" if "steps=1,2" not in words else "images=1").out
