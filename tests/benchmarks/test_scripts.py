@@ -1,0 +1,36 @@
+"""The benchmark scripts run and print their tables; what they measure is not for tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+SCRIPTS = {
+    "ladder.py": (("--quick",), ["| 32 bits, 50 steps |", "| the same, 4 pictures at once |"]),
+    "memory.py": (("--quick",), ["| nothing | ", "| vae_tiling | ", "refused: memory=model_offload: does nothing on cpu"]),
+    "quality.py": (("--quick",), ["| 10 steps | ", "| deepcache, every 3rd | "]),
+    "gpu.py": (("--quick", "--device", "cpu", "--budget", "3", "--out", "gpu.json"), ["peak ", "ladder ", "left out"]),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_prints_its_table(tmp_path, name):
+    words, wanted = SCRIPTS[name]
+    pytest.importorskip("skimage" if name == "quality.py" else "torch")
+    done = subprocess.run([sys.executable, str(FOLDER / name), *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = done.stdout + ((tmp_path / "gpu.json").read_text() if name == "gpu.py" else "")
+    assert all(each in told for each in wanted), told
+    if name == "gpu.py":
+        report = json.loads((tmp_path / "gpu.json").read_text())
+        assert report["ladder"] and report["memory"] and report["versions"]["torch"] and report["operations of a sample"] > 0
+
+
+def test_every_script_is_told_of():
+    readme = (FOLDER / "README.md").read_text()
+    assert [script.name for script in sorted(FOLDER.glob("*.py")) if f"`{script.name}" not in readme] == []
