@@ -28,7 +28,7 @@ class Runtime(Engine):
             dynamic_axes={name: [*OPEN[each.dim()]] for name, each in inputs.items() if each.dim()},
         )  # fmt: skip
 
-    def compile(self, folder: Path, dtype: torch.dtype) -> Callable[[list[np.ndarray]], np.ndarray]:
+    def compile(self, folder: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,8 +42,8 @@ class Engine:
         """Write a module that takes these inputs, of any size, into a folder."""
         raise NotImplementedError
 
-    def compile(self, folder: Path, dtype: torch.dtype) -> Callable[[list[np.ndarray]], np.ndarray]:
-        """What `convert` wrote, as a function that computes in a dtype; its result is the caller's to keep."""
+    def compile(self, folder: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
+        """What `convert` wrote, as a function; its result is the caller's to keep."""
         raise NotImplementedError
 
 
@@ -98,9 +99,10 @@ class StandIn:
 
     def _run(self, tensors: dict[str, Tensor], fixed: dict[str, Any]) -> Tensor:
         dtype = next(self.module.parameters()).dtype
-        kind = tuple((name, each.dim(), each.dtype) for name, each in tensors.items()), repr(fixed), odd(self.module, tensors), dtype
+        like = tuple((name, each.dim(), each.dtype) for name, each in tensors.items())
+        kind = like, repr(fixed), odd(self.module, tensors), self.wanted(dtype), dtype
         if kind not in self.programs:
-            self.programs[kind] = self.engine.compile(self._folder(kind, tensors, fixed), self.wanted(dtype))
+            self.programs[kind] = self.engine.compile(self._folder(kind, tensors, fixed))
         found = self.programs[kind]([array(each) for each in tensors.values()])
         return torch.from_numpy(found).to(next(iter(tensors.values())).dtype)
 
@@ -122,11 +124,18 @@ class StandIn:
         converted[self.option, type(self.module).__name__] += 1
         if "return_dict" in self.parameters.parameters:
             fixed = {**fixed, "return_dict": False}
-        flat = Flat(self.module, list(tensors), [each.dtype for each in tensors.values()], fixed).eval()
         inputs = {name.replace(".", "_"): torch.from_numpy(array(small(name, each))) for name, each in tensors.items()}
         with another_forward(self.module, lambda _: self.forward), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's tracer, on each branch that looks at a size
-            self.engine.convert(flat, inputs, folder)
+            module, before = self._wanted(), next(self.module.parameters()).dtype
+            own = self.wanted(before)  # but timesteps, of which 16 bits leave every fourth
+            like = [own if each.dtype == before and name != "timestep" else each.dtype for name, each in tensors.items()]
+            self.engine.convert(Flat(module, list(tensors), like, fixed).eval(), inputs, folder)
+
+    def _wanted(self) -> nn.Module:
+        """The module in the dtype to compute with: a copy for the while where it has another."""
+        own = next(self.module.parameters()).dtype
+        return self.module if self.wanted(own) == own else nn.Module.to(deepcopy(self.module), self.wanted(own))
 
     def _content(self, dtype: torch.dtype) -> str:
         """A sum of the weights as they are now, and of the layers that they are in: files would not tell what was merged into them."""
