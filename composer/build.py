@@ -12,6 +12,7 @@ import diffusers
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
+from composer import quantised
 from composer.callbacks.base import StepCallback
 from composer.check import Checked
 from composer.checkpoint import Checkpoint
@@ -56,8 +57,9 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
     numbers, notes = numbers_of(spec.precision, device, denoiser_bytes(checkpoint), checkpoint.single_file)
-    eight = replace(numbers, stored=(checkpoint.layout.denoiser[0],))
-    numbers = eight if spec.precision.storage else numbers
+    if spec.precision.storage:
+        quantised.check(spec.precision.storage, device, checkpoint.single_file)
+        numbers = _stored(numbers, checkpoint, spec.precision.storage)
     guidance = build("guidance", spec.guidance, Guidance)
     if checkpoint.embeds_scale is not None:
         guidance = guidance.for_model(checkpoint.embeds_scale)
@@ -66,7 +68,8 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         callbacks[_free(type(callback).__name__, callbacks)] = callback
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     options, chosen = options_of(checked, device, numbers)
-    numbers = eight if any(option.stores for option in options.values()) else numbers
+    for storage in filter(None, (option.stores for option in options.values())):
+        numbers = _stored(numbers, checkpoint, storage)
     check_needs(callbacks, checked.task, checkpoint)
     check_guidance(guidance, checkpoint)
     _schedule_fits(checked, cls, settings)
@@ -117,6 +120,10 @@ def options_of(checked: Checked, device: torch.device, numbers: Numbers) -> tupl
         found = {**instead, **found}  # what was asked for by name stands
         lines += [line] if line else []
     return found, lines
+
+
+def _stored(numbers: Numbers, checkpoint: Checkpoint, storage: str) -> Numbers:
+    return replace(numbers, stored=((checkpoint.layout.denoiser[0], storage),))
 
 
 def denoiser_bytes(checkpoint: Checkpoint) -> int:

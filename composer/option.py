@@ -30,8 +30,8 @@ class Setting:
 class Option:
     """group, name: as the config calls it. component: of the checkpoint, that it is about; `denoiser` for the UNet or transformer.
     excludes: `group.name` of options that it can't be together with. families: that it can reach into, None for all.
-    devices: that it does something on, None for all. stores: the denoiser's layers are kept in 8 bits.
-    eight: whether it can be together with that. waits: models lie in the CPU's memory until they are needed.
+    devices: that it does something on, None for all. stores: how the denoiser's weights are kept, None as they compute.
+    fewer: whether it can be together with weights in fewer bits. waits: models lie in the CPU's memory until they are needed.
     """
 
     group: ClassVar[str]
@@ -41,8 +41,8 @@ class Option:
     families: ClassVar[frozenset[str] | None] = None
     devices: ClassVar[frozenset[str] | None] = None
     waits: ClassVar[bool] = False
-    stores: ClassVar[bool] = False
-    eight: ClassVar[bool] = True
+    stores: ClassVar[str | None] = None
+    fewer: ClassVar[bool] = True
 
     def check(self, setting: Setting) -> None:
         """Raises:
@@ -56,8 +56,8 @@ class Option:
             self.refuse(f"can't reach into {checkpoint.family} models, so it would do nothing", sorted(self.families))
         if self.devices is not None and setting.device.type not in self.devices:
             self.refuse(f"does nothing on {setting.device.type}: it is for {' and '.join(sorted(self.devices))}")
-        if not self.eight and (setting.numbers.stored or "memory.layerwise_casting" in setting.active):
-            self.refuse("needs the weights as they compute, and here they are kept in 8 bits: leave precision=fp8 or this away")
+        if not self.fewer and (setting.numbers.stored or "memory.layerwise_casting" in setting.active):
+            self.refuse("needs the weights as they compute, and here they are kept in fewer bits: leave one of the two away")
         clash = sorted(self.excludes & setting.active)
         if clash:
             self.refuse(f"can't be together with {clash[0].replace('.', '=')}: choose one of them")

@@ -8,30 +8,34 @@ from typing import Any
 import torch
 
 from composer.errors import ComposerError
+from composer.quantised import STORAGES
 from composer.spec import PrecisionSpec
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 #: Bytes of a denoiser's fp32 weights below which 16 bits save no time on a CPU: the sums are too small for its 16-bit units.
 SMALL = 200 << 20
-#: Eight bits with four of exponent and three of fraction: enough to keep weights, not to compute with them.
-STORED = torch.float8_e4m3fn
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What models compute with. parts: (component, dtype) of those that differ. stored: components whose layers are kept in 8 bits."""
+    """What models compute with. parts: (component, dtype) of those that differ. stored: (component, storage) of
+    those whose weights are kept in fewer bits, see `quantised`."""
 
     default: torch.dtype
     parts: tuple[tuple[str, torch.dtype], ...] = ()
-    stored: tuple[str, ...] = ()
+    stored: tuple[tuple[str, str], ...] = ()
 
     def of(self, component: str) -> torch.dtype:
         return dict(self.parts).get(component, self.default)
 
-    def size(self, component: str) -> int:
+    def storage(self, component: str) -> str | None:
+        return dict(self.stored).get(component)
+
+    def size(self, component: str) -> float:
         """Bytes that one weight takes."""
-        return STORED.itemsize if component in self.stored else self.of(component).itemsize
+        storage = self.storage(component)
+        return STORAGES[storage].size if storage else self.of(component).itemsize
 
     @property
     def argument(self) -> Any:

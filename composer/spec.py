@@ -69,7 +69,7 @@ class ModelSpec:
 class PrecisionSpec:
     """dtype: of the models, auto for the fastest that the device really computes with. components: name → dtype of those that differ.
     strict: refuse what the device is slow at, instead of taking the nearest that works. cache: keep converted weights for next time.
-    storage: fp8 keeps the denoiser's layers in 8 bits while they wait, None as they compute."""
+    storage: how the denoiser's weights are kept, see `quantised`; None as they compute."""
 
     dtype: str
     components: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakValueDictionary
 
 import diffusers
 import torch
 
-from composer import cast
+from composer import cast, quantised
 from composer.checkpoint import Checkpoint
 from composer.components import Component
 from composer.errors import ComposerError
 from composer.fitting import loosen
-from composer.precision import STORED, Numbers
+from composer.precision import Numbers
 from composer.quiet import hush_bars
 from composer.sources import INDEX, read_json
 from composer.targets import keywords_of
@@ -113,8 +115,8 @@ def _load(source: Source, how: How) -> Any:
     where = source.where
     if where.endswith(".safetensors"):
         holder = cls.from_single_file(where, config=source.described_by, torch_dtype=how.numbers.default, **parts)
-        for name in how.numbers.stored:
-            _stored(name, getattr(holder, name), how)
+        for name, storage in how.numbers.stored:
+            quantised.loaded(storage, getattr(holder, name), how.numbers.of(name))
         return holder.to(how.device)
     if not Path(where).is_dir():
         where = cls.download(where, revision=source.revision, variant=how.variant, use_safetensors=True, **parts)
@@ -147,27 +149,21 @@ def _own(folder: Path, without: set[str], how: How) -> dict[str, torch.nn.Module
 
 def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: str | None) -> torch.nn.Module:
     """A model that some pipeline still holds, or else from its files or those of its converted twin."""
-    dtype = how.numbers.of(name)
-    key = _files(folder), library, cls, dtype, how.device, variant, how.waits, name in how.numbers.stored
+    dtype, storage = how.numbers.of(name), how.numbers.storage(name)
+    key = _files(folder), library, cls, dtype, how.device, variant, how.waits, storage
     model = _alive.get(key)
     if model is None:
         loaded[str(folder)] += 1
         read = partial(_component, dtype, library, cls, subfolder="", revision=None)
         at = cast.place(folder, library, dtype, variant, read) if how.keep else folder
-        model = _alive[key] = _moved(_stored(name, read(str(at), variant=variant if at == folder else None), how), how.device)
-    return model
-
-
-def _stored(name: str, model: torch.nn.Module, how: How) -> torch.nn.Module:
-    """With its layers in 8 bits while they wait, where that is wanted; they can't be had back, so it is another model than one without."""
-    if name in how.numbers.stored:
-        model.enable_layerwise_casting(storage_dtype=STORED, compute_dtype=how.numbers.of(name))
+        made = read(str(at), variant=variant if at == folder else None, more=quantised.loading(storage, dtype))
+        model = _alive[key] = _moved(quantised.loaded(storage, made, dtype), how.device)
     return model
 
 
 def _moved(thing: Any, device: torch.device) -> Any:
     """On the device; weights are read on the CPU, and going through all of them to leave them there takes its time."""
-    return thing if device.type == "cpu" else thing.to(device)
+    return thing if device.type == "cpu" or getattr(thing, "device", None) == device else thing.to(device)
 
 
 def _files(folder: Path) -> tuple[tuple[str, int, int], ...]:
@@ -177,11 +173,12 @@ def _files(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def _component(
-    dtype: torch.dtype, library: str, name: str, where: str, subfolder: str, revision: str | None, variant: str | None
+    dtype: torch.dtype, library: str, name: str, where: str, subfolder: str, revision: str | None, variant: str | None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:  # fmt: skip
     cls = getattr(import_module(library), name)
     settings: dict[str, Any] = {"subfolder": subfolder, "revision": revision}
     if issubclass(cls, torch.nn.Module):
-        settings.update(torch_dtype=dtype, variant=variant, use_safetensors=True)
+        settings.update(torch_dtype=dtype, variant=variant, use_safetensors=True, **more)
     loaded = cls.from_pretrained(where, **settings)
     return loaded.eval() if isinstance(loaded, torch.nn.Module) else loaded

@@ -33,7 +33,7 @@ class Converted(Acceleration):
     """components: those to convert, None for the denoiser and the VAE. packages: that it needs. engine: what converts and runs."""
 
     devices = frozenset({"cpu"})
-    eight = False
+    fewer = False
     denoisers = frozenset({"UNet2DConditionModel", "UNet2DModel", "SD3Transformer2DModel", "FluxTransformer2DModel"})
     packages: ClassVar[tuple[str, ...]]
     engine: ClassVar[type[Engine]]

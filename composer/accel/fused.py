@@ -24,7 +24,7 @@ class FusedQKV(Acceleration):
     """of: denoiser, vae, or all for both where they are there."""
 
     name = "fused_qkv"
-    eight = False
+    fewer = False
     excludes = (PROGRAMS - {"accel.compile"}) | {
         "memory.attention_slicing", "memory.xformers", "memory.sequential_offload", "memory.group_offload",
     }  # fmt: skip

@@ -61,7 +61,7 @@ def weights(checked: Checked, numbers: Numbers) -> dict[str, int]:
     if checkpoint.single_file:
         return {"checkpoint": sum(weights_of(checkpoint.path).values()) * numbers.default.itemsize}
     counts = {name: sum(weights_of(checkpoint.folder(name)).values()) for name in checkpoint.classes}
-    return {name: count * numbers.size(name) for name, count in counts.items() if count}
+    return {name: int(count * numbers.size(name)) for name, count in counts.items() if count}
 
 
 def _decoding(checked: Checked, numbers: Numbers, batch: int, height: int, width: int, tiled: bool) -> int:

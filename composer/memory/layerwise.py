@@ -12,9 +12,10 @@ class LayerwiseCasting(Option):
     """Half or a quarter of the weights' memory, and a little time for each layer of each step."""
 
     group, name, component = "memory", "layerwise_casting", "denoiser"
-    stores = True
+    stores = "fp8"
 
     def check(self, setting: Setting) -> None:
         super().check(setting)
-        if setting.checked.spec.precision.storage is not None:
-            self.refuse("precision.storage=fp8 does it already, so it would do nothing")
+        storage = setting.checked.spec.precision.storage
+        if storage is not None:
+            self.refuse(f"precision.storage={storage} keeps fewer bits already, so it would do nothing")

@@ -74,7 +74,7 @@ def test_it_is_part_of_what_a_job_is():
 
 def test_it_needs_less():
     checked = check(read(compose_config([*FEW])))
-    whole, eight = Numbers(torch.float32), Numbers(torch.float32, stored=("unet",))
+    whole, eight = Numbers(torch.float32), Numbers(torch.float32, stored=(("unet", "fp8"),))
     assert weights(checked, eight)["unet"] * 4 == weights(checked, whole)["unet"]
     assert estimate(checked, eight).total < estimate(checked, whole).total
 
@@ -82,7 +82,10 @@ def test_it_needs_less():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["precision=fp8", "memory=[layerwise_casting]"], "memory=layerwise_casting: precision.storage=fp8 does it already"),
+        (
+            ["precision=fp8", "memory=[layerwise_casting]"],
+            "memory=layerwise_casting: precision.storage=fp8 keeps fewer bits already",
+        ),
         (["precision=fp8", "accel=[fused_qkv]"], "accel=fused_qkv: needs the weights as they compute"),
         (["memory=[layerwise_casting]", "accel=[fused_qkv]"], "accel=fused_qkv: needs the weights as they compute"),
         (["precision=fp8", "accel=[openvino]"], "accel=openvino: needs the weights as they compute"),
