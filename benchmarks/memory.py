@@ -93,7 +93,7 @@ from diffusers import AutoencoderKL
 dtype, side, tiled = getattr(torch, sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "tiled"
 vae = AutoencoderKL(block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
                     up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2, sample_size=512).to(dtype).eval()
-vae.enable_tiling(tiled)
+if tiled: vae.enable_tiling()
 latents = torch.randn(1, 4, side // 8, side // 8, generator=torch.Generator().manual_seed(0)).to(dtype)
 row, pixels = measured(lambda: vae.decode(latents).sample)
 np.save(sys.argv[1], pixels.float().numpy())
