@@ -3,11 +3,13 @@
 Each command is a process of its own, run in turn with `python -c "import hydra"` as the yardstick; medians of several rounds.
 A command is in time when it takes at most half a second more. Then the first picture: a whole process of composer's beside one of a
 short script with raw diffusers, both on the embedded checkpoint, 20 steps of DDIM, one thread.
+Last, what `--warm` takes beside its computing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from composer.sources import EMBEDDED
 
@@ -39,6 +42,8 @@ pipeline({PROMPT!r}, num_inference_steps=20, guidance_scale=5, generator=torch.G
 """
 #: Seconds that composer's first picture may come later.
 FIRST = 0.3
+#: Seconds that a picture of the resident process may take beside its computing.
+RESIDENT = 0.5
 
 
 def seconds(arguments: list[str], folder: str, works: bool = False) -> float:
@@ -70,6 +75,23 @@ def first_picture(folder: str, rounds: int) -> bool:
     return late <= FIRST
 
 
+def warm(folder: str, rounds: int) -> bool:
+    """Whether a picture of the resident process comes soon: its command's seconds beside what the run itself took."""
+    words = ["-m", "composer", "--warm", f"prompt={PROMPT}", "steps=20", "output.folder=warm"]
+    firsts, extra = [], []
+    for _ in range(rounds):
+        subprocess.run([sys.executable, *COMPOSE, "warm", "stop"], cwd=folder, check=True, capture_output=True)
+        firsts.append(seconds(words, folder, works=True))
+        for _ in range(3):
+            whole = seconds(words, folder, works=True)
+            extra.append(whole - json.loads(Path(folder, "warm", "run.json").read_text())["seconds"])
+    subprocess.run([sys.executable, *COMPOSE, "warm", "stop"], cwd=folder, check=True, capture_output=True)
+    late = statistics.median(extra)
+    print(f"compose --warm: {statistics.median(firsts):.2f} s the first time; then, beside its computing, ", end="")
+    print(f"{min(extra):.2f} s least {late:.2f} s median ({'NOT MET' if late > RESIDENT else 'met'}: {RESIDENT})")
+    return late <= RESIDENT
+
+
 def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -79,6 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         times = [{name: seconds(words, folder) for name, words in {"import hydra": YARDSTICK, **COMMANDS}.items()} for _ in range(rounds)]
         soon = first_picture(folder, rounds)
+        soon = (warm(folder, rounds) if os.name != "nt" else True) and soon
     median = {name: statistics.median(each[name] for each in times) for name in times[0]}
     late = [name for name, value in median.items() if value > median["import hydra"] + MARGIN]
     for name, value in median.items():

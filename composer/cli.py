@@ -50,6 +50,8 @@ def run(line: Line) -> int:
 
         print(f"composer {__version__}")
         return 0
+    if line.warm:
+        return warm(line)
     if line.verb is None:
         from composer.jobs import hydra_run
 
@@ -58,6 +60,21 @@ def run(line: Line) -> int:
         near = suggest(line.verb, VERBS)
         raise ComposerError(line.verb, None, f"is no verb and no key=value.{near}", VERBS)
     return VERBS[line.verb](line)
+
+
+def warm(line: Line) -> int:
+    """compose --warm overrides; compose warm status|stop"""
+    if os.name == "nt":
+        raise ComposerError("--warm", None, "needs Unix sockets, which Windows lacks: run without it")
+    from composer.warm import client
+
+    if line.verb == "warm":
+        return client.asked(line.overrides)
+    if line.verb is not None or line.flags or line.verbose:
+        what = line.verb or " ".join(line.flags) or "-v"
+        raise ComposerError("--warm", what, "is for a single run (a sweep keeps its models by itself): leave one of the two out")
+    folder = [] if line.config_dir is None else ["--config-dir", line.config_dir]
+    return client.call([*folder, *line.overrides])
 
 
 def list_options(line: Line) -> int:
@@ -175,4 +192,5 @@ VERBS: dict[str, Callable[[Line], int]] = {
     "resume": resume,
     "status": status,
     "cache": cached,
+    "warm": warm,
 }

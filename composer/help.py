@@ -37,11 +37,13 @@ Verbs
   compose resume DIR        go on with a sweep; the same command again does it too
   compose status DIR        how far a sweep is
   compose cache ls|clear    converted weights and models that are kept for next time
+  compose warm status|stop  the resident process of --warm
   compose plugins           installed packages that bring options, and whether they load
   compose plugins new NAME  write such a package
 
 Flags
   -m, --multirun            every combination of comma-separated values: compose -m scheduler=euler,ddim steps=10,20
+  --warm                    in a process that stays and keeps the models: the next picture comes without start-up
   -v, --verbose             let the libraries speak; tracebacks
   --cfg job                 print the composed config and stop
   --config-dir DIR          option files of your own, found before composer's

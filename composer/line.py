@@ -24,6 +24,7 @@ class Line:
     config_dir: str | None
     verbose: bool
     ask: str | None  # "help" or "version"
+    warm: bool = False  # in the resident process
 
     @property
     def multirun(self) -> bool:
@@ -32,7 +33,7 @@ class Line:
 
 def parse(argv: list[str]) -> Line:
     """Sort the words of a command line."""
-    verb, ask, config_dir, verbose = None, None, None, False
+    verb, ask, config_dir, verbose, warm = None, None, None, False, False
     overrides: list[str] = []
     flags: list[str] = []
     words = iter(argv)
@@ -44,6 +45,8 @@ def parse(argv: list[str]) -> Line:
             ask = "version"
         elif word in ("-v", "--verbose"):
             verbose = True
+        elif word == "--warm":
+            warm = True
         elif name in ("--config-dir", "-cd"):
             config_dir = value or next(words, None) or "(nothing)"
         elif name in HYDRA_FLAGS:
@@ -58,4 +61,4 @@ def parse(argv: list[str]) -> Line:
             overrides.append(word)
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ComposerError("--config-dir", config_dir, "there is no such folder")
-    return Line(verb, overrides, flags, config_dir, verbose, ask)
+    return Line(verb, overrides, flags, config_dir, verbose, ask, warm)

@@ -14,6 +14,11 @@ GROUPS = {
 }
 
 
+def size(count: int) -> str:
+    """Bytes, in the unit that leaves few digits."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
 def peak_memory() -> int | None:
     """Most bytes this process has held: on the GPU where there is one, else resident."""
     import torch

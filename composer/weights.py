@@ -40,9 +40,10 @@ class How:
 
 @dataclass(frozen=True)
 class Source:
-    """What a holder is made of, as a key: two checkpoints with the same are one."""
+    """What a holder is made of, as a key: two checkpoints with the same are one. files: what lies there now, of those not from the hub."""
 
     where: str
+    files: tuple[tuple[str, int, int], ...]
     holder: str
     revision: str | None
     described_by: str | None
@@ -90,6 +91,7 @@ def _source(checkpoint: Checkpoint) -> Source:
     at_hub = checkpoint.commit is not None and not checkpoint.single_file
     return Source(
         where=checkpoint.source if at_hub else str(checkpoint.path),
+        files=tuple(state for place in _places(checkpoint) for state in _files(place)),
         holder=checkpoint.holder,
         revision=checkpoint.commit,
         described_by=str(checkpoint.described_by) if checkpoint.described_by else None,
@@ -99,8 +101,14 @@ def _source(checkpoint: Checkpoint) -> Source:
     )
 
 
+def _places(checkpoint: Checkpoint) -> list[Path]:
+    """Where its files lie, of those that are not a commit's."""
+    own = [] if checkpoint.commit is not None else [checkpoint.path, *(checkpoint.path / name for name in checkpoint.classes)]
+    return [*own, *(component.folder for component in checkpoint.swapped.values() if component.commit is None)]
+
+
 def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None]:
-    """What identifies a component, as a key for the cache: library, class, place, subfolder, revision, variant."""
+    """What identifies a component, as arguments of `_elsewhere`: library, class, place, subfolder, revision, variant."""
     part = component.part
     where, subfolder = (str(component.folder), "") if component.commit is None else (part.source, component.subfolder)
     return component.library, component.cls, where, subfolder, component.commit, part.variant
@@ -167,8 +175,9 @@ def _moved(thing: Any, device: torch.device) -> Any:
 
 
 def _files(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What a component is made of: links resolved, so that one file is one wherever it is named."""
-    states = [(file.resolve(), file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+    """What a component is made of, or a file: links resolved, so that one file is one wherever it is named."""
+    there = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    states = [(file.resolve(), file.stat()) for file in there if file.is_file()]
     return tuple((str(place), state.st_size, state.st_mtime_ns) for place, state in states)
 
 

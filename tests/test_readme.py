@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,13 +17,15 @@ from composer.config import read
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("compose")]
+LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("compose")]
+COMMANDS = [line for line in LINES if "--warm" not in line]
+RESIDENT = [line for line in LINES if "--warm" in line]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 HUB = ("model=sd15", "model=sdxl", "model=flux", "model=local", "device=cuda")
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) >= 8 and len(PYTHON) >= 2
+    assert len(COMMANDS) >= 8 and len(PYTHON) >= 2 and RESIDENT
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,6 +37,16 @@ def test_a_command_of_the_readme(compose, command):
     done = compose(*words)
     assert done.code == 0, done.err
     assert done.out and all(line.startswith("compose: note: ") for line in done.err.splitlines())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no Unix sockets")
+@pytest.mark.parametrize("command", RESIDENT)
+def test_a_command_for_the_resident_process(tmp_path, command):
+    with tempfile.TemporaryDirectory() as short:
+        place = {"cwd": tmp_path, "env": {**os.environ, "XDG_RUNTIME_DIR": short}, "capture_output": True, "text": True}
+        done = subprocess.run([sys.executable, "-m", "composer", *shlex.split(command)[1:]], **place)
+        subprocess.run([sys.executable, "-m", "composer", "warm", "stop"], **place)
+    assert done.returncode == 0 and "000.png" in done.stdout and not done.stderr, done
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.splitlines()[0])

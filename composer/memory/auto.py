@@ -9,7 +9,7 @@ from composer.memory.estimate import Estimate, estimate
 from composer.memory.offload import GroupOffload, ModelOffload, SequentialOffload
 from composer.memory.slicing import VaeSlicing, VaeTiling
 from composer.option import Option, Setting
-from composer.usage import free_memory
+from composer.usage import free_memory, size
 
 GIB = 2**30
 #: Shares of the largest model's weights that are on the device at once.
@@ -40,9 +40,9 @@ class Auto(Option):
         fits = next((i for i, (_, need) in enumerate(rungs) if free is None or need <= free), len(rungs) - 1)
         chosen, need = rungs[min(fits + self.further, len(rungs) - 1)]
         words = ",".join(option.name for option in chosen)
-        room = "an unknown amount" if free is None else f"{free / GIB:.1f} GiB"
-        line = f"memory=auto: about {rungs[0][1] / GIB:.1f} GiB needed, {room} free: "
-        line += f"memory=[{words}], about {need / GIB:.1f} GiB" if chosen else "nothing to save"
+        room = "an unknown amount" if free is None else f"{size(free)}"
+        line = f"memory=auto: about {size(rungs[0][1])} needed, {room} free: "
+        line += f"memory=[{words}], about {size(need)}" if chosen else "nothing to save"
         if free is not None and need > free:
             line += ", which may not be enough"
         return {f"memory.{option.name}": option for option in chosen}, line

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from composer.errors import shorten
+from composer.usage import size
 
 if TYPE_CHECKING:
     from composer.sweep.sheet import Block, Cell, SheetSpec
@@ -173,11 +174,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def size(count: int) -> str:
-    """Bytes, in the unit that leaves few digits."""
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 def render(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, finished: bool) -> bytes:

@@ -61,7 +61,8 @@ def test_the_fastest_that_fits(limit, further, device, chosen, said):
 
 def test_the_run_says_what_it_takes_and_records_it(compose):
     done = compose("memory=auto", "memory.auto.limit=0.07", *LARGE, "hydra.run.dir=out")
-    assert done.code == 0 and "compose: note: memory=auto: about 0.1 GiB needed, 0.1 GiB free: memory=[vae_slicing]" in done.err
+    assert done.code == 0 and "compose: note: memory=auto: about " in done.err
+    assert "MiB needed, 72 MiB free: memory=[vae_slicing], about " in done.err
     assert '"vae_slicing": {}' in Path("out/run.json").read_text()
 
 
