@@ -102,10 +102,15 @@ class Server:
                     return main(job.about["argv"])
                 except SystemExit as error:
                     return error.code if isinstance(error.code, int) else 1
+                except KeyboardInterrupt:  # before the run could deal with it, or again while it did
+                    print("compose: interrupted", file=sys.stderr)
+                    return 130
                 finally:
                     self.current = None
-        except (KeyboardInterrupt, OSError):  # too late for the run to deal with, or its folder is gone
+        except KeyboardInterrupt:
             return 130
+        except OSError:  # its folder or its client is gone
+            return 1
 
     def _watch(self, job: Job) -> None:
         """Interrupt the run when its client says so, or is no more."""

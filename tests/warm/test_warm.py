@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,8 +27,6 @@ LONG = ["steps=900", "callbacks=[preview]", "callbacks.preview.decode=vae"]
 @pytest.fixture(scope="module")
 def place():
     """A short folder for the socket, and no process left in it."""
-    import tempfile
-
     folder = Path(tempfile.mkdtemp(prefix="warm"))
     yield folder
     subprocess.run([sys.executable, "-m", "composer", "warm", "stop"], env=environment(folder), check=True, capture_output=True)
@@ -131,6 +131,23 @@ def test_ctrl_c_ends_the_run_and_leaves_the_process(place, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err.splitlines()[-1] == "compose: interrupted"
     assert server(place) == number and call(place, tmp_path, "--warm", *WORDS)[0] == 0
+
+
+def test_ctrl_c_before_the_run_has_begun_is_told_too(tmp_path, monkeypatch):
+    from composer.warm import server as module
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)  # and back: a server's own folder is the root
+    with tempfile.TemporaryDirectory() as short, (tmp_path / "said").open("w") as said:
+        resident = module.Server(Path(short, "x.sock"), idle=1)
+        one, other = socket.socketpair()
+        with one, other, resident.listener:
+            about = {"argv": ["steps=0"], "cwd": str(tmp_path), "environment": dict(os.environ), "umask": 0o022}
+            monkeypatch.setattr(module.wire, "send", interrupted)
+            assert resident._run(module.Job(one, about, [said.fileno(), said.fileno()])) == 130
+    assert (tmp_path / "said").read_text() == "compose: interrupted\n"
 
 
 def test_a_client_that_is_killed_takes_its_run_along(place, tmp_path):
