@@ -23,20 +23,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         line = parse(list(sys.argv[1:] if argv is None else argv))
         verbose = line.verbose
         return run(line)
-    except ComposerError as error:
-        print(f"compose: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("compose: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if _interrupted(error):
+            print("compose: interrupted", file=sys.stderr)
+            return 130
+        if isinstance(error, ComposerError):
+            print(f"compose: {error}", file=sys.stderr)
+            return error.exit_code
         if verbose:
             raise
         print(printable(f"compose: {type(error).__name__}: {error} (-v shows where)"), file=sys.stderr)
         return 1
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is where it began: Hydra's parser, stopped at a bad moment, makes an error of its own of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def run(line: Line) -> int:

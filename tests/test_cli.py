@@ -267,3 +267,17 @@ def test_half_a_download_is_refused_by_name(compose, checkpoints, tmp_path, dama
     done = compose("model=local", f"model.source={broken}", "hydra.run.dir=out")
     assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_that_a_library_made_another_error_of_is_still_one(compose, monkeypatch):
+    from hydra.core.override_parser import overrides_parser
+
+    def stopped(*_):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("half a tree")  # as a generated parser's way out does
+
+    monkeypatch.setattr(overrides_parser.OverridesParser, "parse_rule", stopped)
+    done = compose("steps=3")
+    assert (done.code, done.err) == (130, "compose: interrupted\n")

@@ -129,7 +129,7 @@ def test_ctrl_c_ends_the_run_and_leaves_the_process(place, tmp_path):
     until(lambda: "at work" in call(place, place, "warm", "status")[1])
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err.splitlines()[-1] == "compose: interrupted"
+    assert (process.returncode, err.splitlines()[-1:]) == (130, ["compose: interrupted"])
     assert server(place) == number and call(place, tmp_path, "--warm", *WORDS)[0] == 0
 
 
