@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,11 @@ def compose(*overrides: str, **values: Any) -> Result:
 
 def compose_config(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     """Overrides → the composed config, without the hydra node."""
+    return without_hydra(compose_whole(overrides, config_dir))
+
+
+def compose_whole(overrides: list[str], config_dir: str | None = None) -> DictConfig:
+    """Overrides → the composed config with Hydra's own node, which tells the folder and what was chosen."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
@@ -57,8 +61,7 @@ def compose_config(overrides: list[str], config_dir: str | None = None) -> DictC
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-            config = hydra.compose("compose", overrides=argv.prepare(overrides), return_hydra_config=True)
-            return without_hydra(config)
+            return hydra.compose("compose", overrides=argv.prepare(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error, overrides, conf_folders(config_dir)) from None
     finally:
@@ -66,24 +69,31 @@ def compose_config(overrides: list[str], config_dir: str | None = None) -> DictC
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """What the user asked for alone, with the names of the options; refuses options that two plugins offer."""
+    """What the user asked for alone, with the names of the options."""
     from omegaconf import open_dict
 
-    from composer.plugins import refuse_clashes
-
-    refuse_clashes(config, config.hydra.runtime.choices)
-    name_options(config, config.hydra.runtime.choices)
+    settle(config, config.hydra)
     with open_dict(config):
         del config["hydra"]
     return config
 
 
-def name_options(config: DictConfig, choices: Mapping[str, Any]) -> None:
-    """Have a config tell the options that it is made of; `choices` are Hydra's own notes, which leave lists of them out."""
+def settle(config: DictConfig, notes: DictConfig) -> None:
+    """Have a config tell the options that it is made of; `notes` is Hydra's own node, which leaves lists of them out.
+
+    Raises:
+        ComposerError: an option that two plugins offer, or what only the command line may say.
+    """
     from omegaconf import open_dict
 
     from composer.config import CHOSEN, LISTS, NODES
+    from composer.plugins import refuse_clashes
 
+    choices = notes.runtime.choices
+    refuse_clashes(config, choices)
+    pickles, typed = "model.allow_pickle", {argv.split(word)[1] for word in notes.overrides.task}
+    if config.get("model") and config.model.get("allow_pickle") and pickles not in typed:
+        raise ComposerError(pickles, True, "can be said only on the command line, and not by an option file")
     chosen = {group: name for group, name in choices.items() if group in NODES}
     with open_dict(config):
         config[CHOSEN] = chosen | {group: [*(config.get(group) or ())] for group in LISTS}

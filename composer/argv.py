@@ -20,11 +20,14 @@ TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs", "reference")
 #: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.
 FILE_KEYS = ("image", "mask", "depth")
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
-OPEN_NODES = ("scheduler.", "output.", "model.components.", "callbacks.", "memory.", "accel.", "precision.")
+OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.")
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"{_STRING}(?:\s*,\s*{_STRING})*"
 _DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\s*{_STRINGS}\s*\])\s*", re.DOTALL)
+#: Names that only option files give: whose class an option is, and what Hydra would make of it. In keys, and in values as `{_x_: …}`.
+_RESERVED = re.compile(r"(?:^|[.{,\s'\"])_\w+_(?:$|[.@])")
+_RESERVED_INSIDE = re.compile(r"[{,\s'\"]_\w+_['\"]?\s*:")
 _NUMBERS = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interval|tag)\(.*\)|null", re.IGNORECASE)
 
 
@@ -63,9 +66,12 @@ def split(override: str) -> tuple[str, str, str | None]:
 
 def _prepare(override: str, multirun: bool) -> str:
     prefix, key, value = split(override)
+    name = key.rpartition(".")[2]
+    text = name in (*TEXT_KEYS, *FILE_KEYS)
+    if _RESERVED.search(key) or (value and not text and _RESERVED_INSIDE.search(value)):
+        raise ComposerError(key, value, "classes are chosen by the names of options, which installed packages and your own conf bring")
     if value is None or prefix == "~":
         return override
-    name = key.rpartition(".")[2]
     if not prefix and key.startswith(OPEN_NODES):
         prefix = "++"
     if name in TEXT_KEYS:

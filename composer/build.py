@@ -12,7 +12,7 @@ import diffusers
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
-from composer import quantised
+from composer import quantised, sound
 from composer.callbacks.base import StepCallback
 from composer.check import Checked
 from composer.checkpoint import Checkpoint
@@ -28,6 +28,7 @@ from composer.option import Option, Setting
 from composer.pipeline import Pipeline
 from composer.precision import Numbers, device_of, numbers_of
 from composer.refine import Refined
+from composer.sampler import Sampler
 from composer.sources import weights_of
 from composer.spec import RunSpec, SchedulerSpec
 from composer.targets import build, check_keywords, keywords_of, resolve
@@ -72,7 +73,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         numbers = _stored(numbers, checkpoint, storage)
     check_needs(callbacks, checked.task, checkpoint)
     check_guidance(guidance, checkpoint)
-    _schedule_fits(checked, cls, settings)
+    _schedule_fits(checked, cls, settings, step_settings)
     if checkpoint.family == CLASSIC:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
     return Parts(
@@ -97,7 +98,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
         step_settings=found.step_settings,
         guidance=found.guidance.for_model(family.embeds_scale),
         callbacks=found.callbacks,
-        notes=found.notes,
+        notes=(*found.notes, *sound.doubts(family.modules)),
         skipping=spec.skipping,
         options=found.options,
         device=found.device,
@@ -137,8 +138,8 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
     return next(each for each in (name, *(f"{name}{i}" for i in range(2, len(taken) + 3))) if each not in taken)
 
 
-def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any]) -> None:
-    """Refuse steps that a scheduler can't lay out, such as more than an LCM was distilled for."""
+def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any], step_settings: dict[str, Any]) -> None:
+    """Refuse steps that a scheduler can't lay out, such as more than an LCM was distilled for, and settings with which it can't step."""
     checkpoint, request = checked.checkpoint, checked.request
     if not checkpoint.scheduler:  # a single file without a config: only its weights tell
         return
@@ -147,6 +148,18 @@ def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any]) -> Non
         family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
     except ValueError as error:
         raise ComposerError("steps", request.steps, f"{cls.__name__} can't lay them out: {error}") from None
+    if checked.spec.scheduler.keywords:
+        _can_step(Sampler(scheduler, (torch.Generator().manual_seed(0),), step_settings))
+
+
+def _can_step(sampler: Sampler) -> None:
+    """Try one step on next to nothing: most schedulers look at their settings no earlier."""
+    nothing, cls = torch.zeros(1, 4, 8, 8), type(sampler.scheduler).__name__
+    try:
+        with torch.random.fork_rng(devices=[]):
+            sampler.step(nothing, sampler.timesteps[0], nothing)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+        raise ComposerError("scheduler", cls, f"refuses these settings: {error}") from None
 
 
 def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) -> Refined:

@@ -13,7 +13,7 @@ from typing import Any
 from composer.components import Component, check_fit, find_component, read_part
 from composer.errors import ComposerError
 from composer.families import CLASSIC, LAYOUTS, Layout, classic, recognise, role
-from composer.sources import INDEX, component_json, header, locate, read_json, whole
+from composer.sources import INDEX, PICKLED, check_libraries, component_json, header, locate, read_json, whole
 from composer.spec import ModelSpec
 
 #: Keys by which a single file in the original layout is known, and its family; the first that is there decides.
@@ -34,7 +34,8 @@ class Checkpoint:
     path: its folder, or the single file. pipeline: the class that diffusers would load it with.
     classes: component → class name. configs: component → its json.
     commit: the hub's, None elsewhere. described_by: the folder that a single file's configs come from, if given.
-    swapped: components that come from elsewhere. absent: components that it was saved without.
+    swapped: components that come from elsewhere. absent: components that it was saved without. sums: SHA-256 that files must have.
+    pickles: whether pickled weights may be loaded.
     """
 
     source: str
@@ -47,6 +48,8 @@ class Checkpoint:
     described_by: Path | None = None
     swapped: Mapping[str, Component] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    sums: Mapping[str, str] = field(default_factory=dict)
+    pickles: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -134,7 +137,12 @@ def find(model: ModelSpec) -> Checkpoint:
     Raises:
         ComposerError: nothing is there, or nothing that composer knows.
     """
-    path, commit = locate("model.source", model.source, model.revision)
+    found = _find(model)
+    return replace(found, sums=model.sha256, pickles=model.allow_pickle)
+
+
+def _find(model: ModelSpec) -> Checkpoint:
+    path, commit = locate("model.source", model.source, model.revision, model.allow_pickle)
     swapped = {name: find_component(name, read_part(name, node)) for name, node in model.components.items()}
     if path.is_file():
         return _swap(_from_file(model, path), swapped)
@@ -142,6 +150,7 @@ def find(model: ModelSpec) -> Checkpoint:
         where = f"this repository holds no {INDEX}" if commit else f"there is no {INDEX} in this folder"
         raise ComposerError("model.source", model.source, f"{where}: it is no checkpoint in diffusers' format")
     index = read_json(path / INDEX)
+    check_libraries(model.source, index)
     classes = {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and entry[1]}
     if not model.safety_checker:
         classes.pop("safety_checker", None)
@@ -149,7 +158,7 @@ def find(model: ModelSpec) -> Checkpoint:
     check_fit(swapped, [name for name in index if not name.startswith("_")], configs)
     if commit is None:  # at the hub only the json files are here yet
         for name in set(classes) - set(swapped):
-            whole("model.source", model.source, path / name)
+            whole("model.source", model.source, path / name, model.allow_pickle)
     pipeline = index.get("_class_name", "unknown")
     found = Checkpoint(source=model.source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit)
     nulls = [name for name, entry in index.items() if isinstance(entry, list) and not entry[1]]
@@ -166,6 +175,8 @@ def _swap(found: Checkpoint, swapped: Mapping[str, Component]) -> Checkpoint:
 
 
 def _from_file(model: ModelSpec, path: Path) -> Checkpoint:
+    if path.suffix in PICKLED:
+        return _from_pickle(model, path)
     table = header(path)
     name = next((family for key, family in _ORIGINAL_KEYS.items() if key in table), None)
     if name not in LAYOUTS:
@@ -174,8 +185,22 @@ def _from_file(model: ModelSpec, path: Path) -> Checkpoint:
         unet = table.get(_ORIGINAL_UNET)
         configs = {} if unet is None else {"unet": {"in_channels": unet["shape"][1], "out_channels": 4}}
         return Checkpoint(source=model.source, path=path, family=name, classes={"vae": "AutoencoderKL"}, configs=configs)
-    described = find(replace(model, source=model.config, config=None, components={}))
-    return replace(described, source=model.source, path=path, family=name, described_by=described.path)
+    return _described(model, path, name)
+
+
+def _described(model: ModelSpec, path: Path, family: str) -> Checkpoint:
+    described = _find(replace(model, source=model.config, config=None, components={}))
+    return replace(described, source=model.source, path=path, family=family, described_by=described.path)
+
+
+def _from_pickle(model: ModelSpec, path: Path) -> Checkpoint:
+    """Nothing is read of it before diffusers does, so the user must say what it is."""
+    if model.family not in LAYOUTS or model.config is None:
+        key, value = ("model.family", model.family) if model.family not in LAYOUTS else ("model.config", None)
+        raise ComposerError(
+            key, value, "a pickled file is not looked into: say its family, and model.config=FOLDER with its json files", LAYOUTS
+        )
+    return _described(model, path, model.family)
 
 
 def _family(model: ModelSpec, found: Checkpoint, pipeline: str) -> str:

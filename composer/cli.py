@@ -187,6 +187,20 @@ def cached(line: Line) -> int:
     return 0
 
 
+def rerun(line: Line) -> int:
+    """compose rerun IMAGE [overrides]"""
+    from composer.rerun.verbs import rerun
+
+    return rerun(line)
+
+
+def info(line: Line) -> int:
+    """compose info IMAGE"""
+    from composer.rerun.verbs import info
+
+    return info(line)
+
+
 def _folder(line: Line) -> Path:
     if len(line.overrides) != 1:
         raise ComposerError(line.verb, " ".join(line.overrides), f"say `compose {line.verb} DIR`, with a sweep's folder")
@@ -202,4 +216,6 @@ VERBS: dict[str, Callable[[Line], int]] = {
     "status": status,
     "cache": cached,
     "warm": warm,
+    "rerun": rerun,
+    "info": info,
 }

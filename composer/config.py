@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.errors import ComposerError, suggest
+from composer.secret import leaves, refuse_secrets
 from composer.spec import (
     ModelSpec,
     OutputSpec,
@@ -57,6 +59,8 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     for node in OF_SWEEPS:
         tree.pop(node, None)
     chosen = tree.pop(CHOSEN, None) or {}
+    refuse_secrets(tree)
+    _finite(tree)
     whole = copied(tree)
     task = _target("task", tree.pop("task", None))
     nodes = {name: tree.pop(name, None) or {} for name in NODES if name != "task"}
@@ -82,6 +86,13 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         values=MappingProxyType(_settled(tree, defaults)),
         config=MappingProxyType(whole),
     )
+
+
+def _finite(tree: Mapping[str, Any]) -> None:
+    """diffusers would take nan for guidance, leave guidance out and say nothing."""
+    for key, value in leaves(tree):
+        if isinstance(value, float) and not isfinite(value):
+            raise ComposerError(key, value, "must be a finite number")
 
 
 def read_sweep(config: DictConfig) -> tuple[SweepSpec, SheetSpec]:
@@ -199,11 +210,22 @@ def _model(node: dict[str, Any], task: str) -> tuple[ModelSpec, dict[str, Any]]:
     _known("model.recommended", defaults, ("steps", "guidance"))
     if not isinstance(node.get("source"), str) or not node["source"]:
         raise ComposerError("model.source", node.get("source"), "a folder, a hub id or a .safetensors file is needed")
-    if not isinstance(node.get("safety_checker", True), bool):
-        raise ComposerError("model.safety_checker", node["safety_checker"], "must be true or false")
+    for name in ("safety_checker", "allow_pickle"):
+        if not isinstance(node.get(name, True), bool):
+            raise ComposerError(f"model.{name}", node[name], "must be true or false")
+    node["sha256"] = _sums(node.get("sha256"))
     node["components"] = {name: part for name, part in chosen.items() if part is not None}
     node["refiner"] = _refiner(node.get("refiner"))
     return ModelSpec(**node), defaults
+
+
+def _sums(node: Any) -> Mapping[str, str]:
+    """One SHA-256 for a single file, or one for each of some files of a folder."""
+    sums = {} if node is None else node if isinstance(node, Mapping) else {"": node}
+    for name, value in sums.items():
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", str(value)):
+            raise ComposerError("model.sha256", value, f"must be 64 hexadecimal digits{f', of the file {name}' if name else ''}")
+    return {name: str(value) for name, value in sums.items()}
 
 
 def _refiner(node: Any) -> RefinerSpec | None:

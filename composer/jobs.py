@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from composer.line import Line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from composer.pipeline import Result
 
 #: The one sweeper that is ours.
 SEARCH = "hydra/sweeper=optuna"
@@ -40,16 +42,15 @@ def hydra_run(line: Line) -> int:
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
-    from composer.api import name_options
+    from composer.api import settle
     from composer.explain import explain
-    from composer.plugins import conf_folders, refuse_clashes, register_search_path
+    from composer.plugins import conf_folders, register_search_path
 
     failures: list[tuple[str, Exception]] = []
 
     def job(config: DictConfig) -> None:
         try:
-            refuse_clashes(config, HydraConfig.get().runtime.choices)
-            name_options(config, HydraConfig.get().runtime.choices)
+            settle(config, HydraConfig.get())
             run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
         except Exception as error:
             if line.multirun:  # another's launcher may have called this in another process
@@ -92,18 +93,24 @@ def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
     from composer.config import read
     from composer.execute import execute
 
+    finished(lambda: execute(read(config), folder, say), folder, verbose)
+
+
+def finished(make: Callable[[], Result], folder: Path, verbose: bool) -> Result:
+    """Make pictures, write them into a folder and say where they are; of a failure nothing is left."""
     if not verbose:
         from composer.quiet import hush
 
         hush()
     try:
-        result = execute(read(config), folder, say)
+        result = make()
     except BaseException:
         leave_nothing(folder)
         raise
     paths = result.save(folder)
     where = paths[0] if len(paths) == 1 else f"{len(paths)} pictures in {paths[0].parent}"
     print(f"{shown(where)}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)")
+    return result
 
 
 def say(note: str) -> None:

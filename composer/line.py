@@ -13,6 +13,9 @@ HYDRA_FLAGS = {
     "-i": True, "--info": True, "-sc": True, "--shell-completion": True, "--hydra-help": False,
 }  # fmt: skip
 
+#: Our own that take no value → fields of a line.
+SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--warm": "warm", "--trust": "trust", "--json": "json"}
+
 
 @dataclass(frozen=True)
 class Line:
@@ -22,9 +25,11 @@ class Line:
     overrides: list[str]
     flags: list[str]
     config_dir: str | None
-    verbose: bool
     ask: str | None  # "help" or "version"
+    verbose: bool = False
     warm: bool = False  # in the resident process
+    trust: bool = False  # a picture's record, whatever it names
+    json: bool = False
 
     @property
     def multirun(self) -> bool:
@@ -33,7 +38,8 @@ class Line:
 
 def parse(argv: list[str]) -> Line:
     """Sort the words of a command line."""
-    verb, ask, config_dir, verbose, warm = None, None, None, False, False
+    verb, ask, config_dir = None, None, None
+    said = dict.fromkeys(SWITCHES.values(), False)
     overrides: list[str] = []
     flags: list[str] = []
     words = iter(argv)
@@ -43,10 +49,8 @@ def parse(argv: list[str]) -> Line:
             ask = "help"
         elif word == "--version":
             ask = "version"
-        elif word in ("-v", "--verbose"):
-            verbose = True
-        elif word == "--warm":
-            warm = True
+        elif word in SWITCHES:
+            said[SWITCHES[word]] = True
         elif name in ("--config-dir", "-cd"):
             config_dir = value or next(words, None) or "(nothing)"
         elif name in HYDRA_FLAGS:
@@ -54,11 +58,13 @@ def parse(argv: list[str]) -> Line:
             if HYDRA_FLAGS[name] and not value:
                 flags.append(next(words, ""))
         elif word.startswith("-"):
-            raise ComposerError(word, None, f"there is no such flag.{suggest(word, HYDRA_FLAGS)} `compose --help` shows what there is.")
+            raise ComposerError(
+                word, None, f"there is no such flag.{suggest(word, (*HYDRA_FLAGS, *SWITCHES))} `compose --help` shows what there is."
+            )
         elif verb is None and not overrides and "=" not in word and not word.startswith(("~", "+")):
             verb = word
         else:
             overrides.append(word)
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ComposerError("--config-dir", config_dir, "there is no such folder")
-    return Line(verb, overrides, flags, config_dir, verbose, ask, warm)
+    return Line(verb, overrides, flags, config_dir, ask, **said)

@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin
 from composer.errors import ComposerError
 from composer.images import open_picture
 from composer.parameters import parameters
+from composer.tasks.values import SEEDS
 
 KEY, PARAMETERS = "composer", "parameters"
 #: EXIF tags.
@@ -26,6 +27,8 @@ UNICODE = b"UNICODE\0"
 LONGEST = 256 << 10
 #: Bytes that JPEG has for all of EXIF; a longer record stays in run.json.
 JPEG = 65000
+#: How deep lists and settings are nested in it at most.
+DEEPEST = 20
 #: What is read of a record, and of which kind it must be.
 SHAPE = {
     "composer": str, "images": list, "options": dict, "config": dict, "device": str, "versions": dict, "batches": list, "pixels": list,
@@ -101,14 +104,42 @@ def _check(path: Path, record: Any) -> None:
     for key, kind in SHAPE.items():
         if not isinstance(record.get(key), kind):
             raise ComposerError(str(path), None, f"its record has no {key} of the right kind, so it can't be drawn again from it")
-    whole = all(isinstance(size, int) and size >= 1 for size in record["batches"])
-    for each in record["images"]:
-        texts = isinstance(each, dict) and all(isinstance(each.get(key), (str, type(None))) for key in ("prompt", "negative_prompt"))
-        if not texts or isinstance(each.get("seed"), bool) or not isinstance(each.get("seed"), int):
-            raise ComposerError(str(path), None, "its record does not say with which seed and prompt each picture was drawn")
-    number = record.setdefault("number", None)
-    if not record["images"] or not whole or not (number is None or (type(number) is int and 0 <= number < len(record["images"]))):
+    if not _shallow(record, DEEPEST):
+        raise ComposerError(str(path), None, f"its record is nested deeper than {DEEPEST} times, so composer did not write it")
+    whole = all(type(size) is int and size >= 1 for size in record["batches"])
+    if not _are_pictures(record["images"]):
+        raise ComposerError(str(path), None, "its record does not say with which seed and prompt each picture was drawn")
+    number, together = record.setdefault("number", None), record.get("together")
+    known = number is None or (type(number) is int and 0 <= number < len(record["images"]))
+    if not whole or not known or len(record["pixels"]) != len(record["images"]) or not _is_batch(together):
         raise ComposerError(str(path), None, "its record does not say which picture of which batch it is")
+
+
+def _are_pictures(images: Any) -> bool:
+    """Whether this is a list of what differs between pictures: seed, prompt, negative prompt."""
+    return isinstance(images, list) and bool(images) and all(map(_is_picture, images))
+
+
+def _is_picture(each: Any) -> bool:
+    texts = isinstance(each, dict) and all(isinstance(each.get(key), (str, type(None))) for key in ("prompt", "negative_prompt"))
+    return texts and type(each.get("seed")) is int and 0 <= each["seed"] < SEEDS
+
+
+def _is_batch(together: Any) -> bool:
+    """Whether this is nothing, or all pictures of the batches that a sweep's job was drawn in, and where its own begin."""
+    if together is None:
+        return True
+    return (
+        isinstance(together, dict)
+        and type(together.get("begin")) is int
+        and together["begin"] >= 0
+        and _are_pictures(together.get("pictures"))
+    )
+
+
+def _shallow(node: Any, most: int) -> bool:
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return most > 0 and all(_shallow(each, most - 1) for each in inner)
 
 
 def _no_constant(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,27 @@ from composer.errors import ComposerError
 EMBEDDED = Path(__file__).parent / "tiny" / "checkpoint"
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PICKLED = (".ckpt", ".bin", ".pt", ".pth")
+PICKLED = (".ckpt", ".bin", ".pt", ".pth")
+#: What to do about pickles.
+SAFER = "use a .safetensors file, or type model.allow_pickle=true if you trust where they come from"
+#: Packages that a checkpoint's parts may come from, beside the folders of diffusers.pipelines.
+_LIBRARIES = ("diffusers", "transformers")
+#: Files of which a tokenizer needs one.
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 _JSON = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 
 
-def locate(key: str, source: str, revision: str | None) -> tuple[Path, str | None]:
+def locate(key: str, source: str, revision: str | None, pickles: bool = False) -> tuple[Path, str | None]:
     """A folder or .safetensors file, and the hub's commit where it came from there.
 
     Raises:
         ComposerError: nothing is there, or nothing that may be loaded.
     """
     path = EMBEDDED / source[len("embedded:") :] if source.startswith("embedded:") else Path(source).expanduser()
-    if path.suffix in _PICKLED:
-        raise ComposerError(key, source, "pickled weights can run code when they are loaded; use a .safetensors file")
+    if path.suffix in PICKLED and not pickles:
+        raise ComposerError(key, source, f"pickled weights can run code when they are loaded: {SAFER}")
     if path.is_file():
-        if path.suffix != ".safetensors":
+        if path.suffix not in (".safetensors", *PICKLED):
             raise ComposerError(key, source, "a single file must be a .safetensors file")
         return path, None
     if path.is_dir():
@@ -55,16 +62,40 @@ def _fetch_json(key: str, source: str, revision: str | None) -> tuple[Path, str]
     return folder, folder.name
 
 
-def whole(key: str, source: str, folder: Path) -> None:
-    """Refuse a component that is missing, empty, without weights or with a damaged file: half a download."""
+def whole(key: str, source: str, folder: Path, pickles: bool = False) -> None:
+    """Refuse a component that is missing, empty, without weights or vocabulary, or with a damaged file: half a download."""
     if not folder.is_dir() or not any(folder.iterdir()):
         reason = f"the folder {folder.name} named in {INDEX} is missing or empty: the checkpoint is incomplete"
         raise ComposerError(key, source, reason)
     weights = list(folder.glob("*.safetensors"))
-    if (folder / "config.json").is_file() and not weights:
-        raise ComposerError(key, source, f"there is no .safetensors file in {folder.name}; pickled weights are not loaded")
+    pickled = any(file.suffix in PICKLED for file in folder.iterdir())
+    if (folder / "config.json").is_file() and not weights and not (pickles and pickled):
+        why = f"pickled weights are not loaded: {SAFER}" if pickled else "the checkpoint is incomplete, download it again"
+        raise ComposerError(key, source, f"there is no .safetensors file in {folder.name}: {why}")
+    if (folder / "tokenizer_config.json").is_file() and not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise ComposerError(key, source, f"there is no vocabulary in {folder.name}: the checkpoint is incomplete, download it again")
     for file in weights:
         header(file)
+
+
+def check_libraries(source: str, index: dict[str, Any]) -> None:
+    """Refuse a checkpoint whose parts come from any other package: diffusers would import what it names.
+
+    Raises:
+        ComposerError: with the package.
+    """
+    for name, entry in index.items():
+        library = entry[0] if isinstance(entry, list) and entry else None
+        if library is None or library in _LIBRARIES or (isinstance(library, str) and _is_pipeline(library)):
+            continue
+        reason = f"its {name} is to come from {library}, and a checkpoint can choose only classes of {' and '.join(_LIBRARIES)}"
+        raise ComposerError("model.source", source, reason)
+
+
+def _is_pipeline(name: str) -> bool:
+    """Whether diffusers has a folder of this name among its pipelines, such as `stable_diffusion`; nothing is imported."""
+    found = find_spec("diffusers")
+    return bool(found and name.isidentifier() and (Path(found.origin or "").parent / "pipelines" / name).is_dir())
 
 
 def header(path: Path) -> dict[str, Any]:

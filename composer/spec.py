@@ -51,7 +51,8 @@ class ModelSpec:
     family: `auto` reads it from the checkpoint. revision and variant: as diffusers' from_pretrained takes them.
     config: for a single file, a folder or hub id whose json files and tokenizer describe it; None lets diffusers infer one.
     components: name → where it comes from instead, see `components.read_part`. safety_checker: whether to keep one.
-    refiner: a second checkpoint that finishes what this one began.
+    refiner: a second checkpoint that finishes what this one began. sha256: file of the checkpoint → the sum it must have; `` is a
+    single file itself. allow_pickle: whether weights may come from pickles, which can run code.
     """
 
     name: str
@@ -63,6 +64,8 @@ class ModelSpec:
     components: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     safety_checker: bool = True
     refiner: RefinerSpec | None = None
+    sha256: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    allow_pickle: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

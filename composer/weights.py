@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import diffusers
 import torch
 
-from composer import cast, quantised
+from composer import cast, quantised, sound
 from composer.checkpoint import Checkpoint
 from composer.components import Component
 from composer.errors import ComposerError
@@ -50,6 +50,8 @@ class Source:
     swapped: tuple[tuple[Any, ...], ...]
     absent: tuple[str, ...]
     safety_checker: bool
+    sums: tuple[tuple[str, str], ...]
+    pickles: bool
 
 
 #: Checkpoints that are kept for the next run: the last one's, and its refiner's.
@@ -70,7 +72,9 @@ def load(checkpoint: Checkpoint, how: How) -> Any:
     source = _source(checkpoint)
     if (source, how) not in _holders:
         try:
-            _holders[source, how] = _load(source, how)
+            holder = _load(source, how)
+            sound.check_tokenizers(checkpoint.source, holder)
+            _holders[source, how] = holder
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
@@ -98,6 +102,8 @@ def _source(checkpoint: Checkpoint) -> Source:
         swapped=tuple((name, *_place(component)) for name, component in checkpoint.swapped.items()),
         absent=checkpoint.absent,
         safety_checker=checkpoint.safety_checker,
+        sums=tuple(checkpoint.sums.items()),
+        pickles=checkpoint.pickles,
     )
 
 
@@ -120,16 +126,18 @@ def _load(source: Source, how: How) -> Any:
     parts.update(dict.fromkeys(set(source.absent) & keywords_of(cls.__init__)))  # such as SD3 without T5: diffusers wants to be told
     if not source.safety_checker and "safety_checker" in keywords_of(cls.__init__):
         parts.update(safety_checker=None, requires_safety_checker=False)
-    where = source.where
-    if where.endswith(".safetensors"):
+    where, safe = source.where, None if source.pickles else True
+    if Path(where).is_file():
+        sound.check_sums(where, Path(where), dict(source.sums))
         holder = cls.from_single_file(where, config=source.described_by, torch_dtype=how.numbers.default, **parts)
         for name, storage in how.numbers.stored:
             quantised.loaded(storage, getattr(holder, name), how.numbers.of(name))
         return holder.to(how.device)
     if not Path(where).is_dir():
-        where = cls.download(where, revision=source.revision, variant=how.variant, use_safetensors=True, **parts)
-    parts = {**_own(Path(where), set(parts) | {"safety_checker"}, how), **parts}
-    settings = {"torch_dtype": how.numbers.argument, "variant": how.variant, "use_safetensors": True}
+        where = cls.download(where, revision=source.revision, variant=how.variant, use_safetensors=safe, **parts)
+    sound.check_sums(source.where, Path(where), dict(source.sums))
+    parts = {**_own(Path(where), set(parts) | {"safety_checker"}, how, safe), **parts}
+    settings = {"torch_dtype": how.numbers.argument, "variant": how.variant, "use_safetensors": safe}
     return _moved(cls.from_pretrained(where, **settings, **parts), how.device)
 
 
@@ -142,7 +150,7 @@ def _elsewhere(
     return _component(how.numbers.of(name), library, cls, where, subfolder, revision, variant)
 
 
-def _own(folder: Path, without: set[str], how: How) -> dict[str, torch.nn.Module]:
+def _own(folder: Path, without: set[str], how: How, safe: bool | None) -> dict[str, torch.nn.Module]:
     """The models of a checkpoint, each taken from whatever pipeline still holds it, as links between folders make it one."""
     found = {}
     for name, entry in read_json(folder / INDEX).items():
@@ -151,11 +159,11 @@ def _own(folder: Path, without: set[str], how: How) -> dict[str, torch.nn.Module
             continue
         if issubclass(getattr(import_module(library), cls), torch.nn.Module):
             own = how.variant if how.variant and any((folder / name).glob(f"*.{how.variant}*")) else None
-            found[name] = _kept(name, folder / name, library, cls, how, own)
+            found[name] = _kept(name, folder / name, library, cls, how, own, safe)
     return found
 
 
-def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: str | None) -> torch.nn.Module:
+def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: str | None, safe: bool | None = True) -> torch.nn.Module:
     """A model that some pipeline still holds, or else from its files or those of its converted twin."""
     dtype, storage = how.numbers.of(name), how.numbers.storage(name)
     key = _files(folder), library, cls, dtype, how.device, variant, how.waits, storage
@@ -163,8 +171,8 @@ def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: st
     if model is None:
         loaded[str(folder)] += 1
         read = partial(_component, dtype, library, cls, subfolder="", revision=None)
-        at = cast.place(folder, library, dtype, variant, read) if how.keep else folder
-        made = read(str(at), variant=variant if at == folder else None, more=quantised.loading(storage, dtype))
+        at = cast.place(folder, library, dtype, variant, read) if how.keep and safe else folder
+        made = read(str(at), variant=variant if at == folder else None, more=quantised.loading(storage, dtype), safe=safe)
         model = _alive[key] = _moved(quantised.loaded(storage, made, dtype), how.device)
     return model
 
@@ -183,11 +191,14 @@ def _files(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 def _component(
     dtype: torch.dtype, library: str, name: str, where: str, subfolder: str, revision: str | None, variant: str | None,
-    more: Mapping[str, Any] = MappingProxyType({}),
+    more: Mapping[str, Any] = MappingProxyType({}), safe: bool | None = True,
 ) -> Any:  # fmt: skip
     cls = getattr(import_module(library), name)
     settings: dict[str, Any] = {"subfolder": subfolder, "revision": revision}
-    if issubclass(cls, torch.nn.Module):
-        settings.update(torch_dtype=dtype, variant=variant, use_safetensors=True, **more)
-    loaded = cls.from_pretrained(where, **settings)
-    return loaded.eval() if isinstance(loaded, torch.nn.Module) else loaded
+    if not issubclass(cls, torch.nn.Module):
+        return cls.from_pretrained(where, **settings)
+    settings.update(torch_dtype=dtype, variant=variant, use_safetensors=safe, **more)
+    model, found = cls.from_pretrained(where, output_loading_info=True, **settings)
+    sound.whole(where, found["missing_keys"])
+    setattr(model, sound.EXTRA, tuple(found["unexpected_keys"]))
+    return model.eval()

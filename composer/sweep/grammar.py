@@ -137,7 +137,10 @@ def read_jobs(grammar: Grammar, name: str) -> list[Choice]:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ComposerError("sweep.jobs", name, f"can't be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
-    rows = _from_csv(text) if path.suffix.lower() == ".csv" else _from_yaml(name, text)
+    try:
+        rows = _from_csv(text) if path.suffix.lower() == ".csv" else _from_yaml(name, text)
+    except ComposerError as error:
+        raise error if error.key == "sweep.jobs" else ComposerError("sweep.jobs", name, str(error)) from None
     if not rows:
         raise ComposerError("sweep.jobs", name, "holds no jobs")
     return [tuple(_setting(grammar, name, i, text) for text in row) for i, row in enumerate(rows)]
@@ -162,7 +165,7 @@ def _from_yaml(name: str, text: str) -> list[list[str]]:
 
 def _setting(grammar: Grammar, name: str, row: int, text: str) -> Setting:
     setting = grammar.setting(text)
-    if "_target_" in text or setting.key.split(".")[0] in ("hydra", "sweep", "sheet"):
+    if setting.key.split(".")[0] in ("hydra", "sweep", "sheet") or setting.key == "model.allow_pickle":
         raise ComposerError("sweep.jobs", name, f"row {row + 1} sets {setting.key}, which is not for a job to choose")
     if grammar.parse(text).is_sweep_override():
         raise ComposerError("sweep.jobs", name, f"row {row + 1} gives several values to {setting.key}: a row is one job")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+#: Pictures to a prompt, and pixels along a side: more is a slip of the hand.
+MOST, LONGEST = 100_000, 16_384
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
@@ -66,7 +69,7 @@ class Task:
             if key not in known:
                 raise ComposerError(key, value, f"this task does not take it.{suggest(key, known)}", known)
         values = {**dict.fromkeys(known), **values}  # a key taken out with `~` counts as null
-        images = whole("images", values["images"], 1)
+        images = whole("images", values["images"], 1, MOST)
         prompts = [prompt for prompt in self.prompts(values) for _ in range(images)]
         first, step = seed(values["seed"]), whole("seed_step", values["seed_step"], 0)
         seeds = tuple(first + i * step for i in range(len(prompts)))
@@ -113,7 +116,7 @@ def side(key: str, value: Any, own: int, checkpoint: Checkpoint) -> int:
     """A height or width in pixels: as given, where the model can make it, else its own."""
     if value is None:
         return own
-    pixels, multiple = whole(key, value, 1), checkpoint.multiple
+    pixels, multiple = whole(key, value, 1, LONGEST), checkpoint.multiple
     if pixels % multiple:
         near = [n for n in (pixels // multiple * multiple, -(-pixels // multiple) * multiple) if n]
         raise ComposerError(key, value, f"must be a multiple of {multiple} pixels for this model: {' or '.join(map(str, near))}")

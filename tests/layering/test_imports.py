@@ -10,7 +10,7 @@ from composer.families import LAYOUTS
 
 ROOT = Path(composer.__file__).parent
 #: record writes config.yaml with OmegaConf
-HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "jobs", "plugin_list", "plugins", "record", "sweep"}
+HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "jobs", "plugin_list", "plugins", "record", "rerun", "sweep"}
 TORCH_FREE = {
     "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec",
     "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base",

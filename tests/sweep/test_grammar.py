@@ -91,7 +91,7 @@ def test_a_file_of_jobs(grammar, tmp_path):
         ("text.yaml", "just words", "must be a list, one mapping a job"),
         ("bad.yaml", "- {a: [", "is no YAML"),
         ("empty.csv", "prompt,steps\n", "holds no jobs"),
-        ("target.yaml", "- {scheduler._target_: os.system}", "row 1 sets scheduler._target_, which is not for a job to choose"),
+        ("target.yaml", "- {scheduler._target_: os.system}", "classes are chosen by the names of options"),
         ("hydra.csv", "hydra.run.dir\n/tmp/x\n", "row 1 sets hydra.run.dir"),
         ("sweep.csv", "steps\n'5,6'\n", "row 1 gives several values to steps"),
     ],

@@ -42,7 +42,7 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
         (["task=img2img", "strength=0.01"], "strength=0.01: leaves none of the 20 steps to take: raise it to 0.05 or more, or steps"),
         (["task=img2img", "strength=0"], "leaves none of the 20 steps"),
         (["task=img2img", "strength=1.5"], "strength=1.5: must be a number from 0 to 1"),
-        (["task=img2img", "strength=nan"], "strength=nan: must be a number from 0 to 1"),
+        (["task=img2img", "strength=nan"], "strength=nan: must be a finite number"),
         (["task=img2img", "strength=null"], "strength: must be a number from 0 to 1"),
         (["task=img2img", "image=null"], "image: a picture is needed: image=FILE"),
         (["task=img2img", "image=nowhere.png"], "image=nowhere.png: there is no such file"),

@@ -1,0 +1,1 @@
+"""`compose rerun` and `compose info`: a picture's own record, read and drawn again."""

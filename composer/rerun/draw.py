@@ -1,0 +1,113 @@
+"""Draws a record's pictures again, in the batches that they were drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from composer.check import Checked, check
+from composer.config import read
+from composer.errors import ComposerError
+from composer.execute import execute
+from composer.lazy import defer
+from composer.rerun.asked import Asked
+from composer.spec import Request
+
+if TYPE_CHECKING:
+    from composer.pipeline import Pipeline, Result
+
+#: More threads than any machine of ours has would be no setting but an attack.
+THREADS = 512
+
+
+def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) -> Result:
+    """The pictures again, or a variation, with a record of their own.
+
+    A picture comes out the same to the last bit only among the others of its batch (see docs/sweeps.md), so the whole batch is drawn.
+
+    Raises:
+        ComposerError: it can't be drawn here, or the record contradicts itself.
+    """
+    spec = read(wanted.tree)
+    if not wanted.same:
+        return execute(spec, wanted.folder, say)
+    defer()
+    checked = check(spec)
+    share = _share(record, checked)
+    from composer.build import build_pipeline
+
+    _threads(record)
+    pipeline = build_pipeline(checked)
+    for note in (*checked.request.notes, *pipeline.notes):
+        say(note)
+    return _recorded(record, checked, pipeline, share.drawn(pipeline, wanted.folder))
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Of a request, the batches `spans` as (first, end), and those pictures of them that are wanted; `begin` is where a job's own begin."""
+
+    request: Request
+    spans: tuple[tuple[int, int], ...]
+    wanted: tuple[int, ...]
+    begin: int
+
+    def drawn(self, pipeline: Pipeline, folder: Path) -> Result:
+        from composer.shares import cut, joined
+
+        results = [pipeline(cut(self.request, *span), folder) for span in self.spans]
+        made = dict(zip((i for span in self.spans for i in range(*span)), (image for result in results for image in result.images)))
+        blackened = {i for span, result in zip(self.spans, results) for i in (span[0] + each for each in result.blackened)}
+        return replace(
+            joined(results),
+            images=[made[i] for i in self.wanted],
+            seeds=tuple(self.request.seeds[i] for i in self.wanted),
+            blackened=tuple(place for place, i in enumerate(self.wanted) if i in blackened),
+            numbers=tuple(i - self.begin for i in self.wanted),
+        )
+
+
+def _share(record: Mapping[str, Any], checked: Checked) -> _Share:
+    """The batches in which the wanted pictures were drawn."""
+    own, number, together = record["images"], record["number"], record.get("together")
+    begin, pictures = (0, own) if together is None else (together["begin"], together["pictures"])
+    request, fits = checked.request, len(pictures) % checked.request.batch == 0
+    if len(own) != request.batch or not fits or sum(record["batches"]) != len(pictures) or pictures[begin : begin + len(own)] != own:
+        raise ComposerError("images", len(own), "its record does not agree with itself about how many pictures were drawn")
+    request = replace(
+        request,
+        prompts=tuple(each["prompt"] or "" for each in pictures),
+        negative_prompts=tuple(each["negative_prompt"] for each in pictures),
+        seeds=tuple(each["seed"] for each in pictures),
+        inputs={key: _again(value, len(pictures)) for key, value in request.inputs.items()},
+    )
+    wanted = tuple(range(begin, begin + len(own))) if number is None else (begin + number,)
+    ends = [sum(record["batches"][: i + 1]) for i in range(len(record["batches"]))]
+    spans = [(end - size, end) for end, size in zip(ends, record["batches"])]
+    return _Share(request, tuple(span for span in spans if any(span[0] <= i < span[1] for i in wanted)), wanted, begin)
+
+
+def _again(value: Any, batch: int) -> Any:
+    """An input given for each picture, for the jobs besides, whose inputs are the same."""
+    return value * (batch // len(value)) if isinstance(value, tuple) else value
+
+
+def _threads(record: Mapping[str, Any]) -> None:
+    """As many as then: on a CPU they have a say in the order of sums."""
+    import torch
+
+    if str(record["device"]).startswith("cpu"):
+        torch.set_num_threads(min(max(record["threads"], 1), THREADS))
+
+
+def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, result: Result) -> Result:
+    """With a record by which the files can be drawn again in their turn."""
+    from composer.record import record
+
+    result = replace(result, notes=(*checked.request.notes, *pipeline.notes, *result.notes), together=old.get("together"))
+    new = record(checked, pipeline, result)
+    known = dict(zip(result.numbers or (), new["pixels"]))
+    new |= {"images": old["images"], "batches": old["batches"], "pixels": [known.get(i) for i in range(len(old["images"]))]}
+    return replace(result, record=new)

@@ -1,0 +1,58 @@
+"""compose rerun IMAGE [overrides] and compose info IMAGE."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from composer import metadata
+from composer.errors import ComposerError, printable
+from composer.line import Line
+
+
+def rerun(line: Line) -> int:
+    """Draw a picture again from its own record, or a variation of it; 1 where it should be the same and is not."""
+    path, overrides = _picture(line)
+    record = metadata.read(path)
+    from composer.jobs import finished, say
+    from composer.rerun.asked import asked
+    from composer.rerun.compare import verdict
+    from composer.rerun.draw import drawn
+    from composer.rerun.tell import about
+
+    wanted = asked(path, record, overrides, line.config_dir, line.trust)
+    print(printable(f"compose: {about(record, wanted.tree, wanted.same)}"), file=sys.stderr)
+    result = finished(lambda: drawn(record, wanted, say), wanted.folder, line.verbose)
+    if not wanted.same:
+        return 0
+    same, words = verdict(path, record, result)
+    print(printable(words))
+    return 0 if same else 1
+
+
+def info(line: Line) -> int:
+    """Print a picture's record; of another tool's picture, its text."""
+    from composer.rerun.tell import told
+
+    path, more = _picture(line)
+    if more:
+        raise ComposerError("info", " ".join(more), "say `compose info IMAGE`, with one picture or run.json")
+    try:
+        record = metadata.read(path)
+    except ComposerError:
+        words = None if path.suffix == ".json" else metadata.foreign(path)
+        if words is None or line.json:
+            raise
+        print(f"{path.name}: not by composer; its parameters are")
+        print("\n".join(printable(each) for each in words.splitlines()))
+        return 0
+    print(json.dumps(record, ensure_ascii=False, indent=1) if line.json else told(path.name, record))
+    return 0
+
+
+def _picture(line: Line) -> tuple[Path, list[str]]:
+    if not line.overrides or "=" in line.overrides[0]:
+        raise ComposerError(line.verb, None, f"say `compose {line.verb} IMAGE`, with a picture of composer's or its run.json")
+    path = Path(line.overrides[0]).expanduser()
+    return (path / "run.json" if path.is_dir() else path), line.overrides[1:]

@@ -1,0 +1,88 @@
+"""Whether what was loaded is what the files hold: libraries load half a checkpoint too, with a line in a log at most."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from composer.errors import ComposerError, shorten
+
+#: A tokenizer with fewer tokens has lost its files: transformers then makes one up (transformers#45538).
+FEWEST_TOKENS = 50
+#: transformers' own "no limit" is far beyond; a model with positions has one.
+LONGEST = 10**6
+#: Attribute of a loaded model: keys of its files that it has no use for.
+EXTRA = "composer_extra"
+
+
+def whole(where: str, missing: Collection[str]) -> None:
+    """Refuse a model of which weights are missing: they would be random numbers, others each time.
+
+    Raises:
+        ComposerError: with the first names.
+    """
+    if missing:
+        raise ComposerError(
+            "model.source", where, f"{_names(missing)} missing in its files: the checkpoint is incomplete, download it again"
+        )
+
+
+def check_tokenizers(source: str, holder: Any) -> None:
+    """Refuse a tokenizer without a vocabulary.
+
+    Raises:
+        ComposerError: every prompt would come out the same.
+    """
+    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
+        tokenizer = getattr(holder, name, None)
+        if tokenizer is None:
+            continue
+        if len(tokenizer) < FEWEST_TOKENS:
+            reason = f"its {name} knows {len(tokenizer)} tokens, so its vocabulary is missing: download the checkpoint again"
+            raise ComposerError("model.source", source, reason)
+        if tokenizer.model_max_length > LONGEST:
+            raise ComposerError(
+                "model.source", source, f"its {name} does not say how long a prompt may be: tokenizer_config.json is missing"
+            )
+
+
+def check_sums(source: str, place: Path, sums: Mapping[str, str]) -> None:
+    """Hold files against their SHA-256. sums: file below `place` → its sum; `` is the file that `place` itself is.
+
+    Raises:
+        ComposerError: a file is not there, or is another.
+    """
+    for name, wanted in sums.items():
+        file = place / name if name else place
+        if not file.is_file():
+            raise ComposerError(
+                "model.sha256", name or wanted, f"{source} holds no such file" if name else "a folder has no sum: give one for each file"
+            )
+        found = _sum(file)
+        if found != wanted.lower():
+            reason = f"{name or source} has another content than was asked for: its sum is {found}"
+            raise ComposerError("model.sha256", wanted, reason)
+
+
+def doubts(models: Mapping[str, Any]) -> Iterator[str]:
+    """What the user should know of files that hold more than the models need."""
+    for name, model in models.items():
+        extra = getattr(model, EXTRA, ())
+        if extra:
+            yield f"{name}: {_names(extra)} in its files, and not used"
+
+
+def _names(keys: Collection[str]) -> str:
+    """`conv_in.weight and 3 more are`."""
+    first, *rest = sorted(keys)
+    return f"{shorten(first)} and {len(rest)} more are" if rest else f"{shorten(first)} is"
+
+
+def _sum(file: Path) -> str:
+    total = hashlib.sha256()
+    with file.open("rb") as handle:
+        while block := handle.read(1 << 22):
+            total.update(block)
+    return total.hexdigest()
