@@ -71,6 +71,9 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     options, chosen = options_of(checked, device, numbers)
     for storage in filter(None, (option.stores for option in options.values())):
         numbers = _stored(numbers, checkpoint, storage)
+    if spec.overflow == "chunk" and not family_class(checkpoint).chunks:
+        reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
+        raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
     check_needs(callbacks, checked.task, checkpoint)
     check_guidance(guidance, checkpoint)
     _schedule_fits(checked, cls, settings, step_settings)
@@ -91,6 +94,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     how = How(found.numbers, place, spec.model.variant, spec.precision.cache, waits)
     holder = load(checkpoint, how)
     family = family_class(checkpoint)(holder)
+    family.upcast, family.chunked = spec.precision.vae_upcast, spec.overflow == "chunk"
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
         task=checked.task,
@@ -102,6 +106,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
         skipping=spec.skipping,
         options=found.options,
         device=found.device,
+        overflow=spec.overflow,
     )
     return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, how)
 
@@ -167,6 +172,7 @@ def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) ->
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     holder = load(checkpoint, replace(how, variant=spec.model.refiner.variant))
     family = family_class(checkpoint)(holder)
+    family.upcast, family.chunked = spec.precision.vae_upcast, spec.overflow == "chunk"
     scheduler = partial(make_scheduler, cls, holder.scheduler.config, settings)
     refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))
     return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=spec.model.refiner.start)

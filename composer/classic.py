@@ -7,6 +7,7 @@ What can't be passed on is refused before the weights are loaded.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from composer.callbacks.progress import Progress
 from composer.errors import ComposerError
 from composer.families.base import Held
 from composer.files import scratch
+from composer.finite import ADVICE, NonFinite, Watch
 from composer.guidance import ClassifierFree, Distilled, Guidance
 from composer.hooks import MOMENTS, Hooks, overrides
+from composer.overflow import settle
 from composer.pipeline import Pipeline, seeded
 from composer.residue import untouched
 from composer.spec import Request
@@ -56,9 +59,10 @@ class Classic(Pipeline):
         taken = arguments(type(holder), request, self.guidance) | {"generator": list(generators)}
         taken |= {name: value for name, value in self.step_settings.items() if name in known}
         if "callback_on_step_end" in known:
-            taken["callback_on_step_end"] = _bridge(hooks, self.guidance.scale, steps)
+            taken["callback_on_step_end"] = _bridge(hooks, self.guidance.scale, steps, Watch("denoiser", steps))
         holder.set_progress_bar_config(disable=True)
         closed = dict.fromkeys(("decode", "denoised", "predicted", "noised", "encode", "predict", "latent_mask", "tokens"), _not_here)
+        settle(self.family.reader, request, self.overflow, self.heard.append)
         with (
             seeded(request.seeds[0]),
             self.otherwise(),
@@ -70,7 +74,19 @@ class Classic(Pipeline):
                 request=request, modules=self.family.modules, **closed,
             )  # fmt: skip
             with hooks.around(run):
-                return hooks.finish(run, _pictures(holder(**taken))), steps
+                return hooks.finish(run, _pictures(_called(holder, taken))), steps
+
+
+def _called(holder: Any, taken: Mapping[str, Any]) -> Any:
+    """Call a pipeline; numbers that are not finite would come out black, with a warning of numpy's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "invalid value encountered in cast", RuntimeWarning)
+        try:
+            return holder(**taken)
+        except RuntimeWarning:
+            raise NonFinite(
+                "vae", None, f"its picture holds numbers that are not finite (NaN or infinity): {ADVICE.format(name='vae')}"
+            ) from None
 
 
 def check(pipeline: type, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback]) -> None:
@@ -120,12 +136,13 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _bridge(hooks: Hooks, scale: float, total: int) -> Callable[..., dict[str, Tensor]]:
+def _bridge(hooks: Hooks, scale: float, total: int, watch: Watch) -> Callable[..., dict[str, Tensor]]:
     """`callback_on_step_end` of diffusers → `after_step` of ours; the step's own latents are those after it."""
     stopped: list[Tensor] = []
 
     def after(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         latents = tensors["latents"]
+        watch(index, latents, latents)
         if stopped:  # not every pipeline can be interrupted: the others go on, but to no effect
             return {"latents": stopped[0]}
         step = Step(

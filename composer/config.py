@@ -44,6 +44,7 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 STORAGES = ("fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
+OVERFLOWS = ("warn", "error", "chunk")
 METRICS = ("seconds", "peak_memory", "distance")
 #: Keys of a `variants` entry of a model that replace the model's own.
 _CHECKPOINT = ("source", "revision", "variant", "config", "components")
@@ -68,6 +69,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     device = _one_of("device.type", nodes["device"].pop("type", None), DEVICES)
     _nothing_left("device", nodes["device"])
     batch = _batch(tree.pop("batch", None))
+    overflow = _one_of("prompt_overflow", tree.pop("prompt_overflow", "warn"), OVERFLOWS)
     skipping = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skipping=skipping,
@@ -81,6 +83,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         precision=_precision(nodes["precision"]),
         device=device,
         batch=batch,
+        overflow=overflow,
         chosen=MappingProxyType(chosen),
         output=_output(nodes["output"]),
         values=MappingProxyType(_settled(tree, defaults)),
@@ -258,11 +261,13 @@ def _precision(node: dict[str, Any]) -> PrecisionSpec:
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ComposerError(f"precision.{name}", value, "must be true or false")
+    upcast = node.pop("vae_upcast", "auto")
+    _one_of("precision.vae_upcast", upcast, ("auto", True, False))
     storage = node.pop("storage", None)
     if storage is not None:
         _one_of("precision.storage", storage, STORAGES)
     parts = {name: _one_of(f"precision.{name}", value, PRECISIONS) for name, value in node.items() if value is not None}
-    return PrecisionSpec(dtype=dtype, components=MappingProxyType(parts), storage=storage, **flags)
+    return PrecisionSpec(dtype=dtype, components=MappingProxyType(parts), storage=storage, vae_upcast=upcast, **flags)
 
 
 def _batch(value: Any) -> int | str | None:

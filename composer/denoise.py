@@ -24,8 +24,11 @@ def denoise(
     guidance: Guidance,
     hooks: Hooks,
     inputs: Mapping[str, Tensor] = MappingProxyType({}),
+    watch: Callable[[int, Tensor, Tensor], None] = lambda index, prediction, latents: None,
 ) -> Tensor:
     """Take latents x_T through all timesteps to x₀; `inputs` are the task's fields of every step, such as a mask.
+
+    `watch` looks at each step's prediction and at the latents that came of it.
 
     Raises:
         CallbackError: names the callback, the moment and the step.
@@ -41,6 +44,7 @@ def denoise(
         step = replace(step, model_input=sampler.scale(step.latents, timestep))
         prediction = hooks.edit("after_predict", step, guidance.prediction(step, predict))
         latents = sampler.step(prediction, timestep, step.latents)
+        watch(index, prediction, latents)
         try:
             latents = hooks.edit("after_step", step, latents)
         except StopDenoising as stop:

@@ -18,11 +18,13 @@ from composer.callbacks.base import Conditioning, Run, Step, StepCallback
 from composer.denoise import denoise
 from composer.families.base import Family
 from composer.files import scratch
+from composer.finite import Watch, check
 from composer.fitting import fit
 from composer.guidance import Guidance
 from composer.hooks import Hooks
 from composer.memo import remember
 from composer.option import Option
+from composer.overflow import settle
 from composer.residue import untouched
 from composer.sampler import Sampler
 from composer.spec import Request
@@ -82,7 +84,7 @@ class Pipeline:
 
     notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. heard: what
     the callbacks of a run had to say; shared with pipelines made of this one. options: other ways to run the models, by `group.name`, on
-    during each run. device: where they compute.
+    during each run. device: where they compute. overflow: what becomes of prompts that are too long.
     """
 
     family: Family
@@ -96,6 +98,7 @@ class Pipeline:
     heard: list[str] = field(default_factory=list)
     options: Mapping[str, Option] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    overflow: str = "warn"
 
     @cached_property
     def scheduler(self) -> dict[str, Any]:
@@ -130,12 +133,15 @@ class Pipeline:
     def denoised(self, task: Task, request: Request, folder: Path | None) -> Iterator[tuple[Hooks, Run, Tensor]]:
         """One pass up to its latents, with the callbacks still around it."""
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
+        self.family.tell = self.heard.append
         with seeded(request.seeds[0]), self.otherwise():
+            settle(self.family.reader, request, self.overflow, self.heard.append)
             conditioning = self._conditioning(request)
             scheduler = self.make_scheduler()
             self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
             sampler = Sampler(scheduler, generators, self.step_settings)
             start = task.start(self.family, sampler, request)
+            check("vae", "the encoded picture", start.latents)
             callbacks, denoiser = {**start.callbacks, **self.callbacks}, self.family.denoiser
             with scratch() as temporary, untouched(self.family.modules, callbacks, self.skipping, self.heard, forget):
                 run = Run(
@@ -148,7 +154,9 @@ class Pipeline:
                 hooks = Hooks(callbacks, len(run.timesteps), self.skipping, self.heard)
                 guidance = self.guidance.for_run(denoiser)
                 with hooks.around(run):
-                    latents = denoise(sampler, start.latents, conditioning, self.family.predict, guidance, hooks, start.inputs)
+                    watch = Watch(self.family.predictor, len(run.timesteps))
+                    latents = denoise(sampler, start.latents, conditioning, self.family.predict, guidance, hooks, start.inputs, watch)
+                    watch.settle()
                     yield hooks, run, latents
 
     @contextmanager
@@ -175,8 +183,11 @@ class Pipeline:
         encoders = [id(modules.get(f"text_encoder{n}")) for n in ("", "_2", "_3")]
         first = modules.get("text_encoder") or modules.get("text_encoder_2")
         size = request.height, request.width, type(self.family).__name__, id(self.family.denoiser)
-        key = request.prompts, request.negative_prompts, contrast, *size, *encoders
-        return remember(first, lambda: key, lambda: self.family.encode(request, contrast))
+        key = request.prompts, request.negative_prompts, contrast, self.family.chunked, *size, *encoders
+        made = remember(first, lambda: key, lambda: self.family.encode(request, contrast))
+        for embedding in filter(None, (made.positive, made.negative)):
+            check("text_encoder", "the encoded prompt", embedding.hidden, embedding.pooled)
+        return made
 
 
 @contextmanager

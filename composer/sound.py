@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
+
+import torch
 
 from composer.errors import ComposerError, shorten
 
@@ -27,6 +30,19 @@ def whole(where: str, missing: Collection[str]) -> None:
         raise ComposerError(
             "model.source", where, f"{_names(missing)} missing in its files: the checkpoint is incomplete, download it again"
         )
+
+
+def unfilled(error: BaseException) -> list[str]:
+    """Weights that a single file left without numbers: diffusers stumbles over the model that waits for them, and does not name them."""
+    for frame, _ in walk_tb(error.__traceback__):
+        model = frame.f_locals.get("self")
+        if isinstance(model, torch.nn.Module):
+            return empty(model)
+    return []
+
+
+def empty(model: torch.nn.Module) -> list[str]:
+    return [name for name, weight in model.named_parameters() if weight.is_meta]
 
 
 def check_tokenizers(source: str, holder: Any) -> None:

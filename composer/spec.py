@@ -72,13 +72,15 @@ class ModelSpec:
 class PrecisionSpec:
     """dtype: of the models, auto for the fastest that the device really computes with. components: name → dtype of those that differ.
     strict: refuse what the device is slow at, instead of taking the nearest that works. cache: keep converted weights for next time.
-    storage: how the denoiser's weights are kept, see `quantised`; None as they compute."""
+    storage: how the denoiser's weights are kept, see `quantised`; None as they compute. vae_upcast: whether the VAE decodes in fp32, or
+    `auto`, where it overflows in fewer bits."""
 
     dtype: str
     components: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     strict: bool = False
     cache: bool = True
     storage: str | None = None
+    vae_upcast: bool | str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +189,7 @@ class RunSpec:
     config: the whole resolved config as plain data, for the record.
     skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to hold less.
     accel: ways to be faster. batch: pictures drawn at once, `auto` for as many as should fit into memory, None for all.
-    chosen: group → name of its option, or several in a list.
+    chosen: group → name of its option, or several in a list. overflow: what becomes of prompts that are too long.
     """
 
     task: Target
@@ -205,3 +207,4 @@ class RunSpec:
     accel: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
     batch: int | str | None = None
     chosen: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    overflow: str = "warn"

@@ -76,6 +76,7 @@ def load(checkpoint: Checkpoint, how: How) -> Any:
             sound.check_tokenizers(checkpoint.source, holder)
             _holders[source, how] = holder
         except (OSError, ValueError, RuntimeError, KeyError) as error:
+            sound.whole(checkpoint.source, sound.unfilled(error))
             why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
     _holders.move_to_end((source, how))

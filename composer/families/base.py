@@ -15,7 +15,7 @@ from composer.guidance import Branches
 from composer.spec import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import torch
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 class Held:
     """What families share: a diffusers pipeline that holds the components and lends its helpers."""
 
+    #: Whether prompts can be read in windows.
+    chunks = False
+    #: Whether the VAE decodes in fp32: true, false, or `auto` where 16 bits overflow.
+    upcast: bool | str = "auto"
+
     def __init__(self, holder: Any) -> None:
         self.holder = holder
+        self.chunked = False  # whether prompts are read whole, however long they are
+        self.tell: Callable[[str], None] = lambda note: None  # what the user should know of a run
 
     @cached_property  # diffusers walks through all modules to find it
     def device(self) -> torch.device:
@@ -50,9 +57,13 @@ class Held:
         return {name: part for name, part in self.holder.components.items() if hasattr(part, "named_modules")}
 
     @property
+    def predictor(self) -> str:
+        """The denoiser's name among the components."""
+        return "unet" if "unet" in self.modules else "transformer"
+
+    @property
     def denoiser(self) -> nn.Module:
-        modules = self.modules
-        return modules["unet"] if "unet" in modules else modules["transformer"]
+        return self.modules[self.predictor]
 
     def embedding(self, hidden: Tensor, pooled: Tensor | None = None, extra: Mapping[str, Tensor] = MappingProxyType({})) -> Embedding:
         """What the text encoders made, in the numbers that the denoiser computes with."""
@@ -61,6 +72,12 @@ class Held:
 
     def tokens(self, prompt: str) -> list[str]:
         return spelled(self.holder.tokenizer, prompt)
+
+    @property
+    def reader(self) -> tuple[Any, int] | None:
+        """The tokenizer of the encoder that reads furthest, and how many tokens that is; None where there is none."""
+        found = next((each for name in ("tokenizer", "tokenizer_2") if (each := getattr(self.holder, name, None)) is not None), None)
+        return None if found is None else (found, found.model_max_length)
 
 
 def spelled(tokenizer: Any, prompt: str, length: int | None = None) -> list[str]:
@@ -102,6 +119,10 @@ class Family(Protocol):
 
     def tokens(self, prompt: str) -> list[str]:
         """A prompt's tokens, one for each position of the embedding's `hidden`."""
+
+    @property
+    def reader(self) -> tuple[Any, int] | None:
+        """The tokenizer of the encoder that reads furthest, and how many tokens that is."""
 
     @staticmethod
     def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.families.base import Held, spelled
-from composer.families.vae import encoded, scaled_mask
+from composer.families.vae import decoded, encoded, scaled_mask
 from composer.guidance import Branches
 from composer.spec import Request
 from composer.targets import keywords_of
@@ -78,7 +78,7 @@ class Flux(Held):
     def decode(self, latents: Tensor, request: Request) -> list[Image]:
         vae = self.holder.vae
         latents = self.holder._unpack_latents(latents, request.height, request.width, self.holder.vae_scale_factor)
-        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
+        pixels = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
         return self.holder.image_processor.postprocess(pixels)
 
     def _transformer(self, step: Step, embedding: Embedding) -> Tensor:
@@ -107,6 +107,10 @@ class Flux(Held):
     def _prepare(self, request: Request, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
         channels = self.holder.transformer.config.in_channels // 4
         return self.holder.prepare_latents(request.batch, channels, request.height, request.width, self.dtype, self.device, generators)
+
+    @property
+    def reader(self) -> tuple[Any, int] | None:
+        return self.holder.tokenizer_2, self._tokens
 
     @property
     def _tokens(self) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning
 from composer.families.unet import LatentUNet
-from composer.families.vae import encoded
+from composer.families.vae import decoded, encoded
 from composer.memo import remember
 from composer.spec import Request
 
@@ -24,7 +24,7 @@ class StableDiffusion(LatentUNet):
 
     holder: StableDiffusionPipeline
 
-    def encode(self, request: Request, contrast: bool) -> Conditioning:
+    def encoded(self, request: Request, contrast: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
         positive, negative = self.holder.encode_prompt(list(request.prompts), self.device, 1, contrast, negatives)
         return Conditioning(positive=self.embedding(positive), negative=self.embedding(negative) if contrast else None)
@@ -44,8 +44,7 @@ class StableDiffusion(LatentUNet):
         return torch.cat(rows)
 
     def decode(self, latents: Tensor, request: Request) -> list[Image]:
-        vae = self.holder.vae
-        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+        pixels = decoded(self, latents, lambda latents: latents / self.holder.vae.config.scaling_factor)
         if getattr(self.holder, "safety_checker", None) is None:
             return self.holder.image_processor.postprocess(pixels)
         pixels, flagged = self.holder.run_safety_checker(pixels, self.device, latents.dtype)

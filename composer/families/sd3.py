@@ -14,7 +14,7 @@ from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.families.base import Held, spelled
 from composer.families.noise import noise
 from composer.families.passes import branches
-from composer.families.vae import encoded, scaled_mask
+from composer.families.vae import decoded, encoded, scaled_mask
 from composer.guidance import Branches
 from composer.spec import Request
 from composer.targets import keywords_of
@@ -49,6 +49,10 @@ class StableDiffusion3(Held):
         ours, theirs = self.holder.tokenizer, self.holder.tokenizer_3
         return spelled(ours, prompt) + (spelled(theirs, prompt, T5_TOKENS) if self.holder.text_encoder_3 else [""] * T5_TOKENS)
 
+    @property
+    def reader(self) -> tuple[Any, int] | None:
+        return (self.holder.tokenizer_3, T5_TOKENS) if self.holder.text_encoder_3 else super().reader
+
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         config = self.holder.vae.config
         latents = encoded(self.holder.vae, pixels, generators).to(self.dtype)
@@ -78,7 +82,7 @@ class StableDiffusion3(Held):
 
     def decode(self, latents: Tensor, request: Request) -> list[Image]:
         vae = self.holder.vae
-        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
+        pixels = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
         return self.holder.image_processor.postprocess(pixels)
 
     @property

@@ -8,9 +8,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning
-from composer.families.base import spelled
 from composer.families.unet import LatentUNet
-from composer.families.vae import encoded, in_fp32
+from composer.families.vae import decoded, encoded, in_fp32
 from composer.spec import Request
 
 #: Aesthetic scores (0–10) that a refiner is told of the prompt's and the negative prompt's picture; diffusers' defaults.
@@ -22,7 +21,7 @@ class StableDiffusionXL(LatentUNet):
 
     holder: StableDiffusionXLPipeline
 
-    def encode(self, request: Request, contrast: bool) -> Conditioning:
+    def encoded(self, request: Request, contrast: bool) -> Conditioning:
         texts = request.negative_prompts
         given = None if all(text is None for text in texts) else [text or "" for text in texts]
         hidden, negative, pooled, negative_pooled = self.holder.encode_prompt(
@@ -37,9 +36,6 @@ class StableDiffusionXL(LatentUNet):
         ids = {"time_ids": self._time_ids(request, NEGATIVE_SCORE, hidden)}
         return Conditioning(positive=positive, negative=self.embedding(negative, negative_pooled, ids))
 
-    def tokens(self, prompt: str) -> list[str]:
-        return spelled(self.holder.tokenizer or self.holder.tokenizer_2, prompt)
-
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         vae = self.holder.vae
         with in_fp32(vae, vae.config.force_upcast):
@@ -51,8 +47,7 @@ class StableDiffusionXL(LatentUNet):
 
     def decode(self, latents: Tensor, request: Request) -> list[Image]:
         vae = self.holder.vae
-        with in_fp32(vae, vae.config.force_upcast and vae.dtype == torch.float16):
-            pixels = vae.decode(self._unscaled(latents.to(vae.dtype)), return_dict=False)[0]
+        pixels = decoded(self, latents, self._unscaled, vae.config.force_upcast and vae.dtype == torch.float16)
         if self.holder.watermark is not None:
             pixels = self.holder.watermark.apply_watermark(pixels)
         return self.holder.image_processor.postprocess(pixels)

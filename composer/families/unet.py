@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from composer.callbacks.base import Embedding, Step
-from composer.families.base import Held
+from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.families.base import Held, spelled
+from composer.families.chunks import in_windows, padded, windows
 from composer.families.noise import noise
 from composer.families.passes import branches
 from composer.families.vae import scaled_mask
@@ -18,6 +19,24 @@ from composer.spec import Request
 
 class LatentUNet(Held):
     """Latents (B, 4, H/f, W/f) with the VAE's factor f, 8 in most checkpoints."""
+
+    chunks = True
+
+    def encode(self, request: Request, contrast: bool) -> Conditioning:
+        if not self.chunked:
+            return self.encoded(request, contrast)
+        texts = [*request.prompts, *(text or "" for text in request.negative_prompts)]
+        return in_windows(self.holder, texts, lambda: self.encoded(request, contrast))
+
+    def encoded(self, request: Request, contrast: bool) -> Conditioning:
+        """Prompts → embeddings, as diffusers' pipeline makes them."""
+        raise NotImplementedError
+
+    def tokens(self, prompt: str) -> list[str]:
+        tokenizer = self.holder.tokenizer or self.holder.tokenizer_2
+        if not self.chunked:
+            return spelled(tokenizer, prompt)
+        return [token for row in windows(tokenizer, prompt) for token in tokenizer.convert_ids_to_tokens(padded(tokenizer, row))]
 
     @property
     def embeds_scale(self) -> bool:

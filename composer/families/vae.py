@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 from torch import Tensor, nn
 
+from composer.families.base import Held
+from composer.finite import check, finite
 from composer.memo import digest, remember
 
 
@@ -26,6 +28,30 @@ def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, .
 
 def _distribution(vae: nn.Module, pixels: Tensor) -> Any:
     return remember(vae, lambda: ("encode", digest(pixels)), lambda: vae.encode(pixels))
+
+
+def decoded(held: Held, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool = False) -> Tensor:
+    """Latents → pixels (B, 3, H, W), −1 … 1 and a little beyond; once more in fp32 where they overflow in 16 bits, as SDXL's may.
+
+    Args:
+        unscaled: makes the latents what the VAE knows.
+        needed: compute in fp32 at once.
+
+    Raises:
+        NonFinite: they are not finite in fp32 either, or `precision.vae_upcast` is false.
+    """
+    vae = held.holder.vae
+    pixels = _decoded(vae, latents, unscaled, needed or held.upcast is True)
+    if held.upcast == "auto" and vae.dtype != torch.float32 and not finite(pixels):
+        held.tell(f"vae: its pixels overflowed in {str(vae.dtype).removeprefix('torch.')}, so they were decoded once more in fp32")
+        pixels = _decoded(vae, latents, unscaled, True)
+    check("vae", "its picture", pixels)
+    return pixels
+
+
+def _decoded(vae: nn.Module, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool) -> Tensor:
+    with in_fp32(vae, needed):
+        return vae.decode(unscaled(latents.to(vae.dtype)), return_dict=False)[0]
 
 
 def scaled_mask(mask: Tensor, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:

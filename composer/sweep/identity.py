@@ -20,7 +20,7 @@ def identity(checked: Checked) -> str:
 
 def essence(checked: Checked) -> dict[str, Any]:
     """What the id is made of, as plain data."""
-    spec, inputs = checked.spec, checked.request.inputs
+    spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
     pictures = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_pictures(value)}
     return {
         "task": _target(spec.task),
@@ -34,9 +34,10 @@ def essence(checked: Checked) -> dict[str, Any]:
         "callbacks": [[name, _target(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
         "memory": [_target(target) for target in spec.memory.values()],
         "accel": [_target(target) for target in spec.accel.values()],
-        "precision": [spec.precision.dtype, spec.precision.strict, spec.precision.storage, dict(spec.precision.components)],
+        "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components)],
         "device": spec.device,
         "batch": spec.batch,
+        "overflow": spec.overflow,
         "output": [spec.output.format, spec.output.quality],
     }
 

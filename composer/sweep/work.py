@@ -132,7 +132,8 @@ def batch_safe(checked: Checked) -> bool:
     scheduler = found.scheduler[0]
     alone = scheduler is diffusers.DPMSolverSDEScheduler or "noise_sampler_seed" in keywords_of(scheduler.__init__)  # one noise for all
     each = (found.guidance, *found.callbacks.values())
-    return checked.checkpoint.family != CLASSIC and not alone and all(one.batch_safe for one in each)
+    as_alone = checked.spec.overflow != "chunk"  # in which a prompt has as many windows as the longest beside it
+    return as_alone and checked.checkpoint.family != CLASSIC and not alone and all(one.batch_safe for one in each)
 
 
 #: Checkpoints whose json was read, by what they are in the config.
