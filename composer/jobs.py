@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from composer import argv
+from composer import argv, speak
 from composer.errors import ComposerError, printable
 from composer.line import Line
 
@@ -93,28 +94,32 @@ def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
     from composer.config import read
     from composer.execute import execute
 
-    finished(lambda: execute(read(config), folder, say), folder, verbose)
+    def make() -> Result:
+        spec = read(config)
+        if speak.manner.quiet:
+            spec = replace(spec, callbacks={name: each for name, each in spec.callbacks.items() if name != "progress"})
+        return execute(spec, folder, speak.note)
+
+    finished(make, folder, verbose)
 
 
 def finished(make: Callable[[], Result], folder: Path, verbose: bool) -> Result:
     """Make pictures, write them into a folder and say where they are; of a failure nothing is left."""
-    if not verbose:
-        from composer.quiet import hush
+    from composer.quiet import hush, speak_up
 
-        hush()
+    speak.manner.run = shown(folder)
+    speak_up() if verbose else hush()
     try:
         result = make()
     except BaseException:
         leave_nothing(folder)
         raise
     paths = result.save(folder)
-    where = paths[0] if len(paths) == 1 else f"{len(paths)} pictures in {paths[0].parent}"
-    print(f"{shown(where)}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)")
+    where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} pictures in {shown(paths[0].parent)}"
+    told = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
+    facts = {key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")}
+    speak.came_of_it(told, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
     return result
-
-
-def say(note: str) -> None:
-    print(printable(f"compose: note: {note}"), file=sys.stderr)
 
 
 def taken(record: Mapping[str, Any]) -> str:
@@ -132,7 +137,10 @@ def shown(path: Path | str) -> str:
 
 def leave_nothing(folder: Path) -> None:
     """Remove the folder that Hydra made for a job that wrote nothing, with the date and `outputs` above it while they are empty."""
-    for each in (folder, *folder.parents[:2]):
+    here = Path.cwd()
+    for each in (folder, *folder.absolute().parents[:2]):
+        if here.is_relative_to(each.absolute()):  # an empty current folder is nobody's to remove
+            return
         try:
             each.rmdir()
         except OSError:

@@ -14,7 +14,8 @@ HYDRA_FLAGS = {
 }  # fmt: skip
 
 #: Our own that take no value → fields of a line.
-SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--warm": "warm", "--trust": "trust", "--json": "json"}
+SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--warm": "warm", "--trust": "trust", "--json": "json", "-q": "quiet",
+            "--quiet": "quiet"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Line:
     warm: bool = False  # in the resident process
     trust: bool = False  # a picture's record, whatever it names
     json: bool = False
+    quiet: bool = False
 
     @property
     def multirun(self) -> bool:

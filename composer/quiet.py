@@ -1,9 +1,12 @@
-"""What other libraries say while they work, which users can't act on; `-v` lets it through."""
+"""What other libraries say while they work, which users can't act on; `-v` lets it through, with the run that it is about."""
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
+
+from composer import speak
 
 _hushed = False
 
@@ -19,11 +22,29 @@ def hush() -> None:
     warnings.filterwarnings("ignore")
 
 
-def hush_bars() -> None:
-    """The libraries' loading bars, once they are imported; downloads keep theirs."""
-    if _hushed:
-        import diffusers
-        import transformers
+def speak_up() -> None:
+    """The opposite: all that they log, each line with the run's name."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Named("%(run)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "info")
 
+
+class _Named(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.run = speak.manner.run
+        return super().format(record)
+
+
+def hush_bars() -> None:
+    """The libraries' loading bars, once they are imported; downloads keep theirs. Else their lines in our form."""
+    import diffusers
+    import transformers
+
+    if not _hushed:
+        for library in (diffusers, transformers):
+            library.utils.logging.disable_default_handler()
+            library.utils.logging.enable_propagation()
+    else:
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()

@@ -281,3 +281,9 @@ def test_ctrl_c_that_a_library_made_another_error_of_is_still_one(compose, monke
     monkeypatch.setattr(overrides_parser.OverridesParser, "parse_rule", stopped)
     done = compose("steps=3")
     assert (done.code, done.err) == (130, "compose: interrupted\n")
+
+
+def test_a_refused_run_leaves_the_current_folder_however_empty_it_is(compose, tmp_path):
+    assert compose("steps=0", "output.folder=out").code == 2
+    assert tmp_path.is_dir() and not list(tmp_path.iterdir())
+    assert compose("steps=1", "output.folder=out").code == 0

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from composer import metadata
+from composer import metadata, speak
 from composer.errors import ComposerError, printable
 from composer.line import Line
 
@@ -15,19 +15,23 @@ def rerun(line: Line) -> int:
     """Draw a picture again from its own record, or a variation of it; 1 where it should be the same and is not."""
     path, overrides = _picture(line)
     record = metadata.read(path)
-    from composer.jobs import finished, say
+    from composer.jobs import finished
     from composer.rerun.asked import asked
     from composer.rerun.compare import verdict
     from composer.rerun.draw import drawn
     from composer.rerun.tell import about
 
     wanted = asked(path, record, overrides, line.config_dir, line.trust)
-    print(printable(f"compose: {about(record, wanted.tree, wanted.same)}"), file=sys.stderr)
-    result = finished(lambda: drawn(record, wanted, say), wanted.folder, line.verbose)
+    if not line.quiet:
+        print(printable(f"compose: {about(record, wanted.tree, wanted.same)}"), file=sys.stderr)
+    result = finished(lambda: drawn(record, wanted, speak.note), wanted.folder, line.verbose)
     if not wanted.same:
         return 0
     same, words = verdict(path, record, result)
-    print(printable(words))
+    if not same:
+        print(printable(f"compose: {words}"), file=sys.stderr)
+    else:
+        speak.line(words)
     return 0 if same else 1
 
 

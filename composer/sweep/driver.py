@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from composer import __version__
+from composer import __version__, speak
 from composer.api import override_of
 from composer.errors import ComposerError, printable, shorten
 from composer.files import write
@@ -157,13 +157,16 @@ class Driver:
             job = next(entry.job for entry in self.plan.entries if entry.job.number == number)
             print(printable(f"compose: job {number} ({label(job)}): {reason}"), file=sys.stderr)
         if self.drawn and (told := ladder(self.plan, self.journal)):
-            print("\n".join(map(printable, told.splitlines())))
+            for line in told.splitlines():
+                speak.line(line)
         counts = {
             "drawn": self.drawn, "were there already": before, "the same as others": states.count("twin"),
             "failed": len(self.failures), "left out after the first failure": left,
         }  # fmt: skip
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
-        print(f"{len(states)} jobs: {told}, {time.monotonic() - self.started:.1f} s  →  {self.sweep.folder}/index.html")
+        seconds, page = time.monotonic() - self.started, f"{self.sweep.folder}/index.html"
+        facts = {"jobs": len(states), **counts, "seconds": round(seconds, 3)}
+        speak.came_of_it(f"{len(states)} jobs: {told}, {seconds:.1f} s  →  {page}", [page], **facts)
         return 1 if self.failures else 0
 
 

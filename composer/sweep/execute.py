@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from composer import speak
 from composer.sweep.plan import Batch
 from composer.sweep.progress import JobLine, Lines
 from composer.sweep.work import Failed, Made, Worker
@@ -57,7 +58,9 @@ class Here:
 
     def wait(self) -> tuple[Batch, list[Made] | Failed]:
         (batch, lines), self.taken = self.taken, None
-        jobs = f"job {batch.entries[0].job.number}" + (f" and {len(batch.entries) - 1} more" if len(batch.entries) > 1 else "")
+        more = len(batch.entries) - 1
+        jobs = f"job {batch.entries[0].job.number}" + (f" and {more} more" if more else "")
+        speak.manner.run = jobs
         line = [] if lines.bar.disable else [JobLine(lines, jobs)]
         try:
             return batch, self.worker.draw([without_bar(entry.tree) for entry in batch.entries], line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from composer import speak
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.errors import printable
 
@@ -23,7 +23,7 @@ class Lines:
     def __init__(self, total: int, done: int = 0) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
-        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.bar = Progress(*columns, console=console, transient=True, disable=speak.manner.quiet or not console.is_terminal)
         self.total, self.done = total, done
         self.sweep = self.bar.add_task("sweep", total=total, completed=done)
         self.job = self.bar.add_task("job", total=None, visible=False)
@@ -41,12 +41,10 @@ class Lines:
 
     def say(self, line: str) -> None:
         """A line that stays, above the bars where there are any."""
-        text = printable(line)
         if self.bar.disable:
-            print(text)
-            sys.stdout.flush()
+            speak.line(line)
         else:
-            self.bar.console.print(text, markup=False, highlight=False)
+            self.bar.console.print(printable(line), markup=False, highlight=False)
 
 
 class JobLine(StepCallback):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from composer import speak
 from composer.errors import ComposerError
 from composer.sweep.asked import Sweep
 from composer.sweep.grammar import Job
@@ -29,7 +30,9 @@ def refuse(sweep: Sweep) -> None:
         print(table, file=sys.stderr)
         reason = f"{len(bad)} of {len(sweep.jobs)} jobs can't work: change them, or leave them out by sweep.on_invalid=skip"
         raise ComposerError("sweep.on_invalid", "error", reason)
-    print(f"{table}\ncompose: note: left out {len(bad)} of {len(sweep.jobs)} jobs that can't work", file=sys.stderr)
+    if not speak.manner.quiet:
+        print(table, file=sys.stderr)
+    speak.note(f"left out {len(bad)} of {len(sweep.jobs)} jobs that can't work")
     sweep.jobs = [job for job in sweep.jobs if job.number not in bad]
     if not sweep.jobs:
         raise ComposerError("sweep.on_invalid", "skip", "no job is left")

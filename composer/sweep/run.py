@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from composer import speak
 from composer.line import Line
 from composer.sweep.asked import asked_for
 from composer.sweep.driver import Driver
@@ -10,12 +11,19 @@ from composer.sweep.refuse import refuse
 from composer.sweep.table import plan_text
 
 
+def check(line: Line) -> int:
+    """Refuse what can't work, all combinations of it, and run nothing."""
+    with asked_for(line) as sweep:
+        refuse(sweep)
+        speak.came_of_it(f"all is well: {len(sweep.jobs)} jobs can run", [], jobs=len(sweep.jobs))
+    return 0
+
+
 def run(line: Line) -> int:
     """Run a sweep, or go on with it; 0 when every job is done, 1 when some failed."""
-    if not line.verbose:
-        from composer.quiet import hush
+    from composer.quiet import hush, speak_up
 
-        hush()
+    speak_up() if line.verbose else hush()
     with asked_for(line) as sweep:
         if sweep.spec.dry_run:
             print(plan_text(sweep))

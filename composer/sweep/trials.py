@@ -17,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from composer import __version__
+from composer import __version__, speak
 from composer.errors import ComposerError, printable, shorten
 from composer.files import write
 from composer.sweep.execute import without_bar
@@ -207,14 +207,16 @@ class Trials:
             label = self._label(self.space.point(trial.params))
             print(printable(f"compose: trial {trial.user_attrs['number']} ({label}): {trial.user_attrs['reason']}"), file=sys.stderr)
         if best:
-            print(rows([self._heads(), *map(self._cells, best[:FEW])]))
+            speak.line(rows([self._heads(), *map(self._cells, best[:FEW])]))
         counts = {
             "drawn": self.drawn, "known before": self.before, "too far from the reference": len(done) - len(best), "failed": len(failed),
         }  # fmt: skip
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
-        print(f"{len(self.known)} trials: {told}, {time.monotonic() - self.started:.1f} s  →  {self.folder}")
+        seconds = time.monotonic() - self.started
+        again = printable(self.search.command(self.space.point(best[0].params))) if best else None
+        words = f"{len(self.known)} trials: {told}, {seconds:.1f} s  →  {self.folder}" + (f"\nbest: {again}" if again else "")
+        speak.came_of_it(words, [self.folder], trials=len(self.known), **counts, seconds=round(seconds, 3), best=again)
         if best:
-            print(printable(f"best: {self.search.command(self.space.point(best[0].params))}"))
             return 0
         print(printable(f"compose: {self._why_none(done)}"), file=sys.stderr)
         return 1
