@@ -50,20 +50,16 @@ def compose_whole(overrides: list[str], config_dir: str | None = None) -> DictCo
     """Overrides → the composed config with Hydra's own node, which tells the folder and what was chosen."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
-    from composer.explain import explain
-    from composer.plugins import conf_folders, register_search_path
+    from composer.explain import explained
+    from composer.plugins import register_search_path
 
     register_search_path(config_dir)
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
+        with explained(overrides, config_dir), hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
             return hydra.compose("compose", overrides=argv.prepare(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, overrides, conf_folders(config_dir)) from None
     finally:
         GlobalHydra.instance().hydra = before
 
@@ -86,17 +82,18 @@ def settle(config: DictConfig, notes: DictConfig) -> None:
     """
     from omegaconf import open_dict
 
-    from composer.config import CHOSEN, LISTS, NODES
+    from composer.config import CHOSEN, LISTS, NODES, mapping
     from composer.plugins import refuse_clashes
 
     choices = notes.runtime.choices
     refuse_clashes(config, choices)
     pickles, typed = "model.allow_pickle", {argv.split(word)[1] for word in notes.overrides.task}
-    if config.get("model") and config.model.get("allow_pickle") and pickles not in typed:
+    nodes = {group: mapping(group, config.get(group)) for group in ("model", *LISTS)}
+    if nodes["model"] and nodes["model"].get("allow_pickle") and pickles not in typed:
         raise ComposerError(pickles, True, "can be said only on the command line, and not by an option file")
     chosen = {group: name for group, name in choices.items() if group in NODES}
     with open_dict(config):
-        config[CHOSEN] = chosen | {group: [*(config.get(group) or ())] for group in LISTS}
+        config[CHOSEN] = chosen | {group: [*(nodes[group] or ())] for group in LISTS}
 
 
 def _are_callbacks(value: Any) -> bool:

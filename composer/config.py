@@ -45,6 +45,7 @@ STORAGES = ("fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
 OVERFLOWS = ("warn", "error", "chunk")
+KINDS = ("diffusion", "flow", "edm")
 METRICS = ("seconds", "peak_memory", "distance")
 #: Keys of a `variants` entry of a model that replace the model's own.
 _CHECKPOINT = ("source", "revision", "variant", "config", "components")
@@ -59,12 +60,13 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     tree = _plain(config)
     for node in OF_SWEEPS:
         tree.pop(node, None)
-    chosen = tree.pop(CHOSEN, None) or {}
+    chosen = mapping(CHOSEN, tree.pop(CHOSEN, None))
+    _named(tree)
     refuse_secrets(tree)
     _finite(tree)
     whole = copied(tree)
     task = _target("task", tree.pop("task", None))
-    nodes = {name: tree.pop(name, None) or {} for name in NODES if name != "task"}
+    nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
     model, defaults = _model(nodes["model"], task.module)
     device = _one_of("device.type", nodes["device"].pop("type", None), DEVICES)
     _nothing_left("device", nodes["device"])
@@ -91,6 +93,26 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     )
 
 
+def mapping(key: str, node: Any) -> dict[str, Any]:
+    """What a node holds by name; null is nothing.
+
+    Raises:
+        ComposerError: it is something else.
+    """
+    if node is not None and not isinstance(node, Mapping):
+        raise ComposerError(key, node, "must hold settings by their names, as the option files of composer do")
+    return node or {}
+
+
+def _named(node: Any, where: str = "") -> None:
+    """In YAML a key can be a number or nothing at all; nothing here is called that."""
+    pairs = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for name, value in pairs:
+        if isinstance(node, Mapping) and not isinstance(name, str):
+            raise ComposerError(where or "config", {name: value}, f"a key must be text, and this one is {name!r}: put quotes around it")
+        _named(value, f"{where}.{name}" if where else str(name))
+
+
 def _finite(tree: Mapping[str, Any]) -> None:
     """diffusers would take nan for guidance, leave guidance out and say nothing."""
     for key, value in leaves(tree):
@@ -101,7 +123,7 @@ def _finite(tree: Mapping[str, Any]) -> None:
 def read_sweep(config: DictConfig) -> tuple[SweepSpec, SheetSpec]:
     """The nodes that say how a multirun goes about its jobs."""
     tree = _plain(config)
-    sweep, sheet = (tree.get(node) or {} for node in ("sweep", "sheet"))
+    sweep, sheet = (mapping(node, tree.get(node)) for node in ("sweep", "sheet"))
     _known("sweep", sweep, [f.name for f in fields(SweepSpec)])
     _known("sheet", sheet, [f.name for f in fields(SheetSpec)])
     spec = SweepSpec(**sweep | {"zip": tuple(sweep.get("zip") or ())})
@@ -119,7 +141,7 @@ def read_sweep(config: DictConfig) -> tuple[SweepSpec, SheetSpec]:
 
 def read_ray(config: DictConfig) -> RaySpec:
     """The node that says where hydra/launcher=ray runs."""
-    node = _plain(config).get("ray") or {}
+    node = mapping("ray", _plain(config).get("ray"))
     _known("ray", node, [f.name for f in fields(RaySpec)])
     spec = RaySpec(**node)
     if spec.workers is not None and (isinstance(spec.workers, bool) or not isinstance(spec.workers, int) or spec.workers < 1):
@@ -131,7 +153,7 @@ def read_ray(config: DictConfig) -> RaySpec:
 
 def read_search(config: DictConfig) -> SearchSpec:
     """The node that says what hydra/sweeper=optuna looks for."""
-    node = _plain(config).get("search") or {}
+    node = mapping("search", _plain(config).get("search"))
     _known("search", node, [f.name for f in fields(SearchSpec)])
     spec = SearchSpec(**node)
     _one_of("search.metric", spec.metric, METRICS)
@@ -204,9 +226,10 @@ def _reserved(key: str) -> bool:
 
 def _model(node: dict[str, Any], task: str) -> tuple[ModelSpec, dict[str, Any]]:
     """The checkpoint for this task, and the steps and guidance it likes."""
-    defaults, variants = node.pop("recommended", None) or {}, node.pop("variants", None) or {}
-    variant = variants.get(task, {})
-    chosen = {**(variant.get("components") or {}), **(node.get("components") or {})}  # what the user swaps comes before the variant's
+    defaults, variants = (mapping(f"model.{name}", node.pop(name, None)) for name in ("recommended", "variants"))
+    variant, where = mapping(f"model.variants.{task}", variants.get(task)), f"model.variants.{task}.components"
+    # what the user swaps comes before the variant's
+    chosen = {**mapping(where, variant.get("components")), **mapping("model.components", node.get("components"))}
     node.update({key: value for key, value in variant.items() if key in _CHECKPOINT}, components=chosen)
     defaults.update({key: value for key, value in variant.items() if key not in _CHECKPOINT})
     _known("model", node, [f.name for f in fields(ModelSpec)])
@@ -244,8 +267,11 @@ def _refiner(node: Any) -> RefinerSpec | None:
 
 def _scheduler(node: dict[str, Any]) -> SchedulerSpec:
     keywords = MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
-    target = Target(path=node["_target_"]) if node.get("_target_") else None
-    return SchedulerSpec(target=target, kind=node.get("_kind_"), keywords=keywords)
+    target = Target(path=_target("scheduler", node).path) if node.get("_target_") else None
+    kind = node.get("_kind_")
+    if kind is not None:
+        _one_of("scheduler._kind_", kind, KINDS)
+    return SchedulerSpec(target=target, kind=kind, keywords=keywords)
 
 
 def _guidance(node: dict[str, Any], liked: float | None) -> Target:

@@ -24,7 +24,7 @@ class ComposerError(Exception):
         super().__init__(key, value, reason)
 
     def __str__(self) -> str:
-        given = self.key if self.value is None else f"{self.key}={shorten(self.value)}"
+        given = self.key if self.value is None else f"{self.key}={both_ends(self.value)}"
         line = f"{given}: {self.reason}"
         if self.allowed:
             line += f" (allowed: {', '.join(map(str, self.allowed))})"
@@ -37,6 +37,12 @@ class CallbackError(ComposerError):
     exit_code = 1
 
 
+class Busy(ComposerError):
+    """Another process works in this folder."""
+
+    exit_code = 3
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """` Did you mean …?`, or nothing when no known word is near."""
     near = get_close_matches(word, list(known), n=3, cutoff=0.6)
@@ -46,6 +52,12 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def shorten(value: object, most: int = 80) -> str:
     text = str(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def both_ends(value: object, most: int = 80, last: int = 35) -> str:
+    """A path is known by its end, a prompt by its beginning."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - last - 1]}…{text[-last:]}"
 
 
 def printable(text: str) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from composer.argv import split
 from composer.errors import ComposerError, suggest
-from composer.plugins import options
+from composer.plugins import conf_folders, options, packaged_conf
+from composer.yamls import sober
 
 #: Longer lists of options are left to `compose list`.
 FEW = 12
@@ -17,8 +23,28 @@ FEW = 12
 _AT_ROOT = ("task",)
 
 
-def explain(error: Exception, overrides: list[str], folders: list[Path]) -> ComposerError:
+@contextmanager
+def explained(overrides: Sequence[str], config_dir: str | None) -> Iterator[None]:
+    """Compose in here: what goes wrong is told in one line.
+
+    Raises:
+        ComposerError: instead of Hydra's, OmegaConf's and the YAML reader's.
+    """
+    try:
+        yield
+    except ComposerError:
+        raise
+    except Exception as error:
+        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(config_dir)) from error
+
+
+def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> ComposerError:
     """Find the override at fault by asking the config files, which say it better than the message."""
+    if not str(error):  # Hydra wraps what it did not foresee
+        error = error.__cause__ or error
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        for file in (file for folder in folders if folder != packaged_conf() for file in sorted(folder.rglob("*.yaml"))):
+            _content(file)
     choices, given = _defaults(folders), set()
     for override in overrides:
         _, key, value = split(override)
@@ -40,11 +66,29 @@ def explain(error: Exception, overrides: list[str], folders: list[Path]) -> Comp
     return _other(error, overrides)
 
 
+def _content(file: Path) -> dict[str, Any]:
+    """What an option file holds.
+
+    Raises:
+        ComposerError: it is no YAML, or holds no settings.
+    """
+    try:
+        found = yaml.safe_load(sober("config", file))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ComposerError("config", file, f"is no YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(found or {}, dict):
+        raise ComposerError("config", file, "must hold settings by their names: `key: value`")
+    for key in found or {}:
+        if not isinstance(key, str):
+            raise ComposerError("config", file, f"a key must be text, and this one is {key!r}: put quotes around it")
+    return found or {}
+
+
 def _defaults(folders: list[Path]) -> dict[str, list[str]]:
     """Group → the options that compose.yaml chooses."""
     main = next(folder / "compose.yaml" for folder in folders if (folder / "compose.yaml").is_file())
     chosen: dict[str, list[str]] = {}
-    for entry in OmegaConf.load(main).defaults:
+    for entry in _content(main)["defaults"]:
         if entry != "_self_":
             chosen.update({group: _names(value) for group, value in entry.items() if not group.startswith("override ")})
     return chosen
@@ -54,7 +98,7 @@ def _chosen_by_task(names: list[str], folders: list[Path]) -> dict[str, list[str
     """What the task's own defaults list overrides, such as `override /guidance: none`."""
     chosen: dict[str, list[str]] = {}
     for file in filter(None, (_file("task", name, folders) for name in names)):
-        for entry in OmegaConf.load(file).get("defaults", []):
+        for entry in _content(file).get("defaults") or []:
             chosen.update({key.removeprefix("override /"): _names(value) for key, value in entry.items() if key.startswith("override /")})
     return chosen
 
@@ -87,7 +131,7 @@ def _known_keys(choices: dict[str, list[str]], folders: list[Path]) -> set[str]:
         for name in names:
             file = _file(group, name, folders)
             if file is not None:
-                keys.update(_dotted(OmegaConf.to_container(OmegaConf.load(file)), "" if group in _AT_ROOT else f"{group}."))
+                keys.update(_dotted(_content(file), "" if group in _AT_ROOT else f"{group}."))
     return keys
 
 
@@ -110,7 +154,7 @@ def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set
     return ComposerError(key, value, f"there is no such key.{near}", () if near else (*root, *choices))
 
 
-def _other(error: Exception, overrides: list[str]) -> ComposerError:
+def _other(error: BaseException, overrides: list[str]) -> ComposerError:
     """What only Hydra's own message tells."""
     message = str(error).strip() or type(error).__name__
     at_fault = str(getattr(error, "override", None) or next((each for each in overrides if each in message), ""))

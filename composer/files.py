@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
+from composer.errors import Busy
+
 #: What the names of unfinished files begin with.
 DRAFT = ".draft-"
 
@@ -28,6 +30,29 @@ def write(path: Path, data: bytes) -> None:
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other single runs out of a folder; the kernel ends it with the process, and no file is left.
+
+    Raises:
+        Busy: another process is at it.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except (ImportError, OSError, AttributeError):  # Windows, or a folder that can't be opened: nothing can be written there either
+        yield
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Busy("output.folder", folder, "another process is drawing into it: wait for that, or name another folder") from None
+    finally:
+        os.close(handle)
 
 
 def settle(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer import argv, speak
 from composer.errors import ComposerError, printable
+from composer.files import alone
 from composer.line import Line
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def hydra_run(line: Line) -> int:
     from hydra.core.hydra_config import HydraConfig
 
     from composer.api import settle
-    from composer.explain import explain
-    from composer.plugins import conf_folders, register_search_path
+    from composer.explain import explained
+    from composer.plugins import register_search_path
 
     failures: list[tuple[str, Exception]] = []
 
@@ -63,11 +64,8 @@ def hydra_run(line: Line) -> int:
     before = sys.argv
     sys.argv = ["compose", *line.flags, *overrides]
     try:
-        hydra.main(config_path=None, config_name="compose", version_base="1.3")(job)()
-    except ComposerError:
-        raise
-    except Exception as error:
-        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(line.config_dir)) from error
+        with explained(overrides, line.config_dir):
+            hydra.main(config_path=None, config_name="compose", version_base="1.3")(job)()
     finally:
         sys.argv = before
     return report(failures, line.multirun)
@@ -109,12 +107,14 @@ def finished(make: Callable[[], Result], folder: Path, verbose: bool) -> Result:
 
     speak.manner.run = shown(folder)
     speak_up() if verbose else hush()
-    try:
-        result = make()
-    except BaseException:
-        leave_nothing(folder)
-        raise
-    paths = result.save(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        try:
+            result = make()
+        except BaseException:
+            leave_nothing(folder)
+            raise
+        paths = result.save(folder)
     where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} pictures in {shown(paths[0].parent)}"
     told = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
     facts = {key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")}

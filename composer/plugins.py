@@ -13,6 +13,7 @@ from typing import Any
 
 from composer.errors import ComposerError
 from composer.installed import Plugin, plugins
+from composer.yamls import sober
 
 MAIN = "compose.yaml"
 #: A folder `conf` beside the user is searched only with this file in it, so that a foreign Hydra project is left alone.
@@ -31,13 +32,14 @@ def packaged_conf() -> Path:
 
 def conf_folders(extra: str | None = None) -> list[Path]:
     """Folders to search, first found wins: --config-dir, the user's marked ./conf, the packaged one, those of plugins."""
-    folders = [Path(extra)] if extra else []
+    return [*own_folders(extra), packaged_conf(), *(plugin.conf for plugin in plugins() if plugin.conf)]
+
+
+def own_folders(extra: str | None = None) -> list[Path]:
+    """The user's: --config-dir and the marked ./conf."""
     own = Path.cwd() / "conf"
-    if (own / MARKER).is_file():
-        folders.append(own)
-    if packaged_conf() not in [folder.resolve() for folder in folders]:
-        folders.append(packaged_conf())
-    return [*folders, *(plugin.conf for plugin in plugins() if plugin.conf)]
+    folders = [*([Path(extra)] if extra else []), *([own] if (own / MARKER).is_file() else [])]
+    return [folder for folder in folders if folder.resolve() != packaged_conf()]
 
 
 def options(group: str, folders: list[Path]) -> dict[str, str]:
@@ -106,6 +108,9 @@ def register_search_path(extra: str | None = None) -> None:
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
     folders = conf_folders(extra)
+    for folder in own_folders(extra):
+        for file in folder.rglob("*.yaml"):
+            sober("--config-dir", file)
 
     class ComposerSearchPath(SearchPathPlugin):
         def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:

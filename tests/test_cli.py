@@ -287,3 +287,14 @@ def test_a_refused_run_leaves_the_current_folder_however_empty_it_is(compose, tm
     assert compose("steps=0", "output.folder=out").code == 2
     assert tmp_path.is_dir() and not list(tmp_path.iterdir())
     assert compose("steps=1", "output.folder=out").code == 0
+
+
+def test_two_runs_in_one_folder_do_not_interleave(compose, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "out").mkdir()
+    handle = os.open(tmp_path / "out", os.O_RDONLY)  # as another process would hold it
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    done = compose("steps=1", "output.folder=out")
+    assert done.code == 3 and "another process is drawing into it" in done.err and not list((tmp_path / "out").iterdir())
+    os.close(handle)
+    assert compose("steps=1", "output.folder=out").code == 0 and len(list((tmp_path / "out").iterdir())) == 3

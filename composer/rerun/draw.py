@@ -18,8 +18,8 @@ from composer.spec import Request
 if TYPE_CHECKING:
     from composer.pipeline import Pipeline, Result
 
-#: More threads than any machine of ours has would be no setting but an attack.
-THREADS = 512
+#: More threads would only make a small machine slow.
+THREADS = 64
 
 
 def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) -> Result:

@@ -12,15 +12,13 @@ from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from composer import argv
 from composer.config import OF_SWEEPS, read_ray, read_sweep
 from composer.errors import ComposerError
-from composer.explain import explain
+from composer.explain import explained
 from composer.line import Line
-from composer.plugins import conf_folders, register_search_path
+from composer.plugins import register_search_path
 from composer.spec import RaySpec, SheetSpec, SweepSpec
 from composer.sweep.composing import Composer
 from composer.sweep.execute import Executor, Here
@@ -53,10 +51,8 @@ class Sweep:
 
     def settle(self, entry: Entry) -> None:
         """Find out what a job is: its config, its checkpoint, its id."""
-        try:
+        with explained(entry.job.overrides, self.line.config_dir):
             entry.tree = self.compose(entry.job.settings)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise explain(error, list(entry.job.overrides), conf_folders(self.line.config_dir)) from None
         entry.checked = self.worker.checked(entry.tree)
         entry.id = identity(entry.checked)
 
@@ -70,9 +66,9 @@ def asked_for(line: Line) -> Iterator[Sweep]:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-            yield _parsed(line, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(line.config_dir)) from None
+            with explained(overrides, line.config_dir):
+                parsed = _parsed(line, overrides)
+            yield parsed
     finally:
         GlobalHydra.instance().hydra = before
 

@@ -19,6 +19,7 @@ from composer.api import override_of
 from composer.errors import ComposerError, suggest
 from composer.spec import SweepSpec
 from composer.sweep.where import Condition
+from composer.yamls import sober
 
 #: A job's share of one axis: overrides, and what they set by key. Zipped axes and job files set several keys at once.
 Choice = tuple["Setting", ...]
@@ -133,10 +134,7 @@ def shuffled(points: list[Job], seed: int) -> list[Job]:
 def read_jobs(grammar: Grammar, name: str) -> list[Choice]:
     """A YAML list of mappings, or a CSV with a header: one row a job. Cells of a CSV are read as typed on the command line."""
     path = Path(name).expanduser()
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ComposerError("sweep.jobs", name, f"can't be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
+    text = sober("sweep.jobs", path)
     try:
         rows = _from_csv(text) if path.suffix.lower() == ".csv" else _from_yaml(name, text)
     except ComposerError as error:
@@ -155,7 +153,7 @@ def _from_yaml(name: str, text: str) -> list[list[str]]:
     import yaml
 
     try:
-        rows = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if len(text) < 1 << 20 else None
+        rows = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (yaml.YAMLError, ValueError) as error:
         raise ComposerError("sweep.jobs", name, f"is no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

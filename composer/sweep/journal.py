@@ -18,18 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from composer.errors import ComposerError, shorten
+from composer.errors import Busy, ComposerError, shorten
 from composer.files import DRAFT, write
 
 #: All of Hydra's own settings that a sweep's file may hold; others say where files go and what is run.
 OWN = ("hydra/sweeper=optuna",)
 RECORD, LOG, LOCK, ASKED = "run.json", "journal.jsonl", ".lock", "sweep.json"
-
-
-class Busy(ComposerError):
-    """Another process works in this folder."""
-
-    exit_code = 3
 
 
 @contextmanager

@@ -18,17 +18,15 @@ from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from composer import argv
 from composer.config import read_search, read_sweep
 from composer.errors import ComposerError
-from composer.explain import explain
+from composer.explain import explained
 from composer.families import CLASSIC
 from composer.jobs import SEARCH
 from composer.line import Line
-from composer.plugins import conf_folders, register_search_path
+from composer.plugins import register_search_path
 from composer.spec import SearchSpec, SheetSpec, SweepSpec
 from composer.sweep.asked import DIR, MANNER, SWEEPS
 from composer.sweep.composing import Composer
@@ -67,10 +65,8 @@ class Search:
             ComposerError: it can't work.
         """
         job = Job(number, self.space.settings(words), axes)
-        try:
+        with explained(job.overrides, self.line.config_dir):
             tree = self.compose(job.settings)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise explain(error, list(job.overrides), conf_folders(self.line.config_dir)) from None
         checked = self.worker.checked(tree)
         return Entry(job, identity(checked), tree, checked)
 
@@ -124,9 +120,9 @@ def asked_for(line: Line) -> Iterator[Search]:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-            yield _parsed(line, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(line.config_dir)) from None
+            with explained(overrides, line.config_dir):
+                parsed = _parsed(line, overrides)
+            yield parsed
     finally:
         GlobalHydra.instance().hydra = before
 

@@ -9,11 +9,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from composer.checkpoint import Checkpoint
-from composer.errors import ComposerError, printable, shorten
+from composer.errors import Busy, ComposerError, printable, shorten
 from composer.sources import weights_of
 from composer.spec import PrecisionSpec
 from composer.sweep.grammar import Job
-from composer.sweep.journal import Busy, Journal, asked, entries, locked, record_of
+from composer.sweep.journal import Journal, asked, entries, locked, record_of
 from composer.sweep.plan import FREE, MOST, Plan
 
 if TYPE_CHECKING:

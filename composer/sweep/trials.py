@@ -207,7 +207,8 @@ class Trials:
             label = self._label(self.space.point(trial.params))
             print(printable(f"compose: trial {trial.user_attrs['number']} ({label}): {trial.user_attrs['reason']}"), file=sys.stderr)
         if best:
-            speak.line(rows([self._heads(), *map(self._cells, best[:FEW])]))
+            for line in rows([self._heads(), *map(self._cells, best[:FEW])]).splitlines():
+                speak.line(line)
         counts = {
             "drawn": self.drawn, "known before": self.before, "too far from the reference": len(done) - len(best), "failed": len(failed),
         }  # fmt: skip

@@ -191,7 +191,7 @@ def met(words: list[str], code: int, out: str, err: str) -> bool:
     if words[0] == "info":
         return code in (0, 2)
     if said is None:
-        return code in (0, 1) and ("bit for bit" in out or "not the same" in out)
+        return code in (0, 1) and ("bit for bit" in out or "not the same" in err)
     last = (err.rstrip("\n").splitlines() or [""])[-1]
     return code == 2 and last.startswith("compose: ") and said in last
 

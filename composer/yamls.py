@@ -1,0 +1,46 @@
+"""YAML that users bring: a file that grows beyond all bounds when its aliases are followed is refused before anything follows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from composer.errors import ComposerError
+
+#: Bytes of a file, and nodes that it may come to.
+LONGEST, MOST = 1 << 20, 100_000
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def sober(key: str, path: Path) -> str:
+    """A file's text, if it is of a decent size.
+
+    Raises:
+        ComposerError: it can't be read, is too long, or its aliases multiply.
+    """
+    try:
+        text = path.read_text("utf-8-sig") if path.stat().st_size <= LONGEST else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ComposerError(key, path, f"can't be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
+    if text is None:
+        raise ComposerError(key, path, f"is longer than {LONGEST >> 20} MiB")
+    if "*" in text and "&" in text:
+        try:
+            root = yaml.compose(text, Loader=_LOADER)
+        except (yaml.YAMLError, RecursionError):
+            return text  # whoever parses it says what is wrong
+        if root is not None and _size(root, {}) > MOST:
+            raise ComposerError(key, path, f"comes to more than {MOST} values when its aliases are followed")
+    return text
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Nodes below one, those of an alias as often as it is named."""
+    if id(node) not in known:
+        known[id(node)] = MOST + 1  # whatever holds itself has no end
+        inner: list[Any] = [] if isinstance(node, yaml.ScalarNode) else list(node.value)
+        flat = [each for one in inner for each in (one if isinstance(one, tuple) else (one,))]
+        known[id(node)] = 1 + sum(_size(each, known) for each in flat)
+    return known[id(node)]

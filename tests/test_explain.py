@@ -1,0 +1,49 @@
+"""Option files that are none: one line that names the key or the file. Each of these once ended in a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def lines(compose, group: str, text: str) -> list[str]:
+    file = Path("mine") / group / "odd.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    done = compose("check", "--config-dir", "mine", f"{group}=[odd]" if group in ("callbacks", "memory", "accel") else f"{group}=odd")
+    assert done.code == 2 and done.out == ""
+    return done.err.splitlines()
+
+
+@pytest.mark.parametrize("group", ["task", "model", "scheduler", "guidance", "callbacks", "memory", "accel", "precision", "output"])
+@pytest.mark.parametrize("text", ["[null]", "[false, 1]", "7", "yes", "'\x1f'", "a: [", "? [1, 2]\n: 3", "!!python/object:os.system x"])
+def test_what_holds_no_settings(compose, group, text):
+    (line,) = lines(compose, group, text)
+    assert line.startswith("compose: ") and ("must hold settings" in line or "is no YAML" in line or group in line), line
+    assert "yes" not in text or "mine" in line
+
+
+@pytest.mark.parametrize(
+    ("group", "text", "said"),
+    [
+        ("output", "null: 3", "a key must be text"),
+        ("precision", "dtype: fp32\n1: fp16", "a key must be text"),
+        ("scheduler", "_target_: diffusers.EulerDiscreteScheduler\n_kind_: ffusion", "scheduler._kind_=ffusion: is not known."),
+        ("scheduler", "_target_: [diffusers]", "scheduler="),
+        ("model", "source: embedded:text2img\nvariants: [1]", "model.variants=[1]: must hold settings"),
+        ("model", "source: embedded:text2img\nrecommended: 3", "model.recommended=3: must hold settings"),
+        ("model", "source: embedded:text2img\nvariants: {text2img: 3}", "model.variants.text2img=3: must hold settings"),
+        ("model", "source: embedded:text2img\ncomponents: [vae]", "model.components="),
+    ],
+)
+def test_settings_that_are_none(compose, group, text, said):
+    (line,) = lines(compose, group, text)
+    assert said in line, line
+
+
+def test_a_file_that_is_not_chosen_does_no_harm(compose):
+    lines(compose, "preset", "[1]")
+    assert compose("check", "--config-dir", "mine").code == 0
+    done = compose("check", "--config-dir", "mine", "stepz=3")
+    assert "stepz=3: there is no such key" in done.err
