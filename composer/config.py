@@ -64,6 +64,8 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     _named(tree)
     refuse_secrets(tree)
     _finite(tree)
+    model = mapping("model", tree.get("model"))
+    model.setdefault("name", model.get("source"))
     whole = copied(tree)
     task = _target("task", tree.pop("task", None))
     nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
@@ -236,6 +238,8 @@ def _model(node: dict[str, Any], task: str) -> tuple[ModelSpec, dict[str, Any]]:
     _known("model.recommended", defaults, ("steps", "guidance"))
     if not isinstance(node.get("source"), str) or not node["source"]:
         raise ComposerError("model.source", node.get("source"), "a folder, a hub id or a .safetensors file is needed")
+    if not isinstance(node["name"], str):
+        raise ComposerError("model.name", node["name"], "must be text: what messages call this model")
     for name in ("safety_checker", "allow_pickle"):
         if not isinstance(node.get(name, True), bool):
             raise ComposerError(f"model.{name}", node[name], "must be true or false")

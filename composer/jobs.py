@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -53,7 +54,7 @@ def hydra_run(line: Line) -> int:
     def job(config: DictConfig) -> None:
         try:
             settle(config, HydraConfig.get())
-            run_job(config, Path(HydraConfig.get().runtime.output_dir), line.verbose)
+            run_job(config, _inside(HydraConfig.get()), line.verbose)
         except Exception as error:
             if line.multirun:  # another's launcher may have called this in another process
                 raise
@@ -69,6 +70,24 @@ def hydra_run(line: Line) -> int:
     finally:
         sys.argv = before
     return report(failures, line.multirun)
+
+
+def _inside(notes: DictConfig) -> Path:
+    """The folder of a run. A value in its name, such as ${prompt}, can't lead out of the folder that was typed before it.
+
+    Raises:
+        ComposerError: it does.
+    """
+    from omegaconf import OmegaConf
+
+    folder, typed = Path(notes.runtime.output_dir), OmegaConf.to_container(notes.overrides, resolve=False)
+    for _, key, value in map(argv.split, [*typed["hydra"], *typed["task"]]):
+        if key in ("hydra.run.dir", "hydra.sweep.subdir", "output.folder") and value and re.search(r"\$\{(?!oc\.env:)", value):
+            root = notes.sweep.dir if key == "hydra.sweep.subdir" else value.strip("'\"").split("${")[0].rpartition("/")[0]
+            if not folder.resolve().is_relative_to(Path(root).resolve()):
+                leave_nothing(folder)
+                raise ComposerError(key, value, f"comes to {folder}, which is not inside {root or 'the current folder'}")
+    return folder
 
 
 def _others(line: Line) -> bool:

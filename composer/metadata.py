@@ -104,6 +104,9 @@ def _check(path: Path, record: Any) -> None:
     for key, kind in SHAPE.items():
         if not isinstance(record.get(key), kind):
             raise ComposerError(str(path), None, f"its record has no {key} of the right kind, so it can't be drawn again from it")
+    notes = record.get("notes", [])
+    if not isinstance(record.get("accel", {}), dict) or not isinstance(notes, list) or not all(isinstance(each, str) for each in notes):
+        raise ComposerError(str(path), None, "its record has accel or notes of another kind, so composer did not write it")
     if not _shallow(record, DEEPEST):
         raise ComposerError(str(path), None, f"its record is nested deeper than {DEEPEST} times, so composer did not write it")
     whole = all(type(size) is int and size >= 1 for size in record["batches"])
@@ -121,7 +124,7 @@ def _are_pictures(images: Any) -> bool:
 
 
 def _is_picture(each: Any) -> bool:
-    texts = isinstance(each, dict) and all(isinstance(each.get(key), (str, type(None))) for key in ("prompt", "negative_prompt"))
+    texts = isinstance(each, dict) and all(isinstance(each.get(key, 0), (str, type(None))) for key in ("prompt", "negative_prompt"))
     return texts and type(each.get("seed")) is int and 0 <= each["seed"] < SEEDS
 
 

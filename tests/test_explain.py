@@ -31,6 +31,7 @@ def test_what_holds_no_settings(compose, group, text):
         ("precision", "dtype: fp32\n1: fp16", "a key must be text"),
         ("scheduler", "_target_: diffusers.EulerDiscreteScheduler\n_kind_: ffusion", "scheduler._kind_=ffusion: is not known."),
         ("scheduler", "_target_: [diffusers]", "scheduler="),
+        ("model", "name: [a]\nsource: embedded:text2img", "model.name=['a']: must be text"),
         ("model", "source: embedded:text2img\nvariants: [1]", "model.variants=[1]: must hold settings"),
         ("model", "source: embedded:text2img\nrecommended: 3", "model.recommended=3: must hold settings"),
         ("model", "source: embedded:text2img\nvariants: {text2img: 3}", "model.variants.text2img=3: must hold settings"),
@@ -47,3 +48,9 @@ def test_a_file_that_is_not_chosen_does_no_harm(compose):
     assert compose("check", "--config-dir", "mine").code == 0
     done = compose("check", "--config-dir", "mine", "stepz=3")
     assert "stepz=3: there is no such key" in done.err
+
+
+def test_a_model_without_a_name_is_called_by_its_source(compose):
+    Path("mine/model").mkdir(parents=True)
+    Path("mine/model/odd.yaml").write_text("source: embedded:text2img\n")
+    assert compose("--config-dir", "mine", "model=odd", "steps=1", "height=64", "width=64").code == 0

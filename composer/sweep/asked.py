@@ -31,7 +31,7 @@ from composer.sweep.work import Worker
 #: Overrides of these say how a sweep is run and not what it is.
 MANNER = (*OF_SWEEPS, "hydra")
 RAY = "hydra/launcher=ray"
-DIR = "hydra.sweep.dir"
+DIR, OUT = "hydra.sweep.dir", "output.folder"
 SWEEPS = Path("outputs/sweeps")
 
 
@@ -75,9 +75,8 @@ def asked_for(line: Line) -> Iterator[Sweep]:
 
 def _parsed(line: Line, overrides: list[str]) -> Sweep:
     grammar = Grammar(GlobalHydra.instance().config_loader())
-    manner = [text for text in overrides if re.split(r"[./]", argv.split(text)[1])[0] in MANNER]
-    own = [text for text in overrides if text not in manner]
-    settings = hydra.compose("compose", overrides=[text for text in manner if not argv.split(text)[1].startswith("hydra")])
+    manner, own = manner_and_own(overrides)
+    settings = hydra.compose("compose", overrides=[text for text in manner if _root(text) in OF_SWEEPS])
     spec, sheet = read_sweep(settings)
     compose = Composer(grammar)
     first = [choices[0] for choices in grammar.axes(own).values()] if spec.where else []
@@ -86,11 +85,37 @@ def _parsed(line: Line, overrides: list[str]) -> Sweep:
     if not found:
         raise ComposerError("sweep.where", spec.where, "leaves no job to run")
     check_axes(sheet, found[0].axes)
-    given = next((argv.split(text)[2] for text in manner if argv.split(text)[1] == DIR), None)
-    folder = Path(given.strip("'\"")) if given else SWEEPS / (spec.name or _name(own, spec, found[0]))
+    folder = folder_of(manner) or SWEEPS / (spec.name or _name(own, spec, found[0]))
     worker = Worker()
     executor = _cluster(read_ray(settings)) if RAY in overrides else Here(worker)
     return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor)
+
+
+def manner_and_own(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What says how a sweep is run and where its files go, and what makes its jobs."""
+    manner = [text for text in overrides if argv.split(text)[1] == OUT or _root(text) in MANNER]
+    return manner, [text for text in overrides if text not in manner]
+
+
+def _root(override: str) -> str:
+    return re.split(r"[./]", argv.split(override)[1])[0]
+
+
+def folder_of(manner: Sequence[str]) -> Path | None:
+    """Where all files of a sweep go, if that was typed.
+
+    Raises:
+        ComposerError: several folders, or one that only a run would know.
+    """
+    folder = None
+    for _, key, value in map(argv.split, manner):
+        if key in ("hydra.run.dir", "hydra.sweep.subdir"):
+            raise ComposerError(key, value, f"has no say in a sweep, which numbers its jobs: {OUT}=DIR is where all of them go")
+        if key in (DIR, OUT) and value:
+            if "${" in value or ("," in value and value[0] not in "'\""):
+                raise ComposerError(key, value, "one folder, as typed, is for the whole sweep, which is found again by it")
+            folder = Path(value.strip("'\""))
+    return folder
 
 
 def _cluster(spec: RaySpec) -> Executor:

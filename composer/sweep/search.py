@@ -28,7 +28,7 @@ from composer.jobs import SEARCH
 from composer.line import Line
 from composer.plugins import register_search_path
 from composer.spec import SearchSpec, SheetSpec, SweepSpec
-from composer.sweep.asked import DIR, MANNER, SWEEPS
+from composer.sweep.asked import DIR, MANNER, OUT, SWEEPS, folder_of, manner_and_own
 from composer.sweep.composing import Composer
 from composer.sweep.grammar import Grammar, Job
 from composer.sweep.identity import identity
@@ -128,11 +128,11 @@ def asked_for(line: Line) -> Iterator[Search]:
 
 
 def _parsed(line: Line, overrides: list[str]) -> Search:
-    manner = [text for text in overrides if re.split(r"[./]", argv.split(text)[1])[0] in MANNER]
-    own = [text for text in overrides if text not in manner]
-    of_hydra = [text for text in manner if argv.split(text)[1].startswith("hydra")]
+    manner, own = manner_and_own(overrides)
+    folder = folder_of(manner)
+    of_hydra = [text for text in manner if argv.split(text)[1].startswith(("hydra", OUT))]
     for _, key, value in (argv.split(text) for text in of_hydra if text != SEARCH):
-        if key != DIR:
+        if key not in (DIR, OUT):
             raise ComposerError(key, value, f"has no say in a search, which draws in this process: leave it out, or {SEARCH}")
     settings = hydra.compose("compose", overrides=[text for text in manner if text not in of_hydra])
     spec, (sweep, sheet) = read_search(settings), read_sweep(settings)
@@ -142,8 +142,7 @@ def _parsed(line: Line, overrides: list[str]) -> Search:
                 raise ComposerError(f"{name}.{key}", value, "has no say in a search: leave it out")
     grammar = Grammar(GlobalHydra.instance().config_loader())
     space = Space(grammar, own)
-    given = next((argv.split(text)[2] for text in of_hydra if argv.split(text)[1] == DIR), None)
-    folder = Path(given.strip("'\"")) if given else SWEEPS / (sweep.name or _name(own, spec, space))
+    folder = folder or SWEEPS / (sweep.name or _name(own, spec, space))
     kept = [text for text in manner if argv.split(text)[1].startswith("search.") or text == SEARCH]
     typed = {text: word for text, word in zip(overrides, line.overrides) if not (argv.split(word)[2] or "").startswith("@")}
     return Search(line, own, kept, typed, spec, sweep.fresh, folder, Composer(grammar), space)
