@@ -76,9 +76,11 @@ def _inside(notes: DictConfig) -> Path:
     """The folder of a run. A value in its name, such as ${prompt}, can't lead out of the folder that was typed before it.
 
     Raises:
-        ComposerError: it does.
+        ComposerError: it does, or the name holds a secret.
     """
     from omegaconf import OmegaConf
+
+    from composer.secret import refuse_secrets
 
     folder, typed = Path(notes.runtime.output_dir), OmegaConf.to_container(notes.overrides, resolve=False)
     for _, key, value in map(argv.split, [*typed["hydra"], *typed["task"]]):
@@ -87,6 +89,11 @@ def _inside(notes: DictConfig) -> Path:
             if not folder.resolve().is_relative_to(Path(root).resolve()):
                 leave_nothing(folder)
                 raise ComposerError(key, value, f"comes to {folder}, which is not inside {root or 'the current folder'}")
+    try:
+        refuse_secrets({"output.folder": str(folder)})
+    except ComposerError:
+        leave_nothing(folder)
+        raise
     return folder
 
 

@@ -4,9 +4,11 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+import composer
 from composer import StepCallback, StopDenoising
 from composer.errors import CallbackError
 from composer.families.sd import StableDiffusion
@@ -197,8 +199,6 @@ def test_the_next_run_is_clean_after_a_failure(family):
 
 def test_image_i_of_a_batch_is_the_single_run_with_seed_plus_i(family):
     """One grey level apart at most: batched convolutions may add up in another order."""
-    import numpy as np
-
     batch = run(family, batch=3).images
     for i, image in enumerate(batch):
         scheduler = family.holder.scheduler
@@ -209,3 +209,13 @@ def test_image_i_of_a_batch_is_the_single_run_with_seed_plus_i(family):
             guidance=ClassifierFree(5.0),
         )(Request(prompts=("a cat",), negative_prompts=(None,), seeds=(i,), steps=3, height=64, width=64)).image
         assert np.abs(np.asarray(image, int) - np.asarray(alone, int)).max() <= 1
+
+
+def test_in_bf16_image_i_is_a_few_levels_from_the_single_run_at_most(checkpoints):
+    """bf16 has 8 bits: sums in another order differ by a level or two each, in random weights by 4 in the end; trained ones: by none."""
+    words = ["model=local", f"model.source={checkpoints['sd']}", "precision=bf16", "steps=3", "callbacks=[]"]
+    batch = composer.compose(*words, "images=3").images
+    for i, image in enumerate(batch):
+        alone = composer.compose(*words, f"seed={i}").image
+        apart = np.abs(np.asarray(image, int) - np.asarray(alone, int))
+        assert apart.max() <= 6 and apart.mean() < 0.5

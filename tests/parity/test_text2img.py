@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from functools import partial
 
+import diffusers
 import pytest
 import torch
 from cases import DDPM, FLUX, FLUX_NOISY, FLUX_REFUSED, SD
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler
-from runs import PROMPTS, STEPS, assert_same, classic, generators
+from runs import PROMPTS, STEPS, assert_same, classic, generators, scheduler_of
 from runs import ours as run
 
+from composer.build import scheduler_parts
 from composer.families.ddpm import Unconditional
 from composer.families.flux import Flux
 from composer.families.sd import StableDiffusion
@@ -54,6 +56,24 @@ def test_sd_with_v_prediction_rescale_and_a_negative_prompt_is_bit_equal(option)
         guidance_rescale=0.7,
     )
     assert_same(mine, theirs)
+
+
+@pytest.fixture(scope="module")
+def zero_snr_pipe():
+    """A checkpoint whose schedule ends in pure noise (https://arxiv.org/abs/2305.08891), which its config alone says."""
+    pipe = pipelines.sd(prediction_type="v_prediction")
+    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing")
+    return pipe
+
+
+@pytest.mark.parametrize("option", SD)
+def test_what_the_checkpoint_says_of_its_schedule_is_kept(zero_snr_pipe, option):
+    *mine, ours_was = ours(StableDiffusion(zero_snr_pipe), option, ClassifierFree(5.0), 1, 64)
+    cls, settings, _ = scheduler_parts(scheduler_of(option), type(zero_snr_pipe.scheduler).__name__)
+    theirs_is = getattr(diffusers, cls.__name__).from_config(zero_snr_pipe.scheduler.config, **settings)
+    for key in ("prediction_type", "rescale_betas_zero_snr", "timestep_spacing"):
+        assert ours_was.config.get(key) == theirs_is.config.get(key), key
+    assert_same(mine, classic(zero_snr_pipe, theirs_is, prompt=list(PROMPTS[:1]), generator=generators(1), guidance_scale=5.0))
 
 
 @pytest.fixture(scope="module")

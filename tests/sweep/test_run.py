@@ -354,3 +354,21 @@ def test_one_varied_setting_is_told_with_its_ratios(compose):
 @pytest.mark.parametrize("words", [("steps=1,2", "scheduler=euler,ddim"), ("seed=0,1",)])
 def test_several_varied_settings_have_no_ratios(compose, words):
     assert "a picture" not in compose("-m", *words, "callbacks=[]", "steps=1" if "steps=1,2" not in words else "images=1").out
+
+
+def test_where_a_sweep_goes(compose, tmp_path):
+    words = ("-m", "seed=0,1", "steps=1", "callbacks=[]")
+    assert compose(*words, "output.folder=there").code == 0 and (tmp_path / "there" / "0001" / "000.png").is_file()
+    assert "2 jobs: 0 drawn, 2 were there already" in compose("resume", "there").out
+    for word, said in {
+        "output.folder=a,b": "one folder, as typed, is for the whole sweep",
+        "output.folder=a/${prompt}": "one folder, as typed, is for the whole sweep",
+        "hydra.sweep.dir=a/${prompt}": "one folder, as typed, is for the whole sweep",
+        "hydra.sweep.subdir=../../${seed}": "has no say in a sweep, which numbers its jobs",
+        "hydra.run.dir=x": "has no say in a sweep, which numbers its jobs",
+    }.items():
+        done = compose(*words, word)
+        assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+    done = compose(*words, "hydra/launcher=basic", "hydra.sweep.subdir=../../../../${seed}")
+    assert done.code != 0 and "which is not inside outputs/sweeps" in done.err
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["outputs", "there"]
