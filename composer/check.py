@@ -80,7 +80,7 @@ def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
     wanted, given = checkpoint.kind, spec.scheduler.kind
     if given is not None and given != wanted:
         words = {"flow": "flow matching", "edm": "EDM", "diffusion": "diffusion"}
-        name = spec.scheduler.target.path.rsplit(".", 1)[-1] if spec.scheduler.target else "default"
+        name = spec.chosen.get("scheduler") or "default"
         advice = (
             "one whose name starts with flow_"
             if wanted == "flow"

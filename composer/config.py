@@ -207,7 +207,7 @@ def _missing(node: Any, key: str = "") -> Iterator[str]:
 
 def _target(key: str, node: Mapping[str, Any]) -> Target:
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        raise ComposerError(key, node, "choose an option by its name; this is no option file's content")
+        raise ComposerError(key, node, f"choose an option by its name: `compose list {key.partition('.')[0]}` shows them")
     return Target(path=node["_target_"], keywords=MappingProxyType({k: v for k, v in node.items() if not _reserved(k)}))
 
 

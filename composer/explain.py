@@ -161,6 +161,10 @@ def _other(error: BaseException, overrides: list[str]) -> ComposerError:
     _, key, value = split(at_fault)
     if "Ambiguous value" in message:
         return ComposerError(key, value, "several values make several runs: add -m")
+    if at_fault and value is None and at_fault == key:
+        return ComposerError(at_fault, None, "is no key=value, and verbs come first")
+    if key.startswith("hydra."):
+        return ComposerError(key, value, "Hydra has no such key")
     if getattr(error, "override", None) is not None:
         return ComposerError(key, value, "can't be read; put quotes around a value with commas, brackets or spaces: key=\"'…'\"")
     return ComposerError(at_fault or "config", None, message.splitlines()[0])

@@ -17,7 +17,8 @@ What can be set (`compose list` counts the options, `compose list GROUP` tells e
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
   at once      batch=4 draws images=64 four at a time; batch=auto as many as memory should hold
   from a picture   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
-  of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false
+  of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false  model.sha256=SUM
+  too long     prompt_overflow=warn says what of a prompt the model does not read; error refuses; chunk reads all of it
   files        output.folder=DIR (or hydra.run.dir=DIR) puts a run's files there; otherwise outputs/DATE/TIME
 
 Sweeps (-m)
@@ -31,23 +32,31 @@ Prompts
   seed=null                 draws a seed and records it
 
 Verbs
-  compose list [GROUP]      what there is to choose from
-  compose show [OVERRIDES]  what the pipeline is made of, and the steps it will take; loads no weights
-  compose plan -m …         what a sweep would run: jobs, groups, batches, memory
-  compose resume DIR        go on with a sweep; the same command again does it too
-  compose status DIR        how far a sweep is
-  compose cache ls|clear    converted weights and models that are kept for next time
-  compose warm status|stop  the resident process of --warm
-  compose plugins           installed packages that bring options, and whether they load
-  compose plugins new NAME  write such a package
+  compose list [GROUP]              what there is to choose from
+  compose show [OVERRIDES]          what the pipeline is made of, and the steps it will take; loads no weights
+  compose check [OVERRIDES]         whether it can work, and nothing else; with -m, all jobs of a sweep
+  compose config [OVERRIDES]        the composed config, and where each value comes from
+  compose rerun IMAGE [OVERRIDES]   draw a picture again from its own record; overrides make a variation
+  compose info IMAGE                what a picture's record says
+  compose plan -m …                 what a sweep would run: jobs, groups, batches, memory
+  compose resume DIR                go on with a sweep; the same command again does it too
+  compose status DIR                how far a sweep is
+  compose cache ls|clear            converted weights and models that are kept for next time
+  compose warm status|stop          the resident process of --warm
+  compose plugins                   installed packages that bring options, and whether they load
+  compose plugins new NAME          write such a package
+  compose doctor                    versions, devices, what works on them, caches
+  compose completion SHELL          for bash, zsh or fish: eval "$(compose completion bash)"
 
 Flags
   -m, --multirun            every combination of comma-separated values: compose -m scheduler=euler,ddim steps=10,20
   --warm                    in a process that stays and keeps the models: the next picture comes without start-up
   -v, --verbose             let the libraries speak; tracebacks
-  --cfg job                 print the composed config and stop
+  -q, --quiet               the names of the files and nothing else; errors are always said
+  --json                    what came of it as one line of JSON
+  --trust                   with rerun: use models and files that the record names wherever they are
   --config-dir DIR          option files of your own, found before composer's
   --version
 
-Exit codes: 0 done, 1 a run failed, 2 the request can't be met, 3 another process is at it, 130 interrupted.
+Exit codes: 0 done, 1 a run failed or a rerun is not the same, 2 the request can't be met, 3 another process is at it, 130 interrupted.
 """

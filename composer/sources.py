@@ -58,7 +58,8 @@ def _fetch_json(key: str, source: str, revision: str | None) -> tuple[Path, str]
     except RevisionNotFoundError:
         raise ComposerError("model.revision", revision, f"{source} has no such branch, tag or commit") from None
     except (LocalEntryNotFoundError, OSError):
-        raise ComposerError(key, source, "is not a folder here nor in the hub's cache, and the hub can't be reached") from None
+        advice = f"fetch it where it can (`hf download {source}`), or name a folder"
+        raise ComposerError(key, source, f"is not a folder here nor in the hub's cache, and the hub can't be reached: {advice}") from None
     return folder, folder.name
 
 

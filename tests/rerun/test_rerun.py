@@ -37,6 +37,7 @@ SOME = {
     "half": (["precision=bf16", "accel=[deepcache]", "accel.deepcache.interval=2"], 0),
     "auto": (["memory=auto", "memory.auto.limit=0.12", "height=512", "width=512"], 0),
     "jpeg": (["output=jpeg"], 0),
+    "job_of_a_batch": (["-m", "seed=range(3)", "sweep.batch=3"], 0),
 }
 ALL = {
     **{f"scheduler_{name}": ([f"scheduler={name}", f"images={1 + i % 3}"], i % 3) for i, name in enumerate(SCHEDULERS)},
@@ -69,7 +70,8 @@ def proven(tmp_path: Path, cases: dict[str, tuple[list[str], int]]) -> None:
         assert code == 0, f"{name}: {said}"
     alone = tmp_path / "alone"
     alone.mkdir()
-    files = {name: next((tmp_path / "made" / name).glob(f"{number:03}.*")) for name, (_, number) in cases.items()}
+    places = {name: "0001/" if "-m" in words else "" for name, (words, _) in cases.items()}  # a job that is not the first of its batch
+    files = {name: next((tmp_path / "made" / name).glob(f"{places[name]}{number:03}.*")) for name, (_, number) in cases.items()}
     for name, file in files.items():
         file.rename(alone / (name + file.suffix))
     again = process(
