@@ -61,6 +61,8 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     if spec.precision.storage:
         quantised.check(spec.precision.storage, device, checkpoint.single_file)
         numbers = _stored(numbers, checkpoint, spec.precision.storage)
+    if checkpoint.quantised:
+        numbers = _stored(numbers, checkpoint, quantised.OF_FILES)
     guidance = build("guidance", spec.guidance, Guidance)
     if checkpoint.embeds_scale is not None:
         guidance = guidance.for_model(checkpoint.embeds_scale)
@@ -129,7 +131,11 @@ def options_of(checked: Checked, device: torch.device, numbers: Numbers) -> tupl
 
 
 def _stored(numbers: Numbers, checkpoint: Checkpoint, storage: str) -> Numbers:
-    return replace(numbers, stored=((checkpoint.layout.denoiser[0], storage),))
+    denoiser = checkpoint.layout.denoiser[0]
+    if checkpoint.quantised and storage != quantised.OF_FILES:
+        file = checkpoint.folder(denoiser).name
+        raise ComposerError(f"model.components.{denoiser}", file, f"is quantised already, and can't be kept as {storage} besides")
+    return replace(numbers, stored=((denoiser, storage),))
 
 
 def denoiser_bytes(checkpoint: Checkpoint) -> int:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from composer.components import Component, check_fit, find_component, read_part
+from composer.components import Component, Part, check_fit, find_component, read_part
 from composer.errors import ComposerError
 from composer.families import CLASSIC, LAYOUTS, Layout, classic, recognise, role
-from composer.sources import INDEX, PICKLED, check_libraries, component_json, header, locate, read_json, whole
+from composer.sources import INDEX, PICKLED, QUANTISED, check_libraries, component_json, header, locate, read_json, whole
 from composer.spec import ModelSpec
 
 #: Keys by which a single file in the original layout is known, and its family; the first that is there decides.
@@ -63,6 +63,11 @@ class Checkpoint:
     def denoiser(self) -> Mapping[str, Any]:
         """Config of the UNet or transformer."""
         return self.configs.get(self.layout.denoiser[0], {})
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the denoiser comes from a GGUF file."""
+        return self.folder(self.layout.denoiser[0]).suffix == QUANTISED
 
     @property
     def embeds_scale(self) -> bool | None:
@@ -143,9 +148,9 @@ def find(model: ModelSpec) -> Checkpoint:
 
 def _find(model: ModelSpec) -> Checkpoint:
     path, commit = locate("model.source", model.source, model.revision, model.allow_pickle)
-    swapped = {name: find_component(name, read_part(name, node)) for name, node in model.components.items()}
     if path.is_file():
-        return _swap(_from_file(model, path), swapped)
+        found = _from_file(model, path)
+        return _swap(found, _swapped(model, found))
     if not (path / INDEX).is_file():
         where = f"this repository holds no {INDEX}" if commit else f"there is no {INDEX} in this folder"
         raise ComposerError("model.source", model.source, f"{where}: it is no checkpoint in diffusers' format")
@@ -155,16 +160,30 @@ def _find(model: ModelSpec) -> Checkpoint:
     if not model.safety_checker:
         classes.pop("safety_checker", None)
     configs = {name: config for name in classes if (config := component_json(path / name)) is not None}
+    pipeline = index.get("_class_name", "unknown")
+    found = Checkpoint(source=model.source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit)
+    swapped = _swapped(model, found)
     check_fit(swapped, [name for name in index if not name.startswith("_")], configs)
     if commit is None:  # at the hub only the json files are here yet
         for name in set(classes) - set(swapped):
             whole("model.source", model.source, path / name, model.allow_pickle)
-    pipeline = index.get("_class_name", "unknown")
-    found = Checkpoint(source=model.source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit)
     nulls = [name for name, entry in index.items() if isinstance(entry, list) and not entry[1]]
     absent = tuple(name for name in sorted({*nulls, *OPTIONAL}) if name not in {**classes, **swapped})
     found = _swap(replace(found, absent=absent), swapped)
     return replace(found, family=_family(model, found, pipeline))
+
+
+def _swapped(model: ModelSpec, found: Checkpoint) -> dict[str, Component]:
+    return {name: find_component(name, read_part(name, node), _own(found, name)) for name, node in model.components.items()}
+
+
+def _own(found: Checkpoint, name: str) -> Component | None:
+    """What a checkpoint has under a name, where its json files tell."""
+    config, described = found.configs.get(name), found.described_by or found.path
+    if config is None or not described.is_dir():
+        return None
+    part, cls = Part(source=found.source), found.classes[name]
+    return Component(part=part, folder=described, subfolder=name, library="diffusers", cls=cls, config=config, commit=found.commit)
 
 
 def _swap(found: Checkpoint, swapped: Mapping[str, Component]) -> Checkpoint:

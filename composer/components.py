@@ -1,4 +1,4 @@
-"""A component from elsewhere, such as a better VAE: `model.components.vae=OWNER/NAME`. Reads json only; no torch."""
+"""A component from elsewhere, such as a better VAE: `model.components.vae=OWNER/NAME`. Reads json and headers only; no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError, suggest
-from composer.sources import HUB_ID, component_json, locate, whole
+from composer.sources import HUB_ID, QUANTISED, component_json, header, locate, whole
 
 #: What a component must have in common with the one it replaces, since the others were made for it.
 _SHARED = {
@@ -18,13 +18,15 @@ _SHARED = {
 }  # fmt: skip
 #: Components that a checkpoint need not have to be given one.
 _MORE = ("depth_estimator", "feature_extractor", "image_encoder", "safety_checker")
+#: Components that a single file can hold; those whose weights it can hold in fewer bits.
+_FILES, _QUANTISED = ("unet", "transformer", "vae"), ("unet", "transformer")
 #: Who defines a class is told by the key of the json that names it.
 _NAMED_BY = {"_class_name": "diffusers", "tokenizer_class": "transformers", "image_processor_type": "transformers"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Where a component comes from: a folder, a hub id or `embedded:NAME`; in a folder of this name or `subfolder`."""
+    """Where a component comes from: a folder, a hub id or `embedded:NAME`, in a folder of this name or `subfolder`; or one file."""
 
     source: str
     subfolder: str | None = None
@@ -34,7 +36,8 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """A component that was found: its part, its folder (`subfolder` below the part's), what loads it, its json, and the hub's commit."""
+    """A component that was found: its part, its folder (`subfolder` below the part's), what loads it, its json, and the hub's commit.
+    described_by: where a single file, which is then the folder, has its json from: the component that it stands in for."""
 
     part: Part
     folder: Path
@@ -43,6 +46,7 @@ class Component:
     cls: str
     config: Mapping[str, Any]
     commit: str | None
+    described_by: Path | None = None
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -66,13 +70,18 @@ def read_part(name: str, node: Any) -> Part:
     return Part(source=node)
 
 
-def find_component(name: str, part: Part) -> Component:
+def find_component(name: str, part: Part, own: Component | None = None) -> Component:
     """Read a component's json.
+
+    Args:
+        own: what a checkpoint has already under this name, by which a single file is known.
 
     Raises:
         ComposerError: nothing is there, or nothing that says what it is.
     """
     key = f"model.components.{name}"
+    if (file := Path(part.source).expanduser()).is_file() and file.suffix in (".safetensors", QUANTISED):
+        return _from_file(name, part, file, own)
     root, commit = locate(key, part.source, part.revision)
     subfolder = part.subfolder or (name if (root / name).is_dir() else "")
     folder = root / subfolder
@@ -83,6 +92,18 @@ def find_component(name: str, part: Part) -> Component:
         whole(key, part.source, folder)
     library, cls = _class(key, part, config)
     return Component(part=part, folder=folder, subfolder=subfolder, library=library, cls=cls, config=config, commit=commit)
+
+
+def _from_file(name: str, part: Part, file: Path, own: Component | None) -> Component:
+    key = f"model.components.{name}"
+    can = _QUANTISED if file.suffix == QUANTISED else _FILES
+    if name not in can or own is None:
+        why = "the checkpoint has no such component" if name in can else f"{file.suffix} files hold {' or '.join(can)}"
+        raise ComposerError(key, part.source, f"{why}, by which a single file would be known")
+    header(file)
+    return Component(
+        part=part, folder=file, subfolder="", library=own.library, cls=own.cls, config=own.config, commit=None, described_by=own.folder
+    )
 
 
 def check_fit(swapped: Mapping[str, Component], names: Iterable[str], configs: Mapping[str, Mapping[str, Any]]) -> None:

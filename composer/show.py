@@ -50,7 +50,7 @@ def _components(checkpoint: Checkpoint) -> list[str]:
     lines = []
     for name, cls in sorted(checkpoint.classes.items()):
         folder = checkpoint.folder(name)
-        tables = [header(file) for file in sorted(folder.glob("*.safetensors"))]
+        tables = [header(file) for file in ([folder] if folder.is_file() else sorted(folder.glob("*.safetensors")))]
         weights = _weights({key: entry for table in tables for key, entry in table.items()})
         lines.append(f"  {name:14} {cls:24} {weights or '-':42} {folder}")
         told = {key: value for key, value in checkpoint.configs.get(name, {}).items() if key in TELLING and value is not None}

@@ -14,6 +14,8 @@ from composer.errors import ComposerError
 EMBEDDED = Path(__file__).parent / "tiny" / "checkpoint"
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+#: Weights in 2 to 8 bits, of a denoiser alone.
+QUANTISED = ".gguf"
 PICKLED = (".ckpt", ".bin", ".pt", ".pth")
 #: What to do about pickles.
 SAFER = "use a .safetensors file, or type model.allow_pickle=true if you trust where they come from"
@@ -35,7 +37,8 @@ def locate(key: str, source: str, revision: str | None, pickles: bool = False) -
         raise ComposerError(key, source, f"pickled weights can run code when they are loaded: {SAFER}")
     if path.is_file():
         if path.suffix not in (".safetensors", *PICKLED):
-            raise ComposerError(key, source, "a single file must be a .safetensors file")
+            more = "; a .gguf file holds a transformer or unet alone: model.components.transformer=FILE" * (path.suffix == QUANTISED)
+            raise ComposerError(key, source, f"a single file must be a .safetensors file{more}")
         return path, None
     if path.is_dir():
         return path, None
@@ -100,7 +103,12 @@ def _is_pipeline(name: str) -> bool:
 
 
 def header(path: Path) -> dict[str, Any]:
-    """The table of a safetensors file: tensor name → dtype, shape and place. https://huggingface.co/docs/safetensors"""
+    """The table of a safetensors file: tensor name → dtype, shape and place. https://huggingface.co/docs/safetensors
+
+    That of a GGUF file is told in the same form. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+    """
+    if path.suffix == QUANTISED:
+        return _gguf_header(path)
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -112,6 +120,29 @@ def header(path: Path) -> dict[str, Any]:
             raise ValueError("it is cut short")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ComposerError("model.source", path, f"is damaged, download it again: {error}") from None
+    return table
+
+
+def _gguf_header(path: Path) -> dict[str, Any]:
+    try:
+        from gguf import GGUFReader
+    except ImportError:
+        raise ComposerError("model.components", path, "needs the package gguf: pip install 'diffusion-composer[gguf]'") from None
+    try:
+        tensors = GGUFReader(path).tensors
+        table = {
+            each.name: {
+                "dtype": each.tensor_type.name,
+                "shape": [int(n) for n in each.shape],
+                "data_offsets": [int(each.data_offset), int(each.data_offset + each.n_bytes)],
+            }
+            for each in tensors
+        }
+        if not table or max(entry["data_offsets"][1] for entry in table.values()) > path.stat().st_size:
+            raise ValueError("it is cut short")
+    except Exception as error:  # the reader trusts what it reads
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ComposerError("model.components", path, f"is damaged, download it again: {why}") from None
     return table
 
 

@@ -114,11 +114,12 @@ def _places(checkpoint: Checkpoint) -> list[Path]:
     return [*own, *(component.folder for component in checkpoint.swapped.values() if component.commit is None)]
 
 
-def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None]:
-    """What identifies a component, as arguments of `_elsewhere`: library, class, place, subfolder, revision, variant."""
+def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None, str | None]:
+    """What identifies a component, as arguments of `_elsewhere`: library, class, place, subfolder, revision, variant, what describes it."""
     part = component.part
     where, subfolder = (str(component.folder), "") if component.commit is None else (part.source, component.subfolder)
-    return component.library, component.cls, where, subfolder, component.commit, part.variant
+    described = str(component.described_by) if component.described_by else None
+    return component.library, component.cls, where, subfolder, component.commit, part.variant, described
 
 
 def _load(source: Source, how: How) -> Any:
@@ -143,12 +144,33 @@ def _load(source: Source, how: How) -> Any:
 
 
 def _elsewhere(
-    name: str, how: How, library: str, cls: str, where: str, subfolder: str, revision: str | None, variant: str | None
+    name: str, how: How, library: str, cls: str, where: str, subfolder: str, revision: str | None, variant: str | None,
+    described: str | None,
 ) -> Any:  # fmt: skip
     """A component from elsewhere, shared like a checkpoint's own where it lies in a folder."""
+    if described is not None:
+        return _alone(name, how, library, cls, Path(where), described)
     if revision is None and Path(where).is_dir() and issubclass(getattr(import_module(library), cls), torch.nn.Module):
         return _kept(name, Path(where, subfolder), library, cls, how, variant)
     return _component(how.numbers.of(name), library, cls, where, subfolder, revision, variant)
+
+
+def _alone(name: str, how: How, library: str, cls: str, file: Path, described: str) -> torch.nn.Module:
+    """A component that a single file holds, shared in the same way; a GGUF file's weights stay quantised."""
+    dtype, storage = how.numbers.of(name), how.numbers.storage(name)
+    key = _files(file), library, cls, dtype, how.device, described, how.waits, storage
+    model = _alive.get(key)
+    if model is None:
+        loaded[str(file)] += 1
+        settings = {"config": described, "subfolder": name, "torch_dtype": dtype, **quantised.loading(storage, dtype)}
+        try:
+            made = getattr(import_module(library), cls).from_single_file(str(file), **settings)
+        except (LookupError, ValueError, TypeError, AttributeError) as error:  # diffusers converts whatever it does not recognise
+            reason = f"does not hold the weights of this {cls}: some are missing, or it is of another model"
+            raise ComposerError(f"model.components.{name}", file, reason) from error
+        sound.whole(str(file), sound.empty(made))
+        model = _alive[key] = _moved(quantised.loaded(storage, made, dtype), how.device).eval()
+    return model
 
 
 def _own(folder: Path, without: set[str], how: How, safe: bool | None) -> dict[str, torch.nn.Module]:
