@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,17 +51,27 @@ def compose_config(overrides: list[str], config_dir: str | None = None) -> DictC
 def compose_whole(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     """Overrides → the composed config with Hydra's own node, which tells the folder and what was chosen."""
     import hydra
-    from hydra.core.global_hydra import GlobalHydra
 
     from composer.explain import explained
+
+    with initialised(config_dir), explained(overrides, config_dir):
+        return hydra.compose("compose", overrides=argv.prepare(overrides), return_hydra_config=True)
+
+
+@contextmanager
+def initialised(config_dir: str | None) -> Iterator[None]:
+    """Hydra composes in here, wherever it was initialised before."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
     from composer.plugins import register_search_path
 
     register_search_path(config_dir)
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with explained(overrides, config_dir), hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-            return hydra.compose("compose", overrides=argv.prepare(overrides), return_hydra_config=True)
+        with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
+            yield
     finally:
         GlobalHydra.instance().hydra = before
 

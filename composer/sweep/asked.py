@@ -14,11 +14,11 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 
 from composer import argv
+from composer.api import initialised
 from composer.config import OF_SWEEPS, read_ray, read_sweep
 from composer.errors import ComposerError
 from composer.explain import explained
 from composer.line import Line
-from composer.plugins import register_search_path
 from composer.spec import RaySpec, SheetSpec, SweepSpec
 from composer.sweep.composing import Composer
 from composer.sweep.execute import Executor, Here
@@ -60,17 +60,11 @@ class Sweep:
 @contextmanager
 def asked_for(line: Line) -> Iterator[Sweep]:
     """Parse a command line; composing needs Hydra to stay initialised."""
-    register_search_path(line.config_dir)
     overrides = argv.prepare(line.overrides, multirun=True)
-    before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-            with explained(overrides, line.config_dir):
-                parsed = _parsed(line, overrides)
-            yield parsed
-    finally:
-        GlobalHydra.instance().hydra = before
+    with initialised(line.config_dir):
+        with explained(overrides, line.config_dir):
+            parsed = _parsed(line, overrides)
+        yield parsed
 
 
 def _parsed(line: Line, overrides: list[str]) -> Sweep:
