@@ -12,7 +12,7 @@ from composer.sweep import run as sweeps
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60).filter("???".__ne__)
 SYNTAX = st.text(st.sampled_from("'\"\\$ {}()[],=:#!?~@%*\t\nab猫é"), max_size=20).filter("???".__ne__)
-QUICK = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def as_typed(text: str) -> bool:
@@ -80,7 +80,7 @@ def jobs(monkeypatch, tmp_path):
     return run
 
 
-@settings(QUICK, max_examples=40)
+@settings(QUICK, max_examples=20)
 @given(TEXT | SYNTAX)
 @example("a cat, sitting")
 @example("${x}\\'")
@@ -89,7 +89,7 @@ def test_any_text_arrives_unchanged_in_a_multirun(jobs, text):
     assert jobs(f"prompt={text}", "steps=2,3") == [text, text]
 
 
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=12)
 @given(st.lists(TEXT | SYNTAX, min_size=2, max_size=3, unique=True))
 @example(["猫", "犬, \\", "it's ${a}"])
 def test_any_texts_arrive_unchanged_as_a_sweep(jobs, texts):
