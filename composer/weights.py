@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,7 +141,31 @@ def _load(source: Source, how: How) -> Any:
     sound.check_sums(source.where, Path(where), dict(source.sums))
     parts = {**_own(Path(where), set(parts) | {"safety_checker"}, how, safe), **parts}
     settings = {"torch_dtype": how.numbers.argument, "variant": how.variant, "use_safetensors": safe}
-    return _moved(cls.from_pretrained(where, **settings, **parts), how.device)
+    holder = _assembled(cls, Path(where), parts) or cls.from_pretrained(where, **settings, **parts)
+    return _moved(holder, how.device)
+
+
+def _assembled(cls: type, folder: Path, parts: Mapping[str, Any]) -> Any:
+    """A pipeline of loaded models and of what is no model, as from_pretrained puts it together; None where more is to be done.
+
+    from_pretrained imports whatever a model could be, onnxruntime for one, to look at those that it is handed: a fifth of the time.
+    """
+    index, wanted = read_json(folder / INDEX), inspect.signature(cls).parameters
+    found = {name: index.get(name, parameter.default) for name, parameter in wanted.items()} | parts
+    for name in set(wanted) - set(parts):
+        library, kind = entry if isinstance(entry := found[name], list) and len(entry) == 2 else (None, None)
+        made = getattr(import_module(library), kind, None) if library in ("diffusers", "transformers") else None
+        if made is not None and not issubclass(made, torch.nn.Module):
+            found[name] = made.from_pretrained(str(folder / name))
+        elif entry == [None, None]:
+            found[name] = None
+        elif isinstance(entry, list) or entry is inspect.Parameter.empty:
+            return None
+    if set(found) != set(wanted):
+        return None
+    holder = cls(**found)
+    holder.register_to_config(_name_or_path=str(folder))
+    return holder
 
 
 def _elsewhere(

@@ -112,3 +112,21 @@ def test_a_hub_id_is_found_in_the_cache_and_pinned_to_its_commit(checkpoints, tm
     assert done.returncode == 0 and done.stderr == "", done.stderr
     model = json.loads((tmp_path / "out" / "run.json").read_text())["model"]
     assert (model["source"], model["family"], model["commit"]) == ("someone/tiny-sd", "sd", commit)
+
+
+@pytest.mark.parametrize("safety_checker", [True, False])
+@pytest.mark.parametrize("family", [*pipelines.MAKERS, "safety"])
+def test_what_is_put_together_is_what_from_pretrained_makes(checkpoints, tmp_path, family, safety_checker):
+    source = checkpoints.get(family)
+    if source is None:
+        source = tmp_path / "safety"
+        pipelines.sd(safety_checker=True).save_pretrained(source)
+    spec = ModelSpec(name="it", source=str(source), safety_checker=safety_checker)
+    mine = load(find(spec), How(Numbers(torch.float32), torch.device("cpu")))
+    without = {} if safety_checker or family != "safety" else {"safety_checker": None, "requires_safety_checker": False}
+    theirs = type(mine).from_pretrained(source, **without)
+    assert {**mine.config, "_name_or_path": ""} == {**theirs.config, "_name_or_path": ""}
+    for name, component in theirs.components.items():
+        assert type(getattr(mine, name)) is type(component), name
+        if isinstance(component, torch.nn.Module):
+            assert not getattr(mine, name).training and str(getattr(mine, name).config) == str(component.config)
