@@ -19,7 +19,7 @@ What can be set (`compose list` counts the options, `compose list GROUP` tells e
   from a picture   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
   of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false  model.sha256=SUM
   too long     prompt_overflow=warn says what of a prompt the model does not read; error refuses; chunk reads all of it
-  files        output.folder=DIR (or hydra.run.dir=DIR) puts a run's files there; otherwise outputs/DATE/TIME
+  files        output.folder=DIR is where a run's or a sweep's files go; otherwise outputs/DATE/TIME and outputs/sweeps/NAME
 
 Sweeps (-m)
   steps=10,20  seed=range(8)  scheduler=glob(dpm*)     every combination; index.html in the sweep's folder shows all
