@@ -9,24 +9,32 @@ import os
 import sys
 from collections.abc import Sequence
 
-from composer import speak
+from composer import interrupt, speak
 from composer.errors import ComposerError, printable, suggest
 from composer.line import Line, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line's entry; returns the exit code."""
+    with interrupt.noticed():
+        return _ended(list(sys.argv[1:] if argv is None else argv))
+
+
+def _ended(argv: list[str]) -> int:
+    """The exit code of a command line, and a line that says why where it is an error's."""
     verbose = False
     try:
-        line = parse(list(sys.argv[1:] if argv is None else argv))
+        line = parse(argv)
         verbose = line.verbose
         speak.set_manner(line.quiet, line.json)
-        return run(line)
+        code = run(line)
+        interrupt.check()
+        return code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        if _interrupted(error):
+        if interrupt.came(error):
             print("compose: interrupted", file=sys.stderr)
             return 130
         if isinstance(error, ComposerError):
@@ -36,15 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(printable(f"compose: {type(error).__name__}: {error} (-v shows where)"), file=sys.stderr)
         return 1
-
-
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is where it began: Hydra's parser, stopped at a bad moment, makes an error of its own of it."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def run(line: Line) -> int:

@@ -12,6 +12,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from composer import interrupt
 from composer.argv import split
 from composer.errors import ComposerError, suggest
 from composer.plugins import conf_folders, options, packaged_conf
@@ -29,12 +30,14 @@ def explained(overrides: Sequence[str], config_dir: str | None) -> Iterator[None
 
     Raises:
         ComposerError: instead of Hydra's, OmegaConf's and the YAML reader's.
+        KeyboardInterrupt: where these are what became of it.
     """
     try:
         yield
     except ComposerError:
         raise
     except Exception as error:
+        interrupt.check(error)
         raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(config_dir)) from error
 
 

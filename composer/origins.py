@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from composer import argv
-from composer.api import compose_whole, without_hydra
+from composer.api import compose_whole, initialised, without_hydra
 from composer.config import CHOSEN, OF_SWEEPS
 from composer.plugins import conf_folders, groups, packaged_conf
 from composer.secret import refuse_secrets
@@ -61,29 +61,20 @@ def _from(key: str, files: Mapping[str, str], typed: list[str]) -> str:
 
 def _origins(overrides: list[str], config_dir: str | None) -> dict[str, str]:
     """Dotted key → the option file that set it last, in the order in which Hydra lays one over the other."""
-    import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from composer.plugins import register_search_path
-
-    register_search_path(config_dir)
-    before, found = GlobalHydra.instance().hydra, {}
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-            loader = GlobalHydra.instance().config_loader()
-            defaults = loader.compute_defaults_list("compose", argv.prepare(overrides), RunMode.RUN).defaults
-            for default in defaults:
-                loaded = loader.repository.load_config(default.config_path) if default.config_path else None
-                if loaded is None or str(default.config_path).startswith("hydra/"):
-                    continue
-                tree = OmegaConf.to_container(loaded.config, resolve=False)
-                place = _place(loaded, default.config_path, config_dir)
-                for key, _ in _rows({name: value for name, value in tree.items() if name not in ("defaults", "hydra")}):
-                    found[f"{default.package}.{key}" if default.package else key] = place
-    finally:
-        GlobalHydra.instance().hydra = before
+    found: dict[str, str] = {}
+    with initialised(config_dir):
+        loader = GlobalHydra.instance().config_loader()
+        for default in loader.compute_defaults_list("compose", argv.prepare(overrides), RunMode.RUN).defaults:
+            loaded = loader.repository.load_config(default.config_path) if default.config_path else None
+            if loaded is None or str(default.config_path).startswith("hydra/"):
+                continue
+            tree = OmegaConf.to_container(loaded.config, resolve=False)
+            place = _place(loaded, default.config_path, config_dir)
+            for key, _ in _rows({name: value for name, value in tree.items() if name not in ("defaults", "hydra")}):
+                found[f"{default.package}.{key}" if default.package else key] = place
     return found
 
 

@@ -37,7 +37,7 @@ class TokenMerging(Acceleration):
     def check(self, setting: Setting) -> None:
         super().check(setting)
         if find_spec("tomesd") is None:
-            self.refuse("needs the package tomesd: pip install 'composer[tome]'")
+            self.refuse("needs the package tomesd: pip install 'diffusion-composer[tome]'")
         least = first_attention(setting.checked.checkpoint)
         if self.downsample != "auto" and self.downsample < least:
             reason = f"this model attends at {least} and more, so it would do nothing"

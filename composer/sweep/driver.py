@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from composer import __version__, speak
+from composer import __version__, interrupt, speak
 from composer.api import override_of
 from composer.errors import ComposerError, printable, shorten
 from composer.files import write
@@ -52,6 +52,7 @@ class Driver:
     def _work(self) -> None:
         """Until nothing waits and nothing is under way."""
         while True:
+            interrupt.check()
             while self.executor.free and not self._stopped():
                 batch = self.plan.next(self.executor.loaded)
                 if batch is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from composer import interrupt
 from composer.check import Checked
 from composer.errors import ComposerError
 from composer.sweep.grammar import Job
@@ -107,6 +108,7 @@ class Plan:
             try:
                 self.settle(entry)
             except ComposerError as error:
+                interrupt.check(error)
                 entry.state = "failed"
                 self.journal.failed[str(entry.job.number)] = str(error)
                 return False

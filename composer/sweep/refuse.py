@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from composer import speak
+from composer import interrupt, speak
 from composer.errors import ComposerError
 from composer.sweep.asked import Sweep
 from composer.sweep.grammar import Job
@@ -45,6 +45,7 @@ def invalid(sweep: Sweep) -> dict[int, ComposerError]:
     bad: dict[int, ComposerError] = {}
     looked = 0
     for job in sweep.jobs:
+        interrupt.check()
         settings, free = alike(job), [setting.text for setting in job.settings if setting.key in FREE]
         if settings not in verdicts:
             verdicts[settings] = _verdict(sweep, job, done, deep=True)
@@ -68,5 +69,6 @@ def _verdict(sweep: Sweep, job: Job, done: Mapping[str, str], deep: bool) -> Com
 
             parts(entry.checked)
     except ComposerError as error:
+        interrupt.check(error)
         return error
     return None

@@ -17,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from composer import __version__, speak
+from composer import __version__, interrupt, speak
 from composer.errors import ComposerError, printable, shorten
 from composer.files import write
 from composer.sweep.execute import without_bar
@@ -86,6 +86,7 @@ class Trials:
         self.lines = Lines(int(self.wanted), min(len(self.known), self.wanted))
         with self.lines.shown():
             while len(self.known) < self.wanted and not self._late():
+                interrupt.check()
                 if self.reference is None and self.asked is not None:
                     self.reference = self._drawn_reference(self.asked)
                 self._try(*self._next())
@@ -129,6 +130,7 @@ class Trials:
             place, record, files = self._made(entry)
             distance = None if self.reference is None else self.reference.distance(decoded(files, record))
         except (ComposerError, Failed, OSError) as error:
+            interrupt.check(error)
             reason = str(error) if isinstance(error, ComposerError) else getattr(error, "reason", None) or f"can't be written: {error}"
             self.journal.fail(f"trial {number}", reason, number=number, values=self.space.values(point), tries=1)
             trial.set_user_attr("reason", reason)

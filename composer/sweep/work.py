@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from composer import interrupt
 from composer.callbacks.base import StepCallback
 from composer.check import Checked, check
 from composer.checkpoint import Checkpoint, find
@@ -62,6 +63,7 @@ class Worker:
             with remembering(self.memo):
                 return self._draw([self.checked(tree) for tree in trees], more)
         except Exception as error:
+            interrupt.check(error)
             failed = _failure(error)
         gc.collect()  # the error's frames held the tensors; they are gone only now
         _free()

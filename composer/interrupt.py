@@ -1,0 +1,55 @@
+"""Ctrl-C, whatever a library makes of it: amid another's code it may come out as an error of that library's own, or not at all."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_times = 0
+
+
+@contextmanager
+def noticed() -> Iterator[None]:
+    """Take a note of each Ctrl-C in here; it is raised as ever."""
+    global _times
+    _times = 0
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():  # ignored, or not ours to hear
+        yield
+        return
+
+    def heard(*about: Any) -> None:
+        global _times
+        try:
+            before(*about)
+        except KeyboardInterrupt:
+            _times += 1
+            raise
+
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def came(error: BaseException | None = None) -> bool:
+    """Whether there was one, or it is where an error began."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return _times > 0
+
+
+def check(error: BaseException | None = None) -> None:
+    """Go no further after Ctrl-C, and take no error for a fault of its own that it brought about.
+
+    Raises:
+        KeyboardInterrupt
+    """
+    if came(error):
+        raise KeyboardInterrupt
