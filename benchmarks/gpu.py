@@ -69,10 +69,10 @@ LADDER = [
 
 
 class Bench:
-    """device, quick: as asked. until: on the clock. skipped: what was left out, and why."""
+    """device, quick, only: as asked. until: on the clock. skipped: what was left out, and why."""
 
-    def __init__(self, device: str, quick: bool, budget: float, model: Path) -> None:
-        self.device, self.quick, self.until, self.model = device, quick, time.monotonic() + budget, model
+    def __init__(self, device: str, quick: bool, budget: float, model: Path, only: tuple[str, ...] = ("",)) -> None:
+        self.device, self.quick, self.until, self.model, self.only = device, quick, time.monotonic() + budget, model, only
         self.side, self.rounds, self.skipped = (64 if quick else 512), (1 if quick else 5), {}
 
     def words(self, precision: str, *more: str) -> list[str]:
@@ -89,8 +89,8 @@ class Bench:
         """Every option measured, as long as there is time; what is refused or fails is named."""
         found: dict[str, Any] = {}
         for name, option in options.items():
-            if time.monotonic() > self.until:
-                self.skipped[f"{room}: {name}"] = "no time left"
+            if time.monotonic() > self.until or not f"{room}: {name}".startswith(self.only):
+                self.skipped[f"{room}: {name}"] = "no time left" if time.monotonic() > self.until else "not asked for"
                 continue
             try:
                 found[name] = measure(option)
@@ -214,6 +214,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--quick", action="store_true", help="a tiny model: proves the script, not the point")
     parser.add_argument("--budget", type=float, default=450, help="seconds after which nothing is begun")
+    parser.add_argument("--only", nargs="+", default=[""], help="beginnings of what is measured, such as memory or 'unet: fp16, batch 8'")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/gpu.json"))
     args = parser.parse_args()
     hush()
@@ -221,7 +222,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         save_model(model, args.quick)
-        bench = Bench(args.device, args.quick, args.budget, model)
+        bench = Bench(args.device, args.quick, args.budget, model, ("peak", *args.only))
         bench.count()
         kinds = {"fp16": torch.float16, "bf16": torch.bfloat16} if args.device == "cuda" else {"fp32": torch.float32}
         peaks = bench.each("peak", kinds, bench.peak)

@@ -230,6 +230,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--every", type=int, default=1, help="kill before every n-th file operation")
     parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--interrupts", type=int, default=20)
+    parser.add_argument("--twins", type=int, default=10, help="times that two copies are started at once")
     asked = parser.parse_args()
     warm_up()
     with tempfile.TemporaryDirectory() as name:
@@ -237,8 +239,8 @@ def main() -> int:
         rows = {
             f"{asked.jobs} jobs, SIGKILL at random": killed_at_random(root, asked.kills, asked.jobs, 1.5),
             "20 jobs, SIGKILL before a file operation": killed_before_each_operation(root, 20, asked.every),
-            f"{asked.jobs} jobs, Ctrl-C": interrupted(root, 20, asked.jobs),
-            "two copies at once": two_at_once(root, 10, 20),
+            f"{asked.jobs} jobs, Ctrl-C": interrupted(root, asked.interrupts, asked.jobs),
+            "two copies at once": two_at_once(root, asked.twins, 20),
             "a full disk": full_disk(root, 20),
         }
     for what, row in rows.items():

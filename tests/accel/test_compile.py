@@ -73,7 +73,7 @@ def drawn(source, *words, more=()):
     return pipeline(request), pipeline.family.denoiser
 
 
-@pytest.mark.parametrize(("family", "words"), [("flux", REGIONAL), ("ddpm", WHOLE)])
+@pytest.mark.parametrize(("family", "words"), [pytest.param("flux", REGIONAL, marks=pytest.mark.slow), ("ddpm", WHOLE)])
 def test_compiled_and_then_not(sources, family, words):
     plain, denoiser = drawn(sources[family])
     torch._dynamo.utils.counters.clear()

@@ -86,7 +86,10 @@ def close(one, other):
     return 0 < distance <= NEAR and (pixels[0] - pixels[1]).abs().max() <= PIXEL
 
 
-FAMILIES = [(VINO, family) for family in SIZES] + [(ONNX, family) for family in SIZES if family != "flux"]
+FAMILIES = [
+    pytest.param(option, family, marks=() if family in ("sd", "ddpm") else pytest.mark.slow)  # the larger models are many seconds each
+    for option in (VINO, ONNX) for family in SIZES if (option, family) != (ONNX, "flux")
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("option", "family"), FAMILIES)
@@ -183,7 +186,7 @@ sys.exit(code)
 """
 
 
-@BOTH
+@pytest.mark.parametrize("option", [pytest.param(VINO, marks=pytest.mark.slow), ONNX])
 def test_another_process_takes_what_one_converted_and_a_sweep_converts_once(bench, option, tmp_path):
     words = [f"model.source={bench.source('sd')}", "model=local", "prompt=a cat", "height=64", "width=64", "steps=2", option]
     words += ["device=cpu", "callbacks=[]"]
@@ -214,12 +217,12 @@ def test_altered_weights_are_another_model(bench):
 def test_without_a_cache_and_with_one_that_cannot_be_written(bench, tmp_path, monkeypatch):
     plain, known = bench.run("sd"), len(cache.entries())
     loosen()
-    assert close(plain, bench.run("sd", VINO, "precision.cache=false"))
+    assert close(plain, bench.run("sd", ONNX, "precision.cache=false"))
     (tmp_path / "file").write_text("")
     loosen()
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "file"))
     before = sum(converted.values())
-    assert close(plain, bench.run("sd", VINO)) and sum(converted.values()) > before
+    assert close(plain, bench.run("sd", ONNX)) and sum(converted.values()) > before
     loosen()
     monkeypatch.undo()
     assert len(cache.entries()) == known

@@ -14,11 +14,14 @@ SCRIPTS = {
     "ladder.py": (("--quick",), ["| 32 bits, 50 steps |", "| the same, 4 pictures at once |"]),
     "memory.py": (("--quick",), ["| nothing | ", "| vae_tiling | ", "refused: memory=model_offload: does nothing on cpu"]),
     "quality.py": (("--quick",), ["| 10 steps | ", "| deepcache, every 3rd | "]),
-    "gpu.py": (("--quick", "--device", "cpu", "--budget", "3", "--out", "gpu.json"), ["peak ", "ladder ", "left out"]),
+    "gpu.py": (
+        ("--quick", "--device", "cpu", "--only", "ladder", "memory", "unet: fp32, batch 1, eager", "--out", "gpu.json"),
+        ["peak ", "ladder ", "unet ", "not asked for"],
+    ),
 }
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "memory.py" else name for name in SCRIPTS])
 def test_a_script_prints_its_table(tmp_path, name):
     words, wanted = SCRIPTS[name]
     pytest.importorskip("skimage" if name == "quality.py" else "torch")

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sysconfig
 import venv
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+#: Runs each line of [words, variables], and says after each with what code it ended.
+EACH = """
+import json, os, sys
+from composer.cli import main
+for line in sys.stdin:
+    words, variables = json.loads(line)
+    os.environ.update(variables)
+    code = main(words)
+    for name in variables:
+        os.environ.pop(name)
+    print(f"\\nEXIT {code}", file=sys.stderr, flush=True)
+"""
 
 
 class Environment:
@@ -22,11 +37,20 @@ class Environment:
         (site / "parent.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
 
     def run(self, *words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        settings = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        return subprocess.run([self.python, *words], cwd=cwd, env=os.environ | settings | variables, capture_output=True, text=True)
+        return subprocess.run([self.python, *words], cwd=cwd, env=os.environ | SETTINGS | variables, capture_output=True, text=True)
 
     def compose(self, *words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "composer", *words, cwd=cwd, **variables)
+
+    def compose_each(self, lines: list[tuple[tuple[str, ...], dict[str, str]]], cwd: Path) -> list[tuple[int, str]]:
+        """Exit code and stderr of several command lines with variables of their own, one after the other in one process."""
+        done = subprocess.run(
+            [self.python, "-c", EACH], input="".join(json.dumps(line) + "\n" for line in lines), cwd=cwd, capture_output=True, text=True,
+            env=os.environ | SETTINGS,
+        )  # fmt: skip
+        said = done.stderr.split("\nEXIT ")
+        assert len(said) == len(lines) + 1, done.stderr[-2000:]
+        return [(int(after.split("\n")[0]), before.partition("\n")[2] if i else before) for i, (before, after) in enumerate(pairwise(said))]
 
     def pip(self, *words: str) -> None:
         """This environment's pip is the parent's; it installs here."""

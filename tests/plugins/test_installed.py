@@ -127,39 +127,34 @@ def test_installing_changes_no_run(installed, tmp_path, compose):
         assert pixels(tmp_path / "theirs" / name) == pixels(tmp_path / "ours" / name)
 
 
-def test_a_scheduler_of_a_package(installed, tmp_path):
-    assert installed.compose("scheduler=mine", "steps=3", "output.folder=out", cwd=tmp_path).returncode == 0
+WRONG = [
+    (["callbacks=[breaks]"], {}, 2, "can't be imported from composer-breaks 1.0: RuntimeError: broken on purpose"),
+    (["callbacks=[exits]"], {}, 2, "can't be imported from composer-exits 1.0: SystemExit: 3"),
+    (["callbacks=[twice]"], {}, 2, "callbacks=twice: composer-one 1.0 and composer-two 1.0 both offer it: uninstall one"),
+    (["callbacks=[spoils]"], {}, 1, "callbacks.spoils: (composer-two 1.0) failed in after_step, step 1/3: returned numbers"),
+    (["callbacks=[twice]"], {"COMPOSER_PLUGINS": "one"}, 0, ""),
+    ([], {"COMPOSER_PLUGINS": ""}, 0, ""),
+    (["callbacks=[attention_maps]"], {"COMPOSER_PLUGINS": ""}, 2, "callbacks=attention_maps: there is no such option."),
+    ([], {"COMPOSER_PLUGINS": "atention_maps"}, 2, "COMPOSER_PLUGINS=atention_maps: no such plugin is installed. Did you mean attent"),
+    (["task=unconditional", "callbacks=[attention_maps]"], {}, 2, "callbacks.attention_maps: is for other models than ddpm"),
+    (["callbacks=[attention_maps]", "callbacks.attention_maps.words=[dog]"], {}, 2, "attention_maps.words=dog: is no word of the"),
+    (["callbacks=[attention_maps]", "callbacks.attention_maps.word=dog"], {}, 2, "there is no such"),
+    (["callbacks=[metrics_logger]", "callbacks.metrics_logger.folder=3"], {}, 2, "callbacks.metrics_logger.folder=3: must be a text"),
+    (["scheduler=mine", "output.folder=out"], {}, 0, ""),
+]
+
+
+def test_what_a_package_does_wrong_is_told_in_a_line(installed, tmp_path):
+    """And breaks no other run, not even of the same process."""
+    ended = installed.compose_each([([*words, "steps=3"], variables) for words, variables, *_ in WRONG], tmp_path)
+    for (words, variables, code, said), (found, err) in zip(WRONG, ended):
+        assert found == code and said in err, (words, variables, err)
+        assert err.count("\n") == (1 if code else 0), (words, err)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["scheduler"]["class"] == "EulerDiscreteScheduler"
 
 
-@pytest.mark.parametrize(
-    ("words", "variables", "code", "said"),
-    [
-        (["callbacks=[breaks]"], {}, 2, "can't be imported from composer-breaks 1.0: RuntimeError: broken on purpose"),
-        (["callbacks=[exits]"], {}, 2, "can't be imported from composer-exits 1.0: SystemExit: 3"),
-        (["callbacks=[twice]"], {}, 2, "callbacks=twice: composer-one 1.0 and composer-two 1.0 both offer it: uninstall one"),
-        (["callbacks=[spoils]"], {}, 1, "callbacks.spoils: (composer-two 1.0) failed in after_step, step 1/3: returned numbers"),
-        (["callbacks=[twice]"], {"COMPOSER_PLUGINS": "one"}, 0, ""),
-        ([], {"COMPOSER_PLUGINS": ""}, 0, ""),
-        (["callbacks=[attention_maps]"], {"COMPOSER_PLUGINS": ""}, 2, "callbacks=attention_maps: there is no such option."),
-        ([], {"COMPOSER_PLUGINS": "atention_maps"}, 2, "COMPOSER_PLUGINS=atention_maps: no such plugin is installed. Did you mean attent"),
-        (["task=unconditional", "callbacks=[attention_maps]"], {}, 2, "callbacks.attention_maps: is for other models than ddpm"),
-        (["callbacks=[attention_maps]", "callbacks.attention_maps.words=[dog]"], {}, 2, "attention_maps.words=dog: is no word of the"),
-        (["callbacks=[attention_maps]", "callbacks.attention_maps.word=dog"], {}, 2, "there is no such"),
-        (["callbacks=[metrics_logger]", "callbacks.metrics_logger.folder=3"], {}, 2, "callbacks.metrics_logger.folder=3: must be a text"),
-    ],
-)  # fmt: skip
-def test_what_a_package_does_wrong_is_told_in_a_line(installed, tmp_path, words, variables, code, said):
-    done = installed.compose(*words, "steps=3", cwd=tmp_path, **variables)
-    assert done.returncode == code and said in done.stderr, done.stderr
-    assert done.stderr.count("\n") == (1 if code else 0)
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_the_packages_own_tests_pass(installed, tmp_path, name):
-    done = installed.run(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(ROOT / "plugins" / name / "tests"), cwd=tmp_path
-    )
+def test_the_packages_own_tests_pass(installed, tmp_path):
+    done = installed.run(*PYTEST, *(str(ROOT / "plugins" / name / "tests") for name in OURS), cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:]
 
 
@@ -176,36 +171,30 @@ def test_composer_imports_none_of_them():
         assert not re.search(r"^\s*(?:from|import) composer_", file.read_text("utf-8"), re.MULTILINE), file
 
 
-def test_a_package_written_by_composer_passes_the_kit_and_can_be_taken_out_again(tmp_path):
-    """new → install → use → its tests → uninstall: composer is as it was."""
+def test_a_package_written_by_composer_as_the_tutorial_goes_on_and_can_be_taken_out_again(tmp_path):
+    """new → install → its tests → plugins/README.md's callback in its place → use → its tests → uninstall: composer is as it was."""
     made = Environment(tmp_path / "venv")
     before = made.compose("list", "callbacks", cwd=tmp_path).stdout
     assert made.compose("plugins", "new", "film_grain", cwd=tmp_path).returncode == 0
     folder = tmp_path / "composer-film-grain"
     made.install(folder)
-    done = made.compose("callbacks=[film_grain]", "callbacks.film_grain.amount=0.5", "steps=3", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
     tests = made.run(*PYTEST, cwd=folder)
     assert tests.returncode == 0 and " passed" in tests.stdout, tests.stdout[-2000:]
     assert made.compose("plugins", "new", "film_grain", cwd=tmp_path / "venv").returncode == 2  # the option is taken now
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "plugins" / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (folder / "composer_film_grain" / "__init__.py").write_text(code)
+    made.install(folder)
+    amounts = {"plain": "0", "grained": "0.1"}
+    lines = [
+        (["callbacks=[progress,film_grain]", f"callbacks.film_grain.amount={amount}", "steps=3", f"output.folder={name}"], {})
+        for name, amount in amounts.items()
+    ]
+    assert made.compose_each(lines, tmp_path) == [(0, ""), (0, "")]
+    plain, grained = (np.asarray(Image.open(tmp_path / name / "000.png"), float) for name in amounts)
+    assert 10 < (grained - plain).std() < 30
+    tests = made.run(*PYTEST, cwd=folder)
+    assert tests.returncode == 0, tests.stdout[-2000:]
     made.pip("uninstall", "--quiet", "--yes", "composer-film-grain")
     assert made.compose("list", "callbacks", cwd=tmp_path).stdout == before
     gone = made.compose("callbacks=[film_grain]", cwd=tmp_path)
     assert gone.returncode == 2 and "callbacks=film_grain: there is no such option" in gone.stderr
-
-
-def test_the_tutorial_as_it_stands(tmp_path):
-    """plugins/README.md: the callback that it writes does what it says, and passes the tests of the package that it began with."""
-    made = Environment(tmp_path / "venv")
-    assert made.compose("plugins", "new", "film_grain", cwd=tmp_path).returncode == 0
-    folder = tmp_path / "composer-film-grain"
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "plugins" / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    (folder / "composer_film_grain" / "__init__.py").write_text(code)
-    made.install(folder)
-    for name, amount in (("plain", "0"), ("grained", "0.1")):
-        words = ("callbacks=[progress,film_grain]", f"callbacks.film_grain.amount={amount}", "steps=3", f"output.folder={name}")
-        assert made.compose(*words, cwd=tmp_path).returncode == 0
-    plain, grained = (np.asarray(Image.open(tmp_path / name / "000.png"), float) for name in ("plain", "grained"))
-    assert 10 < (grained - plain).std() < 30
-    tests = made.run(*PYTEST, cwd=folder)
-    assert tests.returncode == 0, tests.stdout[-2000:]
