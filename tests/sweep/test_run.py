@@ -9,15 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.attention_processor import SlicedAttnProcessor
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from composer import weights
+from composer import StepCallback, weights
+from composer.callbacks.nan_guard import NanGuard
 from composer.memo import Memo, digest, remember, remembering
+from composer.sweep import work
 from composer.sweep.journal import Journal, completed, locked
 from composer.sweep.work import Failed, Worker
 
@@ -124,88 +128,69 @@ def test_resume_and_status(compose, tmp_path, monkeypatch):
     assert "is no sweep's folder" in compose("resume", str(tmp_path)).err and compose("status", "nowhere").code == 2
 
 
-FAILS = """
-import sys
-from pathlib import Path
-from composer import StepCallback, cli
-from composer.callbacks.nan_guard import NanGuard
-import torch
-{body}
-sys.exit(cli.main(sys.argv[1:]))
-"""
+def no_luck(self, step, prediction):
+    raise ValueError("no luck")
 
 
-def run(tmp_path: Path, body: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command with a nan_guard that does something else."""
-    code = FAILS.format(body=body)
-    return subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
-
-
-def test_a_failed_job_hides_nothing_and_is_tried_again(tmp_path):
-    body = (
-        "def fails(self, step, prediction):\n    if Path('broken').exists() and step.latents.sum() > 0: raise ValueError('no luck')\n"
-        "NanGuard.after_predict = fails"
-    )
+def test_a_failed_job_hides_nothing_and_is_tried_again(compose, tmp_path, monkeypatch):
     words = ("-m", "callbacks=[nan_guard]", "seed=range(6)", *SMALL, "hydra.sweep.dir=out", "sweep.batch=3")
-    (tmp_path / "broken").touch()
-    first = run(tmp_path, body, *words)
-    failed = first.stderr.count("compose: job ")
-    assert first.returncode == 1 and 0 < failed < 6, first.stderr
-    assert "callbacks.nan_guard: failed in after_predict, step 1/2: ValueError: no luck" in first.stderr
-    assert f"{6 - failed} drawn, {failed} failed" in first.stdout and len(records(tmp_path / "out")) == 6 - failed
-    (tmp_path / "broken").unlink()
-    again = run(tmp_path, body, *words)
-    assert again.returncode == 0 and f"6 jobs: {failed} drawn, {6 - failed} were there already" in again.stdout, again.stderr
+    with monkeypatch.context() as patch:
+        patch.setattr(NanGuard, "after_predict", lambda self, step, x: no_luck(self, step, x) if step.latents.sum() > 0 else None)
+        first = compose(*words)
+    failed = first.err.count("compose: job ")
+    assert first.code == 1 and 0 < failed < 6, first.err
+    assert "callbacks.nan_guard: failed in after_predict, step 1/2: ValueError: no luck" in first.err
+    assert f"{6 - failed} drawn, {failed} failed" in first.out and len(records(tmp_path / "out")) == 6 - failed
+    again = compose(*words)
+    assert again.code == 0 and f"6 jobs: {failed} drawn, {6 - failed} were there already" in again.out, again.err
 
 
-def test_fail_fast_and_retries(tmp_path):
-    always = "def fails(self, step, prediction): raise ValueError('no luck')\nNanGuard.after_predict = fails"
-    done = run(tmp_path, always, "-m", "callbacks=[nan_guard]", "seed=range(4)", *SMALL, "sweep.fail_fast=true", "hydra.sweep.dir=a")
-    assert done.returncode == 1 and "0 drawn, 1 failed, 3 left out after the first failure" in done.stdout
-    twice = "count = []\ndef fails(self, step, prediction):\n    count.append(1)\n    if len(count) < 3: raise ValueError('no luck')\n"
-    done = run(
-        tmp_path,
-        f"{twice}NanGuard.after_predict = fails",
-        "-m",
-        "callbacks=[nan_guard]",
-        "seed=1,2",
-        *SMALL,
-        "sweep.retries=2",
-        "hydra.sweep.dir=b",
-    )
-    assert done.returncode == 0 and "2 jobs: 2 drawn" in done.stdout, done.stderr
+def test_fail_fast_and_retries(compose, monkeypatch):
+    words = ("-m", "callbacks=[nan_guard]", *SMALL)
+    monkeypatch.setattr(NanGuard, "after_predict", no_luck)
+    done = compose(*words, "seed=range(4)", "sweep.fail_fast=true", "hydra.sweep.dir=a")
+    assert done.code == 1 and "0 drawn, 1 failed, 3 left out after the first failure" in done.out
+    count = []
+    monkeypatch.setattr(NanGuard, "after_predict", lambda *given: no_luck(*given) if count.append(1) or len(count) < 3 else None)
+    done = compose(*words, "seed=1,2", "sweep.retries=2", "hydra.sweep.dir=b")
+    assert done.code == 0 and "2 jobs: 2 drawn" in done.out, done.err
 
 
-def test_memory_that_runs_out_halves_the_batch_and_is_given_back(tmp_path):
-    body = (
-        "import weakref\nfrom composer.sweep import work\nheld = []\n"
-        "def hungry(self, step, prediction):\n"
-        "    if len(prediction) > 2:\n        much = torch.ones(10)\n        held.append(weakref.ref(much))\n"
-        "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
-        "NanGuard.after_predict = hungry\nreal = work._free\n"
-        "def free():\n    assert all(each() is None for each in held), 'kept alive'\n    real()\nwork._free = free"
-    )
-    done = run(tmp_path, body, "-m", "callbacks=[nan_guard]", "seed=range(8)", *SMALL, "sweep.batch=8", "hydra.sweep.dir=out")
-    assert done.returncode == 0 and "8 jobs: 8 drawn" in done.stdout, done.stderr
-    assert "8 jobs at once: out of memory: callbacks.nan_guard" in done.stdout and "4 jobs at once" in done.stdout
+def test_memory_that_runs_out_halves_the_batch_and_is_given_back(compose, tmp_path, monkeypatch):
+    held = []
+
+    def hungry(self, step, prediction):
+        if len(prediction) > 2:
+            much = torch.ones(10)
+            held.append(weakref.ref(much))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def free():
+        assert all(each() is None for each in held), "kept alive"
+        held.append(lambda: None)
+
+    monkeypatch.setattr(NanGuard, "after_predict", hungry)
+    monkeypatch.setattr(work, "_free", free)
+    done = compose("-m", "callbacks=[nan_guard]", "seed=range(8)", *SMALL, "sweep.batch=8", "hydra.sweep.dir=out")
+    assert done.code == 0 and "8 jobs: 8 drawn" in done.out, done.err
+    assert "8 jobs at once: out of memory: callbacks.nan_guard" in done.out and "4 jobs at once" in done.out
     assert {len(record["sweep"]["batch"]["jobs"]) for record in records(tmp_path / "out").values()} == {2}
+    assert len(held) == 4, "two batches ran out, and each time memory was given back"
 
 
-def test_a_single_job_that_runs_out_of_memory_gets_the_next_option(tmp_path):
-    body = (
-        "from diffusers.models.attention_processor import SlicedAttnProcessor\n"
-        "def hungry(self, step, prediction):\n"
-        "    if not any(isinstance(each, SlicedAttnProcessor) for each in self.run.modules['unet'].attn_processors.values()):\n"
-        "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
-        "def around(self, run):\n    self.run = run\n    return StepCallback.around(self, run)\n"
-        "NanGuard.after_predict = hungry\nNanGuard.around = around"
-    )
+def test_a_single_job_that_runs_out_of_memory_gets_the_next_option(compose, tmp_path, monkeypatch):
+    def hungry(self, step, prediction):
+        if not any(isinstance(each, SlicedAttnProcessor) for each in self.run.modules["unet"].attn_processors.values()):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(NanGuard, "after_predict", hungry)
+    monkeypatch.setattr(NanGuard, "around", lambda self, run: setattr(self, "run", run) or StepCallback.around(self, run))
     words = ("-m", "callbacks=[nan_guard]", "seed=1,2", *SMALL, "sweep.batch=1", "hydra.sweep.dir=out")
-    done = run(tmp_path, body, *words)
-    assert done.returncode == 0 and "2 jobs: 2 drawn" in done.stdout, done.stderr
-    assert "seed=1: out of memory; once more with memory=attention_slicing" in done.stdout
+    done = compose(*words)
+    assert done.code == 0 and "2 jobs: 2 drawn" in done.out, done.err
+    assert "seed=1: out of memory; once more with memory=attention_slicing" in done.out
     assert all("attention_slicing" in record["memory"] for record in records(tmp_path / "out").values())
-    assert "0 drawn, 2 were there already" in run(tmp_path, body, *words).stdout
+    assert "0 drawn, 2 were there already" in compose(*words).out
 
 
 def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
