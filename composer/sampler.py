@@ -6,6 +6,7 @@ Knows no model and no diffusers class: it asks the object at hand. Schedulers ho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Step
@@ -65,12 +66,16 @@ class Sampler:
 
     def sigma(self, index: int) -> float | None:
         """Noise level at an iteration, None for schedulers that think in timesteps alone."""
-        index += self.first
+        return None if self._sigmas is None else self._sigmas[index + self.first]
+
+    @cached_property
+    def _sigmas(self) -> list[float] | None:
+        """Noise levels of the whole schedule; read once, since a number out of a tensor takes microseconds, and on a GPU waits for it."""
         sigmas = getattr(self.scheduler, "sigmas", None)
+        if sigmas is None:
+            return None
         between = getattr(self.scheduler, "sigmas_interpol", None)  # DPM2 visits the middle of each step
-        if between is not None and index % 2:
-            sigmas = between
-        return None if sigmas is None else float(sigmas[index])
+        return [float(sigmas[i] if between is None or i % 2 == 0 else between[i]) for i in range(len(sigmas))]
 
     def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
         """Clean latents x₀ and noise → x_t as it is before iteration `index`."""
