@@ -1,4 +1,4 @@
-"""Composed DictConfig → RunSpec: the only reader of DictConfig.
+"""Composed DictConfig → RunSpec: the only reader of DictConfig; what a sweep reads besides is in `sweep/settings.py`, by its help.
 
 What a schema does not know is refused by name here, since Hydra lets `+typo=3` through.
 """
@@ -17,19 +17,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.errors import ComposerError, suggest
 from composer.secret import leaves, refuse_secrets
-from composer.spec import (
-    ModelSpec,
-    OutputSpec,
-    PrecisionSpec,
-    RaySpec,
-    RefinerSpec,
-    RunSpec,
-    SchedulerSpec,
-    SearchSpec,
-    SheetSpec,
-    SweepSpec,
-    Target,
-)  # fmt: skip
+from composer.spec import ModelSpec, OutputSpec, PrecisionSpec, RefinerSpec, RunSpec, SchedulerSpec, Target
 
 #: Root nodes of the config; every other root key is an input that the task declares.
 NODES = ("task", "model", "scheduler", "guidance", "callbacks", "memory", "accel", "precision", "device", "output")
@@ -39,14 +27,12 @@ LISTS = ("callbacks", "memory", "accel")
 OF_SWEEPS = ("sweep", "sheet", "ray", "search")
 #: Where `api.without_hydra` leaves the names of the options.
 CHOSEN = "chosen"
-FOLDER = re.compile(r"\w[\w.-]{0,79}")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 STORAGES = ("fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
 OVERFLOWS = ("warn", "error", "chunk")
 KINDS = ("diffusion", "flow", "edm")
-METRICS = ("seconds", "peak_memory", "distance")
 #: Keys of a `variants` entry of a model that replace the model's own.
 _CHECKPOINT = ("source", "revision", "variant", "config", "components")
 
@@ -57,7 +43,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     Raises:
         ComposerError: a key that no schema knows, a missing value, or a value of the wrong type.
     """
-    tree = _plain(config)
+    tree = plain(config)
     for node in OF_SWEEPS:
         tree.pop(node, None)
     chosen = mapping(CHOSEN, tree.pop(CHOSEN, None))
@@ -70,10 +56,10 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     task = _target("task", tree.pop("task", None))
     nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
     model, defaults = _model(nodes["model"], task.module)
-    device = _one_of("device.type", nodes["device"].pop("type", None), DEVICES)
+    device = one_of("device.type", nodes["device"].pop("type", None), DEVICES)
     _nothing_left("device", nodes["device"])
     batch = _batch(tree.pop("batch", None))
-    overflow = _one_of("prompt_overflow", tree.pop("prompt_overflow", "warn"), OVERFLOWS)
+    overflow = one_of("prompt_overflow", tree.pop("prompt_overflow", "warn"), OVERFLOWS)
     skipping = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skipping=skipping,
@@ -122,58 +108,6 @@ def _finite(tree: Mapping[str, Any]) -> None:
             raise ComposerError(key, value, "must be a finite number")
 
 
-def read_sweep(config: DictConfig) -> tuple[SweepSpec, SheetSpec]:
-    """The nodes that say how a multirun goes about its jobs."""
-    tree = _plain(config)
-    sweep, sheet = (mapping(node, tree.get(node)) for node in ("sweep", "sheet"))
-    _known("sweep", sweep, [f.name for f in fields(SweepSpec)])
-    _known("sheet", sheet, [f.name for f in fields(SheetSpec)])
-    spec = SweepSpec(**sweep | {"zip": tuple(sweep.get("zip") or ())})
-    for name in ("fresh", "fail_fast", "dry_run"):
-        _one_of(f"sweep.{name}", getattr(spec, name), (True, False))
-    _one_of("sweep.on_invalid", spec.on_invalid, ("error", "skip"))
-    for name, least in {"limit": 1, "shuffle": 0, "retries": 0, "batch": 1}.items():
-        value = getattr(spec, name)
-        if value is not None and value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise ComposerError(f"sweep.{name}", value, f"must be a whole number, {least} or more{', or auto' * (name == 'batch')}")
-    if spec.name is not None and not FOLDER.fullmatch(str(spec.name)):
-        raise ComposerError("sweep.name", spec.name, "must be letters, digits, dots, dashes and underscores: it is a folder's name")
-    return spec, SheetSpec(**sheet)
-
-
-def read_ray(config: DictConfig) -> RaySpec:
-    """The node that says where hydra/launcher=ray runs."""
-    node = mapping("ray", _plain(config).get("ray"))
-    _known("ray", node, [f.name for f in fields(RaySpec)])
-    spec = RaySpec(**node)
-    if spec.workers is not None and (isinstance(spec.workers, bool) or not isinstance(spec.workers, int) or spec.workers < 1):
-        raise ComposerError("ray.workers", spec.workers, "must be a whole number, 1 or more")
-    if isinstance(spec.num_cpus, bool) or not isinstance(spec.num_cpus, (int, float)) or spec.num_cpus <= 0:
-        raise ComposerError("ray.num_cpus", spec.num_cpus, "must be a number above 0")
-    return spec
-
-
-def read_search(config: DictConfig) -> SearchSpec:
-    """The node that says what hydra/sweeper=optuna looks for."""
-    node = mapping("search", _plain(config).get("search"))
-    _known("search", node, [f.name for f in fields(SearchSpec)])
-    spec = SearchSpec(**node)
-    _one_of("search.metric", spec.metric, METRICS)
-    for name, least in {"trials": 1, "seed": 0}.items():
-        value = getattr(spec, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ComposerError(f"search.{name}", value, f"must be a whole number, {least} or more")
-    for name in ("within", "timeout"):
-        value = getattr(spec, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf")):
-            raise ComposerError(f"search.{name}", value, "must be a number, 0 or more, or null")
-    if spec.reference is None and (spec.within is not None or spec.metric == "distance"):
-        key, value = ("within", spec.within) if spec.within is not None else ("metric", spec.metric)
-        reason = 'needs a picture to compare with: search.reference=FILE, or search.reference="steps=50"'
-        raise ComposerError(f"search.{key}", value, reason)
-    return spec
-
-
 def copied(node: Any) -> Any:
     """Of plain data; many times faster than deepcopy."""
     if isinstance(node, Mapping):
@@ -181,7 +115,7 @@ def copied(node: Any) -> Any:
     return [copied(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
-def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config, DictConfig):
         tree = copied(config)
         missing = next(_missing(tree), None)
@@ -219,7 +153,7 @@ def _options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Target]:
 def on_error(name: str, node: Any) -> str:
     """Take `on_error` out of a callback's node: fail or skip."""
     value = node.pop("on_error", "fail") if isinstance(node, dict) else "fail"
-    return _one_of(f"callbacks.{name}.on_error", value, ("fail", "skip"))
+    return one_of(f"callbacks.{name}.on_error", value, ("fail", "skip"))
 
 
 def _reserved(key: str) -> bool:
@@ -234,8 +168,8 @@ def _model(node: dict[str, Any], task: str) -> tuple[ModelSpec, dict[str, Any]]:
     chosen = {**mapping(where, variant.get("components")), **mapping("model.components", node.get("components"))}
     node.update({key: value for key, value in variant.items() if key in _CHECKPOINT}, components=chosen)
     defaults.update({key: value for key, value in variant.items() if key not in _CHECKPOINT})
-    _known("model", node, [f.name for f in fields(ModelSpec)])
-    _known("model.recommended", defaults, ("steps", "guidance"))
+    known("model", node, [f.name for f in fields(ModelSpec)])
+    known("model.recommended", defaults, ("steps", "guidance"))
     if not isinstance(node.get("source"), str) or not node["source"]:
         raise ComposerError("model.source", node.get("source"), "a folder, a hub id or a .safetensors file is needed")
     if not isinstance(node["name"], str):
@@ -263,7 +197,7 @@ def _refiner(node: Any) -> RefinerSpec | None:
     if node is None:
         return None
     given = node if isinstance(node, Mapping) else {"source": node}
-    _known("model.refiner", given, [f.name for f in fields(RefinerSpec)])
+    known("model.refiner", given, [f.name for f in fields(RefinerSpec)])
     if not isinstance(given.get("source"), str) or not given["source"]:
         raise ComposerError("model.refiner", node, "a folder, a hub id, or {source: …, start: 0.8} is needed")
     return RefinerSpec(**given)
@@ -274,7 +208,7 @@ def _scheduler(node: dict[str, Any]) -> SchedulerSpec:
     target = Target(path=_target("scheduler", node).path) if node.get("_target_") else None
     kind = node.get("_kind_")
     if kind is not None:
-        _one_of("scheduler._kind_", kind, KINDS)
+        one_of("scheduler._kind_", kind, KINDS)
     return SchedulerSpec(target=target, kind=kind, keywords=keywords)
 
 
@@ -286,17 +220,17 @@ def _guidance(node: dict[str, Any], liked: float | None) -> Target:
 
 def _precision(node: dict[str, Any]) -> PrecisionSpec:
     """Keys that are no setting are components with a precision of their own."""
-    dtype = _one_of("precision.dtype", node.pop("dtype", None), PRECISIONS)
+    dtype = one_of("precision.dtype", node.pop("dtype", None), PRECISIONS)
     flags = {name: node.pop(name) for name in ("strict", "cache") if name in node}
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ComposerError(f"precision.{name}", value, "must be true or false")
     upcast = node.pop("vae_upcast", "auto")
-    _one_of("precision.vae_upcast", upcast, ("auto", True, False))
+    one_of("precision.vae_upcast", upcast, ("auto", True, False))
     storage = node.pop("storage", None)
     if storage is not None:
-        _one_of("precision.storage", storage, STORAGES)
-    parts = {name: _one_of(f"precision.{name}", value, PRECISIONS) for name, value in node.items() if value is not None}
+        one_of("precision.storage", storage, STORAGES)
+    parts = {name: one_of(f"precision.{name}", value, PRECISIONS) for name, value in node.items() if value is not None}
     return PrecisionSpec(dtype=dtype, components=MappingProxyType(parts), storage=storage, vae_upcast=upcast, **flags)
 
 
@@ -307,10 +241,10 @@ def _batch(value: Any) -> int | str | None:
 
 
 def _output(node: dict[str, Any]) -> OutputSpec:
-    _known("output", node, [f.name for f in fields(OutputSpec)])
+    known("output", node, [f.name for f in fields(OutputSpec)])
     spec = OutputSpec(**node)
-    _one_of("output.format", spec.format, FORMATS)
-    if not isinstance(spec.quality, int) or not 1 <= spec.quality <= 100:
+    one_of("output.format", spec.format, FORMATS)
+    if isinstance(spec.quality, bool) or not isinstance(spec.quality, int) or not 1 <= spec.quality <= 100:
         raise ComposerError("output.quality", spec.quality, "must be a whole number from 1 to 100")
     return spec
 
@@ -321,17 +255,17 @@ def _settled(values: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
     return values
 
 
-def _one_of(key: str, value: object, allowed: Sequence[str]) -> str:
+def one_of(key: str, value: object, allowed: Sequence[str]) -> str:
     if value not in allowed:
         raise ComposerError(key, value, f"is not known.{suggest(str(value), allowed)}", allowed)
     return str(value)
 
 
-def _known(key: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:
+def known(key: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:
     for name in node:
         if name not in allowed:
             raise ComposerError(f"{key}.{name}", node[name], f"there is no such key.{suggest(name, allowed)}", allowed)
 
 
 def _nothing_left(key: str, node: Mapping[str, Any]) -> None:
-    _known(key, node, ())
+    known(key, node, ())

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from composer import argv
 from composer.api import initialised
-from composer.config import OF_SWEEPS, read_ray, read_sweep
+from composer.config import OF_SWEEPS
 from composer.errors import ComposerError
 from composer.explain import explained
 from composer.line import Line
@@ -25,6 +25,7 @@ from composer.sweep.execute import Executor, Here
 from composer.sweep.grammar import Grammar, Job, jobs
 from composer.sweep.identity import identity
 from composer.sweep.plan import Entry
+from composer.sweep.settings import read_ray, read_sweep
 from composer.sweep.sheet import check_axes
 from composer.sweep.work import Worker
 

@@ -21,7 +21,6 @@ from hydra.core.global_hydra import GlobalHydra
 
 from composer import argv
 from composer.api import initialised
-from composer.config import read_search, read_sweep
 from composer.errors import ComposerError
 from composer.explain import explained
 from composer.families import CLASSIC
@@ -35,6 +34,7 @@ from composer.sweep.identity import identity
 from composer.sweep.journal import locked
 from composer.sweep.measured import KEY, Reference
 from composer.sweep.plan import Entry
+from composer.sweep.settings import read_search, read_sweep
 from composer.sweep.space import Point, Space
 from composer.sweep.work import Worker
 
