@@ -24,6 +24,8 @@ FLUX, SD3 = "FluxTransformer2DModel", "SD3Transformer2DModel"
 NAMES = frozenset(
     f"accel.{name}" for name in ("first_block_cache", "magcache", "taylorseer", "faster_cache", "pyramid_attention_broadcast")
 )
+#: What MagCache can't do without.
+WANTED = "needs its checkpoint's ratios: [1.0,1.21,…] as accel.magcache.calibrate=true prints them, or flux for those of Flux dev"
 #: Ends of the modules of diffusers whose hooks are caches.
 MODULES = ("_cache", "pyramid_attention_broadcast")
 
@@ -103,14 +105,16 @@ class MagCache(Cache):
         kept: float = 0.2,
         calibrate: bool = False,
     ) -> None:
-        if not calibrate and not (ratios == "flux" or (isinstance(ratios, (list, tuple)) and ratios)):
-            reason = (
-                "needs its checkpoint's ratios: [1.0,1.21,…] as accel.magcache.calibrate=true prints them, or flux for those of Flux dev"
-            )
-            raise ComposerError("accel.magcache.ratios", ratios, reason)
+        if ratios not in (None, "flux") and not isinstance(ratios, (list, tuple)):
+            raise ComposerError("accel.magcache.ratios", ratios, WANTED)
         self.ratios = FLUX_MAG_RATIOS.tolist() if ratios == "flux" else [number(self.name, "ratios", each) for each in ratios or ()]
         self.threshold, self.kept = number(self.name, "threshold", threshold), number(self.name, "kept", kept)
         self.most, self.calibrate = whole(self.name, "most", most, 1), bool(calibrate)
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        if not self.ratios and not self.calibrate:
+            raise ComposerError("accel.magcache.ratios", None, WANTED)
 
     def config(self, now: Callable[[], float]) -> Any:
         return hooks.MagCacheConfig(

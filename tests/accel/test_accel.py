@@ -168,6 +168,7 @@ REFUSED = [
     ("sd", MAG, "accel=magcache: diffusers' cache hooks nothing in a UNet2DConditionModel, so it would do nothing"),
     ("ddpm", SEER, "accel=taylorseer: diffusers' cache hooks nothing in a UNet2DModel"),
     ("flux", ["accel=[magcache]"], "accel.magcache.ratios: needs its checkpoint's ratios"),
+    ("sd", ["accel=[magcache]"], "accel=magcache: diffusers' cache hooks nothing in a UNet2DConditionModel"),
     ("flux", ["accel=[magcache]", "accel.magcache.ratios=[1,x]"], "accel.magcache.ratios=x: must be a number, 0 or more"),
     ("flux", ["accel=[taylorseer]"], "accel.taylorseer.warmup=3: leaves none of 4 steps to continue"),
     ("flux", ["accel=[faster_cache,taylorseer]"], "accel=faster_cache: can't be together with accel=taylorseer"),
