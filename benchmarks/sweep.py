@@ -1,14 +1,15 @@
-"""What a sweep costs: `python benchmarks/sweep.py [--large]`. Ratios of whole processes, side by side in one run.
+"""What a sweep costs: `python benchmarks/sweep.py [PART …]`. Ratios of whole processes, side by side in one run.
 
-On the embedded model, 4 schedulers × 5, 10, 20 steps × 2 seeds: one process a job, one sweep, and a script by hand that loads raw
-diffusers once; then 8 seeds with and without batches; then what a job costs besides the model. --large adds the same on random
-weights of Stable Diffusion 1.5's shape, where the model is all (half an hour).
+jobs: on the embedded model, 4 schedulers × 5, 10, 20 steps × 2 seeds: one process a job, one sweep, and a script by hand that loads raw
+diffusers once. batches: 8 seeds with and without. stub: what 1,000 jobs cost beside the model, and what it takes to see that all of
+them are done. large, if it is named: as jobs, on random weights of Stable Diffusion 1.5's shape, where the model is all (half an hour).
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -117,6 +118,10 @@ def compare(
     print(f"  pictures equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255")
 
 
+def embedded(root: Path) -> None:
+    compare(root, "embedded", (), str(MODEL), STEPS, 2, 5.0)
+
+
 def batches(root: Path) -> None:
     """8 seeds of each setting, one by one and in batches, alternating."""
     times = {"1": [], "auto": []}
@@ -125,6 +130,51 @@ def batches(root: Path) -> None:
             taken.append(swept(root / f"batch-{size}-{i}", (), (10, 20), 8, f"sweep.batch={size}"))
     one, auto = (min(each) for each in times.values())
     print(f"8 seeds, 64 jobs: one by one {one:.1f} s, in batches {auto:.1f} s: {one / auto:.2f}x")
+
+
+STUB = """
+import json, resource, sys
+from composer import cli
+from composer.families.sd import StableDiffusion
+from composer.guidance import Branches
+from composer.images import read_image
+picture = read_image("image", "sample:scene").resize((128, 128))
+StableDiffusion.predict = lambda self, step: Branches(step.model_input)
+StableDiffusion.decode = lambda self, latents, request: [picture.copy() for _ in latents]
+code = cli.main(sys.argv[1:])
+spent = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"code": code, "cpu": spent.ru_utime + spent.ru_stime, "torch": "torch" in sys.modules}))
+"""
+#: Milliseconds of CPU that a job may take beside its model; seconds, and milliseconds a job, to find that nothing is left to do.
+BESIDE, AGAIN, EACH = 20.0, 2.0, 1.0
+
+
+def stub(root: Path, jobs: int = 1000) -> None:
+    """A UNet and a VAE that do nothing: what is left is composing, checking, planning, the loop, metadata, files and the sheet."""
+    folder = root / "stub"
+    folder.mkdir()
+
+    def run(count: int, name: str, code: str = STUB) -> dict[str, float]:
+        words = ["-m", f"seed=range({count})", "steps=5", "sweep.batch=1", f"output.folder={name}"]
+        begun = time.monotonic()
+        settings = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, env=settings, check=True)
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert told["code"] == 0, done.stderr
+        return told | {"wall": time.monotonic() - begun}
+
+    few, many = run(10, "few"), run(jobs, "many")
+    each = (many["cpu"] - few["cpu"]) / (jobs - 10) * 1e3
+    print(f"{jobs} jobs with a stub: {each:.1f} ms CPU a job beside the model ({met(each <= BESIDE)}: {BESIDE:.0f})")
+    plain = STUB.replace(STUB[STUB.index("from composer.families") : STUB.index("code =")], "")  # which would load torch
+    one, all_of_them = run(10, "few", plain), run(jobs, "many", plain)
+    late, most = all_of_them["wall"] - one["wall"], AGAIN + EACH * jobs / 1e3
+    loaded = "torch is loaded" if all_of_them["torch"] else "torch is not loaded"
+    print(f"going on with all {jobs} done: {late:.2f} s later than with 10, {loaded} ({met(late <= most)}: {most:.0f} s)")
+
+
+def met(well: bool) -> str:
+    return "met" if well else "NOT MET"
 
 
 def large(root: Path) -> None:
@@ -158,14 +208,19 @@ def save_stable_diffusion_shape(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--large", action="store_true")
+    parts = {
+        "jobs": embedded,
+        "batches": batches,
+        "stub": stub,
+        "large": large,
+    }
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; all but the last if none is named")
     asked = parser.parse_args()
+    if unknown := set(asked.parts) - set(parts):
+        parser.error(f"no such part: {unknown.pop()}")
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        compare(root, "embedded", (), str(MODEL), STEPS, 2, 5.0)
-        batches(root)
-        if asked.large:
-            large(root)
+        for part in asked.parts or [*parts][:-1]:
+            parts[part](Path(name))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib import import_module
@@ -97,6 +98,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     holder = load(checkpoint, how)
     family = family_class(checkpoint)(holder)
     family.upcast, family.chunked = spec.precision.vae_upcast, spec.overflow == "chunk"
+    family.device = found.device
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
         task=checked.task,
@@ -178,7 +180,7 @@ def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) ->
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     holder = load(checkpoint, replace(how, variant=spec.model.refiner.variant))
     family = family_class(checkpoint)(holder)
-    family.upcast, family.chunked = spec.precision.vae_upcast, spec.overflow == "chunk"
+    family.upcast, family.chunked, family.device = spec.precision.vae_upcast, spec.overflow == "chunk", base.device
     scheduler = partial(make_scheduler, cls, holder.scheduler.config, settings)
     refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))
     return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=spec.model.refiner.start)
@@ -209,8 +211,23 @@ def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any]
     return cls, split[True], split[False]
 
 
-def make_scheduler(cls: type, original: dict[str, Any], settings: dict[str, Any]) -> Any:
-    """Always from the checkpoint's own config: going through another scheduler would leak its settings."""
+#: Schedulers that never took a step, by class, config and settings; diffusers takes milliseconds to make one.
+_unused: dict[tuple[type, str], Any] = {}
+#: More kinds than a sweep has.
+KINDS = 256
+
+
+def make_scheduler(cls: type, original: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    """A fresh one, always from the checkpoint's own config: going through another scheduler would leak its settings."""
+    told = cls, repr((sorted(original.items()), sorted(settings.items())))
+    if told not in _unused:
+        while len(_unused) >= KINDS:
+            del _unused[next(iter(_unused))]
+        _unused[told] = _made(cls, original, settings)
+    return deepcopy(_unused[told])
+
+
+def _made(cls: type, original: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
     if "shift" in original and "flow_shift" in keywords_of(cls.__init__):
         settings = {"flow_shift": original["shift"], **settings}  # one setting, two names: from_config would lose it
     try:

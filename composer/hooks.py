@@ -90,10 +90,9 @@ class Hooks:
     def finish(self, run: Run, images: list[Image]) -> list[Image]:
         for name, hook in self.moments["after_decode"]:
             try:
-                changed = self._call(name, "after_decode", None, hook, run, images)
+                changed = self._call(name, "after_decode", None, hook, run, [*images])
                 if changed is not None:
-                    if not isinstance(changed, list) or len(changed) != len(images):
-                        raise self._error(name, "after_decode", None, f"returned {kind(changed)} for {len(images)} pictures")
+                    self._are_pictures(name, images, changed)
                     images = changed
             except CallbackError as error:
                 self._leave_out(name, error)
@@ -145,6 +144,16 @@ class Hooks:
                 raise self._error(name, moment, step.index, f"returned {trait} {shown[0]} for {shown[1]}")
         if after is not before and not after.isfinite().all():
             raise self._error(name, moment, step.index, "returned numbers that are not finite")
+
+    def _are_pictures(self, name: str, before: list[Image], after: Any) -> None:
+        """As many as there were, and of a kind that every format can hold."""
+        if not isinstance(after, list) or len(after) != len(before):
+            many = f" of {len(after)}" if isinstance(after, list) else ""
+            raise self._error(name, "after_decode", None, f"returned {kind(after)}{many} for {len(before)} pictures")
+        odd = next((each for each in after if getattr(each, "mode", None) != "RGB"), None)
+        if odd is not None:
+            what = f"a picture of mode {odd.mode}" if hasattr(odd, "mode") else kind(odd)
+            raise self._error(name, "after_decode", None, f"returned {what}, which is no RGB picture of PIL's")
 
     def _told(self, name: str, before: Step, after: Step) -> None:
         """What the model will be told besides the latents is finite, and of the same batch."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate")
+#: Of PNG: PIL's own, 6, takes three times as long and saves 4 % of the bytes.
+COMPRESSION = 4
 
 
 def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, Any]:
@@ -160,7 +162,9 @@ def picture_names(result: Result) -> list[str]:
 def encoded(image: Image.Image, output: OutputSpec, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
     """A picture in the chosen format. more: keywords for PIL's save."""
     options = dict(more)
-    if output.format == "jpeg":
+    if output.format == "png":
+        options |= {"compress_level": COMPRESSION}
+    elif output.format == "jpeg":
         options |= {"quality": output.quality, "subsampling": 0}
     elif output.format == "webp":
         options |= {"lossless": True} if output.quality == 100 else {"quality": output.quality}

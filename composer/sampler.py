@@ -75,7 +75,10 @@ class Sampler:
         if sigmas is None:
             return None
         between = getattr(self.scheduler, "sigmas_interpol", None)  # DPM2 visits the middle of each step
-        return [float(sigmas[i] if between is None or i % 2 == 0 else between[i]) for i in range(len(sigmas))]
+        levels = sigmas.tolist()
+        if between is not None:
+            levels[1::2] = between.tolist()[1::2]
+        return levels
 
     def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
         """Clean latents x₀ and noise → x_t as it is before iteration `index`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -107,16 +108,25 @@ def header(path: Path) -> dict[str, Any]:
 
     That of a GGUF file is told in the same form. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
     """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ComposerError("model.source", path, f"can't be read: {error.strerror}") from None
+    return _header(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)  # each job of a sweep asks for them
+def _header(path: Path, size: int, written: int) -> dict[str, Any]:
     if path.suffix == QUANTISED:
         return _gguf_header(path)
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
+            if length > size:
                 raise ValueError("it is cut short")
             table = json.loads(file.read(length))
         table.pop("__metadata__", None)
-        if 8 + length + max(entry["data_offsets"][1] for entry in table.values()) != path.stat().st_size:
+        if 8 + length + max(entry["data_offsets"][1] for entry in table.values()) != size:
             raise ValueError("it is cut short")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ComposerError("model.source", path, f"is damaged, download it again: {error}") from None

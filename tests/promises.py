@@ -299,7 +299,7 @@ PROMISES = (
             "test_cli.py::test_a_link_in_the_place_of_a_picture_is_not_followed",
             "sweep/test_run.py::test_where_a_sweep_goes",
             "sweep/test_run.py::test_settings_of_a_sweep_are_checked",
-            "sweep/test_run.py::test_a_folders_own_file_chooses_no_places",
+            "sweep/test_run.py::test_a_folders_own_file_chooses_no_places_and_no_pickles",
         ),
     ),
     Promise(

@@ -149,6 +149,8 @@ HOSTILE = {
     "nan": {"after_step": lambda self, step, latents: latents * torch.nan},
     "a list": {"after_predict": lambda self, step, prediction: [prediction]},
     "no pictures": {"after_decode": lambda self, run, images: []},
+    "gray pictures": {"after_decode": lambda self, run, images: [image.convert("L") for image in images]},
+    "pixels for pictures": {"after_decode": lambda self, run, images: [image.tobytes() for image in images]},
     "writes in place": {"after_step": lambda self, step, latents: latents.add_(1)},
     "writes in place in silence": {"after_predict": lambda self, step, prediction: (prediction.zero_(), None)[1]},
     "writes into the step": {"before_step": lambda self, step: (step.latents.zero_(), None)[1]},
@@ -190,6 +192,10 @@ def test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind(kind,
         run("sd", {"hostile": hostile(kind)})
     assert "\n" not in str(caught.value)
     assert same(run("sd", {}), untouched), "the next run draws something else"
+
+
+def test_the_list_of_pictures_is_the_callbacks_own(untouched):
+    assert same(run("sd", {"tidy": type("Tidy", (StepCallback,), {"after_decode": lambda self, run, images: images.clear()})()}), untouched)
 
 
 @pytest.mark.parametrize("kind", LEAVES)

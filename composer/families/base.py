@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.guidance import Branches
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
     from torch import Tensor, nn
+
+
+#: What denoisers compute in, which no model changes; diffusers walks through all of its layers to tell.
+_dtypes: WeakKeyDictionary[nn.Module, torch.dtype] = WeakKeyDictionary()
 
 
 class Held:
@@ -36,13 +41,15 @@ class Held:
         self.chunked = False  # whether prompts are read whole, however long they are
         self.tell: Callable[[str], None] = lambda note: None  # what the user should know of a run
 
-    @cached_property  # diffusers walks through all modules to find it
+    @cached_property  # diffusers walks through all modules to find it; who knows it says so
     def device(self) -> torch.device:
         return self.holder._execution_device
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        return self.denoiser.dtype
+        if self.denoiser not in _dtypes:
+            _dtypes[self.denoiser] = self.denoiser.dtype
+        return _dtypes[self.denoiser]
 
     @property
     def factor(self) -> int:
@@ -52,7 +59,7 @@ class Held:
     def takes_mask(self) -> bool:
         return False
 
-    @property
+    @cached_property  # it is asked for many times a run, and diffusers looks at its signature each time
     def modules(self) -> dict[str, nn.Module]:
         return {name: part for name, part in self.holder.components.items() if hasattr(part, "named_modules")}
 

@@ -27,7 +27,7 @@ from composer.sweep.identity import identity
 from composer.sweep.plan import Entry
 from composer.sweep.settings import read_ray, read_sweep
 from composer.sweep.sheet import check_axes
-from composer.sweep.work import Worker
+from composer.sweep.work import Worker, without_bar
 
 #: Overrides of these say how a sweep is run and not what it is.
 MANNER = (*OF_SWEEPS, "hydra")
@@ -53,7 +53,7 @@ class Sweep:
     def settle(self, entry: Entry) -> None:
         """Find out what a job is: its config, its checkpoint, its id."""
         with explained(entry.job.overrides, self.line.config_dir):
-            entry.tree = self.compose(entry.job.settings)
+            entry.tree = without_bar(self.compose(entry.job.settings))
         entry.checked = self.worker.checked(entry.tree)
         entry.id = identity(entry.checked)
 

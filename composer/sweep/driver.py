@@ -93,7 +93,7 @@ class Driver:
         except OSError as error:
             self._fail(entry, f"can't be written: {error.strerror}")
             return
-        entry.state = "done"
+        entry.over("done")
         self.drawn += 1
         self.pages.drew(entry, place, made.record)
         for note in made.record.get("notes", ()):
@@ -132,16 +132,17 @@ class Driver:
                 continue
             tree = {**entry.tree, "memory": {**there, name: {"_target_": target}}}
             try:
-                parts(self.sweep.worker.checked(tree))
+                checked = self.sweep.worker.checked(tree)
+                parts(checked)
             except ComposerError:
                 continue  # it would do nothing here
-            entry.tree = tree
+            entry.tree, entry.checked = tree, checked
             self.lines.say(f"compose: note: {label(entry.job)}: out of memory; once more with memory={name}")
             return True
         return False
 
     def _fail(self, entry: Entry, reason: str) -> None:
-        entry.state = "failed"
+        entry.over("failed")
         self.failures[entry.job.number] = reason
         self.journal.fail(entry.id, reason, number=entry.job.number, values=entry.job.values, tries=entry.tries)
         self.pages.failed(entry, reason)

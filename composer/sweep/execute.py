@@ -63,7 +63,7 @@ class Here:
         speak.manner.run = jobs
         line = [] if lines.bar.disable else [JobLine(lines, jobs)]
         try:
-            return batch, self.worker.draw([without_bar(entry.tree) for entry in batch.entries], line)
+            return batch, self.worker.draw([entry.checked or entry.tree for entry in batch.entries], line)
         except Failed as failed:
             return batch, failed
 
@@ -72,9 +72,3 @@ class Here:
 
     def __exit__(self, *error: object) -> None:
         return None
-
-
-def without_bar(tree: dict) -> dict:
-    """A job's config without the single run's progress bar, of which a sweep has its own."""
-    callbacks = tree.get("callbacks") or {}
-    return {**tree, "callbacks": {name: node for name, node in callbacks.items() if name != "progress"}}

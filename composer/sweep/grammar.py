@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Job:
     def overrides(self) -> tuple[str, ...]:
         return tuple(setting.text for setting in self.settings)
 
-    @property
+    @cached_property
     def values(self) -> dict[str, str]:
         """Swept key → value as text."""
         return {setting.key: shown(setting.value) for setting in self.settings if setting.key in self.axes}

@@ -23,6 +23,8 @@ from composer.files import DRAFT, write
 
 #: All of Hydra's own settings that a sweep's file may hold; others say where files go and what is run.
 OWN = ("hydra/sweeper=optuna",)
+#: What counts only as typed, since pickles can run code.
+PICKLES = "model.allow_pickle"
 RECORD, LOG, LOCK, ASKED = "run.json", "journal.jsonl", ".lock", "sweep.json"
 
 
@@ -220,6 +222,6 @@ def asked(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.get("overrides", [None])):
         raise ComposerError("sweep", folder, f"is no sweep's folder: it holds no {ASKED}")
     for override in (*found["overrides"], *found.get("manner", ())):
-        if str(override).lstrip("+~").startswith("hydra") and override not in OWN:
+        if str(override).lstrip("+~").startswith(("hydra", PICKLES)) and override not in OWN:
             raise ComposerError("sweep", folder, f"its {ASKED} asks for {shorten(override)}, which is not for a file to choose")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ LOADS = ("model", "task", "precision", "device", "memory", "accel")
 FREE = ("prompt", "negative_prompt", "seed")
 #: The largest batch that `auto` tries.
 MOST = 16
+#: States that none leaves.
+OVER = ("done", "twin", "failed")
 #: How much larger each try of `auto` is than the one before, and how much cheaper a picture must get for it to be worth it.
 GROWTH, GAIN = 4, 0.97
 
@@ -32,6 +35,10 @@ class Entry:
     checked: Checked | None = None
     state: str = "waiting"
     tries: int = 0
+
+    def over(self, state: str) -> None:
+        """It is not drawn any more: its pictures, config and all need not be kept."""
+        self.state, self.tree, self.checked = state, {}, None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +96,7 @@ class Plan:
         for entry in self.entries:
             self.groups.setdefault(loads(entry.job), {}).setdefault(alike(entry.job), []).append(entry)
         self.sizes = {group: Sizes(batch) for group in self.groups}
+        self.over: Counter[int] = Counter()  # of each list of alike jobs, by its identity: how many at its beginning are done with
         self.seen: dict[str, Entry] = {}
         self.twins: list[tuple[Entry, Entry]] = []
 
@@ -122,7 +130,8 @@ class Plan:
 
     def _from(self, group: tuple[str, ...], rows: list[Entry]) -> Batch | None:
         """The next batch of jobs that differ only in what a batch may differ in."""
-        first = next((entry for entry in rows if self.waiting(entry)), None)
+        begin = self._begin(rows)
+        first = next((entry for entry in rows[begin:] if self.waiting(entry)), None)
         if first is None:
             return None
         before = self._as_before(first, rows)
@@ -137,6 +146,12 @@ class Plan:
             if self.waiting(entry) and self._as_before(entry, rows) is None and _joinable(first, entry):
                 chosen.append(entry)
         return Batch(tuple(chosen), group)
+
+    def _begin(self, rows: list[Entry]) -> int:
+        """The first that can still have to run: a sweep of thousands must not look at all of them for each."""
+        while self.over[id(rows)] < len(rows) and rows[self.over[id(rows)]].state in OVER:
+            self.over[id(rows)] += 1
+        return self.over[id(rows)]
 
     def _as_before(self, entry: Entry, rows: list[Entry]) -> tuple[Entry, ...] | None:
         """The batch that an interrupted process ran a job in, where all of it is still asked for."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from composer.errors import ComposerError
 from composer.spec import RaySpec
-from composer.sweep.execute import without_bar
 from composer.sweep.plan import Batch
 from composer.sweep.progress import Lines
 from composer.sweep.work import Failed, Made, Worker
@@ -92,7 +91,7 @@ class Cluster:
     def start(self, batch: Batch, lines: Lines) -> None:
         worker = self.idle.pop()
         self.groups[worker] = batch.loads
-        self.working[worker.draw.remote([without_bar(entry.tree) for entry in batch.entries])] = worker, batch
+        self.working[worker.draw.remote([entry.tree for entry in batch.entries])] = worker, batch
 
     def wait(self) -> tuple[Batch, list[Made] | Failed]:
         import ray

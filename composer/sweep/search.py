@@ -36,7 +36,7 @@ from composer.sweep.measured import KEY, Reference
 from composer.sweep.plan import Entry
 from composer.sweep.settings import read_search, read_sweep
 from composer.sweep.space import Point, Space
-from composer.sweep.work import Worker
+from composer.sweep.work import Worker, without_bar
 
 #: Settings of a sweep that a search has a use for.
 SHARED = ("name", "fresh")
@@ -66,7 +66,7 @@ class Search:
         """
         job = Job(number, self.space.settings(words), axes)
         with explained(job.overrides, self.line.config_dir):
-            tree = self.compose(job.settings)
+            tree = without_bar(self.compose(job.settings))
         checked = self.worker.checked(tree)
         return Entry(job, identity(checked), tree, checked)
 

@@ -99,7 +99,8 @@ def ladder(plan: Plan, journal: Journal) -> str | None:
 
     Prompts and seeds may vary besides. The first job of a process also warms it up, so that a few seeds each tell more than one.
     """
-    varied = {key: {entry.job.values.get(key) for entry in plan.entries} for entry in plan.entries for key in entry.job.values}
+    keys = dict.fromkeys(key for entry in plan.entries for key in entry.job.values)
+    varied = {key: {entry.job.values.get(key) for entry in plan.entries} for key in keys}
     axes = [key for key, values in varied.items() if len(values) > 1 and key not in FREE]
     if len(axes) != 1:
         return None

@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from composer import __version__, interrupt, speak
 from composer.errors import ComposerError, printable, shorten
 from composer.files import write
-from composer.sweep.execute import without_bar
 from composer.sweep.journal import ASKED, Journal, clear, record_of
 from composer.sweep.measured import Reference, decoded, files_in, forget_peak
 from composer.sweep.pages import brief
@@ -163,7 +162,7 @@ class Trials:
         line = [] if self.lines.bar.disable else [JobLine(self.lines, f"trial {entry.job.number}")]
         if self.spec.metric == "peak_memory":
             forget_peak()
-        (made,) = self.search.worker.draw([without_bar(entry.tree)], line)
+        (made,) = self.search.worker.draw([entry.checked], line)
         self.warm.add(loads(entry.job))
         return made
 

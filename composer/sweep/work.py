@@ -53,15 +53,15 @@ class Worker:
         """A job's config, checked against its checkpoint; no weights, no torch."""
         return check(read(tree), found)
 
-    def draw(self, trees: Sequence[Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[Made]:
-        """Draw a batch of jobs that differ in prompts and seeds alone.
+    def draw(self, jobs: Sequence[Checked | Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[Made]:
+        """Draw a batch of jobs that differ in prompts and seeds alone, each checked already or a config.
 
         Raises:
             Failed: with the reason; nothing of what was computed is kept alive by it.
         """
         try:
             with remembering(self.memo):
-                return self._draw([self.checked(tree) for tree in trees], more)
+                return self._draw([job if isinstance(job, Checked) else self.checked(job) for job in jobs], more)
         except Exception as error:
             interrupt.check(error)
             failed = _failure(error)
@@ -89,6 +89,12 @@ class Worker:
             made.append(Made({**written, **files_of(share)}, share.record, room))
             begin += job.request.batch
         return made
+
+
+def without_bar(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's config without the single run's progress bar, of which a sweep has its own."""
+    callbacks = tree.get("callbacks") or {}
+    return {**tree, "callbacks": {name: node for name, node in callbacks.items() if name != "progress"}}
 
 
 def joined(requests: Sequence[Request]) -> Request:

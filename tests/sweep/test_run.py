@@ -198,7 +198,7 @@ def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
     real = Worker.checked
     monkeypatch.setattr(Worker, "checked", lambda self, tree: composed.append(1) or real(self, tree))
 
-    def draw(self, trees, more=()):
+    def draw(self, jobs, more=()):
         drawn.append(len(composed))
         raise KeyboardInterrupt
 
@@ -313,8 +313,10 @@ def test_settings_of_a_sweep_are_checked(compose, tmp_path):
     assert not list(tmp_path.iterdir()), "a refusal writes nothing"
 
 
-@pytest.mark.parametrize("override", ["hydra.sweep.dir=/tmp/elsewhere", "hydra/launcher=basic", "+hydra.run.dir=/tmp/x"])
-def test_a_folders_own_file_chooses_no_places(compose, tmp_path, override):
+@pytest.mark.parametrize(
+    "override", ["hydra.sweep.dir=/tmp/x", "hydra/launcher=basic", "+hydra.run.dir=/tmp/x", "++model.allow_pickle=true"]
+)
+def test_a_folders_own_file_chooses_no_places_and_no_pickles(compose, tmp_path, override):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sweep.json").write_text(json.dumps({"overrides": ["seed=1,2", override]}))
     done = compose("resume", "out")

@@ -32,9 +32,9 @@ def draws(monkeypatch) -> list[dict]:
     drawn: list[dict] = []
     draw = Worker.draw
 
-    def steady(self, trees, more=()):
-        drawn.extend(trees)
-        return [replace(made, record={**made.record, "seconds": made.record["iterations"] / 100}) for made in draw(self, trees, more)]
+    def steady(self, jobs, more=()):
+        drawn.extend(job.spec.config for job in jobs)
+        return [replace(made, record={**made.record, "seconds": made.record["iterations"] / 100}) for made in draw(self, jobs, more)]
 
     monkeypatch.setattr(Worker, "draw", steady)
     return drawn
@@ -203,10 +203,10 @@ def test_several_pictures_are_compared_each_with_its_own(compose, draws):
 def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, monkeypatch):
     draw = Worker.draw
 
-    def fails(self, trees, more=()):
-        if trees[0]["steps"] == 2:
+    def fails(self, jobs, more=()):
+        if jobs[0].request.steps == 2:
             raise Failed("the weather")
-        return draw(self, trees, more)
+        return draw(self, jobs, more)
 
     monkeypatch.setattr(Worker, "draw", fails)
     done = compose(*SEARCH, "steps=range(1,4)")
