@@ -220,6 +220,7 @@ def warm_up() -> None:
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has its background processes ignore
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         assert cli.main(["callbacks=[]", *QUICK, f"hydra.run.dir={folder}"]) == 0
         assert cli.main(list(sweep(Path(folder, "sweep"), 4))) == 0
