@@ -108,6 +108,8 @@ def header(path: Path) -> dict[str, Any]:
 
     That of a GGUF file is told in the same form. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
     """
+    if path.suffix == QUANTISED:
+        return _gguf_header(path)
     try:
         state = path.stat()
     except OSError as error:
@@ -117,8 +119,6 @@ def header(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)  # each job of a sweep asks for them
 def _header(path: Path, size: int, written: int) -> dict[str, Any]:
-    if path.suffix == QUANTISED:
-        return _gguf_header(path)
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

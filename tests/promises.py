@@ -226,7 +226,8 @@ PROMISES = (
         (
             "sweep/test_run.py::test_ctrl_c_keeps_what_is_finished",
             "test_hooks.py::test_ctrl_c_is_no_callbacks_fault",
-            "test_cli.py::test_ctrl_c_that_a_library_made_another_error_of_is_still_one",
+            "test_interrupt.py::test_what_a_parser_makes_of_it_is_no_refusal",
+            "test_interrupt.py::test_what_a_callback_makes_of_it_ends_the_sweep_all_the_same",
         ),
     ),
     Promise(
@@ -318,7 +319,6 @@ PROMISES = (
         (
             "test_secret.py::test_nothing_that_is_drawn_holds_it",
             "test_secret.py::test_no_setting_takes_it",
-            "test_secret.py::test_a_prompt_is_text_and_no_question",
             "test_verbs.py::test_config_shows_no_secret",
         ),
     ),

@@ -267,3 +267,44 @@ def test_half_a_download_is_refused_by_name(compose, checkpoints, tmp_path, dama
     done = compose("model=local", f"model.source={broken}", "hydra.run.dir=out")
     assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_run_leaves_the_current_folder_however_empty_it_is(compose, tmp_path):
+    assert compose("steps=0", "output.folder=out").code == 2
+    assert tmp_path.is_dir() and not list(tmp_path.iterdir())
+    assert compose("steps=1", "output.folder=out").code == 0
+
+
+def test_two_runs_in_one_folder_do_not_interleave(compose, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "out").mkdir()
+    handle = os.open(tmp_path / "out", os.O_RDONLY)  # as another process would hold it
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    done = compose("steps=1", "output.folder=out")
+    assert done.code == 3 and "another process is drawing into it" in done.err and not list((tmp_path / "out").iterdir())
+    os.close(handle)
+    assert compose("steps=1", "output.folder=out").code == 0 and len(list((tmp_path / "out").iterdir())) == 3
+
+
+@pytest.mark.parametrize("key", ["output.folder", "hydra.run.dir"])
+def test_a_value_in_a_folders_name_leads_nowhere_else(compose, tmp_path, key):
+    os.chdir(tmp_path)
+    Path("here").mkdir()
+    os.chdir("here")
+    for prompt in ("../../evil", f"{tmp_path}/evil"):
+        done = compose("steps=1", f"prompt={prompt}", f"{key}=out/${{prompt}}")
+        assert done.code in (0, 2) and not (tmp_path / "evil").exists()
+        assert done.code == 0 or (done.err.count("\n") == 1 and "which is not inside out" in done.err)
+    assert done.code == 0  # an absolute path after `out/` lies inside it
+    assert compose("steps=1", "prompt=../../evil", f"{key}=out/${{prompt}}").code == 2
+    assert compose("steps=1", "prompt=good", f"{key}=out/${{prompt}}-${{seed}}").code == 0 and Path("out/good-0/000.png").is_file()
+    assert compose("steps=1", f"{key}=../asked").code == 0 and (tmp_path / "asked").is_dir()  # whoever types it means it
+
+
+def test_a_link_in_the_place_of_a_picture_is_not_followed(compose, tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out").mkdir()
+    for name in ("000.png", "run.json", "config.yaml"):
+        (tmp_path / "out" / name).symlink_to(tmp_path / "precious")
+    assert compose("steps=1", "output.folder=out").code == 0
+    assert (tmp_path / "precious").read_text() == "mine" and not (tmp_path / "out" / "000.png").is_symlink()
