@@ -104,8 +104,12 @@ def settle(config: DictConfig, notes: DictConfig) -> None:
     if nodes["model"] and nodes["model"].get("allow_pickle") and pickles not in typed:
         raise ComposerError(pickles, True, "can be said only on the command line, and not by an option file")
     chosen = {group: name for group, name in choices.items() if group in NODES}
+    several = {group: [*(nodes[group] or ())] for group in LISTS}
+    for group, names in several.items():
+        if odd := next((name for name in names if "${" in str(name)), None):
+            raise ComposerError(group, odd, "is no name of an option, under which its settings could stand")
     with open_dict(config):
-        config[CHOSEN] = chosen | {group: [*(nodes[group] or ())] for group in LISTS}
+        config[CHOSEN] = chosen | several
 
 
 def _are_callbacks(value: Any) -> bool:

@@ -36,6 +36,7 @@ def test_what_holds_no_settings(compose, group, text):
         ("model", "source: embedded:text2img\nrecommended: 3", "model.recommended=3: must hold settings"),
         ("model", "source: embedded:text2img\nvariants: {text2img: 3}", "model.variants.text2img=3: must hold settings"),
         ("model", "source: embedded:text2img\ncomponents: [vae]", "model.components="),
+        ("callbacks", "${ odd: {every: 1}", "callbacks=${ odd: is no name of an option"),
     ],
 )
 def test_settings_that_are_none(compose, group, text, said):
