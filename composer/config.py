@@ -116,6 +116,11 @@ def copied(node: Any) -> Any:
 
 
 def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """A copy as plain data, interpolations resolved.
+
+    Raises:
+        ComposerError: a value is missing, or can't be resolved.
+    """
     if not isinstance(config, DictConfig):
         tree = copied(config)
         missing = next(_missing(tree), None)
@@ -255,13 +260,15 @@ def _settled(values: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
     return values
 
 
-def one_of(key: str, value: object, allowed: Sequence[str]) -> str:
+def one_of(key: str, value: object, allowed: Sequence[Any]) -> str:
+    """Refuse a value that is not allowed; as text."""
     if value not in allowed:
         raise ComposerError(key, value, f"is not known.{suggest(str(value), allowed)}", allowed)
     return str(value)
 
 
 def known(key: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Refuse names in a node that no schema knows."""
     for name in node:
         if name not in allowed:
             raise ComposerError(f"{key}.{name}", node[name], f"there is no such key.{suggest(name, allowed)}", allowed)
