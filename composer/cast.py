@@ -6,18 +6,25 @@ which takes seconds and holds them twice. So they are written down once they are
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
+from safetensors.torch import load_file
+from transformers.initialization import no_init_weights
 
-from composer import cache
-from composer.sources import header
+from composer import cache, sound
+from composer.sources import header, read_json
 
 KIND = "weights"
+#: What a folder holds beside a component's files, where there were keys that it has no use for.
+EXTRA = "extra_keys.json"
 #: Bytes in its files below which converting a component takes no time worth keeping it for.
 LEAST = 64 << 20
 #: Names of dtypes in safetensors files.
@@ -38,13 +45,58 @@ def place(where: Path, library: str, dtype: torch.dtype, variant: str | None, lo
 
     def make(draft: Path) -> None:
         converted[str(where)] += 1
-        load(str(where), variant=variant).save_pretrained(draft)
+        model = load(str(where), variant=variant)
+        model.save_pretrained(draft)
+        if extra := getattr(model, sound.EXTRA):
+            (draft / EXTRA).write_text(json.dumps(extra))
 
     try:
-        traits = (cache.content(where)[:40], str(dtype).removeprefix("torch."), variant, library, version(library))
+        traits = (cache.content(where)[:40], str(dtype).removeprefix("torch."), variant, library, import_module(library).__version__)
         return cache.keep(KIND, "-".join(filter(None, traits)), make)
     except OSError:  # no room or no right to write: a run must not fail for that
         return where
+
+
+def read(folder: Path, library: str, name: str, dtype: torch.dtype, load: Callable[[str], Any]) -> torch.nn.Module:
+    """A component of a folder that `place` made.
+
+    Args:
+        name: of its class. load: folder → the component, as its library loads it.
+    """
+    model = _assigned(folder, library, name, dtype)
+    if model is None:
+        model = load(str(folder))
+    extra = json.loads(file.read_text()) if (file := folder / EXTRA).is_file() else ()
+    setattr(model, sound.EXTRA, tuple(extra))
+    return model
+
+
+def _assigned(folder: Path, library: str, name: str, dtype: torch.dtype) -> torch.nn.Module | None:
+    """Built without numbers, then given those of the files, in which nothing is left to rename or convert: half the time of a library.
+
+    None where that is not all: numbers that no file holds depend on how the library makes them.
+    """
+    cls = getattr(import_module(library), name)
+    with no_init_weights(), init_empty_weights(include_buffers=False), _default(dtype):
+        config = read_json(folder / "config.json") if library == "diffusers" else cls.config_class.from_pretrained(str(folder))
+        model = cls.from_config(config) if library == "diffusers" else cls(config)
+    filed = {key: weight for file in folder.glob("*.safetensors") for key, weight in load_file(file).items()}
+    if any(buffer.is_floating_point() and key not in filed for key, buffer in model.named_buffers()):
+        return None
+    _, unexpected = model.load_state_dict(filed, strict=False, assign=True)
+    if library == "transformers":
+        model.tie_weights()  # of two that are one, the files hold one
+    return None if unexpected or sound.empty(model) else model.eval()
+
+
+@contextmanager
+def _default(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _gains(where: Path, dtype: torch.dtype, variant: str | None) -> bool:

@@ -34,13 +34,16 @@ def noticed() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        _times = 0  # it is no news to whoever calls composer from Python afterwards
 
 
 def came(error: BaseException | None = None) -> bool:
     """Whether there was one, or it is where an error began."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if isinstance(error, KeyboardInterrupt):
             return True
+        seen.add(id(error))  # a cause can lead back to its own error
         error = error.__cause__ or error.__context__
     return _times > 0
 

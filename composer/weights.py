@@ -219,8 +219,12 @@ def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: st
     if model is None:
         loaded[str(folder)] += 1
         read = partial(_component, dtype, library, cls, subfolder="", revision=None)
-        at = cast.place(folder, library, dtype, variant, read) if how.keep and safe else folder
-        made = read(str(at), variant=variant if at == folder else None, more=quantised.loading(storage, dtype), safe=safe)
+        more = quantised.loading(storage, dtype)  # a library that quantises reads the files itself
+        at = cast.place(folder, library, dtype, variant, read) if how.keep and safe and not more else folder
+        if at == folder:
+            made = read(str(folder), variant=variant, more=more, safe=safe)
+        else:
+            made = cast.read(at, library, cls, dtype, partial(read, variant=None))
         model = _alive[key] = _moved(quantised.loaded(storage, made, dtype), how.device)
     return model
 

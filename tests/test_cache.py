@@ -5,14 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import composer
 from composer import cache, cast, weights
+from composer.checkpoint import find
+from composer.errors import ComposerError
+from composer.precision import Numbers
+from composer.spec import ModelSpec
+from composer.testing import pipelines
 from composer.testing.conformance import same
+
+TINY = Path(composer.__file__).parent / "tiny" / "checkpoint" / "text2img"
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +139,66 @@ def test_kept_weights_are_the_same_weights(small, one_thread, checkpoints, famil
         for file in entry.path.glob("*.safetensors"):
             with safe_open(file, "pt") as opened:
                 assert {opened.get_tensor(key).dtype for key in opened.keys()} == {torch.bfloat16}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", pipelines.MAKERS)
+def test_what_is_read_from_them_is_what_the_libraries_read(small, monkeypatch, checkpoints, family, dtype):
+    read = []
+
+    def both(folder, library, name, dtype, load):
+        read.append((cast._assigned(folder, library, name, dtype), theirs := load(str(folder))))
+        return theirs
+
+    monkeypatch.setattr(cast, "read", both)
+    weights.load(find(ModelSpec(name="local", source=str(checkpoints[family]))), weights.How(Numbers(dtype), torch.device("cpu")))
+    assert read
+    for ours, theirs in read:
+        assert ours is not None, type(theirs)
+        kept, wanted = ours.state_dict(), theirs.state_dict()
+        assert list(kept) == list(wanted) and _told(ours) == _told(theirs) and not ours.training
+        assert [one.requires_grad for one in ours.parameters()] == [one.requires_grad for one in theirs.parameters()]
+        for one, other in [*zip(kept.values(), wanted.values(), strict=True), *zip(ours.buffers(), theirs.buffers(), strict=True)]:
+            assert one.dtype == other.dtype and torch.equal(one, other)
+
+
+def _told(model) -> dict[str, Any]:
+    config = model.config if isinstance(model.config, Mapping) else model.config.to_dict()
+    return {key: value for key, value in config.items() if key != "_name_or_path"}
+
+
+def test_numbers_that_no_file_holds_are_left_to_the_libraries(small, monkeypatch):
+    made = UNet2DConditionModel.__init__
+
+    @wraps(made)  # diffusers asks for its signature
+    def more(self, **given):
+        made(self, **given)
+        self.register_buffer("own", torch.ones(2), persistent=False)
+
+    reference = run("precision=bf16")
+    monkeypatch.setattr(UNet2DConditionModel, "__init__", more)
+    assert same(reference, run("precision=bf16"))
+
+
+def test_a_damaged_one_is_refused_as_a_checkpoint_is(small):
+    run("precision=bf16")
+    for entry in cache.entries():
+        for file in entry.path.glob("*.safetensors"):
+            held = load_file(file)
+            held["another"] = held.pop(min(held))
+            save_file(held, file, metadata={"format": "pt"})
+    with pytest.raises(ComposerError, match="missing in its files"):
+        run("precision=bf16")
+
+
+def test_keys_of_no_use_are_named_the_second_time_too(small, compose, tmp_path):
+    shutil.copytree(TINY, tmp_path / "own")
+    file = tmp_path / "own" / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({**load_file(file), "of_no_use": torch.zeros(1)}, file, metadata={"format": "pt"})
+    for _ in range(2):
+        weights.forget()
+        done = compose("model=local", "model.source=own", "precision=bf16", "steps=2", "callbacks=[]")
+        assert done.code == 0 and "note: unet: of_no_use is in its files, and not used" in done.err
 
 
 def test_weights_that_have_the_dtype_are_left_alone(small, checkpoints):

@@ -7,8 +7,10 @@ import signal
 
 import pytest
 
+import composer
 from composer import interrupt
 from composer.callbacks.cfg_cutoff import CfgCutoff
+from composer.errors import ComposerError
 
 SAID = (130, "compose: interrupted\n")
 SMALL = ("steps=2", "height=64", "width=64", "callbacks=[]")
@@ -64,6 +66,8 @@ def test_the_note_is_of_one_command_alone(compose, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(CfgCutoff, "before_step", swallowed)
         assert compose(*SMALL[:3], "callbacks=[cfg_cutoff]").code == 130
+        with pytest.raises(ComposerError):  # not taken for Ctrl-C
+            composer.compose("steps=0")
     assert compose(*SMALL[:3], "callbacks=[cfg_cutoff]").code == 0
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -82,6 +86,12 @@ def test_an_error_that_it_is_the_cause_of():
     with pytest.raises(KeyboardInterrupt):
         interrupt.check(caused())
     assert not interrupt.came(ValueError("by itself"))
+
+
+def test_an_error_that_leads_back_to_itself():
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert not interrupt.came(one)
 
 
 def caused() -> Exception:

@@ -65,8 +65,8 @@ def unhurried() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if came and callable(before):
-        before(*came[0])
+        if came and callable(before):
+            before(*came[0])
 
 
 def _taken(file: Any) -> bool:
