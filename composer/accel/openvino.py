@@ -6,7 +6,9 @@ https://docs.openvino.ai
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,14 +34,12 @@ class Vino(Engine):
         openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
 
     def compile(self, folder: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
-        import openvino
-
         settings = {
             "INFERENCE_PRECISION_HINT": "dynamic",  # each sum as torch would: bf16 throughout blurs the timestep, five times as far off
             "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # or workers beside one another would share a core
         }  # fmt: skip
-        compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", settings)
+        compiled = _core().compile_model(folder / "model.xml", "CPU", settings)
         request = compiled.create_infer_request()
 
         def run(inputs: list[np.ndarray]) -> np.ndarray:
@@ -47,6 +47,15 @@ class Vino(Engine):
             return request.get_output_tensor(0).data.copy()
 
         return run
+
+
+@cache
+def _core() -> Any:
+    """One for the life of the process: its plugin sets memory for signals aside, and when two go, what they put back is freed memory,
+    upon which the next Ctrl-C is a crash."""
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVINO(Converted):
