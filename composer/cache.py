@@ -139,15 +139,15 @@ def shrink(sparing: Path | None = None) -> None:
     total = sum(entry.size for entry in there)
     for entry in reversed(there):
         if total > most and entry.path != sparing:
-            remove(entry)
+            remove(entry.path)
             total -= entry.size
 
 
-def remove(entry: Entry) -> None:
-    """Out of sight at once, whatever becomes of its files."""
-    gone = entry.path.with_name(f"{DRAFT}{entry.key}-{os.getpid()}")
+def remove(place: Path) -> None:
+    """Have an entry out of sight at once, whatever becomes of its files."""
+    gone = place.with_name(f"{DRAFT}{place.name}-{os.getpid()}")
     try:
-        entry.path.rename(gone)
+        place.rename(gone)
     except FileNotFoundError:
         return
     shutil.rmtree(gone, ignore_errors=True)

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import init_empty_weights
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers.initialization import no_init_weights
 
 from composer import cache, sound
+from composer.errors import ComposerError
 from composer.sources import header, read_json
 
 KIND = "weights"
@@ -57,16 +59,21 @@ def place(where: Path, library: str, dtype: torch.dtype, variant: str | None, lo
         return where
 
 
-def read(folder: Path, library: str, name: str, dtype: torch.dtype, load: Callable[[str], Any]) -> torch.nn.Module:
-    """A component of a folder that `place` made.
+def read(folder: Path, library: str, name: str, dtype: torch.dtype, load: Callable[[str], Any]) -> torch.nn.Module | None:
+    """A component of a folder that `place` made; None where it was damaged since, or is gone.
 
     Args:
         name: of its class. load: folder → the component, as its library loads it.
     """
-    model = _assigned(folder, library, name, dtype)
-    if model is None:
-        model = load(str(folder))
-    extra = json.loads(file.read_text()) if (file := folder / EXTRA).is_file() else ()
+    try:
+        model = _assigned(folder, library, name, dtype)
+        if model is None:
+            model = load(str(folder))
+        extra = json.loads(file.read_text()) if (file := folder / EXTRA).is_file() else ()
+    except (ComposerError, SafetensorError, OSError, ValueError, RuntimeError, KeyError):
+        with suppress(OSError):
+            cache.remove(folder)
+        return None
     setattr(model, sound.EXTRA, tuple(extra))
     return model
 

@@ -221,10 +221,9 @@ def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: st
         read = partial(_component, dtype, library, cls, subfolder="", revision=None)
         more = quantised.loading(storage, dtype)  # a library that quantises reads the files itself
         at = cast.place(folder, library, dtype, variant, read) if how.keep and safe and not more else folder
-        if at == folder:
+        made = cast.read(at, library, cls, dtype, partial(read, variant=None)) if at != folder else None
+        if made is None:
             made = read(str(folder), variant=variant, more=more, safe=safe)
-        else:
-            made = cast.read(at, library, cls, dtype, partial(read, variant=None))
         model = _alive[key] = _moved(quantised.loaded(storage, made, dtype), how.device)
     return model
 

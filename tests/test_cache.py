@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 import composer
 from composer import cache, cast, weights
 from composer.checkpoint import find
-from composer.errors import ComposerError
 from composer.precision import Numbers
 from composer.spec import ModelSpec
 from composer.testing import pipelines
@@ -180,15 +179,28 @@ def test_numbers_that_no_file_holds_are_left_to_the_libraries(small, monkeypatch
     assert same(reference, run("precision=bf16"))
 
 
-def test_a_damaged_one_is_refused_as_a_checkpoint_is(small):
-    run("precision=bf16")
+@pytest.mark.parametrize("how", ["other keys", "cut off", "no config", "gone"])
+def test_a_damaged_one_is_made_again(small, monkeypatch, how):
+    words = ("precision=bf16", "callbacks=[]")
+    reference = run(*words)
     for entry in cache.entries():
-        for file in entry.path.glob("*.safetensors"):
+        file = next(entry.path.glob("*.safetensors"))
+        if how == "other keys":
             held = load_file(file)
-            held["another"] = held.pop(min(held))
-            save_file(held, file, metadata={"format": "pt"})
-    with pytest.raises(ComposerError, match="missing in its files"):
-        run("precision=bf16")
+            save_file({"another": held.pop(min(held)), **held}, file, metadata={"format": "pt"})
+        elif how == "cut off":
+            os.truncate(file, file.stat().st_size // 2)
+        elif how == "no config":
+            (entry.path / "config.json").write_text("{")
+    with monkeypatch.context() as patch:
+        if how == "gone":  # another process made room for its own, when this one had found it
+            place = cast.place
+            patch.setattr(cast, "place", lambda *given: (place(*given), cache.clear())[0])
+        assert same(reference, run(*words))
+    cast.converted.clear()
+    for _ in range(2):
+        assert same(reference, run(*words))
+    assert set(cast.converted.values()) == {1}
 
 
 def test_keys_of_no_use_are_named_the_second_time_too(small, compose, tmp_path):
