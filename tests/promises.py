@@ -280,7 +280,7 @@ PROMISES = (
             "test_targets.py::test_nothing_trusts_remote_code",
             "test_sound.py::test_a_checkpoint_chooses_no_other_packages_classes",
             "test_weights.py::test_a_hub_id_is_found_in_the_cache_and_pinned_to_its_commit",
-            "test_weights.py::test_a_component_of_a_hub_id_is_pinned_too",
+            "test_weights.py::test_components_of_hub_ids_are_pinned_too",
         ),
     ),
     Promise(

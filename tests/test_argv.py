@@ -12,7 +12,7 @@ from composer.sweep import run as sweeps
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60).filter("???".__ne__)
 SYNTAX = st.text(st.sampled_from("'\"\\$ {}()[],=:#!?~@%*\t\nab猫é"), max_size=20).filter("???".__ne__)
-QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+QUICK = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 def as_typed(text: str) -> bool:

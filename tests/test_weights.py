@@ -88,18 +88,23 @@ def hub_cache(home: Path, name: str, folder: Path, commit: str) -> None:
     (repository / "refs" / "main").write_text(commit)
 
 
-@pytest.mark.parametrize(
-    ("name", "part"), [("tiny-vae", "someone/tiny-vae"), ("tiny-sd", "someone/tiny-sd"), ("tiny-sd", "someone/tiny-sd/vae")]
-)
-def test_a_component_of_a_hub_id_is_pinned_too(checkpoints, tmp_path, name, part):
-    commit = "89abcdef0123456789abcdef0123456789abcdef"
-    hub_cache(tmp_path, name, checkpoints["sd"] / "vae" if name == "tiny-vae" else checkpoints["sd"], commit)
+PARTS = {"someone/tiny-vae": "", "someone/tiny-sd": "vae", "someone/tiny-sd/vae": "vae"}
+
+
+def test_components_of_hub_ids_are_pinned_too(checkpoints, tmp_path):
+    """In one process of its own, since the hub's library reads where its cache is when it is imported."""
+    commits = {"tiny-vae": "89abcdef0123456789abcdef0123456789abcdef", "tiny-sd": "76543210fedcba9876543210fedcba9876543210"}
+    hub_cache(tmp_path, "tiny-vae", checkpoints["sd"] / "vae", commits["tiny-vae"])
+    hub_cache(tmp_path, "tiny-sd", checkpoints["sd"], commits["tiny-sd"])
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    words = ["model=local", f"model.source={checkpoints['sd']}", f"model.components.vae={part}", "steps=1", "hydra.run.dir=out"]
-    done = subprocess.run([sys.executable, "-m", "composer", *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+    words = ["model=local", f"model.source={checkpoints['sd']}", "steps=1"]
+    each = [[*words, f"model.components.vae={part}", f"hydra.run.dir={n}"] for n, part in enumerate(PARTS)]
+    code = "import json, sys; from composer.cli import main; sys.exit(sum(main(words) for words in json.loads(sys.argv[1])))"
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(each)], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    found = json.loads((tmp_path / "out" / "run.json").read_text())["model"]["components"]["vae"]
-    assert found["commit"] == commit and found["subfolder"] == ("" if name == "tiny-vae" else "vae")
+    for n, (part, subfolder) in enumerate(PARTS.items()):
+        found = json.loads((tmp_path / str(n) / "run.json").read_text())["model"]["components"]["vae"]
+        assert found["commit"] == commits[part.split("/")[1]] and found["subfolder"] == subfolder, part
 
 
 def test_a_hub_id_is_found_in_the_cache_and_pinned_to_its_commit(checkpoints, tmp_path):

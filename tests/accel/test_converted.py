@@ -137,6 +137,7 @@ def test_tiles_and_slices_of_the_vae_go_through_it(bench, option):
     assert close(bench.run("sd", *words), bench.run("sd", *words, option))
 
 
+@pytest.mark.slow  # half a minute of converting
 def test_bf16_is_as_far_from_fp32_as_that_of_torch(bench):
     """Both round at 2⁻⁸, one here and the other there: OpenVINO may go twice as far as torch, and must not give fp32."""
     if not torch.cpu._is_avx512_bf16_supported():

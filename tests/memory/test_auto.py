@@ -119,6 +119,7 @@ print(peak_memory() - before)
 """
 
 
+@pytest.mark.slow  # half a minute of decoding
 def test_the_estimate_of_decoding_is_near_what_is_measured():
     from composer.memory.estimate import VAE
 
