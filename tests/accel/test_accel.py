@@ -43,12 +43,19 @@ CASES = [
     ("deepcache and more", ["accel=[deepcache,fused_qkv,channels_last]"], ("sd",), None),
     ("taylorseer and attention", ["accel=[taylorseer,attention]", *SEER[1:], MATH[1]], ("flux",), None),
 ]
-NEEDS = {"tome": pytest.mark.skipif(find_spec("tomesd") is None, reason="tomesd is not installed")}
-EACH = [
-    pytest.param(words, family, most, id=f"{name}-{family}", marks=NEEDS.get(name, ()))
-    for name, words, families, most in CASES
-    for family in families
-]
+NEEDS = {"tome": [pytest.mark.skipif(find_spec("tomesd") is None, reason="tomesd is not installed")]}
+
+
+def cases(other=()):
+    """Each option on each family. other: a mark for all families of an option but its first."""
+    return [
+        pytest.param(words, family, most, id=f"{name}-{family}", marks=[*NEEDS.get(name, ()), *(other if family != families[0] else ())])
+        for name, words, families, most in CASES
+        for family in families
+    ]
+
+
+EACH, MOSTLY_SLOW = cases(), cases([pytest.mark.slow])
 
 
 class Looks(composer.StepCallback):
@@ -137,7 +144,7 @@ def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, word
     assert traits(models) == known, "something was left on the models"
 
 
-@pytest.mark.parametrize(("words", "family", "most"), EACH)
+@pytest.mark.parametrize(("words", "family", "most"), MOSTLY_SLOW)
 def test_other_runs(bench, words, family, most):
     """Three pictures, two evaluations a step, no guidance, and half of the steps from a picture."""
     kinds = [["images=3"], ["scheduler=flow_heun" if family in ("sd3", "flux") else "scheduler=heun"]]
@@ -149,7 +156,7 @@ def test_other_runs(bench, words, family, most):
         assert distance(off, on) > 1e-5 if most is None else distance(off, on) <= most, kind
 
 
-@pytest.mark.parametrize(("words", "family", "most"), EACH)
+@pytest.mark.parametrize(("words", "family", "most"), MOSTLY_SLOW)
 def test_a_failure_in_the_middle_leaves_nothing(bench, words, family, most):
     plain, _, models = bench.run(family)
     known = traits(models)

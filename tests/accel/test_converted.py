@@ -33,6 +33,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 VINO, ONNX = "accel=[openvino]", "accel=[onnx]"
 BOTH = pytest.mark.parametrize("option", [VINO, ONNX])
+#: What the two share is shown by the quicker one.
+SLOW_VINO = pytest.mark.parametrize("option", [pytest.param(VINO, marks=pytest.mark.slow), ONNX])
 #: fp32 sums in another order, over a few steps of a tiny model whose latents are about 1.
 NEAR = 1e-3
 #: A picture's steps of 1/255, as rounding may fall on the other side.
@@ -118,13 +120,13 @@ def test_other_batches_sizes_texts_and_tasks_take_the_same_converted_model(bench
     assert sum(converted.values()) - before <= (family != "ddpm")  # the VAE's encoder
 
 
-@BOTH
+@SLOW_VINO
 def test_inpainting_with_nine_channels(bench, option):
     words = ["task=inpaint", "image=sample:scene", "steps=4"]
     assert close(bench.run("sd_inpaint", *words), bench.run("sd_inpaint", *words, option))
 
 
-@BOTH
+@SLOW_VINO
 def test_sides_that_do_not_halve_evenly(bench, option):
     """The UNet cuts on its way up: another program than for even ones, even if that was there first."""
     for words in (["height=64"], ["height=72"], ["height=64"], ["height=72", "width=88", "images=2"]):
@@ -199,7 +201,7 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("option", [pytest.param(VINO, marks=pytest.mark.slow), ONNX])
+@SLOW_VINO
 def test_another_process_takes_what_one_converted_and_a_sweep_converts_once(bench, option, tmp_path):
     words = [f"model.source={bench.source('sd')}", "model=local", "prompt=a cat", "height=64", "width=64", "steps=2", option]
     words += ["device=cpu", "callbacks=[]"]

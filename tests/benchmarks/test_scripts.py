@@ -19,9 +19,10 @@ SCRIPTS = {
         ["peak ", "ladder ", "unet ", "not asked for"],
     ),
 }
+SLOW = ("ladder.py", "memory.py")  # gpu.py draws the ladder too
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "memory.py" else name for name in SCRIPTS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SCRIPTS])
 def test_a_script_prints_its_table(tmp_path, name):
     words, wanted = SCRIPTS[name]
     pytest.importorskip("skimage" if name == "quality.py" else "torch")
