@@ -11,6 +11,7 @@ import composer
 from composer import interrupt
 from composer.callbacks.cfg_cutoff import CfgCutoff
 from composer.errors import ComposerError
+from composer.sweep.journal import unhurried
 
 SAID = (130, "compose: interrupted\n")
 SMALL = ("steps=2", "height=64", "width=64", "callbacks=[]")
@@ -80,6 +81,12 @@ def test_where_it_is_ignored_it_stays_ignored():
             assert not interrupt.came()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_one_that_waits_for_a_block_to_end_is_not_lost_where_the_block_fails():
+    with pytest.raises(KeyboardInterrupt), unhurried():
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError("on its way")
 
 
 def test_an_error_that_it_is_the_cause_of():
