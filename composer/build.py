@@ -102,7 +102,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
         task=checked.task,
-        make_scheduler=partial(make_scheduler, cls, holder.scheduler.config, settings),
+        make_scheduler=partial(make_scheduler, cls, scheduler_config(holder), settings),
         step_settings=found.step_settings,
         guidance=found.guidance.for_model(family.embeds_scale),
         callbacks=found.callbacks,
@@ -181,9 +181,14 @@ def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) ->
     holder = load(checkpoint, replace(how, variant=spec.model.refiner.variant))
     family = family_class(checkpoint)(holder)
     family.upcast, family.chunked, family.device = spec.precision.vae_upcast, spec.overflow == "chunk", base.device
-    scheduler = partial(make_scheduler, cls, holder.scheduler.config, settings)
+    scheduler = partial(make_scheduler, cls, scheduler_config(holder), settings)
     refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))
     return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=spec.model.refiner.start)
+
+
+def scheduler_config(pipe: Any) -> dict[str, Any]:
+    """The scheduler settings of a loaded checkpoint, after its pipeline class's own changes, as plain data."""
+    return deepcopy(dict(pipe.scheduler.config))
 
 
 def classic_class(checkpoint: Checkpoint) -> type:

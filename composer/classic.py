@@ -27,6 +27,7 @@ from composer.hooks import MOMENTS, Hooks, overrides
 from composer.overflow import settle
 from composer.pipeline import Pipeline, seeded
 from composer.residue import untouched
+from composer.run_pipeline import run_pipeline
 from composer.spec import Request
 from composer.targets import keywords_of
 from composer.tasks.base import Task
@@ -52,15 +53,14 @@ class Classic(Pipeline):
     """A diffusers pipeline behind the same call as ours."""
 
     def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
-        holder, steps = self.family.holder, request.steps - request.skip
+        shared, steps = self.family.holder, request.steps - request.skip
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
-        scheduler = holder.scheduler = self.make_scheduler()
-        hooks, known = Hooks(self.callbacks, steps, self.skipping, self.heard), keywords_of(holder.__call__)
-        taken = arguments(type(holder), request, self.guidance) | {"generator": list(generators)}
+        scheduler = self.make_scheduler()
+        hooks, known = Hooks(self.callbacks, steps, self.skipping, self.heard), keywords_of(shared.__call__)
+        taken = arguments(type(shared), request, self.guidance) | {"generator": list(generators)}
         taken |= {name: value for name, value in self.step_settings.items() if name in known}
         if "callback_on_step_end" in known:
             taken["callback_on_step_end"] = _bridge(hooks, self.guidance.scale, steps, Watch("denoiser", steps))
-        holder.set_progress_bar_config(disable=True)
         closed = dict.fromkeys(("decode", "denoised", "predicted", "noised", "encode", "predict", "latent_mask", "tokens"), _not_here)
         settle(self.family.reader, request, self.overflow, self.heard.append)
         with (
@@ -74,15 +74,16 @@ class Classic(Pipeline):
                 request=request, modules=self.family.modules, **closed,
             )  # fmt: skip
             with hooks.around(run):
-                return hooks.finish(run, _pictures(_called(holder, taken))), steps
+                return hooks.finish(run, _pictures(_called(run_pipeline(shared, scheduler), taken))), steps
 
 
-def _called(holder: Any, taken: Mapping[str, Any]) -> Any:
+def _called(pipe: Any, taken: Mapping[str, Any]) -> Any:
     """Call a pipeline; numbers that are not finite would come out black, with a warning of numpy's."""
+    pipe.set_progress_bar_config(disable=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "invalid value encountered in cast", RuntimeWarning)
         try:
-            return holder(**taken)
+            return pipe(**taken)
         except RuntimeWarning:
             raise NonFinite(
                 "vae", None, f"its picture holds numbers that are not finite (NaN or infinity): {ADVICE.format(name='vae')}"
