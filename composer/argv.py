@@ -23,7 +23,7 @@ FILE_KEYS = ("image", "mask", "depth")
 OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.")
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-_STRINGS = rf"{_STRING}(?:\s*,\s*{_STRING})*"
+_STRINGS = rf"(?:null\s*,\s*)*{_STRING}(?:\s*,\s*(?:null|{_STRING}))*"  # null beside texts: with and without
 _DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\s*{_STRINGS}\s*\])\s*", re.DOTALL)
 #: Names that only option files give: whose class an option is, and what Hydra would make of it. In keys, and in values as `{_x_: …}`.
 _RESERVED = re.compile(r"(?:^|[.{,\s'\"])_\w+_(?:$|[.@])")
@@ -102,7 +102,7 @@ def _file(value: str, multirun: bool) -> str:
         return value
     if value.startswith("[") and value.endswith("]"):
         return f"[{quote_all(name.strip() for name in value[1:-1].split(','))}]"
-    return quote_all(value.split(",")) if multirun else quote(value)
+    return ",".join(name if name == "null" else quote(name) for name in value.split(",")) if multirun else quote(value)
 
 
 def _read(key: str, name: str) -> list[str]:

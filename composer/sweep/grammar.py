@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import OmegaConf
 
-from composer import argv
-from composer.api import override_of
 from composer.errors import ComposerError, suggest
 from composer.spec import SweepSpec
+from composer.sweep.job_files import read_rows
 from composer.sweep.where import Condition
-from composer.yamls import sober
 
 #: A job's share of one axis: overrides, and what they set by key. Zipped axes and job files set several keys at once.
 Choice = tuple["Setting", ...]
@@ -133,33 +128,8 @@ def shuffled(points: list[Job], seed: int) -> list[Job]:
 
 
 def read_jobs(grammar: Grammar, name: str) -> list[Choice]:
-    """A YAML list of mappings, or a CSV with a header: one row a job. Cells of a CSV are read as typed on the command line."""
-    path = Path(name).expanduser()
-    text = sober("sweep.jobs", path)
-    try:
-        rows = _from_csv(text) if path.suffix.lower() == ".csv" else _from_yaml(name, text)
-    except ComposerError as error:
-        raise error if error.key == "sweep.jobs" else ComposerError("sweep.jobs", name, str(error)) from None
-    if not rows:
-        raise ComposerError("sweep.jobs", name, "holds no jobs")
-    return [tuple(_setting(grammar, name, i, text) for text in row) for i, row in enumerate(rows)]
-
-
-def _from_csv(text: str) -> list[list[str]]:
-    rows = csv.DictReader(text.splitlines())
-    return [argv.prepare([f"{key.strip()}={cell}" for key, cell in row.items() if key and cell not in (None, "")]) for row in rows]
-
-
-def _from_yaml(name: str, text: str) -> list[list[str]]:
-    import yaml
-
-    try:
-        rows = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ComposerError("sweep.jobs", name, f"is no YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ComposerError("sweep.jobs", name, "must be a list, one mapping a job: `- {prompt: a cat, steps: 20}`")
-    return [argv.prepare([override_of(str(key), value) for key, value in row.items()]) for row in rows]
+    """One row a job, of a file."""
+    return [tuple(_setting(grammar, name, i, text) for text in row) for i, row in enumerate(read_rows(name))]
 
 
 def _setting(grammar: Grammar, name: str, row: int, text: str) -> Setting:

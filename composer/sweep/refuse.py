@@ -19,23 +19,34 @@ MOST = 100
 
 
 def refuse(sweep: Sweep) -> None:
-    """Try each distinct set of settings, and each prompt and seed once, before anything runs."""
+    """Try each distinct set of settings, and each prompt and seed once, before anything runs; leave out what can't work, where asked.
+
+    Raises:
+        ComposerError: some jobs can't work, and they are not to be left out, or none is left.
+    """
     bad = invalid(sweep)
-    if not bad:
-        return
-    if len(bad) == len(sweep.jobs) and len({str(error) for error in bad.values()}) == 1:
-        raise bad[sweep.jobs[0].number]  # such as a misspelt key: it is not about some of them
-    table = invalid_table(sweep.jobs, bad)
-    if sweep.spec.on_invalid == "error":
-        print(table, file=sys.stderr)
+    if bad and (sweep.spec.on_invalid == "error" or not speak.manner.quiet) and not _about_all(sweep, bad):
+        print(invalid_table(sweep.jobs, bad), file=sys.stderr)
+    object_to(sweep, bad)
+    if bad:
+        speak.note(f"left out {len(bad)} of {len(sweep.jobs)} jobs that can't work")
+        sweep.jobs = [job for job in sweep.jobs if job.number not in bad]
+
+
+def object_to(sweep: Sweep, bad: Mapping[int, ComposerError]) -> None:
+    """Refuse the sweep for its invalid jobs, unless they are to be left out and others remain."""
+    if _about_all(sweep, bad):
+        raise bad[sweep.jobs[0].number]
+    if bad and sweep.spec.on_invalid == "error":
         reason = f"{len(bad)} of {len(sweep.jobs)} jobs can't work: change them, or leave them out by sweep.on_invalid=skip"
         raise ComposerError("sweep.on_invalid", "error", reason)
-    if not speak.manner.quiet:
-        print(table, file=sys.stderr)
-    speak.note(f"left out {len(bad)} of {len(sweep.jobs)} jobs that can't work")
-    sweep.jobs = [job for job in sweep.jobs if job.number not in bad]
-    if not sweep.jobs:
+    if len(bad) == len(sweep.jobs):
         raise ComposerError("sweep.on_invalid", "skip", "no job is left")
+
+
+def _about_all(sweep: Sweep, bad: Mapping[int, ComposerError]) -> bool:
+    """Whether all jobs are invalid for one reason, such as a misspelt key: it is not about some of them."""
+    return len(bad) == len(sweep.jobs) and len({str(error) for error in bad.values()}) == 1
 
 
 def invalid(sweep: Sweep) -> dict[int, ComposerError]:

@@ -7,7 +7,7 @@ from composer.line import Line
 from composer.sweep.asked import asked_for
 from composer.sweep.driver import Driver
 from composer.sweep.journal import clear, locked
-from composer.sweep.refuse import refuse
+from composer.sweep.refuse import invalid, object_to, refuse
 from composer.sweep.table import plan_text
 
 
@@ -26,7 +26,9 @@ def run(line: Line) -> int:
     speak_up() if line.verbose else hush()
     with asked_for(line) as sweep:
         if sweep.spec.dry_run:
-            print(plan_text(sweep))
+            bad = invalid(sweep)
+            print(plan_text(sweep, bad))
+            object_to(sweep, bad)
             return 0
         refuse(sweep)
         with locked(sweep.folder):

@@ -44,11 +44,12 @@ def invalid_table(jobs: Sequence[Job], bad: Mapping[int, ComposerError]) -> str:
     return rows([("can't work", "such as", "because"), *lines]) + (f"\nand {more} other reasons" if more > 0 else "")
 
 
-def plan_text(sweep: Sweep) -> str:
-    """What would run: jobs, groups by what they load, batches, memory, and time where earlier jobs tell it. Loads no weights."""
-    from composer.sweep.refuse import invalid
+def plan_text(sweep: Sweep, bad: Mapping[int, ComposerError]) -> str:
+    """What would run: jobs, groups by what they load, batches, memory, and time where earlier jobs tell it. Loads no weights.
 
-    bad = invalid(sweep)
+    Args:
+        bad: reasons of invalid jobs by their number.
+    """
     journal = Journal.read(sweep.folder) if sweep.folder.is_dir() else Journal(sweep.folder)
     plan = Plan([job for job in sweep.jobs if job.number not in bad], journal, sweep.spec.batch, sweep.settle, lambda checked: True)
     speed = pace(sweep.folder, journal)
@@ -66,7 +67,7 @@ def plan_text(sweep: Sweep) -> str:
         done = sum(entry.state == "done" for entry in members)
         lines.append(
             (str(number), str(len(members)), str(done), f"{batches}+" if most == MOST else str(batches), mebi(sum(sizes.values())),
-             "?" if seconds is None else f"{seconds:.0f} s", " ".join(loads) or "as configured")
+             "?" if seconds is None else f"{seconds:.0f} s", " ".join(text.lstrip("+") for text in loads) or "as configured")
         )  # fmt: skip
     texts = {(setting.key, setting.text) for job in sweep.jobs for setting in job.settings if setting.key in ("prompt", "negative_prompt")}
     about = [

@@ -74,14 +74,52 @@ def test_axes_that_can_not_be_zipped(grammar, groups, said):
 
 
 def test_a_file_of_jobs(grammar, tmp_path):
-    (tmp_path / "jobs.csv").write_text('prompt,steps,seed\n"a cat, sitting",5,1\n猫,10,\n')
+    (tmp_path / "jobs.csv").write_text('prompt,steps,seed\n"a cat, sitting",5,1\n猫,10,2\n')
     (tmp_path / "jobs.yaml").write_text(
         "- {prompt: 'a cat, sitting', steps: 5}\n- {prompt: \"it's\", scheduler: ddim, callbacks.preview.every: 2}\n"
     )
     table = made(grammar, "seed=7", jobs=str(tmp_path / "jobs.csv"))
-    assert table == [{"prompt": "a cat, sitting", "steps": "5", "seed": "1"}, {"seed": "7", "prompt": "猫", "steps": "10"}]
+    assert table == [{"prompt": "a cat, sitting", "steps": "5", "seed": "1"}, {"seed": "2", "prompt": "猫", "steps": "10"}]
     listed = made(grammar, "seed=1,2", jobs=str(tmp_path / "jobs.yaml"))
     assert len(listed) == 4 and listed[1] == {"seed": "1", "prompt": "it's", "scheduler": "ddim", "callbacks.preview.every": "2"}
+
+
+TWO = [{"prompt": "a red\ncone; on sand", "seed": "1"}, {"prompt": "猫", "seed": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", 'prompt,seed\n"a red\ncone; on sand",1\n猫,2\n'),
+        ("a.csv", 'prompt;seed\n"a red\ncone; on sand";1\n猫;2\n'),
+        ("a.csv", 'prompt\tseed\n"a red\ncone; on sand"\t1\n猫\t2\n'),
+        ("a.tsv", 'prompt\tseed\n"a red\ncone; on sand"\t1\n猫\t2\n'),
+        ("a.csv", 'sep=;\nprompt;seed\n"a red\ncone; on sand";1\n猫;2\n'),
+        ("a.CSV", '\ufeff"prompt" , "seed" \r\n"a red\r\ncone; on sand",1\r\n猫,2\r\n,\r\n'.replace(' , "seed" ', ',"seed"')),
+        ("a.csv", '\n prompt , seed,\n"a red\ncone; on sand",1,\n猫,2,'),
+        ("a.jsonl", '{"prompt": "a red\\ncone; on sand", "seed": 1}\n\n{"prompt": "猫", "seed": 2}\n'),
+        ("a.ndjson", '\ufeff{"prompt": "a red\\ncone; on sand", "seed": 1}\r\n{"prompt": "猫", "seed": 2}'),
+        ("a.json", '[{"prompt": "a red\\ncone; on sand", "seed": 1}, {"prompt": "猫", "seed": 2}]'),
+        ("a.yml", '- {prompt: "a red\\ncone; on sand", seed: 1}\n- {prompt: 猫, seed: 2}\n'),
+    ],
+)
+def test_every_format_gives_the_same_jobs(grammar, tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode())
+    assert made(grammar, jobs=str(tmp_path / name)) == TWO
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("a.csv", "prompt,seed\n,1\n", [{"prompt": "", "seed": "1"}]),
+        ("a.csv", "negative_prompt;prompt\n;a cat\n", [{"negative_prompt": "", "prompt": "a cat"}]),
+        ("a.jsonl", '{"prompt": "", "seed": 1}\n{"seed": 2}', [{"prompt": "", "seed": "1"}, {"seed": "2"}]),
+        ("a.yaml", "- {prompt: '', seed: 1}\n- {seed: 2}", [{"prompt": "", "seed": "1"}, {"seed": "2"}]),
+    ],
+)
+def test_an_empty_text_is_given_and_no_default(grammar, tmp_path, name, text, rows):
+    (tmp_path / name).write_text(text)
+    assert made(grammar, "prompt=another", jobs=str(tmp_path / name)) == [{"prompt": "another", **row} for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -89,11 +127,24 @@ def test_a_file_of_jobs(grammar, tmp_path):
     [
         ("none.yaml", None, "can't be read: No such file"),
         ("text.yaml", "just words", "must be a list, one mapping a job"),
+        ("text.txt", "just words", "tables end in .csv or .tsv, JSON Lines in .jsonl"),
         ("bad.yaml", "- {a: [", "is no YAML"),
         ("empty.csv", "prompt,steps\n", "holds no jobs"),
+        ("nothing.csv", "", "holds no jobs"),
+        ("nothing.jsonl", "\n\n", "holds no jobs"),
+        ("lines.jsonl", '{"seed": 1}\nseed: 2\n', "line 2 is no JSON object"),
+        ("list.jsonl", "[1, 2]\n", "line 1 is no JSON object"),
         ("target.yaml", "- {scheduler._target_: os.system}", "classes are chosen by the names of options"),
+        ("target.jsonl", '{"scheduler._target_": "os.system"}', "classes are chosen by the names of options"),
         ("hydra.csv", "hydra.run.dir\n/tmp/x\n", "row 1 sets hydra.run.dir"),
         ("sweep.csv", "steps\n'5,6'\n", "row 1 gives several values to steps"),
+        ("blank.csv", "prompt,seed\na cat,1\na dog,\n", "row 2 leaves seed empty: fill it in"),
+        ("blank.csv", "prompt,image\na cat, \n", "row 1 leaves image empty: fill it in"),
+        ("long.csv", "prompt,seed\na cat, sitting,1\n", "row 1 has 3 cells and the header 2: quote a text"),
+        ("short.csv", "prompt;seed\na cat\n", "row 1 has 1 cells and the header 2"),
+        ("twice.csv", "seed,prompt,seed\n1,a,2\n", "has two columns named seed"),
+        ("noname.csv", "seed,\n1,a\n", "row 1 has a cell in a column without a name: a"),
+        ("quote.csv", 'prompt,seed\n"a cat,1\nb,2\n', "a quote that opens a cell must close it"),
     ],
 )
 def test_files_that_hold_no_jobs(grammar, tmp_path, name, text, said):
@@ -102,6 +153,22 @@ def test_files_that_hold_no_jobs(grammar, tmp_path, name, text, said):
     with pytest.raises(ComposerError) as caught:
         made(grammar, jobs=str(tmp_path / name))
     assert said in str(caught.value) and str(caught.value).startswith("sweep.jobs=")
+
+
+@pytest.mark.parametrize(
+    ("word", "values"),
+    [
+        ("mask=null,a.png", [None, "a.png"]),
+        ("mask=a.png,null,b.png", ["a.png", None, "b.png"]),
+        ("image='null',null", ["null", None]),
+        ("negative_prompt=null,'a blur'", [None, "a blur"]),
+        ("negative_prompt='a blur', null", ["a blur", None]),
+        ("prompt=null, and void", ["null, and void"]),
+    ],
+)
+def test_null_among_several_values_stays_null(grammar, word, values):
+    found = jobs(grammar, argv.prepare([word], multirun=True), SweepSpec(), {})
+    assert [job.settings[0].value for job in found] == values
 
 
 def test_conditions_limits_and_shuffles(grammar):

@@ -282,8 +282,15 @@ def test_the_plan_is_told_without_loading(compose, tmp_path):
     assert done.code == 0 and "8 jobs → outputs/sweeps/task-seed-" in done.out
     assert [line.split()[:4] for line in done.out.splitlines()[2:4]] == [["0", "4", "0", "2"], ["1", "4", "0", "2"]]
     assert "15 MiB" in done.out and "task=unconditional" in done.out and not (tmp_path / "outputs").exists()
-    refused = compose("plan", "-m", "scheduler=euler,flow_euler")
-    assert "can't work" in refused.out and "is for flow matching models" in refused.out
+
+
+@pytest.mark.parametrize("words", [("-m", "sweep.dry_run=true"), ("check", "-m")], ids=" ".join)
+@pytest.mark.parametrize(("bad", "left"), [("scheduler=euler,flow_euler", 1), ("seed=1,-5", 1), ("scheduler=flow_euler,flow_heun", 0)])
+def test_an_impossible_job_is_in_the_table_and_exit_2(compose, tmp_path, words, bad, left):
+    done = compose(*words, bad, *SMALL, "output.folder=out")
+    assert done.code == 2 and "can't work" in done.out + done.err and "of 2 jobs can't work: change them" in done.err
+    assert not (tmp_path / "out").exists()
+    assert compose(*words, bad, *SMALL, "output.folder=out", "sweep.on_invalid=skip").code == (0 if left else 2)
 
 
 def test_ids_tell_what_matters_and_nothing_else(compose, tmp_path):
