@@ -51,6 +51,24 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
     return {family: pipelines.save(family, root / family) for family in pipelines.MAKERS}
 
 
+class Saved(dict):
+    """Name → folder of a tiny checkpoint, written when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __missing__(self, name: str) -> Path:
+        import other_pipelines
+
+        return self.setdefault(name, other_pipelines.save(name, self.root / name))
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory) -> Saved:
+    """Tiny random checkpoints that no native family knows, by the names in `other_pipelines.MAKERS`; only to be read."""
+    return Saved(tmp_path_factory.mktemp("others"))
+
+
 @pytest.fixture
 def one_thread():
     """The order of sums depends on the number of threads."""
