@@ -22,6 +22,7 @@ from composer.classic import check as check_classic
 from composer.errors import ComposerError
 from composer.families import CLASSIC
 from composer.families.base import Family
+from composer.families.settings import FamilySettings
 from composer.guidance import Guidance
 from composer.needs import check as check_needs
 from composer.needs import check_guidance
@@ -96,9 +97,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     place = torch.device("cpu") if waits else found.device
     how = How(found.numbers, place, spec.model.variant, spec.precision.cache, waits)
     holder = load(checkpoint, how)
-    family = family_class(checkpoint)(holder)
-    family.upcast, family.chunked = spec.precision.vae_upcast, spec.overflow == "chunk"
-    family.device = found.device
+    family = family_class(checkpoint)(holder, family_settings(spec, found.device))
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
         task=checked.task,
@@ -179,11 +178,16 @@ def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) ->
     """The same scheduler option, guidance and callbacks on a second checkpoint."""
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     holder = load(checkpoint, replace(how, variant=spec.model.refiner.variant))
-    family = family_class(checkpoint)(holder)
-    family.upcast, family.chunked, family.device = spec.precision.vae_upcast, spec.overflow == "chunk", base.device
+    family = family_class(checkpoint)(holder, family_settings(spec, base.device))
     scheduler = partial(make_scheduler, cls, scheduler_config(holder), settings)
     refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))
     return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=spec.model.refiner.start)
+
+
+def family_settings(spec: RunSpec, device: torch.device) -> FamilySettings:
+    """What a run tells its families."""
+    long_prompts = "chunk" if spec.overflow == "chunk" else "truncate"
+    return FamilySettings(device=device, upcast_vae=spec.precision.vae_upcast, long_prompts=long_prompts)
 
 
 def scheduler_config(pipe: Any) -> dict[str, Any]:

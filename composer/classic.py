@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from composer.callbacks.base import Conditioning, Run, Step, StepCallback, StopD
 from composer.callbacks.progress import Progress
 from composer.errors import ComposerError
 from composer.families.base import Held
+from composer.families.settings import Decoded
 from composer.files import scratch
 from composer.finite import ADVICE, NonFinite, Watch
 from composer.guidance import ClassifierFree, Distilled, Guidance
@@ -52,29 +54,30 @@ class Called(Held):
 class Classic(Pipeline):
     """A diffusers pipeline behind the same call as ours."""
 
-    def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
+    def once(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> tuple[Decoded, int]:
         shared, steps = self.family.holder, request.steps - request.skip
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         scheduler = self.make_scheduler()
-        hooks, known = Hooks(self.callbacks, steps, self.skipping, self.heard), keywords_of(shared.__call__)
+        hooks, known = Hooks(self.callbacks, steps, self.skipping, notes), keywords_of(shared.__call__)
         taken = arguments(type(shared), request, self.guidance) | {"generator": list(generators)}
         taken |= {name: value for name, value in self.step_settings.items() if name in known}
         if "callback_on_step_end" in known:
             taken["callback_on_step_end"] = _bridge(hooks, self.guidance.scale, steps, Watch("denoiser", steps))
         closed = dict.fromkeys(("decode", "denoised", "predicted", "noised", "encode", "predict", "latent_mask", "tokens"), _not_here)
-        settle(self.family.reader, request, self.overflow, self.heard.append)
+        settle(self.family.reader, request, self.overflow, notes.append)
         with (
             seeded(request.seeds[0]),
             self.otherwise(),
             scratch() as temporary,
-            untouched(self.family.modules, self.callbacks, self.skipping, self.heard, forget),
+            untouched(self.family.modules, self.callbacks, self.skipping, notes, forget),
         ):
             run = Run(
                 timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,
                 request=request, modules=self.family.modules, **closed,
             )  # fmt: skip
             with hooks.around(run):
-                return hooks.finish(run, _pictures(_called(run_pipeline(shared, scheduler), taken))), steps
+                decoded = _decoded(_called(run_pipeline(shared, scheduler), taken))
+                return replace(decoded, images=hooks.finish(run, decoded.images)), steps
 
 
 def _called(pipe: Any, taken: Mapping[str, Any]) -> Any:
@@ -160,13 +163,14 @@ def _bridge(hooks: Hooks, scale: float, total: int, watch: Watch) -> Callable[..
     return after
 
 
-def _pictures(output: Any) -> list[Image.Image]:
+def _decoded(output: Any) -> Decoded:
     images = getattr(output, "images", None)
     if not isinstance(images, list) or not all(isinstance(image, Image.Image) for image in images):
         raise ComposerError(
             "model.source", None, f"this pipeline makes {type(output).__name__} and no pictures, which composer can't write"
         )
-    return images
+    flagged = getattr(output, "nsfw_content_detected", None) or ()
+    return Decoded(images=images, flagged=tuple(bool(each) for each in flagged))
 
 
 def _not_here(*_: Any) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor
 from composer.callbacks.base import Conditioning, Run, Step, StepCallback
 from composer.denoise import denoise
 from composer.families.base import Family
+from composer.families.settings import Decoded
 from composer.files import scratch
 from composer.finite import Watch, check
 from composer.fitting import fit
@@ -82,9 +83,9 @@ class Result:
 class Pipeline:
     """A family, a task, a scheduler, guidance and callbacks; call it with requests.
 
-    notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. heard: what
-    the callbacks of a run had to say; shared with pipelines made of this one. options: other ways to run the models, by `group.name`, on
-    during each run. device: where they compute. overflow: what becomes of prompts that are too long.
+    notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. options: other ways
+    to run the models, by `group.name`, on during each run. device: where they compute. overflow: what becomes of prompts that are
+    too long.
     """
 
     family: Family
@@ -95,7 +96,6 @@ class Pipeline:
     callbacks: Mapping[str, StepCallback] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     skipping: frozenset[str] = frozenset()
-    heard: list[str] = field(default_factory=list)
     options: Mapping[str, Option] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     overflow: str = "warn"
@@ -110,32 +110,36 @@ class Pipeline:
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
         started, task, following = time.perf_counter(), self.task, (self.task, request)
         steps: list[int] = []
-        self.heard.clear()
+        notes: list[str] = []
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         while following is not None:
             task, request = following
-            images, iterations = self.once(task, request, folder)
+            decoded, iterations = self.once(task, request, folder, notes)
             steps.append(iterations)
-            following = task.following(request, images)
+            following = task.following(request, decoded.images)
         return Result(
-            images=images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=tuple(self.heard),
-            blackened=tuple(number for number, flag in enumerate(getattr(self.family, "blackened", ())) if flag),
-            batches=(request.batch,),
+            images=decoded.images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=tuple(notes),
+            blackened=tuple(number for number, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
         )  # fmt: skip
 
-    def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image.Image], int]:
-        """One pass: pictures and the iterations they took."""
-        with self.denoised(task, request, folder) as (hooks, run, latents):
-            return hooks.finish(run, run.decode(latents)), len(run.timesteps)
+    def once(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> tuple[Decoded, int]:
+        """One pass: its images and the iterations they took. notes: gets what the user should know of it."""
+        with self.denoised(task, request, folder, notes) as (hooks, run, latents):
+            return self.finished(hooks, run, latents, notes), len(run.timesteps)
+
+    def finished(self, hooks: Hooks, run: Run, latents: Tensor, notes: list[str]) -> Decoded:
+        """The images of a pass; what callbacks decode themselves has no say in what is noted."""
+        decoded = self.family.decode(latents, run.request)
+        notes.extend(decoded.notes)
+        return replace(decoded, images=hooks.finish(run, decoded.images))
 
     @contextmanager
-    def denoised(self, task: Task, request: Request, folder: Path | None) -> Iterator[tuple[Hooks, Run, Tensor]]:
+    def denoised(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> Iterator[tuple[Hooks, Run, Tensor]]:
         """One pass up to its latents, with the callbacks still around it."""
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
-        self.family.tell = self.heard.append
         with seeded(request.seeds[0]), self.otherwise():
-            settle(self.family.reader, request, self.overflow, self.heard.append)
+            settle(self.family.reader, request, self.overflow, notes.append)
             conditioning = self._conditioning(request)
             scheduler = self.make_scheduler()
             self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
@@ -143,15 +147,16 @@ class Pipeline:
             start = task.start(self.family, sampler, request)
             check("vae", "the encoded picture", start.latents)
             callbacks, denoiser = {**start.callbacks, **self.callbacks}, self.family.denoiser
-            with scratch() as temporary, untouched(self.family.modules, callbacks, self.skipping, self.heard, forget):
+            with scratch() as temporary, untouched(self.family.modules, callbacks, self.skipping, notes, forget):
                 run = Run(
                     timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,
-                    decode=lambda latents: self.family.decode(latents, request), denoised=sampler.denoised, predicted=sampler.predicted,
-                    noised=sampler.noised, encode=partial(self._encode, request), tokens=self.family.tokens, request=request,
+                    decode=lambda latents: self.family.decode(latents, request).images, denoised=sampler.denoised,
+                    predicted=sampler.predicted, noised=sampler.noised,
+                    encode=partial(self._encode, request), tokens=self.family.tokens, request=request,
                     predict=partial(self._predict, self.guidance.for_run(denoiser), sampler), latent_mask=self.family.scale_mask,
                     modules=self.family.modules,
                 )  # fmt: skip
-                hooks = Hooks(callbacks, len(run.timesteps), self.skipping, self.heard)
+                hooks = Hooks(callbacks, len(run.timesteps), self.skipping, notes)
                 guidance = self.guidance.for_run(denoiser)
                 with hooks.around(run):
                     watch = Watch(self.family.predictor, len(run.timesteps))
@@ -183,7 +188,7 @@ class Pipeline:
         encoders = [id(modules.get(f"text_encoder{n}")) for n in ("", "_2", "_3")]
         first = modules.get("text_encoder") or modules.get("text_encoder_2")
         size = request.height, request.width, type(self.family).__name__, id(self.family.denoiser)
-        key = request.prompts, request.negative_prompts, contrast, self.family.chunked, *size, *encoders
+        key = request.prompts, request.negative_prompts, contrast, self.family.settings, *size, *encoders
         made = remember(first, lambda: key, lambda: self.family.encode(request, contrast))
         for embedding in filter(None, (made.positive, made.negative)):
             check("text_encoder", "the encoded prompt", embedding.hidden, embedding.pooled)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
 from composer.errors import ComposerError
 from composer.families.base import Family
+from composer.families.settings import Decoded
 from composer.pipeline import Pipeline
 from composer.sampler import Sampler
 from composer.spec import Request
@@ -31,14 +31,14 @@ class Refined(Pipeline):
     refiner: Pipeline
     share: float
 
-    def once(self, task: Task, request: Request, folder: Path | None) -> tuple[list[Image], int]:
+    def once(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> tuple[Decoded, int]:
         handover = Handover(self.share)
         base = replace(self, callbacks={**self.callbacks, "hand over to the refiner": handover})
-        with base.denoised(task, request, folder) as (hooks, run, latents):
+        with base.denoised(task, request, folder, notes) as (hooks, run, latents):
             if handover.latents is None:  # another callback ended the run before
-                return hooks.finish(run, run.decode(latents)), len(run.timesteps)
-        images, iterations = self.refiner.once(GoOn(task, handover), request, folder)
-        return images, handover.iterations + iterations
+                return self.finished(hooks, run, latents, notes), len(run.timesteps)
+        decoded, iterations = self.refiner.once(GoOn(task, handover), request, folder, notes)
+        return decoded, handover.iterations + iterations
 
 
 class Handover(StepCallback):

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from composer.families.chunks import windows
 from composer.families.sd import StableDiffusion
 from composer.families.sdxl import StableDiffusionXL
+from composer.families.settings import FamilySettings
 from composer.spec import Request
 
 LONG = " ".join(f"a red cone number {i}" for i in range(40)) + " at the very end"
@@ -47,8 +48,7 @@ OURS = {"sd": (StableDiffusionPipeline, StableDiffusion), "sdxl": (StableDiffusi
 def test_windows_are_what_the_encoder_makes_of_each(checkpoints, name, one_thread):
     cls, ours = OURS[name]
     holder = cls.from_pretrained(checkpoints[name])
-    family = ours(holder)
-    family.chunked = True
+    family, cutting = ours(holder, FamilySettings(long_prompts="chunk")), ours(holder)
     tokenizer = holder.tokenizer
     room = tokenizer.model_max_length - 2
     ids = tokenizer(LONG, add_special_tokens=False).input_ids
@@ -60,21 +60,17 @@ def test_windows_are_what_the_encoder_makes_of_each(checkpoints, name, one_threa
 
     with torch.no_grad():
         short = family.encode(request("a cone"), True)
-        family.chunked = False
-        classic = family.encode(request("a cone"), True)
-        family.chunked = True
+        classic = cutting.encode(request("a cone"), True)
         assert torch.equal(short.positive.hidden, classic.positive.hidden) and torch.equal(short.negative.hidden, classic.negative.hidden)
         # the first window is the text cut after it, the negative one is as long
         long = family.encode(request(LONG, "a sky"), True)
-        family.chunked = False
-        cut = family.encode(request(LONG, "a sky"), True)
+        cut = cutting.encode(request(LONG, "a sky"), True)
     length = tokenizer.model_max_length
     assert long.positive.hidden.shape[1] == long.negative.hidden.shape[1] == len(rows) * length
     assert torch.equal(long.positive.hidden[:, :length], cut.positive.hidden)
     assert torch.equal(long.negative.hidden[:, :length], cut.negative.hidden)
     if name == "sdxl":
         assert torch.equal(long.positive.pooled, cut.positive.pooled)
-    family.chunked = True
     assert len(family.tokens(LONG)) == long.positive.hidden.shape[1]
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.families.settings import Decoded, FamilySettings
 from composer.guidance import Branches
 from composer.spec import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import torch
@@ -29,21 +30,34 @@ _dtypes: WeakKeyDictionary[nn.Module, torch.dtype] = WeakKeyDictionary()
 
 
 class Held:
-    """What families share: a diffusers pipeline that holds the components and lends its helpers."""
+    """What families share: a diffusers pipeline that holds the components and lends its helpers.
+
+    Args:
+        holder: the pipeline, shared between runs.
+        settings: of the run, None for the usual ones. Nothing is set on a family after it was made, so that no run finds what
+            another has left.
+    """
 
     #: Whether prompts can be read in windows.
     chunks = False
-    #: Whether the VAE decodes in fp32: true, false, or `auto` where 16 bits overflow.
-    upcast: bool | str = "auto"
 
-    def __init__(self, holder: Any) -> None:
-        self.holder = holder
-        self.chunked = False  # whether prompts are read whole, however long they are
-        self.tell: Callable[[str], None] = lambda note: None  # what the user should know of a run
+    def __init__(self, holder: Any, settings: FamilySettings | None = None) -> None:
+        vars(self).update(holder=holder, settings=settings or FamilySettings())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} can't be set: pass FamilySettings to the constructor")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} can't be deleted")
+
+    @property
+    def chunked(self) -> bool:
+        """Whether prompts are read whole, however long they are."""
+        return self.settings.long_prompts == "chunk"
 
     @cached_property  # diffusers walks through all modules to find it; who knows it says so
     def device(self) -> torch.device:
-        return self.holder._execution_device
+        return self.settings.device or self.holder._execution_device
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -153,5 +167,5 @@ class Family(Protocol):
     def predict(self, step: Step) -> Branches:
         """What the model says of `step.model_input`, for each branch there is conditioning for."""
 
-    def decode(self, latents: Tensor, request: Request) -> list[Image]:
-        """Latents → RGB pictures of the request's size."""
+    def decode(self, latents: Tensor, request: Request) -> Decoded:
+        """Latents → RGB images of the request's size, and what was found on the way; keeps nothing."""

@@ -6,8 +6,8 @@ The shorter texts of a batch, and the negative ones, get empty windows: all embe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +17,14 @@ import torch
 from composer.callbacks.base import Conditioning, Embedding
 
 
-def in_windows(holder: Any, texts: Sequence[str], encode: Callable[[], Conditioning]) -> Conditioning:
-    """What `encode` makes of each window in turn, as one; the pooled embedding is the first window's."""
-    parts = []
-    for index in range(max(len(windows(_tokenizers(holder)[0][1], text)) for text in texts)):
-        with _window(holder, index):
-            parts.append(encode())
+def in_windows(holder: Any, texts: Sequence[str], encode: Callable[[Any], Conditioning]) -> Conditioning:
+    """What `encode` makes of each window in turn, as one; the pooled embedding is the first window's.
+
+    Args:
+        holder: a diffusers pipeline. encode: is given a copy of it, whose tokenizers read one window alone.
+    """
+    count = max(len(windows(_tokenizers(holder)[0][1], text)) for text in texts)
+    parts = [encode(_reading(holder, index)) for index in range(count)]
     negative = None if parts[0].negative is None else _joined([part.negative for part in parts])
     return Conditioning(positive=_joined([part.positive for part in parts]), negative=negative)
 
@@ -50,15 +52,11 @@ def _tokenizers(holder: Any) -> list[tuple[str, Any]]:
     return [(name, found) for name in ("tokenizer", "tokenizer_2") if (found := getattr(holder, name, None)) is not None]
 
 
-@contextmanager
-def _window(holder: Any, index: int) -> Iterator[None]:
-    """Have a pipeline's tokenizers read that window alone; past diffusers' own setter, which would note it in the pipeline's config."""
-    before = dict(_tokenizers(holder))
-    vars(holder).update({name: _Reader(tokenizer, index) for name, tokenizer in before.items()})
-    try:
-        yield
-    finally:
-        vars(holder).update(before)
+def _reading(holder: Any, index: int) -> Any:
+    """A copy whose tokenizers read that window alone; set past diffusers' setter, which would note them in the pipeline's config."""
+    own = copy(holder)
+    vars(own).update({name: _Reader(tokenizer, index) for name, tokenizer in _tokenizers(holder)})
+    return own
 
 
 class _Reader:

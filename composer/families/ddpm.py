@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from diffusers import DDPMPipeline
-from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Step
 from composer.families.base import Held
 from composer.families.noise import noise
+from composer.families.settings import Decoded
 from composer.guidance import Branches
 from composer.spec import Request
 
@@ -50,6 +50,6 @@ class Unconditional(Held):
     def predict(self, step: Step) -> Branches:
         return Branches(self.holder.unet(step.model_input, step.timestep).sample)
 
-    def decode(self, latents: Tensor, request: Request) -> list[Image]:
+    def decode(self, latents: Tensor, request: Request) -> Decoded:
         pixels = (latents / 2 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()
-        return self.holder.numpy_to_pil(pixels)
+        return Decoded(images=self.holder.numpy_to_pil(pixels))

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from diffusers import FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.families.base import Held, spelled
+from composer.families.settings import Decoded
 from composer.families.vae import decoded, encoded, scaled_mask
 from composer.guidance import Branches
 from composer.spec import Request
@@ -75,11 +75,11 @@ class Flux(Held):
         negative = None if conditioning.negative is None else self._transformer(step, conditioning.negative)
         return Branches(positive, negative)
 
-    def decode(self, latents: Tensor, request: Request) -> list[Image]:
+    def decode(self, latents: Tensor, request: Request) -> Decoded:
         vae = self.holder.vae
         latents = self.holder._unpack_latents(latents, request.height, request.width, self.holder.vae_scale_factor)
-        pixels = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
-        return self.holder.image_processor.postprocess(pixels)
+        pixels, notes = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
+        return Decoded(images=self.holder.image_processor.postprocess(pixels), notes=notes)
 
     def _transformer(self, step: Step, embedding: Embedding) -> Tensor:
         latents = step.model_input

@@ -13,6 +13,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning
+from composer.families.settings import Decoded
 from composer.families.unet import LatentUNet
 from composer.families.vae import decoded, encoded
 from composer.memo import remember
@@ -43,10 +44,11 @@ class StableDiffusion(LatentUNet):
         rows = [self.holder.prepare_depth_map([i], torch.from_numpy(m)[None], **settings) for i, m in zip(images, maps)]
         return torch.cat(rows)
 
-    def decode(self, latents: Tensor, request: Request) -> list[Image]:
-        pixels = decoded(self, latents, lambda latents: latents / self.holder.vae.config.scaling_factor)
+    def decode(self, latents: Tensor, request: Request) -> Decoded:
+        pixels, notes = decoded(self, latents, lambda latents: latents / self.holder.vae.config.scaling_factor)
         if getattr(self.holder, "safety_checker", None) is None:
-            return self.holder.image_processor.postprocess(pixels)
-        pixels, flagged = self.holder.run_safety_checker(pixels, self.device, latents.dtype)
-        self.blackened = tuple(bool(each) for each in flagged)
-        return self.holder.image_processor.postprocess(pixels, do_denormalize=[not each for each in flagged])
+            return Decoded(images=self.holder.image_processor.postprocess(pixels), notes=notes)
+        pixels, found = self.holder.run_safety_checker(pixels, self.device, latents.dtype)
+        flagged = tuple(bool(each) for each in found)
+        images = self.holder.image_processor.postprocess(pixels, do_denormalize=[not each for each in flagged])
+        return Decoded(images=images, flagged=flagged, notes=notes)

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from diffusers import StableDiffusion3Pipeline
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
-from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.families.base import Held, spelled
 from composer.families.noise import noise
 from composer.families.passes import branches
+from composer.families.settings import Decoded
 from composer.families.vae import decoded, encoded, scaled_mask
 from composer.guidance import Branches
 from composer.spec import Request
@@ -80,10 +80,10 @@ class StableDiffusion3(Held):
     def predict(self, step: Step) -> Branches:
         return branches(step, self._extra_channels, lambda latents, embedding: self._transformer(step, latents, embedding))
 
-    def decode(self, latents: Tensor, request: Request) -> list[Image]:
+    def decode(self, latents: Tensor, request: Request) -> Decoded:
         vae = self.holder.vae
-        pixels = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
-        return self.holder.image_processor.postprocess(pixels)
+        pixels, notes = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
+        return Decoded(images=self.holder.image_processor.postprocess(pixels), notes=notes)
 
     @property
     def _extra_channels(self) -> int:

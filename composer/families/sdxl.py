@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from diffusers import StableDiffusionXLPipeline
-from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning
+from composer.families.settings import Decoded
 from composer.families.unet import LatentUNet
 from composer.families.vae import decoded, encoded, in_fp32
 from composer.spec import Request
@@ -45,12 +45,12 @@ class StableDiffusionXL(LatentUNet):
         mean, std = (each.to(latents) for each in self._statistics)
         return (latents - mean) * vae.config.scaling_factor / std
 
-    def decode(self, latents: Tensor, request: Request) -> list[Image]:
+    def decode(self, latents: Tensor, request: Request) -> Decoded:
         vae = self.holder.vae
-        pixels = decoded(self, latents, self._unscaled, vae.config.force_upcast and vae.dtype == torch.float16)
+        pixels, notes = decoded(self, latents, self._unscaled, vae.config.force_upcast and vae.dtype == torch.float16)
         if self.holder.watermark is not None:
             pixels = self.holder.watermark.apply_watermark(pixels)
-        return self.holder.image_processor.postprocess(pixels)
+        return Decoded(images=self.holder.image_processor.postprocess(pixels), notes=notes)
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         """Latents as the VAE knows them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ class LatentUNet(Held):
         if not self.chunked:
             return self.encoded(request, contrast)
         texts = [*request.prompts, *(text or "" for text in request.negative_prompts)]
-        return in_windows(self.holder, texts, lambda: self.encoded(request, contrast))
+        short = replace(self.settings, long_prompts="truncate")
+        return in_windows(self.holder, texts, lambda reading: type(self)(reading, short).encode(request, contrast))
 
     def encoded(self, request: Request, contrast: bool) -> Conditioning:
         """Prompts → embeddings, as diffusers' pipeline makes them."""

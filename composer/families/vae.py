@@ -30,23 +30,28 @@ def _distribution(vae: nn.Module, pixels: Tensor) -> Any:
     return remember(vae, lambda: ("encode", digest(pixels)), lambda: vae.encode(pixels))
 
 
-def decoded(held: Held, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool = False) -> Tensor:
+def decoded(held: Held, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool = False) -> tuple[Tensor, tuple[str, ...]]:
     """Latents → pixels (B, 3, H, W), −1 … 1 and a little beyond; once more in fp32 where they overflow in 16 bits, as SDXL's may.
 
     Args:
         unscaled: makes the latents what the VAE knows.
         needed: compute in fp32 at once.
 
+    Returns:
+        The pixels, and a note where they were decoded twice.
+
     Raises:
         NonFinite: they are not finite in fp32 either, or `precision.vae_upcast` is false.
     """
     vae = held.holder.vae
-    pixels = _decoded(vae, latents, unscaled, needed or held.upcast is True)
-    if held.upcast == "auto" and vae.dtype != torch.float32 and not finite(pixels):
-        held.tell(f"vae: its pixels overflowed in {str(vae.dtype).removeprefix('torch.')}, so they were decoded once more in fp32")
+    upcast, notes = held.settings.upcast_vae, ()
+    pixels = _decoded(vae, latents, unscaled, needed or upcast is True)
+    if upcast == "auto" and vae.dtype != torch.float32 and not finite(pixels):
+        dtype = str(vae.dtype).removeprefix("torch.")
+        notes = (f"vae: its pixels overflowed in {dtype}, so they were decoded once more in fp32",)
         pixels = _decoded(vae, latents, unscaled, True)
     check("vae", "its picture", pixels)
-    return pixels
+    return pixels, notes
 
 
 def _decoded(vae: nn.Module, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool) -> Tensor:

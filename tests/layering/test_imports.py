@@ -13,7 +13,7 @@ ROOT = Path(composer.__file__).parent
 HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "jobs", "plugin_list", "origins", "plugins", "record", "rerun", "sweep"}
 TORCH_FREE = {
     "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec",
-    "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base",
+    "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base", "families/settings",
     "components", "sources", "images", "seams", "samples/__init__", "samples/make", "callbacks/__init__", "callbacks/base",
     "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
     "plugin_list", "plugin_new", "completion", "overflow", "secret", "speak", "verbs",

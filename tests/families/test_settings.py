@@ -1,0 +1,56 @@
+"""A family is as it was made: neither a run nor a callback leaves anything there that another could find."""
+
+from __future__ import annotations
+
+import pytest
+
+from composer import StepCallback, compose
+from composer.build import family_class
+from composer.checkpoint import find
+from composer.spec import ModelSpec
+from composer.testing import pipelines
+from composer.testing.runs import SIZES, tiny
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+NAMES = ("blackened", "tell", "upcast", "chunked", "device", "settings", "holder", "anything")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("family", SIZES)
+def test_nothing_can_be_set_on_a_family(checkpoints, family, name):
+    made = family_class(find(ModelSpec(name="local", source=str(checkpoints[family]))))(tiny(family))
+    before = dict(vars(made))
+    with pytest.raises(AttributeError, match=f"{name} can't be set"):
+        setattr(made, name, True)
+    with pytest.raises(AttributeError):
+        delattr(made, name)
+    assert vars(made) == before
+
+
+class DecodesOne(StepCallback):
+    """Decodes the first latents of the batch alone, when all images are there."""
+
+    def before_step(self, step) -> None:
+        self.latents = step.latents
+
+    def after_decode(self, run, images) -> None:
+        assert len(run.decode(self.latents[:1])) == 1
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A checkpoint whose safety checker flags whatever it sees."""
+    pipe = pipelines.sd(safety_checker=True)
+    pipe.safety_checker.concept_embeds_weights.data.fill_(-2)
+    folder = tmp_path_factory.mktemp("guarded")
+    pipe.save_pretrained(folder)
+    return [f"model.source={folder}", "model=local", "steps=2", "images=2", "callbacks=[]"]
+
+
+@pytest.mark.parametrize("family", ["auto", "classic"])
+def test_flagged_images_are_named_behind_both_doors(guarded, family):
+    assert compose(*guarded, f"model.family={family}").blackened == (0, 1)
+
+
+def test_flags_are_of_the_run_and_not_of_a_callback(guarded):
+    assert compose(*guarded[:-1], callbacks=[DecodesOne()]).blackened == (0, 1)
