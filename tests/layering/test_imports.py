@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import composer
@@ -20,10 +21,12 @@ TORCH_FREE = {
 }  # fmt: skip
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     return {str(path.relative_to(ROOT).with_suffix("")): ast.parse(path.read_text("utf-8")) for path in ROOT.rglob("*.py")}
 
 
+@cache
 def imported(tree: ast.AST, top_only: bool = False) -> set[str]:
     """Dotted names that a module imports, outside of `if TYPE_CHECKING`."""
     names: set[str] = set()
