@@ -61,7 +61,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Chec
 
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
-    name = spec.task.module
+    name = spec.task.name
     if task.text != checkpoint.layout.text:
         takes = "takes no prompt" if task.text else "wants a prompt"
         raise ComposerError("task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={tasks_of(checkpoint)}")

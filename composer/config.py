@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.errors import ComposerError, suggest
 from composer.secret import leaves, refuse_secrets
+from composer.shipped import option_of
 from composer.spec import ModelSpec, OutputSpec, PrecisionSpec, RefinerSpec, RunSpec, SchedulerSpec, Target
 
 #: Root nodes of the config; every other root key is an input that the task declares.
@@ -52,10 +53,10 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     _finite(tree)
     model = mapping("model", tree.get("model"))
     model.setdefault("name", model.get("source"))
-    whole = copied(tree)
-    task = _target("task", tree.pop("task", None))
+    whole = _told(tree)
+    task = _target("task", tree.pop("task", None), chosen)
     nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
-    model, defaults = _model(nodes["model"], task.module)
+    model, defaults = _model(nodes["model"], task)
     device = one_of("device.type", nodes["device"].pop("type", None), DEVICES)
     _nothing_left("device", nodes["device"])
     batch = _batch(tree.pop("batch", None))
@@ -65,8 +66,8 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         skipping=skipping,
         task=task,
         model=model,
-        scheduler=_scheduler(nodes["scheduler"]),
-        guidance=_guidance(nodes["guidance"], defaults.get("guidance")),
+        scheduler=_scheduler(nodes["scheduler"], chosen),
+        guidance=_guidance(nodes["guidance"], defaults.get("guidance"), chosen),
         callbacks=_options("callbacks", nodes["callbacks"]),
         memory=_options("memory", nodes["memory"]),
         accel=_options("accel", nodes["accel"]),
@@ -144,10 +145,20 @@ def _missing(node: Any, key: str = "") -> Iterator[str]:
         yield key
 
 
-def _target(key: str, node: Mapping[str, Any]) -> Target:
+def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = MappingProxyType({})) -> Target:
+    """A node as the class that it names; `chosen` tells which option of the group it is, a list's nodes stand under their names."""
+    group, _, name = key.partition(".")
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        raise ComposerError(key, node, f"choose an option by its name: `compose list {key.partition('.')[0]}` shows them")
-    return Target(path=node["_target_"], keywords=MappingProxyType({k: v for k, v in node.items() if not _reserved(k)}))
+        raise ComposerError(key, node, f"choose an option by its name: `compose list {group}` shows them")
+    path, keywords = node["_target_"], MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
+    return Target(path=path, keywords=keywords, group=group, name=name or str(chosen.get(group) or option_of(group, path) or ""))
+
+
+def _told(node: Any) -> Any:
+    """A copy for the record, without what only option files say: whose class an option is."""
+    if isinstance(node, Mapping):
+        return {key: _told(value) for key, value in node.items() if not _reserved(key)}
+    return [_told(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def _options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Target]:
@@ -165,10 +176,12 @@ def _reserved(key: str) -> bool:
     return key.startswith("_") and key.endswith("_")
 
 
-def _model(node: dict[str, Any], task: str) -> tuple[ModelSpec, dict[str, Any]]:
+def _model(node: dict[str, Any], task: Target) -> tuple[ModelSpec, dict[str, Any]]:
     """The checkpoint for this task, and the steps and guidance it likes."""
     defaults, variants = (mapping(f"model.{name}", node.pop(name, None)) for name in ("recommended", "variants"))
-    variant, where = mapping(f"model.variants.{task}", variants.get(task)), f"model.variants.{task}.components"
+    # a task option of the user's own needs the weights of composer's option with the same class
+    name = task.name if task.name in variants else option_of("task", task.path) or task.name
+    variant, where = mapping(f"model.variants.{name}", variants.get(name)), f"model.variants.{name}.components"
     # what the user swaps comes before the variant's
     chosen = {**mapping(where, variant.get("components")), **mapping("model.components", node.get("components"))}
     node.update({key: value for key, value in variant.items() if key in _CHECKPOINT}, components=chosen)
@@ -208,19 +221,19 @@ def _refiner(node: Any) -> RefinerSpec | None:
     return RefinerSpec(**given)
 
 
-def _scheduler(node: dict[str, Any]) -> SchedulerSpec:
+def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec:
     keywords = MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
-    target = Target(path=_target("scheduler", node).path) if node.get("_target_") else None
+    target = replace(_target("scheduler", node, chosen), keywords=MappingProxyType({})) if node.get("_target_") else None
     kind = node.get("_kind_")
     if kind is not None:
         one_of("scheduler._kind_", kind, KINDS)
-    return SchedulerSpec(target=target, kind=kind, keywords=keywords)
+    return SchedulerSpec(target=target, kind=kind, keywords=keywords, name=str(chosen.get("scheduler") or "default"))
 
 
-def _guidance(node: dict[str, Any], liked: float | None) -> Target:
+def _guidance(node: dict[str, Any], liked: float | None, chosen: Mapping[str, Any]) -> Target:
     if node.get("scale", 0) is None:
         node["scale"] = 1.0 if liked is None else liked
-    return _target("guidance", node)
+    return _target("guidance", node, chosen)
 
 
 def _precision(node: dict[str, Any]) -> PrecisionSpec:

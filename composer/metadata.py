@@ -13,12 +13,14 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from composer.errors import ComposerError
+from composer.errors import ComposerError, shorten
 from composer.images import open_picture
 from composer.parameters import parameters
 from composer.tasks.values import SEEDS
 
 KEY, PARAMETERS = "composer", "parameters"
+#: Of the record's form. 0, in records without one: with module paths of classes, of which none counts any more.
+SCHEMA = 1
 #: EXIF tags.
 DESCRIPTION, EXIF, COMMENT = 0x010E, 0x8769, 0x9286
 #: How a UserComment says that it is UTF-16.
@@ -101,6 +103,11 @@ def _check(path: Path, record: Any) -> None:
     """Refuse what is not of the form that composer writes."""
     if not isinstance(record, dict):
         raise ComposerError(str(path), None, "its record is no object of JSON")
+    schema, choices = record.setdefault("schema", 0), record.setdefault("choices", [])
+    if type(schema) is not int or not 0 <= schema <= SCHEMA:
+        raise ComposerError(str(path), None, f"its record has a form that this composer does not know ({shorten(schema)}): update composer")
+    if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
+        raise ComposerError(str(path), None, "its record has choices of another kind, so composer did not write it")
     for key, kind in SHAPE.items():
         if not isinstance(record.get(key), kind):
             raise ComposerError(str(path), None, f"its record has no {key} of the right kind, so it can't be drawn again from it")

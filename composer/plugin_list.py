@@ -11,11 +11,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from composer.errors import ComposerError, printable
 from composer.installed import GROUP, Plugin, plugins
 from composer.plugins import clashes, describe, hidden, offered
+from composer.shipped import class_in
 
 #: Seconds that a plugin may take to load.
 PATIENCE = 120
@@ -48,7 +47,7 @@ def block(plugin: Plugin, states: dict[str, Any]) -> list[str]:
 
 def tried(plugin: Plugin) -> dict[str, Any]:
     """Load a plugin's classes in another process."""
-    targets = {f"{group}={name}": target for group, name in offered(plugin) if (target := target_of(plugin, group, name))}
+    targets = {f"{group}={name}": target for group, name in offered(plugin) if (target := class_in(plugin.conf, group, name))}
     command = [sys.executable, "-c", f"from {__name__} import probe; probe()"]
     try:
         done = subprocess.run(
@@ -60,13 +59,6 @@ def tried(plugin: Plugin) -> dict[str, Any]:
     except (ValueError, IndexError):
         why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return {"error": printable(f"does not load: {why}")}
-
-
-def target_of(plugin: Plugin, group: str, name: str) -> str | None:
-    """The `_target_` of an option, which callbacks nest under their own name."""
-    node = OmegaConf.to_container(OmegaConf.load(plugin.conf / group / f"{name}.yaml"), resolve=False)
-    nested = node.get(name) if isinstance(node, dict) else None
-    return next((each["_target_"] for each in (node, nested) if isinstance(each, dict) and "_target_" in each), None)
 
 
 def probe() -> None:

@@ -21,8 +21,9 @@ from composer import __version__
 from composer.errors import ComposerError
 from composer.files import write
 from composer.installed import provider
-from composer.metadata import saving
+from composer.metadata import SCHEMA, saving
 from composer.precision import dtype_of
+from composer.shipped import choice, scheduler_choice
 from composer.spec import OutputSpec, Request, RunSpec
 from composer.stamp import are_pictures, fingerprint, model_stamp
 from composer.usage import peak_memory
@@ -42,6 +43,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
     """All that is needed to make the pictures again, as plain data."""
     request, checkpoint = checked.request, checked.checkpoint
     return {
+        "schema": SCHEMA,
         "composer": __version__,
         "images": pictures_of(request),
         "height": result.image.height,
@@ -73,6 +75,7 @@ def record(checked: Checked, pipeline: Pipeline, result: Result) -> dict[str, An
         "threads": _threads(),
         "stamp": hashlib.sha256(json.dumps(model_stamp(checkpoint)).encode()).hexdigest(),
         "options": dict(checked.spec.chosen),
+        "choices": _choices(checked.spec),
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
         "notes": list(result.told),
@@ -112,11 +115,17 @@ def _refiner(checked: Checked) -> dict[str, Any] | None:
     return {"source": checked.refiner.source, "commit": checked.refiner.commit, "start": checked.spec.model.refiner.start}
 
 
+def _choices(spec: RunSpec) -> list[dict[str, Any]]:
+    """The options that are classes, by what they are known as."""
+    several = (*spec.callbacks.values(), *spec.memory.values(), *spec.accel.values())
+    return [choice(spec.task), scheduler_choice(spec.scheduler), choice(spec.guidance), *map(choice, several)]
+
+
 def _callback(name: str, callback: StepCallback, spec: RunSpec) -> dict[str, Any]:
     """Who wrote a callback, and what it was told."""
     cls, whose = type(callback), provider(type(callback).__module__)
     told = dict(spec.callbacks[name].keywords) if name in spec.callbacks else None  # None: given from Python
-    found: dict[str, Any] = {"class": f"{cls.__module__}.{cls.__qualname__}", "config": told}
+    found: dict[str, Any] = {"class": cls.__qualname__, "config": told}
     return found | ({"distribution": whose.distribution, "version": whose.version} if whose else {})
 
 

@@ -22,7 +22,7 @@ def describe(checked: Checked) -> str:
     """The page as text."""
     request, checkpoint, spec = checked.request, checked.checkpoint, checked.spec
     lines = [
-        f"task       {spec.task.path}",
+        f"task       {spec.task.name}",
         f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({checkpoint.layout.path})",
         f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={tasks_of(checkpoint)}",
         *([f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"] if checked.refiner else []),

@@ -14,22 +14,24 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A class by its dotted path, with keywords for it; checked in `targets.py` before anything is built."""
+    """A class by its dotted path, with keywords for it; checked in `targets.py` before anything is built.
+
+    group, name: of the option that names the class, by which messages, records and job ids know it; the path is told to nobody.
+    """
 
     path: str
     keywords: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def module(self) -> str:
-        """`composer.tasks.text2img.Text2Img` → `text2img`, by which checks and model variants know a task."""
-        return self.path.rpartition(".")[0].rpartition(".")[2]
+    group: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerSpec:
-    """`target` None keeps the checkpoint's own class; the keywords override its config. kind: diffusion, flow or edm."""
+    """`target` None keeps the checkpoint's own class; the keywords override its config. kind: diffusion, flow or edm.
+    name: of the option."""
 
     target: Target | None = None
+    name: str = "default"
     kind: str | None = None
     keywords: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 

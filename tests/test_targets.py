@@ -88,7 +88,7 @@ def test_records_choose_no_classes(compose, canary, tmp_path, carrier):
     honest = metadata.read(tmp_path / "honest/000.png")
     for i, path in enumerate(HOSTILE if carrier == "png" else HOSTILE[::7]):
         told = copy.deepcopy(honest)
-        told["config"]["callbacks"]["progress"] = {"_target_": path, "command": "touch canary-was-here"}
+        told["config"]["callbacks"]["evil"] = {"_target_": path, "command": "touch canary-was-here"}
         file = tmp_path / f"{i}.{carrier}"
         if carrier == "json":
             file.write_text(json.dumps(told))

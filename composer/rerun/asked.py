@@ -26,6 +26,8 @@ from composer.plugins import conf_folders, options
 PICTURES = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
 #: What can be said otherwise without wanting another picture: where it goes, and where things lie.
 PLACES = ("output", "hydra", "device", "image", "mask", "depth", "model")
+#: Keys that only an option file gives: records of composer 0.1 hold them, and whatever they say, they are not read.
+OF_OPTIONS = ("_target_", "_kind_")
 #: Keys of a model that say where something comes from.
 FROM = ("source", "config", "components", "refiner", "variants")
 
@@ -93,8 +95,10 @@ def _names(record: Mapping[str, Any], typed: set[str], folders: list[Path]) -> I
 def _whose(record: Mapping[str, Any], group: str, name: Any) -> str:
     """Which package would bring an option."""
     made = record["callbacks"].get(name) if group == "callbacks" and isinstance(name, str) else None
-    package = made.get("distribution") if isinstance(made, Mapping) else None
-    return f": it comes with {package}" if isinstance(package, str) else ""
+    package = made.get("distribution") if isinstance(made, Mapping) else None  # in records of composer 0.1
+    told = (each.get("provider") for each in record["choices"] if (each.get("group"), each.get("name")) == (group, name))
+    package = next((each for each in (*told, package) if isinstance(each, str)), None)
+    return f": it comes with {package}" if package else ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class _Overlay:
     def onto(self, tree: dict[str, Any], told: Mapping[str, Any], above: str = "") -> None:
         for name, value in told.items():
             key = f"{above}.{name}" if above else name
-            if key in self.typed:
+            if key in self.typed or name in OF_OPTIONS:
                 continue
             known = name in tree
             if known and type(tree[name]) is type(value) and tree[name] == value:

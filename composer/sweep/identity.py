@@ -7,14 +7,21 @@ import json
 from typing import Any
 
 from composer.check import Checked
-from composer.installed import provider
-from composer.spec import Target
+from composer.shipped import choice, scheduler_choice
 from composer.stamp import are_pictures, fingerprint, model_stamp
+
+#: Changes when ids are made of something else; `schema0` knows those before.
+SCHEMA = 1
 
 
 def identity(checked: Checked) -> str:
-    """A job's id: 32 hexadecimal digits of the SHA-256 of what it is, resolved."""
-    text = json.dumps(essence(checked), sort_keys=True, ensure_ascii=False, default=str)
+    """A job's id."""
+    return digest(essence(checked))
+
+
+def digest(essence: Any) -> str:
+    """32 hexadecimal digits of the SHA-256 of plain data."""
+    text = json.dumps(essence, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -23,27 +30,21 @@ def essence(checked: Checked) -> dict[str, Any]:
     spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
     pictures = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_pictures(value)}
     return {
-        "task": _target(spec.task),
+        "schema": SCHEMA,
+        "task": choice(spec.task),
         "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": pictures},
         "settled": {key: value for key, value in inputs.items() if key not in pictures},
         "size": (checked.request.height, checked.request.width),
         "model": model_stamp(checked.checkpoint),
         "refiner": checked.refiner and [model_stamp(checked.refiner), spec.model.refiner.start],
-        "scheduler": [_target(spec.scheduler.target), dict(spec.scheduler.keywords)],
-        "guidance": _target(spec.guidance),
-        "callbacks": [[name, _target(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
-        "memory": [_target(target) for target in spec.memory.values()],
-        "accel": [_target(target) for target in spec.accel.values()],
+        "scheduler": scheduler_choice(spec.scheduler),
+        "guidance": choice(spec.guidance),
+        "callbacks": [[name, choice(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
+        "memory": [choice(target) for target in spec.memory.values()],
+        "accel": [choice(target) for target in spec.accel.values()],
         "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components)],
         "device": spec.device,
         "batch": spec.batch,
         "overflow": spec.overflow,
         "output": [spec.output.format, spec.output.quality],
     }
-
-
-def _target(target: Target | None) -> Any:
-    if target is None:
-        return None
-    whose = provider(target.path)
-    return [target.path, dict(target.keywords), whose and str(whose)]

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,6 +114,13 @@ class Journal:
                 journal.done[found] = place.name
                 journal.failed.pop(found, None)
         return journal
+
+    def known(self, job: str, before: Callable[[], str]) -> str:
+        """The id that a job has in this folder: the one that an earlier composer gave it, where it was begun by that."""
+        if job in self.done or not (self.done or self.batches):
+            return job
+        old = before()
+        return old if old in self.done or old in self.batches else job
 
     def tidy(self) -> None:
         """Remove what earlier processes only began. Only under the lock: another's drafts are its own."""

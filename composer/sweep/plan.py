@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from composer import interrupt
 from composer.check import Checked
 from composer.errors import ComposerError
+from composer.sweep import schema0
 from composer.sweep.grammar import Job
 from composer.sweep.journal import Journal
 
@@ -120,6 +122,7 @@ class Plan:
                 entry.state = "failed"
                 self.journal.failed[str(entry.job.number)] = str(error)
                 return False
+            entry.id = self.journal.known(entry.id, partial(schema0.identity, entry.checked))
             first = self.seen.setdefault(entry.id, entry)
             if first is not entry:
                 entry.state = "twin"

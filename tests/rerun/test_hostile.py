@@ -49,10 +49,10 @@ def deep(levels: int) -> dict:
 
 #: Changes of an honest record, and a part of what must be said; None where it is drawn and does no harm.
 HOSTILE = {
-    "task_class": (at("config/task/_target_", "os.system"), "another class"),
-    "callback_class": (at("config/callbacks/progress/_target_", "subprocess.run"), "another class"),
-    "scheduler_class": (at("config/scheduler/_target_", "canary.Canary"), "another class"),
-    "guidance_class": (at("config/guidance/_target_", "builtins.eval"), "another class"),
+    "task_class": (at("config/task/_target_", "os.system"), None),
+    "callback_class": (at("config/callbacks/progress/_target_", "subprocess.run"), None),
+    "scheduler_class": (at("config/scheduler/_target_", "canary.Canary"), None),
+    "guidance_class": (at("config/guidance/_target_", "builtins.eval"), None),
     "new_callback": (at("config/callbacks/evil", TARGET), "another class"),
     "class_in_a_setting": (at("config/scheduler/beta_start", TARGET), "another class"),
     "class_in_a_list": (at("config/scheduler/trained_betas", [TARGET]), "another class"),
