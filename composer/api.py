@@ -64,16 +64,16 @@ def initialised(config_dir: str | None) -> Iterator[None]:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    from composer.plugins import register_search_path
+    from composer.plugins import search_path
 
-    register_search_path(config_dir)
     before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = before
+    with search_path(config_dir):
+        GlobalHydra.instance().clear()
+        try:
+            with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
+                yield
+        finally:
+            GlobalHydra.instance().hydra = before
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from composer import interrupt, speak
+from composer import interrupt, quiet, speak
 from composer.errors import ComposerError, printable, suggest
 from composer.line import Line, parse
 
@@ -44,6 +44,8 @@ def _ended(argv: list[str]) -> int:
             raise
         print(printable(f"compose: {type(error).__name__}: {error} (-v shows where)"), file=sys.stderr)
         return 1
+    finally:
+        quiet.release()
 
 
 def run(line: Line) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composer.callbacks.base import StepCallback
-from composer.check import check
-from composer.lazy import defer
+from composer.check import Checked, check
+from composer.quiet import prepare, silence
 from composer.spec import RunSpec
 from composer.usage import ran_out
 
@@ -27,8 +27,16 @@ def execute(
         say: tells the user what was done otherwise than asked.
         more: callbacks beside those of the config.
     """
-    defer()
+    prepare()
     checked = check(spec)
+    with silence():
+        return _executed(spec, checked, folder, say, more)
+
+
+def _executed(
+    spec: RunSpec, checked: Checked, folder: Path | None, say: Callable[[str], None], more: Sequence[StepCallback]
+) -> Result:  # fmt: skip
+    """The part that takes its time."""
     from composer.build import build_pipeline
     from composer.record import record
     from composer.shares import draw

@@ -6,7 +6,8 @@ place of, so that installing one changes no run that was possible before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,21 @@ def describe(file: Path) -> str:
         if line.strip() and not line.startswith("#"):
             break
     return ""
+
+
+@contextmanager
+def search_path(extra: str | None = None) -> Iterator[None]:
+    """Hydra looks there inside, and afterwards where another program of this process has it look."""
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    known = Plugins.instance().plugin_type_to_subclass_list[SearchPathPlugin]
+    before = list(known)
+    register_search_path(extra)
+    try:
+        yield
+    finally:
+        known[:] = before
 
 
 def register_search_path(extra: str | None = None) -> None:

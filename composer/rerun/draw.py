@@ -11,7 +11,7 @@ from composer.check import Checked, check
 from composer.config import read
 from composer.errors import ComposerError
 from composer.execute import execute
-from composer.lazy import defer
+from composer.quiet import prepare
 from composer.rerun.asked import Asked
 from composer.spec import Request
 
@@ -33,7 +33,7 @@ def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) 
     spec = read(wanted.tree)
     if not wanted.same:
         return execute(spec, wanted.folder, say)
-    defer()
+    prepare()
     checked = check(spec)
     share = _share(record, checked)
     from composer.build import build_pipeline

@@ -15,8 +15,8 @@ from composer.checkpoint import Checkpoint, find
 from composer.config import read
 from composer.errors import ComposerError
 from composer.files import scratch
-from composer.lazy import defer
 from composer.memo import Memo, remembering
+from composer.quiet import prepare
 from composer.spec import ModelSpec, Request
 from composer.sweep.plan import GROWTH
 from composer.usage import has_room, ran_out
@@ -47,7 +47,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.memo = Memo()
-        defer()
+        prepare()
 
     def checked(self, tree: Mapping[str, Any]) -> Checked:
         """A job's config, checked against its checkpoint; no weights, no torch."""

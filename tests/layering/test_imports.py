@@ -17,7 +17,7 @@ TORCH_FREE = {
     "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base", "families/settings",
     "components", "sources", "images", "seams", "samples/__init__", "samples/make", "callbacks/__init__", "callbacks/base",
     "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
-    "plugin_list", "plugin_new", "completion", "overflow", "secret", "speak", "verbs",
+    "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs",
 }  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_our_own_callbacks_use_what_strangers_can():
 
 
 def test_nothing_below_the_door_reaches_back_up():
-    rooms = ("cli", "line", "jobs", "api", "argv", "config", "explain", "plugins", "plugin_list", "plugin_new", "show", "sweep")
+    rooms = ("cli", "line", "jobs", "api", "argv", "config", "explain", "plugins", "plugin_list", "plugin_new", "shipped", "show", "sweep")
     above = tuple(f"composer.{room}" for room in rooms)
     below = (
         "check",
