@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.families.distinct import once
 from composer.families.settings import Decoded, FamilySettings
 from composer.guidance import Branches
 from composer.spec import Request
@@ -40,6 +41,8 @@ class Held:
 
     #: Whether prompts can be read in windows.
     chunks = False
+    #: Extra inputs of the denoiser that have no row for each image.
+    shared: frozenset[str] = frozenset()
 
     def __init__(self, holder: Any, settings: FamilySettings | None = None) -> None:
         vars(self).update(holder=holder, settings=settings or FamilySettings())
@@ -85,6 +88,14 @@ class Held:
     @property
     def denoiser(self) -> nn.Module:
         return self.modules[self.predictor]
+
+    def encode(self, request: Request, contrast: bool) -> Conditioning:
+        """Embeddings of a request's texts; texts that are equal are encoded once."""
+        return once(self.encoded, request, contrast, self.shared)
+
+    def encoded(self, request: Request, contrast: bool) -> Conditioning:
+        """Embeddings of texts, a row for each image of the request: what each family does its own way."""
+        raise NotImplementedError
 
     def embedding(self, hidden: Tensor, pooled: Tensor | None = None, extra: Mapping[str, Tensor] = MappingProxyType({})) -> Embedding:
         """What the text encoders made, in the numbers that the denoiser computes with."""

@@ -26,12 +26,14 @@ class Flux(Held):
     """Latents packed from 2 × 2 patches: (B, H/2f · W/2f, 4 · channels) with the VAE's factor f = 8."""
 
     holder: FluxPipeline
+    #: Positions, the same for all images.
+    shared = frozenset({"txt_ids", "img_ids"})
 
     @property
     def embeds_scale(self) -> bool:
         return bool(self.holder.transformer.config.guidance_embeds)
 
-    def encode(self, request: Request, contrast: bool) -> Conditioning:
+    def encoded(self, request: Request, contrast: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
         return Conditioning(
             positive=self._embed(list(request.prompts), request),

@@ -13,6 +13,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning
+from composer.families.distinct import places
 from composer.families.settings import Decoded
 from composer.families.unet import LatentUNet
 from composer.families.vae import decoded, encoded
@@ -39,8 +40,9 @@ class StableDiffusion(LatentUNet):
             with warnings.catch_warnings():  # it opens an autocast, which is not for fp32
                 warnings.filterwarnings("ignore", "In CPU autocast")
                 content = [(image.mode, image.size, image.tobytes()) for image in images]
-                make = partial(self.holder.prepare_depth_map, list(images), None, **settings)
-                return remember(self.holder.depth_estimator, lambda: ("depth", *content), make)
+                first, row = places(content)  # each distinct image is looked at once
+                make = partial(self.holder.prepare_depth_map, [images[i] for i in first], None, **settings)
+                return remember(self.holder.depth_estimator, lambda: ("depth", *(content[i] for i in first)), make)[row]
         rows = [self.holder.prepare_depth_map([i], torch.from_numpy(m)[None], **settings) for i, m in zip(images, maps)]
         return torch.cat(rows)
 

@@ -35,7 +35,7 @@ class StableDiffusion3(Held):
     def takes_mask(self) -> bool:
         return self._extra_channels == self.holder.vae.config.latent_channels + 1
 
-    def encode(self, request: Request, contrast: bool) -> Conditioning:
+    def encoded(self, request: Request, contrast: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
         hidden, negative, pooled, negative_pooled = self.holder.encode_prompt(
             list(request.prompts), None, None, self.device, 1, contrast, negative_prompt=negatives

@@ -25,14 +25,10 @@ class LatentUNet(Held):
 
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         if not self.chunked:
-            return self.encoded(request, contrast)
+            return super().encode(request, contrast)
         texts = [*request.prompts, *(text or "" for text in request.negative_prompts)]
         short = replace(self.settings, long_prompts="truncate")
         return in_windows(self.holder, texts, lambda reading: type(self)(reading, short).encode(request, contrast))
-
-    def encoded(self, request: Request, contrast: bool) -> Conditioning:
-        """Prompts → embeddings, as diffusers' pipeline makes them."""
-        raise NotImplementedError
 
     def tokens(self, prompt: str) -> list[str]:
         tokenizer = self.holder.tokenizer or self.holder.tokenizer_2

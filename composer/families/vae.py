@@ -12,6 +12,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img impo
 from torch import Tensor, nn
 
 from composer.families.base import Held
+from composer.families.distinct import places
 from composer.finite import check, finite
 from composer.memo import digest, remember
 
@@ -19,11 +20,14 @@ from composer.memo import digest, remember
 def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
     """Pixels (B, 3, H, W) in −1 … 1 → samples of the VAE's distribution (B, C, H/f, W/f), not yet scaled.
 
-    Picture by picture, as diffusers does it for a list of generators.
+    Each distinct image goes through the VAE alone, as diffusers does it for a list of generators; each image of the batch draws a
+    sample of its own.
     """
+    first, rows = places([digest(row) for row in pixels] if len(pixels) > 1 else [""] * len(pixels))
     pixels = pixels.to(vae.device, vae.dtype)
     # sliced with [i : i + 1], which keeps the memory format: convolutions sum in another order after [i][None]
-    return torch.cat([retrieve_latents(_distribution(vae, pixels[i : i + 1]), generator=each) for i, each in enumerate(generators)])
+    made = [_distribution(vae, pixels[i : i + 1]) for i in first]
+    return torch.cat([retrieve_latents(made[row], generator=each) for row, each in zip(rows, generators, strict=True)])
 
 
 def _distribution(vae: nn.Module, pixels: Tensor) -> Any:

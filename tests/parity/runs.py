@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,7 +21,7 @@ from composer.spec import Request
 from composer.tasks.base import Task
 
 STEPS = 10
-SEEDS = (7, 8)
+SEEDS = (7, 8, 9, 10)
 PROMPTS = ("a cat, sitting", "two dogs")
 
 
@@ -42,7 +43,7 @@ def scheduler_of(option: str):
 
 def ours(
     family, option: str, guidance: Guidance, batch: int, size: int, task: Task, *, negative: str | None = None, skip: int = 0,
-    steps: int = STEPS, eta: float | None = None, **inputs: Any,
+    steps: int = STEPS, eta: float | None = None, prompts: Sequence[str] = PROMPTS, **inputs: Any,
 ):  # fmt: skip
     """Latents after each step, the images, and a fresh scheduler like the one that was used."""
     original = family.holder.scheduler.config
@@ -54,7 +55,7 @@ def ours(
         step_settings=of_step, callbacks={"recorder": recorder},
     )  # fmt: skip
     request = Request(
-        prompts=PROMPTS[:batch], negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=steps, height=size, width=size,
+        prompts=tuple(prompts[:batch]), negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=steps, height=size, width=size,
         skip=skip, inputs=inputs,
     )  # fmt: skip
     result = pipeline(request)
