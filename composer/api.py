@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from composer import argv
 from composer.callbacks.base import StepCallback
 from composer.errors import ComposerError
+from composer.typed import refuse_for_one_run
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -50,30 +49,13 @@ def compose_config(overrides: list[str], config_dir: str | None = None) -> DictC
 
 def compose_whole(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     """Overrides → the composed config with Hydra's own node, which tells the folder and what was chosen."""
-    import hydra
-
+    from composer.composing import loader
     from composer.explain import explained
 
-    with initialised(config_dir), explained(overrides, config_dir):
-        return hydra.compose("compose", overrides=argv.prepare(overrides), return_hydra_config=True)
-
-
-@contextmanager
-def initialised(config_dir: str | None) -> Iterator[None]:
-    """Hydra composes in here, wherever it was initialised before."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-
-    from composer.plugins import search_path
-
-    before = GlobalHydra.instance().hydra
-    with search_path(config_dir):
-        GlobalHydra.instance().clear()
-        try:
-            with hydra.initialize(config_path=None, version_base="1.3", job_name="compose"):
-                yield
-        finally:
-            GlobalHydra.instance().hydra = before
+    prepared = argv.prepare(overrides)
+    refuse_for_one_run(prepared)
+    with explained(prepared, config_dir):
+        return loader(config_dir).compose(prepared)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -95,11 +77,12 @@ def settle(config: DictConfig, notes: DictConfig) -> None:
     from omegaconf import open_dict
 
     from composer.config import CHOSEN, LISTS, NODES, mapping
+    from composer.folder import words_of
     from composer.plugins import refuse_clashes
 
     choices = notes.runtime.choices
     refuse_clashes(config, choices)
-    pickles, typed = "model.allow_pickle", {argv.split(word)[1] for word in notes.overrides.task}
+    pickles, typed = "model.allow_pickle", {argv.split(word)[1] for word in words_of(notes)}
     nodes = {group: mapping(group, config.get(group)) for group in ("model", *LISTS)}
     if nodes["model"] and nodes["model"].get("allow_pickle") and pickles not in typed:
         raise ComposerError(pickles, True, "can be said only on the command line, and not by an option file")

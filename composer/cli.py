@@ -64,9 +64,9 @@ def run(line: Line) -> int:
 
         return warm(line)
     if line.verb is None:
-        from composer.jobs import hydra_run
+        from composer import jobs
 
-        return hydra_run(line)
+        return jobs.run(line)
     from composer.verbs import VERBS
 
     if line.verb not in VERBS:

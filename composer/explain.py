@@ -57,7 +57,7 @@ def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> 
                 return wrong
             choices[key] = _names(value)
             given.add(key)
-    choices.update({group: names for group, names in _chosen_by_task(choices["task"], folders).items() if group not in given})
+    choices.update({group: names for group, names in _chosen_by_task(choices.get("task", []), folders).items() if group not in given})
     known = _known_keys(choices, folders)
     for override in overrides:
         prefix, key, value = split(override)
@@ -150,7 +150,7 @@ def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set
     usual = _defaults(folders).get(group, [])
     for option in (*usual, *options(group, folders)):
         if key in _known_keys({group: [option]}, folders):
-            chosen = ",".join(choices[group])
+            chosen = ",".join(choices.get(group, ()))
             return ComposerError(key, value.strip("'"), f"{group}={chosen} does not take it; {group}={option} does")
     near = suggest(key, [*known, *choices])
     root = sorted(name for name in known if "." not in name and name not in ("task", *choices))
@@ -170,4 +170,5 @@ def _other(error: BaseException, overrides: list[str]) -> ComposerError:
         return ComposerError(key, value, "Hydra has no such key")
     if getattr(error, "override", None) is not None:
         return ComposerError(key, value, "can't be read; put quotes around a value with commas, brackets or spaces: key=\"'…'\"")
-    return ComposerError(at_fault or "config", None, message.splitlines()[0])
+    first, *more = message.splitlines()
+    return ComposerError(at_fault or "config", None, f"{first} {more[0]}" if first.endswith(":") and more else first)

@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from composer import argv
-from composer.api import compose_whole, initialised, without_hydra
+from composer.api import compose_whole, without_hydra
+from composer.composing import MAIN, hydra_1_3, loader
 from composer.config import CHOSEN, OF_SWEEPS
 from composer.plugins import conf_folders, groups, packaged_conf
 from composer.secret import refuse_secrets
@@ -61,14 +62,13 @@ def _from(key: str, files: Mapping[str, str], typed: list[str]) -> str:
 
 def _origins(overrides: list[str], config_dir: str | None) -> dict[str, str]:
     """Dotted key → the option file that set it last, in the order in which Hydra lays one over the other."""
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
     found: dict[str, str] = {}
-    with initialised(config_dir):
-        loader = GlobalHydra.instance().config_loader()
-        for default in loader.compute_defaults_list("compose", argv.prepare(overrides), RunMode.RUN).defaults:
-            loaded = loader.repository.load_config(default.config_path) if default.config_path else None
+    made = loader(config_dir)
+    with hydra_1_3():
+        for default in made.compute_defaults_list(MAIN, argv.prepare(overrides), RunMode.RUN).defaults:
+            loaded = made.repository.load_config(default.config_path) if default.config_path else None
             if loaded is None or str(default.config_path).startswith("hydra/"):
                 continue
             tree = OmegaConf.to_container(loaded.config, resolve=False)

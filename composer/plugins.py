@@ -1,20 +1,18 @@
 """Where options come from: the user's own conf, the packaged conf, and in their turn installed packages.
 
-Knows Hydra's search path and nothing about what the options mean; imports no plugin. What composer has, no plugin can take the
+Knows nothing about what the options mean; imports no plugin. What composer has, no plugin can take the
 place of, so that installing one changes no run that was possible before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError
 from composer.installed import Plugin, plugins
-from composer.yamls import sober
 
 MAIN = "compose.yaml"
 #: A folder `conf` beside the user is searched only with this file in it, so that a foreign Hydra project is left alone.
@@ -100,40 +98,3 @@ def describe(file: Path) -> str:
         if line.strip() and not line.startswith("#"):
             break
     return ""
-
-
-@contextmanager
-def search_path(extra: str | None = None) -> Iterator[None]:
-    """Hydra looks there inside, and afterwards where another program of this process has it look."""
-    from hydra.core.plugins import Plugins
-    from hydra.plugins.search_path_plugin import SearchPathPlugin
-
-    known = Plugins.instance().plugin_type_to_subclass_list[SearchPathPlugin]
-    before = list(known)
-    register_search_path(extra)
-    try:
-        yield
-    finally:
-        known[:] = before
-
-
-def register_search_path(extra: str | None = None) -> None:
-    """Tell Hydra where to look. In code, since a `hydra_plugins` package would act on every Hydra program installed here."""
-    from hydra.core.config_search_path import ConfigSearchPath
-    from hydra.core.plugins import Plugins
-    from hydra.plugins.search_path_plugin import SearchPathPlugin
-
-    folders = conf_folders(extra)
-    for folder in own_folders(extra):
-        for file in folder.rglob("*.yaml"):
-            sober("--config-dir", file)
-
-    class ComposerSearchPath(SearchPathPlugin):
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            for folder in folders:
-                search_path.append("composer", f"file://{folder}")
-
-    registry = Plugins.instance()
-    known = registry.plugin_type_to_subclass_list[SearchPathPlugin]
-    known[:] = [plugin for plugin in known if plugin.__name__ != ComposerSearchPath.__name__]
-    registry.register(ComposerSearchPath)

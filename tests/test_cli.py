@@ -108,7 +108,7 @@ def test_list_tells_each_option_in_a_line(compose):
         (["guidance.rescale=0.5"], "guidance=auto does not take it; guidance=cfg does"),
         (["guidance=distilled"], "this model takes no scale as an input"),
         (["callbacks=[progres]"], "Did you mean progress?"),
-        (["hydra.rundir=x"], "hydra.rundir=x: Hydra has no such key"),
+        (["hydra.rundir=x"], "hydra.rundir=x: has no effect on a run: output.folder=DIR"),
         (["--mulirun"], "Did you mean --multirun?"),
         (["--config-dir", "nowhere"], "there is no such folder"),
         (["output.folderr=x"], "output.folderr=x: there is no such key. Did you mean folder?"),

@@ -19,6 +19,7 @@ from composer.api import compose_whole, without_hydra
 from composer.argv import FILE_KEYS, OPEN_NODES, TEXT_KEYS
 from composer.config import CHOSEN, LISTS, NODES, OF_SWEEPS
 from composer.errors import ComposerError, suggest
+from composer.folder import folder_of
 from composer.images import is_sample
 from composer.plugins import conf_folders, options
 
@@ -57,7 +58,7 @@ def asked(path: Path, record: Mapping[str, Any], overrides: Sequence[str], confi
         raise ComposerError("preset", None, "chooses what the record says already: say which option you want, such as precision=bf16")
     names = _names(record, typed, conf_folders(config_dir))
     config = compose_whole([*names, *overrides], config_dir)
-    folder = Path(str(config.hydra.run.dir)).resolve()
+    folder = folder_of(config)
     tree = OmegaConf.to_container(without_hydra(config), resolve=True)
     for node in OF_SWEEPS:
         tree.pop(node, None)

@@ -5,16 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-
 from composer import argv
-from composer.api import initialised
+from composer.composing import loader
 from composer.config import OF_SWEEPS
 from composer.errors import ComposerError
 from composer.explain import explained
@@ -28,11 +24,11 @@ from composer.sweep.plan import Entry
 from composer.sweep.settings import read_ray, read_sweep
 from composer.sweep.sheet import check_axes
 from composer.sweep.work import Worker, without_bar
+from composer.typed import OUT, RUN_DIR, SWEEP_DIR, is_hydras, refusal
 
 #: Overrides of these say how a sweep is run and not what it is.
 MANNER = (*OF_SWEEPS, "hydra")
 RAY = "hydra/launcher=ray"
-DIR, OUT = "hydra.sweep.dir", "output.folder"
 SWEEPS = Path("outputs/sweeps")
 
 
@@ -58,20 +54,18 @@ class Sweep:
         entry.id = identity(entry.checked)
 
 
-@contextmanager
-def asked_for(line: Line) -> Iterator[Sweep]:
-    """Parse a command line; composing needs Hydra to stay initialised."""
+def asked_for(line: Line) -> Sweep:
+    """Parse a command line."""
     overrides = argv.prepare(line.overrides, multirun=True)
-    with initialised(line.config_dir):
-        with explained(overrides, line.config_dir):
-            parsed = _parsed(line, overrides)
-        yield parsed
+    with explained(overrides, line.config_dir):
+        return _parsed(line, overrides)
 
 
 def _parsed(line: Line, overrides: list[str]) -> Sweep:
-    grammar = Grammar(GlobalHydra.instance().config_loader())
+    grammar = Grammar(loader(line.config_dir))
     manner, own = manner_and_own(overrides)
-    settings = hydra.compose("compose", overrides=[text for text in manner if _root(text) in OF_SWEEPS])
+    folder = folder_of(manner)
+    settings = grammar.loader.settings([text for text in manner if _root(text) in OF_SWEEPS])
     spec, sheet = read_sweep(settings)
     compose = Composer(grammar)
     first = [choices[0] for choices in grammar.axes(own).values()] if spec.where else []
@@ -80,7 +74,7 @@ def _parsed(line: Line, overrides: list[str]) -> Sweep:
     if not found:
         raise ComposerError("sweep.where", spec.where, "leaves no job to run")
     check_axes(sheet, found[0].axes)
-    folder = folder_of(manner) or SWEEPS / (spec.name or _name(own, spec, found[0]))
+    folder = folder or SWEEPS / (spec.name or _name(own, spec, found[0]))
     worker = Worker()
     executor = _cluster(read_ray(settings)) if RAY in overrides else Here(worker)
     return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor)
@@ -104,12 +98,14 @@ def folder_of(manner: Sequence[str]) -> Path | None:
     """
     folder = None
     for _, key, value in map(argv.split, manner):
-        if key in ("hydra.run.dir", "hydra.sweep.subdir"):
+        if key in (RUN_DIR, "hydra.sweep.subdir"):
             raise ComposerError(key, value, f"has no say in a sweep, which numbers its jobs: {OUT}=DIR is where all of them go")
-        if key in (DIR, OUT) and value:
+        if key in (SWEEP_DIR, OUT) and value:
             if "${" in value or ("," in value and value[0] not in "'\""):
                 raise ComposerError(key, value, "one folder, as typed, is for the whole sweep, which is found again by it")
             folder = Path(value.strip("'\""))
+        elif is_hydras(key) and f"{key}={value}" != RAY:
+            raise refusal(key, value, "a sweep")
     return folder
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import hydra
 from hydra.core.override_parser.types import OverrideType
 from omegaconf import OmegaConf
 
@@ -16,7 +15,7 @@ from composer.sweep.grammar import Grammar, Setting
 
 
 class Composer:
-    """Lives inside `hydra.initialize`. `composed` counts how often Hydra was asked."""
+    """`composed` counts how often Hydra was asked."""
 
     def __init__(self, grammar: Grammar) -> None:
         self.grammar, self.bases, self.composed = grammar, {}, 0
@@ -41,7 +40,7 @@ class Composer:
         tree = self(settings)
         flat = {key: value for key, value in flattened(tree).items() if not key.endswith("_")}
         self.composed += 1
-        config = hydra.compose("compose", overrides=[setting.text for setting in settings], return_hydra_config=True)
+        config = self.grammar.loader.compose([setting.text for setting in settings])
         return flat | {group: name for group, name in config.hydra.runtime.choices.items() if "/" not in group}
 
     def _is_structural(self, setting: Setting) -> bool:
@@ -61,7 +60,7 @@ class Composer:
 
     def _compose(self, overrides: tuple[str, ...]) -> Any:
         self.composed += 1
-        return without_hydra(hydra.compose("compose", overrides=list(overrides), return_hydra_config=True))
+        return without_hydra(self.grammar.loader.compose(overrides))
 
 
 def _put(tree: dict[str, Any], setting: Setting) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from composer.composing import Loader, hydra_1_3
 from composer.errors import ComposerError, suggest
 from composer.spec import SweepSpec
 from composer.sweep.job_files import read_rows
@@ -49,15 +50,17 @@ class Job:
 
 
 class Grammar:
-    """Parses overrides; `loader` is Hydra's, which knows the groups that `glob` looks into."""
+    """Parses overrides; `loader` knows the groups that `glob` looks into."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
         self.parser = OverridesParser.create(config_loader=loader)
         self.known: dict[str, Override] = {}
 
     def parse(self, text: str) -> Override:
         if text not in self.known:
-            (self.known[text],) = self.parser.parse_overrides([text])
+            with hydra_1_3():
+                (self.known[text],) = self.parser.parse_overrides([text])
         return self.known[text]
 
     def setting(self, text: str) -> Setting:

@@ -13,9 +13,9 @@ from composer.sweep.table import plan_text
 
 def check(line: Line) -> int:
     """Refuse what can't work, all combinations of it, and run nothing."""
-    with asked_for(line) as sweep:
-        refuse(sweep)
-        speak.came_of_it(f"all is well: {len(sweep.jobs)} jobs can run", [], jobs=len(sweep.jobs))
+    sweep = asked_for(line)
+    refuse(sweep)
+    speak.came_of_it(f"all is well: {len(sweep.jobs)} jobs can run", [], jobs=len(sweep.jobs))
     return 0
 
 
@@ -24,14 +24,14 @@ def run(line: Line) -> int:
     from composer.quiet import hush, speak_up
 
     speak_up() if line.verbose else hush()
-    with asked_for(line) as sweep:
-        if sweep.spec.dry_run:
-            bad = invalid(sweep)
-            print(plan_text(sweep, bad))
-            object_to(sweep, bad)
-            return 0
-        refuse(sweep)
-        with locked(sweep.folder):
-            if sweep.spec.fresh:
-                clear(sweep.folder)
-            return Driver(sweep).run()
+    sweep = asked_for(line)
+    if sweep.spec.dry_run:
+        bad = invalid(sweep)
+        print(plan_text(sweep, bad))
+        object_to(sweep, bad)
+        return 0
+    refuse(sweep)
+    with locked(sweep.folder):
+        if sweep.spec.fresh:
+            clear(sweep.folder)
+        return Driver(sweep).run()

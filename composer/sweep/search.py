@@ -10,24 +10,20 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-
 from composer import argv
-from composer.api import initialised
+from composer.composing import loader
 from composer.errors import ComposerError
 from composer.explain import explained
 from composer.families import CLASSIC
 from composer.jobs import SEARCH
 from composer.line import Line
 from composer.spec import SearchSpec, SheetSpec, SweepSpec
-from composer.sweep.asked import DIR, MANNER, OUT, SWEEPS, folder_of, manner_and_own
+from composer.sweep.asked import MANNER, SWEEPS, folder_of, manner_and_own
 from composer.sweep.composing import Composer
 from composer.sweep.grammar import Grammar, Job
 from composer.sweep.identity import identity
@@ -37,6 +33,7 @@ from composer.sweep.plan import Entry
 from composer.sweep.settings import read_search, read_sweep
 from composer.sweep.space import Point, Space
 from composer.sweep.work import Worker, without_bar
+from composer.typed import OUT, SWEEP_DIR
 
 #: Settings of a sweep that a search has a use for.
 SHARED = ("name", "fresh")
@@ -102,39 +99,36 @@ def run(line: Line) -> int:
         from composer.quiet import hush
 
         hush()
-    with asked_for(line) as search:
-        reference = search.reference()
-        _refuse_what_cannot_work(search, reference)
-        with locked(search.folder):
-            from composer.sweep.trials import Trials
+    search = asked_for(line)
+    reference = search.reference()
+    _refuse_what_cannot_work(search, reference)
+    with locked(search.folder):
+        from composer.sweep.trials import Trials
 
-            return Trials(search, reference).run()
+        return Trials(search, reference).run()
 
 
-@contextmanager
-def asked_for(line: Line) -> Iterator[Search]:
-    """Parse a command line; composing needs Hydra to stay initialised."""
+def asked_for(line: Line) -> Search:
+    """Parse a command line."""
     overrides = argv.prepare(line.overrides, multirun=True)
-    with initialised(line.config_dir):
-        with explained(overrides, line.config_dir):
-            parsed = _parsed(line, overrides)
-        yield parsed
+    with explained(overrides, line.config_dir):
+        return _parsed(line, overrides)
 
 
 def _parsed(line: Line, overrides: list[str]) -> Search:
     manner, own = manner_and_own(overrides)
-    folder = folder_of(manner)
     of_hydra = [text for text in manner if argv.split(text)[1].startswith(("hydra", OUT))]
     for _, key, value in (argv.split(text) for text in of_hydra if text != SEARCH):
-        if key not in (DIR, OUT):
+        if key not in (SWEEP_DIR, OUT):
             raise ComposerError(key, value, f"has no say in a search, which draws in this process: leave it out, or {SEARCH}")
-    settings = hydra.compose("compose", overrides=[text for text in manner if text not in of_hydra])
+    grammar = Grammar(loader(line.config_dir))
+    folder = folder_of([text for text in manner if text != SEARCH])
+    settings = grammar.loader.settings([text for text in manner if text not in of_hydra])
     spec, (sweep, sheet) = read_search(settings), read_sweep(settings)
     for name, given, plain in (("sweep", sweep, SweepSpec()), ("sheet", sheet, SheetSpec())):
         for key, value in vars(given).items():
             if key not in SHARED and value != getattr(plain, key):
                 raise ComposerError(f"{name}.{key}", value, "has no say in a search: leave it out")
-    grammar = Grammar(GlobalHydra.instance().config_loader())
     space = Space(grammar, own)
     folder = folder or SWEEPS / (sweep.name or _name(own, spec, space))
     kept = [text for text in manner if argv.split(text)[1].startswith("search.") or text == SEARCH]

@@ -11,13 +11,17 @@ from composer.families import LAYOUTS
 
 ROOT = Path(composer.__file__).parent
 #: record writes config.yaml with OmegaConf
-HYDRA_ROOMS = {"api", "argv", "cli", "config", "explain", "jobs", "plugin_list", "origins", "plugins", "record", "rerun", "sweep"}
+HYDRA_ROOMS = {
+    "api", "argv", "cli", "composing", "config", "explain", "folder", "jobs", "launchers", "plugin_list", "origins", "plugins", "printed",
+    "record", "rerun", "sweep",
+}  # fmt: skip
 TORCH_FREE = {
     "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec",
     "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base", "families/settings",
     "components", "sources", "images", "seams", "samples/__init__", "samples/make", "callbacks/__init__", "callbacks/base",
     "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
-    "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs",
+    "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs", "composing",
+    "folder", "launchers", "printed", "typed",
 }  # fmt: skip
 
 

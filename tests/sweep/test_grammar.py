@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hydra
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from composer import argv
 from composer.api import compose_config
+from composer.composing import loader
 from composer.errors import ComposerError
-from composer.plugins import register_search_path
 from composer.spec import SweepSpec
 from composer.sweep.composing import Composer
 from composer.sweep.grammar import Grammar, jobs
@@ -20,12 +18,7 @@ from composer.sweep.where import Condition
 
 @pytest.fixture
 def grammar():
-    register_search_path()
-    before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    with hydra.initialize(config_path=None, version_base="1.3"):
-        yield Grammar(GlobalHydra.instance().config_loader())
-    GlobalHydra.instance().hydra = before
+    return Grammar(loader())
 
 
 def made(grammar, *words: str, known=None, **spec) -> list[dict[str, str]]:

@@ -1,0 +1,99 @@
+"""Where a run's files go: the folder that was typed, or one by date and time; made when needed, gone again when nothing came of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from composer import argv
+from composer.errors import ComposerError
+from composer.typed import OUT, RUN_DIR
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def folder_of(config: DictConfig) -> Path:
+    """The folder of a single run, from a composed config with Hydra's node; it is not made here.
+
+    Raises:
+        ComposerError: its name can't be told, holds a secret, or leads somewhere that nobody typed.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    key, typed = typed_folder(config.hydra)
+    try:
+        folder = Path(os.path.abspath(Path(str(config.hydra.run.dir)).expanduser()))
+    except (OmegaConfBaseException, RuntimeError) as error:
+        raise ComposerError(key or OUT, typed, f"can't be told: {str(error).splitlines()[0]}") from None
+    if key is None and not folder.is_relative_to(os.path.abspath(".")):
+        reason = f"is set by an option file, and does not lie in the current folder: type {OUT}={folder} if it is to be there"
+        raise ComposerError(OUT, folder, reason)
+    return allowed(folder, key, typed, typed)
+
+
+def typed_folder(notes: DictConfig, keys: tuple[str, ...] = (RUN_DIR, OUT)) -> tuple[str | None, str | None]:
+    """Which key of these was typed, and its value as it was typed. notes: Hydra's own node."""
+    found = [(key, value) for _, key, value in map(argv.split, words_of(notes)) if key in keys and value]
+    return found[-1] if found else (None, None)
+
+
+def words_of(notes: DictConfig) -> list[str]:
+    """What was typed, as it was typed."""
+    from omegaconf import OmegaConf
+
+    typed = OmegaConf.to_container(notes.overrides, resolve=False)
+    return [*typed["hydra"], *typed["task"]]
+
+
+def allowed(folder: Path, key: str | None, value: str | None, root: str | None) -> Path:
+    """The folder, if a value in its name, such as ${prompt}, does not lead out of `root` up to that value.
+
+    Raises:
+        ComposerError: it does, or the name holds a secret.
+    """
+    from composer.secret import refuse_secrets
+
+    if value and re.search(r"\$\{(?!oc\.env:)", value):
+        above = (root or "").strip("'\"").split("${")[0].rpartition("/")[0]
+        if not folder.resolve().is_relative_to(Path(above).expanduser().resolve()):
+            raise ComposerError(key or OUT, value, f"comes to {folder}, which is not inside {above or 'the current folder'}")
+    refuse_secrets({OUT: str(folder)})
+    return folder
+
+
+def make(folder: Path) -> list[Path]:
+    """Make a folder to write into; those that were not there before, the innermost first.
+
+    Raises:
+        ComposerError: it can't be made or written to; nothing is left of it.
+    """
+    new = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(folder, os.W_OK | os.X_OK) else "it is write-protected"
+    except FileExistsError:
+        reason = "it is a file"
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        leave_nothing(new)
+        raise ComposerError(OUT, folder, f"no files can be put there: {reason}. Name another folder: {OUT}=DIR")
+    return new
+
+
+def leave_nothing(folders: Iterable[Path]) -> None:
+    """Remove folders, the innermost first, as far as they are empty; never the current one."""
+    here = Path.cwd()
+    for each in folders:
+        if here.is_relative_to(each.absolute()):
+            return
+        try:
+            each.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return
