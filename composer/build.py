@@ -24,6 +24,7 @@ from composer.families import CLASSIC
 from composer.families.base import Family
 from composer.families.settings import FamilySettings
 from composer.guidance import Guidance
+from composer.headers import weights_of
 from composer.needs import check as check_needs
 from composer.needs import check_guidance
 from composer.option import Option, Setting
@@ -31,7 +32,6 @@ from composer.pipeline import Pipeline
 from composer.precision import Numbers, device_of, numbers_of
 from composer.refine import Refined
 from composer.sampler import Sampler
-from composer.sources import weights_of
 from composer.spec import RunSpec, SchedulerSpec
 from composer.targets import build, check_keywords, keywords_of, resolve
 from composer.weights import How, load
@@ -66,8 +66,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     if checkpoint.quantised:
         numbers = _stored(numbers, checkpoint, quantised.OF_FILES)
     guidance = build("guidance", spec.guidance, Guidance)
-    if checkpoint.embeds_scale is not None:
-        guidance = guidance.for_model(checkpoint.embeds_scale)
+    guidance = guidance.for_model(checkpoint.embeds_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
     for callback in more:
         callbacks[_free(type(callback).__name__, callbacks)] = callback
@@ -141,8 +140,8 @@ def _stored(numbers: Numbers, checkpoint: Checkpoint, storage: str) -> Numbers:
 
 def denoiser_bytes(checkpoint: Checkpoint) -> int:
     """What the denoiser's weights take in fp32, from the headers of its files; 0 where they are not here yet."""
-    folder = checkpoint.path if checkpoint.single_file else checkpoint.folder(checkpoint.layout.denoiser[0])
-    return sum(weights_of(folder).values()) * 4
+    files = [checkpoint.path] if checkpoint.single_file else checkpoint.files(checkpoint.layout.denoiser[0])
+    return sum(weights_of(files).values()) * 4
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:
@@ -153,8 +152,6 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any], step_settings: dict[str, Any]) -> None:
     """Refuse steps that a scheduler can't lay out, such as more than an LCM was distilled for, and settings with which it can't step."""
     checkpoint, request = checked.checkpoint, checked.request
-    if not checkpoint.scheduler:  # a single file without a config: only its weights tell
-        return
     scheduler = make_scheduler(cls, dict(checkpoint.scheduler), settings)
     try:
         family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")

@@ -22,7 +22,9 @@ from transformers.initialization import no_init_weights
 
 from composer import cache, sound
 from composer.errors import ComposerError
-from composer.sources import header, read_json
+from composer.folders import weight_files
+from composer.headers import header
+from composer.index import read_json
 
 KIND = "weights"
 #: What a folder holds beside a component's files, where there were keys that it has no use for.
@@ -109,9 +111,8 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
 def _gains(where: Path, dtype: torch.dtype, variant: str | None) -> bool:
     """Whether most of the weights are in another dtype, and are enough to matter."""
     sizes: Counter[torch.dtype | None] = Counter()
-    for file in where.glob("*.safetensors"):
-        if (variant is None) == (".fp16." not in file.name and ".bf16." not in file.name):
-            for entry in header(file).values():
-                begin, end = entry["data_offsets"]
-                sizes[FILED.get(entry["dtype"])] += end - begin
+    for file in weight_files(where, variant):
+        for entry in header(file).values():
+            begin, end = entry["data_offsets"]
+            sizes[FILED.get(entry["dtype"])] += end - begin
     return sizes.total() >= LEAST and sizes[dtype] < sizes.total() / 2 and sizes[None] == 0

@@ -12,19 +12,14 @@ from typing import Any
 
 from composer.components import Component, Part, check_fit, find_component, read_part
 from composer.errors import ComposerError
-from composer.families import CLASSIC, LAYOUTS, Layout, classic, recognise, role
-from composer.sources import INDEX, PICKLED, QUANTISED, check_libraries, component_json, header, locate, read_json, whole
+from composer.families import CLASSIC, LAYOUTS, UNNAMED, Layout, classic, fits, recognise, role
+from composer.folders import check_component, variants, weight_files
+from composer.headers import PICKLED, QUANTISED, header
+from composer.index import component_json, components_of, has_pipeline, left_out, read_index
+from composer.known_keys import FAMILIES, repository
+from composer.single import check_complete, check_described, kind_of
+from composer.sources import locate
 from composer.spec import ModelSpec
-
-#: Keys by which a single file in the original layout is known, and its family; the first that is there decides.
-_ORIGINAL_UNET = "model.diffusion_model.input_blocks.0.0.weight"
-_ORIGINAL_KEYS = {
-    "double_blocks.0.img_attn.norm.key_norm.scale": "flux",
-    "model.diffusion_model.joint_blocks.0.context_block.adaLN_modulation.1.bias": "sd3",
-    "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight": "sdxl",
-    "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias": "sdxl",  # its refiner
-    _ORIGINAL_UNET: "sd",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +28,7 @@ class Checkpoint:
 
     path: its folder, or the single file. pipeline: the class that diffusers would load it with.
     classes: component → class name. configs: component → its json.
-    commit: the hub's, None elsewhere. described_by: the folder that a single file's configs come from, if given.
+    commit: the hub's, None elsewhere. described_by: the folder that a single file's configs come from. variant: of the weights.
     swapped: components that come from elsewhere. absent: components that it was saved without. sums: SHA-256 that files must have.
     pickles: whether pickled weights may be loaded.
     """
@@ -50,6 +45,7 @@ class Checkpoint:
     absent: tuple[str, ...] = ()
     sums: Mapping[str, str] = field(default_factory=dict)
     pickles: bool = False
+    variant: str | None = None
 
     @property
     def layout(self) -> Layout:
@@ -70,10 +66,8 @@ class Checkpoint:
         return self.folder(self.layout.denoiser[0]).suffix == QUANTISED
 
     @property
-    def embeds_scale(self) -> bool | None:
-        """Whether the model takes the guidance scale as an input; None where only the weights can tell."""
-        if self.single_file and self.described_by is None:
-            return None
+    def embeds_scale(self) -> bool:
+        """Whether the model takes the guidance scale as an input."""
         return bool(self.denoiser.get("guidance_embeds")) or self.denoiser.get("time_cond_proj_dim") is not None
 
     @property
@@ -127,6 +121,11 @@ class Checkpoint:
         """Where a component lies."""
         return self.swapped[name].folder if name in self.swapped else self.path / name
 
+    def files(self, name: str) -> list[Path]:
+        """The weights files that a component is loaded from; none where it has none, or they are not here yet."""
+        variant = self.swapped[name].part.variant if name in self.swapped else self.variant
+        return [file for file in weight_files(self.folder(name), variant, self.pickles) if file.is_file()]
+
     @property
     def safety_checker(self) -> bool:
         return "safety_checker" in self.classes
@@ -137,40 +136,48 @@ OPTIONAL = ("depth_estimator", "feature_extractor")
 
 
 def find(model: ModelSpec) -> Checkpoint:
-    """Locate a checkpoint and read its json files; at the hub these are all that is fetched.
+    """Locate a checkpoint and read its json files and the headers of its weights; at the hub the json files are all that is fetched.
 
     Raises:
-        ComposerError: nothing is there, or nothing that composer knows.
+        ComposerError: nothing is there, nothing that composer knows, or not all of it.
     """
-    found = _find(model)
-    return replace(found, sums=model.sha256, pickles=model.allow_pickle)
-
-
-def _find(model: ModelSpec) -> Checkpoint:
     path, commit = locate("model.source", model.source, model.revision, model.allow_pickle)
+    found = _single_file(model, path) if path.is_file() else _folder(model, "model.source", path, commit)
+    swapped = _swapped(model, found)
+    check_fit(swapped, [*found.classes, *found.absent], found.configs)
     if path.is_file():
-        found = _from_file(model, path)
-        return _swap(found, _swapped(model, found))
-    if not (path / INDEX).is_file():
-        where = f"this repository holds no {INDEX}" if commit else f"there is no {INDEX} in this folder"
-        raise ComposerError("model.source", model.source, f"{where}: it is no checkpoint in diffusers' format")
-    index = read_json(path / INDEX)
-    check_libraries(model.source, index)
-    classes = {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and entry[1]}
+        _check_file(found, set(swapped))
+    elif commit is None:  # at the hub only the json files are here yet
+        _check_folder(model, found, set(swapped))
+    found = replace(found, sums=model.sha256, pickles=model.allow_pickle, variant=model.variant)
+    found = _swap(replace(found, absent=tuple(name for name in found.absent if name not in swapped)), swapped)
+    return replace(found, family=_family(model, found))
+
+
+def _folder(model: ModelSpec, key: str, path: Path, commit: str | None) -> Checkpoint:
+    """A checkpoint in diffusers' format, by its json files. key: that named it."""
+    source = model.source if key == "model.source" else model.config
+    index = read_index(key, source, path, commit is not None)
+    classes = {name: cls for name, (_, cls) in components_of(index).items()}
     if not model.safety_checker:
         classes.pop("safety_checker", None)
-    configs = {name: config for name in classes if (config := component_json(path / name)) is not None}
-    pipeline = index.get("_class_name", "unknown")
-    found = Checkpoint(source=model.source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit)
-    swapped = _swapped(model, found)
-    check_fit(swapped, [name for name in index if not name.startswith("_")], configs)
-    if commit is None:  # at the hub only the json files are here yet
-        for name in set(classes) - set(swapped):
-            whole("model.source", model.source, path / name, model.allow_pickle)
-    nulls = [name for name, entry in index.items() if isinstance(entry, list) and not entry[1]]
-    absent = tuple(name for name in sorted({*nulls, *OPTIONAL}) if name not in {**classes, **swapped})
-    found = _swap(replace(found, absent=absent), swapped)
-    return replace(found, family=_family(model, found, pipeline))
+    configs = {name: config for name in classes if (config := component_json(path / name, key)) is not None}
+    absent = tuple(name for name in sorted({*left_out(index), *OPTIONAL}) if name not in classes)
+    pipeline = str(index.get("_class_name", UNNAMED))
+    return Checkpoint(
+        source=source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit, absent=absent
+    )  # fmt: skip
+
+
+def _check_folder(model: ModelSpec, found: Checkpoint, given: set[str]) -> None:
+    """Refuse half a download. given: components that come from elsewhere."""
+    own = [name for name in found.classes if name not in given]
+    there = variants(found.path / name for name in own) if model.variant else set()
+    if model.variant and model.variant not in there:
+        reason = "the checkpoint has no such variant" if there else "the checkpoint has no variants: leave it out"
+        raise ComposerError("model.variant", model.variant, reason, sorted(there))
+    for name in own:
+        check_component("model.source", model.source, found.path / name, found.classes[name], model.variant, model.allow_pickle)
 
 
 def _swapped(model: ModelSpec, found: Checkpoint) -> dict[str, Component]:
@@ -183,7 +190,8 @@ def _own(found: Checkpoint, name: str) -> Component | None:
     if config is None or not described.is_dir():
         return None
     part, cls = Part(source=found.source), found.classes[name]
-    return Component(part=part, folder=described, subfolder=name, library="diffusers", cls=cls, config=config, commit=found.commit)
+    library = "diffusers" if "_class_name" in config else "transformers"
+    return Component(part=part, folder=described, subfolder=name, library=library, cls=cls, config=config, commit=found.commit)
 
 
 def _swap(found: Checkpoint, swapped: Mapping[str, Component]) -> Checkpoint:
@@ -193,43 +201,71 @@ def _swap(found: Checkpoint, swapped: Mapping[str, Component]) -> Checkpoint:
     return replace(found, classes=classes, configs=configs, swapped=swapped)
 
 
-def _from_file(model: ModelSpec, path: Path) -> Checkpoint:
-    if path.suffix in PICKLED:
-        return _from_pickle(model, path)
-    table = header(path)
-    name = next((family for key, family in _ORIGINAL_KEYS.items() if key in table), None)
-    if name not in LAYOUTS:
-        raise ComposerError("model.source", model.source, "no family knows the layout of this file", sorted(LAYOUTS))
-    if model.config is None:
-        unet = table.get(_ORIGINAL_UNET)
-        configs = {} if unet is None else {"unet": {"in_channels": unet["shape"][1], "out_channels": 4}}
-        return Checkpoint(source=model.source, path=path, family=name, classes={"vae": "AutoencoderKL"}, configs=configs)
-    return _described(model, path, name)
+def _single_file(model: ModelSpec, path: Path) -> Checkpoint:
+    """A file, and the json files that describe it: those of model.config, or those that diffusers takes for its kind."""
+    if model.variant is not None:
+        raise ComposerError("model.variant", model.variant, "a single file has no variants: leave it out")
+    if path.suffix in PICKLED:  # nothing is read of it before diffusers does, so the user must say what it is
+        if model.family not in LAYOUTS or model.config is None:
+            key, value = ("model.family", model.family) if model.family not in LAYOUTS else ("model.config", None)
+            reason = "a pickled file is not looked into: say its family, and model.config=FOLDER with its json files"
+            raise ComposerError(key, value, reason, LAYOUTS)
+        return _described(model, path, model.config)
+    kind = kind_of("model.source", model.source, header(path))
+    if model.family not in ("auto", CLASSIC, FAMILIES[kind]):
+        raise ComposerError("model.family", model.family, f"{path.name} is of the family {FAMILIES[kind]}: leave it out")
+    if model.config is not None:
+        return _described(model, path, model.config)
+    usual = repository(kind)
+    try:
+        return _described(replace(model, config=usual), path, usual)
+    except ComposerError as error:
+        if error.key != "model.config" or error.value != usual:
+            raise
+        reason = f"{path.name} is a single file, which does not tell its scheduler, sizes and tokenizer, and {usual} can't be had"
+        raise ComposerError("model.config", None, f"{reason}: name a folder with the json files of such a model") from None
 
 
-def _described(model: ModelSpec, path: Path, family: str) -> Checkpoint:
-    described = _find(replace(model, source=model.config, config=None, components={}))
-    return replace(described, source=model.source, path=path, family=family, described_by=described.path)
+def _described(model: ModelSpec, path: Path, config: str) -> Checkpoint:
+    folder, commit = locate("model.config", config, model.revision, texts=True)
+    if not folder.is_dir():
+        raise ComposerError("model.config", config, "is a file: a folder with the json files and the tokenizer of such a model is needed")
+    described = _folder(model, "model.config", folder, commit)
+    for name, cls in described.classes.items():
+        check_component("model.config", config, folder / name, cls, weights=False)
+    return replace(described, source=model.source, path=path, described_by=folder, commit=None)
 
 
-def _from_pickle(model: ModelSpec, path: Path) -> Checkpoint:
-    """Nothing is read of it before diffusers does, so the user must say what it is."""
-    if model.family not in LAYOUTS or model.config is None:
-        key, value = ("model.family", model.family) if model.family not in LAYOUTS else ("model.config", None)
+def _check_file(found: Checkpoint, given: set[str]) -> None:
+    """Refuse a file that lacks a component, or is another model than its json files describe. given: components from elsewhere."""
+    if found.path.suffix in PICKLED:
+        return
+    table, described = header(found.path), str(found.described_by)
+    wanted = FAMILIES[kind_of("model.source", found.source, table)]
+    family = next((name for name in LAYOUTS if fits(name, found.classes, found.configs)), None)
+    if family not in (None, wanted):
         raise ComposerError(
-            key, value, "a pickled file is not looked into: say its family, and model.config=FOLDER with its json files", LAYOUTS
+            "model.config", described, f"describes a model of the family {family}, and {found.path.name} is one of {wanted}"
         )
-    return _described(model, path, model.family)
+    denoiser = LAYOUTS[wanted].denoiser[0]
+    if denoiser not in given:
+        check_described(table, denoiser, found.configs.get(denoiser, {}), described)
+    check_complete(found.path.name, table, found.classes, found.configs, given)
 
 
-def _family(model: ModelSpec, found: Checkpoint, pipeline: str) -> str:
-    if model.family != "auto":
-        if model.family not in (*LAYOUTS, CLASSIC):
-            raise ComposerError("model.family", model.family, "is not known", ("auto", *LAYOUTS, CLASSIC))
-        return model.family
-    family = recognise(found.classes, found.configs)
-    if family is None and pipeline.isidentifier() and pipeline.endswith("Pipeline"):
-        return CLASSIC
-    if family is None:
-        raise ComposerError("model.source", model.source, f"no family knows this kind of checkpoint, {pipeline}", sorted(LAYOUTS))
-    return family
+def _family(model: ModelSpec, found: Checkpoint) -> str:
+    """The family that a checkpoint is of, or the one that was asked for if it can be that."""
+    asked, names = model.family, ("auto", *LAYOUTS, CLASSIC)
+    if asked not in names:
+        raise ComposerError("model.family", asked, "is not known", names)
+    if asked in LAYOUTS:
+        if not fits(asked, found.classes, found.configs):
+            raise ComposerError("model.family", asked, f"the checkpoint is none of this family ({found.pipeline}): leave it out")
+        return asked
+    known = recognise(found.pipeline, found.classes, found.configs) if asked == "auto" else None
+    if known is None and not has_pipeline(found.pipeline):
+        alike = next((name for name in LAYOUTS if fits(name, found.classes, found.configs)), None)
+        instead = f"; model.family={alike} takes its components for those of such a model" if alike else ""
+        reason = f"no family knows this kind of checkpoint, and diffusers has no pipeline {found.pipeline}{instead}"
+        raise ComposerError("model.source", model.source, reason, sorted(LAYOUTS))
+    return known or CLASSIC

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError, suggest
-from composer.sources import HUB_ID, QUANTISED, component_json, header, locate, whole
+from composer.folders import check_component
+from composer.headers import QUANTISED, header
+from composer.index import component_json
+from composer.single import check_component_file
+from composer.sources import HUB_ID, locate
 
 #: What a component must have in common with the one it replaces, since the others were made for it.
 _SHARED = {
@@ -85,12 +89,12 @@ def find_component(name: str, part: Part, own: Component | None = None) -> Compo
     root, commit = locate(key, part.source, part.revision)
     subfolder = part.subfolder or (name if (root / name).is_dir() else "")
     folder = root / subfolder
-    config = component_json(folder) if root.is_dir() else None
+    config = component_json(folder, key) if root.is_dir() else None
     if config is None:
         raise ComposerError(key, part.source, f"holds no {name} in diffusers' format: a folder with its json file is needed")
-    if commit is None:
-        whole(key, part.source, folder)
     library, cls = _class(key, part, config)
+    if commit is None:
+        check_component(key, part.source, folder, cls, part.variant)
     return Component(part=part, folder=folder, subfolder=subfolder, library=library, cls=cls, config=config, commit=commit)
 
 
@@ -100,7 +104,7 @@ def _from_file(name: str, part: Part, file: Path, own: Component | None) -> Comp
     if name not in can or own is None:
         why = "the checkpoint has no such component" if name in can else f"{file.suffix} files hold {' or '.join(can)}"
         raise ComposerError(key, part.source, f"{why}, by which a single file would be known")
-    header(file)
+    check_component_file(key, part.source, name, header(file, key))
     return Component(
         part=part, folder=file, subfolder="", library=own.library, cls=own.cls, config=own.config, commit=None, described_by=own.folder
     )

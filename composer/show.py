@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from composer.build import family_class, make_scheduler, scheduler_parts
 from composer.check import ROLES, Checked, tasks_of
 from composer.checkpoint import Checkpoint
-from composer.sources import header
+from composer.headers import PICKLED, header
 
 #: The settings that say most about a component, by its kind.
 TELLING = (
@@ -44,14 +45,13 @@ def describe(checked: Checked) -> str:
 
 
 def _components(checkpoint: Checkpoint) -> list[str]:
-    if checkpoint.single_file:
-        table = header(checkpoint.path)
-        return [f"  {checkpoint.path.name}: {_weights(table)}"]
-    lines = []
+    lines, single = [], checkpoint.single_file
+    if single:
+        lines.append(f"  {checkpoint.path.name}: {_weights([checkpoint.path])}; json files of {checkpoint.described_by}")
     for name, cls in sorted(checkpoint.classes.items()):
-        folder = checkpoint.folder(name)
-        tables = [header(file) for file in ([folder] if folder.is_file() else sorted(folder.glob("*.safetensors")))]
-        weights = _weights({key: entry for table in tables for key, entry in table.items()})
+        elsewhere = name in checkpoint.swapped or not single
+        folder = checkpoint.folder(name) if elsewhere else checkpoint.path
+        weights = _weights(checkpoint.files(name)) if elsewhere else ""
         lines.append(f"  {name:14} {cls:24} {weights or '-':42} {folder}")
         told = {key: value for key, value in checkpoint.configs.get(name, {}).items() if key in TELLING and value is not None}
         if told:
@@ -59,8 +59,11 @@ def _components(checkpoint: Checkpoint) -> list[str]:
     return lines
 
 
-def _weights(table: Mapping[str, Any]) -> str:
-    """Parameters, bytes and dtypes of a safetensors table."""
+def _weights(files: list[Path]) -> str:
+    """Parameters, bytes and dtypes of weights files; of pickles, which are not looked into, the bytes."""
+    if any(file.suffix in PICKLED for file in files):
+        return f"{sum(file.stat().st_size for file in files) / 2**20:.1f} MiB, pickled"
+    table = {key: entry for file in files for key, entry in header(file).items()}
     if not table:
         return ""
     parameters = sum(prod(entry["shape"]) for entry in table.values())

@@ -21,9 +21,10 @@ from composer.checkpoint import Checkpoint
 from composer.components import Component
 from composer.errors import ComposerError
 from composer.fitting import loosen
+from composer.folders import variants
+from composer.index import INDEX, components_of, read_json
 from composer.precision import Numbers
 from composer.quiet import hush_bars
-from composer.sources import INDEX, read_json
 from composer.targets import keywords_of
 
 
@@ -201,12 +202,11 @@ def _alone(name: str, how: How, library: str, cls: str, file: Path, described: s
 def _own(folder: Path, without: set[str], how: How, safe: bool | None) -> dict[str, torch.nn.Module]:
     """The models of a checkpoint, each taken from whatever pipeline still holds it, as links between folders make it one."""
     found = {}
-    for name, entry in read_json(folder / INDEX).items():
-        library, cls = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+    for name, (library, cls) in components_of(read_json(folder / INDEX)).items():
         if name in without or library not in ("diffusers", "transformers") or not (folder / name / "config.json").is_file():
             continue
         if issubclass(getattr(import_module(library), cls), torch.nn.Module):
-            own = how.variant if how.variant and any((folder / name).glob(f"*.{how.variant}*")) else None
+            own = how.variant if how.variant in variants([folder / name]) else None
             found[name] = _kept(name, folder / name, library, cls, how, own, safe)
     return found
 

@@ -37,11 +37,6 @@ def test_a_single_file_draws_what_its_folder_draws(compose, checkpoints, single_
     assert pixels("folder/000.png") == pixels("file/000.png")
 
 
-def test_a_single_file_is_known_by_its_keys(single_file):
-    found = find(ModelSpec(name="local", source=str(single_file)))
-    assert found.family == "sd" and found.single_file and found.size == (512, 512) and found.kind == "diffusion"
-
-
 def test_a_file_of_something_else_is_refused(tmp_path):
     from safetensors.torch import save_file
 
@@ -53,7 +48,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"\x10\0\0\0\0\0\0\0{not json"])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "x.safetensors").write_bytes(content)
-    with pytest.raises(ComposerError, match="is damaged, download it again"):
+    with pytest.raises(ComposerError, match="download it again"):
         find(ModelSpec(name="local", source=str(tmp_path / "x.safetensors")))
 
 

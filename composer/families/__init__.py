@@ -16,6 +16,8 @@ class Layout:
     times this. packed: latents that one input position holds. sample_size: latents along a side where the config is silent.
     kind: what schedulers suit it where the checkpoint's own does not tell. counts_begun: whether a step that strength
     only begins counts as a whole one. requires, excludes: components that tell it from others with the same denoiser.
+    pipelines: of diffusers that do what the family does, with more than its holders: a checkpoint that names another one, such as for
+    edits or control, is that pipeline's own, however much its weights look alike.
     """
 
     path: str
@@ -30,6 +32,7 @@ class Layout:
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     holders: tuple[tuple[str, str], ...] = ()
+    pipelines: tuple[str, ...] = ()
 
     def skipped(self, steps: int, strength: float) -> int:
         """Steps left out at the start for a strength of 0–1, rounded as this family's diffusers pipelines do it."""
@@ -49,26 +52,34 @@ LAYOUTS = {
         requires=("vae", "text_encoder", "tokenizer"),
         excludes=("text_encoder_2", "image_encoder", "image_normalizer", "prior", "vocoder", "controlnet"),
         holders=(("depth", "StableDiffusionDepth2ImgPipeline"),),
+        pipelines=(
+            "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionInpaintPipelineLegacy",
+            "LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline",
+        ),
     ),
     "sdxl": Layout(
         path="composer.families.sdxl.StableDiffusionXL", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionXLPipeline",
         sample_size=128, requires=("text_encoder_2",), excludes=("controlnet", "adapter"),
+        pipelines=("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
     ),
     "sd3": Layout(
         path="composer.families.sd3.StableDiffusion3", denoiser=("transformer", "SD3Transformer2DModel"), holder="StableDiffusion3Pipeline",
         multiple=2, sample_size=128, kind="flow", counts_begun=True, excludes=("controlnet",),
+        pipelines=("StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
     ),
     "flux": Layout(
         path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), holder="FluxPipeline", multiple=2,
-        packed=4, sample_size=128, kind="flow", counts_begun=True,
+        packed=4, sample_size=128, kind="flow", counts_begun=True, pipelines=("FluxImg2ImgPipeline", "FluxInpaintPipeline"),
     ),
     "ddpm": Layout(
         path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), holder="DDPMPipeline", text=False,
-        excludes=("vqvae", "vae", "mel"),
+        excludes=("vqvae", "vae", "mel"), pipelines=("DDIMPipeline", "PNDMPipeline"),
     ),
 }  # fmt: skip
 
 
+#: The pipeline of an index that names none: its components alone tell what it is.
+UNNAMED = "unknown"
 #: The name of no family: a checkpoint's own diffusers pipeline is called as it is.
 CLASSIC = "classic"
 
@@ -80,14 +91,24 @@ def classic(pipeline: str, classes: Mapping[str, str]) -> Layout:
     return Layout(path="composer.classic.Called", denoiser=(denoiser, classes.get(denoiser, "")), holder=pipeline, text=text)
 
 
-def recognise(classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Component names → class names and json of a checkpoint; the family that fits, or None."""
-    for name, layout in LAYOUTS.items():
-        component, wanted = layout.denoiser
-        fits = all(map(classes.get, layout.requires)) and not any(map(classes.get, layout.excludes))
-        if classes.get(component) == wanted and fits:
-            return name if role(name, configs) else None
-    return None
+def recognise(pipeline: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The pipeline that a checkpoint's index names, component names → class names and json; the family that fits, or None."""
+    found = next((name for name in LAYOUTS if fits(name, classes, configs)), None)
+    return found if found is None or pipeline == UNNAMED or does(found, pipeline) else None
+
+
+def fits(family: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a checkpoint is made of a family's components, with input channels that a task has use for."""
+    layout = LAYOUTS[family]
+    component, wanted = layout.denoiser
+    alike = all(map(classes.get, layout.requires)) and not any(map(classes.get, layout.excludes))
+    return classes.get(component) == wanted and alike and role(family, configs) is not None
+
+
+def does(family: str, pipeline: str) -> bool:
+    """Whether a family's tasks do what a diffusers pipeline does."""
+    layout = LAYOUTS[family]
+    return pipeline in (layout.holder, *dict(layout.holders).values(), *layout.pipelines)
 
 
 def role(family: str, configs: Mapping[str, Mapping[str, Any]]) -> str | None:

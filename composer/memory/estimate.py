@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from composer.check import Checked
+from composer.headers import weights_of
 from composer.precision import Numbers
-from composer.sources import weights_of
 
 #: Numbers held for each pixel and outermost channel while a VAE decodes; for each latent and first channel while a UNet predicts; for
 #: each token and inner channel of a transformer.
@@ -59,8 +59,8 @@ def weights(checked: Checked, numbers: Numbers) -> dict[str, int]:
     """Component → bytes of its weights as it computes with them."""
     checkpoint = checked.checkpoint
     if checkpoint.single_file:
-        return {"checkpoint": sum(weights_of(checkpoint.path).values()) * numbers.default.itemsize}
-    counts = {name: sum(weights_of(checkpoint.folder(name)).values()) for name in checkpoint.classes}
+        return {"checkpoint": sum(weights_of([checkpoint.path]).values()) * numbers.default.itemsize}
+    counts = {name: sum(weights_of(checkpoint.files(name)).values()) for name in checkpoint.classes}
     return {name: int(count * numbers.size(name)) for name, count in counts.items() if count}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer.checkpoint import Checkpoint
 from composer.errors import Busy, ComposerError, printable, shorten
-from composer.sources import weights_of
+from composer.headers import weights_of
 from composer.spec import PrecisionSpec
 from composer.sweep.grammar import Job
 from composer.sweep.journal import Journal, asked, entries, locked, record_of
@@ -83,9 +83,9 @@ def plan_text(sweep: Sweep, bad: Mapping[int, ComposerError]) -> str:
 
 def weights(checkpoint: Checkpoint, precision: PrecisionSpec) -> dict[str, int]:
     """File → bytes of its weights in the wanted precision."""
-    places = [checkpoint.path] if checkpoint.single_file else [checkpoint.folder(name) for name in checkpoint.classes]
-    wanted = [BYTES.get(precision.components.get(place.name, precision.dtype), 4) for place in places]
-    return {file: count * size for place, size in zip(places, wanted) for file, count in weights_of(place).items()}
+    places = {"": [checkpoint.path]} if checkpoint.single_file else {name: checkpoint.files(name) for name in checkpoint.classes}
+    sizes = {name: BYTES.get(precision.components.get(name, precision.dtype), 4) for name in places}
+    return {file: count * sizes[name] for name, files in places.items() for file, count in weights_of(files).items()}
 
 
 def pace(folder: Path, journal: Journal) -> float | None:

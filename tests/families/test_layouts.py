@@ -1,23 +1,12 @@
-"""Checkpoints are known by their json, single files by their keys; what is absent stays absent."""
+"""Checkpoints are known by their json; what is absent stays absent."""
 
 from __future__ import annotations
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from composer.checkpoint import find
-from composer.families import LAYOUTS
 from composer.spec import ModelSpec
 from composer.testing import pipelines
-
-UNET = "model.diffusion_model.input_blocks.0.0.weight"
-KEYS = {
-    "sdxl": ("conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight", UNET),
-    "sdxl refiner": ("conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias", UNET),
-    "sd3": ("model.diffusion_model.joint_blocks.0.context_block.adaLN_modulation.1.bias",),
-    "sd": (UNET,),
-}
 
 
 @pytest.mark.parametrize(
@@ -42,15 +31,6 @@ def test_input_channels_tell_an_inpainting_model(tmp_path, make, family):
     make(in_channels=2 * latents + 1).save_pretrained(tmp_path)
     found = find(ModelSpec(name="local", source=str(tmp_path)))
     assert (found.family, found.role) == (family, "inpaint")
-
-
-@pytest.mark.parametrize("name", KEYS)
-def test_a_single_file_is_known_by_its_keys(tmp_path, name):
-    save_file({key: torch.zeros(320, 4, 3, 3) for key in KEYS[name]}, tmp_path / "model.safetensors")
-    found = find(ModelSpec(name="local", source=str(tmp_path / "model.safetensors")))
-    family = name.split()[0]
-    assert found.family == family and found.role == "plain" and found.kind == LAYOUTS[family].kind
-    assert found.size == ((512, 512) if family == "sd" else (1024, 1024))
 
 
 def test_sd3_runs_without_t5(compose, tmp_path):

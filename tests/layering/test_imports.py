@@ -16,6 +16,7 @@ HYDRA_ROOMS = {
     "record", "rerun", "sweep",
 }  # fmt: skip
 TORCH_FREE = {
+    "headers", "folders", "index", "known_keys", "foreign", "single",
     "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec",
     "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base", "families/settings",
     "components", "sources", "images", "seams", "samples/__init__", "samples/make", "callbacks/__init__", "callbacks/base",
@@ -124,6 +125,12 @@ def test_nothing_below_the_door_reaches_back_up():
     rooms = ("cli", "line", "jobs", "api", "argv", "config", "explain", "plugins", "plugin_list", "plugin_new", "shipped", "show", "sweep")
     above = tuple(f"composer.{room}" for room in rooms)
     below = (
+        "headers",
+        "folders",
+        "index",
+        "known_keys",
+        "foreign",
+        "single",
         "check",
         "checkpoint",
         "components",

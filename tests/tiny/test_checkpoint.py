@@ -64,7 +64,7 @@ def test_the_files_name_no_machine():
 
 
 def test_weights_are_stored_in_half_precision():
-    from composer.sources import header
+    from composer.headers import header
 
     files = list(Path(EMBEDDED).rglob("*.safetensors"))
     assert len(files) >= 4

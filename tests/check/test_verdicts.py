@@ -1,0 +1,132 @@
+"""`compose check` and the run give the same verdict: the same exit code, and when a request is refused, the same line.
+
+A request is a line of `REQUESTS`: words after `compose`, with sources of `sources.py` in braces, and what is said of it; None where it
+runs. `show` refuses what has to do with a checkpoint's files in the same line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sources import Sources
+
+CONFIG = "model.config={sd}"
+#: Words, and what is said of them; None for a request that runs.
+FILES = [
+    # folders
+    ("model.source={sd}", None),
+    ("model.source={fp16_unet}", "unet holds weights of the variant fp16 alone: model.variant=fp16"),
+    ("model.source={fp16_unet} model.variant=fp16", None),
+    ("model.source={fp16_all}", "holds weights of the variant fp16 alone: model.variant=fp16"),
+    ("model.source={fp16_all} model.variant=fp16", None),
+    ("model.source={fp16_all} model.variant=bf16", "model.variant=bf16: the checkpoint has no such variant (allowed: fp16)"),
+    ("model.source={sd} model.variant=fp16", "model.variant=fp16: the checkpoint has no variants: leave it out"),
+    ("model.source={sharded}", None),
+    ("model.source={shard_missing}", "diffusion_pytorch_model-00002-of-00002.safetensors is missing in unet"),
+    ("model.source={misnamed}", "there is no diffusion_pytorch_model.safetensors in unet, only model.safetensors"),
+    ("model.source={no_vae_weights}", "there is no .safetensors file in vae"),
+    ("model.source={no_scheduler_json}", "there is no scheduler_config.json in scheduler"),
+    ("model.source={no_unet_json}", "there is no config.json in unet"),
+    ("model.source={no_tokenizer_json}", "there is no tokenizer_config.json in tokenizer"),
+    ("model.source={no_index}", "there is no model_index.json in this folder"),
+    ("model.source={index_of_a_list}", "model_index.json: can't be read: it holds no mapping"),
+    ("model.source={modular}", "this folder holds a modular pipeline (modular_model_index.json)"),
+    ("model.source={sd}/unet", "but a component alone (UNet2DConditionModel): name it as model.components.NAME=FOLDER"),
+    ("model.source={settings_in_index}", None),
+    ("model.source={foreign_library}", "its vae is to come from somewhere"),
+    ("model.source={no_pipeline}", None),
+    ("model.source={unknown_pipeline}", "diffusers has no pipeline NobodysPipeline; model.family=sd takes"),
+    ("model.source={unknown_pipeline} model.family=sd", None),
+    ("model.source={img2img_pipeline}", None),
+    ("model.source={sd} model.family=flux", "model.family=flux: the checkpoint is none of this family (StableDiffusionPipeline)"),
+    ("model.source={lfs_unet}", "is a Git LFS pointer"),
+    ("model.source={empty_text_encoder}", "is empty: download it again"),
+    ("model.source={json_only}", "there is no .safetensors file in"),
+    ("model.source={sdcontrol} task=inpaint image=sample:scene mask=sample:mask", "task"),
+    # single files
+    (f"model.source={{single}} {CONFIG}", None),
+    (f"model.source={{single}} {CONFIG} model.variant=fp16", "model.variant=fp16: a single file has no variants"),
+    (f"model.source={{single}} {CONFIG} model.family=flux", "model.family=flux: single.safetensors is of the family sd"),
+    ("model.source={single} model.config={json_only}", None),
+    ("model.source={single} model.config={flux}", "describes a model of the family flux, and single.safetensors is one of sd"),
+    ("model.source={single} model.config={single}", "model.config="),
+    ("model.source={single} model.config={no_scheduler_json}", "there is no scheduler_config.json in scheduler"),
+    ("model.source={single}", "model.config: single.safetensors is a single file, which does not tell its scheduler"),
+    (f"model.source={{no_vae}} {CONFIG}", "model.components.vae: no_vae.safetensors holds no vae: name one"),
+    (f"model.source={{no_vae}} {CONFIG} model.components.vae={{sd}}", None),
+    (f"model.source={{no_text_encoder}} {CONFIG}", "model.components.text_encoder: no_text_encoder.safetensors holds no text_encoder"),
+    (f"model.source={{no_text_encoder}} {CONFIG} model.components.text_encoder={{sd}}", None),
+    (f"model.source={{unet_alone}} {CONFIG}", "model.components.vae: unet_alone.safetensors holds no vae (nor text_encoder)"),
+    (f"model.source={{old_clip}} {CONFIG}", "model.components.text_encoder: old_clip.safetensors spells it in an old way"),
+    (f"model.source={{single_inpaint}} {CONFIG}", "describes a unet of 4 input channels, and the file's has 9 (an inpainting model)"),
+    ("model.source={single_inpaint} model.config={sd_inpaint}", "use task=inpaint or outpaint"),
+    ("model.source={single_inpaint} model.config={sd_inpaint} task=inpaint image=sample:scene mask=sample:mask", None),
+    (f"model.source={{single}} {CONFIG} model.components.vae={{vae_file}}", None),
+    ("model.source={sd} model.components.vae={unet_file}", "holds no vae: it is a UNet alone"),
+    ("model.source={sd} model.components.unet={unet_file}", None),
+    ("model.source={sd} model.components.unet={cut}", "model.components.unet"),
+    *((f"model.source={{{suffix}}} {CONFIG} model.allow_pickle=true model.family=sd", None) for suffix in ("ckpt", "bin", "pt", "pth")),
+    ("model.source={ckpt}", "pickled weights can run code"),
+    ("model.source={ckpt} model.allow_pickle=true", "a pickled file is not looked into: say its family"),
+    # files that are something else
+    ("model.source={flux_prefixed} model.config={flux}", "model.components.vae: flux_prefixed.safetensors holds no vae"),
+    ("model.source={chroma}", "is a single file of chroma"),
+    ("model.source={wan}", "is a single file of wan"),
+    ("model.source={ema_alone}", "holds EMA weights alone"),
+    *((f"model.source={{{name}}}", "is a LoRA") for name in ("lora", "peft_lora")),
+    *((f"model.source={{{name}}}", "is an embedding") for name in ("embedding", "token")),
+    ("model.source={ip_adapter}", "is an IP-Adapter"),
+    ("model.source={controlnet}", "is a ControlNet"),
+    ("model.source={vae_file}", "is a VAE alone: name a whole checkpoint, and this one as model.components.vae=FILE"),
+    ("model.source={unet_file}", "is a UNet alone"),
+    ("model.source={clip_file}", "is a text encoder alone"),
+    ("model.source={transformer_file}", "is a transformer alone"),
+    ("model.source={longer}", "it is 512 bytes longer than its table says"),
+    ("model.source={cut}", "it is cut short"),
+    ("model.source={cut_in_table}", "it is cut short"),
+    ("model.source={empty}", "is empty: download it again"),
+    ("model.source={nulls}", "holds zeros where it should begin"),
+    ("model.source={page}", "is a web page"),
+    ("model.source={message}", "is a JSON text"),
+    ("model.source={pointer}", "is a Git LFS pointer"),
+    ("model.source={pickle}", "is a pickled file"),
+    ("model.source={gguf}", "is a GGUF file"),
+    ("model.source={archive}", "is a compressed archive"),
+    ("model.source={cut_pickle} model.allow_pickle=true", "it is cut short"),
+    ("model.source={page_ckpt} model.allow_pickle=true", "is a web page"),
+    ("model.source={safe_ckpt} model.allow_pickle=true", "is a safetensors file: rename it"),
+    ("model.source={picture}", "a single file must be a .safetensors file"),
+    ("model.source={sd} model.components.vae={pointer}", "model.components.vae"),
+    ("model.source={sd} model.components.unet={empty}", "model.components.unet"),
+    # what is pasted
+    ("model.source=https://huggingface.co/nobody/a-model", "is a web address: type its hub id, model.source=nobody/a-model"),
+    ("model.source=https://huggingface.co/nobody/a-model/tree/main", "model.source=nobody/a-model"),
+    ("model.source=huggingface.co/nobody/a-model", "model.source=nobody/a-model"),
+    ("model.source=https://huggingface.co/nobody/a-model/blob/main/a.safetensors", "hf download nobody/a-model a.safetensors"),
+    ("model.source=https://example.org/a.safetensors", "is a web address: download the file"),
+    ("model.source={sd} model.components.vae=https://huggingface.co/nobody/a-vae", "model.components.vae=nobody/a-vae"),
+]
+REQUESTS = [("model=local steps=1 height=64 width=64 callbacks=[] " + words, said) for words, said in FILES]
+
+
+@pytest.fixture(scope="session")
+def sources(checkpoints, tmp_path_factory) -> Sources:
+    return Sources(checkpoints, tmp_path_factory.mktemp("sources"))
+
+
+@pytest.mark.parametrize(("words", "said"), REQUESTS)
+def test_check_and_run_give_the_same_verdict(compose, sources, words, said):
+    words = [word.format_map(sources) for word in words.split()]
+    checked, ran = compose("check", *words), compose(*words, "output.folder=out")
+    assert (checked.code, ran.code) == ((0, 0) if said is None else (2, 2)), checked.err + ran.err
+    if said is not None:
+        assert said in ran.err and checked.err == ran.err and ran.err.count("\n") == 1, checked.err + ran.err
+        assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(("words", "said"), [request for request in FILES if request[1] is not None][::6])
+def test_show_refuses_in_the_same_line(compose, sources, words, said):
+    words = ["model=local", *(word.format_map(sources) for word in words.split())]
+    shown = compose("show", *words)
+    assert shown.code == 2 and shown.err == compose("check", *words).err and said in shown.err, shown.err
