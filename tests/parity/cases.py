@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import pytest
+
+BATCHES, SCALES, STRENGTHS = (1, 2), (1.0, 7.5), (0.3, 0.6, 1.0)
 #: Stable Diffusion: all that its pipelines can run.
 SD = (
     "default", "ddim", "ddpm", "pndm", "euler", "euler_karras", "euler_a", "heun", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_karras",
@@ -45,3 +52,25 @@ SD3_NOISY_FROM_PICTURE = ("flow_euler_sde", "flow_lcm")
 SD3_CORE = ("default", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_heun")
 #: With a shift that grows with the picture the pipeline passes a `mu`, which these do not take.
 SD3_REFUSED = {"flow_heun": "mu", "flow_sa_solver": "mu"}
+
+
+def sampled(options: Sequence[str], *axes: Sequence[Any]) -> list[Any]:
+    """The product of scheduler options and other settings, of which all but a sample is slow.
+
+    The options share the combinations of the other settings in turn, so each option and each combination is in the sample.
+
+    Args:
+        options: names of scheduler options.
+        axes: values of further arguments of the test, such as batch sizes.
+
+    Returns:
+        Parameters for `pytest.mark.parametrize`: the option, then a value of each axis.
+    """
+    combinations = list(product(*axes))
+    share = -(-len(combinations) // len(options))
+    kept = {(option, combinations[(i * share + j) % len(combinations)]) for i, option in enumerate(options) for j in range(share)}
+    return [
+        pytest.param(option, *values, marks=() if (option, values) in kept else pytest.mark.slow)
+        for option in options
+        for values in combinations
+    ]

@@ -47,7 +47,7 @@ def main() -> int:
     if "--run" in sys.argv:
         import pytest
 
-        code = pytest.main(["-q", str(Path(__file__).parent)])
+        code = pytest.main(["-q", "-m", "slow or not slow", str(Path(__file__).parent)])
         if code:
             return int(code)
     print(f"{table(DIFFUSION)}\n\n{table(FLOW)}")

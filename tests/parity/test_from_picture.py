@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from cases import FLUX_FROM_PICTURE, FLUX_NOISY_FROM_PICTURE, SD_CORE, SD_FROM_PICTURE
+from cases import BATCHES, FLUX_FROM_PICTURE, FLUX_NOISY_FROM_PICTURE, SCALES, SD_CORE, SD_FROM_PICTURE, STRENGTHS, sampled
 from diffusers import FluxImg2ImgPipeline, FluxInpaintPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from runs import PROMPTS, STEPS, assert_same, classic, generators, mask, ours, picture
 
@@ -21,8 +21,6 @@ from composer.tasks.depth2img import Depth2Img
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
 from composer.testing import pipelines
-
-STRENGTHS = (0.3, 0.6, 1.0)
 
 
 def pictures(size: int, batch: int):
@@ -77,10 +75,7 @@ def sd(request):
     return partial(run, make())
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("scale", [1.0, 7.5], ids=["cfg off", "cfg on"])
-@pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("option", SD_CORE)
+@pytest.mark.parametrize(("option", "strength", "scale", "batch"), sampled(SD_CORE, STRENGTHS, SCALES, BATCHES))
 def test_sd_is_bit_equal(sd, option, strength, scale, batch):
     assert_same(*sd(option, strength, batch, scale))
 
@@ -129,9 +124,7 @@ def flux_classic(pipe, scheduler, batch, strength, noisy, **arguments):
     return classic(pipe, scheduler, strength=strength, **arguments)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("option", FLUX_FROM_PICTURE)
+@pytest.mark.parametrize(("option", "strength", "batch"), sampled(FLUX_FROM_PICTURE, STRENGTHS, BATCHES))
 @pytest.mark.parametrize("run", [flux_img2img, flux_inpaint])
 def test_flux_is_bit_equal(flux, run, option, strength, batch):
     assert_same(*run(flux, option, strength, batch, Unguided()))

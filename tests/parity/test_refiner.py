@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cases import SDXL_REFINED
+from cases import BATCHES, SCALES, SDXL_REFINED, sampled
 from diffusers import StableDiffusionXLImg2ImgPipeline
 from runs import PROMPTS, SEEDS, Recorder, assert_same, classic, generators, mask, picture, scheduler_of
 
@@ -67,9 +67,7 @@ def two_classics(pipes, option, scale, share, batch, first=None, **more):
     return [*made, *more_made], images
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("scale", [1.0, 7.5], ids=["cfg off", "cfg on"])
-@pytest.mark.parametrize("option", SDXL_REFINED)
+@pytest.mark.parametrize(("option", "scale", "batch"), sampled(SDXL_REFINED, SCALES, BATCHES))
 def test_text2img_is_bit_equal(pipes, option, scale, batch):
     recorder = Recorder()
     result = refined(pipes, option, scale, callbacks={"recorder": recorder})(request(batch))

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from cases import SD3, SD3_CORE, SD3_FROM_PICTURE, SD3_NOISY, SD3_NOISY_FROM_PICTURE, SD3_REFUSED
+from cases import BATCHES, SD3, SD3_CORE, SD3_FROM_PICTURE, SD3_NOISY, SD3_NOISY_FROM_PICTURE, SD3_REFUSED, STRENGTHS, sampled
 from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline
 from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
 
@@ -18,7 +18,6 @@ from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
 
-STRENGTHS = (0.3, 0.6, 1.0)
 STEPS = 7
 CFG = 7.5
 
@@ -86,9 +85,7 @@ def from_picture(request):
     return partial(run, make())
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("scale", [1.0, CFG], ids=["cfg off", "cfg on"])
-@pytest.mark.parametrize("option", SD3_CORE)
+@pytest.mark.parametrize(("option", "scale", "batch"), sampled(SD3_CORE, (1.0, CFG), BATCHES))
 def test_text2img_is_bit_equal(base, option, scale, batch):
     assert_same(*text2img(base, option, 1.0, batch, scale))
 
@@ -103,10 +100,7 @@ def test_text2img_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on
     assert_same(*text2img(base, option, 1.0, 2, CFG, noisy=True))
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("scale", [1.0, CFG], ids=["cfg off", "cfg on"])
-@pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("option", SD3_CORE)
+@pytest.mark.parametrize(("option", "strength", "scale", "batch"), sampled(SD3_CORE, STRENGTHS, (1.0, CFG), BATCHES))
 def test_from_a_picture_is_bit_equal(from_picture, option, strength, scale, batch):
     assert_same(*from_picture(option, strength, batch, scale))
 

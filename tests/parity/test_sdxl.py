@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from cases import SDXL, SDXL_CORE, SDXL_FROM_PICTURE
+from cases import BATCHES, SCALES, SDXL, SDXL_CORE, SDXL_FROM_PICTURE, STRENGTHS, sampled
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
 from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
 
@@ -20,7 +20,6 @@ from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
 
-STRENGTHS = (0.3, 0.6, 1.0)
 STEPS = 7
 SIZE = {"height": 64, "width": 64}
 
@@ -86,9 +85,7 @@ def from_picture(request):
     return partial(run, make())
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("scale", [1.0, 7.5], ids=["cfg off", "cfg on"])
-@pytest.mark.parametrize("option", SDXL_CORE)
+@pytest.mark.parametrize(("option", "scale", "batch"), sampled(SDXL_CORE, SCALES, BATCHES))
 def test_text2img_is_bit_equal(base, option, scale, batch):
     assert_same(*text2img(base, option, 1.0, batch, ClassifierFree(scale)))
 
@@ -98,10 +95,7 @@ def test_text2img_is_bit_equal_for_the_other_schedulers(base, option):
     assert_same(*text2img(base, option, 1.0, 2, ClassifierFree(7.5)))
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("scale", [1.0, 7.5], ids=["cfg off", "cfg on"])
-@pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("option", SDXL_CORE)
+@pytest.mark.parametrize(("option", "strength", "scale", "batch"), sampled(SDXL_CORE, STRENGTHS, SCALES, BATCHES))
 def test_from_a_picture_is_bit_equal(from_picture, option, strength, scale, batch):
     assert_same(*from_picture(option, strength, batch, ClassifierFree(scale)))
 

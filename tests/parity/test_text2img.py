@@ -11,7 +11,7 @@ from functools import partial
 import diffusers
 import pytest
 import torch
-from cases import DDPM, FLUX, FLUX_NOISY, FLUX_REFUSED, SD
+from cases import BATCHES, DDPM, FLUX, FLUX_NOISY, FLUX_REFUSED, SCALES, SD, sampled
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler
 from runs import PROMPTS, STEPS, assert_same, classic, generators, scheduler_of
 from runs import ours as run
@@ -32,9 +32,7 @@ def sd_pipe():
     return pipelines.sd()
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("scale", [1.0, 7.5], ids=["cfg off", "cfg on"])
-@pytest.mark.parametrize("option", SD)
+@pytest.mark.parametrize(("option", "scale", "batch"), sampled(SD, SCALES, BATCHES))
 def test_sd_is_bit_equal(sd_pipe, option, scale, batch):
     *mine, scheduler = ours(StableDiffusion(sd_pipe), option, ClassifierFree(scale), batch, 64)
     theirs = classic(sd_pipe, scheduler, prompt=list(PROMPTS[:batch]), generator=generators(batch), guidance_scale=scale)
@@ -85,8 +83,7 @@ def flux_arguments(batch: int) -> dict:
     return dict(prompt=list(PROMPTS[:batch]), generator=generators(batch), height=32, width=32, max_sequence_length=48)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("option", FLUX)
+@pytest.mark.parametrize(("option", "batch"), sampled(FLUX, BATCHES))
 def test_flux_is_bit_equal(flux_pipe, option, batch):
     *mine, scheduler = ours(Flux(flux_pipe), option, Unguided(), batch, 32)
     assert_same(mine, classic(flux_pipe, scheduler, **flux_arguments(batch)))
@@ -125,8 +122,7 @@ def ddpm_pipe():
     return pipelines.ddpm()
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("option", DDPM)
+@pytest.mark.parametrize(("option", "batch"), sampled(DDPM, BATCHES))
 def test_ddpm_is_bit_equal_where_the_classic_pipeline_is_right(ddpm_pipe, option, batch):
     """DDPMPipeline has no callback: the scheduler is watched instead."""
     *mine, scheduler = ours(Unconditional(ddpm_pipe), option, Unguided(), batch, 16)
