@@ -23,6 +23,20 @@ settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
 
 
+#: Folders whose tests are standard ones, unless they are marked as quick: each runs many models, processes or environments.
+STANDARD = ("accel", "benchmarks", "fuzz", "memory", "parity", "plugins", "warm")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what is neither slow nor standard as quick."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in STANDARD and not item.get_closest_marker("quick"):
+            item.add_marker("standard")
+        if not item.get_closest_marker("slow") and not item.get_closest_marker("standard"):
+            item.add_marker("quick")
+
+
 @dataclass(frozen=True)
 class Outcome:
     code: int

@@ -73,7 +73,8 @@ def drawn(source, *words, more=()):
     return pipeline(request), pipeline.family.denoiser
 
 
-@pytest.mark.parametrize(("family", "words"), [pytest.param("flux", REGIONAL, marks=pytest.mark.slow), ("ddpm", WHOLE)])
+@pytest.mark.slow  # a minute and a half of compiling
+@pytest.mark.parametrize(("family", "words"), [("flux", REGIONAL), ("ddpm", WHOLE)])
 def test_compiled_and_then_not(sources, family, words):
     plain, denoiser = drawn(sources[family])
     torch._dynamo.utils.counters.clear()
@@ -99,10 +100,14 @@ def test_hooks_and_processors_that_come_later_are_seen(sources):
     assert reaches.calls == 3 and Counts.calls == 3
 
 
-def test_a_compiler_that_is_not_there_and_one_that_fails(sources):
+def test_a_compiler_that_is_missing_is_named(sources):
     missing = r"^accel=compile: needs a C\+\+ compiler \(g\+\+ or clang\+\+\), which is not here"
     with inductor.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(ComposerError, match=missing):
         built(sources["ddpm"], *WHOLE)
+
+
+@pytest.mark.slow  # half a minute of compiling
+def test_a_compiler_that_fails_is_named(sources):
     pipeline, request = built(sources["ddpm"], *WHOLE)
     with inductor.patch({"cpp.cxx": ("false",), "force_disable_caches": True}), pytest.raises(ComposerError) as caught:
         pipeline(request)
