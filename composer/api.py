@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from composer import argv
 from composer.callbacks.base import StepCallback
 from composer.errors import ComposerError
+from composer.tied import completed, untie
 from composer.typed import refuse_for_one_run
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def compose_whole(overrides: list[str], config_dir: str | None = None) -> DictCo
     from composer.composing import loader
     from composer.explain import explained
 
-    prepared = argv.prepare(overrides)
+    prepared = completed(argv.prepare(overrides))
     refuse_for_one_run(prepared)
     with explained(prepared, config_dir):
         return loader(config_dir).compose(prepared)
@@ -87,6 +88,8 @@ def settle(config: DictConfig, notes: DictConfig) -> None:
     if nodes["model"] and nodes["model"].get("allow_pickle") and pickles not in typed:
         raise ComposerError(pickles, True, "can be said only on the command line, and not by an option file")
     chosen = {group: name for group, name in choices.items() if group in NODES}
+    if another := untie(config, notes, typed):
+        chosen["model"] = another
     several = {group: [*(nodes[group] or ())] for group in LISTS}
     for group, names in several.items():
         if odd := next((name for name in names if "${" in str(name)), None):

@@ -13,6 +13,7 @@ from composer.errors import ComposerError, suggest
 from composer.explain import explained
 from composer.folder import allowed, leave_nothing, typed_folder
 from composer.line import Line
+from composer.tied import completed
 from composer.typed import OUT, RUN_DIR, SEARCH_PATH, SWEEP_DIR, refusal
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run(line: Line) -> int:
     Raises:
         ComposerError: it is not installed, or a setting has no effect under it.
     """
-    overrides = argv.prepare(line.overrides, multirun=True)
+    overrides = completed(argv.prepare(line.overrides, multirun=True))
     _refuse_without_effect(overrides)
     with explained(overrides, line.config_dir):
         from composer.composing import MAIN, loader

@@ -15,6 +15,7 @@ from composer.composing import MAIN, hydra_1_3, loader
 from composer.config import CHOSEN, OF_SWEEPS
 from composer.plugins import conf_folders, groups, packaged_conf
 from composer.secret import refuse_secrets
+from composer.tied import completed
 
 TYPED = "typed"
 
@@ -67,7 +68,7 @@ def _origins(overrides: list[str], config_dir: str | None) -> dict[str, str]:
     found: dict[str, str] = {}
     made = loader(config_dir)
     with hydra_1_3():
-        for default in made.compute_defaults_list(MAIN, argv.prepare(overrides), RunMode.RUN).defaults:
+        for default in made.compute_defaults_list(MAIN, completed(argv.prepare(overrides)), RunMode.RUN).defaults:
             loaded = made.repository.load_config(default.config_path) if default.config_path else None
             if loaded is None or str(default.config_path).startswith("hydra/"):
                 continue

@@ -51,8 +51,8 @@ def sampler(scheduler: Mapping[str, Any]) -> str:
 
 def _model(record: Mapping[str, Any]) -> str:
     """A short name, as tools show it: the option's, or the file's where that says nothing."""
-    name = record["config"]["model"]["name"]
-    return PurePath(record["model"]["source"]).stem if name == "local" else name
+    asked = record["config"]["model"]
+    return PurePath(record["model"]["source"]).stem if asked["name"] in ("local", asked["source"]) else asked["name"]
 
 
 def _quoted(value: Any) -> str:

@@ -22,6 +22,7 @@ from composer.errors import ComposerError, suggest
 from composer.folder import folder_of
 from composer.images import is_sample
 from composer.plugins import conf_folders, options
+from composer.tied import SOURCE
 
 #: Keys that say which pictures are drawn; any other leaves them as they are.
 PICTURES = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
@@ -56,7 +57,8 @@ def asked(path: Path, record: Mapping[str, Any], overrides: Sequence[str], confi
     typed = {argv.split(word)[1] for word in argv.prepare(overrides)}
     if "preset" in typed:
         raise ComposerError("preset", None, "chooses what the record says already: say which option you want, such as precision=bf16")
-    names = _names(record, typed, conf_folders(config_dir))
+    moved = {"model"} if SOURCE in typed else set()  # what the record says of the model is about another source
+    names = _names(record, typed | moved, conf_folders(config_dir))
     config = compose_whole([*names, *overrides], config_dir)
     folder = folder_of(config)
     tree = OmegaConf.to_container(without_hydra(config), resolve=True)
@@ -65,6 +67,8 @@ def asked(path: Path, record: Mapping[str, Any], overrides: Sequence[str], confi
     told = {key: value for key, value in record["config"].items() if key not in OF_SWEEPS}
     told["output"] = {key: value for key, value in _node(told, "output").items() if key != "folder"}
     told["memory"] = {name: node for name, node in _node(told, "memory").items() if name != "auto"}  # what it chose has a name
+    if moved:
+        told["model"] = {key: value for key, value in _node(told, "model").items() if key == "recommended"}
     chosen = tree.pop(CHOSEN)
     tree = {group: {} for group in LISTS} | tree
     _Overlay(path, typed, trust).onto(tree, told)

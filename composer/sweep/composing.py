@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from composer.api import without_hydra
 from composer.config import copied
 from composer.sweep.grammar import Grammar, Setting
+from composer.tied import SOURCE, completed
 
 
 class Composer:
@@ -26,6 +27,7 @@ class Composer:
         Raises:
             HydraException, OmegaConfBaseException: as Hydra itself, for a key or an option that is not there.
         """
+        settings = self._completed(settings)
         structural = tuple(setting.text for setting in settings if self._is_structural(setting))
         tree = self._base(structural)
         if tree is not None:
@@ -40,13 +42,20 @@ class Composer:
         tree = self(settings)
         flat = {key: value for key, value in flattened(tree).items() if not key.endswith("_")}
         self.composed += 1
-        config = self.grammar.loader.compose([setting.text for setting in settings])
+        config = self.grammar.loader.compose([setting.text for setting in self._completed(settings)])
         return flat | {group: name for group, name in config.hydra.runtime.choices.items() if "/" not in group}
+
+    def _completed(self, settings: Sequence[Setting]) -> list[Setting]:
+        """With the option that a model's source alone stands for."""
+        known = {setting.text: setting for setting in settings}
+        return [known.get(text) or self.grammar.setting(text) for text in completed(list(known))]
 
     def _is_structural(self, setting: Setting) -> bool:
         """Whether only Hydra can apply it: options of groups, additions, removals, interpolations, and Hydra's own keys."""
         override = self.grammar.parse(setting.text)
         plain = override.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
+        if setting.key == SOURCE:  # other settings go with it
+            return True
         is_group = self.grammar.parser.config_loader.repository.group_exists(setting.key) if "." not in setting.key else False
         return not plain or is_group or override.package is not None or interpolates(setting.value) or setting.key.startswith("hydra.")
 

@@ -13,7 +13,7 @@ ROOT = Path(composer.__file__).parent
 #: record writes config.yaml with OmegaConf
 HYDRA_ROOMS = {
     "api", "argv", "cli", "composing", "config", "explain", "folder", "jobs", "launchers", "plugin_list", "origins", "plugins", "printed",
-    "record", "rerun", "sweep",
+    "record", "rerun", "sweep", "tied",
 }  # fmt: skip
 TORCH_FREE = {
     "headers", "folders", "index", "known_keys", "foreign", "single",
@@ -22,7 +22,7 @@ TORCH_FREE = {
     "components", "sources", "images", "seams", "samples/__init__", "samples/make", "callbacks/__init__", "callbacks/base",
     "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
     "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs", "composing",
-    "folder", "launchers", "printed", "typed",
+    "folder", "launchers", "printed", "tied", "typed",
 }  # fmt: skip
 
 
