@@ -20,6 +20,8 @@ from composer.yamls import sober
 
 #: Longer lists of options are left to `compose list`.
 FEW = 12
+#: Options that are offered before others that take the same key.
+_FIRST = {"task": ("img2img", "inpaint")}
 #: Groups whose options put their keys at the root or under a name of their own.
 _AT_ROOT = ("task",)
 
@@ -147,7 +149,7 @@ def _dotted(node: object, prefix: str) -> set[str]:
 
 def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set[str], folders: list[Path]) -> ComposerError:
     group = key.split(".")[0] if key.split(".")[0] in choices else "task"
-    usual = _defaults(folders).get(group, [])
+    usual = [*_defaults(folders).get(group, []), *_FIRST.get(group, ())]
     for option in (*usual, *options(group, folders)):
         if key in _known_keys({group: [option]}, folders):
             chosen = ",".join(choices.get(group, ()))

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from composer import samples
 from composer.errors import ComposerError, suggest
+from composer.png import is_png, pixels_alone
 
 #: Refused from the header, before a pixel is decoded: a file of 12 kB can hold 100 megapixels.
 MAX_PIXELS = 64 * 10**6
@@ -24,6 +25,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 SAMPLE = "sample:"
 #: The families round masks here: from this gray on, a pixel is repainted.
 HALF = 128
+#: Grays this near to black or white are so for the loss of a JPEG.
+NEARLY = 24
 
 
 def is_sample(value: object) -> bool:
@@ -45,8 +48,10 @@ def open_picture(key: str, value: object) -> Image.Image:
         return ImageOps.exif_transpose(value)
     path = _file(key, value)
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), path.open("rb") as whole:
             warnings.simplefilter("ignore")  # PIL's own about size comes at 89 megapixels
+            file = pixels_alone(whole) if is_png(whole) else whole
+            file.seek(0)
             _check_header(key, value, Image.open(file, formats=FORMATS))
             file.seek(0)  # the check sums have used the first one up
             return _upright(Image.open(file, formats=FORMATS))
@@ -86,6 +91,21 @@ def read_mask(key: str, value: object, invert: bool = False) -> Image.Image:
     if lightest == 1 or (lightest == 0 and _is_deep(image) and np.asarray(image).max() > 0):
         raise ComposerError(key, value, "holds 0 and 1, or is nearly black: a mask holds 0 (kept) and 255 (repainted)")
     return ImageOps.invert(mask) if invert else mask
+
+
+def transparent_part(key: str, value: object) -> bool:
+    """Whether some of an image is transparent and some of it is not; raises as `open_picture` does."""
+    image = open_picture(key, value)
+    if _is_deep(image) or not image.has_transparency_data:
+        return False
+    low, high = _rgba(image).getchannel("A").getextrema()
+    return low < high
+
+
+def gray_share(mask: Image.Image) -> float:
+    """How much of a mask of mode L, 0–1, is clearly neither black nor white."""
+    counts = mask.histogram()
+    return sum(counts[NEARLY : 256 - NEARLY]) / sum(counts)
 
 
 def mask_doubt(mask: Image.Image) -> str | None:

@@ -13,18 +13,18 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from composer import image_texts
+from composer.comments import UNICODE
 from composer.errors import ComposerError, shorten
-from composer.images import open_picture
+from composer.image_texts import COMMENT, EXIF
 from composer.parameters import parameters
 from composer.tasks.values import SEEDS
 
 KEY, PARAMETERS = "composer", "parameters"
 #: Of the record's form. 0, in records without one: with module paths of classes, of which none counts any more.
 SCHEMA = 1
-#: EXIF tags.
-DESCRIPTION, EXIF, COMMENT = 0x010E, 0x8769, 0x9286
-#: How a UserComment says that it is UTF-16.
-UNICODE = b"UNICODE\0"
+#: Exif's ImageDescription.
+DESCRIPTION = 0x010E
 #: Bytes of the longest record that is read.
 LONGEST = 256 << 10
 #: Bytes that JPEG has for all of EXIF; a longer record stays in run.json.
@@ -81,22 +81,21 @@ def _text(path: Path) -> str:
             return path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ComposerError(str(path), None, f"can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}") from None
-    picture = open_picture("image", str(path))
-    found = picture.info.get(KEY) or picture.getexif().get(DESCRIPTION)
-    if not isinstance(found, str) or not found.startswith("{"):
-        raise ComposerError(str(path), None, "holds no record of composer's; where it came from, a run.json may lie beside it")
+    inside = image_texts.read(path)
+    found = inside.texts.get(KEY) or inside.texts.get("ImageDescription", "")
+    if not found.startswith("{"):
+        raise ComposerError(str(path), None, f"holds no record of composer's{_instead(path, inside)}")
     return found
 
 
-def foreign(path: Path) -> str | None:
-    """The `parameters` text of a picture, whichever tool wrote it."""
-    picture = open_picture("image", str(path))
-    if isinstance(picture.info.get(PARAMETERS), str):
-        return picture.info[PARAMETERS]
-    comment = picture.getexif().get_ifd(EXIF).get(COMMENT)
-    if not isinstance(comment, bytes) or not comment.startswith(UNICODE):
-        return None
-    return comment.removeprefix(UNICODE).decode("utf-16-be", "replace")
+def _instead(path: Path, inside: image_texts.ImageTexts) -> str:
+    """What an image holds instead of a record."""
+    if KEY in inside.damaged:
+        return " that can be read: the text chunk that was one is damaged or too long"
+    if not inside.texts or inside.tool == image_texts.OURS:
+        return "; where it came from, a run.json may lie beside it"
+    whose = f"one of {inside.tool}" if inside.tool else "texts of another tool"
+    return f", but {whose}: `compose info {path.name}` shows it, and composer can't draw from it"
 
 
 def _check(path: Path, record: Any) -> None:

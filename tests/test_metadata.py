@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 from sd_parsers import ParserManager
 
-from composer import metadata
+from composer import image_texts, metadata
 from composer.errors import ComposerError
 
 PROMPT = 'ünï, (red:1.2) "cone": a 🎈'
@@ -35,7 +35,7 @@ def test_every_format_carries_the_record(compose, form, suffix):
 def test_a_record_too_long_for_jpeg_stays_in_its_file(compose):
     prompts = ",".join(f"'{'x' * 3600}{i}'" for i in range(20))
     assert compose("output=jpeg", "steps=1", f"prompt=[{prompts}]", "hydra.run.dir=r", "callbacks=[]", "height=32", "width=32").code == 0
-    assert metadata.foreign(Path("r/000.jpg")).startswith("xxx")
+    assert image_texts.read(Path("r/000.jpg")).texts["UserComment"].startswith("xxx")
     with pytest.raises(ComposerError, match="may lie beside it"):
         metadata.read(Path("r/000.jpg"))
     assert len(metadata.read(Path("r/run.json"))["images"]) == 20

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from composer.errors import printable, shorten
+
+if TYPE_CHECKING:
+    from composer.image_texts import ImageTexts
+
+#: Characters shown of a text of another tool.
+MOST = 4000
 
 
 def told(name: str, record: Mapping[str, Any]) -> str:
@@ -41,6 +47,16 @@ def about(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool) -> str
     options = " ".join(f"{group}={_short(tree['chosen'].get(group))}" for group in ("task", "model", "scheduler"))
     prompt = f', prompt "{_short(first["prompt"])}"' if first.get("prompt") else ""
     return f"{'' if same else 'a variation: '}{options}, seed {first.get('seed')}{prompt}"
+
+
+def foreign(name: str, inside: ImageTexts) -> str:
+    """What another tool wrote into an image, each text under its name."""
+    lines = [f"{name}: no record of composer's; {inside.tool or 'another tool'} wrote"]
+    for key, text in inside.texts.items():
+        lines += [f"{key}:", *text[:MOST].splitlines()]
+        if len(text) > MOST:
+            lines.append(f"… ({len(text):,} characters)")
+    return "\n".join(map(printable, lines))
 
 
 def _each(record: Mapping[str, Any], key: str) -> str:

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from composer import metadata, speak
+from composer import image_texts, metadata, speak
 from composer.errors import ComposerError, printable
 from composer.line import Line
 
@@ -37,7 +37,7 @@ def rerun(line: Line) -> int:
 
 def info(line: Line) -> int:
     """Print a picture's record; of another tool's picture, its text."""
-    from composer.rerun.tell import told
+    from composer.rerun.tell import foreign, told
 
     path, more = _picture(line)
     if more:
@@ -45,11 +45,10 @@ def info(line: Line) -> int:
     try:
         record = metadata.read(path)
     except ComposerError:
-        words = None if path.suffix == ".json" else metadata.foreign(path)
-        if words is None or line.json:
+        inside = None if line.json or path.suffix == ".json" else image_texts.read(path)
+        if inside is None or not inside.texts:
             raise
-        print(f"{path.name}: not by composer; its parameters are")
-        print("\n".join(printable(each) for each in words.splitlines()))
+        print(foreign(path.name, inside))
         return 0
     print(json.dumps(record, ensure_ascii=False, indent=1) if line.json else told(path.name, record))
     return 0

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoint import Checkpoint
+from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampler import Sampler
 from composer.spec import Request
 from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, scaling, several
 from composer.tasks.values import each, flag, number
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Share of a mask that is gray, from which on it is meant to be soft; the edges of shapes are less.
+SOFT = 0.05
 
 
 class Inpaint(Img2Img):
@@ -30,6 +37,8 @@ class Inpaint(Img2Img):
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         from composer.images import fitted, is_sample, mask_doubt, read_mask
 
+        if values["mask"] is None:
+            raise ComposerError("mask", None, f"a picture is needed: mask=FILE{hole(values)}")
         base = super().inputs(values, batch, images, checkpoint)
         invert = flag("invert_mask", values["invert_mask"])
         given = [read_mask("mask", one, invert) for one in several(values["mask"])]
@@ -37,6 +46,9 @@ class Inpaint(Img2Img):
         own = [mask for name, mask in zip(several(values["mask"]), given) if not is_sample(name)]
         doubts = [note for mask in own for note in scaling("mask", mask, base.height, base.width)]
         doubts += [f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))]
+        doubts += [f"mask: {cut}" for mask in own if (cut := softness(mask))]
+        if not own and not all(map(is_sample, several(values["image"]))):
+            doubts.append(f"mask: {values['mask']} marks a place in sample:scene; mask=FILE marks one in yours{hole(values)}")
         return replace(base, values={**base.values, "mask": masks, **self.blend(values, base)}, notes=(*base.notes, *dict.fromkeys(doubts)))
 
     def blend(self, values: Mapping[str, Any], base: Inputs) -> dict[str, Any]:
@@ -67,3 +79,23 @@ class Inpaint(Img2Img):
 
             callbacks["inpaint.overlay"] = Overlay(request.inputs["image"], request.inputs["mask"], request.inputs["blur"])
         return Start(latents=latents, inputs={"mask": scaled, "masked_latents": masked}, callbacks=callbacks)
+
+
+def hole(values: Mapping[str, Any]) -> str:
+    """What to say of an input image with a transparent part, which can serve as a mask."""
+    from composer.images import transparent_part
+
+    image = next((each for each in several(values["image"]) if isinstance(each, str) and transparent_part("image", each)), None)
+    if image is None:
+        return ""
+    return f". The image has a transparent part: `mask={image} invert_mask=true` repaints that, `mask={image}` the rest"
+
+
+def softness(mask: Image) -> str | None:
+    """What to say of a mask with more gray than an edge has, else None: it is cut at half-way gray."""
+    from composer.images import gray_share
+
+    gray = gray_share(mask)
+    if gray < SOFT:
+        return None
+    return f"{gray:.0%} of it is gray and is cut: from half-way gray on it is repainted, darker it is kept; blur=PIXELS softens the edge"

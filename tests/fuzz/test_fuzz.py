@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from composer import images, metadata
+from composer import image_texts, images, metadata
 from composer.api import compose_config
 from composer.check import check
 from composer.config import read
@@ -137,7 +137,7 @@ def test_picture_files(data, changes, cut):
     for reader in (images.read_image, images.read_mask, images.read_depth):
         survives(lambda reader=reader: reader("image", "odd.png"))
     survives(lambda: metadata.read(Path("odd.png")))
-    survives(lambda: metadata.foreign(Path("odd.png")))
+    survives(lambda: image_texts.read(Path("odd.png")))
 
 
 @pytest.fixture(scope="module")

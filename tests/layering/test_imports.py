@@ -23,6 +23,7 @@ TORCH_FREE = {
     "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
     "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs", "composing",
     "folder", "launchers", "printed", "tied", "typed",
+    "families/distinct", "image_texts", "png", "comments",
 }  # fmt: skip
 
 
@@ -136,6 +137,8 @@ def test_nothing_below_the_door_reaches_back_up():
         "components",
         "sources",
         "images",
+        "image_texts",
+        "png",
         "seams",
         "pixels",
         "build",

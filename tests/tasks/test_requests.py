@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageDraw
 
 BASE = ("steps=2", "hydra.run.dir=out")
 
@@ -61,7 +61,7 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
         (["task=upscale", "factor=1"], "factor=1: makes nothing larger"),
         (["task=upscale", "factor=99"], "factor=99: must be a number from 1 to 16"),
         (["task=unconditional", "image=nowhere.png"], "there is no such file"),
-        (["task=text2img", "image=a.png"], "image=a.png: task=text2img does not take it; task=depth2img does"),
+        (["task=text2img", "image=a.png"], "image=a.png: task=text2img does not take it; task=img2img does"),
         (["task=text2img", "mask=a.png"], "task=inpaint does"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -182,6 +182,45 @@ def test_a_depth_map_or_the_models_own_estimate(compose, checkpoints):
     assert compose(*words).code == 0
     own = made()
     assert compose(*words, "depth=d.png").code == 0 and (made() != own).any()
+
+
+def test_a_soft_mask_is_cut_and_that_is_said(compose):
+    Image.fromarray(np.tile(np.linspace(0, 255, 128).astype(np.uint8), (128, 1))).save("m.png")
+    done = compose("task=inpaint", "mask=m.png", *BASE)
+    assert done.code == 0 and done.err.count("note: mask:") == 1 and "is gray and is cut" in done.err and "blur=" in done.err
+    assert any("is gray and is cut" in note for note in record()["notes"])
+
+
+def test_edges_of_a_mask_are_not_called_soft(compose):
+    mask = Image.new("L", (512, 512))
+    ImageDraw.Draw(mask).ellipse((100, 100, 400, 400), fill=255)
+    mask.resize((128, 128), Image.Resampling.LANCZOS).save("m.png")
+    mask.resize((128, 128), Image.Resampling.LANCZOS).save("m.jpg", quality=60)
+    for name in ("m.png", "m.jpg"):
+        done = compose("task=inpaint", f"mask={name}", *BASE)
+        assert done.code == 0 and "gray" not in done.err
+
+
+def test_a_transparent_part_can_serve_as_a_mask(compose):
+    pixels = np.full((128, 128, 4), 200, np.uint8)
+    pixels[..., 3] = 255
+    pixels[32:64, 32:64, 3] = 0
+    Image.fromarray(pixels).save("hole.png")
+    words = ["task=inpaint", "image=hole.png", *BASE]
+    refused = compose(*words, "mask=null")
+    assert refused.code == 2 and "`mask=hole.png invert_mask=true` repaints that, `mask=hole.png` the rest" in refused.err
+    noted = compose(*words)
+    assert noted.code == 0 and "note: mask: sample:mask marks a place in sample:scene" in noted.err and "mask=hole.png" in noted.err
+    inside = compose(*words, "mask=hole.png", "invert_mask=true")
+    assert inside.code == 0 and "note: mask" not in inside.err
+    changed = (made() != 200).any(axis=-1)
+    assert not changed[:32].any() and changed[32:64, 32:64].any()
+
+
+@pytest.mark.parametrize(("word", "task"), [("image=a.png", "img2img"), ("strength=0.5", "img2img"), ("mask=a.png", "inpaint")])
+def test_the_plainest_task_that_takes_a_key_is_offered(compose, word, task):
+    done = compose(word)
+    assert done.code == 2 and f"task={task} does" in done.err
 
 
 def test_a_mask_of_another_size_is_scaled_and_that_is_said(compose, checkpoints):
