@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from composer.devices import indexed
 from composer.errors import ComposerError
 
 #: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch, sweep or search.
@@ -32,7 +33,15 @@ _NUMBERS = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interva
 
 
 def prepare(overrides: Sequence[str], multirun: bool = False) -> list[str]:
-    """Rewrite each `key=value` so that Hydra understands it as it was meant; anything else passes unchanged."""
+    """Rewrite each `key=value` so that Hydra understands it as it was meant.
+
+    Raises:
+        ComposerError: a word that is no `key=value`, with what to type instead.
+    """
+    if any(is_stray(each) for each in overrides):
+        from composer.stray import explained
+
+        raise explained(overrides)
     return [_prepare(each, multirun) for each in overrides]
 
 
@@ -64,6 +73,11 @@ def split(override: str) -> tuple[str, str, str | None]:
     return match[1], match[2], match[3]
 
 
+def is_stray(word: str) -> bool:
+    """Whether a word is neither `key=value` nor `~key`."""
+    return "=" not in word and not word.startswith("~")
+
+
 def _prepare(override: str, multirun: bool) -> str:
     prefix, key, value = split(override)
     name = key.rpartition(".")[2]
@@ -78,6 +92,8 @@ def _prepare(override: str, multirun: bool) -> str:
         return f"{prefix}{key}={_text(key, value, multirun)}"
     if name in FILE_KEYS:
         return f"{prefix}{key}={_file(value, multirun)}"
+    if key == "device" and indexed(value):
+        return f"{prefix}device.type={value}"
     if key == "guidance" and _NUMBERS.fullmatch(value):
         return f"{prefix}guidance.scale={value}"
     return f"{prefix}{key}={value}"

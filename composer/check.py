@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from composer.checkpoint import Checkpoint, find
+from composer.devices import refuse_absent
 from composer.errors import ComposerError
 from composer.spec import ModelSpec, Request, RunSpec
 from composer.targets import build
@@ -49,6 +50,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Chec
     Raises:
         ComposerError: the first thing found that cannot work.
     """
+    refuse_absent(spec.device)
     task = build("task", spec.task, Task)
     checkpoint = find(spec.model)
     for name, wanted in spec.precision.components.items():

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from composer import interrupt, quiet, speak
-from composer.errors import ComposerError, printable, suggest
+from composer.errors import ComposerError
 from composer.line import Line, parse
 
 
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _ended(argv: list[str]) -> int:
     """The exit code of a command line, and a line that says why where it is an error's."""
     verbose = False
+    speak.set_manner(False, "--json" in argv)  # an error of the line itself is told in its own manner
     try:
         line = parse(argv)
         verbose = line.verbose
@@ -35,15 +36,12 @@ def _ended(argv: list[str]) -> int:
         return 0
     except (Exception, KeyboardInterrupt) as error:
         if interrupt.came(error):
-            print("compose: interrupted", file=sys.stderr)
-            return 130
+            return speak.failed("interrupted", 130)
         if isinstance(error, ComposerError):
-            print(f"compose: {error}", file=sys.stderr)
-            return error.exit_code
+            return speak.failed(error.reason, error.exit_code, error)
         if verbose:
             raise
-        print(printable(f"compose: {type(error).__name__}: {error} (-v shows where)"), file=sys.stderr)
-        return 1
+        return speak.failed(f"{type(error).__name__}: {error} (-v shows where)", 1)
     finally:
         quiet.release()
 
@@ -52,13 +50,15 @@ def run(line: Line) -> int:
     if line.ask == "help":
         from composer.help import TEXT
 
-        print(TEXT)
+        speak.facts({"help": TEXT}, TEXT)
         return 0
     if line.ask == "version":
         from composer import __version__
 
-        print(f"composer {__version__}")
+        speak.facts({"composer": __version__}, f"composer {__version__}")
         return 0
+    if line.json and (shown := next((flag for flag in line.flags if flag in ("-c", "--cfg")), None)):
+        raise ComposerError(shown, None, "prints YAML: type compose config --json, or leave --json out")
     if line.warm:
         from composer.verbs import warm
 
@@ -70,6 +70,7 @@ def run(line: Line) -> int:
     from composer.verbs import VERBS
 
     if line.verb not in VERBS:
-        near = suggest(line.verb, VERBS)
-        raise ComposerError(line.verb, None, f"is no verb and no key=value.{near}", VERBS)
+        from composer.stray import explained
+
+        raise explained([line.verb, *line.overrides])
     return VERBS[line.verb](line)

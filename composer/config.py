@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from composer import devices
 from composer.errors import ComposerError, suggest
 from composer.secret import leaves, refuse_secrets
 from composer.shipped import option_of
@@ -30,7 +31,6 @@ OF_SWEEPS = ("sweep", "sheet", "ray", "search")
 CHOSEN = "chosen"
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 STORAGES = ("fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4")
-DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("png", "webp", "jpeg")
 OVERFLOWS = ("warn", "error", "chunk")
 KINDS = ("diffusion", "flow", "edm")
@@ -57,7 +57,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     task = _target("task", tree.pop("task", None), chosen)
     nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
     model, defaults = _model(nodes["model"], task)
-    device = one_of("device.type", nodes["device"].pop("type", None), DEVICES)
+    device = devices.named("device.type", nodes["device"].pop("type", None))
     _nothing_left("device", nodes["device"])
     batch = _batch(tree.pop("batch", None))
     overflow = one_of("prompt_overflow", tree.pop("prompt_overflow", "warn"), OVERFLOWS)

@@ -45,7 +45,7 @@ class Busy(ComposerError):
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """` Did you mean …?`, or nothing when no known word is near."""
-    near = get_close_matches(word, list(known), n=3, cutoff=0.6)
+    near = get_close_matches(word, list(dict.fromkeys(known)), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 

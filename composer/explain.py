@@ -16,7 +16,8 @@ from composer import interrupt
 from composer.argv import split
 from composer.errors import ComposerError, suggest
 from composer.plugins import conf_folders, options, packaged_conf
-from composer.yamls import sober
+from composer.spellings import for_key, for_option
+from composer.yamls import parsed, sober
 
 #: Longer lists of options are left to `compose list`.
 FEW = 12
@@ -78,7 +79,7 @@ def _content(file: Path) -> dict[str, Any]:
         ComposerError: it is no YAML, or holds no settings.
     """
     try:
-        found = yaml.safe_load(sober("config", file))
+        found = parsed(sober("config", file))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ComposerError("config", file, f"is no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(found or {}, dict):
@@ -123,8 +124,9 @@ def _unknown_option(group: str, value: str, folders: list[Path]) -> ComposerErro
     there = options(group, folders)
     for name in _names(value):
         if name not in there and not re.match(r"(choice|glob|range|interval|shuffle|sort|tag)\(|null$", value):
-            near = suggest(name, there)
             few = there if len(there) <= FEW else ()
+            near = for_option(group, name, folders)
+            near = f" {near}" if near else suggest(name, there)
             return ComposerError(group, name, f"there is no such option.{near} `compose list {group}` shows all.", few)
     return None
 
@@ -154,6 +156,9 @@ def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set
         if key in _known_keys({group: [option]}, folders):
             chosen = ",".join(choices.get(group, ()))
             return ComposerError(key, value.strip("'"), f"{group}={chosen} does not take it; {group}={option} does")
+    advice = for_key(key, value, folders)
+    if advice:
+        return ComposerError(key, value.strip("'"), f"there is no such key. {advice}")
     near = suggest(key, [*known, *choices])
     root = sorted(name for name in known if "." not in name and name not in ("task", *choices))
     return ComposerError(key, value, f"there is no such key.{near}", () if near else (*root, *choices))
@@ -166,8 +171,6 @@ def _other(error: BaseException, overrides: list[str]) -> ComposerError:
     _, key, value = split(at_fault)
     if "Ambiguous value" in message:
         return ComposerError(key, value, "several values make several runs: add -m")
-    if at_fault and value is None and at_fault == key:
-        return ComposerError(at_fault, None, "is no key=value, and verbs come first")
     if key.startswith("hydra."):
         return ComposerError(key, value, "Hydra has no such key")
     if getattr(error, "override", None) is not None:

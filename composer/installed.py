@@ -40,7 +40,7 @@ def plugins() -> tuple[Plugin, ...]:
     Raises:
         ComposerError: COMPOSER_PLUGINS names one that is not installed.
     """
-    there, wanted = _installed(), os.environ.get(VARIABLE)
+    there, wanted = everything(), os.environ.get(VARIABLE)
     if wanted is None:
         return there
     names = [name.strip() for name in wanted.split(",") if name.strip()]
@@ -62,7 +62,7 @@ def trusted() -> Iterator[str]:
 
 
 @lru_cache(maxsize=1)
-def _installed() -> tuple[Plugin, ...]:
+def everything() -> tuple[Plugin, ...]:
     """Also those that are not to be used; read once, since it looks into every installed distribution."""
     found = {}
     for point in entry_points(group=GROUP):

@@ -80,7 +80,7 @@ def parse(argv: list[str]) -> Line:
             if HYDRA_FLAGS[name]:
                 flags.append(value or next(words, ""))
         elif word.startswith("-"):
-            raise _no_flag(word, name)
+            raise _no_flag(word, name, next(words, None))
         elif verb is None and not overrides and "=" not in word and not word.startswith(("~", "+")):
             verb = word
         else:
@@ -92,9 +92,11 @@ def parse(argv: list[str]) -> Line:
     return line
 
 
-def _no_flag(word: str, name: str) -> ComposerError:
-    instead = INSTEAD.get(name)
-    near = f" Type {instead}." if instead else suggest(word, (*HYDRA_FLAGS, *SWITCHES))
+def _no_flag(word: str, name: str, following: str | None) -> ComposerError:
+    from composer.spellings import for_flag
+
+    advice = f"Type {INSTEAD[name]}." if name in INSTEAD else for_flag(word, following)
+    near = f" {advice}" if advice else suggest(word, (*HYDRA_FLAGS, *SWITCHES))
     return ComposerError(word, None, f"there is no such flag.{near} `compose --help` shows what there is.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from composer.tied import completed
 TYPED = "typed"
 
 
-def listing(overrides: list[str], config_dir: str | None, as_json: bool = False) -> str:
-    """Each key with its value and the option file, or `typed`, that it comes from."""
+def listing(overrides: list[str], config_dir: str | None) -> tuple[dict[str, Any], str]:
+    """Each key with its value and the option file, or `typed`, that it comes from: as plain data, and as text."""
     config = compose_whole(overrides, config_dir)
     files = _origins(overrides, config_dir)
     tree = OmegaConf.to_container(without_hydra(config), resolve=False)
@@ -31,11 +30,10 @@ def listing(overrides: list[str], config_dir: str | None, as_json: bool = False)
     typed = [key for _, key, _ in map(argv.split, argv.prepare(overrides)) if key not in chosen]
     rows = [(key, value, _from(key, files, typed)) for key, value in _rows(tree)]
     rows = [row for row in rows if row[0].split(".")[0] not in OF_SWEEPS or row[2] == TYPED]  # no part of a run
-    if as_json:
-        return json.dumps({key: {"value": value, "from": place} for key, value, place in rows}, indent=1, ensure_ascii=False, default=str)
     texts = [(f"{key} = {_shown(value)}", place) for key, value, place in rows]
     width = min(max(len(text) for text, _ in texts), 60)
-    return "\n".join(f"{text:{width}}  # {place}" for text, place in texts)
+    facts = {key: {"value": value, "from": place} for key, value, place in rows}
+    return facts, "\n".join(f"{text:{width}}  # {place}" for text, place in texts)
 
 
 def _rows(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

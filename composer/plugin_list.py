@@ -20,14 +20,32 @@ from composer.shipped import class_in
 PATIENCE = 120
 
 
-def listing() -> str:
-    """All plugins, as text."""
+def found() -> list[tuple[Plugin, dict[str, Any]]]:
+    """All plugins, each with what came of loading it."""
     there = plugins()
+    with ThreadPoolExecutor(4) as pool:
+        return list(zip(there, pool.map(tried, there)))
+
+
+def listing(there: list[tuple[Plugin, dict[str, Any]]]) -> str:
+    """All plugins, as text."""
     if not there:
         return f"no plugins are installed (packages with an entry point of the group {GROUP}); `compose plugins new NAME` writes one"
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(tried, there))
-    return "\n".join(line for plugin, states in zip(there, found) for line in block(plugin, states))
+    return "\n".join(line for plugin, states in there for line in block(plugin, states))
+
+
+def facts(there: list[tuple[Plugin, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """All plugins, as plain data. error: why one does not load. state: of an option, the moments it uses or what is wrong with it."""
+    return [
+        {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "error": states.get("error"),
+            "options": {f"{group}={name}": states.get(f"{group}={name}", "") for group, name in offered(plugin)},
+        }
+        for plugin, states in there
+    ]
 
 
 def block(plugin: Plugin, states: dict[str, Any]) -> list[str]:

@@ -83,7 +83,7 @@ def _settled(key: str, wanted: str, device: torch.device, size: int, strict: boo
 def best(device: torch.device, size: int) -> torch.dtype:
     """The fastest numbers that this device really computes with."""
     if device.type == "cuda":
-        return torch.bfloat16 if _native_on_cuda() else torch.float16
+        return torch.bfloat16 if _native_on_cuda(device) else torch.float16
     if device.type == "mps":
         return torch.float16
     return torch.bfloat16 if size >= SMALL and _native_on_cpu() else torch.float32
@@ -97,13 +97,13 @@ def slow(dtype: torch.dtype, device: torch.device) -> str | None:
     """
     if dtype == torch.float16 and device.type == "cpu":
         return "is many times slower on a CPU than fp32"
-    if dtype == torch.bfloat16 and device.type == "cuda" and not _native_on_cuda():
+    if dtype == torch.bfloat16 and device.type == "cuda" and not _native_on_cuda(device):
         return "is only emulated on this GPU"
     return None
 
 
-def _native_on_cuda() -> bool:
-    return torch.cuda.get_device_capability()[0] >= 8
+def _native_on_cuda(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device)[0] >= 8
 
 
 def _native_on_cpu() -> bool:
@@ -114,10 +114,13 @@ def _native_on_cpu() -> bool:
 
 
 def device_of(name: str) -> torch.device:
-    """Raises: ComposerError where this machine has no such device."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    """Raises: ComposerError where this machine has no such device, or not as many."""
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
-        name = next(kind for kind, available in there.items() if available)
-    if not there[name]:
-        raise ComposerError("device.type", name, "this machine has none", [kind for kind, available in there.items() if available])
+        name = next(kind for kind, number in count.items() if number)
+    kind, _, index = name.partition(":")
+    if int(index or 0) >= count[kind]:
+        reason = f"this machine has {count[kind] or 'none'}, counted from 0" if index and count[kind] else "this machine has none"
+        there = [f"{each}:{i}" if index and number > 1 else each for each, number in count.items() for i in range(number)]
+        raise ComposerError("device.type", name, reason, dict.fromkeys(there))
     return torch.device(name)

@@ -45,7 +45,7 @@ def at_once(pipeline: Pipeline, checked: Checked, request: Request) -> int:
     asked = checked.spec.batch
     if asked != "auto":
         return asked or request.batch
-    free = free_memory(pipeline.device.type)
+    free = free_memory(str(pipeline.device))
     return request.batch if free is None else fitting(pipeline, checked, request.batch, free)
 
 

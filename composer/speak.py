@@ -1,18 +1,19 @@
 """What composer says beside its pictures: notes on stderr, what came of a run on stdout. Errors are always said.
 
---quiet leaves out notes, progress and words: what is left are the names of the files. --json makes of what came of a run one line of JSON.
+--quiet leaves out notes, progress and words: what is left are the names of the files. --json makes of what came of a command, an
+error too, one line of JSON on stdout.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from composer.errors import printable
+from composer.errors import ComposerError, printable
 
 
 @dataclass
@@ -43,10 +44,30 @@ def line(text: str) -> None:
         print(printable(text), flush=True)
 
 
+def facts(found: Mapping[str, Any], text: str) -> None:
+    """What a command found out: its text, or with --json one line of JSON."""
+    print(_json(found) if manner.json else text)
+
+
+def failed(reason: str, exit_code: int, error: ComposerError | None = None) -> int:
+    """Why a command came to nothing, on stderr; with --json also as one object on stdout. Returns the exit code."""
+    print(printable(f"compose: {error or reason}"), file=sys.stderr)
+    if manner.json:
+        about = {"key": None, "value": None, "reason": reason, "allowed": []}
+        if error is not None:
+            about = {"key": error.key, "value": error.value, "reason": error.reason, "allowed": list(error.allowed)}
+        print(_json({**about, "exit_code": exit_code}))
+    return exit_code
+
+
+def _json(found: Mapping[str, Any]) -> str:
+    return json.dumps(found, ensure_ascii=False, default=str)
+
+
 def came_of_it(text: str, files: Sequence[Path | str], **facts: Any) -> None:
     """What a command came to: in words, as the names of its files, or with all facts."""
     if manner.json:
-        print(json.dumps({"files": [str(file) for file in files], **facts}, ensure_ascii=False, default=str))
+        print(_json({"files": [str(file) for file in files], **facts}))
     elif manner.quiet:
         print("\n".join(printable(str(file)) for file in files))
     else:

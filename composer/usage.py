@@ -24,7 +24,7 @@ def peak_memory() -> int | None:
     import torch
 
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+        return sum(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())))
     own = _status().get("VmHWM")  # what getrusage tells is the parent's, where that had held more
     if own is not None:
         return own
@@ -41,8 +41,8 @@ def free_memory(device: str | None = None) -> int | None:
     the system does not tell."""
     import torch
 
-    if torch.cuda.is_available() and device in (None, "cuda"):
-        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    if torch.cuda.is_available() and (device is None or device.startswith("cuda")):
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     found = [each for each in (_available(), _within_limits(), *_within_groups()) if each is not None]
     return max(min(found), 0) if found else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from composer import speak
-from composer.errors import ComposerError, suggest
+from composer.errors import ComposerError
 from composer.line import Line
 
 
@@ -27,23 +26,16 @@ def warm(line: Line) -> int:
         what = line.verb or " ".join(line.flags) or "-v"
         raise ComposerError("--warm", what, "is for a single run (a sweep keeps its models by itself): leave one of the two out")
     folder = [] if line.config_dir is None else ["--config-dir", line.config_dir]
-    return client.call([*folder, *line.overrides])
+    manner = [flag for flag, wanted in {"--json": line.json, "--quiet": line.quiet}.items() if wanted]
+    return client.call([*folder, *manner, *line.overrides])
 
 
 def list_options(line: Line) -> int:
-    """compose list [group]"""
-    from composer.plugins import conf_folders, groups, options
+    """compose list [group] [model=NAME]"""
+    from composer.listing import listed, text
 
-    folders = conf_folders(line.config_dir)
-    there = groups(folders)
-    if not line.overrides:
-        print("\n".join(f"{group:12}{len(options(group, folders)):3} options   compose list {group}" for group in there))
-    for group in line.overrides:
-        if group not in there:
-            raise ComposerError("list", group, f"there is no such group.{suggest(group, there)}", there)
-        found = options(group, folders)
-        width = max(map(len, found)) + 2
-        print("\n".join(f"{group}={name:{width}}{text}" for name, text in found.items()))
+    found = listed(line.overrides, line.config_dir)
+    speak.facts({"options": found}, text(found, bool(line.overrides)))
     return 0
 
 
@@ -58,25 +50,29 @@ def show(line: Line) -> int:
         from composer.quiet import hush
 
         hush()
+    from composer.facts import facts
     from composer.show import describe
 
-    print(describe(checked))
+    text = describe(checked)
+    speak.facts(facts(checked, text), text)
     return 0
 
 
 def plugins(line: Line) -> int:
     """compose plugins [new NAME]"""
     if not line.overrides:
-        from composer.plugin_list import listing
+        from composer.plugin_list import facts, found, listing
 
-        print(listing())
+        there = found()
+        speak.facts({"plugins": facts(there)}, listing(there))
         return 0
     if line.overrides[0] != "new" or len(line.overrides) != 2:
         raise ComposerError("plugins", " ".join(line.overrides), "say `compose plugins` or `compose plugins new NAME`")
     from composer.plugin_new import create
 
     folder = create(line.overrides[1], Path.cwd())
-    print(f"{folder.name}: now `pip install -e ./{folder.name}` and `compose callbacks=[progress,{line.overrides[1]}]`")
+    told = f"{folder.name}: now `pip install -e ./{folder.name}` and `compose callbacks=[progress,{line.overrides[1]}]`"
+    speak.came_of_it(told, [folder.name])
     return 0
 
 
@@ -121,20 +117,29 @@ def cached(line: Line) -> int:
     from composer import cache
 
     if line.overrides == ["clear"]:
-        print(f"freed {cache.clear() / 2**20:,.0f} MiB in {cache.root()}")
+        freed = cache.clear()
+        speak.facts({"freed": freed, "folder": cache.root()}, f"freed {freed / 2**20:,.0f} MiB in {cache.root()}")
         return 0
     if line.overrides != ["ls"]:
         raise ComposerError("cache", " ".join(line.overrides) or None, "say `compose cache ls` or `compose cache clear`")
     there = cache.entries()
-    for entry in there:
-        print(f"{entry.size / 2**20:9,.0f} MiB  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  {entry.kind:10} {entry.key}")
-    used, most = (each / 2**30 for each in (sum(entry.size for entry in there), cache.limit()))
-    print(f"{used:.2f} GiB of at most {most:g} (COMPOSER_CACHE_GIB) in {cache.root()} (COMPOSER_CACHE)")
+    used, most = sum(entry.size for entry in there), cache.limit()
+    lines = [
+        f"{entry.size / 2**20:9,.0f} MiB  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  {entry.kind:10} {entry.key}"
+        for entry in there
+    ]
+    lines.append(f"{used / 2**30:.2f} GiB of at most {most / 2**30:g} (COMPOSER_CACHE_GIB) in {cache.root()} (COMPOSER_CACHE)")
+    entries = [{"key": entry.key, "kind": entry.kind, "bytes": entry.size, "used": entry.used} for entry in there]
+    speak.facts({"entries": entries, "bytes": used, "limit": most, "folder": cache.root()}, "\n".join(lines))
     return 0
 
 
 def checked(line: Line) -> int:
     """compose check [-m] overrides"""
+    if not line.verbose:
+        from composer.quiet import hush
+
+        hush()
     if line.multirun:
         from composer.sweep.run import check
 
@@ -144,10 +149,6 @@ def checked(line: Line) -> int:
     from composer.config import read
 
     found = check(read(compose_config(line.overrides, line.config_dir)))
-    if not line.verbose:
-        from composer.quiet import hush
-
-        hush()
     from composer.build import parts
 
     notes = (*found.request.notes, *parts(found).notes)
@@ -161,7 +162,7 @@ def config(line: Line) -> int:
     """compose config [overrides]"""
     from composer.origins import listing
 
-    print(listing(line.overrides, line.config_dir, line.json))
+    speak.facts(*listing(line.overrides, line.config_dir))
     return 0
 
 
@@ -173,12 +174,14 @@ def doctor(line: Line) -> int:
     from composer.doctor import report, told
 
     found = report()
-    print(json.dumps(found, indent=1) if line.json else told(found))
+    speak.facts(found, told(found))
     return 0
 
 
 def completion(line: Line) -> int:
     """compose completion bash|zsh|fish"""
+    if line.json:
+        raise ComposerError("--json", None, "completion prints a script for a shell: leave it out")
     from composer.completion import SCRIPTS, words
 
     if line.overrides[:1] == ["words"] and len(line.overrides) == 3:

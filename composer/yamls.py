@@ -36,6 +36,15 @@ def sober(key: str, path: Path) -> str:
     return text
 
 
+def parsed(text: str) -> Any:
+    """Plain data of a YAML text; no tag makes an object of it.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    return _LOADER(text).get_single_data()
+
+
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
     """Nodes below one, those of an alias as often as it is named."""
     if id(node) not in known:

@@ -95,7 +95,7 @@ def test_list_tells_each_option_in_a_line(compose):
         (["model=sd15"], "is not a folder here nor in the hub's cache, and the hub can't be reached"),
         (["-v", "lst"], "Did you mean list?"),
         (["steps=2", "draw"], "draw"),
-        (["draw"], "draw: is no verb and no key=value."),
+        (["draw"], "draw: is no command and no key=value."),
         (["lst"], "Did you mean list?"),
         (["list", "schedular"], "Did you mean scheduler?"),
         (["~steps"], "'steps' does not exist"),

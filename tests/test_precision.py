@@ -21,7 +21,7 @@ def units(monkeypatch):
 
     def have(cpu: bool = False, cuda: bool = False) -> None:
         monkeypatch.setattr(precision, "_native_on_cpu", lambda: cpu)
-        monkeypatch.setattr(precision, "_native_on_cuda", lambda: cuda)
+        monkeypatch.setattr(precision, "_native_on_cuda", lambda device: cuda)
 
     return have
 

@@ -50,7 +50,8 @@ def test_config_shows_no_secret(compose, monkeypatch):
 def test_doctor(compose, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_canarycanary")
     found = json.loads(compose("doctor", "--json").out)
-    assert found["versions"]["torch"] and "times as fast as fp32" in found["numbers"]["fp32"] and found["cache"]["hub's token"] == "there"
+    assert found["versions"]["torch"] and "GFLOP/s on" in found["numbers"]["fp32"] and found["cache"]["hub's token"] == "there"
+    assert all("as fast as fp32" in found["numbers"][name] or "does not work" in found["numbers"][name] for name in ("fp16", "bf16"))
     assert found["compile"]["works"].startswith(("yes", "no: ")) and found["attention"]["math"] == "works"
     text = compose("doctor").out
     assert "canary" not in text + json.dumps(found) and "precision=auto" in text

@@ -35,7 +35,7 @@ class Auto(Option):
 
     def becomes(self, setting: Setting) -> tuple[Mapping[str, Option], str]:
         """The options to take, and a line that says why."""
-        free = free_memory(setting.device.type) if self.limit is None else int(self.limit * GIB)
+        free = free_memory(str(setting.device)) if self.limit is None else int(self.limit * GIB)
         rungs = list(ladder(setting))
         fits = next((i for i, (_, need) in enumerate(rungs) if free is None or need <= free), len(rungs) - 1)
         chosen, need = rungs[min(fits + self.further, len(rungs) - 1)]

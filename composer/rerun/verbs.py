@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def info(line: Line) -> int:
             raise
         print(foreign(path.name, inside))
         return 0
-    print(json.dumps(record, ensure_ascii=False, indent=1) if line.json else told(path.name, record))
+    speak.facts(record, told(path.name, record))
     return 0
 
 

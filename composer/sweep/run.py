@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from composer import speak
+from composer.errors import ComposerError
 from composer.line import Line
-from composer.sweep.asked import asked_for
+from composer.sweep.asked import Sweep, asked_for
 from composer.sweep.driver import Driver
 from composer.sweep.journal import clear, locked
 from composer.sweep.refuse import invalid, object_to, refuse
@@ -26,12 +27,24 @@ def run(line: Line) -> int:
     speak_up() if line.verbose else hush()
     sweep = asked_for(line)
     if sweep.spec.dry_run:
-        bad = invalid(sweep)
-        print(plan_text(sweep, bad))
-        object_to(sweep, bad)
-        return 0
+        return _plan(sweep)
     refuse(sweep)
     with locked(sweep.folder):
         if sweep.spec.fresh:
             clear(sweep.folder)
         return Driver(sweep).run()
+
+
+def _plan(sweep: Sweep) -> int:
+    """Say what would run; 2 where some of it can't."""
+    bad = invalid(sweep)
+    text = plan_text(sweep, bad)
+    reasons = [{"job": number, "reason": str(error)} for number, error in bad.items()]
+    speak.facts({"folder": str(sweep.folder), "jobs": len(sweep.jobs), "invalid": reasons, "text": text}, text)
+    try:
+        object_to(sweep, bad)
+    except ComposerError as error:
+        if not speak.manner.json:
+            raise
+        return error.exit_code  # the reasons are told already, in the one object that there is to be
+    return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from composer.checkpoint import Checkpoint
 from composer.errors import Busy, ComposerError, printable, shorten
 from composer.headers import weights_of
+from composer.noise import verdict
 from composer.spec import PrecisionSpec
 from composer.sweep.grammar import Job
 from composer.sweep.journal import Journal, asked, entries, locked, record_of
@@ -96,9 +97,9 @@ def pace(folder: Path, journal: Journal) -> float | None:
 
 
 def ladder(plan: Plan, journal: Journal) -> str | None:
-    """Where one setting alone was varied: what a picture took with each of its values, and how many times faster than the first that is.
+    """Where one setting alone was varied: what an image took with each of its values, and how many times as fast as the first that is.
 
-    Prompts and seeds may vary besides. The first job of a process also warms it up, so that a few seeds each tell more than one.
+    Prompts and seeds may vary besides. Nothing is said of what was measured once, or differs by less than the noise.
     """
     keys = dict.fromkeys(key for entry in plan.entries for key in entry.job.values)
     varied = {key: {entry.job.values.get(key) for entry in plan.entries} for key in keys}
@@ -111,13 +112,13 @@ def ladder(plan: Plan, journal: Journal) -> str | None:
         if record.get("images"):
             taken.setdefault(entry.job.values.get(axes[0], ""), []).append(record["seconds"] / len(record["images"]))
     medians = {value: median(seconds) for value, seconds in taken.items()}
-    first = next(iter(medians.values()), 0)
     if len(medians) < 2 or not all(medians.values()):
         return None
-    lines = [
-        (f"{axes[0]}={shorten(value, 40)}", f"{seconds:.2f} s a picture", f"{first / seconds:.2f} x") for value, seconds in medians.items()
-    ]
-    return rows(lines)
+    first, *others = taken.values()
+    said = ["1.00 x", *(verdict(first, other) for other in others)]
+    lines = [(f"{axes[0]}={shorten(value, 40)}", f"{medians[value]:.2f} s a picture", each) for value, each in zip(medians, said)]
+    advice = '\nmeasured once, a time says little: add "seed=range(4)" sweep.batch=1' if "measured once" in said else ""
+    return rows(lines) + advice
 
 
 def mebi(size: int) -> str:

@@ -14,6 +14,7 @@ from composer.families.base import Family
 from composer.sampler import Sampler
 from composer.spec import Request
 from composer.tasks.values import SEEDS, negatives, seed, texts, whole
+from composer.words import KEYS, plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +68,9 @@ class Task:
         known = ("steps", "seed", "seed_step", "images", *self.keys)
         for key, value in values.items():
             if key not in known:
-                raise ComposerError(key, value, f"this task does not take it.{suggest(key, known)}", known)
+                meant = KEYS.get(plain(key))
+                near = f" Did you mean {meant}?" if meant else suggest(key, known)
+                raise ComposerError(key, value, f"this task does not take it.{near}", known)
         values = {**dict.fromkeys(known), **values}  # a key taken out with `~` counts as null
         images = whole("images", values["images"], 1, MOST)
         prompts = [prompt for prompt in self.prompts(values) for _ in range(images)]

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from composer import speak
 from composer.errors import ComposerError
 from composer.warm import place, wire
 
@@ -184,9 +185,9 @@ def asked(words: list[str]) -> int:
     if words == ["stop"]:
         for path in place.folder().glob("*.sock"):
             stop(path)
+    lines = []
     for each in there:
         left = "at work" if each["busy"] else f"ends in {max(0, each['idle'] - (time.time() - each['since']) / 60):.0f} min"
-        print(f"process {each['pid']}: {each['runs']} runs, {'stopped' if words == ['stop'] else left}")
-    if not there:
-        print("no resident process")
+        lines.append(f"process {each['pid']}: {each['runs']} runs, {'stopped' if words == ['stop'] else left}")
+    speak.facts({"processes": there}, "\n".join(lines) or "no resident process")
     return 0

@@ -337,7 +337,7 @@ def test_reasons_are_lines_and_keep_nothing_alive():
 
 
 def test_one_varied_setting_is_told_with_its_ratios(compose):
-    done = compose("-m", "preset=baseline,fast", "seed=0,1", "callbacks=[]", "sweep.name=ladder")
+    done = compose("-m", "preset=baseline,fast", "seed=0,1", "callbacks=[]", "sweep.batch=1", "sweep.name=ladder")
     first, second = done.out.splitlines()[-3:-1]
     assert first.split()[0] == "preset=baseline" and first.endswith("1.00 x"), done.out
     assert second.split()[0] == "preset=fast" and float(second.split()[-2]) > 1
