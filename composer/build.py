@@ -31,11 +31,11 @@ from composer.needs import check_guidance
 from composer.option import Option, Setting
 from composer.pipeline import Pipeline
 from composer.precision import Numbers, device_of, numbers_of
-from composer.refine import Refined
+from composer.refine import Refined, iterations
 from composer.sampler import Sampler
 from composer.spec import RunSpec, SchedulerSpec
 from composer.targets import build, check_keywords, keywords_of, resolve
-from composer.weights import How, load
+from composer.weights import How, load, rehearse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,19 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device,
         numbers=numbers, notes=(*notes, *chosen), options=options,
     )  # fmt: skip
+
+
+def tried(checked: Checked) -> Parts:
+    """The parts of a run that was tried as far as that goes without weights: with models of the same layers that hold no numbers.
+
+    Raises:
+        ComposerError: what building or loading would refuse.
+    """
+    found, model = parts(checked), checked.spec.model
+    rehearse(checked.checkpoint, model.variant)
+    if checked.refiner is not None:
+        rehearse(checked.refiner, model.refiner.variant)
+    return found
 
 
 def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipeline:
@@ -164,13 +177,15 @@ def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any], step_s
 
     typed = checked.spec.scheduler.keywords
     try:
-        laid_out(settings)
+        scheduler = laid_out(settings)
     except ComposerError:
         raise
     except Exception as error:
         found = blamed(cls, typed, error, laid_out)
         reason = f"{cls.__name__} can't lay them out: {error}"
         raise (found if "." in found.key else ComposerError("steps", request.steps, reason)) from None
+    if checked.refiner is not None:
+        iterations(scheduler, scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :], checked.spec.model.refiner.start)
     if typed:
         try:
             stepped({**settings, **step_settings})
@@ -221,6 +236,9 @@ def family_class(checkpoint: Checkpoint) -> type[Family]:
 
 def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any], dict[str, Any]]:
     """The scheduler's class, the keywords for its constructor, and those for its `step`."""
+    if not hasattr(diffusers, own):
+        reason = f"diffusers {diffusers.__version__} has no such scheduler, and the checkpoint names it: name another"
+        raise ComposerError("model.components.scheduler", own, f"{reason}, model.components.scheduler=FOLDER")
     cls = getattr(diffusers, own) if spec.target is None else resolve("scheduler", spec.target, SchedulerMixin)
     of_step = keywords_of(cls.step) - {"model_output", "timestep", "sample", "generator", "return_dict", "variance_noise"}
     of_init = keywords_of(cls.__init__)

@@ -149,9 +149,9 @@ def checked(line: Line) -> int:
     from composer.config import read
 
     found = check(read(compose_config(line.overrides, line.config_dir)))
-    from composer.build import parts
+    from composer.build import tried
 
-    notes = (*found.request.notes, *parts(found).notes)
+    notes = (*found.request.notes, *tried(found).notes)
     for each in notes:
         speak.note(each)
     speak.came_of_it("all is well: this can run", [], notes=notes)

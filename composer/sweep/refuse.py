@@ -76,9 +76,9 @@ def _verdict(sweep: Sweep, job: Job, done: Mapping[str, str], deep: bool) -> Com
     try:
         sweep.settle(entry)
         if deep and entry.id not in done:
-            from composer.build import parts
+            from composer.build import tried
 
-            parts(entry.checked)
+            tried(entry.checked)
     except ComposerError as error:
         interrupt.check(error)
         return error
