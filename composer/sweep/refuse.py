@@ -30,6 +30,7 @@ def refuse(sweep: Sweep) -> None:
     object_to(sweep, bad)
     if bad:
         speak.note(f"left out {len(bad)} of {len(sweep.jobs)} jobs that can't work")
+        sweep.invalid = [(job, str(bad[job.number])) for job in sweep.jobs if job.number in bad]
         sweep.jobs = [job for job in sweep.jobs if job.number not in bad]
 
 
