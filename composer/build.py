@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib import import_module
@@ -14,7 +14,6 @@ import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from composer import quantised, sound
-from composer.blame import blamed, refuse_kinds
 from composer.callbacks.base import StepCallback
 from composer.check import Checked
 from composer.checkpoint import Checkpoint
@@ -31,11 +30,12 @@ from composer.needs import check_guidance
 from composer.option import Option, Setting
 from composer.pipeline import Pipeline
 from composer.precision import Numbers, device_of, numbers_of
-from composer.refine import Refined, iterations
+from composer.refine import Refined
 from composer.sampler import Sampler
 from composer.spec import RunSpec, SchedulerSpec
 from composer.targets import build, check_keywords, keywords_of, resolve
-from composer.weights import How, load, rehearse
+from composer.turns import in_turn
+from composer.weights import How, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,7 @@ class Parts:
     options: Mapping[str, Option]
 
 
+@in_turn
 def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     """Everything that can be refused by name without the weights is refused here; `more` are callbacks beside the config's.
 
@@ -78,8 +79,9 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     if spec.overflow == "chunk" and not family_class(checkpoint).chunks:
         reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
         raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
-    check_needs(callbacks, checked.task, checkpoint)
-    check_guidance(guidance, checkpoint)
+    for each in filter(None, (checkpoint, checked.refiner)):
+        check_needs(callbacks, checked.task, each)
+        check_guidance(guidance, each)
     _schedule_fits(checked, cls, settings, step_settings)
     if checkpoint.family == CLASSIC:
         check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
@@ -89,19 +91,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     )  # fmt: skip
 
 
-def tried(checked: Checked) -> Parts:
-    """The parts of a run that was tried as far as that goes without weights: with models of the same layers that hold no numbers.
-
-    Raises:
-        ComposerError: what building or loading would refuse.
-    """
-    found, model = parts(checked), checked.spec.model
-    rehearse(checked.checkpoint, model.variant)
-    if checked.refiner is not None:
-        rehearse(checked.refiner, model.refiner.variant)
-    return found
-
-
+@in_turn
 def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipeline:
     """Put the parts together around the loaded weights."""
     spec, checkpoint, found = checked.spec, checked.checkpoint, parts(checked, more)
@@ -135,6 +125,8 @@ def options_of(checked: Checked, device: torch.device, numbers: Numbers) -> tupl
     setting = Setting(checked=checked, device=device, numbers=numbers, active=frozenset(asked))
     for option in asked.values():
         option.check(setting)
+        if checked.refiner is not None:
+            _suits_refiner(option, setting, checked.refiner)
     found: dict[str, Option] = {}
     lines = []
     for option in asked.values():
@@ -142,6 +134,15 @@ def options_of(checked: Checked, device: torch.device, numbers: Numbers) -> tupl
         found = {**instead, **found}  # what was asked for by name stands
         lines += [line] if line else []
     return found, lines
+
+
+def _suits_refiner(option: Option, setting: Setting, refiner: Checkpoint) -> None:
+    """Hold an option against the refiner too, whose models it is put on as it is on the base's."""
+    try:
+        # a copy: what an option notes of the checkpoint that it is checked against is of the base model
+        copy(option).check(replace(setting, checked=replace(setting.checked, checkpoint=refiner, refiner=None)))
+    except ComposerError as error:
+        raise ComposerError(error.key, error.value, f"{error.reason} (the refiner, {refiner.source})", error.allowed) from None
 
 
 def _stored(numbers: Numbers, checkpoint: Checkpoint, storage: str) -> Numbers:
@@ -166,44 +167,30 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any], step_settings: dict[str, Any]) -> None:
     """Refuse steps that a scheduler can't lay out, such as more than an LCM was distilled for, and settings with which it can't step."""
     checkpoint, request = checked.checkpoint, checked.request
-
-    def laid_out(some: Mapping[str, Any]) -> Any:
-        scheduler = make_scheduler(cls, dict(checkpoint.scheduler), {key: some[key] for key in settings if key in some})
-        family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
-        return scheduler
-
-    def stepped(some: Mapping[str, Any]) -> None:
-        _step_once(Sampler(laid_out(some), (torch.Generator().manual_seed(0),), {key: some[key] for key in step_settings if key in some}))
-
-    typed = checked.spec.scheduler.keywords
+    scheduler = make_scheduler(cls, dict(checkpoint.scheduler), settings)
     try:
-        scheduler = laid_out(settings)
-    except ComposerError:
-        raise
-    except Exception as error:
-        found = blamed(cls, typed, error, laid_out)
-        reason = f"{cls.__name__} can't lay them out: {error}"
-        raise (found if "." in found.key else ComposerError("steps", request.steps, reason)) from None
-    if checked.refiner is not None:
-        iterations(scheduler, scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :], checked.spec.model.refiner.start)
-    if typed:
-        try:
-            stepped({**settings, **step_settings})
-        except Exception as error:
-            raise blamed(cls, typed, error, stepped) from None
+        family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
+    except ValueError as error:
+        raise ComposerError("steps", request.steps, f"{cls.__name__} can't lay them out: {error}") from None
+    if checked.spec.scheduler.keywords:
+        _can_step(Sampler(scheduler, (torch.Generator().manual_seed(0),), step_settings))
 
 
-def _step_once(sampler: Sampler) -> None:
-    """On next to nothing: most schedulers look at their settings no earlier."""
-    nothing = torch.zeros(1, 4, 8, 8)
-    with torch.random.fork_rng(devices=[]):
-        sampler.step(nothing, sampler.timesteps[0], nothing)
+def _can_step(sampler: Sampler) -> None:
+    """Try one step on next to nothing: most schedulers look at their settings no earlier."""
+    nothing, cls = torch.zeros(1, 4, 8, 8), type(sampler.scheduler).__name__
+    try:
+        with torch.random.fork_rng(devices=[]):
+            sampler.step(nothing, sampler.timesteps[0], nothing)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+        raise ComposerError("scheduler", cls, f"refuses these settings: {error}") from None
 
 
 def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) -> Refined:
     """The same scheduler option, guidance and callbacks on a second checkpoint."""
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    holder = load(checkpoint, replace(how, variant=spec.model.refiner.variant))
+    own = tuple(each for each in how.numbers.stored if each[1] != quantised.OF_FILES)  # what the base's files hold is not the refiner's
+    holder = load(checkpoint, replace(how, numbers=replace(how.numbers, stored=own), variant=spec.model.refiner.variant))
     family = family_class(checkpoint)(holder, family_settings(spec, base.device))
     scheduler = partial(make_scheduler, cls, scheduler_config(holder), settings)
     refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))
@@ -236,9 +223,6 @@ def family_class(checkpoint: Checkpoint) -> type[Family]:
 
 def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any], dict[str, Any]]:
     """The scheduler's class, the keywords for its constructor, and those for its `step`."""
-    if not hasattr(diffusers, own):
-        reason = f"diffusers {diffusers.__version__} has no such scheduler, and the checkpoint names it: name another"
-        raise ComposerError("model.components.scheduler", own, f"{reason}, model.components.scheduler=FOLDER")
     cls = getattr(diffusers, own) if spec.target is None else resolve("scheduler", spec.target, SchedulerMixin)
     of_step = keywords_of(cls.step) - {"model_output", "timestep", "sample", "generator", "return_dict", "variance_noise"}
     of_init = keywords_of(cls.__init__)
@@ -268,8 +252,7 @@ def make_scheduler(cls: type, original: Mapping[str, Any], settings: Mapping[str
 def _made(cls: type, original: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
     if "shift" in original and "flow_shift" in keywords_of(cls.__init__):
         settings = {"flow_shift": original["shift"], **settings}  # one setting, two names: from_config would lose it
-    refuse_kinds(cls, settings)
     try:
         return cls.from_config(original, **settings)
-    except Exception as error:  # diffusers' classes raise what they like
-        raise blamed(cls, settings, error, lambda some: cls.from_config(original, **some)) from None
+    except (ImportError, TypeError, ValueError) as error:
+        raise ComposerError("scheduler", cls.__name__, f"refuses these settings: {error}") from None

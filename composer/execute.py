@@ -11,12 +11,14 @@ from composer.callbacks.base import StepCallback
 from composer.check import Checked, check
 from composer.quiet import prepare, silence
 from composer.spec import RunSpec
+from composer.turns import in_turn
 from composer.usage import ran_out
 
 if TYPE_CHECKING:
     from composer.pipeline import Result
 
 
+@in_turn
 def execute(
     spec: RunSpec, folder: Path | None = None, say: Callable[[str], None] = lambda note: None, more: Sequence[StepCallback] = ()
 ) -> Result:

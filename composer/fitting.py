@@ -5,6 +5,7 @@ Models are shared between pipelines, so whatever is fitted to one of them is tak
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from composer.option import Option, settings_of
+from composer.turns import in_turn
 
 
 @dataclass(eq=False)
@@ -28,6 +30,7 @@ class Fitted:
 _fitted: list[Fitted] = []
 
 
+@in_turn
 def fit(holder: Any, options: Mapping[str, Option], device: torch.device) -> None:
     """Have the models of a diffusers pipeline be as these options want them, and no other."""
     how = settings_of(options)
@@ -43,8 +46,11 @@ def fit(holder: Any, options: Mapping[str, Option], device: torch.device) -> Non
             stack.enter_context(option.fit(holder, device))
         new.undo = stack.pop_all()
     _fitted.append(new)
+    atexit.unregister(loosen)  # always the last to be registered, so that it comes before what the libraries of an option do at exit
+    atexit.register(loosen)
 
 
+@in_turn
 def loosen(holder: Any = None) -> None:
     """Take everything off this pipeline's models, or off all."""
     for each in [each for each in _fitted if holder is None or each.holder is holder]:

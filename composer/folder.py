@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,5 +91,9 @@ def leave_nothing(folders: Iterable[Path]) -> None:
     for each in folders:
         if here.is_relative_to(each.absolute()):
             return
-        with suppress(OSError):
+        try:
             each.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return

@@ -10,13 +10,20 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
+from itertools import count
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
+#: Where torch's modules keep the hooks of forwards, each under a number of its own.
+HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 #: Results kept for each model.
 MOST = 64
 _now: ContextVar[Memo | None] = ContextVar("memo", default=None)
+#: How the models of the run under way are run, as text: an option can change what they make without changing what they are.
+_options: ContextVar[str] = ContextVar("options", default="")
+_numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+_next = count()
 
 
 class Memo:
@@ -43,6 +50,16 @@ class Memo:
 
 
 @contextmanager
+def running(options: str) -> Iterator[None]:
+    """Within it results are kept apart from those under other options."""
+    token = _options.set(options)
+    try:
+        yield
+    finally:
+        _options.reset(token)
+
+
+@contextmanager
 def remembering(memo: Memo) -> Iterator[Memo]:
     """Within it `remember` keeps what it is given."""
     token = _now.set(memo)
@@ -53,9 +70,31 @@ def remembering(memo: Memo) -> Iterator[Memo]:
 
 
 def remember(model: Any, key: Callable[[], Hashable], make: Callable[[], T]) -> T:
-    """`make()`, or what it gave when `model` was last asked for the same. key: of the contents, asked only when something is kept."""
+    """`make()`, or what it gave when `model` was last asked for the same, in the same state and under the same options.
+
+    Args:
+        key: of the contents, and of other models that have a say; asked only when something is kept.
+    """
     memo = _now.get()
-    return make() if memo is None or model is None else memo.get(model, key(), make)
+    if memo is None or model is None:
+        return make()
+    return memo.get(model, (_options.get(), state_of(model), key()), make)
+
+
+def state_of(model: Any) -> Hashable:
+    """Which model it is, and what was changed on it in place: hooks, forwards, weights that were written to."""
+    if model is None:
+        return None
+    modules = list(model.modules())
+    hooks = tuple(key for module in modules for kind in HOOKS for key in getattr(module, kind))
+    forwards = tuple(id(module.__dict__["forward"]) for module in modules if "forward" in module.__dict__)
+    written = sum(weight._version for weight in model.parameters())
+    return number_of(model), hooks, forwards, written
+
+
+def number_of(model: Any) -> int:
+    """A number that no other model gets, also when this one is gone, as an `id` may."""
+    return _numbers.setdefault(model, next(_next))
 
 
 def drop(model: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -23,13 +23,14 @@ from composer.finite import Watch, check
 from composer.fitting import fit
 from composer.guidance import Guidance
 from composer.hooks import Hooks
-from composer.memo import remember
-from composer.option import Option
+from composer.memo import number_of, remember, running, state_of
+from composer.option import Option, settings_of
 from composer.overflow import settle
 from composer.residue import untouched
 from composer.sampler import Sampler
 from composer.spec import Request
 from composer.tasks.base import Task
+from composer.turns import in_turn
 from composer.weights import forget
 
 
@@ -106,6 +107,7 @@ class Pipeline:
         made = self.make_scheduler()
         return {"class": type(made).__name__, **made.config}
 
+    @in_turn
     @torch.no_grad()
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
         started, task, following = time.perf_counter(), self.task, (self.task, request)
@@ -168,7 +170,7 @@ class Pipeline:
     def otherwise(self) -> Iterator[None]:
         """All options of memory and acceleration on."""
         fit(self.family.holder, self.options, self.device)
-        with ExitStack() as stack:
+        with running(settings_of(self.options)), ExitStack() as stack:
             for option in self.options.values():
                 stack.enter_context(option.on(self.family.holder))
             yield
@@ -185,11 +187,14 @@ class Pipeline:
     def _conditioning(self, request: Request) -> Conditioning:
         """Embeddings of the request's texts, for pictures of its size."""
         modules, contrast = self.family.modules, self.guidance.contrast
-        encoders = [id(modules.get(f"text_encoder{n}")) for n in ("", "_2", "_3")]
-        first = modules.get("text_encoder") or modules.get("text_encoder_2")
-        size = request.height, request.width, type(self.family).__name__, id(self.family.denoiser)
-        key = request.prompts, request.negative_prompts, contrast, self.family.settings, *size, *encoders
-        made = remember(first, lambda: key, lambda: self.family.encode(request, contrast))
+        encoders = [each for name, each in modules.items() if name.startswith("text_encoder")]
+
+        def key() -> Hashable:
+            size = request.height, request.width, type(self.family).__name__, number_of(self.family.denoiser)
+            texts = request.prompts, request.negative_prompts, contrast, self.family.settings
+            return *texts, *size, *map(state_of, encoders)
+
+        made = remember(next(iter(encoders), None), key, lambda: self.family.encode(request, contrast))
         for embedding in filter(None, (made.positive, made.negative)):
             check("text_encoder", "the encoded prompt", embedding.hidden, embedding.pooled)
         return made

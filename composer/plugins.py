@@ -36,10 +36,7 @@ def conf_folders(extra: str | None = None) -> list[Path]:
 
 def own_folders(extra: str | None = None) -> list[Path]:
     """The user's: --config-dir and the marked ./conf."""
-    try:
-        own = Path.cwd() / "conf"
-    except FileNotFoundError:
-        raise ComposerError("output.folder", ".", "the current folder was deleted meanwhile: change into another one") from None
+    own = Path.cwd() / "conf"
     folders = [*([Path(extra)] if extra else []), *([own] if (own / MARKER).is_file() else [])]
     return [folder for folder in folders if folder.resolve() != packaged_conf()]
 

@@ -138,16 +138,13 @@ def _plugins(spec: RunSpec) -> dict[str, str]:
 
 def save(result: Result, folder: Path) -> list[Path]:
     """Write 000.png, …, a grid when there are several, config.yaml, and last run.json, which says that all is there."""
-    files = {**files_of(result), "run.json": json.dumps(result.record, indent=1, ensure_ascii=False).encode()}
-    written: list[Path] = []
+    files = files_of(result)
     try:
         for name, data in files.items():
             write(folder / name, data)
-            written.append(folder / name)
+        write(folder / "run.json", json.dumps(result.record, indent=1, ensure_ascii=False).encode())
     except OSError as error:
-        for file in written:  # without a record nobody could tell what they are
-            file.unlink(missing_ok=True)
-        raise ComposerError("output.folder", folder, f"can't be written to: {error.strerror}") from None
+        raise ComposerError("hydra.run.dir", folder, f"can't be written to: {error.strerror}") from None
     return [folder / name for name in picture_names(result)]
 
 

@@ -11,7 +11,6 @@ from composer.build import family_class, make_scheduler, scheduler_parts
 from composer.check import ROLES, Checked, tasks_of
 from composer.checkpoint import Checkpoint
 from composer.headers import PICKLED, header
-from composer.weights import rehearse
 
 #: The settings that say most about a component, by its kind.
 TELLING = (
@@ -21,12 +20,7 @@ TELLING = (
 
 
 def describe(checked: Checked) -> str:
-    """The page as text.
-
-    Raises:
-        ComposerError: a checkpoint that can't be loaded.
-    """
-    rehearse(checked.checkpoint, checked.spec.model.variant)
+    """The page as text."""
     request, checkpoint, spec = checked.request, checked.checkpoint, checked.spec
     lines = [
         f"task       {spec.task.name}",

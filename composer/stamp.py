@@ -31,13 +31,21 @@ def model_stamp(checkpoint: Checkpoint) -> Any:
     return [own, swapped, checkpoint.safety_checker]
 
 
-@lru_cache(maxsize=64)
 def folder_stamp(path: Path) -> str:
-    """One sum over names, sizes and ends of all files of a folder, or of a single file."""
-    total = hashlib.sha256()
+    """One sum over names, sizes and ends of all files of a folder, or of a single file, as they are now."""
+    return _sum_of(path, states(path))
+
+
+def states(path: Path) -> tuple[tuple[Path, int, int], ...]:
+    """Each file of a folder, or the single file, with its size and when it was written: what tells whether it is still the same."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    for file in files:
-        size = file.stat().st_size
+    return tuple((file, found.st_size, found.st_mtime_ns) for file in files for found in [file.stat()])
+
+
+@lru_cache(maxsize=64)
+def _sum_of(path: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+    total = hashlib.sha256()
+    for file, size, _ in files:
         total.update(f"{file.relative_to(path) if file != path else ''} {size}\0".encode())
         with open(file, "rb") as handle:
             total.update(handle.read(ENDS))

@@ -70,3 +70,13 @@ def test_what_was_begun_is_undone_when_the_next_option_fails():
     assert one.log == ["+a", "-a"]
     fitting.fit(one, {"accel.a": Marks("a")}, CPU)
     assert one.log == ["+a", "-a", "+a"]
+
+
+def test_at_exit_everything_comes_off_before_libraries_go(monkeypatch):
+    registered = []
+    monkeypatch.setattr(fitting.atexit, "register", registered.append)
+    one = holder(nn.Linear(1, 1))
+    fitting.fit(one, {"accel.marks": Marks("a")}, CPU)
+    assert len(registered) == 1
+    registered[0]()
+    assert one.log == ["+a", "-a"]

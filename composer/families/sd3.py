@@ -97,4 +97,5 @@ class StableDiffusion3(Held):
             encoder_hidden_states=embedding.hidden,
             pooled_projections=embedding.pooled,
             return_dict=False,
+            **embedding.extra,
         )[0]

@@ -65,10 +65,10 @@ class LatentUNet(Held):
         return self.holder.unet.config.in_channels - self.holder.vae.config.latent_channels
 
     def _unet(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
-        added = None if embedding.pooled is None else {"text_embeds": embedding.pooled, **embedding.extra}
+        pooled = {} if embedding.pooled is None else {"text_embeds": embedding.pooled}
         return self.holder.unet(
             latents, step.timestep, encoder_hidden_states=embedding.hidden, timestep_cond=self._told(step, latents),
-            added_cond_kwargs=added, return_dict=False,
+            added_cond_kwargs={**pooled, **embedding.extra} or None, return_dict=False,
         )[0]  # fmt: skip
 
     def _told(self, step: Step, latents: Tensor) -> Tensor | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from composer.execute import execute
 from composer.quiet import prepare
 from composer.rerun.asked import Asked
 from composer.spec import Request
+from composer.turns import in_turn
 
 if TYPE_CHECKING:
     from composer.pipeline import Pipeline, Result
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 THREADS = 64
 
 
+@in_turn
 def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) -> Result:
     """The pictures again, or a variation, with a record of their own.
 
@@ -38,11 +41,11 @@ def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) 
     share = _share(record, checked)
     from composer.build import build_pipeline
 
-    _threads(record)
     pipeline = build_pipeline(checked)
     for note in (*checked.request.notes, *pipeline.notes):
         say(note)
-    return _recorded(record, checked, pipeline, share.drawn(pipeline, wanted.folder))
+    with _threads(record):
+        return _recorded(record, checked, pipeline, share.drawn(pipeline, wanted.folder))
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,18 @@ def _again(value: Any, batch: int) -> Any:
     return value * (batch // len(value)) if isinstance(value, tuple) else value
 
 
-def _threads(record: Mapping[str, Any]) -> None:
+@contextmanager
+def _threads(record: Mapping[str, Any]) -> Iterator[None]:
     """As many as then: on a CPU they have a say in the order of sums."""
     import torch
 
+    before = torch.get_num_threads()
     if str(record["device"]).startswith("cpu"):
         torch.set_num_threads(min(max(record["threads"], 1), THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, result: Result) -> Result:

@@ -18,7 +18,9 @@ from composer.files import scratch
 from composer.memo import Memo, remembering
 from composer.quiet import prepare
 from composer.spec import ModelSpec, Request
+from composer.stamp import states
 from composer.sweep.plan import GROWTH
+from composer.turns import in_turn
 from composer.usage import has_room, ran_out
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Worker:
         """A job's config, checked against its checkpoint; no weights, no torch."""
         return check(read(tree), found)
 
+    @in_turn
     def draw(self, jobs: Sequence[Checked | Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[Made]:
         """Draw a batch of jobs that differ in prompts and seeds alone, each checked already or a config.
 
@@ -144,13 +147,15 @@ def batch_safe(checked: Checked) -> bool:
     return as_alone and checked.checkpoint.family != CLASSIC and not alone and all(one.batch_safe for one in each)
 
 
-#: Checkpoints whose json was read, by what they are in the config.
-_checkpoints: dict[str, Checkpoint] = {}
+#: Checkpoints whose json was read, by what they are in the config and the files that lay there.
+_checkpoints: dict[tuple[str, Any], Checkpoint] = {}
 
 
 def found(model: ModelSpec) -> Checkpoint:
-    """A checkpoint's json, read once."""
-    key = repr(model)
+    """A checkpoint's json, read once for as long as its files stay as they are."""
+    parts = [part.get("source") if isinstance(part, Mapping) else part for part in model.components.values()]
+    places = [Path(place).expanduser() for place in (model.source, model.config, *parts) if place]
+    key = repr(model), tuple(states(place) for place in places if place.exists())
     if key not in _checkpoints:
         _checkpoints[key] = find(model)
     return _checkpoints[key]

@@ -60,4 +60,5 @@ class Upscale(Img2Img):
             return None
         second = request.inputs["second"]
         scaled = tuple(fitted(picture, second["height"], second["width"]) for picture in images)
-        return self, replace(request, **second, inputs={"image": scaled, "strength": request.inputs["strength"]})
+        kept = {key: value for key, value in request.inputs.items() if key != "second"}
+        return self, replace(request, **second, inputs={**kept, "image": scaled})

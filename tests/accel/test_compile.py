@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -113,3 +115,10 @@ def test_a_compiler_that_fails_is_named(sources):
         pipeline(request)
     assert "accel=compile: torch can't compile this model: " in str(caught.value) and "\n" not in str(caught.value)
     assert same(drawn(sources["ddpm"])[0], drawn(sources["ddpm"])[0])
+
+
+@pytest.mark.slow  # half a minute of compiling, in a process whose end is what is looked at
+def test_a_process_that_compiled_ends_without_a_word(sources, tmp_path):
+    words = ["model=local", f"model.source={sources['ddpm']}", "task=unconditional", "steps=1", "callbacks=[]", *WHOLE]
+    done = subprocess.run([sys.executable, "-m", "composer", *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and done.stderr == "", done.stderr

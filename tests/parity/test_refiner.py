@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +17,16 @@ from diffusers import StableDiffusionXLImg2ImgPipeline
 from runs import PROMPTS, SEEDS, Recorder, assert_same, classic, generators, mask, picture, scheduler_of
 
 from composer import StepCallback, StopDenoising
-from composer.build import make_scheduler, scheduler_parts
+from composer.api import compose_config
+from composer.build import build_pipeline, make_scheduler, scheduler_parts
+from composer.check import check
+from composer.config import read
 from composer.errors import ComposerError
 from composer.families import LAYOUTS
 from composer.families.sdxl import StableDiffusionXL
+from composer.fitting import loosen
 from composer.guidance import ClassifierFree
+from composer.option import Option
 from composer.pipeline import Pipeline
 from composer.refine import Refined
 from composer.spec import Request
@@ -167,7 +174,7 @@ def test_on_the_command_line(compose, checkpoints):
 @pytest.mark.parametrize(
     ("source", "refiner", "line"),
     [
-        ("sd", "'{sdxl_refiner}'", "only sdxl models have a refiner, and local is of the family sd"),
+        ("sd", "'{sdxl_refiner}'", "only sdxl models have a refiner, and {sd} is of the family sd"),
         ("sdxl", "{{source: '{sdxl_refiner}', start: 1.0}}", "model.refiner.start=1.0: must lie between 0 and 1"),
         ("sdxl", "{{source: '{sdxl_refiner}', start: 0}}", "model.refiner.start=0: must lie between 0 and 1"),
         ("sdxl", "{{source: '{sdxl_refiner}', begin: 0.8}}", "model.refiner.begin=0.8: there is no such key"),
@@ -179,4 +186,58 @@ def test_on_the_command_line(compose, checkpoints):
 def test_what_cannot_work_is_refused_by_name(compose, checkpoints, source, refiner, line):
     words = f"model.refiner={refiner.format(**checkpoints)}"
     done = compose("model=local", f"model.source={checkpoints[source]}", words)
-    assert done.code == 2 and line in done.err, done.err
+    assert done.code == 2 and line.format(**checkpoints) in done.err, done.err
+
+
+class Notes(Option):
+    """Notes the pipelines that it is put on, and those that it is on for a pass."""
+
+    group, name = "accel", "notes"
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int]] = []
+
+    @contextmanager
+    def fit(self, holder, device):
+        self.seen.append(("fit", id(holder)))
+        yield
+
+    @contextmanager
+    def on(self, holder):
+        self.seen.append(("on", id(holder)))
+        yield
+
+
+def test_an_option_is_put_on_the_models_of_both(pipes):
+    notes = Notes()
+    whole, options = refined(pipes, "euler"), {"accel.notes": notes}
+    replace(whole, options=options, refiner=replace(whole.refiner, options=options))(request(1))
+    base, refiner = map(id, pipes)
+    assert notes.seen == [("fit", base), ("on", base), ("fit", refiner), ("on", refiner)]
+
+
+def test_the_refiner_is_built_with_the_options_of_the_run(checkpoints):
+    words = ["model=local", f"model.source={checkpoints['sdxl']}", f"model.refiner={checkpoints['sdxl_refiner']}", "callbacks=[]"]
+    checked = check(read(compose_config([*words, "steps=10", "height=64", "width=64", "accel=[fused_qkv]"])))
+    whole = build_pipeline(checked)
+    whole(checked.request)
+    for denoiser in (whole.family.denoiser, whole.refiner.family.denoiser):
+        assert any(hasattr(module, "to_qkv") for module in denoiser.modules())
+    loosen()
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "change", "said"),
+    [
+        ("memory=[vae_tiling]", "vae", {"sample_size": 512}, "memory=vae_tiling: tiles are 512 pixels"),
+        ("accel=[deepcache]", "unet", {"mid_block_type": None, "up_block_types": ["KUpBlock2D"]}, "accel=deepcache: can't reach into"),
+    ],
+)
+def test_what_the_refiner_alone_cannot_bear_is_refused(compose, checkpoints, tmp_path, words, file, change, said):
+    refiner = shutil.copytree(checkpoints["sdxl_refiner"], tmp_path / "refiner")
+    config = refiner / file / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+    asked = ["model=local", f"model.source={checkpoints['sdxl']}", "steps=10", words]
+    assert compose("check", *asked).code == 0
+    done = compose("check", *asked, f"model.refiner={refiner}")
+    assert done.code == 2 and said in done.err and "(the refiner, " in done.err and done.err.count("\n") == 1, done.err
