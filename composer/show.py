@@ -10,6 +10,7 @@ from typing import Any
 from composer.build import family_class, make_scheduler, scheduler_parts
 from composer.check import ROLES, Checked, tasks_of
 from composer.checkpoint import Checkpoint
+from composer.families import CLASSIC
 from composer.headers import PICKLED, header
 
 #: The settings that say most about a component, by its kind.
@@ -24,7 +25,7 @@ def describe(checked: Checked) -> str:
     request, checkpoint, spec = checked.request, checked.checkpoint, checked.spec
     lines = [
         f"task       {spec.task.name}",
-        f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({checkpoint.layout.path})",
+        f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({_does(checkpoint)})",
         f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={tasks_of(checkpoint)}",
         *([f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"] if checked.refiner else []),
         f"compute    {spec.precision.dtype} on {spec.device}",
@@ -42,6 +43,11 @@ def describe(checked: Checked) -> str:
         *_scheduler(checked),
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _does(checkpoint: Checkpoint) -> str:
+    """What runs it: a family's class here, or the pipeline of diffusers that its index names."""
+    return checkpoint.pipeline if checkpoint.family == CLASSIC else checkpoint.layout.path
 
 
 def _components(checkpoint: Checkpoint) -> list[str]:

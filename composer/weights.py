@@ -21,7 +21,7 @@ from composer.checkpoint import Checkpoint
 from composer.components import Component
 from composer.errors import ComposerError
 from composer.fitting import loosen
-from composer.folders import variants
+from composer.folders import variants, weight_files
 from composer.index import INDEX, components_of, read_json
 from composer.precision import Numbers
 from composer.quiet import hush_bars
@@ -210,7 +210,8 @@ def _own(folder: Path, without: set[str], how: How, safe: bool | None) -> dict[s
             continue
         if issubclass(getattr(import_module(library), cls), torch.nn.Module):
             own = how.variant if how.variant in variants([folder / name]) else None
-            found[name] = _kept(name, folder / name, library, cls, how, own, safe)
+            safe_here = safe if weight_files(folder / name, own) else False  # else diffusers tries, and says on stderr that it failed
+            found[name] = _kept(name, folder / name, library, cls, how, own, safe_here)
     return found
 
 
