@@ -2,7 +2,8 @@
 
 One process imports everything; each sweep runs in a fork of it, which is killed at random moments, or before the n-th file
 operation for every n, or interrupted, or run twice at once, or on a full disk. After going on, the folder is held against that of a
-sweep that nobody touched. Prints a table and exits 1 if a single job was lost, halved, doubled, redone or drawn otherwise.
+sweep that nobody touched, its page, table and contact sheet too. Prints a table and exits 1 if a single job was lost, halved, doubled,
+redone or drawn otherwise, if one of these files differs, or if the ledger does not add up.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pathlib import Path
 from composer import cli
 from composer.files import DRAFT
 from composer.sweep.journal import completed
+from composer.sweep.ledger import Ledger, counted
+from composer.testing.derived import differences
 from composer.testing.pictures import pixels
 
 #: Small pictures of one step, so that most of the time is spent writing.
@@ -87,10 +90,17 @@ def faults(found: Folder, wanted: dict[str, bytes], kept: dict[str, int]) -> dic
     }
 
 
+def all_faults(found: Folder, plain: Path, kept: dict[str, int]) -> dict[str, int]:
+    """Those of a sweep that went on to its end: also of its ledger, and of what is made of it."""
+    wanted, counts = Folder(plain).pictures(), counted(Ledger.read(found.path).rows())
+    off = {"other states": sum(counts.values()) - counts["done"] + abs(counts["done"] - len(wanted))}
+    return {**faults(found, wanted, kept), **off, **differences(plain, found.path)}
+
+
 def killed_at_random(root: Path, kills: int, jobs: int, longest: float) -> dict[str, int]:
     """SIGKILL at random moments of one sweep until so many have hit it, then to its end."""
     wanted = untouched(root / "plain", jobs)
-    folder, hits, total = root / "killed", 0, dict.fromkeys(("half-written", "lost", "doubled", "other pixels", "redone"), 0)
+    folder, hits, total = root / "killed", 0, dict.fromkeys(("redone",), 0)
     kept: dict[str, int] = {}
     while hits < kills:
         child = forked(sweep(folder, jobs))
@@ -104,13 +114,14 @@ def killed_at_random(root: Path, kills: int, jobs: int, longest: float) -> dict[
             shutil.rmtree(folder)
             kept = {}
     finish(sweep(folder, jobs))
-    return {name: total[name] + count for name, count in faults(Folder(folder), wanted, kept).items()} | {"kills": hits}
+    after = all_faults(Folder(folder), root / "plain", kept)
+    return {**after, "redone": after["redone"] + total["redone"], "kills": hits}
 
 
 def killed_before_each_operation(root: Path, jobs: int, stride: int) -> dict[str, int]:
     """SIGKILL before the n-th file operation, n = 1, 1 + stride, … until a sweep outlives it."""
-    wanted = untouched(root / "plain-few", jobs)
-    total, number, trials = dict.fromkeys(("half-written", "lost", "doubled", "other pixels", "redone"), 0), 1, 0
+    untouched(root / "plain-few", jobs)
+    total, number, trials = {}, 1, 0
     while True:
         folder = root / "operation"
         shutil.rmtree(folder, ignore_errors=True)
@@ -120,8 +131,8 @@ def killed_before_each_operation(root: Path, jobs: int, stride: int) -> dict[str
         assert code == -signal.SIGKILL, code
         kept = Folder(folder).times()
         finish(sweep(folder, jobs))
-        for name, count in faults(Folder(folder), wanted, kept).items():
-            total[name] += count
+        for name, count in all_faults(Folder(folder), root / "plain-few", kept).items():
+            total[name] = total.get(name, 0) + count
         number, trials = number + stride, trials + 1
 
 
@@ -171,19 +182,20 @@ def interrupted(root: Path, times: int, jobs: int) -> dict[str, int]:
             shutil.rmtree(folder)
             kept = {}
     finish(sweep(folder, jobs))
-    after = faults(Folder(folder), wanted, kept)
-    return total | {"lost": after["lost"], "other pixels": after["other pixels"], "kills": times}
+    after = all_faults(Folder(folder), root / "plain", kept)
+    return total | {name: count for name, count in after.items() if name not in total} | {"kills": times}
 
 
 def two_at_once(root: Path, times: int, jobs: int) -> dict[str, int]:
     """Two copies: one works, the other says who does and exits 3."""
-    wanted, total = untouched(root / "plain-few", jobs), {"other codes": 0, "lost": 0, "doubled": 0, "half-written": 0, "other pixels": 0}
+    untouched(root / "plain-few", jobs)
+    total = {"other codes": 0}
     for _ in range(times):
         folder = root / "twice"
         shutil.rmtree(folder, ignore_errors=True)
         codes = sorted(ended(child) for child in [forked(sweep(folder, jobs)) for _ in range(2)])
         total["other codes"] += codes not in ([0, 3], [0, 0])  # [0, 0]: the second came when the first was through
-        for name, count in faults(Folder(folder), wanted, {}).items():
+        for name, count in all_faults(Folder(folder), root / "plain-few", {}).items():
             total[name] = total.get(name, 0) + count
     return total | {"kills": times}
 
@@ -195,14 +207,14 @@ def full_disk(root: Path, jobs: int) -> dict[str, int] | None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=240k", "tmpfs", str(disk)], capture_output=True).returncode:
         return None
     try:
-        wanted = untouched(root / "plain-few", jobs)
+        untouched(root / "plain-few", jobs)
         code = ended(forked(sweep(disk / "sweep", jobs)))
         found = Folder(disk / "sweep")
         kept = found.times()
         few = len(kept)
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         finish(sweep(disk / "sweep", jobs))
-        after = faults(Folder(disk / "sweep"), wanted, kept)
+        after = all_faults(Folder(disk / "sweep"), root / "plain-few", kept)
         return {"other codes": code != 1, "not full": few >= jobs, **after, "kills": 1}
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def compose(*overrides: str, **values: Any) -> Result:
     callbacks = values.pop("callbacks") if _are_callbacks(values.get("callbacks")) else ()
     pictures = {key: value for key, value in values.items() if _is_picture(value)}
     words = {**values, **{key: f"(a picture given from Python as {key})" for key in pictures}}
-    spec = read(compose_config([*overrides, *(override_of(key, value) for key, value in words.items())]))
+    spec = read(compose_config([*overrides, *overrides_of(words)]))
     return execute(replace(spec, values={**spec.values, **pictures}), more=callbacks)
 
 
@@ -108,12 +109,21 @@ def _is_picture(value: Any) -> bool:
     return bool(several) and all(hasattr(each, "getexif") and hasattr(each, "size") for each in several)
 
 
+def overrides_of(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Python values by key as overrides; `{"guidance": {"scale": 3}}` is `guidance.scale=3`."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from overrides_of(value, f"{above}{name}.")
+        else:
+            yield override_of(f"{above}{name}", value)
+
+
 def override_of(key: str, value: Any) -> str:
     """A key and a Python value as one override in Hydra's grammar."""
-    return f"{key}={_value(value)}"
+    return f"{key}={_value(key, value)}"
 
 
-def _value(value: Any) -> str:
+def _value(key: str, value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -121,7 +131,9 @@ def _value(value: Any) -> str:
     if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(_value(each) for each in value)}]"
-    if isinstance(value, dict):
-        raise ComposerError("compose", value, "pass nested settings as overrides: compose('scheduler.eta=1.0')")
+        return f"[{','.join(_value(key, each) for each in value)}]"
+    if isinstance(value, Mapping):
+        if value:
+            raise ComposerError(key, value, "settings in a list can't be passed: give each by its key, such as 'scheduler.eta=1.0'")
+        return "{}"
     return argv.quote(str(value))

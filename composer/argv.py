@@ -78,8 +78,23 @@ def is_stray(word: str) -> bool:
     return "=" not in word and not word.startswith("~")
 
 
+def refuse_odd_text(key: str, text: str) -> None:
+    """Refuse bytes of another encoding and halves of characters: no record could hold them.
+
+    Raises:
+        ComposerError: the text is none that UTF-8 can write.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        where = f"character {error.start + 1}"
+        raise ComposerError(key, text, f"is not UTF-8 text at {where}: type it in a terminal whose encoding is UTF-8") from None
+
+
 def _prepare(override: str, multirun: bool) -> str:
     prefix, key, value = split(override)
+    for text in (key, value or ""):
+        refuse_odd_text(key, text)
     name = key.rpartition(".")[2]
     text = name in (*TEXT_KEYS, *FILE_KEYS)
     if _RESERVED.search(key) or (value and not text and _RESERVED_INSIDE.search(value)):

@@ -14,6 +14,7 @@ import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from composer import quantised, sound
+from composer.blame import blamed, refuse_kinds
 from composer.callbacks.base import StepCallback
 from composer.check import Checked
 from composer.checkpoint import Checkpoint
@@ -30,12 +31,12 @@ from composer.needs import check_guidance
 from composer.option import Option, Setting
 from composer.pipeline import Pipeline
 from composer.precision import Numbers, device_of, numbers_of
-from composer.refine import Refined
+from composer.refine import Refined, iterations
 from composer.sampler import Sampler
 from composer.spec import RunSpec, SchedulerSpec
 from composer.targets import build, check_keywords, keywords_of, resolve
 from composer.turns import in_turn
-from composer.weights import How, load
+from composer.weights import How, load, rehearse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,19 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device,
         numbers=numbers, notes=(*notes, *chosen), options=options,
     )  # fmt: skip
+
+
+def tried(checked: Checked) -> Parts:
+    """The parts of a run that was tried as far as that goes without weights: with models of the same layers that hold no numbers.
+
+    Raises:
+        ComposerError: what building or loading would refuse.
+    """
+    found, model = parts(checked), checked.spec.model
+    rehearse(checked.checkpoint, model.variant)
+    if checked.refiner is not None:
+        rehearse(checked.refiner, model.refiner.variant)
+    return found
 
 
 @in_turn
@@ -167,23 +181,38 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any], step_settings: dict[str, Any]) -> None:
     """Refuse steps that a scheduler can't lay out, such as more than an LCM was distilled for, and settings with which it can't step."""
     checkpoint, request = checked.checkpoint, checked.request
-    scheduler = make_scheduler(cls, dict(checkpoint.scheduler), settings)
-    try:
+
+    def laid_out(some: Mapping[str, Any]) -> Any:
+        scheduler = make_scheduler(cls, dict(checkpoint.scheduler), {key: some[key] for key in settings if key in some})
         family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
-    except ValueError as error:
-        raise ComposerError("steps", request.steps, f"{cls.__name__} can't lay them out: {error}") from None
-    if checked.spec.scheduler.keywords:
-        _can_step(Sampler(scheduler, (torch.Generator().manual_seed(0),), step_settings))
+        return scheduler
 
+    def stepped(some: Mapping[str, Any]) -> None:
+        _step_once(Sampler(laid_out(some), (torch.Generator().manual_seed(0),), {key: some[key] for key in step_settings if key in some}))
 
-def _can_step(sampler: Sampler) -> None:
-    """Try one step on next to nothing: most schedulers look at their settings no earlier."""
-    nothing, cls = torch.zeros(1, 4, 8, 8), type(sampler.scheduler).__name__
+    typed = checked.spec.scheduler.keywords
     try:
-        with torch.random.fork_rng(devices=[]):
-            sampler.step(nothing, sampler.timesteps[0], nothing)
-    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        raise ComposerError("scheduler", cls, f"refuses these settings: {error}") from None
+        scheduler = laid_out(settings)
+    except ComposerError:
+        raise
+    except Exception as error:
+        found = blamed(cls, typed, error, laid_out)
+        reason = f"{cls.__name__} can't lay them out: {error}"
+        raise (found if "." in found.key else ComposerError("steps", request.steps, reason)) from None
+    if checked.refiner is not None:
+        iterations(scheduler, scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :], checked.spec.model.refiner.start)
+    if typed:
+        try:
+            stepped({**settings, **step_settings})
+        except Exception as error:
+            raise blamed(cls, typed, error, stepped) from None
+
+
+def _step_once(sampler: Sampler) -> None:
+    """On next to nothing: most schedulers look at their settings no earlier."""
+    nothing = torch.zeros(1, 4, 8, 8)
+    with torch.random.fork_rng(devices=[]):
+        sampler.step(nothing, sampler.timesteps[0], nothing)
 
 
 def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) -> Refined:
@@ -223,6 +252,9 @@ def family_class(checkpoint: Checkpoint) -> type[Family]:
 
 def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any], dict[str, Any]]:
     """The scheduler's class, the keywords for its constructor, and those for its `step`."""
+    if not hasattr(diffusers, own):
+        reason = f"diffusers {diffusers.__version__} has no such scheduler, and the checkpoint names it: name another"
+        raise ComposerError("model.components.scheduler", own, f"{reason}, model.components.scheduler=FOLDER")
     cls = getattr(diffusers, own) if spec.target is None else resolve("scheduler", spec.target, SchedulerMixin)
     of_step = keywords_of(cls.step) - {"model_output", "timestep", "sample", "generator", "return_dict", "variance_noise"}
     of_init = keywords_of(cls.__init__)
@@ -252,7 +284,8 @@ def make_scheduler(cls: type, original: Mapping[str, Any], settings: Mapping[str
 def _made(cls: type, original: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
     if "shift" in original and "flow_shift" in keywords_of(cls.__init__):
         settings = {"flow_shift": original["shift"], **settings}  # one setting, two names: from_config would lose it
+    refuse_kinds(cls, settings)
     try:
         return cls.from_config(original, **settings)
-    except (ImportError, TypeError, ValueError) as error:
-        raise ComposerError("scheduler", cls.__name__, f"refuses these settings: {error}") from None
+    except Exception as error:  # diffusers' classes raise what they like
+        raise blamed(cls, settings, error, lambda some: cls.from_config(original, **some)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -106,10 +107,14 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
     number = isinstance(wanted.start, (int, float)) and not isinstance(wanted.start, bool)
     if not number or not 0 < wanted.start < 1:
         raise ComposerError("model.refiner.start", wanted.start, "must lie between 0 and 1, such as 0.8: the share of the base model")
+    asked = ModelSpec(
+        name="refiner", source=wanted.source, revision=wanted.revision, variant=wanted.variant, allow_pickle=spec.model.allow_pickle
+    )
     try:
-        found = find(ModelSpec(name="refiner", source=wanted.source, revision=wanted.revision, variant=wanted.variant))
+        found = find(asked)
     except ComposerError as error:
-        raise ComposerError("model.refiner.source", error.value, error.reason, error.allowed) from None
+        key, reason = (re.sub(r"\bmodel\.(?=source|variant|revision)", "model.refiner.", text) for text in (error.key, error.reason))
+        raise ComposerError(key, error.value, reason, error.allowed) from None
     if (found.family, found.role) != (REFINED, "plain"):
         raise ComposerError("model.refiner.source", wanted.source, f"is no {REFINED} checkpoint that goes on with latents alone")
     if found.factor != checkpoint.factor:

@@ -12,7 +12,7 @@ from typing import Any
 
 from composer.components import Component, Part, check_fit, find_component, read_part
 from composer.errors import ComposerError
-from composer.families import CLASSIC, LAYOUTS, UNNAMED, Layout, classic, fits, recognise, role
+from composer.families import CLASSIC, LAYOUTS, UNNAMED, Layout, classic, does, fits, made_of, recognise, role
 from composer.folders import check_component, variants, weight_files
 from composer.headers import PICKLED, QUANTISED, header
 from composer.index import component_json, components_of, has_pipeline, left_out, read_index
@@ -171,6 +171,8 @@ def _folder(model: ModelSpec, key: str, path: Path, commit: str | None) -> Check
 
 def _check_folder(model: ModelSpec, found: Checkpoint, given: set[str]) -> None:
     """Refuse half a download. given: components that come from elsewhere."""
+    if model.config is not None:
+        raise ComposerError("model.config", model.config, f"is for a single file, and {found.path.name} is a folder: leave it out")
     own = [name for name in found.classes if name not in given]
     there = variants(found.path / name for name in own) if model.variant else set()
     if model.variant and model.variant not in there:
@@ -262,6 +264,7 @@ def _family(model: ModelSpec, found: Checkpoint) -> str:
         if not fits(asked, found.classes, found.configs):
             raise ComposerError("model.family", asked, f"the checkpoint is none of this family ({found.pipeline}): leave it out")
         return asked
+    _check_channels(model, found)
     known = recognise(found.pipeline, found.classes, found.configs) if asked == "auto" else None
     if known is None and not has_pipeline(found.pipeline):
         alike = next((name for name in LAYOUTS if fits(name, found.classes, found.configs)), None)
@@ -269,3 +272,14 @@ def _family(model: ModelSpec, found: Checkpoint) -> str:
         reason = f"no family knows this kind of checkpoint, and diffusers has no pipeline {found.pipeline}{instead}"
         raise ComposerError("model.source", model.source, reason, sorted(LAYOUTS))
     return known or CLASSIC
+
+
+def _check_channels(model: ModelSpec, found: Checkpoint) -> None:
+    """Refuse a denoiser and a VAE of which no pipeline of a family makes use together."""
+    family = next((name for name in LAYOUTS if does(name, found.pipeline) and made_of(name, found.classes)), None)
+    if family is not None and role(family, found.configs) is None:
+        part = LAYOUTS[family].denoiser[0]
+        channels = found.configs.get(part, {}).get("in_channels")
+        latents = found.configs.get("vae", {}).get("latent_channels")
+        reason = f"its {part} takes {channels} channels and its VAE makes {latents}, with which {found.pipeline} can't work"
+        raise ComposerError("model.source", model.source, reason)

@@ -23,7 +23,7 @@ _SHARED = {
 #: Components that a checkpoint need not have to be given one.
 _MORE = ("depth_estimator", "feature_extractor", "image_encoder", "safety_checker")
 #: Components that a single file can hold; those whose weights it can hold in fewer bits.
-_FILES, _QUANTISED = ("unet", "transformer", "vae"), ("unet", "transformer")
+_FILES, _QUANTISED = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"), ("unet", "transformer")
 #: Who defines a class is told by the key of the json that names it.
 _NAMED_BY = {"_class_name": "diffusers", "tokenizer_class": "transformers", "image_processor_type": "transformers"}
 
@@ -104,7 +104,7 @@ def _from_file(name: str, part: Part, file: Path, own: Component | None) -> Comp
     if name not in can or own is None:
         why = "the checkpoint has no such component" if name in can else f"{file.suffix} files hold {' or '.join(can)}"
         raise ComposerError(key, part.source, f"{why}, by which a single file would be known")
-    check_component_file(key, part.source, name, header(file, key))
+    check_component_file(key, part.source, name, header(file, key), own.cls, own.config)
     return Component(
         part=part, folder=file, subfolder="", library=own.library, cls=own.cls, config=own.config, commit=None, described_by=own.folder
     )

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer import devices
+from composer.argv import refuse_odd_text
 from composer.errors import ComposerError, suggest
 from composer.secret import leaves, refuse_secrets
 from composer.shipped import option_of
@@ -103,10 +104,12 @@ def _named(node: Any, where: str = "") -> None:
 
 
 def _finite(tree: Mapping[str, Any]) -> None:
-    """diffusers would take nan for guidance, leave guidance out and say nothing."""
+    """diffusers would take nan for guidance, leave guidance out and say nothing; text that can't be written would fail after drawing."""
     for key, value in leaves(tree):
         if isinstance(value, float) and not isfinite(value):
             raise ComposerError(key, value, "must be a finite number")
+        if isinstance(value, str):
+            refuse_odd_text(key, value)
 
 
 def copied(node: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from composer import interrupt
 from composer.argv import split
+from composer.config import LISTS
 from composer.errors import ComposerError, suggest
 from composer.plugins import conf_folders, options, packaged_conf
 from composer.spellings import for_key, for_option
@@ -52,6 +53,9 @@ def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> 
         for file in (file for folder in folders if folder != packaged_conf() for file in sorted(folder.rglob("*.yaml"))):
             _content(file)
     choices, given = _defaults(folders), set()
+    misused = next(filter(None, (_misused(override, str(error), choices) for override in overrides)), None)
+    if misused:
+        return misused
     for override in overrides:
         _, key, value = split(override)
         if key in choices and value is not None:
@@ -70,6 +74,22 @@ def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> 
             continue
         return _unknown_key(key, value, choices, known, folders)
     return _other(error, overrides)
+
+
+def _misused(override: str, message: str, choices: Collection[str]) -> ComposerError | None:
+    """Hydra's marks and `null` where they have no place; each as Hydra complains of it."""
+    prefix, key, value = split(override)
+    none = f"{key}=[] is none of them" if key in LISTS else "leave it out" if key == "preset" else f"`compose list {key}` shows all"
+    if prefix == "~" and "Could not delete" in message and f"'{key}'" in message:
+        reason = f"can't be taken away: {none}" if key in choices else f"there is nothing to take away: {key}=VALUE sets it"
+        return ComposerError(key, value, reason)
+    if prefix == "+" and key in choices and ("Multiple values" in message or "more than once" in message):
+        return ComposerError(key, value, f"is chosen without a +: type {key}={value}")
+    if prefix == "+" and "Could not append" in message and f"'{key}'" in message:
+        return ComposerError(key, value and value.strip("'"), f"is there already: type {key}=VALUE, without a +")
+    if key in choices and value == "null" and "must be a string or a list" in message:
+        return ComposerError(key, value, f"an option is chosen by its name: {none}")
+    return None
 
 
 def _content(file: Path) -> dict[str, Any]:

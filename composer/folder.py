@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,9 +92,5 @@ def leave_nothing(folders: Iterable[Path]) -> None:
     for each in folders:
         if here.is_relative_to(each.absolute()):
             return
-        try:
+        with suppress(OSError):
             each.rmdir()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return

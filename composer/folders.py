@@ -16,6 +16,8 @@ INCOMPLETE = "the checkpoint is incomplete, download it again"
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 #: How diffusers and transformers call a model's weights, safe and pickled.
 _STEMS = {"diffusers": ("diffusion_pytorch_model", "diffusion_pytorch_model"), "transformers": ("model", "pytorch_model")}
+#: Bytes of a json file that is not read whole.
+_LONG = 1 << 18
 _SHARD = r"(?:-\d+-of-\d+)?"
 
 
@@ -38,6 +40,8 @@ def check_component(
         raise ComposerError(key, source, f"there is no {JSON_OF[kind][0]} in {folder.name}: {INCOMPLETE}")
     if kind == "tokenizer" and not any((folder / name).is_file() for name in _VOCABULARIES):
         raise ComposerError(key, source, f"there is no vocabulary in {folder.name}: {INCOMPLETE}")
+    for file in sorted(folder.glob("*.json")):
+        _check_json(key, file)
     if kind == "model" and weights:
         _check_weights(key, source, folder, variant, pickles)
 
@@ -63,6 +67,19 @@ def weight_files(folder: Path, variant: str | None = None, pickles: bool = False
 def variants(folders: Iterable[Path]) -> set[str]:
     """Variants of weights in some components' folders."""
     return {found for folder in folders for stem, suffix in _names(folder, True) for found in _variants_of(folder, stem, suffix)}
+
+
+def _check_json(key: str, file: Path) -> None:
+    """Refuse a json file that is cut short or something else; a long one, such as a vocabulary, by its ends alone."""
+    if file.stat().st_size <= _LONG:
+        read_json(file, key)
+        return
+    with file.open("rb") as handle:
+        begin = handle.read(64).lstrip()[:1]
+        handle.seek(-64, 2)
+        end = handle.read().rstrip()[-1:]
+    if begin + end != b"{}":
+        raise ComposerError(key, file, f"is damaged: it does not {'end' if begin == b'{' else 'begin'} as json files do: {INCOMPLETE}")
 
 
 def _check_weights(key: str, source: str, folder: Path, variant: str | None, pickles: bool) -> None:

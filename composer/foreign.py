@@ -27,7 +27,7 @@ _KINDS = {
         "is a transformer alone: name a whole checkpoint, and this one as model.components.transformer=FILE"
     ),
     r"^(text_model\.)?(encoder\.layers\.\d+\.self_attn|embeddings\.token_embedding)|^encoder\.block\.\d+\.layer|^shared\.weight$": (
-        "is a text encoder alone: name a whole checkpoint, and this one as model.components.text_encoder=FILE"
+        "is a text encoder alone: name a whole checkpoint, and this one as model.components.text_encoder=FILE (or _2, _3)"
     ),
     r"^(first_stage_model\.|vae\.)?(decoder|encoder)\.(conv_in|mid|down|up|up_blocks|down_blocks)\.": (
         "is a VAE alone: name a whole checkpoint, and this one as model.components.vae=FILE"
@@ -52,7 +52,7 @@ def what_is(table: Mapping[str, Any]) -> str:
         return found
     if len(table) <= 2 and all(_is_flat(entry["shape"]) for entry in table.values()) and not _found(r"\.", keys):
         return _KINDS[r"^(emb_params|string_to_param|clip_g|clip_l)$"]
-    return f"no family knows the layout of this file: its keys begin with {min(table)}"
+    return f"is of a layout that no family knows: its keys begin with {min(table)}"
 
 
 def _is_flat(shape: list[int]) -> bool:

@@ -32,7 +32,7 @@ Prompts
   seed=null                 draws a seed and records it
 
 Verbs
-  compose list [GROUP]              what there is to choose from
+  compose list [GROUP]              what there is to choose from; compose list scheduler model=sd15: what fits it
   compose show [OVERRIDES]          what the pipeline is made of, and the steps it will take; loads no weights
   compose check [OVERRIDES]         whether it can work, and nothing else; with -m, all jobs of a sweep
   compose config [OVERRIDES]        the composed config, and where each value comes from
@@ -53,7 +53,7 @@ Flags
   --warm                    in a process that stays and keeps the models: the next picture comes without start-up
   -v, --verbose             let the libraries speak; tracebacks
   -q, --quiet               the names of the files and nothing else; errors are always said
-  --json                    what came of it as one line of JSON
+  --json                    what any command found, or why not, as one line of JSON
   --trust                   with rerun: use models and files that the record names wherever they are
   --config-dir DIR          option files of your own, found before composer's
   --version

@@ -36,7 +36,10 @@ def conf_folders(extra: str | None = None) -> list[Path]:
 
 def own_folders(extra: str | None = None) -> list[Path]:
     """The user's: --config-dir and the marked ./conf."""
-    own = Path.cwd() / "conf"
+    try:
+        own = Path.cwd() / "conf"
+    except FileNotFoundError:
+        raise ComposerError("output.folder", ".", "the current folder was deleted meanwhile: change into another one") from None
     folders = [*([Path(extra)] if extra else []), *([own] if (own / MARKER).is_file() else [])]
     return [folder for folder in folders if folder.resolve() != packaged_conf()]
 

@@ -138,13 +138,16 @@ def _plugins(spec: RunSpec) -> dict[str, str]:
 
 def save(result: Result, folder: Path) -> list[Path]:
     """Write 000.png, …, a grid when there are several, config.yaml, and last run.json, which says that all is there."""
-    files = files_of(result)
+    files = {**files_of(result), "run.json": json.dumps(result.record, indent=1, ensure_ascii=False).encode()}
+    written: list[Path] = []
     try:
         for name, data in files.items():
             write(folder / name, data)
-        write(folder / "run.json", json.dumps(result.record, indent=1, ensure_ascii=False).encode())
+            written.append(folder / name)
     except OSError as error:
-        raise ComposerError("hydra.run.dir", folder, f"can't be written to: {error.strerror}") from None
+        for file in written:  # without a record nobody could tell what they are
+            file.unlink(missing_ok=True)
+        raise ComposerError("output.folder", folder, f"can't be written to: {error.strerror}") from None
     return [folder / name for name in picture_names(result)]
 
 

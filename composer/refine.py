@@ -41,6 +41,19 @@ class Refined(Pipeline):
         return decoded, handover.iterations + iterations
 
 
+def iterations(scheduler: Any, timesteps: Any, share: float) -> int:
+    """How many of a schedule's iterations are the base model's.
+
+    Raises:
+        ComposerError: all or none of them.
+    """
+    base = sum(float(t) >= cutoff(scheduler, share) for t in timesteps)
+    if not 0 < base < len(timesteps):
+        who = "the refiner" if base else "the base model"
+        raise ComposerError("model.refiner.start", share, f"leaves none of {len(timesteps)} iterations to {who}: take more steps")
+    return base
+
+
 class Handover(StepCallback):
     """Ends the base's run after its share. latents: what it made until then, edited by all callbacks before this one."""
 
@@ -51,11 +64,7 @@ class Handover(StepCallback):
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
         self.run = run
-        self.iterations = sum(float(t) >= cutoff(run.scheduler, self.share) for t in run.timesteps)
-        if not 0 < self.iterations < len(run.timesteps):
-            who = "the refiner" if self.iterations else "the base model"
-            reason = f"leaves none of {len(run.timesteps)} iterations to {who}: take more steps"
-            raise ComposerError("model.refiner.start", self.share, reason)
+        self.iterations = iterations(run.scheduler, run.timesteps, self.share)
         yield
 
     def after_step(self, step: Step, latents: Tensor) -> None:

@@ -12,6 +12,7 @@ from composer.check import ROLES, Checked, tasks_of
 from composer.checkpoint import Checkpoint
 from composer.families import CLASSIC
 from composer.headers import PICKLED, header
+from composer.weights import rehearse
 
 #: The settings that say most about a component, by its kind.
 TELLING = (
@@ -21,7 +22,12 @@ TELLING = (
 
 
 def describe(checked: Checked) -> str:
-    """The page as text."""
+    """The page as text.
+
+    Raises:
+        ComposerError: a checkpoint that can't be loaded.
+    """
+    rehearse(checked.checkpoint, checked.spec.model.variant)
     request, checkpoint, spec = checked.request, checked.checkpoint, checked.spec
     lines = [
         f"task       {spec.task.name}",

@@ -37,6 +37,8 @@ _SHAPES = {
 _ALONE = {
     "unet": r"^(input_blocks\.0\.0|conv_in)\.weight$",
     "transformer": r"(^|_)(blocks|layers)\.\d+\.",
+    "text_encoder": r"^(shared|encoder\.embed_tokens)\.weight$",
+    "clip": r"^(text_model\.)?embeddings\.position_embedding\.weight$",
     "vae": r"^(first_stage_model\.|vae\.)?decoder\.(conv_in|conv1|middle|mid_block|mid)\.",
 }
 #: Input channels of a UNet → what it is.
@@ -94,18 +96,23 @@ def check_complete(
     raise ComposerError(f"model.components.{part}", None, f"{why}: name one, model.components.{part}=FOLDER")
 
 
-def check_component_file(key: str, source: str, name: str, table: Mapping[str, Any]) -> None:
+def check_component_file(key: str, source: str, name: str, table: Mapping[str, Any], cls: str, config: Mapping[str, Any]) -> None:
     """Refuse a file of one component that holds another.
 
     Args:
-        key: that named the file. name: of the component. table: the file's header.
+        key: that named the file. name: of the component. table: the file's header. cls, config: of the component that it stands in for.
 
     Raises:
         ComposerError: what it is instead.
     """
-    keys = [each.removeprefix(PREFIX) for each in table]
-    if not any(re.search(_ALONE[name], each) for each in keys):
+    kind = next((kind for kind in _ALONE if name.startswith(kind) and (kind != "text_encoder" or cls.startswith("T5"))), "clip")
+    found = next((each for each in table if re.search(_ALONE[kind], each.removeprefix(PREFIX))), None)
+    if found is None:
         raise ComposerError(key, source, f"holds no {name}: it {what_is(table)}")
+    wanted = config.get("d_model", config.get("hidden_size"))
+    if name.startswith("text_encoder") and wanted is not None and size(table, found, -1) != wanted:
+        reason = f"has {size(table, found, -1)} hidden states, and the {name} that it stands in for has {wanted}"
+        raise ComposerError(key, source, reason)
 
 
 def _models(classes: Mapping[str, str]) -> Iterator[str]:

@@ -10,12 +10,15 @@ from typing import Any
 
 import torch
 
+from composer.checkpoint import OPTIONAL, Checkpoint
 from composer.errors import ComposerError, shorten
 
 #: A tokenizer with fewer tokens has lost its files: transformers then makes one up (transformers#45538).
 FEWEST_TOKENS = 50
 #: transformers' own "no limit" is far beyond; a model with positions has one.
 LONGEST = 10**6
+#: Family → components that its tasks can do without, though diffusers has a place for them.
+SPARE = {"sd3": ("text_encoder_3", "tokenizer_3")}
 #: Attribute of a loaded model: keys of its files that it has no use for.
 EXTRA = "composer_extra"
 
@@ -30,6 +33,21 @@ def whole(where: str, missing: Collection[str]) -> None:
         raise ComposerError(
             "model.source", where, f"{_names(missing)} missing in its files: the checkpoint is incomplete, download it again"
         )
+
+
+def check_components(checkpoint: Checkpoint, holder: type) -> None:
+    """Refuse a checkpoint without a component that its pipeline can't do without, whether its index leaves it out or names none.
+
+    Raises:
+        ComposerError: with the component.
+    """
+    wanted, _ = holder._get_signature_keys(holder)
+    spare = {*holder._optional_components, *OPTIONAL, "safety_checker", *SPARE.get(checkpoint.family, ())}
+    missing = sorted({*wanted} - spare - {*checkpoint.classes})
+    if missing:
+        cure = f"name one, model.components.{missing[0]}=FOLDER" if missing[0] in checkpoint.absent else "download it again"
+        reason = f"{checkpoint.path.name} has none, and {holder.__name__} needs it: {cure}"
+        raise ComposerError(f"model.components.{missing[0]}", None, reason)
 
 
 def unfilled(error: BaseException) -> list[str]:

@@ -102,13 +102,16 @@ def resume(line: Line) -> int:
 
 def status(line: Line) -> int:
     """compose status DIR"""
+    from composer.sweep.ledger import Ledger, facts
     from composer.sweep.table import status_text, watch
 
     folder = _folder(line)
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not (line.json or line.quiet):
         watch(folder)
-    else:
-        print(status_text(folder))
+        return 0
+    ledger = Ledger.read(folder)
+    page = [folder / "index.html"] if (folder / "index.html").exists() else []
+    speak.came_of_it(status_text(ledger), page, **facts(folder, ledger.rows(), ledger.journal.briefs))
     return 0
 
 
@@ -149,9 +152,9 @@ def checked(line: Line) -> int:
     from composer.config import read
 
     found = check(read(compose_config(line.overrides, line.config_dir)))
-    from composer.build import parts
+    from composer.build import tried
 
-    notes = (*found.request.notes, *parts(found).notes)
+    notes = (*found.request.notes, *tried(found).notes)
     for each in notes:
         speak.note(each)
     speak.came_of_it("all is well: this can run", [], notes=notes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -15,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import diffusers
 import torch
+from safetensors.torch import load_file
 
 from composer import cast, quantised, sound
 from composer.checkpoint import Checkpoint
@@ -63,6 +65,9 @@ _holders: OrderedDict[tuple[Source, How], Any] = OrderedDict()
 #: Models that some pipeline holds, by their files. loaded: how often a component was read from its folder.
 _alive: WeakValueDictionary[Any, torch.nn.Module] = WeakValueDictionary()
 loaded: Counter[str] = Counter()
+#: Checkpoints that were found to load, and their variants; each job of a sweep asks.
+_rehearsed: OrderedDict[tuple[Source, str | None], None] = OrderedDict()
+KEPT = 64
 
 
 @in_turn
@@ -75,18 +80,58 @@ def load(checkpoint: Checkpoint, how: How) -> Any:
     hush_bars()
     source = _source(checkpoint)
     if (source, how) not in _holders:
-        try:
+        with _told(checkpoint):
+            sound.check_components(checkpoint, getattr(diffusers, source.holder))
             holder = _load(source, how)
             sound.check_tokenizers(checkpoint.source, holder)
             _holders[source, how] = holder
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            sound.whole(checkpoint.source, sound.unfilled(error))
-            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
     _holders.move_to_end((source, how))
     while len(_holders) > MOST:
         loosen(_holders.popitem(last=False)[1])
     return _holders[source, how]
+
+
+@in_turn
+def rehearse(checkpoint: Checkpoint, variant: str | None) -> None:
+    """Load components of local folders without their numbers: what loading would refuse is refused in the same words.
+
+    Raises:
+        ComposerError: a component that is missing, can't be made, or does not fit its files.
+    """
+    source = _source(checkpoint)
+    if checkpoint.commit is None and (source, variant) not in _rehearsed:
+        hush_bars()
+        with _told(checkpoint):
+            _rehearse(checkpoint, source, variant)
+        _rehearsed[source, variant] = None
+        while len(_rehearsed) > KEPT:
+            _rehearsed.popitem(last=False)
+
+
+def _rehearse(checkpoint: Checkpoint, source: Source, variant: str | None) -> None:
+    cls, away = getattr(diffusers, source.holder), {*checkpoint.swapped, "safety_checker"}
+    sound.check_components(checkpoint, cls)
+    how = How(Numbers(torch.float32), torch.device("meta"), variant, keep=False)
+    for name, *place in source.swapped:
+        if checkpoint.swapped[name].commit is None and not checkpoint.swapped[name].folder.is_file():
+            _elsewhere(name, how, *place)
+    if checkpoint.single_file:
+        return
+    own, empty = _own(checkpoint.path, away, how, None if source.pickles else True), dict.fromkeys((*away, *checkpoint.absent))
+    parts = {name: each for name, each in {**own, **empty}.items() if name in keywords_of(cls.__init__)}
+    if (holder := _assembled(cls, checkpoint.path, parts)) is not None:
+        sound.check_tokenizers(checkpoint.source, holder)
+
+
+@contextmanager
+def _told(checkpoint: Checkpoint) -> Iterator[None]:
+    """What libraries raise while they load, as one line."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        sound.whole(checkpoint.source, sound.unfilled(error) if checkpoint.single_file else ())
+        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
 
 
 @in_turn
@@ -158,7 +203,7 @@ def _assembled(cls: type, folder: Path, parts: Mapping[str, Any]) -> Any:
     found = {name: index.get(name, parameter.default) for name, parameter in wanted.items()} | parts
     for name in set(wanted) - set(parts):
         library, kind = entry if isinstance(entry := found[name], list) and len(entry) == 2 else (None, None)
-        made = getattr(import_module(library), kind, None) if library in ("diffusers", "transformers") else None
+        made = _class(library, kind) if library in ("diffusers", "transformers") else None
         if made is not None and not issubclass(made, torch.nn.Module):
             found[name] = made.from_pretrained(str(folder / name))
         elif entry == [None, None]:
@@ -177,11 +222,15 @@ def _elsewhere(
     described: str | None,
 ) -> Any:  # fmt: skip
     """A component from elsewhere, shared like a checkpoint's own where it lies in a folder."""
-    if described is not None:
-        return _alone(name, how, library, cls, Path(where), described)
-    if revision is None and Path(where).is_dir() and issubclass(getattr(import_module(library), cls), torch.nn.Module):
-        return _kept(name, Path(where, subfolder), library, cls, how, variant)
-    return _component(how.numbers.of(name), library, cls, where, subfolder, revision, variant)
+    try:
+        if described is not None:
+            return _alone(name, how, library, cls, Path(where), described)
+        if revision is None and Path(where).is_dir() and issubclass(_class(library, cls), torch.nn.Module):
+            return _kept(name, Path(where, subfolder), library, cls, how, variant)
+        return _component(how.numbers.of(name), library, cls, where, subfolder, revision, variant)
+    except ComposerError as error:
+        key = f"model.components.{name}" if error.key == "model.source" else error.key
+        raise ComposerError(key, error.value, error.reason, error.allowed) from error
 
 
 def _alone(name: str, how: How, library: str, cls: str, file: Path, described: str) -> torch.nn.Module:
@@ -191,14 +240,25 @@ def _alone(name: str, how: How, library: str, cls: str, file: Path, described: s
     model = _alive.get(key)
     if model is None:
         loaded[str(file)] += 1
-        settings = {"config": described, "subfolder": name, "torch_dtype": dtype, **quantised.loading(storage, dtype)}
         try:
-            made = getattr(import_module(library), cls).from_single_file(str(file), **settings)
+            made = _of_file(name, file, library, cls, dtype, storage, described)
         except (LookupError, ValueError, TypeError, AttributeError) as error:  # diffusers converts whatever it does not recognise
             reason = f"does not hold the weights of this {cls}: some are missing, or it is of another model"
             raise ComposerError(f"model.components.{name}", file, reason) from error
         sound.whole(str(file), sound.empty(made))
         model = _alive[key] = _moved(quantised.loaded(storage, made, dtype), how.device).eval()
+    return model
+
+
+def _of_file(name: str, file: Path, library: str, cls: str, dtype: torch.dtype, storage: str | None, described: str) -> torch.nn.Module:
+    """A component as diffusers converts it, or a text encoder, whose files are in its library's own layout."""
+    if library == "diffusers":
+        settings = {"config": described, "subfolder": name, "torch_dtype": dtype, **quantised.loading(storage, dtype)}
+        return _class(library, cls).from_single_file(str(file), **settings)
+    kind = _class(library, cls)
+    config = kind.config_class.from_pretrained(described, subfolder=name)
+    model, found = kind.from_pretrained(None, config=config, state_dict=load_file(file), dtype=dtype, output_loading_info=True)
+    sound.whole(str(file), found["missing_keys"])
     return model
 
 
@@ -208,7 +268,7 @@ def _own(folder: Path, without: set[str], how: How, safe: bool | None) -> dict[s
     for name, (library, cls) in components_of(read_json(folder / INDEX)).items():
         if name in without or library not in ("diffusers", "transformers") or not (folder / name / "config.json").is_file():
             continue
-        if issubclass(getattr(import_module(library), cls), torch.nn.Module):
+        if issubclass(_class(library, cls), torch.nn.Module):
             own = how.variant if how.variant in variants([folder / name]) else None
             safe_here = safe if weight_files(folder / name, own) else False  # else diffusers tries, and says on stderr that it failed
             found[name] = _kept(name, folder / name, library, cls, how, own, safe_here)
@@ -224,12 +284,24 @@ def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: st
         loaded[str(folder)] += 1
         read = partial(_component, dtype, library, cls, subfolder="", revision=None)
         more = quantised.loading(storage, dtype)  # a library that quantises reads the files itself
+        if how.device.type == "meta":
+            more = {"device_map": "meta"}
         at = cast.place(folder, library, dtype, variant, read) if how.keep and safe and not more else folder
         made = cast.read(at, library, cls, dtype, partial(read, variant=None)) if at != folder else None
         if made is None:
             made = read(str(folder), variant=variant, more=more, safe=safe)
         model = _alive[key] = _moved(quantised.loaded(storage, made, dtype), how.device)
     return model
+
+
+def _class(library: str, name: str) -> type:
+    """Raises:
+    ImportError: the library has no such class, as a checkpoint of a newer one names it.
+    """
+    found = getattr(import_module(library), name, None)
+    if found is None:
+        raise ImportError(f"{library} {import_module(library).__version__} has no {name}")
+    return found
 
 
 def _moved(thing: Any, device: torch.device) -> Any:
@@ -248,12 +320,18 @@ def _component(
     dtype: torch.dtype, library: str, name: str, where: str, subfolder: str, revision: str | None, variant: str | None,
     more: Mapping[str, Any] = MappingProxyType({}), safe: bool | None = True,
 ) -> Any:  # fmt: skip
-    cls = getattr(import_module(library), name)
+    cls = _class(library, name)
     settings: dict[str, Any] = {"subfolder": subfolder, "revision": revision}
     if not issubclass(cls, torch.nn.Module):
         return cls.from_pretrained(where, **settings)
     settings.update(torch_dtype=dtype, variant=variant, use_safetensors=safe, **more)
-    model, found = cls.from_pretrained(where, output_loading_info=True, **settings)
+    try:
+        model, found = cls.from_pretrained(where, output_loading_info=True, **settings)
+    except (ValueError, RuntimeError) as error:
+        if "expected shape" not in str(error) and "ignore_mismatched_sizes" not in str(error):
+            raise
+        reason = "its weights are of other shapes than its config.json says: they are of two models"
+        raise ComposerError("model.source", where, reason) from None
     sound.whole(where, found["missing_keys"])
     setattr(model, sound.EXTRA, tuple(found["unexpected_keys"]))
     return model.eval()

@@ -4,6 +4,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 import composer
+from composer import api
 from composer.api import compose_config
 
 
@@ -69,3 +70,30 @@ def test_pictures_can_be_given_as_they_are(tmp_path):
     assert from_file.image.tobytes() == from_python.image.tobytes()
     two = composer.compose("task=img2img", "callbacks=[]", image=[first, first], prompt=["a", "b"], steps=4, strength=0.5)
     assert len(two.images) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "values", "said"),
+    [
+        (["guidance=6.0", "stpes=3"], {}, "stpes=3: there is no such key. Did you mean steps"),
+        (["guidance=6.0"], {"stpes": 3}, "stpes=3: there is no such key. Did you mean steps"),
+        (["prompt=a, (b)", "stpes=3"], {}, "stpes=3: there is no such key."),
+        (["scheduler=eulr", "guidance=3"], {}, "scheduler=eulr: there is no such option."),
+        (["+scheduler=euler"], {}, "scheduler=euler: is chosen without a +"),
+        ([], {"guidance": {"scal": 3}}, "guidance.scal=3: there is no such key"),
+        ([], {"model": {"components": [{"a": 1}]}}, "model.components={'a': 1}: settings in a list"),
+        (["hydra.callbacks.a=1"], {}, "hydra.callbacks.a=1: Hydra's callbacks are not called here"),
+    ],
+    ids=str,
+)
+def test_both_doors_refuse_in_the_same_words(compose, words, values, said):
+    with pytest.raises(composer.ComposerError) as caught:
+        composer.compose(*words, **values)
+    assert str(caught.value).startswith(said)
+    if not values:
+        assert compose(*words).err == f"compose: {caught.value}\n"
+
+
+def test_settings_by_their_names_are_taken():
+    config = compose_config([*api.overrides_of({"guidance": {"scale": 3}, "model": {"components": {}}, "scheduler": "euler"})])
+    assert config.guidance.scale == 3 and config.chosen.scheduler == "euler"

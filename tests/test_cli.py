@@ -98,7 +98,7 @@ def test_list_tells_each_option_in_a_line(compose):
         (["draw"], "draw: is no command and no key=value."),
         (["lst"], "Did you mean list?"),
         (["list", "schedular"], "Did you mean scheduler?"),
-        (["~steps"], "'steps' does not exist"),
+        (["~steps"], "steps: there is nothing to take away: steps=VALUE sets it"),
         (["~images"], "images: must be a whole number"),
         (["~precision.dtype"], "precision.dtype: is not known"),
         (["~device.type"], "device.type: is not known"),
@@ -308,3 +308,96 @@ def test_a_link_in_the_place_of_a_picture_is_not_followed(compose, tmp_path):
         (tmp_path / "out" / name).symlink_to(tmp_path / "precious")
     assert compose("steps=1", "output.folder=out").code == 0
     assert (tmp_path / "precious").read_text() == "mine" and not (tmp_path / "out" / "000.png").is_symlink()
+
+
+@pytest.mark.parametrize("verb", [(), ("rerun", "a")], ids=["run", "rerun"])
+@pytest.mark.parametrize("folder", ["FILE", "FILE/b", "/proc/foo", "new/" + "x" * 300], ids=["file", "below", "proc", "long"])
+def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, verb, folder):
+    (tmp_path / "FILE").touch()
+    if verb:
+        assert compose("steps=1", "callbacks=[]", "output.folder=a").code == 0
+    before = sorted(tmp_path.rglob("*"))
+    done = compose(*verb, *([] if verb else ["steps=1"]), f"output.folder={folder}")
+    assert done.code == 2 and "no files can be put there" in done.err, done.err
+    assert done.err.splitlines()[-1].startswith("compose: output.folder=") and sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_disk_that_is_full_leaves_nothing(compose, tmp_path, monkeypatch):
+    """The system's own answer when the third file is written."""
+    from composer import record
+
+    real, count = record.write, []
+
+    def write(path: Path, data: bytes) -> None:
+        count.append(path)
+        if len(count) == 3:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(record, "write", write)
+    done = compose("steps=1", "callbacks=[]", "output.folder=new/out")
+    assert done.code == 2 and "output.folder=" in done.err and "can't be written to: No space left on device" in done.err
+    assert len(count) == 3 and not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_there_stays(compose, tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert compose("steps=0", "output.folder=mine/out").code == 2
+    assert [each.name for each in tmp_path.rglob("*")] == ["mine"]
+
+
+@pytest.mark.parametrize("words", [("steps=1",), ("check",), ("list",), ("-m", "seed=1,2")], ids=" ".join)
+def test_a_current_folder_that_is_gone_is_told(compose, tmp_path, words):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    done = compose(*words)
+    os.chdir(tmp_path)
+    assert done.code == 2 and "the current folder was deleted" in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("prompt=caf\udce9",), ("negative_prompt=\udce9",), ("output.folder=\udce9",), ("model.source=\udce9",), ("prompt=['a','\udce9']",),
+        ("task=img2img", "image=\udce9.png"), ("scheduler.beta_schedule=\udce9",), ("-m", "prompt='a','\udce9'"), ("\udce9=3",),
+        ("check", "prompt=\udce9"), ("sweep.name=\udce9", "-m"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_text_that_is_not_utf_8_is_refused_before_drawing(compose, tmp_path, words):
+    done = compose(*words)
+    assert done.code == 2 and "is not UTF-8 text" in done.err and done.err.count("\n") == 1 and not list(tmp_path.iterdir()), done.err
+
+
+def test_half_a_character_in_a_file_is_refused_before_drawing(compose, tmp_path):
+    (tmp_path / "jobs.jsonl").write_text('{"prompt": "a \\ud83d"}\n')
+    done = compose("-m", "sweep.jobs=jobs.jsonl", "steps=1", "output.folder=out")
+    assert done.code == 2 and "is not UTF-8 text" in done.err and not (tmp_path / "out").exists(), done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["~callbacks"], "callbacks: can't be taken away: callbacks=[] is none of them"),
+        (["~memory"], "memory: can't be taken away: memory=[] is none of them"),
+        (["scheduler=null"], "scheduler=null: an option is chosen by its name: `compose list scheduler` shows all"),
+        (["callbacks=null"], "callbacks=null: an option is chosen by its name: callbacks=[] is none of them"),
+        (["preset=null"], "preset=null: an option is chosen by its name: leave it out"),
+        (["+scheduler=euler"], "scheduler=euler: is chosen without a +: type scheduler=euler"),
+        (["+task=text2img"], "task=text2img: is chosen without a +: type task=text2img"),
+        (["+prompt=x"], "prompt=x: is there already: type prompt=VALUE, without a +"),
+        (["~nothing"], "nothing: there is nothing to take away"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_marks_of_hydra_are_explained_in_our_words(compose, words, said):
+    done = compose(*words)
+    assert done.code == 2 and done.err.startswith(f"compose: {said}") and done.err.count("\n") == 1, done.err
+
+
+def test_a_class_in_a_list_of_jobs_is_refused_by_its_key(compose, tmp_path):
+    (tmp_path / "jobs.yaml").write_text("- {task: {_target_: os.system}}\n")
+    done = compose("-m", "sweep.jobs=jobs.yaml")
+    assert done.code == 2 and "task._target_" in done.err and "classes are chosen by the names of options" in done.err, done.err

@@ -11,7 +11,7 @@ import composer
 from composer import interrupt
 from composer.callbacks.cfg_cutoff import CfgCutoff
 from composer.errors import ComposerError
-from composer.sweep.journal import unhurried
+from composer.sweep.lock import unhurried
 
 SAID = (130, "compose: interrupted\n")
 SMALL = ("steps=2", "height=64", "width=64", "callbacks=[]")

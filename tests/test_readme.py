@@ -18,25 +18,42 @@ from composer.config import read
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("compose")]
+#: What makes a folder ready for the lines after it.
+SETUP = [line for block in BLOCKS for line in block.splitlines() if line.startswith(("mkdir ", "printf "))]
 COMMANDS = [line for line in LINES if "--warm" not in line]
 RESIDENT = [line for line in LINES if "--warm" in line]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 HUB = ("model=sd15", "model=sdxl", "model=flux", "model=local", "device=cuda")
+#: Lines that write what a later line reads, by the folder that both name.
+WRITERS = {place: line for line in COMMANDS for place in re.findall(r"output\.folder=(\S+)", line)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for all lines, in the order of the page, as a reader types them."""
+    place = tmp_path_factory.mktemp("readme")
+    for line in SETUP:
+        subprocess.run(["sh", "-c", line], cwd=place, check=True)
+    return place
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) >= 8 and len(PYTHON) >= 2 and RESIDENT
+    assert len(COMMANDS) >= 8 and len(PYTHON) >= 2 and RESIDENT and SETUP and WRITERS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme(compose, command):
+def test_a_command_of_the_readme(compose, folder, monkeypatch, command):
+    monkeypatch.chdir(folder)
     words = shlex.split(command)[1:]
     if any(word.startswith(HUB) for word in words):
         assert read(compose_config([word for word in words if "=" in word]))
         return
+    for place, writer in WRITERS.items():  # where lines are shared out among processes, the line before may have run elsewhere
+        if f"{place}/" in command and not Path(place).exists():
+            assert compose(*shlex.split(writer)[1:]).code == 0
     done = compose(*words)
     assert done.code == 0, done.err
-    assert done.out and all(line.startswith("compose: note: ") for line in done.err.splitlines())
+    assert done.out and all(line.startswith("compose: ") for line in done.err.splitlines())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no Unix sockets")

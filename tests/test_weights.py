@@ -41,7 +41,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(ComposerError, match="no family knows the layout of this file"):
+    with pytest.raises(ComposerError, match="is of a layout that no family knows"):
         find(ModelSpec(name="local", source=str(tmp_path / "x.safetensors")))
 
 

@@ -99,10 +99,15 @@ def recognise(pipeline: str, classes: Mapping[str, str], configs: Mapping[str, M
 
 def fits(family: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a checkpoint is made of a family's components, with input channels that a task has use for."""
+    return made_of(family, classes) and role(family, configs) is not None
+
+
+def made_of(family: str, classes: Mapping[str, str]) -> bool:
+    """Whether a checkpoint is made of a family's components."""
     layout = LAYOUTS[family]
     component, wanted = layout.denoiser
     alike = all(map(classes.get, layout.requires)) and not any(map(classes.get, layout.excludes))
-    return classes.get(component) == wanted and alike and role(family, configs) is not None
+    return classes.get(component) == wanted and alike
 
 
 def does(family: str, pipeline: str) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from composer import argv
@@ -28,13 +28,15 @@ from composer.typed import OUT, RUN_DIR, SWEEP_DIR, is_hydras, refusal
 
 #: Overrides of these say how a sweep is run and not what it is.
 MANNER = (*OF_SWEEPS, "hydra")
+#: Settings of a sweep that decide which jobs there are.
+MAKES_JOBS = ("sweep.jobs=", "sweep.zip=", "sweep.where=", "sweep.limit=")
 RAY = "hydra/launcher=ray"
 SWEEPS = Path("outputs/sweeps")
 
 
 @dataclass
 class Sweep:
-    """What was asked for, parsed. own: overrides that make the jobs."""
+    """What was asked for, parsed. own: overrides that make the jobs. title: these as typed. invalid: jobs to be left out, and why."""
 
     line: Line
     own: list[str]
@@ -45,6 +47,8 @@ class Sweep:
     folder: Path
     worker: Worker
     executor: Executor
+    title: str = ""
+    invalid: list[tuple[Job, str]] = field(default_factory=list)
 
     def settle(self, entry: Entry) -> None:
         """Find out what a job is: its config, its checkpoint, its id."""
@@ -77,7 +81,14 @@ def _parsed(line: Line, overrides: list[str]) -> Sweep:
     folder = folder or SWEEPS / (spec.name or _name(own, spec, found[0]))
     worker = Worker()
     executor = _cluster(read_ray(settings)) if RAY in overrides else Here(worker)
-    return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor)
+    title = " ".join(_typed(word) for word, made in zip(line.overrides, overrides) if made in own or made.startswith(MAKES_JOBS))
+    return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor, title)
+
+
+def _typed(word: str) -> str:
+    """Without the `++` that composer itself puts before a new key of a callback, a scheduler and so on."""
+    bare = word.removeprefix("++")
+    return bare if bare != word and argv.prepare([bare]) == [word] else word
 
 
 def manner_and_own(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

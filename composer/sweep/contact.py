@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
+from composer import __version__
 from composer.errors import printable
+from composer.files import write
 from composer.sweep.page import first_size
 
 if TYPE_CHECKING:
@@ -25,6 +30,10 @@ SIDES = (128, 112, 96, 80, 64, 48, 32, 24, 16, 12, 8, 4, 2)
 #: A higher sheet goes on in a strip to the right, a wider grid in rows below.
 TALL, WIDE = 3_000, 5_000
 GAP, MARGIN, LINE = 4, 24, 17
+#: From a picture to the next in a gallery, with less than which no caption could be read.
+LEGIBLE = 60
+#: The name under which the sheet bears the sum over what it was drawn from.
+DIGEST = "composer:digest"
 INK, SOFT, EMPTY = "#1b1d21", "#666c76", "#eeeeec"
 
 
@@ -65,7 +74,27 @@ class Plan:
         return len(self.strips) * (self.strip + MARGIN) + MARGIN, height + 3 * MARGIN + LINE
 
 
-def draw(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec) -> bytes:
+def renew(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec) -> None:
+    """Write contact.png, unless the one that is there was drawn from the same: it bears a sum over that."""
+    what = [__version__, title, repr(axes), [[cell.state, dict(cell.values), cell.images, cell.sums] for cell in cells]]
+    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    file = folder / "contact.png"
+    if digest_in(file) != digest:
+        write(file, draw(folder, title, cells, blocks, axes, digest))
+
+
+def digest_in(file: Path) -> str | None:
+    """The sum that a contact sheet bears; None where there is no sheet, or a damaged one."""
+    try:
+        with Image.open(file) as image:
+            found = image.info.get(DIGEST)
+            image.verify()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return found
+
+
+def draw(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, digest: str = "") -> bytes:
     """The sheet as a PNG. A picture that can't be read leaves its place empty."""
     ratio = first_size(folder, cells)
     for side in SIDES:
@@ -83,8 +112,9 @@ def draw(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block
         for line in strip:
             draw_line(sheet, pen, folder, plan, line, left, top)
             top += line.height
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", compress_level=4)  # 6 takes twice as long (2,000 pictures: 8 s), and saves 3 %
+    about, buffer = PngInfo(), io.BytesIO()
+    about.add_text(DIGEST, digest)
+    sheet.save(buffer, "PNG", compress_level=4, pnginfo=about)  # 6 takes twice as long (2,000 pictures: 8 s), and saves 3 %
     return buffer.getvalue()
 
 
@@ -115,13 +145,14 @@ def block_lines(block: Block, axes: SheetSpec, plan: Plan) -> Iterator[Line]:
     if axes.page is not None:
         yield Line("heading", LINE + 26, f"{axes.page}  {printable(block.value or '')}")
     columns = len(block.columns)
+    gallery = axes.x is axes.y is None and any(block.columns) and plan.step >= LEGIBLE
     if axes.y is None:
         columns = math.ceil(math.sqrt(columns * 1.5 * plan.box[1] / plan.box[0]))
     columns = max(1, min(columns, (WIDE - plan.label) // plan.step))
     for at in range(0, len(block.columns), columns):
-        heads = block.columns[at : at + columns] if axes.x is not None else ()
+        heads = block.columns[at : at + columns] if axes.x is not None or gallery else ()
         if heads:
-            deep = 2 if any(width(head, 13) > plan.step - GAP for head in heads) else 1
+            deep = max(len(wrapped(head, plan.step - 10, 6 if gallery else 2)) for head in heads)
             yield Line("heads", deep * LINE + 8, axes.y or "", heads)
         for value, places in block.rows:
             places = places[at : at + columns]
@@ -157,7 +188,7 @@ def draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: 
     elif line.kind == "heads":
         pen.text((left, top + line.height - LINE - 4), fit(line.text, plan.label - 8, 12), SOFT, font(12))
         for i, head in enumerate(line.heads):
-            texts = wrapped(head, plan.step - GAP, line.height // LINE)
+            texts = wrapped(head, plan.step - 10, line.height // LINE)
             for j, text in enumerate(texts):
                 pen.text((left + plan.label + i * plan.step, top + line.height - 4 - (len(texts) - j) * LINE), text, INK, font(13))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -12,15 +11,16 @@ from typing import Any
 from composer import __version__, interrupt, speak
 from composer.api import override_of
 from composer.errors import ComposerError, printable, shorten
-from composer.files import write
 from composer.spec import SweepSpec
 from composer.sweep.asked import Sweep
 from composer.sweep.grammar import Job
-from composer.sweep.journal import ASKED, Journal
+from composer.sweep.journal import Journal
+from composer.sweep.ledger import DROPPED, Ledger, before_in, counted, facts
 from composer.sweep.pages import Pages
 from composer.sweep.plan import Batch, Entry, Plan
 from composer.sweep.progress import Lines
-from composer.sweep.table import ladder
+from composer.sweep.table import ladder, told_by
+from composer.sweep.upgraded import upgraded
 from composer.sweep.work import Failed, Made, batch_safe
 
 
@@ -32,22 +32,30 @@ class Driver:
         self.journal = Journal.read(sweep.folder)
         self.journal.tidy()
         self.plan = Plan(sweep.jobs, self.journal, sweep.spec.batch, sweep.settle, batch_safe)
-        self.pages = Pages(sweep.folder, shorten(" ".join(sweep.own), 300) or sweep.folder.name, self.plan, sweep.sheet)
-        self.failures: dict[int, str] = {}
-        self.said: set[str] = set()
-        self.started, self.drawn = time.monotonic(), 0
+        self.ledger = Ledger(self.journal)
+        self.failed, self.said = False, set[str]()
+        self.started, self.drawn, self.begun = time.monotonic(), 0, False
 
     def run(self) -> int:
-        folder = self.sweep.folder
-        about = {"composer": __version__, "overrides": self.sweep.own, "manner": _manner(self.spec), "jobs": len(self.sweep.jobs)}
-        write(folder / ASKED, json.dumps({**about, "cwd": str(Path.cwd())}, indent=1, ensure_ascii=False).encode())
+        self._write_down()
         self.lines = Lines(len(self.sweep.jobs))
         try:
             with self.lines.shown(), self.executor:
                 self._work()
         finally:
-            self.pages.write(finished=not any(entry.state in ("waiting", "running") for entry in self.plan.entries), always=self.drawn > 0)
+            self.journal.running.clear()
+            self.journal.flush()
+            self.pages.write(finished=not any(entry.state in ("waiting", "running") for entry in self.plan.entries), now=True)
         return self._report()
+
+    def _write_down(self) -> None:
+        """What is asked for, before anything is done about it."""
+        title = title_of(self.sweep)
+        about = {"composer": __version__, "title": title, "overrides": self.sweep.own, "manner": _manner(self.spec)}
+        self.ledger.ask(self.sweep.jobs, self.sweep.invalid, {**about, "cwd": str(Path.cwd())})
+        self.pages = Pages(self.sweep.folder, title, self.ledger, self.sweep.sheet)
+        for note in upgraded(self.ledger.rows(), self.journal.briefs):
+            speak.note(note)
 
     def _work(self) -> None:
         """Until nothing waits and nothing is under way."""
@@ -55,6 +63,8 @@ class Driver:
             interrupt.check()
             while self.executor.free and not self._stopped():
                 batch = self.plan.next(self.executor.loaded)
+                while self.plan.unsettled:
+                    self._fail(*self.plan.unsettled.pop(0))
                 if batch is None:
                     break
                 self._begin(batch)
@@ -64,12 +74,15 @@ class Driver:
             self._ended(batch, outcome)
 
     def _stopped(self) -> bool:
-        return self.spec.fail_fast and bool(self.failures)
+        return self.spec.fail_fast and self.failed
 
     def _begin(self, batch: Batch) -> None:
         for entry in batch.entries:
             entry.state = "running" if entry.state == "waiting" else entry.state
             entry.tries += 1
+        if not self.begun:
+            self.journal.start(__version__)
+        self.begun = True
         self.journal.begin([entry.id for entry in batch.entries])
         self.executor.start(batch, self.lines)
 
@@ -87,7 +100,7 @@ class Driver:
 
     def _keep(self, entry: Entry, made: Made, batch: Mapping[str, Any]) -> None:
         place = self.journal.place(entry.job.number)
-        about = {"number": entry.job.number, "values": entry.job.values, "batch": batch, "tries": entry.tries}
+        about = {"number": entry.job.number, "key": entry.job.key, "values": entry.job.values, "batch": batch, "tries": entry.tries}
         try:
             self.journal.commit(entry.id, place, made.files, {**made.record, "sweep": about})
         except OSError as error:
@@ -95,12 +108,11 @@ class Driver:
             return
         entry.over("done")
         self.drawn += 1
-        self.pages.drew(entry, place, made.record)
         for note in made.record.get("notes", ()):
             if note not in self.said:
                 self.said.add(note)
                 self.lines.say(f"compose: note: {note}")
-        where = self.sweep.folder / place / self.pages.first(entry)
+        where = self.sweep.folder / place / self.journal.briefs[entry.id]["images"][0]
         self.lines.ended(1, f"{where}  {label(entry.job)}  ({made.record['seconds']:.1f} s)")
 
     def _went_wrong(self, batch: Batch, failed: Failed) -> None:
@@ -115,7 +127,7 @@ class Driver:
             if entry.state == "running" and again:
                 entry.state = "waiting"
                 entry.tries -= several  # the batch failed, not yet the job
-                self.journal.batches.pop(entry.id, None)
+                self.journal.put_back(entry.id)
             elif entry.state == "running":
                 self._fail(entry, failed.reason)
         if several and not failed.memory:
@@ -143,38 +155,45 @@ class Driver:
 
     def _fail(self, entry: Entry, reason: str) -> None:
         entry.over("failed")
-        self.failures[entry.job.number] = reason
-        self.journal.fail(entry.id, reason, number=entry.job.number, values=entry.job.values, tries=entry.tries)
-        self.pages.failed(entry, reason)
-        self.lines.ended(1, f"failed  {label(entry.job)}  {reason}")
+        self.failed = True
+        job = entry.job
+        self.journal.fail(entry.id or job.key, reason, key=job.key, number=job.number, values=job.values, tries=entry.tries)
+        self.lines.ended(1, f"failed  {label(job)}  {reason}")
 
     def _report(self) -> int:
-        for entry in self.plan.entries:  # those that could not even be settled
-            if entry.state == "failed" and entry.job.number not in self.failures:
-                self.failures[entry.job.number] = self.journal.failed.get(str(entry.job.number), "can't work")
-        states = [entry.state for entry in self.plan.entries]
-        left = sum(state in ("waiting", "running") for state in states)
-        before = states.count("done") - self.drawn
-        for number, reason in sorted(self.failures.items()):
-            job = next(entry.job for entry in self.plan.entries if entry.job.number == number)
-            print(printable(f"compose: job {number} ({label(job)}): {reason}"), file=sys.stderr)
+        rows = self.ledger.rows()
+        there = counted(rows)
+        for row in rows:
+            if row.state == "failed":
+                print(printable(f"compose: job {row.number} ({told_by(row.values) or f'job {row.number}'}): {row.reason}"), file=sys.stderr)
         if self.drawn and (told := ladder(self.plan, self.journal)):
             for line in told.splitlines():
                 speak.line(line)
+        pictures = len({row.id for row in rows if row.state == "done"})
         counts = {
-            "drawn": self.drawn, "were there already": before, "the same as others": states.count("twin"),
-            "failed": len(self.failures), "left out after the first failure": left,
+            "drawn": self.drawn, "were there already": pictures - self.drawn, "the same as others": there["done"] - pictures,
+            "failed": there["failed"], "invalid": there["invalid"], "left out after the first failure": there["waiting"] + there["running"],
+            DROPPED: there[DROPPED],
         }  # fmt: skip
-        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
+        words = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
         seconds, page = time.monotonic() - self.started, f"{self.sweep.folder}/index.html"
-        facts = {"jobs": len(states), **counts, "seconds": round(seconds, 3)}
-        speak.came_of_it(f"{len(states)} jobs: {told}, {seconds:.1f} s  →  {page}", [page], **facts)
-        return 1 if self.failures else 0
+        more = facts(self.sweep.folder, rows, self.journal.briefs)
+        more = {**more, "drawn": self.drawn, "same": there["done"] - pictures, "seconds": round(seconds, 3)}
+        speak.came_of_it(f"{more['asked']} jobs: {words}, {seconds:.1f} s  →  {page}", [page], **more)
+        return 1 if there["failed"] else 0
+
+
+def title_of(sweep: Sweep) -> str:
+    """What was typed; a request that goes on keeps the words in which it was typed first."""
+    before = before_in(sweep.folder)
+    same = (before.get("overrides"), before.get("manner")) == (sweep.own, _manner(sweep.spec))
+    title = before.get("title") if same else None
+    return str(title or shorten(sweep.title, 300) or sweep.folder.name)
 
 
 def label(job: Job) -> str:
     """What tells a job from the others, in a line."""
-    return " ".join(f"{key}={value if len(value) <= 40 else value[:39] + '…'}" for key, value in job.values.items()) or f"job {job.number}"
+    return told_by(job.values) or f"job {job.number}"
 
 
 def _manner(spec: SweepSpec) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +48,12 @@ class Job:
     def values(self) -> dict[str, str]:
         """Swept key → value as text."""
         return {setting.key: shown(setting.value) for setting in self.settings if setting.key in self.axes}
+
+    @cached_property
+    def key(self) -> str:
+        """A sum over what was asked, whatever the order of words; what it comes to is known once it is composed."""
+        words = sorted(setting.text.lstrip("+") for setting in self.settings)
+        return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
 class Grammar:

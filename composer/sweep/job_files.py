@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from composer import argv
-from composer.api import override_of
+from composer.api import overrides_of
 from composer.errors import ComposerError
 from composer.yamls import sober
 
@@ -110,7 +110,7 @@ def _yaml(name: str, text: str) -> Iterator[Row]:
 
 
 def _mapping(row: dict[Any, Any]) -> Row:
-    return argv.prepare([override_of(str(key), value) for key, value in row.items()])
+    return argv.prepare([*overrides_of(row)])
 
 
 READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {

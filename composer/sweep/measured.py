@@ -17,7 +17,7 @@ from PIL import Image
 
 from composer.errors import ComposerError
 from composer.images import read_image
-from composer.sweep.pages import brief
+from composer.sweep.brief import brief
 from composer.usage import peak_memory
 
 KEY = "search.reference"

@@ -18,12 +18,12 @@ from urllib.parse import quote
 from PIL import Image
 
 from composer.errors import shorten
+from composer.sweep.ledger import DROPPED, STATES
 from composer.usage import size
 
 if TYPE_CHECKING:
     from composer.sweep.sheet import Block, Cell, SheetSpec
 
-STATES = ("done", "failed", "running", "waiting")
 #: Everything that a terminal or a spreadsheet may obey, and halves of characters; tabs and line breaks stay.
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 COLOURS = 8
@@ -65,13 +65,13 @@ def duration(seconds: float) -> str:
 
 def render(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, finished: bool) -> bytes:
     """The whole page."""
-    columns = max((len(block.columns) for block in blocks), default=1)
+    columns = 1 if axes.x is axes.y is None else max((len(block.columns) for block in blocks), default=1)
     width, height = first_size(folder, cells)
     most = 192 if columns <= 4 else 144 if columns <= 8 else 112
     thumb = max(96, min(most, width))
     keys = tuple(dict.fromkeys(key for cell in cells for key in cell.values))
-    shown = {axes.x, axes.y, axes.page}
-    same = {key: {cell.values.get(key, "") for cell in cells} for key in keys if key not in shown}
+    shown, present = {axes.x, axes.y, axes.page}, [cell for cell in cells if cell.number is not None]
+    same = {key: {cell.values.get(key, "") for cell in present} for key in keys if key not in shown}
     rest = [key for key in keys if key not in shown and len(same[key]) > 1]
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
@@ -98,13 +98,18 @@ def first_size(folder: Path, cells: Sequence[Cell]) -> tuple[int, int]:
     return 128, 128
 
 
+def kind(state: str) -> str:
+    """A state as a class of elements."""
+    return state.replace(" ", "-")
+
+
 def head(title: str, cells: Sequence[Cell], same: dict[str, str], blocks: Sequence[Block], axes: SheetSpec, finished: bool) -> str:
     """Title, how far it is, what all jobs share, where to go from here."""
-    states = Counter(cell.state for cell in cells)
+    states, present = Counter(cell.state for cell in cells), [cell for cell in cells if cell.number is not None]
     here = [state for state in STATES if states[state]]
-    counts = "".join(f'<span><i class="{state}"></i><b>{states[state]:,}</b> {state}</span>' for state in here)
-    bar = "".join(f'<i class="{state}" style="flex: {states[state]}"></i>' for state in here)
-    total = sum(cell.seconds or 0 for cell in cells)
+    counts = "".join(f'<span><i class="{kind(state)}"></i><b>{states[state]:,}</b> {state}</span>' for state in here)
+    bar = "".join(f'<i class="{kind(state)}" style="flex: {states[state]}"></i>' for state in here if state != DROPPED)
+    total = sum(cell.seconds or 0 for cell in present)
     shared = "".join(f'<dt class="text">{escaped(key)}</dt><dd class="text">{escaped(value)}</dd>' for key, value in same.items())
     names = [shorten(" ".join((block.value or "").split()), 40) or "(empty)" for block in blocks]
     pages = "".join(f'<a class="text" href="#page{i}">{escaped(name)}</a>' for i, name in enumerate(names))
@@ -112,7 +117,7 @@ def head(title: str, cells: Sequence[Cell], same: dict[str, str], blocks: Sequen
     links = "".join(f'<a href="{name}">{name}</a>' for name in files)
     return (
         f'<header>\n<h1 class="text">{escaped(title)}</h1>\n'
-        f'<p class="summary"><span><b>{len(cells):,}</b> {"job" if len(cells) == 1 else "jobs"}</span>{counts}'
+        f'<p class="summary"><span><b>{len(present):,}</b> {"job" if len(present) == 1 else "jobs"}</span>{counts}'
         f"<span><b>{duration(total)}</b> in total</span></p>\n"
         + (f'<div class="bar">{bar}</div>\n' if len(here) > 1 or not finished else "")
         + (f'<dl class="same">{shared}</dl>\n' if shared else "")
@@ -170,10 +175,10 @@ def figure(cell: Cell, captions: Sequence[str]) -> str:
     if cell.state != "done" or not cell.images:
         reason = f'<div class="text clamp" tabindex="-1">{escaped(cell.error)}</div>' if cell.error else ""
         inside += f'<div class="none"><b>{cell.state if cell.state != "done" else "no picture"}</b>{reason}</div>'
-    below = "".join([caption(key, cell.values.get(key, "")) for key in captions])
+    below = "".join([caption(key, cell.values[key]) for key in captions if key in cell.values])
     time = f"<span>{duration(cell.seconds)}</span>" if cell.seconds is not None else ""
     return (
-        f'<figure class="{cell.state}" title="{said}">{inside}<figcaption>{below}'
+        f'<figure class="{kind(cell.state)}" title="{said}">{inside}<figcaption>{below}'
         f'<div><a href="#job{cell.number}">#{cell.number}</a>{time}</div></figcaption></figure>'
     )
 
@@ -198,8 +203,13 @@ def table(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[str]:
     )
     yield f'<h2 id="table">All jobs</h2>\n<table id="jobs"><thead><tr>{named}</tr></thead>\n<tbody>\n'
     for cell in cells:
-        link = f'<a href="{address(cell)}">{cell.number}</a>' if cell.state in ("done", "failed") else str(cell.number)
-        row = [f'<tr id="job{cell.number}" class="{cell.state}"><td{RIGHT} data-v="{cell.number}">{link}<td class="state">{cell.state}']
+        former, name = cell.number is None, cell.folder if cell.number is None else cell.number
+        link = f'<a href="{address(cell)}">{name}</a>' if cell.folder else str(name)
+        row = [
+            "<tr" if former else f'<tr id="job{name}"',
+            f' class="{kind(cell.state)}"><td{RIGHT} data-v="{"" if former else name}">{link}',
+        ]
+        row.append(f'<td class="state">{cell.state}')
         for key in keys:
             value = cell.values.get(key, "")
             if key in numeric or len(value) <= 40:

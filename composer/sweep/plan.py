@@ -101,6 +101,7 @@ class Plan:
         self.over: Counter[int] = Counter()  # of each list of alike jobs, by its identity: how many at its beginning are done with
         self.seen: dict[str, Entry] = {}
         self.twins: list[tuple[Entry, Entry]] = []
+        self.unsettled: list[tuple[Entry, str]] = []  # jobs that turned out to be impossible, and why
 
     def next(self, loaded: tuple[str, ...] | None = None) -> Batch | None:
         """The next batch, of the group that is loaded where it has some left; None when nothing waits."""
@@ -120,9 +121,10 @@ class Plan:
             except ComposerError as error:
                 interrupt.check(error)
                 entry.state = "failed"
-                self.journal.failed[str(entry.job.number)] = str(error)
+                self.unsettled.append((entry, str(error)))
                 return False
             entry.id = self.journal.known(entry.id, partial(schema0.identity, entry.checked))
+            self.journal.settle(entry.job.key, entry.id)
             first = self.seen.setdefault(entry.id, entry)
             if first is not entry:
                 entry.state = "twin"

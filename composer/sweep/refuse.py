@@ -30,6 +30,7 @@ def refuse(sweep: Sweep) -> None:
     object_to(sweep, bad)
     if bad:
         speak.note(f"left out {len(bad)} of {len(sweep.jobs)} jobs that can't work")
+        sweep.invalid = [(job, str(bad[job.number])) for job in sweep.jobs if job.number in bad]
         sweep.jobs = [job for job in sweep.jobs if job.number not in bad]
 
 
@@ -76,9 +77,9 @@ def _verdict(sweep: Sweep, job: Job, done: Mapping[str, str], deep: bool) -> Com
     try:
         sweep.settle(entry)
         if deep and entry.id not in done:
-            from composer.build import parts
+            from composer.build import tried
 
-            parts(entry.checked)
+            tried(entry.checked)
     except ComposerError as error:
         interrupt.check(error)
         return error

@@ -7,7 +7,8 @@ from composer.errors import ComposerError
 from composer.line import Line
 from composer.sweep.asked import Sweep, asked_for
 from composer.sweep.driver import Driver
-from composer.sweep.journal import clear, locked
+from composer.sweep.journal import clear
+from composer.sweep.lock import locked
 from composer.sweep.refuse import invalid, object_to, refuse
 from composer.sweep.table import plan_text
 

@@ -27,7 +27,7 @@ from composer.sweep.asked import MANNER, SWEEPS, folder_of, manner_and_own
 from composer.sweep.composing import Composer
 from composer.sweep.grammar import Grammar, Job
 from composer.sweep.identity import identity
-from composer.sweep.journal import locked
+from composer.sweep.lock import locked
 from composer.sweep.measured import KEY, Reference
 from composer.sweep.plan import Entry
 from composer.sweep.settings import read_search, read_sweep

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from composer.errors import ComposerError, suggest
 from composer.files import write
 from composer.spec import SheetSpec
-from composer.sweep import contact, page
+from composer.sweep import contact, page, results
 
 #: More columns than this do not fit a screen.
 WIDE = 12
@@ -21,12 +17,6 @@ WIDE = 12
 FEW = 12
 #: A longer value is read as a sentence: no column's head.
 LONG = 32
-
-COLUMNS = ("seeds", "seconds", "peak_memory", "steps", "scheduler", "images", "error")
-#: What a formula begins with; spreadsheets strip blanks, and some take the wide forms.
-FORMULA = frozenset("=+-@\t\n＝＋－＠")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
 
 #: All axes chosen by the number of their values.
 AUTOMATIC = SheetSpec()
@@ -37,15 +27,17 @@ class Cell:
     """One job.
 
     Attributes:
-        number: of the job, from 0.
+        number: of the job, from 0; None for one of an earlier request.
         folder: relative to the sweep's folder.
-        state: "done", "failed", "running" or "waiting".
+        state: one of `composer.sweep.ledger.STATES`.
         values: swept key → value as text, in the order of the axes.
         images: file names in `folder`.
         peak_memory: bytes.
+        composer: the version that drew it.
+        sums: of the files of its images.
     """
 
-    number: int
+    number: int | None
     folder: str
     state: str
     values: Mapping[str, str]
@@ -56,6 +48,9 @@ class Cell:
     steps: int | None = None
     scheduler: str | None = None
     error: str | None = None
+    prompt: str | None = None
+    composer: str | None = None
+    sums: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,19 +63,26 @@ class Block:
 
 
 def write_sheet(folder: Path, title: str, cells: Sequence[Cell], spec: SheetSpec = AUTOMATIC, finished: bool = True) -> None:
-    """Writes index.html, contact.png and results.csv into folder, each whole or not at all.
+    """Writes index.html, contact.png and results.csv into folder, each whole or not at all, and only where it would hold something else.
 
-    contact.png decodes every picture, so it is made only once the sweep is `finished`; the others take milliseconds.
+    Jobs of earlier requests are in the tables alone. contact.png decodes every picture, so it is made only once the sweep is
+    `finished`; the others take milliseconds.
     """
-    values = counted(cells)
-    if cells:
-        check_axes(spec, tuple(values))
-    axes = choose(values, spec)
-    blocks = arrange(cells, axes)
-    write(folder / "results.csv", results(cells, tuple(values)))
+    present = [cell for cell in cells if cell.number is not None]
+    if present:
+        check_axes(spec, tuple(counted(present)))
+    axes = laid_out(present, spec)
+    blocks = arrange(present, axes)
+    renew(folder / "results.csv", results.results(cells))
     if finished:
-        write(folder / "contact.png", contact.draw(folder, title, cells, blocks, axes))
-    write(folder / "index.html", page.render(folder, title, cells, blocks, axes, finished))
+        contact.renew(folder, title, present, blocks, axes)
+    renew(folder / "index.html", page.render(folder, title, cells, blocks, axes, finished))
+
+
+def renew(file: Path, data: bytes) -> None:
+    """Write a file unless that is what it holds."""
+    if not file.exists() or file.read_bytes() != data:
+        write(file, data)
 
 
 def check_axes(spec: SheetSpec, axes: Sequence[str]) -> None:
@@ -132,12 +134,38 @@ def choose(values: Mapping[str, Sequence[str]], spec: SheetSpec) -> SheetSpec:
     return SheetSpec(x=x, y=y, page=take(spec.page, few, lambda key: (not prompt[key], -count[key])))
 
 
+def laid_out(cells: Sequence[Cell], spec: SheetSpec) -> SheetSpec:
+    """The axes of a page. None at all is a gallery: where what was asked for is a list of jobs and no grid, a grid would stay empty."""
+    values = counted(cells)
+    free = independent(cells, values)
+    named = (spec.x, spec.y, spec.page)
+    axes = choose({key: found for key, found in values.items() if key in free or key in named}, spec)
+    if any(named) or axes.x is None:
+        return axes
+    if axes.y is None:
+        several = [key for key, found in values.items() if len(found) > 1]
+        return SheetSpec() if len(several) > 1 or sentence(axes.x, values[axes.x]) else axes
+    places = sum(len(block.rows) * len(block.columns) for block in arrange(cells, axes))
+    return SheetSpec() if 2 * len({tuple(cell.values.items()) for cell in cells}) < places else axes
+
+
+def independent(cells: Sequence[Cell], values: Mapping[str, Sequence[str]]) -> list[str]:
+    """Keys that take several values, without those that another decides, as the seed of a list's row goes with its prompt."""
+    found: list[str] = []
+    for key in sorted((key for key in values if len(values[key]) > 1), key=lambda key: -len(values[key])):
+        if not any(len({(cell.values.get(other), cell.values.get(key)) for cell in cells}) == len(values[other]) for other in found):
+            found.append(key)
+    return found
+
+
 def sentence(key: str, values: Iterable[str]) -> bool:
     return key.rsplit(".", 1)[-1].endswith("prompt") or any(len(value) > LONG for value in values)
 
 
 def arrange(cells: Sequence[Cell], axes: SheetSpec) -> list[Block]:
-    """A block for each value of the page axis; its rows and columns are those that its cells have."""
+    """A block for each value of the page axis; its rows and columns are those that its cells have. In a gallery each cell has a column."""
+    if axes == SheetSpec() and len(cells) > 1:
+        return [Block(None, captions(cells), (("", tuple((cell,) for cell in cells)),))]
     places: dict[str | None, dict[tuple[str, str], list[Cell]]] = {}
     for cell in cells:
         value, x, y = (None if key is None else cell.values.get(key, "") for key in (axes.page, axes.x, axes.y))
@@ -149,22 +177,8 @@ def arrange(cells: Sequence[Cell], axes: SheetSpec) -> list[Block]:
     return blocks
 
 
-def results(cells: Sequence[Cell], axes: Sequence[str]) -> bytes:
-    """A row a job; beside a swept key of the same name, what was measured is called `job.steps`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = [f"job.{name}" if name in axes else name for name in ("number", "state", *COLUMNS)]
-    writer.writerow([*names[:2], *map(guarded, axes), *names[2:]])
-    for cell in cells:
-        own = {"seeds": " ".join(map(str, cell.seeds)), "images": " ".join(f"{cell.folder}/{name}" for name in cell.images)}
-        rest = [own[name] if name in own else getattr(cell, name) for name in COLUMNS]
-        values = [cell.values.get(axis, "") for axis in axes]
-        writer.writerow([cell.number, cell.state, *(guarded(value) if isinstance(value, str) else value for value in (*values, *rest))])
-    return text.getvalue().encode()
-
-
-@lru_cache(maxsize=10_000)
-def guarded(text: str) -> str:
-    """Text that a spreadsheet would compute gets an apostrophe before it."""
-    text = page.clean(text)
-    return f"'{text}" if text.lstrip(" ")[:1] in FORMULA and not NUMBER.fullmatch(text) else text
+def captions(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """What distinguishes each job of a gallery, in a line."""
+    several = {key: values for key, values in counted(cells).items() if len(values) > 1}
+    names = {key: "" if sentence(key, values) else f"{key} " for key, values in several.items()}
+    return tuple(" · ".join(f"{names[key]}{cell.values[key]}" for key in several if key in cell.values) for cell in cells)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from composer.checkpoint import Checkpoint
-from composer.errors import Busy, ComposerError, printable, shorten
+from composer.errors import ComposerError, printable, shorten
 from composer.headers import weights_of
 from composer.noise import verdict
 from composer.spec import PrecisionSpec
 from composer.sweep.grammar import Job
-from composer.sweep.journal import Journal, asked, entries, locked, record_of
+from composer.sweep.journal import Journal
+from composer.sweep.ledger import DROPPED, Ledger, counted
+from composer.sweep.lock import working
 from composer.sweep.plan import FREE, MOST, Plan
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def plan_text(sweep: Sweep, bad: Mapping[int, ComposerError]) -> str:
     """
     journal = Journal.read(sweep.folder) if sweep.folder.is_dir() else Journal(sweep.folder)
     plan = Plan([job for job in sweep.jobs if job.number not in bad], journal, sweep.spec.batch, sweep.settle, lambda checked: True)
-    speed = pace(sweep.folder, journal)
+    speed = pace(journal.briefs.values())
     lines = [("group", "jobs", "done", "batches", "weights", "time", "loads")]
     there: dict[str, int] = {}
     for number, (loads, group) in enumerate(plan.groups.items()):
@@ -89,11 +91,11 @@ def weights(checkpoint: Checkpoint, precision: PrecisionSpec) -> dict[str, int]:
     return {file: count * sizes[name] for name, files in places.items() for file, count in weights_of(files).items()}
 
 
-def pace(folder: Path, journal: Journal) -> float | None:
+def pace(briefs: Iterable[Mapping[str, Any]]) -> float | None:
     """Seconds that a picture took for each step, on average over the jobs that are done."""
-    records = [record_of(folder / place) for place in journal.done.values()]
-    steps = sum(record.get("steps", 0) * len(record.get("images", ())) for record in records)
-    return sum(record.get("seconds", 0.0) for record in records) / steps if steps else None
+    found = list(briefs)
+    steps = sum((brief["steps"] or 0) * len(brief["images"]) for brief in found)
+    return sum(brief["seconds"] or 0.0 for brief in found) / steps if steps else None
 
 
 def ladder(plan: Plan, journal: Journal) -> str | None:
@@ -108,9 +110,9 @@ def ladder(plan: Plan, journal: Journal) -> str | None:
         return None
     taken: dict[str, list[float]] = {}
     for entry in plan.entries:
-        record = record_of(journal.folder / journal.done[entry.id]) if entry.id in journal.done else {}
-        if record.get("images"):
-            taken.setdefault(entry.job.values.get(axes[0], ""), []).append(record["seconds"] / len(record["images"]))
+        brief = journal.briefs.get(entry.id, {})
+        if brief.get("images"):
+            taken.setdefault(entry.job.values.get(axes[0], ""), []).append(brief["seconds"] / len(brief["images"]))
     medians = {value: median(seconds) for value, seconds in taken.items()}
     if len(medians) < 2 or not all(medians.values()):
         return None
@@ -125,37 +127,27 @@ def mebi(size: int) -> str:
     return f"{size / 2**20:,.0f} MiB"
 
 
-def status_text(folder: Path) -> str:
+def told_by(values: Mapping[str, str]) -> str:
+    """What tells a job from the others, in a line."""
+    return " ".join(f"{key}={shorten(value, 40)}" for key, value in values.items())
+
+
+def status_text(ledger: Ledger) -> str:
     """How far a sweep has come, from its folder alone."""
-    about = asked(folder)
-    last: dict[str, dict[str, Any]] = {}
-    begun: set[str] = set()
-    for entry in entries(folder):
-        begun.update(entry.get("batch", ()))
-        if "job" in entry:
-            last[entry["job"]] = entry
-    done = {found: place.name for place in sorted(folder.iterdir()) if place.is_dir() and (found := record_of(place).get("job"))}
-    failed = {job: entry for job, entry in last.items() if job not in done}
-    total = about.get("jobs", len(done))
-    running = len(begun - set(done) - set(failed)) if working(folder) else 0
-    speed = pace(folder, Journal(folder, done=done))
-    waiting = total - len(done) - len(failed) - running
-    lines = [f"{folder}: {len(done)} of {total} done, {len(failed)} failed, {running} under way, {waiting} waiting"]
-    if speed:
-        lines[0] += f"; {speed * 1000:.0f} ms a picture and step"
-    for entry in list(failed.values())[:FEW]:
-        values = " ".join(f"{key}={shorten(str(value), 40)}" for key, value in (entry.get("values") or {}).items())
-        lines.append(printable(f"  failed: job {entry.get('number')} ({values}): {entry.get('reason')}"))
-    return "\n".join(lines)
-
-
-def working(folder: Path) -> bool:
-    """Whether a process works in a folder."""
-    try:
-        with locked(folder):
-            return False
-    except Busy:
-        return True
+    folder, rows = ledger.journal.folder, ledger.rows()
+    counts = counted(rows)
+    total = len(rows) - counts[DROPPED]
+    line = (
+        f"{folder}: {counts['done']} of {total} done, {counts['failed']} failed, {counts['running']} under way, {counts['waiting']} waiting"
+    )
+    line += "".join(f", {counts[state]} {state}" for state in ("invalid", DROPPED) if counts[state])
+    if speed := pace(ledger.journal.briefs.values()):
+        line += f"; {speed * 1000:.0f} ms a picture and step"
+    bad = [row for row in rows if row.state in ("failed", "invalid")]
+    more = [f"  and {len(bad) - FEW} more"] if len(bad) > FEW else []
+    return "\n".join(
+        [line, *(printable(f"  {row.state}: job {row.number} ({told_by(row.values)}): {row.reason}") for row in bad[:FEW]), *more]
+    )
 
 
 def watch(folder: Path) -> None:
@@ -163,8 +155,8 @@ def watch(folder: Path) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(Text(status_text(folder)), refresh_per_second=2) as live:
+    with Live(Text(status_text(Ledger.read(folder))), refresh_per_second=2) as live:
         while working(folder):
             time.sleep(0.5)
-            live.update(Text(status_text(folder)))
-        live.update(Text(status_text(folder)))
+            live.update(Text(status_text(Ledger.read(folder))))
+        live.update(Text(status_text(Ledger.read(folder))))

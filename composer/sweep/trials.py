@@ -20,9 +20,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from composer import __version__, interrupt, speak
 from composer.errors import ComposerError, printable, shorten
 from composer.files import write
+from composer.sweep.brief import brief
 from composer.sweep.journal import ASKED, Journal, clear, record_of
 from composer.sweep.measured import Reference, decoded, files_in, forget_peak
-from composer.sweep.pages import brief
 from composer.sweep.plan import Entry, loads
 from composer.sweep.progress import JobLine, Lines
 from composer.sweep.search import Search
@@ -214,10 +214,11 @@ class Trials:
             "drawn": self.drawn, "known before": self.before, "too far from the reference": len(done) - len(best), "failed": len(failed),
         }  # fmt: skip
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
+        facts = dict(zip(("drawn", "known", "too_far", "failed"), counts.values()))
         seconds = time.monotonic() - self.started
         again = printable(self.search.command(self.space.point(best[0].params))) if best else None
         words = f"{len(self.known)} trials: {told}, {seconds:.1f} s  →  {self.folder}" + (f"\nbest: {again}" if again else "")
-        speak.came_of_it(words, [self.folder], trials=len(self.known), **counts, seconds=round(seconds, 3), best=again)
+        speak.came_of_it(words, [self.folder], trials=len(self.known), **facts, seconds=round(seconds, 3), best=again)
         if best:
             return 0
         print(printable(f"compose: {self._why_none(done)}"), file=sys.stderr)

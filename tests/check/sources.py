@@ -9,7 +9,7 @@ from pathlib import Path
 
 import original_layout
 import torch
-from diffusers import ControlNetModel, FluxKontextPipeline, StableDiffusionControlNetPipeline, StableDiffusionSAGPipeline
+from diffusers import ControlNetModel, FluxKontextPipeline, StableDiffusionControlNetPipeline
 from safetensors.torch import load_file, save_file
 
 from composer.testing import pipelines
@@ -108,6 +108,18 @@ def a_shard_less(folder: Path) -> None:
     (folder / f"{UNET}-00002-of-00002.safetensors").unlink()
 
 
+def without_key(part: str, name: str) -> Callable[[Path], object]:
+    def damage(folder: Path) -> None:
+        file = next((folder / part).glob("*.safetensors"))
+        save_file({key: tensor for key, tensor in load_file(file).items() if key != name}, file, {"format": "pt"})
+
+    return damage
+
+
+def cut_in_half(path: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / path).write_bytes((folder / path).read_bytes()[: (folder / path).stat().st_size // 2])
+
+
 def modular(sources: Sources, place: Path) -> Path:
     place.mkdir()
     (place / "modular_model_index.json").write_text('{"_class_name": "StableDiffusionXLModularPipeline"}')
@@ -151,15 +163,28 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "index_of_a_list": copy(lambda folder: (folder / "model_index.json").write_text("[]")),
     "settings_in_index": copy(edited("model_index.json", ramping_coefficients=[0.0, 0.2, 0.5], pair=[0.5, 1.0], name=None)),
     "foreign_library": copy(edited("model_index.json", vae=["somewhere", "AutoencoderKL"])),
+    "sag": copy(edited("model_index.json", _class_name="StableDiffusionSAGPipeline")),
     "no_pipeline": copy(edited("model_index.json", _class_name=...)),
     "unknown_pipeline": copy(edited("model_index.json", _class_name="NobodysPipeline")),
     "img2img_pipeline": copy(edited("model_index.json", _class_name="StableDiffusionImg2ImgPipeline")),
     "lfs_unet": copy(lambda folder: (folder / f"{UNET}.safetensors").write_bytes(POINTER)),
     "empty_text_encoder": copy(lambda folder: (folder / f"{TEXT}.safetensors").write_bytes(b"")),
     "json_only": copy(lambda folder: [weights.unlink() for weights in folder.rglob("*.safetensors")]),
+    "no_such_class": copy(edited("model_index.json", unet=["diffusers", "NoSuchModel"], _class_name="StableDiffusionPipeline")),
+    "no_such_vae": copy(edited("model_index.json", vae=["diffusers", "NoSuchVae"])),
+    "no_such_tokenizer": copy(edited("model_index.json", tokenizer=["transformers", "NoSuchTokenizer"])),
+    "no_such_scheduler": copy(edited("model_index.json", scheduler=["diffusers", "NoSuchScheduler"])),
+    "null_vae": copy(edited("model_index.json", vae=[None, None])),
+    "null_tokenizer": copy(edited("model_index.json", tokenizer=[None, None])),
+    "no_vae_entry": copy(edited("model_index.json", vae=...)),
+    "key_missing": copy(without_key("unet", "conv_in.weight")),
+    "other_shapes": copy(edited("unet/config.json", cross_attention_dim=64)),
+    "other_hidden": copy(edited("text_encoder/config.json", hidden_size=48)),
+    "vae_of_sd3": copy(edited("vae/config.json", latent_channels=16)),
+    "cut_vocabulary": copy(cut_in_half("tokenizer/tokenizer.json")),
+    "cut_config": copy(cut_in_half("unet/config.json")),
     "modular": modular,
     "kontext": pipeline(lambda: FluxKontextPipeline(**pipelines.flux().components)),
-    "sag": pipeline(lambda: StableDiffusionSAGPipeline(**pipelines.sd().components, requires_safety_checker=False)),
     "sdcontrol": pipeline(controlled),
     # single files
     "single": single(pipelines.sd),
@@ -183,6 +208,8 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "vae_file": file(lambda sources: load_file(sources["sd"] / f"{VAE}.safetensors")),
     "unet_file": file(lambda sources: load_file(sources["sd"] / f"{UNET}.safetensors")),
     "clip_file": file(lambda sources: load_file(sources["sd"] / f"{TEXT}.safetensors")),
+    "t5_file": file(lambda sources: load_file(sources["flux"] / "text_encoder_2/model.safetensors")),
+    "wide_t5_file": file(lambda sources: load_file(sources["sd3"] / "text_encoder_3/model.safetensors")),
     "transformer_file": file(lambda sources: load_file(sources["flux"] / "transformer/diffusion_pytorch_model.safetensors")),
     "longer": data(lambda sources: sources["single"].read_bytes() + b"\0" * 512),
     "cut": data(lambda sources: sources["single"].read_bytes()[:-1000]),

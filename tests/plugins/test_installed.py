@@ -181,9 +181,12 @@ def test_a_package_written_by_composer_as_the_tutorial_goes_on_and_can_be_taken_
     tests = made.run(*PYTEST, cwd=folder)
     assert tests.returncode == 0 and " passed" in tests.stdout, tests.stdout[-2000:]
     assert made.compose("plugins", "new", "film_grain", cwd=tmp_path / "venv").returncode == 2  # the option is taken now
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "plugins" / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    page = (ROOT / "plugins" / "README.md").read_text("utf-8")
+    (code,), (option,) = (re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for kind in ("python", "yaml"))
     (folder / "composer_film_grain" / "__init__.py").write_text(code)
+    (folder / "composer_film_grain" / "conf" / "callbacks" / "film_grain.yaml").write_text(option)
     made.install(folder)
+    assert "The grain of a photographic film" in made.compose("list", "callbacks", cwd=tmp_path).stdout
     amounts = {"plain": "0", "grained": "0.1"}
     lines = [
         (["callbacks=[progress,film_grain]", f"callbacks.film_grain.amount={amount}", "steps=3", f"output.folder={name}"], {})

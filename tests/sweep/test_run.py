@@ -22,7 +22,8 @@ from composer import StepCallback, weights
 from composer.callbacks.nan_guard import NanGuard
 from composer.memo import Memo, digest, remember, remembering
 from composer.sweep import work
-from composer.sweep.journal import Journal, completed, locked
+from composer.sweep.journal import Journal, completed
+from composer.sweep.lock import locked
 from composer.sweep.work import Failed, Worker
 
 pytestmark = pytest.mark.usefixtures("one_thread")

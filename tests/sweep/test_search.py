@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from composer.sweep.journal import completed, locked
+from composer.sweep.journal import completed
+from composer.sweep.lock import locked
 from composer.sweep.work import Failed, Worker
 
 optuna = pytest.importorskip("optuna")

@@ -22,7 +22,9 @@ from PIL import Image
 
 from composer.errors import ComposerError
 from composer.sweep import contact, page
-from composer.sweep.sheet import Cell, SheetSpec, arrange, check_axes, choose, counted, guarded, write_sheet
+from composer.sweep.ledger import DROPPED, STATES
+from composer.sweep.results import guarded
+from composer.sweep.sheet import Cell, SheetSpec, arrange, captions, check_axes, choose, counted, laid_out, write_sheet
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium, chromium-browser or google-chrome: `apt-get install chromium`")
@@ -46,9 +48,9 @@ HOSTILE = (
 )
 
 
-def job(number: int, values: dict[str, str], folder: Path | None = None, **rest) -> Cell:
+def job(number: int | None, values: dict[str, str], folder: Path | None = None, **rest) -> Cell:
     """A job that is done; its picture is drawn where a folder is given."""
-    cell = Cell(number=number, folder=f"{number:04d}", **{"state": "done", "values": values, "images": ("000.png",)} | rest)
+    cell = Cell(number=number, folder=f"{number or 0:04d}", **{"state": "done", "values": values, "images": ("000.png",)} | rest)
     if folder is not None:
         for name in cell.images:
             (folder / cell.folder).mkdir(exist_ok=True)
@@ -305,7 +307,7 @@ def test_while_it_runs(tmp_path):
     assert [meta["content"] for meta in found.all("meta") if meta.get("http-equiv") == "refresh"] == ["5"]
     assert not (tmp_path / "contact.png").exists() and "contact.png" not in text
     states = [figure["class"] for figure in found.all("figure")]
-    assert [states.count(state) for state in page.STATES] == [5, 1, 1, 17]
+    assert [states.count(state) for state in STATES] == [5, 1, 0, 1, 17, 0]
     assert text.count("out of memory: 512 MiB more are needed") == 3  # where its picture would be, on hovering, in the table
     said = " ".join("".join(found.text).split())
     assert "24 jobs5 done1 failed1 running17 waiting" in said
@@ -358,28 +360,30 @@ def test_a_spreadsheet_computes_nothing(text, safe):
 def test_results(tmp_path):
     cells = four_by_three_by_two()
     cells[1] = replace(cells[1], state="failed", images=(), error='=HYPERLINK("http://x")', seconds=None, seeds=(4, 5))
-    cells[2] = replace(cells[2], values={**cells[2].values, "seed": 'a "quoted", =text\nin two lines 🦊'})
+    cells[2] = replace(cells[2], values={**cells[2].values, "seed": "5"})
+    cells[4] = replace(cells[4], prompt='a "quoted", =text\nin two lines 🦊')
     write_sheet(tmp_path, "24", cells, finished=False)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_bytes().decode(), newline="")))
-    names = [
-        "number",
-        "state",
-        "scheduler",
-        "steps",
-        "seed",
-        "seeds",
-        "seconds",
-        "peak_memory",
-        "job.steps",
-        "job.scheduler",
-        "images",
-        "error",
-    ]
-    assert list(rows[0]) == names and len(rows) == 24
-    assert rows[1]["error"] == '\'=HYPERLINK("http://x")' and rows[1]["seconds"] == "" and rows[1]["seeds"] == "4 5"
-    assert rows[2]["seed"] == 'a "quoted", =text\nin two lines 🦊'
+    first, last = (
+        ["number", "state", "path", "prompt"],
+        ["seed", "steps", "scheduler_class", "seconds", "peak_memory", "composer", "reason"],
+    )
+    assert list(rows[0]) == [*first, "scheduler", *last] and len(rows) == 24
+    assert rows[1]["reason"] == '\'=HYPERLINK("http://x")' and rows[1]["seconds"] == "" and rows[1]["seed"] == "4 5"
+    assert rows[2]["seed"] == "2" and cells[2].values["seed"] != "2", "what was drawn, where that is known"
+    assert rows[4]["prompt"] == 'a "quoted", =text\nin two lines 🦊'
     assert [float(row["seconds"]) for row in rows[3:]] == [cell.seconds for cell in cells[3:]]
-    assert rows[3]["images"] == "0003/000.png" and rows[3]["steps"] == rows[3]["job.steps"] == "10"
+    assert rows[3]["path"] == "0003/000.png" and rows[3]["steps"] == "10" and rows[3]["scheduler"] == rows[3]["scheduler_class"]
+
+
+def test_results_of_what_was_not_drawn_say_what_was_asked(tmp_path):
+    values = {"prompt": "a cat", "seed": "7", "steps": "5", "state": "x", "image": "a.png"}
+    cells = [job(0, values, state="invalid", images=(), error="no such file"), job(None, {"eta": "1"}, state=DROPPED, images=())]
+    write_sheet(tmp_path, "two", cells, finished=False)
+    first, second = csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text()))
+    assert (first["prompt"], first["seed"], first["steps"], first["job.state"], first["image"]) == ("a cat", "7", "5", "x", "a.png")
+    assert (first["state"], first["reason"], first["path"]) == ("invalid", "no such file", "")
+    assert (second["number"], second["state"], second["eta"]) == ("", "no longer asked for", "1")
 
 
 @pytest.mark.parametrize(
@@ -448,6 +452,94 @@ def test_jobs_that_lack_a_value(tmp_path):
     cells = [job(0, {"a": "1", "b": "1"}), job(1, {"a": "2"}), job(2, {"b": "2"})]
     write_sheet(tmp_path, "ragged", cells, finished=False)
     assert read(tmp_path).column("b") == ["1", "", "2"]
+
+
+# Lists of jobs
+
+
+def listed(*columns: str, rows: int = 24, folder: Path | None = None) -> list[Cell]:
+    """A list with these columns, of which a prompt is another in each row, and of the rest there are few."""
+    texts = {"prompt": lambda n: f"a body, number {n}", "seed": lambda n: str(n % 5), "scheduler": lambda n: "abc"[n * n % 7 % 3]}
+    return [job(n, {key: texts[key](n) for key in columns}, folder) for n in range(rows)]
+
+
+def few(**axes: list) -> list[Cell]:
+    """Only some of all combinations."""
+    return [cell for cell in product(**axes) if cell.number * 7 % 5 == 0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "axes"),
+    [
+        (listed("prompt"), (None, None, None)),
+        (listed("prompt", "seed"), (None, None, None)),
+        (listed("seed", "scheduler", "prompt"), (None, None, None)),
+        (few(a=range(5), b=range(6), c=range(4)), (None, None, None)),
+        ([job(n, {"seed": str(n), "steps": str(n + 1)}) for n in range(6)], (None, None, None)),
+        (listed("seed"), ("seed", None, None)),
+        (product(scheduler=["a", "b"], steps=[1, 2, 3]), ("steps", "scheduler", None)),
+        (product(scheduler=["a", "b"], steps=[1, 2, 3])[:5], ("steps", "scheduler", None)),
+        (
+            [replace(each, values={"sampler": s, **each.values}) for s in "ab" for each in listed("prompt", "seed")],
+            ("sampler", "prompt", None),
+        ),
+    ],
+    ids=range(9),
+)
+def test_a_list_of_jobs_is_a_gallery_and_no_sparse_grid(cells, axes):
+    found = laid_out(cells, SheetSpec())
+    assert (found.x, found.y, found.page) == axes
+    blocks = arrange(cells, found)
+    assert sum(len(place) for block in blocks for _, places in block.rows for place in places) == len(cells)
+
+
+def test_axes_that_are_asked_for_win_over_a_gallery():
+    assert laid_out(listed("prompt", "seed"), SheetSpec(y="seed")) == SheetSpec(x="prompt", y="seed")
+
+
+def test_a_gallery_says_what_distinguishes_each_job(tmp_path):
+    cells = [replace(cell, values={**cell.values, "steps": "4"}) for cell in listed("prompt", "seed", rows=24, folder=tmp_path)]
+    cells.append(replace(cells[0], number=24, values={"seed": "77"}))
+    assert captions(cells)[3] == "a body, number 3 · seed 3" and captions(cells)[24] == "seed 77"
+    write_sheet(tmp_path, "a list", cells)
+    found = read(tmp_path)
+    assert len(found.all("figure")) == len(found.all("img")) == 25 and not [
+        each for each in found.all("table") if each.get("class") == "grid"
+    ]
+    assert "".join(found.text).count("a body, number 7") == 2, "below the picture, and in the table"
+
+
+# Jobs of earlier requests
+
+
+def test_jobs_no_longer_asked_for_are_in_the_tables_alone(tmp_path):
+    cells = [*four_by_three_by_two(tmp_path), *(job(None, {"seed": str(n)}, state=DROPPED) for n in range(3))]
+    write_sheet(tmp_path, "24", cells)
+    found = read(tmp_path)
+    assert len(found.all("img")) == 24 and found.column("state") == ["done"] * 24 + [DROPPED] * 3
+    assert "24 jobs24 done3 no longer asked for" in " ".join("".join(found.text).split())
+
+
+# What is there already
+
+
+def test_pages_are_judged_by_what_they_hold(tmp_path):
+    cells, names = four_by_three_by_two(tmp_path), ("index.html", "results.csv", "contact.png")
+    write_sheet(tmp_path, "24", cells)
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    times = {name: (tmp_path / name).stat().st_mtime_ns for name in names}
+    write_sheet(tmp_path, "24", cells)
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in names} == times, "nothing is written twice"
+    (tmp_path / "index.html").write_text("of an earlier state")
+    (tmp_path / "results.csv").unlink()
+    (tmp_path / "contact.png").write_bytes(before["contact.png"][:-100])
+    write_sheet(tmp_path, "24", cells)
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+    for other in (cells[:23], [replace(cells[0], sums=("another",)), *cells[1:]], [replace(cells[0], state="failed"), *cells[1:]]):
+        write_sheet(tmp_path, "24", cells)
+        time = (tmp_path / "contact.png").stat().st_mtime_ns
+        write_sheet(tmp_path, "24", other)
+        assert (tmp_path / "contact.png").stat().st_mtime_ns != time
 
 
 # contact.png
