@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from composer.devices import indexed
 from composer.errors import ComposerError
+from composer.homes import expanded
+from composer.texts import lines, read_text
 
 #: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch, sweep or search.
 TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs", "reference")
@@ -29,6 +30,8 @@ _DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\
 #: Names that only option files give: whose class an option is, and what Hydra would make of it. In keys, and in values as `{_x_: …}`.
 _RESERVED = re.compile(r"(?:^|[.{,\s'\"])_\w+_(?:$|[.@])")
 _RESERVED_INSIDE = re.compile(r"[{,\s'\"]_\w+_['\"]?\s*:")
+#: A path from a home folder, in a list or a mapping.
+_INSIDE = re.compile(r"(?<=[\[,:{\s])~[^,\]}]*")
 _NUMBERS = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interval|tag)\(.*\)|null", re.IGNORECASE)
 
 
@@ -111,7 +114,16 @@ def _prepare(override: str, multirun: bool) -> str:
         return f"{prefix}device.type={value}"
     if key == "guidance" and _NUMBERS.fullmatch(value):
         return f"{prefix}guidance.scale={value}"
-    return f"{prefix}{key}={value}"
+    return f"{prefix}{key}={_homes(value, multirun)}"
+
+
+def _homes(value: str, multirun: bool) -> str:
+    """Paths that begin with `~` quoted, which Hydra can't read; whoever reads the path expands it."""
+    if "~" not in value or "'" in value or '"' in value:
+        return value
+    if value.startswith(("[", "{")):
+        return _INSIDE.sub(lambda found: quote(found[0]), value)
+    return ",".join(quote(each) if each.startswith("~") else each for each in (value.split(",") if multirun else [value]))
 
 
 def _text(key: str, value: str, multirun: bool) -> str:
@@ -138,7 +150,7 @@ def _file(value: str, multirun: bool) -> str:
 
 def _read(key: str, name: str) -> list[str]:
     try:
-        return Path(name).expanduser().read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return lines(read_text(expanded(name)))
+    except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ComposerError(key, f"@{name}", f"this file can't be read: {why}. To start a prompt with @, quote it: \"'@…'\".") from None

@@ -10,6 +10,7 @@ from typing import Any
 from composer.errors import ComposerError, suggest
 from composer.folders import check_component
 from composer.headers import QUANTISED, header
+from composer.homes import expanded
 from composer.index import component_json
 from composer.single import check_component_file
 from composer.sources import HUB_ID, locate
@@ -69,7 +70,7 @@ def read_part(name: str, node: Any) -> Part:
     if not isinstance(node, str) or not node:
         raise ComposerError(key, node, "a folder, a hub id, or {source: …, subfolder: …} is needed")
     owner_and_name = "/".join(node.split("/")[:2])
-    if node.count("/") > 1 and not Path(node).expanduser().exists() and HUB_ID.fullmatch(owner_and_name):
+    if node.count("/") > 1 and not expanded(node).exists() and HUB_ID.fullmatch(owner_and_name):
         return Part(source=owner_and_name, subfolder=node[len(owner_and_name) + 1 :])
     return Part(source=node)
 
@@ -84,7 +85,7 @@ def find_component(name: str, part: Part, own: Component | None = None) -> Compo
         ComposerError: nothing is there, or nothing that says what it is.
     """
     key = f"model.components.{name}"
-    if (file := Path(part.source).expanduser()).is_file() and file.suffix in (".safetensors", QUANTISED):
+    if (file := expanded(part.source)).is_file() and file.suffix in (".safetensors", QUANTISED):
         return _from_file(name, part, file, own)
     root, commit = locate(key, part.source, part.revision)
     subfolder = part.subfolder or (name if (root / name).is_dir() else "")

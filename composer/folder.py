@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from composer import argv
 from composer.errors import ComposerError
+from composer.homes import expanded
 from composer.typed import OUT, RUN_DIR
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def folder_of(config: DictConfig) -> Path:
 
     key, typed = typed_folder(config.hydra)
     try:
-        folder = Path(os.path.abspath(Path(str(config.hydra.run.dir)).expanduser()))
+        folder = Path(os.path.abspath(expanded(str(config.hydra.run.dir))))
     except (OmegaConfBaseException, RuntimeError) as error:
         raise ComposerError(key or OUT, typed, f"can't be told: {str(error).splitlines()[0]}") from None
     if key is None and not folder.is_relative_to(os.path.abspath(".")):
@@ -60,7 +61,7 @@ def allowed(folder: Path, key: str | None, value: str | None, root: str | None) 
 
     if value and re.search(r"\$\{(?!oc\.env:)", value):
         above = (root or "").strip("'\"").split("${")[0].rpartition("/")[0]
-        if not folder.resolve().is_relative_to(Path(above).expanduser().resolve()):
+        if not folder.resolve().is_relative_to(expanded(above).resolve()):
             raise ComposerError(key or OUT, value, f"comes to {folder}, which is not inside {above or 'the current folder'}")
     refuse_secrets({OUT: str(folder)})
     return folder

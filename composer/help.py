@@ -28,8 +28,9 @@ Sweeps (-m)
 
 Prompts
   prompt=@words.txt         the text of a file
+  "(a:1.2)  <lora:…>  BREAK  {a|b}"  marks of other tools are read as plain text, and a note says so
   "prompt=['one','two']"    several in one batch; seed_step=0 gives all the same seed
-  seed=null                 draws a seed and records it
+  seed=null  seed=-1        draw a seed and record it
 
 Verbs
   compose list [GROUP]              what there is to choose from; compose list scheduler model=sd15: what fits it

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from composer import samples
 from composer.errors import ComposerError, suggest
+from composer.homes import expanded
 from composer.png import is_png, pixels_alone
 
 #: Refused from the header, before a pixel is decoded: a file of 12 kB can hold 100 megapixels.
@@ -163,7 +164,7 @@ def _file(key: str, value: object) -> Path:
     if value.startswith(("http://", "https://")):
         raise ComposerError(key, value, "is a web address: download the picture and name its file")
     try:
-        path = Path(value).expanduser()
+        path = expanded(value)
         if path.is_dir():
             raise ComposerError(key, value, f"is a folder: name a picture in it: {key}=FILE")
         found, there = path.is_file(), path.exists()

@@ -12,6 +12,7 @@ from composer import argv, speak
 from composer.errors import ComposerError
 from composer.files import alone
 from composer.folder import folder_of, leave_nothing, make
+from composer.leavings import named, stamps, written
 from composer.line import Line
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result
     speak.manner.run = shown(folder)
     speak_up() if verbose else hush()
     new = make(folder)
+    before = stamps(folder)
     with alone(folder):
         try:
             result = drawn()
@@ -91,7 +93,10 @@ def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result
             raise
     where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} pictures in {shown(paths[0].parent)}"
     told = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
-    facts = {key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")}
+    more = written(folder, before, paths)
+    if more:
+        told += f"\nbeside {'it' if len(paths) == 1 else 'them'}: {named(folder, more)}"
+    facts = {"more": [shown(path) for path in more], **{key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")}}
     speak.came_of_it(told, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
     return result
 

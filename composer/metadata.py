@@ -19,6 +19,7 @@ from composer.errors import ComposerError, shorten
 from composer.image_texts import COMMENT, EXIF
 from composer.parameters import parameters
 from composer.tasks.values import SEEDS
+from composer.texts import read_text
 
 KEY, PARAMETERS = "composer", "parameters"
 #: Of the record's form. 0, in records without one: with module paths of classes, of which none counts any more.
@@ -78,8 +79,8 @@ def _text(path: Path) -> str:
         try:
             if path.stat().st_size > LONGEST:
                 return " " * (LONGEST + 1)
-            return path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            return read_text(path)
+        except (OSError, UnicodeError) as error:
             raise ComposerError(str(path), None, f"can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}") from None
     inside = image_texts.read(path)
     found = inside.texts.get(KEY) or inside.texts.get("ImageDescription", "")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError
+from composer.homes import expanded
 from composer.installed import Plugin, plugins
 
 MAIN = "compose.yaml"
@@ -40,7 +41,7 @@ def own_folders(extra: str | None = None) -> list[Path]:
         own = Path.cwd() / "conf"
     except FileNotFoundError:
         raise ComposerError("output.folder", ".", "the current folder was deleted meanwhile: change into another one") from None
-    folders = [*([Path(extra)] if extra else []), *([own] if (own / MARKER).is_file() else [])]
+    folders = [*([expanded(extra)] if extra else []), *([own] if (own / MARKER).is_file() else [])]
     return [folder for folder in folders if folder.resolve() != packaged_conf()]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from composer.errors import ComposerError
 from composer.headers import PICKLED, QUANTISED, SAFER, SAFETENSORS, check_pickle
+from composer.homes import expanded
 
 EMBEDDED = Path(__file__).parent / "tiny" / "checkpoint"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -28,7 +29,7 @@ def locate(key: str, source: str, revision: str | None, pickles: bool = False, t
     Raises:
         ComposerError: nothing is there, or nothing that may be loaded.
     """
-    path = EMBEDDED / source[len("embedded:") :] if source.startswith("embedded:") else Path(source).expanduser()
+    path = EMBEDDED / source[len("embedded:") :] if source.startswith("embedded:") else expanded(source)
     if path.suffix in PICKLED and not pickles:
         raise ComposerError(key, source, f"pickled weights can run code when they are loaded: {SAFER}")
     if path.is_file():

@@ -160,7 +160,7 @@ class Request:
 
     Args:
         prompts, negative_prompts: one for each picture; None in negative_prompts is "none given".
-        seeds: one for each picture, 0 … 2⁶³−1.
+        seeds: one for each picture, 0 … 2⁶⁴−1.
         steps: denoising steps asked for; second-order schedulers iterate more often.
         height, width: pixels.
         skip: steps left out at the start, where a task begins from a picture.

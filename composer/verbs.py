@@ -11,6 +11,7 @@ from pathlib import Path
 
 from composer import speak
 from composer.errors import ComposerError
+from composer.homes import expanded
 from composer.line import Line
 
 
@@ -213,7 +214,7 @@ def info(line: Line) -> int:
 def _folder(line: Line) -> Path:
     if len(line.overrides) != 1:
         raise ComposerError(line.verb, " ".join(line.overrides), f"say `compose {line.verb} DIR`, with a sweep's folder")
-    return Path(line.overrides[0]).resolve()
+    return expanded(line.overrides[0]).resolve()
 
 
 VERBS: dict[str, Callable[[Line], int]] = {

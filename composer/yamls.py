@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from composer.errors import ComposerError
+from composer.texts import read_text
 
 #: Bytes of a file, and nodes that it may come to.
 LONGEST, MOST = 1 << 20, 100_000
@@ -21,8 +22,8 @@ def sober(key: str, path: Path) -> str:
         ComposerError: it can't be read, is too long, or its aliases multiply.
     """
     try:
-        text = path.read_text("utf-8-sig") if path.stat().st_size <= LONGEST else None
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path) if path.stat().st_size <= LONGEST else None
+    except (OSError, UnicodeError) as error:
         raise ComposerError(key, path, f"can't be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
     if text is None:
         raise ComposerError(key, path, f"is longer than {LONGEST >> 20} MiB")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from composer import image_texts, metadata, speak
 from composer.errors import ComposerError, printable
+from composer.homes import expanded
 from composer.line import Line
 
 
@@ -56,5 +57,5 @@ def info(line: Line) -> int:
 def _picture(line: Line) -> tuple[Path, list[str]]:
     if not line.overrides or "=" in line.overrides[0]:
         raise ComposerError(line.verb, None, f"say `compose {line.verb} IMAGE`, with a picture of composer's or its run.json")
-    path = Path(line.overrides[0]).expanduser()
+    path = expanded(line.overrides[0])
     return (path / "run.json" if path.is_dir() else path), line.overrides[1:]

@@ -14,6 +14,7 @@ from composer.composing import loader
 from composer.config import OF_SWEEPS
 from composer.errors import ComposerError
 from composer.explain import explained
+from composer.homes import expanded
 from composer.line import Line
 from composer.spec import RaySpec, SheetSpec, SweepSpec
 from composer.sweep.composing import Composer
@@ -114,7 +115,7 @@ def folder_of(manner: Sequence[str]) -> Path | None:
         if key in (SWEEP_DIR, OUT) and value:
             if "${" in value or ("," in value and value[0] not in "'\""):
                 raise ComposerError(key, value, "one folder, as typed, is for the whole sweep, which is found again by it")
-            folder = Path(value.strip("'\""))
+            folder = expanded(value.strip("'\""))
         elif is_hydras(key) and f"{key}={value}" != RAY:
             raise refusal(key, value, "a sweep")
     return folder

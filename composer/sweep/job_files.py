@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -14,6 +13,7 @@ from omegaconf import OmegaConf
 from composer import argv
 from composer.api import overrides_of
 from composer.errors import ComposerError
+from composer.homes import expanded
 from composer.yamls import sober
 
 KEY = "sweep.jobs"
@@ -27,7 +27,7 @@ def read_rows(name: str) -> list[Row]:
     Raises:
         ComposerError: it can't be read, is not of its format, or holds no jobs.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     reader = READERS.get(path.suffix.lower(), _yaml)
     text = sober(KEY, path)
     try:

@@ -13,13 +13,16 @@ from composer.errors import ComposerError, suggest
 from composer.families.base import Family
 from composer.sampler import Sampler
 from composer.spec import Request
+from composer.tasks import marks
 from composer.tasks.values import SEEDS, negatives, seed, texts, whole
+from composer.tiny import known
 from composer.words import KEYS, plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+EMBEDDED = "embedded"
 #: Pictures to a prompt, and pixels along a side: more is a slip of the hand.
 MOST, LONGEST = 100_000, 16_384
 
@@ -77,22 +80,23 @@ class Task:
         first, step = seed(values["seed"]), whole("seed_step", values["seed_step"], 0)
         seeds = tuple(first + i * step for i in range(len(prompts)))
         if seeds[-1] >= SEEDS:
-            raise ComposerError("seed", values["seed"], "the last picture's seed would be 2^63 or more")
+            raise ComposerError("seed", values["seed"], "the last picture's seed would be 2^64 or more")
         # diffusers counts `steps_offset` on top: as many steps as were trained would look one timestep too far
         most = checkpoint.scheduler.get("num_train_timesteps", 1000) - checkpoint.scheduler.get("steps_offset", 0)
         steps = whole("steps", values["steps"], 1, most)
         skip = self.skip(values, steps, checkpoint)
         inputs = self.inputs(values, len(prompts), images, checkpoint)
+        negative = negatives(values, len(prompts), images)
         return Request(
             prompts=tuple(prompts),
-            negative_prompts=negatives(values, len(prompts), images),
+            negative_prompts=negative,
             seeds=seeds,
             steps=steps,
             height=inputs.height,
             width=inputs.width,
             skip=skip,
             inputs=inputs.values,
-            notes=inputs.notes,
+            notes=(*inputs.notes, *of_texts(prompts, negative, checkpoint)),
         )
 
     def prompts(self, values: Mapping[str, Any]) -> list[str]:
@@ -113,6 +117,12 @@ class Task:
 
     def following(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
         """A second pass over what the first one made, or None."""
+
+
+def of_texts(prompts: Sequence[str], negative: Sequence[str | None], checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What the user should know of the texts."""
+    strange = known.note(prompts) if checkpoint.source.startswith(f"{EMBEDDED}:") else ()
+    return (*marks.note([*prompts, *negative]), *strange)
 
 
 def side(key: str, value: Any, own: int, checkpoint: Checkpoint) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 
 from composer.errors import ComposerError
 
-SEEDS = 2**63
+#: As many as torch's generators take.
+SEEDS = 2**64
 #: A drawn seed is short enough to be typed again.
 DRAWN = 2**32
 
@@ -41,7 +42,7 @@ def flag(key: str, value: Any) -> bool:
 
 
 def seed(value: Any) -> int:
-    """0 … 2⁶³−1; null or −1 draws one."""
+    """0 … 2⁶⁴−1; null or −1 draws one."""
     if value is None or value == -1:
         return secrets.randbelow(DRAWN)
     return whole("seed", value, 0, SEEDS - 1)

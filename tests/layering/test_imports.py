@@ -24,7 +24,7 @@ TORCH_FREE = {
     "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
     "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs", "composing",
     "folder", "launchers", "printed", "tied", "typed",
-    "families/distinct", "image_texts", "png", "comments",
+    "families/distinct", "image_texts", "png", "comments", "texts", "homes", "leavings", "tiny/known", "tiny/captions",
 }  # fmt: skip
 
 

@@ -277,3 +277,17 @@ def bomb(width: int, height: int) -> bytes:
     rows = b"".join(packer.compress(bytes(1 + width // 8)) for _ in range(height)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("seed", [2**63 - 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("scheduler", ["euler_a", "dpmpp_sde"])
+def test_seeds_go_as_far_as_generators_take_them(compose, seed, scheduler):
+    done = compose(f"seed={seed}", f"scheduler={scheduler}", *BASE)
+    assert done.code == 0, done.err
+    assert record()["images"][0]["seed"] == seed and compose("rerun", "out/000.png", "output.folder=again").code == 0
+
+
+def test_a_seed_beyond_is_refused(compose):
+    for words in ((f"seed={2**64}",), (f"seed={2**64 - 1}", "images=2")):
+        done = compose(*words, *BASE)
+        assert done.code == 2 and done.err.startswith("compose: seed=") and done.err.count("\n") == 1

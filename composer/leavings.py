@@ -1,0 +1,40 @@
+"""What a run wrote besides its images and its record: a grid, a preview, a trace, files of callbacks."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+#: How deep folders below a run's own are looked into, and files of a folder that are named one by one.
+DEEPEST, FEW = 3, 4
+RECORDS = ("run.json", "config.yaml")
+
+
+def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Files in a folder, with what changes when one is written."""
+    return {Path(entry.path): ((state := entry.stat()).st_ino, state.st_mtime_ns) for entry in _files(folder, DEEPEST)}
+
+
+def written(folder: Path, before: Mapping[Path, tuple[int, int]], images: Collection[Path]) -> list[Path]:
+    """Files that were not there `before` or were other ones, apart from a run's images and record."""
+    own = {*images, *(folder / name for name in RECORDS)}
+    return sorted(file for file, stamp in stamps(folder).items() if before.get(file) != stamp and file not in own)
+
+
+def named(folder: Path, files: list[Path]) -> str:
+    """Their names in a few words: `grid.png, trace.csv, latents/ (50 files)`."""
+    counts = Counter(file.parent for file in files)
+    many = {place for place, count in counts.items() if count > FEW and place != folder}
+    names = dict.fromkeys(file.parent if file.parent in many else file for file in files)
+    return ", ".join(f"{each.relative_to(folder)}" + (f"{os.sep} ({counts[each]} files)" if each in many else "") for each in names)
+
+
+def _files(folder: Path, deep: int) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                yield entry
+            elif deep > 1 and entry.is_dir(follow_symlinks=False) and os.access(entry.path, os.R_OK | os.X_OK):
+                yield from _files(Path(entry.path), deep - 1)
