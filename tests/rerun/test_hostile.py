@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
+from watched import CANARY, watched
 
 from composer import metadata
 
-CANARY = "hf_canarycanarycanary"
 TARGET = {"_target_": "canary.Canary", "path": "canary-was-here"}
 
 
@@ -103,53 +100,6 @@ HOSTILE = {
     "a_list_for_a_word": (at("config/guidance/scale", [1, 2]), "guidance"),
     "batch_text": (at("config/batch", "0x10"), "batch"),
 }  # fmt: skip
-#: Runs each command line under an audit hook, and tells what happened besides.
-WATCHED = """
-import json, os, sys
-sys.path.insert(0, os.getcwd())
-# first: imports read much
-import composer.cli, composer.build, composer.record, composer.rerun.verbs, composer.rerun.asked, torch, diffusers
-allowed = tuple(json.loads(sys.argv[1]))
-seen, at_work = [], False
-def hook(event, args):
-    if not at_work: return
-    if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.spawn", "pty.spawn", "socket.connect", "os.startfile"):
-        seen.append(f"{event} {args}"[:300])
-    if event == "open":
-        path, mode, flags = args
-        writes = isinstance(path, (str, bytes)) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        if writes and not os.path.realpath(os.fsdecode(path)).startswith(allowed):
-            seen.append(f"open {path} {mode}"[:300])
-    if event == "import" and args[0].startswith("canary"):
-        seen.append(f"import {args[0]}")
-    if event in ("os.remove", "os.rename", "os.rmdir", "shutil.rmtree") and not os.path.realpath(os.fsdecode(args[0])).startswith(allowed):
-        seen.append(f"{event} {args}"[:300])
-sys.addaudithook(hook)
-codes = []
-for line in sys.stdin:
-    at_work = True
-    codes.append(composer.cli.main(json.loads(line)))
-    at_work = False
-    print("\\nEXIT", flush=True); print("\\nEXIT", file=sys.stderr, flush=True)
-print(json.dumps({"codes": codes, "seen": seen}))
-"""
-
-
-def watched(folder: Path, lines: list[list[str]]) -> tuple[list[tuple[int, str, str]], list[str]]:
-    """Exit code, stdout and stderr of each, and what was done that must not be."""
-    scratch = folder / "tmp"
-    scratch.mkdir()
-    allowed = json.dumps([os.path.realpath(folder), "/dev/null", "/dev/shm", "/proc"])
-    environment = {**os.environ, "HF_TOKEN": CANARY, "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1", "COMPOSER_CACHE": str(scratch)}
-    text = "".join(json.dumps(words) + "\n" for words in lines)
-    done = subprocess.run(
-        [sys.executable, "-c", WATCHED, allowed], cwd=folder, input=text, capture_output=True, text=True, env=environment, errors="replace"
-    )
-    *outs, last = done.stdout.split("\nEXIT\n")
-    errs = done.stderr.split("\nEXIT\n")
-    assert len(outs) == len(lines), done.stderr[-2000:]
-    told = json.loads(last)
-    return list(zip(told["codes"], outs, errs)), told["seen"]
 
 
 def saved(path: Path, text: str) -> None:
@@ -175,7 +125,7 @@ def test_forty_hostile_pictures(tmp_path, monkeypatch):
     lines = [["rerun", str(pictures / f"{name}.{suffix}")] for suffix in ("png", "json") for name in HOSTILE]
     lines += [["info", str(pictures / f"{name}.png")] for name in HOSTILE]
     assert len(HOSTILE) >= 40
-    ended, seen = watched(work, lines)
+    ended, seen = watched(work, [(work, words) for words in lines])
     assert seen == []
     wrong = [f"{words} {code} {out} {err}" for words, (code, out, err) in zip(lines, ended) if not met(words, code, out, err)]
     assert not wrong, "\n".join(wrong)
