@@ -11,7 +11,7 @@ from composer import argv
 from composer.callbacks.base import StepCallback
 from composer.errors import ComposerError
 from composer.tied import completed, untie
-from composer.typed import refuse_for_one_run
+from composer.typed import as_nodes, refuse_for_one_run
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -46,7 +46,11 @@ def compose(*overrides: str, **values: Any) -> Result:
 
 def compose_config(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     """Overrides → the composed config, without the hydra node."""
-    return without_hydra(compose_whole(overrides, config_dir))
+    from composer.folder import folder_of
+
+    config = compose_whole(overrides, config_dir)
+    folder_of(config)  # what a run would refuse is refused by whoever asks
+    return without_hydra(config)
 
 
 def compose_whole(overrides: list[str], config_dir: str | None = None) -> DictConfig:
@@ -54,7 +58,7 @@ def compose_whole(overrides: list[str], config_dir: str | None = None) -> DictCo
     from composer.composing import loader
     from composer.explain import explained
 
-    prepared = completed(argv.prepare(overrides))
+    prepared = as_nodes(completed(argv.prepare(overrides)))
     refuse_for_one_run(prepared)
     with explained(prepared, config_dir):
         return loader(config_dir).compose(prepared)

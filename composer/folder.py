@@ -24,6 +24,7 @@ def folder_of(config: DictConfig) -> Path:
     Raises:
         ComposerError: its name can't be told, holds a secret, or leads somewhere that nobody typed.
     """
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     key, typed = typed_folder(config.hydra)
@@ -34,6 +35,10 @@ def folder_of(config: DictConfig) -> Path:
     if key is None and not folder.is_relative_to(os.path.abspath(".")):
         reason = f"is set by an option file, and does not lie in the current folder: type {OUT}={folder} if it is to be there"
         raise ComposerError(OUT, folder, reason)
+    if "${hydra." in str(typed) and key == OUT:  # the record holds what it came to, since that node is no part of a run
+        OmegaConf.update(config, OUT, str(folder), force_add=True)
+    if reason := _in_the_way(folder):
+        raise _unusable(folder, reason)
     return allowed(folder, key, typed, typed)
 
 
@@ -74,17 +79,28 @@ def make(folder: Path) -> list[Path]:
         ComposerError: it can't be made or written to; nothing is left of it.
     """
     new = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
+    reason = _in_the_way(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        reason = None if os.access(folder, os.W_OK | os.X_OK) else "it is write-protected"
-    except FileExistsError:
-        reason = "it is a file"
+        if reason is None:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror
     if reason is not None:
         leave_nothing(new)
-        raise ComposerError(OUT, folder, f"no files can be put there: {reason}. Name another folder: {OUT}=DIR")
+        raise _unusable(folder, reason)
     return new
+
+
+def _in_the_way(folder: Path) -> str | None:
+    """What of the folders that there are keeps files out, as far as it can be told without making any."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        return f"{there.name} is a file"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is write-protected"
+
+
+def _unusable(folder: Path, reason: str) -> ComposerError:
+    return ComposerError(OUT, folder, f"no files can be put there: {reason}. Name another folder: {OUT}=DIR")
 
 
 def leave_nothing(folders: Iterable[Path]) -> None:

@@ -27,6 +27,11 @@ INSTEAD = {
 }
 
 
+def as_nodes(overrides: Sequence[str]) -> list[str]:
+    """With `${hydra:…}`, which asks a running Hydra program, as `${hydra.…}`, which asks the config, in the names of folders."""
+    return [word.replace("${hydra:", "${hydra.") if split(word)[1] in (RUN_DIR, OUT) else word for word in overrides]
+
+
 def refuse_for_one_run(overrides: Sequence[str]) -> None:
     """Refuse what has no effect on a single run.
 

@@ -310,6 +310,15 @@ def test_a_link_in_the_place_of_a_picture_is_not_followed(compose, tmp_path):
     assert (tmp_path / "precious").read_text() == "mine" and not (tmp_path / "out" / "000.png").is_symlink()
 
 
+@pytest.mark.parametrize("folder", ["FILE", "FILE/b", "out/${nothing}", "out/${hydra:nothing}"])
+def test_check_refuses_a_folder_as_the_run_does(compose, tmp_path, folder):
+    (tmp_path / "FILE").touch()
+    words = ("steps=1", f"output.folder={folder}")
+    done, checked = compose(*words), compose("check", *words)
+    assert done.code == checked.code == 2 and done.err == checked.err and done.err.startswith("compose: output.folder="), done.err
+    assert compose("check", "output.folder=a/${hydra:runtime.choices.scheduler}").code == 0
+
+
 @pytest.mark.parametrize("verb", [(), ("rerun", "a")], ids=["run", "rerun"])
 @pytest.mark.parametrize("folder", ["FILE", "FILE/b", "/proc/foo", "new/" + "x" * 300], ids=["file", "below", "proc", "long"])
 def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, verb, folder):

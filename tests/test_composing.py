@@ -171,6 +171,14 @@ def test_a_folder_can_be_named_after_the_overrides(compose):
     assert "dir: a/b" in compose(*shown, "hydra.job.name=b", "hydra.run.dir=a/${hydra.job.name}").out
 
 
+@pytest.mark.parametrize("key", ["hydra.run.dir", "output.folder"])
+@pytest.mark.parametrize("mark", [":", "."])
+def test_a_folder_can_be_named_after_options(compose, key, mark):
+    done = compose("steps=1", "callbacks=[]", "scheduler=euler", f"{key}=a/${{hydra{mark}runtime.choices.scheduler}}-${{seed}}")
+    assert done.code == 0 and Path("a/euler-0/run.json").is_file(), done.err
+    assert compose("rerun", "a/euler-0", "output.folder=b").code == 0
+
+
 def test_a_file_names_no_folder_outside_of_the_current_one(compose, option, tmp_path):
     option(f"format: png\nfolder: {tmp_path.parent}/elsewhere\n")
     refused(compose("steps=1"), "is set by an option file, and does not lie in the current folder")
