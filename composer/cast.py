@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers.initialization import no_init_weights
 
 from composer import cache, sound
 from composer.errors import ComposerError
@@ -85,6 +83,9 @@ def _assigned(folder: Path, library: str, name: str, dtype: torch.dtype) -> torc
 
     None where that is not all: numbers that no file holds depend on how the library makes them.
     """
+    from accelerate import init_empty_weights
+    from transformers.initialization import no_init_weights
+
     cls = getattr(import_module(library), name)
     with no_init_weights(), init_empty_weights(include_buffers=False), _default(dtype):
         config = read_json(folder / "config.json") if library == "diffusers" else cls.config_class.from_pretrained(str(folder))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from composer import early
 from composer.checkpoint import Checkpoint, find
 from composer.devices import refuse_absent
 from composer.errors import ComposerError
@@ -59,6 +60,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Chec
             raise ComposerError(f"precision.{name}", wanted, "the model has no such component", sorted(checkpoint.classes))
     _task_fits(spec, task, checkpoint)
     _scheduler_fits(spec, checkpoint)
+    early.refuse(spec, checkpoint)
     refiner = _refiner(spec, checkpoint)
     return Checked(spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint), refiner=refiner)
 

@@ -42,13 +42,13 @@ def refuse_absent(name: str) -> None:
         ComposerError: torch was built without it, or it belongs to another system.
     """
     kind = name.partition(":")[0]
-    if (kind == "cuda" and not _built_for_cuda()) or (kind == "mps" and sys.platform != "darwin"):
+    if (kind == "cuda" and not built_for_cuda()) or (kind == "mps" and sys.platform != "darwin"):
         why = "the torch that is installed is built without CUDA" if kind == "cuda" else "only Macs have one"
         raise ComposerError("device.type", name, f"this machine has none: {why}", ["cpu"])
 
 
 @cache
-def _built_for_cuda() -> bool:
+def built_for_cuda() -> bool:
     """By the file in which torch says what it was built with; True where it does not tell."""
     spec = find_spec("torch")
     file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from composer.devices import built_for_cuda
 from composer.help import TEXT
 from composer.testing.pictures import pixels
 
+NO_CUDA = pytest.mark.skipif(built_for_cuda() or sys.platform == "darwin", reason="torch may find a GPU here")
 HEAVY = ("torch", "diffusers", "transformers")
 
 
@@ -33,6 +35,13 @@ def isolated(code: str, cwd: Path) -> subprocess.CompletedProcess:
         (["steps=0"], 2),
         (["task=unconditional", "prompt=x"], 2),
         (["model=local", "model.source=nowhere"], 2),
+        (["scheduler.foo=1"], 2),
+        (["check", "scheduler=euler", "scheduler.foo=1"], 2),
+        (["num_inference_steps=3"], 2),
+        (["list", "scheduler", "model=sd15"], 0),
+        pytest.param(["device=cuda:1"], 2, marks=NO_CUDA),
+        pytest.param(["check", "memory=[xformers]"], 2, marks=NO_CUDA),
+        pytest.param(["memory=[model_offload]"], 2, marks=NO_CUDA),
     ],
 )
 def test_answers_without_torch(words, code, tmp_path):

@@ -5,10 +5,9 @@ diffusers' own DDPMPipeline neither scales the first noise nor the model's input
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import DDPMPipeline
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Step
@@ -17,6 +16,9 @@ from composer.families.noise import noise
 from composer.families.settings import Decoded
 from composer.guidance import Branches
 from composer.spec import Request
+
+if TYPE_CHECKING:
+    from diffusers import DDPMPipeline
 
 
 class Unconditional(Held):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from diffusers import FluxPipeline
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
@@ -17,6 +15,9 @@ from composer.families.vae import decoded, encoded, scaled_mask
 from composer.guidance import Branches
 from composer.spec import Request
 from composer.targets import keywords_of
+
+if TYPE_CHECKING:
+    from diffusers import FluxPipeline
 
 #: Latents along a side of what one token packs.
 PATCH = 2
@@ -61,6 +62,8 @@ class Flux(Held):
         """Sigmas 1 … 1/steps, and a shift that grows with the picture, for the schedulers that take them."""
         config, taken = scheduler.config, keywords_of(scheduler.set_timesteps)
         tokens = (request.height // (PATCH * factor)) * (request.width // (PATCH * factor))
+        from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+
         shift = calculate_shift(
             tokens, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
             config.get("base_shift", 0.5), config.get("max_shift", 1.15),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL.Image import Image
 from torch import Tensor
 
@@ -19,6 +19,9 @@ from composer.families.unet import LatentUNet
 from composer.families.vae import decoded, encoded
 from composer.memo import remember
 from composer.spec import Request
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
 
 
 class StableDiffusion(LatentUNet):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import StableDiffusion3Pipeline
-from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
@@ -18,6 +16,9 @@ from composer.families.vae import decoded, encoded, scaled_mask
 from composer.guidance import Branches
 from composer.spec import Request
 from composer.targets import keywords_of
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusion3Pipeline
 
 #: Latents along a side of what one token covers.
 PATCH = 2
@@ -71,6 +72,8 @@ class StableDiffusion3(Held):
         config, settings = scheduler.config, {}
         if config.get("use_dynamic_shifting") and "mu" in keywords_of(scheduler.set_timesteps):
             tokens = (request.height // factor // PATCH) * (request.width // factor // PATCH)
+            from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
+
             settings["mu"] = calculate_shift(
                 tokens, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
                 config.get("base_shift", 0.5), config.get("max_shift", 1.16),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning
@@ -11,6 +12,9 @@ from composer.families.settings import Decoded
 from composer.families.unet import LatentUNet
 from composer.families.vae import decoded, encoded, in_fp32
 from composer.spec import Request
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionXLPipeline
 
 #: Aesthetic scores (0–10) that a refiner is told of the prompt's and the negative prompt's picture; diffusers' defaults.
 SCORE, NEGATIVE_SCORE = 6.0, 2.5

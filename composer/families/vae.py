@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 from torch import Tensor, nn
 
 from composer.families.base import Held
@@ -27,6 +26,8 @@ def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, .
     pixels = pixels.to(vae.device, vae.dtype)
     # sliced with [i : i + 1], which keeps the memory format: convolutions sum in another order after [i][None]
     made = [_distribution(vae, pixels[i : i + 1]) for i in first]
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
+
     return torch.cat([retrieve_latents(made[row], generator=each) for row, each in zip(rows, generators, strict=True)])
 
 

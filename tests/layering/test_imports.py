@@ -16,7 +16,7 @@ HYDRA_ROOMS = {
     "record", "rerun", "sweep", "tied",
 }  # fmt: skip
 TORCH_FREE = {
-    "words", "catalogue", "spellings", "stray", "devices", "facts", "listing", "noise",
+    "words", "catalogue", "spellings", "stray", "devices", "facts", "listing", "noise", "early", "signatures",
     "headers", "folders", "index", "known_keys", "foreign", "single",
     "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec",
     "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base", "families/settings",
