@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from composer import interrupt, quiet, speak
+from composer import interrupt, loading, quiet, speak
 from composer.errors import ComposerError
 from composer.line import Line, parse
 
@@ -28,6 +28,7 @@ def _ended(argv: list[str]) -> int:
         line = parse(argv)
         verbose = line.verbose
         speak.set_manner(line.quiet, line.json)
+        loading.begin()
         code = run(line)
         interrupt.check()
         return code
@@ -43,6 +44,7 @@ def _ended(argv: list[str]) -> int:
             raise
         return speak.failed(f"{type(error).__name__}: {error} (-v shows where)", 1)
     finally:
+        loading.over()
         quiet.release()
 
 

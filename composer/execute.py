@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from composer import loading
 from composer.callbacks.base import StepCallback
 from composer.check import Checked, check
 from composer.quiet import prepare, silence
@@ -44,6 +45,7 @@ def _executed(
     from composer.shares import draw
 
     pipeline = build_pipeline(checked, more)
+    loading.over()
     before = (*checked.request.notes, *pipeline.notes)
     for note in before:
         say(note)

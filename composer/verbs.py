@@ -116,6 +116,16 @@ def status(line: Line) -> int:
     return 0
 
 
+def clean(line: Line) -> int:
+    """compose clean [DIR] [older=DAYS] [dry_run=false]"""
+    from composer.clean import clean, told
+
+    folders, gone = clean(line.overrides)
+    found = [{"path": str(folder.path), "size": folder.size, "sweep": folder.sweep} for folder in folders]
+    speak.facts({"removed": gone, "folders": found}, told(folders, gone))
+    return 0
+
+
 def cached(line: Line) -> int:
     """compose cache ls|clear"""
     from composer import cache
@@ -224,6 +234,7 @@ VERBS: dict[str, Callable[[Line], int]] = {
     "plan": plan,
     "resume": resume,
     "status": status,
+    "clean": clean,
     "cache": cached,
     "warm": warm,
     "check": checked,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from composer import speak
+from composer import loading, speak
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.errors import printable
 
@@ -30,6 +30,7 @@ class Lines:
 
     @contextmanager
     def shown(self) -> Iterator[Lines]:
+        loading.over()
         with self.bar:
             yield self
 

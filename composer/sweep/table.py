@@ -152,6 +152,9 @@ def status_text(ledger: Ledger) -> str:
 
 def watch(folder: Path) -> None:
     """Show it on a terminal until nobody works on it any more."""
+    from composer import loading
+
+    loading.over()
     from rich.live import Live
     from rich.text import Text
 

@@ -25,6 +25,7 @@ TORCH_FREE = {
     "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs", "composing",
     "folder", "launchers", "printed", "tied", "typed",
     "families/distinct", "image_texts", "png", "comments", "texts", "homes", "leavings", "tiny/known", "tiny/captions",
+    "clean", "loading",
 }  # fmt: skip
 
 
