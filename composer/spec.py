@@ -51,7 +51,7 @@ class ModelSpec:
     """Which checkpoint: a folder, a hub id, a single .safetensors file or `embedded:NAME`.
 
     family: `auto` reads it from the checkpoint. revision and variant: as diffusers' from_pretrained takes them.
-    config: for a single file, a folder or hub id whose json files and tokenizer describe it; None lets diffusers infer one.
+    config: for a single file, a folder or hub id whose json files and tokenizer describe it; None takes what diffusers does for its kind.
     components: name → where it comes from instead, see `components.read_part`. safety_checker: whether to keep one.
     refiner: a second checkpoint that finishes what this one began. sha256: file of the checkpoint → the sum it must have; `` is a
     single file itself. allow_pickle: whether weights may come from pickles, which can run code.

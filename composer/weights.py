@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import diffusers
 import torch
+from diffusers.loaders.single_file import load_single_file_sub_model
 from safetensors.torch import load_file
 
 from composer import cast, quantised, sound
@@ -24,7 +25,8 @@ from composer.components import Component
 from composer.errors import ComposerError
 from composer.fitting import loosen
 from composer.folders import variants, weight_files
-from composer.index import INDEX, components_of, read_json
+from composer.headers import PICKLED, header
+from composer.index import INDEX, components_of, kind_of, read_json
 from composer.precision import Numbers
 from composer.quiet import hush_bars
 from composer.targets import keywords_of
@@ -68,6 +70,7 @@ loaded: Counter[str] = Counter()
 #: Checkpoints that were found to load, and their variants; each job of a sweep asks.
 _rehearsed: OrderedDict[tuple[Source, str | None], None] = OrderedDict()
 KEPT = 64
+OTHER_SHAPES = "its weights are of other shapes than its config.json says: they are of two models"
 
 
 @in_turn
@@ -116,11 +119,27 @@ def _rehearse(checkpoint: Checkpoint, source: Source, variant: str | None) -> No
         if checkpoint.swapped[name].commit is None and not checkpoint.swapped[name].folder.is_file():
             _elsewhere(name, how, *place)
     if checkpoint.single_file:
+        _rehearse_file(checkpoint)
         return
     own, empty = _own(checkpoint.path, away, how, None if source.pickles else True), dict.fromkeys((*away, *checkpoint.absent))
     parts = {name: each for name, each in {**own, **empty}.items() if name in keywords_of(cls.__init__)}
     if (holder := _assembled(cls, checkpoint.path, parts)) is not None:
         sound.check_tokenizers(checkpoint.source, holder)
+
+
+def _rehearse_file(checkpoint: Checkpoint) -> None:
+    """Convert a single file's tensors by their shapes alone: each is one number that stands for all."""
+    if checkpoint.path.suffix in PICKLED:
+        return
+    tensors = {key: torch.zeros(()).expand(entry["shape"]) for key, entry in header(checkpoint.path).items()}
+    own = {name: cls for name, cls in checkpoint.classes.items() if name not in (*checkpoint.swapped, "safety_checker")}
+    for name, cls in sorted(own.items()):
+        library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
+        if kind_of(name, cls) == "model":
+            made = load_single_file_sub_model(
+                library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.described_by), torch_dtype=torch.float32
+            )  # fmt: skip
+            sound.whole(checkpoint.source, sound.empty(made))
 
 
 @contextmanager
@@ -130,8 +149,15 @@ def _told(checkpoint: Checkpoint) -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         sound.whole(checkpoint.source, sound.unfilled(error) if checkpoint.single_file else ())
+        if _shapes_differ(error):
+            raise ComposerError("model.source", checkpoint.source, OTHER_SHAPES) from None
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ComposerError("model.source", checkpoint.source, f"can't be loaded: {why}") from error
+
+
+def _shapes_differ(error: Exception) -> bool:
+    """Whether diffusers, transformers or accelerate raised for weights of other shapes than their model's."""
+    return any(words in str(error) for words in ("expected shape", "ignore_mismatched_sizes", "this looks incorrect"))
 
 
 @in_turn
@@ -328,10 +354,9 @@ def _component(
     try:
         model, found = cls.from_pretrained(where, output_loading_info=True, **settings)
     except (ValueError, RuntimeError) as error:
-        if "expected shape" not in str(error) and "ignore_mismatched_sizes" not in str(error):
+        if not _shapes_differ(error):
             raise
-        reason = "its weights are of other shapes than its config.json says: they are of two models"
-        raise ComposerError("model.source", where, reason) from None
+        raise ComposerError("model.source", where, OTHER_SHAPES) from None
     sound.whole(where, found["missing_keys"])
     setattr(model, sound.EXTRA, tuple(found["unexpected_keys"]))
     return model.eval()
