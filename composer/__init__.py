@@ -5,37 +5,59 @@ Only names for users and plugin authors live here, each imported when first aske
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+#: Name → the module that has it, and its name there.
 _HOMES = {
-    "compose": "composer.api",
-    "ComposerError": "composer.errors",
-    "Request": "composer.spec",
-    "Result": "composer.pipeline",
-    "Run": "composer.callbacks.base",
-    "Step": "composer.callbacks.base",
-    "StepCallback": "composer.callbacks.base",
-    "StopDenoising": "composer.callbacks.base",
+    "compose": ("composer.api", "compose"),
+    "load": ("composer.api", "load"),
+    "list": ("composer.commands", "list_options"),
+    "ComposerError": ("composer.errors", "ComposerError"),
+    "Conditioning": ("composer.callbacks.base", "Conditioning"),
+    "Embedding": ("composer.callbacks.base", "Embedding"),
+    "Family": ("composer.families.base", "Family"),
+    "Guidance": ("composer.guidance", "Guidance"),
+    "Request": ("composer.spec", "Request"),
+    "Result": ("composer.pipeline", "Result"),
+    "Run": ("composer.callbacks.base", "Run"),
+    "Step": ("composer.callbacks.base", "Step"),
+    "StepCallback": ("composer.callbacks.base", "StepCallback"),
+    "StopDenoising": ("composer.callbacks.base", "StopDenoising"),
+    "Task": ("composer.tasks.base", "Task"),
 }
+#: Modules that are called as the commands of their names.
+_COMMANDS = ("check", "rerun", "show", "sweep")
 
-__all__ = ["ComposerError", "Request", "Result", "Run", "Step", "StepCallback", "StopDenoising", "__version__", "compose"]
+__all__ = [
+    "ComposerError", "Conditioning", "Embedding", "Family", "Guidance", "Request", "Result", "Run", "Step", "StepCallback",
+    "StopDenoising", "Task", "__version__", "check", "compose", "list", "load", "rerun", "show", "sweep",
+]  # fmt: skip
 
 if TYPE_CHECKING:
-    from composer.api import compose
-    from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
+    from composer.api import compose, load
+    from composer.callbacks.base import Conditioning, Embedding, Run, Step, StepCallback, StopDenoising
+    from composer.commands import check, rerun, show, sweep
+    from composer.commands import list_options as list
     from composer.errors import ComposerError
+    from composer.families.base import Family
+    from composer.guidance import Guidance
     from composer.pipeline import Result
     from composer.spec import Request
+    from composer.tasks.base import Task
 
 
 def __getattr__(name: str) -> Any:
+    if name in _COMMANDS:
+        return import_module(f"composer.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'composer' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    module, there = _HOMES[name]
+    return getattr(import_module(module), there)
 
 
-def __dir__() -> list[str]:
+def __dir__() -> Sequence[str]:
     return sorted(__all__)

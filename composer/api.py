@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from composer import argv
 from composer.callbacks.base import StepCallback
 from composer.errors import ComposerError
+from composer.notebook import interruptible
 from composer.tied import completed, untie
 from composer.typed import as_nodes, refuse_for_one_run
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from composer.held import Held
     from composer.pipeline import Result
+    from composer.spec import RunSpec
 
 
-def compose(*overrides: str, **values: Any) -> Result:
-    """Make pictures and return them; nothing is written until `Result.save(folder)`.
+@interruptible()
+def compose(*overrides: str, config_dir: str | None = None, **values: Any) -> Result:
+    """Make images and return them; nothing is written until `Result.save(folder)`.
 
     Args:
         overrides: as on the command line, `"scheduler=euler"`.
-        values: root keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch. A
-            picture can be a PIL picture or a list of them instead of a file. `callbacks` can be a list of `StepCallback`s,
-            which come after those of the config.
+        config_dir: a folder with option files of your own, as --config-dir.
+        values: keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch, and a mapping
+            holds settings, `scheduler={"eta": 1.0}`. Numbers may be numpy's or torch's. An image can be a PIL image, or an
+            array or tensor of uint8 or of floats 0–1, instead of a file; or a list of them. `callbacks` can be a list of
+            `StepCallback`s, which come after those of the config.
+
+    Returns:
+        The images, and how they were made. In a notebook it shows itself.
 
     Raises:
         ComposerError: the request can't be met; its text is the line that the command would print.
@@ -34,14 +43,58 @@ def compose(*overrides: str, **values: Any) -> Result:
     Example:
         >>> composer.compose("task=text2img", prompt="a red cone", seed=7).image.show()
     """
-    from composer.config import read
     from composer.execute import execute
 
-    callbacks = values.pop("callbacks") if _are_callbacks(values.get("callbacks")) else ()
-    pictures = {key: value for key, value in values.items() if _is_picture(value)}
-    words = {**values, **{key: f"(a picture given from Python as {key})" for key in pictures}}
-    spec = read(compose_config([*overrides, *overrides_of(words)]))
-    return execute(replace(spec, values={**spec.values, **pictures}), more=callbacks)
+    spec, callbacks = request_of(overrides, values, config_dir)
+    return execute(spec, more=callbacks)
+
+
+def load(*overrides: str, config_dir: str | None = None, **values: Any) -> Held:
+    """Load a pipeline and hold it, to be called again and again with other prompts, seeds, sizes, …
+
+    Args:
+        overrides, config_dir, values: as for `compose`; what a call does not say otherwise.
+
+    Returns:
+        The pipeline; call it with what differs.
+
+    Raises:
+        ComposerError: as `compose`, before any weights are loaded.
+
+    Example:
+        >>> pipe = composer.load("model=sd15", "precision=fp16")
+        >>> images = [pipe(prompt="a red cone", seed=seed).image for seed in range(4)]
+    """
+    from composer.held import Held
+
+    return Held(overrides, values, config_dir)
+
+
+def request_of(
+    overrides: Sequence[str], values: Mapping[str, Any], config_dir: str | None = None
+) -> tuple[RunSpec, Sequence[StepCallback]]:  # fmt: skip
+    """What a call from Python asks for, and the callbacks that it brought.
+
+    Raises:
+        ComposerError: a key or value that can't be.
+    """
+    from composer.config import read
+    from composer.given import given
+
+    found = given(overrides, values)
+    spec = read(compose_config(found.words, folder_of(config_dir)))
+    return replace(spec, values={**spec.values, **found.images}), found.callbacks
+
+
+def folder_of(config_dir: str | os.PathLike[str] | None) -> str | None:
+    """A folder of option files, as it was given.
+
+    Raises:
+        ComposerError: it is not there.
+    """
+    if config_dir is not None and not os.path.isdir(config_dir):
+        raise ComposerError("config_dir", config_dir, "there is no such folder")
+    return None if config_dir is None else os.fspath(config_dir)
 
 
 def compose_config(overrides: list[str], config_dir: str | None = None) -> DictConfig:
@@ -101,43 +154,3 @@ def settle(config: DictConfig, notes: DictConfig) -> None:
             raise ComposerError(group, odd, "is no name of an option, under which its settings could stand")
     with open_dict(config):
         config[CHOSEN] = chosen | several
-
-
-def _are_callbacks(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(each, StepCallback) for each in value)
-
-
-def _is_picture(value: Any) -> bool:
-    """A PIL picture, or a list of nothing else; without importing PIL for those who pass none."""
-    several = value if isinstance(value, (list, tuple)) else [value]
-    return bool(several) and all(hasattr(each, "getexif") and hasattr(each, "size") for each in several)
-
-
-def overrides_of(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Python values by key as overrides; `{"guidance": {"scale": 3}}` is `guidance.scale=3`."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from overrides_of(value, f"{above}{name}.")
-        else:
-            yield override_of(f"{above}{name}", value)
-
-
-def override_of(key: str, value: Any) -> str:
-    """A key and a Python value as one override in Hydra's grammar."""
-    return f"{key}={_value(key, value)}"
-
-
-def _value(key: str, value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(_value(key, each) for each in value)}]"
-    if isinstance(value, Mapping):
-        if value:
-            raise ComposerError(key, value, "settings in a list can't be passed: give each by its key, such as 'scheduler.eta=1.0'")
-        return "{}"
-    return argv.quote(str(value))

@@ -81,7 +81,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
         raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
     for each in filter(None, (checkpoint, checked.refiner)):
-        check_needs(callbacks, checked.task, each)
+        check_needs(callbacks, checked.task, each, spec.task.name)
         check_guidance(guidance, each)
     _schedule_fits(checked, cls, settings, step_settings)
     if checkpoint.family == CLASSIC:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from composer import early
+from composer.callable_module import make_callable
 from composer.checkpoint import Checkpoint, find
 from composer.devices import refuse_absent
 from composer.errors import ComposerError
@@ -122,3 +123,6 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
     if found.factor != checkpoint.factor:
         raise ComposerError("model.refiner.source", wanted.source, "its latents are of another size than the base model's")
     return found
+
+
+make_callable(__name__)

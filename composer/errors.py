@@ -30,6 +30,10 @@ class ComposerError(Exception):
             line += f" (allowed: {', '.join(map(str, self.allowed))})"
         return printable(line)
 
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows: the one of the command line, since the calls that led to it tell users nothing more."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class CallbackError(ComposerError):
     """A callback failed, or returned what the loop can't go on with."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
+from composer import moments
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError, suggest
@@ -20,12 +21,13 @@ KNOWN = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | 
 OTHER = "callbacks."
 
 
-def check(callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpoint) -> None:
+def check(callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpoint, task_name: str = "the task") -> None:
     """Raises:
     ComposerError: a callback that can't do its work here, and why.
     """
     before: set[str] = set()
     for name, callback in callbacks.items():
+        moments.check(name, callback)
         key, family = f"callbacks.{name}", checkpoint.family
         if callback.families is not None and family not in callback.families:
             raise ComposerError(key, None, f"is for other models than {family}", sorted(callback.families & set(LAYOUTS)))
@@ -37,7 +39,7 @@ def check(callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpo
             if need not in KNOWN:
                 raise ComposerError(key, None, f"needs {need}, which no run has.{suggest(need, KNOWN)}")
             if need in OF_TASKS - task.fills:
-                raise ComposerError(key, None, f"needs {need}, which {type(task).__name__.lower()} does not have: choose another task")
+                raise ComposerError(key, None, f"needs {need}, which {task_name} does not have: choose another task")
             if need in OF_TEXT and not checkpoint.layout.text:
                 raise ComposerError(key, None, f"needs {need}, and {family} takes no prompt")
         before.add(name)

@@ -34,7 +34,7 @@ from composer.turns import in_turn
 from composer.weights import forget
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
     """What a run made.
 
@@ -72,6 +72,18 @@ class Result:
         from composer.record import grid
 
         return grid(self.images)
+
+    def __repr__(self) -> str:
+        """In one line; `record` holds the rest."""
+        many = f"{len(self.images)} images" if len(self.images) > 1 else "1 image"
+        size, seeds = f"{self.image.width} x {self.image.height}", ", ".join(map(str, self.seeds[:8]))
+        return f"Result({many} of {size} pixels, seed {seeds}{', …' if len(self.seeds) > 8 else ''}, {self.seconds:.1f} s)"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the image, or all of them on one sheet."""
+        from composer.notebook import png
+
+        return png(self.grid if len(self.images) > 1 else self.image)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write pictures, run.json and config.yaml; the pictures' paths come back."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.build import family_class, make_scheduler, scheduler_parts
+from composer.callable_module import make_callable
 from composer.check import ROLES, Checked, tasks_of
 from composer.checkpoint import Checkpoint
 from composer.families import CLASSIC
@@ -99,3 +100,6 @@ def _scheduler(checked: Checked) -> list[str]:
 
 def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+make_callable(__name__)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class Manner:
 
     quiet: bool = False
     json: bool = False
+    silent: bool = False  # called from Python, where what is returned tells all
     run: str = "compose"
 
 
@@ -30,6 +32,23 @@ manner = Manner()
 
 def set_manner(quiet: bool, json: bool) -> None:
     manner.quiet, manner.json, manner.run = quiet, json, "compose"
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing is said inside."""
+    before = manner.silent, manner.quiet
+    manner.silent = manner.quiet = True
+    try:
+        yield
+    finally:
+        manner.silent, manner.quiet = before
+
+
+def failure(text: str) -> None:
+    """What went wrong, and did not end the command."""
+    if not manner.silent:
+        print(printable(f"compose: {text}"), file=sys.stderr)
 
 
 def note(text: str) -> None:
@@ -66,6 +85,8 @@ def _json(found: Mapping[str, Any]) -> str:
 
 def came_of_it(text: str, files: Sequence[Path | str], **facts: Any) -> None:
     """What a command came to: in words, as the names of its files, or with all facts."""
+    if manner.silent:
+        return
     if manner.json:
         print(_json({"files": [str(file) for file in files], **facts}))
     elif manner.quiet:

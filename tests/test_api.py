@@ -4,8 +4,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 import composer
-from composer import api
 from composer.api import compose_config
+from composer.given import overrides_of
 
 
 def test_values_are_python_and_text_is_text(checkpoints):
@@ -95,5 +95,5 @@ def test_both_doors_refuse_in_the_same_words(compose, words, values, said):
 
 
 def test_settings_by_their_names_are_taken():
-    config = compose_config([*api.overrides_of({"guidance": {"scale": 3}, "model": {"components": {}}, "scheduler": "euler"})])
+    config = compose_config([*overrides_of({"guidance": {"scale": 3}, "model": {"components": {}}, "scheduler": "euler"})])
     assert config.guidance.scale == 3 and config.chosen.scheduler == "euler"

@@ -282,7 +282,7 @@ def needs(*names: str, families: frozenset[str] | None = None) -> StepCallback:
 def test_needs_that_can_not_be_met(overrides, callback, said):
     checked = check(read(compose_config(overrides)))
     with pytest.raises(ComposerError) as caught:
-        check_needs({"needy": callback}, checked.task, checked.checkpoint)
+        check_needs({"needy": callback}, checked.task, checked.checkpoint, checked.spec.task.name)
     assert said in str(caught.value)
 
 

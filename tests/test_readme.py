@@ -76,6 +76,15 @@ def test_python_of_the_readme(tmp_path, monkeypatch, code):
     assert "result" not in names or (tmp_path / "outputs" / "from-python" / "000.png").is_file()
 
 
+def test_python_of_its_page(tmp_path, monkeypatch, capsys):
+    """All blocks of docs/python.md, in their order and in one folder."""
+    page = (Path(__file__).parent.parent / "docs/python.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "page"}
+    exec(compile("\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), "docs/python.md", "exec"), names)
+    assert "bit for bit" in names["again"].notes[-1] and len(names["swept"].jobs) == 4 and not names["swept"].failed
+
+
 def test_the_table_is_what_the_parity_tests_prove():
     sys.path.insert(0, str(Path(__file__).parent / "parity"))
     import matrix

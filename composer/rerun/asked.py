@@ -36,10 +36,10 @@ FROM = ("source", "config", "components", "refiner", "variants")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """tree: the config, plain. folder: for the files. same: whether the same pictures are wanted, and not a variation of them."""
+    """tree: the config, plain. folder: for the files, if any. same: whether the same pictures are wanted, and not a variation of them."""
 
     tree: dict[str, Any]
-    folder: Path
+    folder: Path | None
     same: bool
 
 

@@ -57,7 +57,7 @@ class _Share:
     wanted: tuple[int, ...]
     begin: int
 
-    def drawn(self, pipeline: Pipeline, folder: Path) -> Result:
+    def drawn(self, pipeline: Pipeline, folder: Path | None) -> Result:
         from composer.shares import cut, joined
 
         results = [pipeline(cut(self.request, *span), folder) for span in self.spans]
@@ -109,6 +109,19 @@ def _threads(record: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Leave torch with as many threads as it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, result: Result) -> Result:

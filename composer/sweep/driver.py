@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from composer import __version__, interrupt, speak
-from composer.api import override_of
-from composer.errors import ComposerError, printable, shorten
+from composer.errors import ComposerError, shorten
+from composer.given import override_of
 from composer.spec import SweepSpec
 from composer.sweep.asked import Sweep
 from composer.sweep.grammar import Job
@@ -165,7 +164,7 @@ class Driver:
         there = counted(rows)
         for row in rows:
             if row.state == "failed":
-                print(printable(f"compose: job {row.number} ({told_by(row.values) or f'job {row.number}'}): {row.reason}"), file=sys.stderr)
+                speak.failure(f"job {row.number} ({told_by(row.values) or f'job {row.number}'}): {row.reason}")
         if self.drawn and (told := ladder(self.plan, self.journal)):
             for line in told.splitlines():
                 speak.line(line)

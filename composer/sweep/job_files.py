@@ -11,8 +11,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from composer import argv
-from composer.api import overrides_of
 from composer.errors import ComposerError
+from composer.given import overrides_of
 from composer.homes import expanded
 from composer.yamls import sober
 

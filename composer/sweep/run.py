@@ -29,11 +29,17 @@ def run(line: Line) -> int:
     sweep = asked_for(line)
     if sweep.spec.dry_run:
         return _plan(sweep)
+    return drive(sweep)[0]
+
+
+def drive(sweep: Sweep) -> tuple[int, Driver]:
+    """Draw what waits, and say with which exit code the command ends and who drew it."""
     refuse(sweep)
     with locked(sweep.folder):
         if sweep.spec.fresh:
             clear(sweep.folder)
-        return Driver(sweep).run()
+        driver = Driver(sweep)
+        return driver.run(), driver
 
 
 def _plan(sweep: Sweep) -> int:
