@@ -92,13 +92,13 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     )  # fmt: skip
 
 
-def tried(checked: Checked) -> Parts:
+def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     """The parts of a run that was tried as far as that goes without weights: with models of the same layers that hold no numbers.
 
     Raises:
         ComposerError: what building or loading would refuse.
     """
-    found, model = parts(checked), checked.spec.model
+    found, model = parts(checked, more), checked.spec.model
     rehearse(checked.checkpoint, model.variant)
     if checked.refiner is not None:
         rehearse(checked.refiner, model.refiner.variant)

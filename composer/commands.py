@@ -12,6 +12,7 @@ from composer.api import folder_of, request_of
 from composer.errors import ComposerError
 from composer.notebook import Page, interruptible
 from composer.quiet import silence
+from composer.turns import in_turn
 
 if TYPE_CHECKING:
     from composer.line import Line
@@ -37,9 +38,9 @@ def check(*overrides: str, config_dir: str | None = None, **values: Any) -> tupl
     spec, callbacks = request_of(overrides, values, config_dir)
     found = checked(spec)
     with silence():
-        from composer.build import parts
+        from composer.build import tried
 
-        return (*found.request.notes, *parts(found, callbacks).notes)
+        return (*found.request.notes, *tried(found, callbacks).notes)
 
 
 @interruptible()
@@ -80,6 +81,7 @@ def list_options(group: str | None = None, *overrides: str, config_dir: str | No
 
 
 @interruptible()
+@in_turn
 def rerun(image: str | os.PathLike[str], /, *overrides: str, trust: bool = False, config_dir: str | None = None, **values: Any) -> Result:
     """Draw an image again from the record in it, or a variation of it.
 

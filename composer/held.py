@@ -12,6 +12,7 @@ from composer.execute import execute
 from composer.given import given, named, plain
 from composer.notebook import interruptible
 from composer.quiet import silence
+from composer.turns import in_turn
 
 if TYPE_CHECKING:
     from composer.pipeline import Result
@@ -22,6 +23,7 @@ class Held:
     """Made by `composer.load`; each call is a run of its own, equal to that of `composer.compose` with the same words."""
 
     @interruptible()
+    @in_turn
     def __init__(self, overrides: Sequence[str], values: Mapping[str, Any], config_dir: str | None = None) -> None:
         self._overrides, self._values, self._config_dir = tuple(overrides), dict(values), config_dir
         self._spec, self._callbacks = request_of(overrides, values, config_dir)
