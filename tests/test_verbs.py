@@ -132,3 +132,12 @@ def test_verbose_lines_name_the_run(tmp_path):
     plain = {name: value for name, value in os.environ.items() if "VERBOSITY" not in name}  # as other tests in this process left it
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=plain)
     assert "out INFO diffusers" in done.stderr, done.stderr[-500:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["check", "check -m steps=1,2", "show"])
+def test_a_look_beforehand_says_nothing_on_stderr(tmp_path, command):
+    plain = {name: value for name, value in os.environ.items() if "VERBOSITY" not in name}
+    words = [sys.executable, "-m", "composer", *command.split()]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=plain)
+    assert (done.returncode, done.stderr) == (0, "")
