@@ -13,7 +13,7 @@ from composer.catalogue import Catalogue, catalogue, root_keys, settings
 from composer.config import LISTS
 from composer.installed import VARIABLE, everything, plugins
 from composer.plugins import conf_folders, offered
-from composer.words import KEYS, NOT_YET, PLUGINS, VALUES, plain
+from composer.words import KEYS, NOT_YET, PLUGINS, VALUES, not_yet, plain
 
 #: Files of weights, by their ends.
 WEIGHTS = (".safetensors", ".ckpt", ".gguf", ".pt", ".bin")
@@ -32,14 +32,13 @@ def for_option(group: str, name: str, folders: list[Path] | None = None) -> str:
     own = _in_group(known, group, name)
     if own:
         return _type(known, group, own)
-    missing = plain(name) in NOT_YET and _not_yet(name)
-    return missing or _plugin(group, name) or _elsewhere(known, group, name) or _further(group, name)
+    return not_yet(name) or _plugin(group, name) or _elsewhere(known, group, name) or _further(group, name)
 
 
 def for_key(key: str, value: str | None, folders: list[Path] | None = None) -> str:
     """For `key=value`, where there is no such key."""
     if plain(key) in NOT_YET:
-        return _not_yet(key)
+        return not_yet(key)
     if plain(key) in SIZES and (sides := re.fullmatch(r"(\d+)(?:\D+(\d+))?", value or "")):
         return f"Type width={sides[1]} height={sides[2] or sides[1]}."
     known = catalogue(folders or conf_folders())
@@ -183,11 +182,6 @@ def _setting(known: Catalogue, key: str, value: str | None) -> str:
     leaf = plain(key.rpartition(".")[2])
     found = dict.fromkeys(full for group in GROUPS[1:-1] for _, full in settings(known, group) if plain(full.rpartition(".")[2]) == leaf)
     return f"Type {' or '.join(typed(full, value) for full in list(found)[:2])}." if found else ""
-
-
-def _not_yet(word: str) -> str:
-    what, instead = NOT_YET[plain(word)]
-    return f"composer has no {what} yet: {instead}."
 
 
 def _hub_id(name: str) -> str:

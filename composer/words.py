@@ -188,6 +188,14 @@ COMMANDS = _inverted(
 PLUGINS = {"attention_maps": "attention-maps", "metrics_logger": "metrics-logger", "regional_prompt": "regional-prompt"}
 
 
+def not_yet(word: str) -> str:
+    """That composer does not do what a word asks for, and what can be done instead; nothing for other words."""
+    if plain(word) not in NOT_YET:
+        return ""
+    what, instead = NOT_YET[plain(word)]
+    return f"composer has no {what} yet: {instead}."
+
+
 def plain(word: str) -> str:
     """A word without what spellings differ in: case, dashes, dots, quotes, module names.
 

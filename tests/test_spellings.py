@@ -189,6 +189,8 @@ def test_the_command_says_it_in_one_line(compose, tmp_path, line):
 
 def test_a_key_of_elsewhere_added_with_plus(compose):
     assert "Did you mean steps?" in compose("+num_inference_steps=3").err
+    assert "composer has no LoRA yet" in compose("+lora=f.safetensors").err
+    assert "this task does not take it. (allowed" in compose("+nothing_like_it=3").err
 
 
 def test_an_option_of_a_plugin_that_is_left_out_says_so(monkeypatch, tmp_path):

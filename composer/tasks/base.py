@@ -16,7 +16,7 @@ from composer.spec import Request
 from composer.tasks import marks
 from composer.tasks.values import SEEDS, negatives, seed, texts, whole
 from composer.tiny import known
-from composer.words import KEYS, plain
+from composer.words import KEYS, not_yet, plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,8 +72,8 @@ class Task:
         for key, value in values.items():
             if key not in known:
                 meant = KEYS.get(plain(key))
-                near = f" Did you mean {meant}?" if meant else suggest(key, known)
-                raise ComposerError(key, value, f"this task does not take it.{near}", known)
+                near = not_yet(key) or (f"Did you mean {meant}?" if meant else suggest(key, known).strip())
+                raise ComposerError(key, value, f"this task does not take it. {near}".strip(), known)
         values = {**dict.fromkeys(known), **values}  # a key taken out with `~` counts as null
         images = whole("images", values["images"], 1, MOST)
         prompts = [prompt for prompt in self.prompts(values) for _ in range(images)]
