@@ -11,30 +11,33 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from composer import quantised, sound
-from composer.blame import blamed, refuse_kinds
 from composer.callbacks.base import StepCallback
 from composer.check import Checked
 from composer.checkpoint import Checkpoint
-from composer.classic import Classic
-from composer.classic import check as check_classic
+from composer.classic.arguments import arguments
+from composer.classic.check import check as check_classic
+from composer.classic.check import check_own, check_step
+from composer.classic.run import Classic
+from composer.classic.steps import Steps
 from composer.errors import ComposerError
 from composer.families import CLASSIC
 from composer.families.base import Family
 from composer.families.settings import FamilySettings
 from composer.guidance import Guidance
 from composer.headers import weights_of
+from composer.hollow import hollow
 from composer.needs import check as check_needs
 from composer.needs import check_guidance
-from composer.option import Option, Setting
+from composer.option import NoEffect, Option, Setting
 from composer.pipeline import Pipeline
 from composer.precision import Numbers, device_of, numbers_of
-from composer.refine import Refined, iterations
-from composer.sampler import Sampler
-from composer.spec import RunSpec, SchedulerSpec
-from composer.targets import build, check_keywords, keywords_of, resolve
+from composer.refine import Refined
+from composer.schedule import check_schedule
+from composer.schedulers import make_scheduler, scheduler_parts
+from composer.spec import RunSpec
+from composer.targets import build
 from composer.turns import in_turn
 from composer.weights import How, load, rehearse
 
@@ -83,12 +86,12 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     for each in filter(None, (checkpoint, checked.refiner)):
         check_needs(callbacks, checked.task, each, spec.task.name)
         check_guidance(guidance, each)
-    _schedule_fits(checked, cls, settings, step_settings)
     if checkpoint.family == CLASSIC:
-        check_classic(classic_class(checkpoint), checked.request, guidance, callbacks)
+        _check_classic(checked, guidance, callbacks, cls, step_settings)
+    lost = check_schedule(checked, cls, settings, step_settings, layer(checkpoint))
     return Parts(
         guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device,
-        numbers=numbers, notes=(*notes, *chosen), options=options,
+        numbers=numbers, notes=(*notes, *chosen, *lost), options=options,
     )  # fmt: skip
 
 
@@ -103,6 +106,22 @@ def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     if checked.refiner is not None:
         rehearse(checked.refiner, model.refiner.variant)
     return found
+
+
+def _check_classic(
+    checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: type, step_settings: Mapping[str, Any]
+) -> None:  # fmt: skip
+    """What the checkpoint's own pipeline class can't take or do."""
+    pipeline, values = classic_class(checked.checkpoint), checked.spec.values
+    sizes = {key: values.get(key) for key in ("height", "width")}
+    check_classic(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once)
+    check_step(pipeline, scheduler, step_settings)
+    check_own(hollow(checked.checkpoint), arguments(pipeline, checked.request, guidance))
+
+
+def layer(checkpoint: Checkpoint) -> Any:
+    """What lays out the steps of a checkpoint: its family, or what is known of its own pipeline class."""
+    return Steps(classic_class(checkpoint)) if checkpoint.family == CLASSIC else family_class(checkpoint)
 
 
 @in_turn
@@ -137,13 +156,10 @@ def options_of(checked: Checked, device: torch.device, numbers: Numbers) -> tupl
     targets = {f"{group}.{name}": target for group, named in groups.items() for name, target in named.items()}
     asked = {name: build(name, target, Option) for name, target in targets.items()}
     setting = Setting(checked=checked, device=device, numbers=numbers, active=frozenset(asked))
-    for option in asked.values():
-        option.check(setting)
-        if checked.refiner is not None:
-            _suits_refiner(option, setting, checked.refiner)
+    idle = {name: error for name, option in asked.items() if (error := _idle(option, setting))}
     found: dict[str, Option] = {}
-    lines = []
-    for option in asked.values():
+    lines = [f"{error}: left out" for error in idle.values()]
+    for option in (option for name, option in asked.items() if name not in idle):
         instead, line = option.becomes(setting)
         found = {**instead, **found}  # what was asked for by name stands
         lines += [line] if line else []
@@ -156,7 +172,20 @@ def _suits_refiner(option: Option, setting: Setting, refiner: Checkpoint) -> Non
         # a copy: what an option notes of the checkpoint that it is checked against is of the base model
         copy(option).check(replace(setting, checked=replace(setting.checked, checkpoint=refiner, refiner=None)))
     except ComposerError as error:
-        raise ComposerError(error.key, error.value, f"{error.reason} (the refiner, {refiner.source})", error.allowed) from None
+        raise type(error)(error.key, error.value, f"{error.reason} (the refiner, {refiner.source})", error.allowed) from None
+
+
+def _idle(option: Option, setting: Setting) -> NoEffect | None:
+    """Check an option: that it would do nothing comes back where that is no reason to refuse the run."""
+    try:
+        option.check(setting)
+        if setting.checked.refiner is not None:
+            _suits_refiner(option, setting, setting.checked.refiner)
+    except NoEffect as error:
+        if not setting.checked.lenient:
+            raise
+        return error
+    return None
 
 
 def _stored(numbers: Numbers, checkpoint: Checkpoint, storage: str) -> Numbers:
@@ -176,43 +205,6 @@ def denoiser_bytes(checkpoint: Checkpoint) -> int:
 def _free(name: str, taken: Mapping[str, Any]) -> str:
     """A name that is not taken: `Mine`, `Mine2`, …"""
     return next(each for each in (name, *(f"{name}{i}" for i in range(2, len(taken) + 3))) if each not in taken)
-
-
-def _schedule_fits(checked: Checked, cls: type, settings: dict[str, Any], step_settings: dict[str, Any]) -> None:
-    """Refuse steps that a scheduler can't lay out, such as more than an LCM was distilled for, and settings with which it can't step."""
-    checkpoint, request = checked.checkpoint, checked.request
-
-    def laid_out(some: Mapping[str, Any]) -> Any:
-        scheduler = make_scheduler(cls, dict(checkpoint.scheduler), {key: some[key] for key in settings if key in some})
-        family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
-        return scheduler
-
-    def stepped(some: Mapping[str, Any]) -> None:
-        _step_once(Sampler(laid_out(some), (torch.Generator().manual_seed(0),), {key: some[key] for key in step_settings if key in some}))
-
-    typed = checked.spec.scheduler.keywords
-    try:
-        scheduler = laid_out(settings)
-    except ComposerError:
-        raise
-    except Exception as error:
-        found = blamed(cls, typed, error, laid_out)
-        reason = f"{cls.__name__} can't lay them out: {error}"
-        raise (found if "." in found.key else ComposerError("steps", request.steps, reason)) from None
-    if checked.refiner is not None:
-        iterations(scheduler, scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :], checked.spec.model.refiner.start)
-    if typed:
-        try:
-            stepped({**settings, **step_settings})
-        except Exception as error:
-            raise blamed(cls, typed, error, stepped) from None
-
-
-def _step_once(sampler: Sampler) -> None:
-    """On next to nothing: most schedulers look at their settings no earlier."""
-    nothing = torch.zeros(1, 4, 8, 8)
-    with torch.random.fork_rng(devices=[]):
-        sampler.step(nothing, sampler.timesteps[0], nothing)
 
 
 def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) -> Refined:
@@ -248,44 +240,3 @@ def classic_class(checkpoint: Checkpoint) -> type:
 def family_class(checkpoint: Checkpoint) -> type[Family]:
     module, _, name = checkpoint.layout.path.rpartition(".")
     return getattr(import_module(module), name)
-
-
-def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any], dict[str, Any]]:
-    """The scheduler's class, the keywords for its constructor, and those for its `step`."""
-    if not hasattr(diffusers, own):
-        reason = f"diffusers {diffusers.__version__} has no such scheduler, and the checkpoint names it: name another"
-        raise ComposerError("model.components.scheduler", own, f"{reason}, model.components.scheduler=FOLDER")
-    cls = getattr(diffusers, own) if spec.target is None else resolve("scheduler", spec.target, SchedulerMixin)
-    of_step = keywords_of(cls.step) - {"model_output", "timestep", "sample", "generator", "return_dict", "variance_noise"}
-    of_init = keywords_of(cls.__init__)
-    check_keywords("scheduler", spec.keywords, of_init | of_step)
-    split = {True: {}, False: {}}
-    for name, value in spec.keywords.items():
-        split[name in of_init][name] = value
-    return cls, split[True], split[False]
-
-
-#: Schedulers that never took a step, by class, config and settings; diffusers takes milliseconds to make one.
-_unused: dict[tuple[type, str], Any] = {}
-#: More kinds than a sweep has.
-KINDS = 256
-
-
-def make_scheduler(cls: type, original: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
-    """A fresh one, always from the checkpoint's own config: going through another scheduler would leak its settings."""
-    told = cls, repr((sorted(original.items()), sorted(settings.items())))
-    if told not in _unused:
-        while len(_unused) >= KINDS:
-            del _unused[next(iter(_unused))]
-        _unused[told] = _made(cls, original, settings)
-    return deepcopy(_unused[told])
-
-
-def _made(cls: type, original: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
-    if "shift" in original and "flow_shift" in keywords_of(cls.__init__):
-        settings = {"flow_shift": original["shift"], **settings}  # one setting, two names: from_config would lose it
-    refuse_kinds(cls, settings)
-    try:
-        return cls.from_config(original, **settings)
-    except Exception as error:  # diffusers' classes raise what they like
-        raise blamed(cls, settings, error, lambda some: cls.from_config(original, **some)) from None

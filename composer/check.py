@@ -11,6 +11,7 @@ from composer.callable_module import make_callable
 from composer.checkpoint import Checkpoint, find
 from composer.devices import refuse_absent
 from composer.errors import ComposerError
+from composer.recommend import recommend
 from composer.spec import ModelSpec, Request, RunSpec
 from composer.targets import build
 from composer.tasks.base import Task
@@ -32,13 +33,15 @@ REFINED = "sdxl"
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A spec that fits its checkpoint, the task as an object, and the settled request. refiner: the second checkpoint."""
+    """A spec that fits its checkpoint, the task as an object, and the settled request. refiner: the second checkpoint.
+    lenient: whether options that would do nothing are left out with a note, as in a sweep over them."""
 
     spec: RunSpec
     checkpoint: Checkpoint
     task: Task
     request: Request
     refiner: Checkpoint | None = None
+    lenient: bool = False
 
     @property
     def at_once(self) -> int:
@@ -56,6 +59,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Chec
     refuse_absent(spec.device)
     task = build("task", spec.task, Task)
     checkpoint = find(spec.model)
+    spec = recommend(spec, checkpoint)
     for name, wanted in spec.precision.components.items():
         if name not in checkpoint.classes:
             raise ComposerError(f"precision.{name}", wanted, "the model has no such component", sorted(checkpoint.classes))

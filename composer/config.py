@@ -235,17 +235,19 @@ def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec
 
 def _guidance(node: dict[str, Any], liked: float | None, chosen: Mapping[str, Any]) -> Target:
     if node.get("scale", 0) is None:
-        node["scale"] = 1.0 if liked is None else liked
+        node["scale"] = liked  # None where only the checkpoint can tell
     return _target("guidance", node, chosen)
 
 
 def _precision(node: dict[str, Any]) -> PrecisionSpec:
     """Keys that are no setting are components with a precision of their own."""
     dtype = one_of("precision.dtype", node.pop("dtype", None), PRECISIONS)
-    flags = {name: node.pop(name) for name in ("strict", "cache") if name in node}
+    flags = {name: node.pop(name) for name in ("strict", "force", "cache") if name in node}
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ComposerError(f"precision.{name}", value, "must be true or false")
+    if flags.get("strict") and flags.get("force"):
+        raise ComposerError("precision.force", True, "contradicts precision.strict, which refuses: leave one of the two out")
     upcast = node.pop("vae_upcast", "auto")
     one_of("precision.vae_upcast", upcast, ("auto", True, False))
     storage = node.pop("storage", None)
@@ -271,8 +273,9 @@ def _output(node: dict[str, Any]) -> OutputSpec:
 
 
 def _settled(values: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """With the steps that the model likes; None where only its checkpoint can tell, see `recommend`."""
     if values.get("steps", 0) is None:
-        values["steps"] = defaults.get("steps", 50)
+        values["steps"] = defaults.get("steps")
     return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from composer.checkpoint import Checkpoint
+from composer.custom_steps import CUSTOM
 from composer.devices import built_for_cuda
 from composer.errors import ComposerError
 from composer.signatures import devices_of, scheduler_settings
@@ -19,7 +20,7 @@ def refuse(spec: RunSpec, checkpoint: Checkpoint) -> None:
     own = f"diffusers.{checkpoint.classes.get('scheduler', 'DDIMScheduler')}"
     settings = scheduler_settings(own if spec.scheduler.target is None else spec.scheduler.target.path)
     if settings is not None:
-        check_keywords("scheduler", spec.scheduler.keywords, set(settings))
+        check_keywords("scheduler", spec.scheduler.keywords, {*settings, *CUSTOM})
     if not _on_cpu(spec.device):
         return
     for group, options in {"memory": spec.memory, "accel": spec.accel}.items():

@@ -41,6 +41,13 @@ class CallbackError(ComposerError):
     exit_code = 1
 
 
+class LeftBehind(CallbackError):
+    """A callback left something on the models. made: what the run had made by then. result: the whole, for who writes it down."""
+
+    made: object = None
+    result: object = None
+
+
 class Busy(ComposerError):
     """Another process works in this folder."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from composer import loading
 from composer.callbacks.base import StepCallback
 from composer.check import Checked, check
+from composer.errors import LeftBehind
 from composer.quiet import prepare, silence
 from composer.spec import RunSpec
 from composer.turns import in_turn
@@ -29,6 +30,9 @@ def execute(
         folder: where callbacks may write.
         say: tells the user what was done otherwise than asked.
         more: callbacks beside those of the config.
+
+    Raises:
+        LeftBehind: a callback left something on the models; `result` holds what was made all the same.
     """
     prepare()
     checked = check(spec)
@@ -49,8 +53,14 @@ def _executed(
     before = (*checked.request.notes, *pipeline.notes)
     for note in before:
         say(note)
+    left: LeftBehind | None = None
     try:
-        result = draw(pipeline, checked, checked.request, folder)
+        try:
+            result = draw(pipeline, checked, checked.request, folder)
+        except LeftBehind as error:
+            if error.result is None:
+                raise
+            left, result = error, error.result
     except Exception as error:
         sparing = further(spec) if ran_out(error) else None
         if sparing is None:
@@ -59,7 +69,11 @@ def _executed(
         for note in result.told:
             say(note)
         result = replace(result, notes=(*before, *result.notes))
-        return replace(result, record=record(checked, pipeline, result))
+        result = replace(result, record=record(checked, pipeline, result))
+        if left is not None:
+            left.result = result
+            raise left
+        return result
     del pipeline  # and out of the handler, so that nothing holds what it had taken
     say("memory ran out: once more, one step further")
     return execute(sparing, folder, say, more)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from composer.errors import ComposerError
 
+#: Said where a model computes in 16 bits.
 ADVICE = "16 bits may be too few: try precision=fp32, or precision.{name}=fp32 for this component alone"
 
 
@@ -27,7 +30,19 @@ def finite(tensor: Tensor) -> bool:
 def check(name: str, what: str, *tensors: Tensor | None) -> None:
     """Raises NonFinite where one of them is not finite; `what` a component computed."""
     if not all(finite(tensor) for tensor in tensors if tensor is not None):
-        raise NonFinite(name, None, f"{what} holds numbers that are not finite (NaN or infinity): {ADVICE.format(name=name)}")
+        raise NonFinite(name, None, f"{what} holds numbers that are not finite (NaN or infinity)")
+
+
+@contextmanager
+def advised(models: Mapping[str, torch.nn.Module]) -> Iterator[None]:
+    """Say of numbers that are not finite what may help, where one of these models computes in 16 bits."""
+    try:
+        yield
+    except NonFinite as error:
+        weights = (next(model.parameters(), None) for model in models.values())
+        if not any(weight is not None and weight.element_size() < 4 for weight in weights):
+            raise
+        raise NonFinite(error.key, error.value, f"{error.reason}: {ADVICE.format(name=error.key)}") from None
 
 
 class Watch:
@@ -56,7 +71,7 @@ class Watch:
 
     def _refuse(self, index: int, what: str) -> Any:
         check_at = f"{what} at step {index + 1}/{self.total}"
-        raise NonFinite(self.name, None, f"{check_at} holds numbers that are not finite (NaN or infinity): {ADVICE.format(name=self.name)}")
+        raise NonFinite(self.name, None, f"{check_at} holds numbers that are not finite (NaN or infinity)")
 
 
 def _sum(tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer import argv, speak
-from composer.errors import ComposerError
+from composer.errors import ComposerError, LeftBehind
 from composer.files import alone
 from composer.folder import folder_of, leave_nothing, make
 from composer.leavings import named, stamps, written
@@ -88,6 +88,12 @@ def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result
         try:
             result = drawn()
             paths = result.save(folder)
+        except LeftBehind as error:  # told once what was made is saved
+            if error.result is None:
+                leave_nothing(new)
+            else:
+                error.result.save(folder)
+            raise
         except BaseException:
             leave_nothing(new)
             raise

@@ -27,6 +27,10 @@ class Setting:
     active: frozenset[str] = field(default_factory=frozenset)
 
 
+class NoEffect(ComposerError):
+    """An option that would do nothing here: refused for a run, and left out with a note in a sweep, so that its axis goes on."""
+
+
 class Option:
     """group, name: as the config calls it. component: of the checkpoint, that it is about; `denoiser` for the UNet or transformer.
     excludes: `group.name` of options that it can't be together with. families: that it can reach into, None for all.
@@ -51,11 +55,11 @@ class Option:
         checkpoint = setting.checked.checkpoint
         component = checkpoint.layout.denoiser[0] if self.component == "denoiser" else self.component
         if component is not None and component not in checkpoint.classes:
-            self.refuse(f"{checkpoint.family} models have no {component}, so it would do nothing")
+            self.idle(f"{checkpoint.family} models have no {component}, so it would do nothing")
         if self.families is not None and checkpoint.family not in self.families:
-            self.refuse(f"can't reach into {checkpoint.family} models, so it would do nothing", sorted(self.families))
+            self.idle(f"can't reach into {checkpoint.family} models, so it would do nothing", sorted(self.families))
         if self.devices is not None and setting.device.type not in self.devices:
-            self.refuse(f"does nothing on {setting.device.type}: it is for {' and '.join(sorted(self.devices))}")
+            self.idle(f"does nothing on {setting.device.type}: it is for {' and '.join(sorted(self.devices))}")
         if not self.fewer and (setting.numbers.stored or "memory.layerwise_casting" in setting.active):
             self.refuse("needs the weights as they compute, and here they are kept in fewer bits: leave one of the two away")
         clash = sorted(self.excludes & setting.active)
@@ -75,6 +79,10 @@ class Option:
     def on(self, holder: Any) -> Iterator[None]:
         """Change them for one run."""
         yield
+
+    def idle(self, reason: str, allowed: Any = ()) -> None:
+        """Refuse it for doing nothing here."""
+        raise NoEffect(self.group, self.name, reason, allowed)
 
     def refuse(self, reason: str, allowed: Any = ()) -> None:
         raise ComposerError(self.group, self.name, reason, allowed)

@@ -16,17 +16,18 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Run, Step, StepCallback
 from composer.denoise import denoise
+from composer.errors import LeftBehind
 from composer.families.base import Family
 from composer.families.settings import Decoded
 from composer.files import scratch
-from composer.finite import Watch, check
+from composer.finite import Watch, advised, check
 from composer.fitting import fit
 from composer.guidance import Guidance
 from composer.hooks import Hooks
 from composer.memo import number_of, remember, running, state_of
 from composer.option import Option, settings_of
 from composer.overflow import settle
-from composer.residue import untouched
+from composer.residue import Keeping, untouched
 from composer.sampler import Sampler
 from composer.spec import Request
 from composer.tasks.base import Task
@@ -115,9 +116,11 @@ class Pipeline:
 
     @cached_property
     def scheduler(self) -> dict[str, Any]:
-        """The class and the whole effective config of the schedulers that runs get."""
+        """The class of the schedulers that runs get, and all settings that it takes."""
+        from composer.schedulers import taken
+
         made = self.make_scheduler()
-        return {"class": type(made).__name__, **made.config}
+        return {"class": type(made).__name__, **taken(made)}
 
     @in_turn
     @torch.no_grad()
@@ -125,22 +128,34 @@ class Pipeline:
         started, task, following = time.perf_counter(), self.task, (self.task, request)
         steps: list[int] = []
         notes: list[str] = []
+        left: LeftBehind | None = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         while following is not None:
             task, request = following
-            decoded, iterations = self.once(task, request, folder, notes)
+            try:
+                with advised(self.family.modules):
+                    decoded, iterations = self.once(task, request, folder, notes)
+            except LeftBehind as error:
+                if error.made is None:
+                    raise
+                left, (decoded, iterations) = error, error.made
             steps.append(iterations)
             following = task.following(request, decoded.images)
-        return Result(
+        result = Result(
             images=decoded.images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=tuple(notes),
             blackened=tuple(number for number, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
         )  # fmt: skip
+        if left is not None:
+            left.result = result
+            raise left
+        return result
 
     def once(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> tuple[Decoded, int]:
         """One pass: its images and the iterations they took. notes: gets what the user should know of it."""
-        with self.denoised(task, request, folder, notes) as (hooks, run, latents):
-            return self.finished(hooks, run, latents, notes), len(run.timesteps)
+        with Keeping() as kept, self.denoised(task, request, folder, notes) as (hooks, run, latents):
+            kept.made = self.finished(hooks, run, latents, notes), len(run.timesteps)
+        return kept.made
 
     def finished(self, hooks: Hooks, run: Run, latents: Tensor, notes: list[str]) -> Decoded:
         """The images of a pass; what callbacks decode themselves has no say in what is noted."""

@@ -57,8 +57,8 @@ def numbers_of(spec: PrecisionSpec, device: torch.device, size: int, single_file
     Raises:
         ComposerError: `strict`, and this device is slow at what was asked for.
     """
-    default, note = _settled("dtype", spec.dtype, device, size, spec.strict)
-    parts = {name: _settled(name, wanted, device, size, spec.strict) for name, wanted in spec.components.items()}
+    default, note = _settled("dtype", spec.dtype, device, size, spec)
+    parts = {name: _settled(name, wanted, device, size, spec) for name, wanted in spec.components.items()}
     if single_file and any(dtype != default for dtype, _ in parts.values()):
         name = next(iter(parts))
         raise ComposerError(f"precision.{name}", spec.components[name], "a single file is loaded in one precision: use a folder")
@@ -66,17 +66,18 @@ def numbers_of(spec: PrecisionSpec, device: torch.device, size: int, single_file
     return Numbers(default, tuple((name, dtype) for name, (dtype, _) in parts.items() if dtype != default)), notes
 
 
-def _settled(key: str, wanted: str, device: torch.device, size: int, strict: bool) -> tuple[torch.dtype, str | None]:
+def _settled(key: str, wanted: str, device: torch.device, size: int, spec: PrecisionSpec) -> tuple[torch.dtype, str | None]:
     if wanted == "auto":
         return best(device, size), None
     dtype = DTYPES[wanted]
     why = slow(dtype, device)
     if why is None:
         return dtype, None
-    nearest = best(device, size)
-    if strict:
+    nearest, asked = best(device, size), f"precision={wanted}" if key == "dtype" else f"precision.{key}={wanted}"
+    if spec.force:
+        return dtype, f"{asked} {why}: computing in it all the same, as precision.force says"
+    if spec.strict:
         raise ComposerError(f"precision.{key}", wanted, f"{why}; without precision.strict it would be {NAMES[nearest]}")
-    asked = f"precision={wanted}" if key == "dtype" else f"precision.{key}={wanted}"
     return nearest, f"{asked} {why}: computing in {NAMES[nearest]}"
 
 

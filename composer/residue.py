@@ -9,8 +9,10 @@ from typing import Any
 from torch import nn
 
 from composer.callbacks.base import StepCallback
-from composer.errors import CallbackError
+from composer.errors import LeftBehind
 
+#: Libraries whose hooks are their own affair: transformers puts one on each layer when it is first asked for hidden states.
+LIBRARIES = ("transformers", "accelerate")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
 
 
@@ -26,7 +28,7 @@ def untouched(
         lost: called when something can't be put back, so that the models are loaded anew.
 
     Raises:
-        CallbackError: something was left; what could be put back was.
+        LeftBehind: something was left; what could be put back was.
     """
     before = {name: Traits(model) for name, model in models.items()} if callbacks else {}
     try:
@@ -41,10 +43,23 @@ def untouched(
     if left:
         names = _suspects(callbacks, " ".join(left))
         key = f"callbacks.{names[0]}" if len(names) == 1 else f"callbacks=[{','.join(names)}]"
-        error = CallbackError(key, None, f"left on the models: {'; '.join(left[:3])}: undo it on the way out of `around`")
+        error = LeftBehind(key, None, f"left on the models: {'; '.join(left[:3])}: undo it on the way out of `around`")
         if gone or not skip.issuperset(names):
             raise error
         notes.append(str(error))
+
+
+class Keeping:
+    """Around `untouched`: what is left behind is told with what was made, so that the images are not lost. made: set once they are."""
+
+    made: Any = None
+
+    def __enter__(self) -> Keeping:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, LeftBehind):
+            error.made = self.made
 
 
 def _suspects(callbacks: Mapping[str, StepCallback], left: str) -> list[str]:
@@ -82,6 +97,7 @@ class Traits:
         for place, module in self.modules.items():
             for kind in HOOKS:
                 known, there = self.hooks[place].get(kind, {}), getattr(module, kind)
+                known = {**known, **{key: hook for key, hook in there.items() if _library(module, key, hook)}}
                 if there.keys() != known.keys():
                     found += [(place, f"a hook ({_whose(hook)})") for key, hook in there.items() if key not in known and callable(hook)]
                     there.clear()
@@ -96,6 +112,12 @@ class Traits:
             return "layers added or taken out"
         after = _versions(self.model)
         return "weights written over" if any(after.get(key, version) != version for key, version in self.versions.items()) else ""
+
+
+def _library(module: nn.Module, key: int, hook: Any) -> bool:
+    """Whether a hook, or the one that a mark of this number belongs to, is a library's own."""
+    both = (hook, *(getattr(module, kind).get(key) for kind in HOOKS))
+    return any(callable(each) and _whose(each).partition(".")[0] in LIBRARIES for each in both)
 
 
 def _hooks(module: nn.Module) -> dict[str, dict[int, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from composer.check import Checked
+from composer.errors import LeftBehind
 from composer.memory.estimate import estimate
 from composer.pipeline import Pipeline, Result
 from composer.precision import Numbers, dtype_of
@@ -22,12 +23,19 @@ def draw(pipeline: Pipeline, checked: Checked, request: Request, folder: Path | 
     """
     size, auto = at_once(pipeline, checked, request), checked.spec.batch == "auto"
     results: list[Result] = []
+    left: LeftBehind | None = None
     begin = 0
     while begin < request.batch:
         share = cut(request, begin, begin + size)
         place = folder if folder is None or share.batch == request.batch else folder / str(begin)
         try:
             results.append(pipeline(share, place))
+        except LeftBehind as error:  # what was made stays; it is told once all is drawn
+            if error.result is None:
+                raise
+            left, begin = error, begin + share.batch
+            results.append(error.result)
+            continue
         except Exception as error:
             if not (auto and share.batch > 1 and ran_out(error)):
                 raise
@@ -37,7 +45,11 @@ def draw(pipeline: Pipeline, checked: Checked, request: Request, folder: Path | 
             continue
         gc.collect()  # the error's frames held the tensors
     made = joined(results)
-    return replace(made, notes=(*made.notes, f"batch=auto: {_counted(made.batches)}")) if auto else made
+    made = replace(made, notes=(*made.notes, f"batch=auto: {_counted(made.batches)}")) if auto else made
+    if left is not None:
+        left.result = made
+        raise left
+    return made
 
 
 def at_once(pipeline: Pipeline, checked: Checked, request: Request) -> int:

@@ -7,12 +7,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from composer.build import family_class, make_scheduler, scheduler_parts
+from composer.build import layer
 from composer.callable_module import make_callable
 from composer.check import ROLES, Checked, tasks_of
 from composer.checkpoint import Checkpoint
+from composer.classic.steps import Steps
 from composer.families import CLASSIC
 from composer.headers import PICKLED, header
+from composer.schedule import original_of
+from composer.schedulers import make_scheduler, scheduler_parts, taken
 from composer.weights import rehearse
 
 #: The settings that say most about a component, by its kind.
@@ -88,13 +91,15 @@ def _weights(files: list[Path]) -> str:
 def _scheduler(checked: Checked) -> list[str]:
     checkpoint, request = checked.checkpoint, checked.request
     cls, settings, of_step = scheduler_parts(checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    scheduler = make_scheduler(cls, dict(checkpoint.scheduler), settings)
-    config = {key: value for key, value in scheduler.config.items() if not key.startswith("_") and value is not None}
+    scheduler = make_scheduler(cls, original_of(checkpoint), settings)
+    config = {key: value for key, value in taken(scheduler).items() if value is not None}
     lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
     lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
-    family_class(checkpoint).set_timesteps(scheduler, request, checkpoint.factor, "cpu")
+    laid_out, steps = layer(checkpoint), f"{request.steps - request.skip} of {request.steps}" if request.skip else request.steps
+    if isinstance(laid_out, Steps) and laid_out.own(scheduler):
+        return [*lines, "", f"steps      {steps}, laid out by {laid_out.pipeline.__name__} itself"]
+    laid_out.set_timesteps(scheduler, request, checkpoint.factor, "cpu")
     times = [f"{float(t):g}" for t in scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :]]
-    steps = f"{request.steps - request.skip} of {request.steps}" if request.skip else request.steps
     return [*lines, "", f"steps      {steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
 
 

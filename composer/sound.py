@@ -12,6 +12,7 @@ import torch
 
 from composer.checkpoint import OPTIONAL, Checkpoint
 from composer.errors import ComposerError, shorten
+from composer.targets import keywords_of
 
 #: A tokenizer with fewer tokens has lost its files: transformers then makes one up (transformers#45538).
 FEWEST_TOKENS = 50
@@ -69,14 +70,13 @@ def check_tokenizers(source: str, holder: Any) -> None:
     Raises:
         ComposerError: every prompt would come out the same.
     """
-    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
-        tokenizer = getattr(holder, name, None)
-        if tokenizer is None:
-            continue
+    there = {name: part for name in ("tokenizer", "tokenizer_2", "tokenizer_3") if (part := getattr(holder, name, None)) is not None}
+    cut = [*there][-1:] if "max_sequence_length" in keywords_of(holder.__call__) else []  # of which the pipeline says how much it reads
+    for name, tokenizer in there.items():
         if len(tokenizer) < FEWEST_TOKENS:
             reason = f"its {name} knows {len(tokenizer)} tokens, so its vocabulary is missing: download the checkpoint again"
             raise ComposerError("model.source", source, reason)
-        if tokenizer.model_max_length > LONGEST:
+        if tokenizer.model_max_length > LONGEST and name not in cut:
             raise ComposerError(
                 "model.source", source, f"its {name} does not say how long a prompt may be: tokenizer_config.json is missing"
             )

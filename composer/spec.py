@@ -73,13 +73,15 @@ class ModelSpec:
 @dataclass(frozen=True, kw_only=True)
 class PrecisionSpec:
     """dtype: of the models, auto for the fastest that the device really computes with. components: name → dtype of those that differ.
-    strict: refuse what the device is slow at, instead of taking the nearest that works. cache: keep converted weights for next time.
+    strict: refuse what the device is slow at, instead of taking the nearest that works. force: compute in it all the same.
+    cache: keep converted weights for next time.
     storage: how the denoiser's weights are kept, see `quantised`; None as they compute. vae_upcast: whether the VAE decodes in fp32, or
     `auto`, where it overflows in fewer bits."""
 
     dtype: str
     components: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     strict: bool = False
+    force: bool = False
     cache: bool = True
     storage: str | None = None
     vae_upcast: bool | str = "auto"

@@ -9,14 +9,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
+import composer
 from composer import StepCallback, StopDenoising
 from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.callbacks.progress import Progress
 from composer.check import check
 from composer.config import read
-from composer.errors import CallbackError, ComposerError
+from composer.errors import CallbackError, ComposerError, LeftBehind
+from composer.jobs import finished
 from composer.needs import check as check_needs
 from composer.testing.conformance import same
 from composer.testing.runs import run
@@ -304,3 +307,15 @@ def test_on_error_is_a_setting_of_every_callback(compose):
     assert done.code == 2 and "callbacks.progress.on_error=ignore: is not known." in done.err and "fail, skip" in done.err
     spec = read(compose_config(["callbacks=[progress,trace]", "callbacks.trace.on_error=skip"]))
     assert spec.skipping == {"trace"} and build_pipeline(check(spec)).skipping == {"trace"}
+
+
+def test_what_was_made_is_saved_before_a_leftover_is_told(untouched, tmp_path):
+    with pytest.raises(LeftBehind) as caught:
+        run("sd", {"litterer": litterer("a hook")})
+    assert same(caught.value.result, untouched)
+    words = ["steps=2", "images=2", "batch=1", "guidance=none"]
+    with pytest.raises(LeftBehind, match="left on the models: a hook"):
+        finished(lambda: composer.compose(*words, callbacks=[litterer("a hook")]), tmp_path / "out", False)
+    plain = composer.compose(*words)
+    saved = [Image.open(tmp_path / "out" / f"{i:03}.png").tobytes() for i in range(2)]
+    assert saved == [image.tobytes() for image in plain.images] and (tmp_path / "out" / "run.json").is_file()

@@ -106,3 +106,20 @@ def test_refused(words, said):
     with pytest.raises(ComposerError) as caught:
         composer.compose(*words)
     assert said in str(caught.value)
+
+
+def test_force_computes_in_what_the_device_is_slow_at(checkpoints):
+    from diffusers import StableDiffusionPipeline
+
+    words = ["model=local", f"model.source={checkpoints['sd']}", "prompt=x", "steps=2", "guidance=3", "device=cpu", "callbacks=[]"]
+    made = composer.compose(*words, "precision=fp16", "precision.force=true")
+    pipe = StableDiffusionPipeline.from_pretrained(checkpoints["sd"], torch_dtype=torch.float16)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe("x", num_inference_steps=2, guidance_scale=3.0, generator=[torch.Generator().manual_seed(0)]).images[0]
+    assert made.image.tobytes() == theirs.tobytes()
+    assert made.record["dtype"] == "float16" and any("many times slower on a CPU" in note for note in made.notes)
+
+
+def test_force_and_strict_contradict_each_other(compose):
+    done = compose("check", "precision=fp16", "precision.force=true", "precision.strict=true")
+    assert done.code == 2 and "precision.force=True: contradicts precision.strict" in done.err

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from composer.api import compose_config
-from composer.build import make_scheduler, scheduler_parts
 from composer.callbacks.base import Conditioning, Step
 from composer.config import read
 from composer.sampler import Sampler
+from composer.schedulers import make_scheduler, scheduler_parts
 from composer.testing import pipelines
 
 VP = ("ddim", "ddpm", "pndm", "dpmpp_2m", "dpmpp_sde", "unipc", "deis", "lcm", "tcd", "sa_solver")

@@ -66,7 +66,7 @@ class Attention(Acceleration):
 
     def _kernel(self, forward: Callable[..., Any], dispatched: int) -> Callable[..., Any]:
         if not dispatched and self.backend not in KERNELS:
-            self.refuse("diffusers dispatches no attention of this model, so it would do nothing", KERNELS)
+            self.idle("diffusers dispatches no attention of this model, so it would do nothing", KERNELS)
 
         def run(*args: Any, **given: Any) -> Any:
             try:

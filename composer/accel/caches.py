@@ -47,7 +47,7 @@ class Cache(Acceleration):
         request = setting.checked.request
         self.steps = request.steps - request.skip
         if self.steps < 2:
-            self.refuse("a single step has no earlier one to take from, so it would do nothing")
+            self.idle("a single step has no earlier one to take from, so it would do nothing")
 
     def config(self, now: Callable[[], float]) -> Any:
         """The cache's settings, as diffusers takes them. now: the timestep, 0–1000; without bounds where nothing is cached yet."""
@@ -61,7 +61,7 @@ class Cache(Acceleration):
             getattr(hooks, self.apply)(model, self.config(lambda: states.timestep))
             states.hooks = [hook for module in model.modules() for hook in hooks_of(module) if type(hook).__module__.endswith(MODULES)]
             if not states.hooks:
-                self.refuse("diffusers' cache hooks nothing in this model, so it would do nothing")
+                self.idle("diffusers' cache hooks nothing in this model, so it would do nothing")
             with another_forward(model, lambda forward: states.around(model, forward)):
                 yield
 

@@ -45,7 +45,7 @@ class DeepCache(Acceleration):
         if self.interval == 1:
             raise ComposerError("accel.deepcache.interval", 1, "computes every step in full, so it would do nothing: take 2 or more")
         if request.steps - request.skip <= FIRST:
-            self.refuse(f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.skip}")
+            self.idle(f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.skip}")
         kinds = (*checkpoint.denoiser.get("down_block_types", ()), *checkpoint.denoiser.get("up_block_types", ()))
         unknown = sorted(set(kinds) - BLOCKS)
         if unknown:

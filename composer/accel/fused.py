@@ -37,9 +37,9 @@ class FusedQKV(Acceleration):
         checkpoint = setting.checked.checkpoint
         cls = checkpoint.layout.denoiser[1]
         if self.of == "vae" and "vae" not in checkpoint.classes:
-            self.refuse("the model has no vae, so it would do nothing")
+            self.idle("the model has no vae, so it would do nothing")
         if self.of != "vae" and cls == "UNet2DModel":
-            self.refuse(f"diffusers can't fuse a {cls}, so it would do nothing")
+            self.idle(f"diffusers can't fuse a {cls}, so it would do nothing")
         left_out = [key for key in ("qk_norm", "dual_attention_layers") if checkpoint.denoiser.get(key)]
         if self.of != "vae" and cls == "SD3Transformer2DModel" and left_out:
             self.refuse(f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses: accel.fused_qkv.of=vae is left")
@@ -50,7 +50,7 @@ class FusedQKV(Acceleration):
         with ExitStack() as stack:
             for model in filter(None, models):
                 if not hasattr(model, "fuse_qkv_projections"):
-                    self.refuse(f"diffusers can't fuse a {type(model).__name__}, so it would do nothing")
+                    self.idle(f"diffusers can't fuse a {type(model).__name__}, so it would do nothing")
                 stack.enter_context(fused(model))
             yield
 

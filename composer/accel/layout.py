@@ -32,9 +32,9 @@ class ChannelsLast(Acceleration):
         super().check(setting)
         cls = setting.checked.checkpoint.layout.denoiser[1]
         if self.of != "vae" and cls not in UNETS:
-            self.refuse(f"a {cls} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left")
+            self.idle(f"a {cls} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left")
         if self.of == "vae" and "vae" not in setting.checked.checkpoint.classes:
-            self.refuse("the model has no vae, so it would do nothing")
+            self.idle("the model has no vae, so it would do nothing")
 
     @contextmanager
     def fit(self, holder: Any, device: torch.device) -> Iterator[None]:

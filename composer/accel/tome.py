@@ -52,7 +52,7 @@ class TokenMerging(Acceleration):
         tomesd.apply_patch(unet, ratio=self.ratio, max_downsample=self.factor, use_rand=self.rand)
         try:
             if not any(type(module).__name__ == "ToMeBlock" for module in unet.modules()):
-                self.refuse("this model has no block that it knows, so it would do nothing")
+                self.idle("this model has no block that it knows, so it would do nothing")
             yield
         finally:
             tomesd.remove_patch(unet)

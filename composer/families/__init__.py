@@ -18,6 +18,7 @@ class Layout:
     only begins counts as a whole one. requires, excludes: components that tell it from others with the same denoiser.
     pipelines: of diffusers that do what the family does, with more than its holders: a checkpoint that names another one, such as for
     edits or control, is that pipeline's own, however much its weights look alike.
+    steps, scale: defaults of its diffusers pipeline. distils: whether that scale is for models that take it as an input alone.
     """
 
     path: str
@@ -33,6 +34,9 @@ class Layout:
     excludes: tuple[str, ...] = ()
     holders: tuple[tuple[str, str], ...] = ()
     pipelines: tuple[str, ...] = ()
+    steps: int = 50
+    scale: float = 7.5
+    distils: bool = False
 
     def skipped(self, steps: int, strength: float) -> int:
         """Steps left out at the start for a strength of 0–1, rounded as this family's diffusers pipelines do it."""
@@ -59,21 +63,22 @@ LAYOUTS = {
     ),
     "sdxl": Layout(
         path="composer.families.sdxl.StableDiffusionXL", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionXLPipeline",
-        sample_size=128, requires=("text_encoder_2",), excludes=("controlnet", "adapter"),
+        sample_size=128, requires=("text_encoder_2",), excludes=("controlnet", "adapter"), scale=5.0,
         pipelines=("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
     ),
     "sd3": Layout(
         path="composer.families.sd3.StableDiffusion3", denoiser=("transformer", "SD3Transformer2DModel"), holder="StableDiffusion3Pipeline",
-        multiple=2, sample_size=128, kind="flow", counts_begun=True, excludes=("controlnet",),
+        multiple=2, sample_size=128, kind="flow", counts_begun=True, excludes=("controlnet",), steps=28, scale=7.0,
         pipelines=("StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
     ),
     "flux": Layout(
         path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), holder="FluxPipeline", multiple=2,
         packed=4, sample_size=128, kind="flow", counts_begun=True, pipelines=("FluxImg2ImgPipeline", "FluxInpaintPipeline"),
+        steps=28, scale=3.5, distils=True,
     ),
     "ddpm": Layout(
         path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), holder="DDPMPipeline", text=False,
-        excludes=("vqvae", "vae", "mel"), pipelines=("DDIMPipeline", "PNDMPipeline"),
+        excludes=("vqvae", "vae", "mel"), pipelines=("DDIMPipeline", "PNDMPipeline"), steps=1000, scale=1.0,
     ),
 }  # fmt: skip
 
@@ -88,7 +93,7 @@ def classic(pipeline: str, classes: Mapping[str, str]) -> Layout:
     """The layout of a checkpoint that no family knows."""
     denoiser = next((name for name in ("unet", "transformer", "prior", "decoder") if name in classes), "unet")
     text = any(name.startswith("text_encoder") for name in classes)
-    return Layout(path="composer.classic.Called", denoiser=(denoiser, classes.get(denoiser, "")), holder=pipeline, text=text)
+    return Layout(path="composer.classic.run.Called", denoiser=(denoiser, classes.get(denoiser, "")), holder=pipeline, text=text)
 
 
 def recognise(pipeline: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -18,4 +18,4 @@ class LayerwiseCasting(Option):
         super().check(setting)
         storage = setting.checked.spec.precision.storage
         if storage is not None:
-            self.refuse(f"precision.storage={storage} keeps fewer bits already, so it would do nothing")
+            self.idle(f"precision.storage={storage} keeps fewer bits already, so it would do nothing")

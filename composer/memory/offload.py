@@ -104,7 +104,7 @@ class CpuTextEncoder(Offload):
     def check(self, setting: Setting) -> None:
         super().check(setting)
         if not setting.checked.checkpoint.layout.text:
-            self.refuse(f"{setting.checked.checkpoint.family} models have no text encoder, so it would do nothing")
+            self.idle(f"{setting.checked.checkpoint.family} models have no text encoder, so it would do nothing")
 
     @contextmanager
     def fit(self, holder: Any, device: torch.device) -> Iterator[None]:

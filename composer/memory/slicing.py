@@ -28,7 +28,7 @@ class VaeSlicing(Saving):
     def check(self, setting: Setting) -> None:
         super().check(setting)
         if 1 in (setting.checked.request.batch, setting.checked.spec.batch):
-            self.refuse("a single picture has nothing to slice, so it would do nothing")
+            self.idle("a single picture has nothing to slice, so it would do nothing")
 
     @contextmanager
     def on(self, holder: Any) -> Iterator[None]:
@@ -50,7 +50,7 @@ class VaeTiling(Saving):
         tile, request = tile_of(checked.checkpoint.configs.get("vae", {})), checked.request
         second = request.inputs.get("second") or {}  # a pass that draws larger
         if max(request.height, request.width, second.get("height", 0), second.get("width", 0)) <= tile:
-            self.refuse(f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}")
+            self.idle(f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}")
 
     @contextmanager
     def on(self, holder: Any) -> Iterator[None]:
@@ -75,7 +75,7 @@ class AttentionSlicing(Saving):
         super().check(setting)
         checkpoint = setting.checked.checkpoint
         if not checkpoint.layout.text:
-            self.refuse(f"{checkpoint.family} models attend in a way that can't be sliced, so it would do nothing")
+            self.idle(f"{checkpoint.family} models attend in a way that can't be sliced, so it would do nothing")
 
     @contextmanager
     def on(self, holder: Any) -> Iterator[None]:

@@ -28,9 +28,9 @@ class XFormers(Option):
             self.refuse("needs the package xformers, which is not installed: torch's own attention is as sparing")
         cls = setting.checked.checkpoint.layout.denoiser[1]
         if cls == "FluxTransformer2DModel":
-            self.refuse("does nothing in Flux: use accel=[attention] accel.attention.backend=xformers")
+            self.idle("does nothing in Flux: use accel=[attention] accel.attention.backend=xformers")
         if cls not in DENOISERS:
-            self.refuse(f"can't reach into a {cls}, so it would do nothing", DENOISERS)
+            self.idle(f"can't reach into a {cls}, so it would do nothing", DENOISERS)
 
     @contextmanager
     def on(self, holder: Any) -> Iterator[None]:

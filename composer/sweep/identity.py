@@ -28,6 +28,7 @@ def digest(essence: Any) -> str:
 def essence(checked: Checked) -> dict[str, Any]:
     """What the id is made of, as plain data."""
     spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
+    forced = ["force"] * precision.force  # only where it is said, so that ids made before there was such a key stay
     pictures = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_pictures(value)}
     return {
         "schema": SCHEMA,
@@ -42,7 +43,7 @@ def essence(checked: Checked) -> dict[str, Any]:
         "callbacks": [[name, choice(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
         "memory": [choice(target) for target in spec.memory.values()],
         "accel": [choice(target) for target in spec.accel.values()],
-        "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components)],
+        "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components), *forced],
         "device": spec.device,
         "batch": spec.batch,
         "overflow": spec.overflow,

@@ -53,7 +53,7 @@ class Worker:
 
     def checked(self, tree: Mapping[str, Any]) -> Checked:
         """A job's config, checked against its checkpoint; no weights, no torch."""
-        return check(read(tree), found)
+        return replace(check(read(tree), found), lenient=True)
 
     @in_turn
     def draw(self, jobs: Sequence[Checked | Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[Made]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from composer.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ class Img2Img(Task):
         strength = number("strength", values["strength"], 0, 1)
         skipped = checkpoint.layout.skipped(steps, strength)
         if skipped >= steps:
-            least = f"raise it to {1 / steps:.2g} or more, or steps"
+            least = f"raise it to {ceil(100 / steps) / 100:g} or more, or steps"
             raise ComposerError("strength", values["strength"], f"leaves none of the {steps} steps to take: {least}")
         return skipped
 

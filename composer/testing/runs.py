@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from composer.build import make_scheduler, scheduler_parts
 from composer.callbacks.base import StepCallback
 from composer.families import LAYOUTS
 from composer.guidance import ClassifierFree, Guidance, Unguided
 from composer.pipeline import Pipeline, Result
+from composer.schedulers import make_scheduler, scheduler_parts
 from composer.spec import Request, SchedulerSpec, Target
 from composer.targets import resolve
 from composer.tasks.base import Task

@@ -22,7 +22,7 @@ TORCH_FREE = {
     "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base", "families/settings",
     "components", "sources", "images", "seams", "samples/__init__", "samples/make", "callbacks/__init__", "callbacks/base",
     "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
-    "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs", "composing",
+    "custom_steps", "recommend", "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs", "composing",
     "folder", "launchers", "printed", "tied", "typed",
     "families/distinct", "image_texts", "png", "comments", "texts", "homes", "leavings", "tiny/known", "tiny/captions",
     "clean", "loading",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -72,6 +75,16 @@ def test_what_would_do_nothing_is_refused(words, said):
     with pytest.raises(ComposerError) as caught:
         build_pipeline(check(read(compose_config(words))))
     assert said in str(caught.value)
+
+
+def test_in_a_sweep_what_would_do_nothing_is_left_out_with_a_note(compose):
+    words = ["memory=[vae_tiling]", "height=64,192", "width=64", "steps=1", "sweep.name=axis"]
+    done = compose("-m", *words)
+    assert done.code == 0, done.err
+    records = [json.loads(file.read_text()) for file in sorted(Path("outputs/sweeps/axis").glob("*/run.json"))]
+    assert [(record["height"], list(record["memory"])) for record in records] == [(64, []), (192, ["vae_tiling"])]
+    assert [any("so it would do nothing for 64 × 64: left out" in note for note in record["notes"]) for record in records] == [True, False]
+    assert compose("rerun", "outputs/sweeps/axis/0000/000.png").code == 0
 
 
 def test_more_heads_than_there_are(compose):

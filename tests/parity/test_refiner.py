@@ -18,7 +18,7 @@ from runs import PROMPTS, SEEDS, Recorder, assert_same, classic, generators, mas
 
 from composer import StepCallback, StopDenoising
 from composer.api import compose_config
-from composer.build import build_pipeline, make_scheduler, scheduler_parts
+from composer.build import build_pipeline
 from composer.check import check
 from composer.config import read
 from composer.errors import ComposerError
@@ -29,6 +29,7 @@ from composer.guidance import ClassifierFree
 from composer.option import Option
 from composer.pipeline import Pipeline
 from composer.refine import Refined
+from composer.schedulers import make_scheduler, scheduler_parts
 from composer.spec import Request
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint

@@ -16,11 +16,11 @@ from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler
 from runs import PROMPTS, STEPS, assert_same, classic, generators, scheduler_of
 from runs import ours as run
 
-from composer.build import scheduler_parts
 from composer.families.ddpm import Unconditional
 from composer.families.flux import Flux
 from composer.families.sd import StableDiffusion
 from composer.guidance import ClassifierFree, Distilled, Unguided
+from composer.schedulers import scheduler_parts
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
 

@@ -202,7 +202,7 @@ def test_stop_denoising_decodes_the_latents_of_that_step(saved):
 
 
 def test_a_callback_that_wants_more_is_refused_by_name(saved):
-    from composer.classic import check as check_classic
+    from composer.classic.check import check as check_classic
     from composer.errors import ComposerError
     from composer.guidance import ClassifierFree
 
@@ -212,4 +212,4 @@ def test_a_callback_that_wants_more_is_refused_by_name(saved):
 
     request, _ = pipeline_of(saved["pixart"])
     with pytest.raises(ComposerError, match="wants before_step, and PixArtAlphaPipeline is no native family: it offers after_decode"):
-        check_classic(PixArtAlphaPipeline, request, ClassifierFree(3.0), {"early": Early()})
+        check_classic(PixArtAlphaPipeline, request, ClassifierFree(3.0), {"early": Early()}, {})
