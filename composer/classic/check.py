@@ -101,7 +101,7 @@ def _check_needed(pipeline: type, given: Mapping[str, Any]) -> None:
         needed = parameter.default is inspect.Parameter.empty and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         if needed and parameter.name not in ("self", *given):
             raise _missing(pipeline, parameter.name)
-    for name in sorted(told(pipeline).needs - set(given)):
+    for name in sorted(told(pipeline).needs - set(given), reverse=True):  # a mask comes with an image
         raise _missing(pipeline, name)
 
 

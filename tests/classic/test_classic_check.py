@@ -42,7 +42,7 @@ REFUSED = [
     ("video", [], "model.source: TextToVideoSDPipeline makes frames and no images"),
     ("sdcontrol", [], "needs image, which this task does not give: say task=img2img image=FILE strength=1"),
     ("fluxcontrol", TINY, "FluxControlPipeline needs control_image, which this task does not give: say task=img2img"),
-    ("fluxfill", TINY, "FluxFillPipeline needs image, which this task does not give"),
+    ("fluxfill", TINY, "FluxFillPipeline needs mask_image, which this task does not give"),
     ("fluxfill", [*FROM, *TINY, "strength=1"], "FluxFillPipeline needs mask_image, which this task does not give: say task=inpaint"),
 ]
 
