@@ -20,6 +20,8 @@ def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionP
         shared: the cached pipeline, which stays as it is; the pipelines in it, of diffusers' combined ones, do so too.
         scheduler: in place of its `scheduler`, None for a copy of that one.
     """
+    from diffusers import DiffusionPipeline
+
     own = copy(shared)
     for name, part in vars(shared).items():
         if name == "scheduler" and scheduler is not None:
