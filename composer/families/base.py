@@ -122,6 +122,18 @@ class Family(Protocol):
     """What the rest of composer asks of a family."""
 
     @property
+    def holder(self) -> Any:
+        """The diffusers pipeline that holds the components, shared between runs."""
+
+    @property
+    def settings(self) -> FamilySettings:
+        """Those of the run."""
+
+    @property
+    def predictor(self) -> str:
+        """The denoiser's name among the components."""
+
+    @property
     def device(self) -> torch.device:
         """Where the models compute."""
 

@@ -1,0 +1,26 @@
+"""The protocol `Family` holds all that the rest of composer asks of a family."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import composer
+from composer.families.base import Family
+
+ROOT = Path(composer.__file__).parent
+OUTSIDE = [file for file in ROOT.rglob("*.py") if file.parent.name not in ("families", "testing", "tiny")]
+
+
+def asked() -> set[str]:
+    """Attributes of what is called `family` in other modules, layouts and texts aside."""
+    found = set()
+    for file in OUTSIDE:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("family", "self.family", "pipeline.family"):
+                found.add(node.attr)
+    return found
+
+
+def test_all_that_is_asked_of_a_family_is_in_the_protocol():
+    assert len(asked()) > 10 and not asked() - set(dir(Family))
