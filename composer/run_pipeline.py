@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from copy import copy, deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from diffusers import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-
-if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
 
 
 def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionPipeline:
