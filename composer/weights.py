@@ -186,7 +186,8 @@ def _source(checkpoint: Checkpoint) -> Source:
 
 def _places(checkpoint: Checkpoint) -> list[Path]:
     """Where its files lie, of those that are not a commit's."""
-    own = [] if checkpoint.commit is not None else [checkpoint.path, *(checkpoint.path / name for name in checkpoint.classes)]
+    described = checkpoint.described_by or checkpoint.path
+    own = [] if checkpoint.commit is not None else [checkpoint.path, described, *(described / name for name in checkpoint.classes)]
     return [*own, *(component.folder for component in checkpoint.swapped.values() if component.commit is None)]
 
 
@@ -307,7 +308,8 @@ def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: st
     key = _files(folder), library, cls, dtype, how.device, variant, how.waits, storage
     model = _alive.get(key)
     if model is None:
-        loaded[str(folder)] += 1
+        if how.device.type != "meta":
+            loaded[str(folder)] += 1
         read = partial(_component, dtype, library, cls, subfolder="", revision=None)
         more = quantised.loading(storage, dtype)  # a library that quantises reads the files itself
         if how.device.type == "meta":
