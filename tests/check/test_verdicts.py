@@ -138,7 +138,40 @@ FILES = [
     ("model.source=https://example.org/a.safetensors", "is a web address: download the file"),
     ("model.source={sd} model.components.vae=https://huggingface.co/nobody/a-vae", "model.components.vae=nobody/a-vae"),
 ]
-REQUESTS = [("model=local steps=1 height=64 width=64 callbacks=[] " + words, said) for words, said in FILES]
+IMAGE, MASK = "task=img2img image=sample:scene strength=1", "task=inpaint image=sample:scene mask=sample:mask strength=1"
+#: Pipelines without a native family, and schedulers.
+PIPELINES = [
+    ("model.source={pipe_zimage}", None),
+    ("model.source={pipe_zimage} guidance=none", None),
+    ("model.source={pipe_zimage} guidance=apg", "can't reach into ZImagePipeline"),
+    ("model.source={pipe_zimage} guidance=interval", "can't reach into ZImagePipeline"),
+    ("model.source={pipe_zimage} scheduler=flow_unipc", "UniPCMultistepScheduler can't lay out"),
+    ("model.source={pipe_zimage} scheduler=flow_heun", "which takes none: use scheduler=default"),
+    ("model.source={pipe_zimage} scheduler=flow_euler_shift", None),
+    (f"model.source={{pipe_zimage}} {IMAGE}", "ZImagePipeline takes no image"),
+    ("model.source={pipe_qwen} guidance=3", None),
+    ("model.source={pipe_qwen} guidance=distilled", "this model takes no scale as an input"),
+    (f"model.source={{pipe_klein}} {IMAGE}", None),
+    (f"model.source={{pipe_klein}} {IMAGE} images=2", "batch: "),
+    (f"model.source={{pipe_klein}} {IMAGE} images=2 batch=1", None),
+    ("model.source={pipe_klein} task=img2img image=sample:scene strength=0.5", "strength=0.5: "),
+    ("model.source={pipe_klein} negative_prompt=fog", "negative_prompt=fog: "),
+    ("model.source={pipe_wan}", "WanPipeline makes frames"),
+    ("model.source={pipe_video}", "TextToVideoSDPipeline makes frames"),
+    ("model.source={pipe_chroma}", None),
+    ("model.source={pipe_lumina2}", None),
+    ("model.source={pipe_sdcontrol}", "needs image"),
+    (f"model.source={{pipe_sdcontrol}} {IMAGE}", None),
+    ("model.source={pipe_fluxfill}", "needs mask_image"),
+    (f"model.source={{pipe_fluxfill}} {MASK}", None),
+    ("model.source={pipe_fluxcontrol}", "needs control_image"),
+    (f"model.source={{pipe_fluxcontrol}} {IMAGE}", None),
+    ("model.source={sd} scheduler=euler scheduler.timesteps=[901,401] steps=2", None),
+    ("model.source={sd} scheduler=ddim scheduler.timesteps=[901,401]", "DDIMScheduler takes no list of timesteps"),
+    ("model.source={sd} scheduler=lcm scheduler.timestep_spacing=trailing", "changes nothing with LCMScheduler"),
+    ("model.source={sd} scheduler=ddim scheduler.rescale_betas_zero_snr=true scheduler.timestep_spacing=trailing", "is not finite"),
+]
+REQUESTS = [("model=local steps=1 height=64 width=64 callbacks=[] " + words, said) for words, said in (*FILES, *PIPELINES)]
 
 
 @pytest.mark.parametrize(("words", "said"), REQUESTS)
