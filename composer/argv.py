@@ -32,6 +32,8 @@ _RESERVED = re.compile(r"(?:^|[.{,\s'\"])_\w+_(?:$|[.@])")
 _RESERVED_INSIDE = re.compile(r"[{,\s'\"]_\w+_['\"]?\s*:")
 #: A path from a home folder, in a list or a mapping.
 _INSIDE = re.compile(r"(?<=[\[,:{\s])~[^,\]}]*")
+#: A web address: what comes after its `?` is no grammar of Hydra's.
+_ADDRESS = re.compile(r"https?://[^\s'\",$]+", re.IGNORECASE)
 _NUMBERS = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interval|tag)\(.*\)|null", re.IGNORECASE)
 
 
@@ -118,7 +120,9 @@ def _prepare(override: str, multirun: bool) -> str:
 
 
 def _homes(value: str, multirun: bool) -> str:
-    """Paths that begin with `~` quoted, which Hydra can't read; whoever reads the path expands it."""
+    """Paths that begin with `~` and web addresses quoted, which Hydra can't read; whoever reads the path expands it."""
+    if _ADDRESS.fullmatch(value):
+        return quote(value)
     if "~" not in value or "'" in value or '"' in value:
         return value
     if value.startswith(("[", "{")):

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from composer.argv import split
+from composer.config import LISTS, NODES
 from composer.errors import ComposerError
 from composer.plugins import conf_folders, own_folders, packaged_conf
 from composer.yamls import sober
@@ -52,6 +53,7 @@ class Loader(ConfigLoaderImpl):
         return config
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
+        _refuse_lists(overrides)
         with hydra_1_3():
             config = super().load_configuration(config_name, overrides, *more, **named)
             if self.foreign:
@@ -144,6 +146,18 @@ def _flat(node: dict[str, Any], above: str = "") -> dict[str, Any]:
         key = f"{above}{name}"
         found.update(_flat(value, f"{key}.") if isinstance(value, dict) and value else {key: value})
     return found
+
+
+def _refuse_lists(overrides: Sequence[str]) -> None:
+    """Refuse several options where one is chosen: Hydra would mix the settings of all into the last.
+
+    Raises:
+        ComposerError: a list for such a group.
+    """
+    for _, key, value in map(split, overrides):
+        if key in NODES and key not in LISTS and value and value.startswith("[") and "," in value:
+            several = value.strip("[]")
+            raise ComposerError(key, value, f"one option is chosen: type {key}=NAME, or -m {key}={several} for a run of each")
 
 
 def _refusal(key: str, value: Any, file: str) -> ComposerError:

@@ -83,11 +83,13 @@ def _misused(override: str, message: str, choices: Collection[str]) -> ComposerE
     if prefix == "~" and "Could not delete" in message and f"'{key}'" in message:
         reason = f"can't be taken away: {none}" if key in choices else f"there is nothing to take away: {key}=VALUE sets it"
         return ComposerError(key, value, reason)
-    if prefix == "+" and key in choices and ("Multiple values" in message or "more than once" in message):
+    complaints = ("Multiple values", "more than once", "force-add of config groups")
+    if prefix.startswith("+") and key in choices and any(each in message for each in complaints):
         return ComposerError(key, value, f"is chosen without a +: type {key}={value}")
     if prefix == "+" and "Could not append" in message and f"'{key}'" in message:
         return ComposerError(key, value and value.strip("'"), f"is there already: type {key}=VALUE, without a +")
-    if key in choices and value == "null" and "must be a string or a list" in message:
+    nothing = value == "null" and "must be a string or a list" in message
+    if key in choices and (nothing or (not value and prefix != "~" and f"'{key}/'" in message)):
         return ComposerError(key, value, f"an option is chosen by its name: {none}")
     return None
 

@@ -11,7 +11,7 @@ from composer.known_keys import FAMILIES, PREFIX, model_type
 _CLASSIC = "use a folder whose model_index.json names its pipeline"
 #: A pattern found in some key → what the file is, and what to do; the first that is found decides.
 _KINDS = {
-    r"\.lora_(down|up|A|B)\b|^lora_|lora_(unet|te\d?)_|\.lokr_w|\.hada_w|\.oft_|\.dora_scale|\.lora\.(down|up)\.": (
+    r"\.lora_(down|up|A|B)\b|^lora_|lora_(unet|te\d?)_|\.lokr_w|\.hada_w|\.oft_|\.dora_scale|[._]lora\.(down|up)\.": (
         "is a LoRA or the like, a change to a checkpoint and none itself, and composer loads none"
     ),
     r"^(emb_params|string_to_param|clip_g|clip_l)$": "is an embedding (textual inversion) and no checkpoint, and composer loads none",

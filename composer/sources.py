@@ -13,7 +13,9 @@ EMBEDDED = Path(__file__).parent / "tiny" / "checkpoint"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 #: A page or a file of the hub, as a browser's address bar shows it.
 _PAGE = re.compile(
-    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com)/(?:models/)?([^/?#]+/[^/?#]+)(?:/(?:blob|resolve)/[^/]+/([^?#]+))?.*"
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com)/(?:models/)?(?!(?:spaces|datasets|papers|collections|docs)/)"
+    r"([^/?#]+/[^/?#]+)(?:/(?:blob|resolve)/[^/]+/([^?#]+))?.*",
+    re.IGNORECASE,
 )
 #: What is read of a repository before its weights, and what a single file's tokenizers need besides.
 _JSON, _TEXT = ("*.json", "*/*.json"), ("*.txt", "*/*.txt", "*/*.model")

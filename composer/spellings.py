@@ -144,7 +144,7 @@ def _type(known: Catalogue, group: str, found: list[str]) -> str:
 
 def _spelled(group: str, name: str) -> str:
     if group == "callbacks":
-        return f"callbacks=[progress,{name}]"
+        return "callbacks=[progress]" if name == "progress" else f"callbacks=[progress,{name}]"
     return f"{group}=[{name}]" if group in LISTS else f"{group}={name}"
 
 

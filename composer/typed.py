@@ -11,13 +11,14 @@ RUN_DIR, SWEEP_DIR, OUT = "hydra.run.dir", "hydra.sweep.dir", "output.folder"
 SEARCH_PATH = "hydra.searchpath"
 #: Settings of a job that the name of a folder may hold, as `${hydra.job.…}`.
 NAMING = ("hydra.job.name", "hydra.job.config.override_dirname.")
+SEVERAL = "is about several runs: add -m"
 #: Beginnings of keys → what to do instead.
 INSTEAD = {
-    "hydra/launcher": "is about several runs: add -m",
-    "hydra/sweeper": "is about several runs: add -m",
-    "hydra.launcher": "is about several runs: add -m",
-    "hydra.sweeper": "is about several runs: add -m",
-    "hydra.sweep": "is about several runs: add -m",
+    "hydra/launcher": SEVERAL,
+    "hydra/sweeper": SEVERAL,
+    "hydra.launcher": SEVERAL,
+    "hydra.sweeper": SEVERAL,
+    "hydra.sweep": SEVERAL,
     "hydra.mode": "several runs need -m",
     SEARCH_PATH: "option files of your own are found by --config-dir DIR",
     "hydra.callbacks": "Hydra's callbacks are not called here: composer's own are callbacks=[…], and `compose list callbacks` shows them",
@@ -55,4 +56,7 @@ def is_hydras(key: str) -> bool:
 def refusal(key: str, value: str | None, manner: str = "a run") -> ComposerError:
     """That a setting of Hydra's does nothing here, and what to type instead."""
     usual = f"has no effect on {manner}: {OUT}=DIR is where its files go, and the rest is composer's"
-    return ComposerError(key, value, next((text for start, text in INSTEAD.items() if key.startswith(start)), usual))
+    reason = next((text for start, text in INSTEAD.items() if key.startswith(start)), usual)
+    if reason == SEVERAL and manner != "a run":
+        reason = f"chooses how Hydra runs jobs, which has no effect on {manner} of composer's or a look at one: leave it out"
+    return ComposerError(key, value, reason)

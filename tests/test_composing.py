@@ -119,6 +119,8 @@ def test_hydra_groups_of_a_file_are_refused_by_name(compose, option):
         (["hydra/launcher=joblib"], "is about several runs: add -m"),
         (["hydra.run.dir=a", "output.folder=b"], "name two folders"),
         (["-m", "seed=1,2", "hydra.callbacks.a=1"], "composer's own are callbacks=[…]"),
+        (["check", "-m", "seed=1,2", "hydra/launcher=joblib"], "chooses how Hydra runs jobs, which has no effect on a sweep"),
+        (["plan", "-m", "seed=1,2", "hydra.launcher.n_jobs=2"], "chooses how Hydra runs jobs, which has no effect on a sweep"),
         (["-m", "seed=1,2", "hydra.verbose=true"], "-v lets the libraries speak"),
         (["-m", "seed=1,2", "hydra/job_logging=stdout"], "has no effect on a sweep"),
         (["-m", "seed=1,2", "hydra/launcher=joblib"], "is not installed: pip install hydra-joblib-launcher"),

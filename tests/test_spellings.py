@@ -99,6 +99,7 @@ SETTINGS = {
     "quality=90": "output.quality=90",
     "guidance_rescale=0.7": "guidance=cfg guidance.rescale=0.7",
     "deepcache=true": "accel=[deepcache]",
+    "callback=[progress]": "Type callbacks=[progress].",
     "enable_vae_tiling=true": "memory=[vae_tiling]",
     "Steps=3": "steps=3",
     "scheduler.num_inference_steps=3": "steps=3",

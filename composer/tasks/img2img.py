@@ -25,7 +25,7 @@ class Img2Img(Task):
         strength = number("strength", values["strength"], 0, 1)
         skipped = checkpoint.layout.skipped(steps, strength)
         if skipped >= steps:
-            least = f"raise it to {ceil(100 / steps) / 100:g} or more, or steps"
+            least = f"raise it to {ceil(100 / steps) / 100:g}{' or more' * (steps > 1)}, or steps"
             raise ComposerError("strength", values["strength"], f"leaves none of the {steps} steps to take: {least}")
         return skipped
 

@@ -205,6 +205,7 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     **{suffix[1:]: file(lambda sources: sources.keys_of(), suffix) for suffix in (".ckpt", ".bin", ".pt", ".pth")},
     # files that are something else
     "lora": file(zeros("lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight")),
+    "processor_lora": file(zeros("unet.mid_block.attentions.0.attn1.processor.to_q_lora.down.weight")),
     "peft_lora": file(zeros("unet.down_blocks.0.attentions.0.to_q.lora_A.weight")),
     "embedding": file(zeros("emb_params")),
     "token": file(zeros("<a-cat>", shape=(32,))),

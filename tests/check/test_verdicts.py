@@ -104,7 +104,7 @@ FILES = [
     ("model.source={chroma}", "is a single file of chroma"),
     ("model.source={wan}", "is a single file of wan"),
     ("model.source={ema_alone}", "holds EMA weights alone"),
-    *((f"model.source={{{name}}}", "is a LoRA") for name in ("lora", "peft_lora")),
+    *((f"model.source={{{name}}}", "is a LoRA") for name in ("lora", "peft_lora", "processor_lora")),
     *((f"model.source={{{name}}}", "is an embedding") for name in ("embedding", "token")),
     ("model.source={ip_adapter}", "is an IP-Adapter"),
     ("model.source={controlnet}", "is a ControlNet"),
@@ -135,6 +135,9 @@ FILES = [
     ("model.source=https://huggingface.co/nobody/a-model/tree/main", "model.source=nobody/a-model"),
     ("model.source=huggingface.co/nobody/a-model", "model.source=nobody/a-model"),
     ("model.source=https://huggingface.co/nobody/a-model/blob/main/a.safetensors", "hf download nobody/a-model a.safetensors"),
+    ("model.source=https://huggingface.co/nobody/a-model/blob/main/a.ckpt?download=true", "hf download nobody/a-model a.ckpt"),
+    ("model.source=HTTPS://HuggingFace.co/nobody/a-model", "model.source=nobody/a-model"),
+    ("model.source=https://huggingface.co/datasets/nobody/pictures", "is a web address: download the file"),
     ("model.source=https://example.org/a.safetensors", "is a web address: download the file"),
     ("model.source={sd} model.components.vae=https://huggingface.co/nobody/a-vae", "model.components.vae=nobody/a-vae"),
 ]
