@@ -170,7 +170,7 @@ PIPELINES = [
     ("model.source={pipe_fluxcontrol}", "needs control_image"),
     (f"model.source={{pipe_fluxcontrol}} {IMAGE}", None),
     ("model.source={sd} scheduler=euler scheduler.timesteps=[901,401] steps=2", None),
-    ("model.source={sd} scheduler=ddim scheduler.timesteps=[901,401]", "DDIMScheduler takes no list of timesteps"),
+    ("model.source={sd} scheduler=ddim scheduler.timesteps=[901,401] steps=2", "DDIMScheduler takes no list of timesteps"),
     ("model.source={sd} scheduler=lcm scheduler.timestep_spacing=trailing", "changes nothing with LCMScheduler"),
     ("model.source={sd} scheduler=ddim scheduler.rescale_betas_zero_snr=true scheduler.timestep_spacing=trailing", "is not finite"),
 ]
