@@ -46,16 +46,12 @@ CASES = [
 NEEDS = {"tome": [pytest.mark.skipif(find_spec("tomesd") is None, reason="tomesd is not installed")]}
 
 
-def cases(other=()):
-    """Each option on each family. other: a mark for all families of an option but its first."""
-    return [
-        pytest.param(words, family, most, id=f"{name}-{family}", marks=[*NEEDS.get(name, ()), *(other if family != families[0] else ())])
-        for name, words, families, most in CASES
-        for family in families
-    ]
-
-
-EACH, MOSTLY_SLOW = cases(), cases([pytest.mark.slow])
+#: Each option on each family, of which all but the first are slow.
+EACH = [
+    pytest.param(words, family, most, id=f"{name}-{family}", marks=[*NEEDS.get(name, ()), *([pytest.mark.slow] if i else [])])
+    for name, words, families, most in CASES
+    for i, family in enumerate(families)
+]
 
 
 class Looks(composer.StepCallback):
@@ -144,7 +140,7 @@ def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, word
     assert traits(models) == known, "something was left on the models"
 
 
-@pytest.mark.parametrize(("words", "family", "most"), MOSTLY_SLOW)
+@pytest.mark.parametrize(("words", "family", "most"), EACH)
 def test_other_runs(bench, words, family, most):
     """Three pictures, two evaluations a step, no guidance, and half of the steps from a picture."""
     kinds = [["images=3"], ["scheduler=flow_heun" if family in ("sd3", "flux") else "scheduler=heun"]]
@@ -156,7 +152,7 @@ def test_other_runs(bench, words, family, most):
         assert distance(off, on) > 1e-5 if most is None else distance(off, on) <= most, kind
 
 
-@pytest.mark.parametrize(("words", "family", "most"), MOSTLY_SLOW)
+@pytest.mark.parametrize(("words", "family", "most"), EACH)
 def test_a_failure_in_the_middle_leaves_nothing(bench, words, family, most):
     plain, _, models = bench.run(family)
     known = traits(models)

@@ -90,8 +90,9 @@ def close(one, other):
     return 0 < distance <= NEAR and (pixels[0] - pixels[1]).abs().max() <= PIXEL
 
 
+OFTEN = ((ONNX, "sd"), (ONNX, "ddpm"), (VINO, "ddpm"))
 FAMILIES = [
-    pytest.param(option, family, marks=() if family in ("sd", "ddpm") else pytest.mark.slow)  # the larger models are many seconds each
+    pytest.param(option, family, marks=() if (option, family) in OFTEN else pytest.mark.slow)  # the larger models are many seconds each
     for option in (VINO, ONNX) for family in SIZES if (option, family) != (ONNX, "flux")
 ]  # fmt: skip
 
@@ -133,7 +134,7 @@ def test_sides_that_do_not_halve_evenly(bench, option):
         assert close(bench.run("sd", *words), bench.run("sd", *words, option)), words
 
 
-@BOTH
+@SLOW_VINO
 def test_tiles_and_slices_of_the_vae_go_through_it(bench, option):
     words = ["height=128", "width=128", "images=2", "memory=[vae_slicing,vae_tiling]"]
     assert close(bench.run("sd", *words), bench.run("sd", *words, option))
@@ -163,7 +164,7 @@ def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
     assert not ((plain - half).abs() <= 2**-7 * plain.abs()).all()
 
 
-@BOTH
+@SLOW_VINO
 def test_what_jobs_of_a_sweep_share_is_not_shared_with_those_without_it(bench, option):
     words = ["task=img2img", "image=sample:scene", "steps=4", "strength=0.5"]
     with remembering(Memo()):
@@ -201,7 +202,8 @@ sys.exit(code)
 """
 
 
-@SLOW_VINO
+@pytest.mark.slow  # half a minute of processes
+@BOTH
 def test_another_process_takes_what_one_converted_and_a_sweep_converts_once(bench, option, tmp_path):
     words = [f"model.source={bench.source('sd')}", "model=local", "prompt=a cat", "height=64", "width=64", "steps=2", option]
     words += ["device=cpu", "callbacks=[]"]
@@ -214,6 +216,7 @@ def test_another_process_takes_what_one_converted_and_a_sweep_converts_once(benc
     assert counted == [2, 0]  # UNet and the VAE's decoder
 
 
+@pytest.mark.slow  # converts three times
 def test_altered_weights_are_another_model(bench):
     pipeline, request = bench.built("sd", VINO)
     before = pipeline(request)

@@ -19,7 +19,7 @@ SCRIPTS = {
         ["peak ", "ladder ", "unet ", "not asked for"],
     ),
 }
-SLOW = ("ladder.py", "memory.py")  # gpu.py draws the ladder too
+SLOW = ("gpu.py", "ladder.py", "memory.py")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SCRIPTS])

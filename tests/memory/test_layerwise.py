@@ -44,7 +44,7 @@ def test_both_ways_are_one():
     assert same(*(composer.compose(*FEW, way) for way in WAYS))
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux", "ddpm"])
+@pytest.mark.parametrize("family", ["sd", "flux", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sdxl", "sd3", "ddpm"))])
 def test_every_family(checkpoints, family):
     model = ("model=local", f"model.source={checkpoints[family]}", *(["task=unconditional"] if family == "ddpm" else []))
     held = pipeline(*model, "precision=fp8")
@@ -59,6 +59,7 @@ def test_models_are_shared_with_their_like_alone():
     assert plain.family.modules["vae"] is eight.family.modules["vae"]
 
 
+@pytest.mark.slow  # many runs
 def test_a_sweep_over_both_leaks_nothing(compose):
     assert compose("-m", "precision=fp32,fp8,fp32", "seed=0,1", *FEW, "sweep.batch=1", "sweep.name=both").code == 0
     for file in Path("outputs/sweeps/both").rglob("run.json"):

@@ -69,7 +69,7 @@ def test_the_same_picture_and_nothing_left(task, option):
 
 
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("family", ["sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("family", [pytest.param("sdxl", marks=pytest.mark.slow), pytest.param("sd3", marks=pytest.mark.slow), "flux"])
 def test_every_family(checkpoints, family, option):
     checked = of("model=local", f"model.source={checkpoints[family]}", "steps=2")
     plain, _ = run(checked)
