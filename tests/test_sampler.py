@@ -20,7 +20,7 @@ FLOW = ("flow_euler", "flow_dpmpp_2m", "flow_unipc")
 def sampler(option: str, **config) -> Sampler:
     spec = read(compose_config([f"scheduler={option}"])).scheduler
     original = {**(pipelines.flux() if option in FLOW else pipelines.sd()).scheduler.config, **config, "use_dynamic_shifting": False}
-    cls, settings, of_step = scheduler_parts(spec, "")
+    cls, settings, of_step = scheduler_parts(spec, "DDIMScheduler")
     scheduler = make_scheduler(cls, original, settings)
     scheduler.set_timesteps(8)
     return Sampler(scheduler, (torch.Generator().manual_seed(0),), of_step)
