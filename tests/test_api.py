@@ -55,7 +55,7 @@ def test_the_scheduler_is_fresh_and_from_the_checkpoint_every_time(checkpoints):
     """Swapping through another scheduler must not leak its settings."""
     common = ["model=local", f"model.source={checkpoints['sd']}", "callbacks=[]"]
     first = composer.compose(*common, "scheduler=ddim", steps=3)
-    composer.compose(*common, "scheduler=dpmpp_2m_sde_karras", "scheduler.timestep_spacing=trailing", steps=3)
+    composer.compose(*common, "scheduler=dpmpp_2m_sde", "scheduler.timestep_spacing=trailing", steps=3)
     again = composer.compose(*common, "scheduler=ddim", steps=3)
     assert first.image.tobytes() == again.image.tobytes() and first.record["scheduler"] == again.record["scheduler"]
 

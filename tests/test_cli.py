@@ -213,7 +213,7 @@ def test_show_says_what_a_picture_leaves_to_do(compose):
 def test_show_knows_flow_matching_and_heun(compose, checkpoints):
     done = compose("show", "model=local", f"model.source={checkpoints['flux']}")
     assert done.code == 0 and "FluxTransformer2DModel" in done.out and "FlowMatchEulerDiscreteScheduler" in done.out
-    assert "50 iterations at timesteps 1000 " in done.out
+    assert "28 iterations at timesteps 1000 " in done.out
     assert "19 iterations" in compose("show", "scheduler=heun", "steps=10").out
 
 

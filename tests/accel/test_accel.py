@@ -207,7 +207,7 @@ REFUSED = [
 def test_what_would_do_nothing_is_refused(bench, family, words, said):
     if "tome" in said and "downsample" in said and find_spec("tomesd") is None:
         pytest.skip("tomesd is not installed")
-    checked = bench.checked(family, "device=cpu", "steps=4", *words)
     with pytest.raises(ComposerError) as caught:
+        checked = bench.checked(family, "device=cpu", "steps=4", *words)
         build_pipeline(checked)(checked.request)
     assert said in str(caught.value) and "\n" not in str(caught.value)

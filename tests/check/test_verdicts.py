@@ -129,7 +129,7 @@ FILES = [
     ("model.source={picture}", "a single file must be a .safetensors file"),
     ("model.source={sd} model.components.vae={pointer}", "model.components.vae={pointer}: is a Git LFS pointer"),
     ("model.source={sd} model.components.unet={empty}", "model.components.unet={empty}: is empty"),
-    ("model.source={sd} model.components.vae={lfs_unet}/unet", "model.components.vae={lfs_unet}/unet"),
+    ("model.source={sd} model.components.vae={lfs_unet}/unet", "is a Git LFS pointer"),
     # what is pasted
     ("model.source=https://huggingface.co/nobody/a-model", "is a web address: type its hub id, model.source=nobody/a-model"),
     ("model.source=https://huggingface.co/nobody/a-model/tree/main", "model.source=nobody/a-model"),

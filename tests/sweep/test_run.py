@@ -235,10 +235,7 @@ def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):
 
 
 def test_what_is_remembered_is_what_was_made():
-    class Model:
-        pass
-
-    model, asked = Model(), []
+    model, asked = torch.nn.Module(), []
     make = lambda: asked.append(1) or torch.ones(2)  # noqa: E731
     assert remember(model, lambda: "a", make) is not remember(model, lambda: "a", make) and len(asked) == 2
     with remembering(Memo()):
