@@ -23,15 +23,20 @@ settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
 
 
-#: Folders whose tests are standard ones, unless they are marked as quick: each runs many models, processes or environments.
-STANDARD = ("accel", "benchmarks", "fuzz", "memory", "parity", "plugins", "warm")
+#: Folders and files whose tests are standard ones, unless they are marked as quick: they run many models, processes or texts.
+STANDARD = {
+    "accel", "benchmarks", "callbacks", "check", "classic", "conf", "fuzz", "memory", "parity", "plugins", "rerun", "testing", "tiny",
+    "warm", "test_between_runs.py", "test_cache.py", "test_finite.py", "test_guiders.py", "test_lazy.py", "test_package.py",
+    "test_precision.py", "test_readme.py", "test_schedule.py", "test_secret.py", "test_shares.py", "test_turns.py", "test_verbs.py",
+    "test_weights.py", "test_kills.py", "test_ledger.py", "test_ray.py", "test_run.py", "test_search.py", "test_sheet.py",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
     """Mark what is neither slow nor standard as quick."""
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in STANDARD and not item.get_closest_marker("quick"):
+        places = item.path.relative_to(Path(__file__).parent).parts
+        if not STANDARD.isdisjoint(places) and not item.get_closest_marker("quick"):
             item.add_marker("standard")
         if not item.get_closest_marker("slow") and not item.get_closest_marker("standard"):
             item.add_marker("quick")

@@ -179,7 +179,7 @@ def test_numbers_that_no_file_holds_are_left_to_the_libraries(small, monkeypatch
     assert same(reference, run("precision=bf16"))
 
 
-@pytest.mark.parametrize("how", ["other keys", "cut off", "no config", "gone"])
+@pytest.mark.parametrize("how", ["gone", *(pytest.param(how, marks=pytest.mark.slow) for how in ("other keys", "cut off", "no config"))])
 def test_a_damaged_one_is_made_again(small, monkeypatch, how):
     words = ("precision=bf16", "callbacks=[]")
     reference = run(*words)

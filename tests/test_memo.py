@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 import torch
 from torch import nn
@@ -71,7 +69,6 @@ def test_numbers_of_models_are_not_used_twice():
         seen.add(number_of(layer))
         assert number_of(layer) in seen
         del layer
-        gc.collect()
     assert len(seen) == 20
 
 

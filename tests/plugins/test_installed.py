@@ -153,6 +153,7 @@ def test_what_a_package_does_wrong_is_told_in_a_line(installed, tmp_path):
     assert json.loads((tmp_path / "out" / "run.json").read_text())["scheduler"]["class"] == "EulerDiscreteScheduler"
 
 
+@pytest.mark.slow  # environments and test runs of their own
 def test_the_packages_own_tests_pass(installed, tmp_path):
     done = installed.run(*PYTEST, *(str(ROOT / "plugins" / name / "tests") for name in OURS), cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -171,6 +172,7 @@ def test_composer_imports_none_of_them():
         assert not re.search(r"^\s*(?:from|import) composer_", file.read_text("utf-8"), re.MULTILINE), file
 
 
+@pytest.mark.slow  # environments and test runs of their own
 def test_a_package_written_by_composer_as_the_tutorial_goes_on_and_can_be_taken_out_again(tmp_path):
     """new → install → its tests → plugins/README.md's callback in its place → use → its tests → uninstall: composer is as it was."""
     made = Environment(tmp_path / "venv")

@@ -15,8 +15,8 @@ KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="sweeps are killed in forks")
 def test_nothing_is_lost_halved_doubled_redone_or_drawn_otherwise(tmp_path):
-    words = [sys.executable, str(KILLS), "--kills", "5", "--every", "80", "--jobs", "20", "--interrupts", "4", "--twins", "3"]
+    words = [sys.executable, str(KILLS), "--kills", "3", "--every", "60", "--jobs", "12", "--interrupts", "2", "--twins", "1"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line[42:]) for line in done.stdout.splitlines() if line[42:].startswith(" {")]
-    assert len(rows) >= 4 and all(row["kills"] >= 5 for row in rows[:2])
+    assert len(rows) >= 4 and all(row["kills"] >= 3 for row in rows[:2])

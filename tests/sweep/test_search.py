@@ -276,7 +276,8 @@ def test_time_that_is_up_begins_nothing(compose, draws):
     assert (done.code, done.err, draws) == (1, "compose: search.timeout=0: no trial was begun\n", [])
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+@pytest.mark.slow  # two searches in processes of their own
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_an_interrupted_search_goes_the_way_it_would_have_gone(compose, tmp_path, draws, how):
     words = ("-m", "hydra/sweeper=optuna", "height=64", "width=64", "seed=range(40)", "steps=range(1,9)",
              "search.reference='steps=10'", "search.metric=distance", "search.trials=24")  # fmt: skip
