@@ -56,7 +56,7 @@ NOT_HERE = {
 #: Those that are tried in the quick suite too.
 SAMPLE = {
     "scheduler/euler_karras", "scheduler/flow_heun", "guidance/pag", "precision/bf16", "callbacks/guidance_schedule",
-    "memory/attention_slicing", "accel/fused_qkv", "task/img2img",
+    "memory/attention_slicing", "accel/fused_qkv", "accel/first_block_cache", "task/img2img",
 }  # fmt: skip
 
 

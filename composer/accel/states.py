@@ -46,6 +46,8 @@ def clean(model: nn.Module) -> Iterator[None]:
     """Take away what is hooked into a model meanwhile."""
     known = {module: {id(hook) for hook in hooks_of(module)} for module in model.modules() if hasattr(module, "_diffusers_hook")}
     own = {module: module.__dict__.get("forward") for module in model.modules()}
+    for module in known:  # a pipeline of diffusers' has listed them without those that come now
+        module._diffusers_hook._child_registries_cache = None
     try:
         yield
     finally:
