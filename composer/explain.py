@@ -52,6 +52,10 @@ def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> 
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         for file in (file for folder in folders if folder != packaged_conf() for file in sorted(folder.rglob("*.yaml"))):
             _content(file)
+    hydras = _of_hydra(str(error), [folder for folder in folders if folder != packaged_conf()])
+    if hydras:
+        reason = "is about Hydra's own node; option files set nothing of Hydra's, which could run code: take it out"
+        return ComposerError("config", hydras, reason)
     choices, given = _defaults(folders), set()
     misused = next(filter(None, (_misused(override, str(error), choices) for override in overrides)), None)
     if misused:
@@ -94,6 +98,15 @@ def _misused(override: str, message: str, choices: Collection[str]) -> ComposerE
     return None
 
 
+def _of_hydra(message: str, folders: list[Path]) -> Path | None:
+    """An option file that speaks of Hydra's own node, where Hydra itself complains of that before composer can refuse it."""
+    if "hydra" not in message:
+        return None
+    named = re.search(r"(?:In|merging) '([^']+)'", message)
+    files = [file for folder in folders if named and (file := folder / f"{named[1]}.yaml").is_file() and "hydra" in file.read_text("utf-8")]
+    return next(iter([*files, *(file for folder in folders for file in sorted((folder / "hydra").rglob("*.yaml")))]), None)
+
+
 def _content(file: Path) -> dict[str, Any]:
     """What an option file holds.
 
@@ -116,7 +129,7 @@ def _defaults(folders: list[Path]) -> dict[str, list[str]]:
     """Group → the options that compose.yaml chooses."""
     main = next(folder / "compose.yaml" for folder in folders if (folder / "compose.yaml").is_file())
     chosen: dict[str, list[str]] = {}
-    for entry in _content(main)["defaults"]:
+    for entry in _content(main).get("defaults") or []:
         if entry != "_self_":
             chosen.update({group: _names(value) for group, value in entry.items() if not group.startswith("override ")})
     return chosen

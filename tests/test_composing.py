@@ -99,6 +99,25 @@ def test_no_way_leads_into_the_node_of_hydra(compose, option, files, words, line
     assert not (tmp_path / "PWNED").exists() and not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "text"),
+    {
+        "output/png.yaml": "# @package _global_\noutput: {format: png}\nhydra: {searchpath: [a]}\n",
+        "hydra/config.yaml": "callbacks: {}\n",
+        "hydra/sweeper/basic.yaml": "_target_: pathlib.Path.touch\nself: PWNED\n",
+    }.items(),
+)
+def test_a_file_that_hydra_itself_rejects_is_named(compose, option, place, text):
+    file = option(text, place)
+    for line in ((), ("-m", "seed=1,2"), ("-m", "seed=1,2", "hydra/launcher=basic")):
+        refused(compose("steps=1", *line), f"config={file}: is about Hydra's own node")
+
+
+def test_a_projects_compose_yaml_without_defaults(compose, option):
+    option("steps: 1\n", "compose.yaml")
+    refused(compose("scheduler=euler"), "scheduler=euler")
+
+
 def test_hydra_groups_of_a_file_are_refused_by_name(compose, option):
     option("a: {_target_: os.getcwd}\n", "hydra/callbacks/evil.yaml")
     refused(compose("+hydra/callbacks=evil"), "hydra/callbacks=evil: Hydra's callbacks are not called here")

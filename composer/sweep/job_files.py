@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from composer.homes import expanded
 from composer.yamls import sober
 
 KEY = "sweep.jobs"
+#: What can stand in a table's first line; nothing where a column has no name.
+_A_KEY = re.compile(r"(?:\+{0,2}[\w./@-]+)?")
 #: A row's overrides, each prepared as a word of the command line is.
 Row = list[str]
 
@@ -48,6 +51,8 @@ def _csv(name: str, text: str) -> Iterator[Row]:
         raise ComposerError(KEY, name, f"is no table: {error}; a quote that opens a cell must close it") from None
     keys = [key.strip() for key in rows[0]] if rows else []
     for key in keys:
+        if not _A_KEY.fullmatch(key):
+            raise ComposerError(KEY, name, f"its first line must name keys between commas, semicolons or tabs, and {key!r} is none")
         if key and keys.count(key) > 1:
             raise ComposerError(KEY, name, f"has two columns named {key}")
     for number, row in enumerate(rows[1:], 1):
