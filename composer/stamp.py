@@ -9,8 +9,10 @@ from typing import Any
 
 from composer.checkpoint import Checkpoint
 
-#: Bytes looked at from either end of a file; between them lie weights, of which the size and the sums of both ends tell enough.
-ENDS = 1 << 16
+#: Bytes of a file that are looked at in each place. Layers that are tuned alone, such as attention, need not lie at its ends.
+PIECE = 1 << 16
+#: Places in a file, evenly spaced: all of it up to 4 MiB.
+PIECES = 64
 
 
 def fingerprint(picture: Any) -> str:
@@ -24,16 +26,16 @@ def are_pictures(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and all(hasattr(each, "tobytes") for each in value)
 
 
-def model_stamp(checkpoint: Checkpoint) -> Any:
+def model_stamp(checkpoint: Checkpoint, pieces: int = PIECES) -> Any:
     """The hub's commit, or the sums of a local checkpoint's files; and the same for components from elsewhere."""
-    swapped = {name: each.commit or folder_stamp(each.folder) for name, each in sorted(checkpoint.swapped.items())}
-    own = [checkpoint.source, checkpoint.commit] if checkpoint.commit else folder_stamp(checkpoint.path)
+    swapped = {name: each.commit or folder_stamp(each.folder, pieces) for name, each in sorted(checkpoint.swapped.items())}
+    own = [checkpoint.source, checkpoint.commit] if checkpoint.commit else folder_stamp(checkpoint.path, pieces)
     return [own, swapped, checkpoint.safety_checker]
 
 
-def folder_stamp(path: Path) -> str:
-    """One sum over names, sizes and ends of all files of a folder, or of a single file, as they are now."""
-    return _sum_of(path, states(path))
+def folder_stamp(path: Path, pieces: int = PIECES) -> str:
+    """One sum over names, sizes and pieces of all files of a folder, or of a single file, as they are now."""
+    return _sum_of(path, states(path), pieces)
 
 
 def states(path: Path) -> tuple[tuple[Path, int, int], ...]:
@@ -43,12 +45,12 @@ def states(path: Path) -> tuple[tuple[Path, int, int], ...]:
 
 
 @lru_cache(maxsize=64)
-def _sum_of(path: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+def _sum_of(path: Path, files: tuple[tuple[Path, int, int], ...], pieces: int) -> str:
     total = hashlib.sha256()
     for file, size, _ in files:
         total.update(f"{file.relative_to(path) if file != path else ''} {size}\0".encode())
         with open(file, "rb") as handle:
-            total.update(handle.read(ENDS))
-            handle.seek(max(size - ENDS, 0))
-            total.update(handle.read(ENDS))
+            for place in range(pieces):
+                handle.seek(max(size - PIECE, 0) * place // (pieces - 1))
+                total.update(handle.read(PIECE))
     return total.hexdigest()

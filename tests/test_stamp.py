@@ -77,3 +77,17 @@ def test_each_change_of_a_folder_changes_its_stamp(tmp_path, change):
     else:
         file.unlink()
     assert folder_stamp(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    ("size", "changed"), [(1 << 20, 1), (1 << 26, 1 << 24)], ids=["a byte of a small file", "a quarter of a large one"]
+)
+def test_weights_between_a_files_ends_have_a_say(tmp_path, size, changed):
+    file = tmp_path / "unet.safetensors"
+    with open(file, "wb") as handle:
+        handle.truncate(size)
+    before = folder_stamp(file)
+    with open(file, "r+b") as handle:
+        handle.seek(size // 3)
+        handle.write(b"1" * changed)
+    assert folder_stamp(file) != before

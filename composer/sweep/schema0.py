@@ -55,6 +55,8 @@ PATHS: Mapping[str, Mapping[str, str]] = {
         "upscale": "tasks.upscale.Upscale", "variations": "tasks.variations.Variations",
     },
 }  # fmt: skip
+#: Places of a checkpoint's files that were looked at: the two ends.
+ENDS = 2
 
 
 def identity(checked: Checked) -> str:
@@ -70,8 +72,8 @@ def _essence(checked: Checked) -> dict[str, Any]:
         "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": pictures},
         "settled": {key: value for key, value in inputs.items() if key not in pictures},
         "size": (checked.request.height, checked.request.width),
-        "model": model_stamp(checked.checkpoint),
-        "refiner": checked.refiner and [model_stamp(checked.refiner), spec.model.refiner.start],
+        "model": model_stamp(checked.checkpoint, ENDS),
+        "refiner": checked.refiner and [model_stamp(checked.refiner, ENDS), spec.model.refiner.start],
         "scheduler": [_target(spec.scheduler.target), dict(spec.scheduler.keywords)],
         "guidance": _target(spec.guidance),
         "callbacks": [[name, _target(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
