@@ -78,8 +78,8 @@ def make(folder: Path) -> list[Path]:
     Raises:
         ComposerError: it can't be made or written to; nothing is left of it.
     """
-    new = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
     reason = _in_the_way(folder)
+    new = [] if reason else [each for each in (folder, *folder.absolute().parents) if not each.exists()]
     try:
         if reason is None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,10 @@ def make(folder: Path) -> list[Path]:
 
 def _in_the_way(folder: Path) -> str | None:
     """What of the folders that there are keeps files out, as far as it can be told without making any."""
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    try:
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    except OSError as error:  # a name that is too long
+        return error.strerror
     if not there.is_dir():
         return f"{there.name} is a file"
     return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is write-protected"

@@ -319,7 +319,7 @@ def test_a_link_in_the_place_of_a_picture_is_not_followed(compose, tmp_path):
     assert (tmp_path / "precious").read_text() == "mine" and not (tmp_path / "out" / "000.png").is_symlink()
 
 
-@pytest.mark.parametrize("folder", ["FILE", "FILE/b", "out/${nothing}", "out/${hydra:nothing}"])
+@pytest.mark.parametrize("folder", ["FILE", "FILE/b", "x" * 300, "out/${nothing}", "out/${hydra:nothing}"])
 def test_check_refuses_a_folder_as_the_run_does(compose, tmp_path, folder):
     (tmp_path / "FILE").touch()
     words = ("steps=1", f"output.folder={folder}")
@@ -328,14 +328,14 @@ def test_check_refuses_a_folder_as_the_run_does(compose, tmp_path, folder):
     assert compose("check", "output.folder=a/${hydra:runtime.choices.scheduler}").code == 0
 
 
-@pytest.mark.parametrize("verb", [(), ("rerun", "a")], ids=["run", "rerun"])
+@pytest.mark.parametrize("verb", [(), ("rerun", "a"), ("-m", "seed=1,2")], ids=["run", "rerun", "sweep"])
 @pytest.mark.parametrize("folder", ["FILE", "FILE/b", "/proc/foo", "new/" + "x" * 300], ids=["file", "below", "proc", "long"])
 def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, verb, folder):
     (tmp_path / "FILE").touch()
-    if verb:
+    if "a" in verb:
         assert compose("steps=1", "callbacks=[]", "output.folder=a").code == 0
     before = sorted(tmp_path.rglob("*"))
-    done = compose(*verb, *([] if verb else ["steps=1"]), f"output.folder={folder}")
+    done = compose(*verb, *([] if "a" in verb else ["steps=1"]), f"output.folder={folder}")
     assert done.code == 2 and "no files can be put there" in done.err, done.err
     assert done.err.splitlines()[-1].startswith("compose: output.folder=") and sorted(tmp_path.rglob("*")) == before
 

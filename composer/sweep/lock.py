@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.errors import Busy
+from composer.folder import make
 
 LOCK = ".lock"
 
@@ -21,8 +22,9 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         Busy: another process has it; its number is told.
+        ComposerError: the folder can't be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     with open(folder / LOCK, "a+") as file:
         if not _taken(file):
             file.seek(0)
