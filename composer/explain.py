@@ -100,7 +100,7 @@ def _misused(override: str, message: str, choices: Collection[str]) -> ComposerE
 
 def _of_hydra(message: str, folders: list[Path]) -> Path | None:
     """An option file that speaks of Hydra's own node, where Hydra itself complains of that before composer can refuse it."""
-    if "hydra" not in message:
+    if "hydra" not in message.partition("\n")[0]:  # further lines tell where Hydra looked
         return None
     named = re.search(r"(?:In|merging) '([^']+)'", message)
     files = [file for folder in folders if named and (file := folder / f"{named[1]}.yaml").is_file() and "hydra" in file.read_text("utf-8")]
@@ -129,7 +129,10 @@ def _defaults(folders: list[Path]) -> dict[str, list[str]]:
     """Group → the options that compose.yaml chooses."""
     main = next(folder / "compose.yaml" for folder in folders if (folder / "compose.yaml").is_file())
     chosen: dict[str, list[str]] = {}
-    for entry in _content(main).get("defaults") or []:
+    listed = _content(main).get("defaults")
+    if not listed:
+        raise ComposerError("config", main, "stands for composer's own compose.yaml and has no list of defaults: give it another name")
+    for entry in listed:
         if entry != "_self_":
             chosen.update({group: _names(value) for group, value in entry.items() if not group.startswith("override ")})
     return chosen

@@ -114,8 +114,8 @@ def test_a_file_that_hydra_itself_rejects_is_named(compose, option, place, text)
 
 
 def test_a_projects_compose_yaml_without_defaults(compose, option):
-    option("steps: 1\n", "compose.yaml")
-    refused(compose("scheduler=euler"), "scheduler=euler")
+    file = option("steps: 1\n", "compose.yaml")
+    refused(compose("scheduler=euler"), f"config={file}: stands for composer's own compose.yaml and has no list of defaults")
 
 
 def test_hydra_groups_of_a_file_are_refused_by_name(compose, option):
