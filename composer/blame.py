@@ -25,7 +25,7 @@ WORDS = {
 
 
 def refuse_kinds(cls: type, settings: Mapping[str, Any]) -> None:
-    """Refuse a word where the class wants a truth value or a number: Python takes `maybe` for true.
+    """Refuse a word where the class wants a truth value or a number (Python takes `maybe` for true), and a word that it never asks for.
 
     Raises:
         ComposerError: such a setting.
@@ -37,6 +37,23 @@ def refuse_kinds(cls: type, settings: Mapping[str, Any]) -> None:
             raise ComposerError(f"scheduler.{name}", value, "must be a truth value", ("true", "false"))
         if kinds and kinds <= {"int", "float"} and isinstance(value, (str, bool)):
             raise ComposerError(f"scheduler.{name}", value, "must be a number")
+        if kinds == {"int"} and isinstance(value, float):
+            raise ComposerError(f"scheduler.{name}", value, "must be a whole number")
+        if name in WORDS and isinstance(value, str) and not _speaks_of(cls, value):
+            raise ComposerError(f"scheduler.{name}", value, f"{cls.__name__} knows no such word", _known(cls, name))
+
+
+def _speaks_of(cls: type, word: str) -> bool:
+    """Whether a word stands in the source of a class: of a word that it never asks for, many raise nothing."""
+    try:
+        source = inspect.getsource(cls)
+    except (OSError, TypeError):
+        return True
+    return f'"{word}"' in source or f"'{word}'" in source
+
+
+def _known(cls: type, name: str) -> list[str]:
+    return [word for word in WORDS[name] if _speaks_of(cls, word)]
 
 
 def _kinds(parameter: inspect.Parameter) -> set[str]:

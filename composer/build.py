@@ -34,12 +34,13 @@ from composer.option import NoEffect, Option, Setting
 from composer.pipeline import Pipeline
 from composer.precision import Numbers, device_of, numbers_of
 from composer.refine import Refined
+from composer.rehearsal import rehearse
 from composer.schedule import check_schedule
 from composer.schedulers import make_scheduler, scheduler_parts
 from composer.spec import RunSpec
 from composer.targets import build
 from composer.turns import in_turn
-from composer.weights import How, load, rehearse
+from composer.weights import How, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +96,11 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     )  # fmt: skip
 
 
-def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
-    """The parts of a run that was tried as far as that goes without weights: with models of the same layers that hold no numbers.
+def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:
+    """Try a run as far as that goes without weights: with models of the same layers that hold no numbers.
+
+    Returns:
+        Notes: what the run would do otherwise than asked.
 
     Raises:
         ComposerError: what building or loading would refuse.
@@ -105,7 +109,7 @@ def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     rehearse(checked.checkpoint, model.variant)
     if checked.refiner is not None:
         rehearse(checked.refiner, model.refiner.variant)
-    return found
+    return (*checked.request.notes, *found.notes)
 
 
 def _check_classic(
@@ -114,7 +118,7 @@ def _check_classic(
     """What the checkpoint's own pipeline class can't take or do."""
     pipeline, values = classic_class(checked.checkpoint), checked.spec.values
     sizes = {key: values.get(key) for key in ("height", "width")}
-    check_classic(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once)
+    check_classic(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name)
     check_step(pipeline, scheduler, step_settings)
     check_own(hollow(checked.checkpoint), arguments(pipeline, checked.request, guidance))
 

@@ -114,6 +114,7 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
     number = isinstance(wanted.start, (int, float)) and not isinstance(wanted.start, bool)
     if not number or not 0 < wanted.start < 1:
         raise ComposerError("model.refiner.start", wanted.start, "must lie between 0 and 1, such as 0.8: the share of the base model")
+    whole = isinstance((spec.config.get("model") or {}).get("refiner"), str)  # typed as model.refiner=SOURCE
     asked = ModelSpec(
         name="refiner", source=wanted.source, revision=wanted.revision, variant=wanted.variant, allow_pickle=spec.model.allow_pickle
     )
@@ -121,6 +122,8 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
         found = find(asked)
     except ComposerError as error:
         key, reason = (re.sub(r"\bmodel\.(?=source|variant|revision)", "model.refiner.", text) for text in (error.key, error.reason))
+        if whole:
+            key, reason = (text.replace("model.refiner.source", "model.refiner") for text in (key, reason))
         raise ComposerError(key, error.value, reason, error.allowed) from None
     if (found.family, found.role) != (REFINED, "plain"):
         raise ComposerError("model.refiner.source", wanted.source, f"is no {REFINED} checkpoint that goes on with latents alone")

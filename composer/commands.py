@@ -40,7 +40,7 @@ def check(*overrides: str, config_dir: str | None = None, **values: Any) -> tupl
     with silence():
         from composer.build import tried
 
-        return (*found.request.notes, *tried(found, callbacks).notes)
+        return tried(found, callbacks)
 
 
 @interruptible()
@@ -55,11 +55,13 @@ def show(*overrides: str, config_dir: str | None = None, **values: Any) -> Page:
     """
     from composer.check import check as checked
 
-    found = checked(request_of(overrides, values, config_dir)[0])
+    spec, callbacks = request_of(overrides, values, config_dir)
+    found = checked(spec)
     with silence():
+        from composer.build import tried
         from composer.show import describe
 
-        return Page(describe(found))
+        return Page(describe(found, tried(found, callbacks)))
 
 
 def list_options(group: str | None = None, *overrides: str, config_dir: str | None = None, **values: Any) -> dict[str, str]:

@@ -22,7 +22,7 @@ from composer.argv import split
 from composer.config import LISTS, NODES
 from composer.errors import ComposerError
 from composer.plugins import conf_folders, own_folders, packaged_conf
-from composer.yamls import sober
+from composer.yamls import refuse_mark, sober
 
 MAIN = "compose"
 #: What Hydra notes about each composition.
@@ -98,11 +98,12 @@ def loader(config_dir: str | None = None) -> Loader:
     """Of the user's folders, composer's and the plugins', as they are now.
 
     Raises:
-        ComposerError: an option file of the user's is out of all bounds.
+        ComposerError: an option file of the user's is out of all bounds, or of an encoding that Hydra does not read.
     """
     for folder in own_folders(config_dir):
         for file in folder.rglob("*.yaml"):
             sober("--config-dir", file)
+            refuse_mark("--config-dir", file)
     return Loader(conf_folders(config_dir))
 
 
@@ -149,15 +150,19 @@ def _flat(node: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _refuse_lists(overrides: Sequence[str]) -> None:
-    """Refuse several options where one is chosen: Hydra would mix the settings of all into the last.
+    """Refuse several options, and none, where one is chosen: Hydra would mix the settings of all into the last.
 
     Raises:
         ComposerError: a list for such a group.
     """
     for _, key, value in map(split, overrides):
-        if key in NODES and key not in LISTS and value and value.startswith("[") and "," in value:
-            several = value.strip("[]")
+        if key not in NODES or key in LISTS or not value or not value.startswith("["):
+            continue
+        several = value.strip("[] ")
+        if "," in several:
             raise ComposerError(key, value, f"one option is chosen: type {key}=NAME, or -m {key}={several} for a run of each")
+        if not several:
+            raise ComposerError(key, value, f"an option is chosen by its name: `compose list {key}` shows all")
 
 
 def _refusal(key: str, value: Any, file: str) -> ComposerError:

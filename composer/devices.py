@@ -44,7 +44,7 @@ def refuse_absent(name: str) -> None:
     kind = name.partition(":")[0]
     if (kind == "cuda" and not built_for_cuda()) or (kind == "mps" and sys.platform != "darwin"):
         why = "the torch that is installed is built without CUDA" if kind == "cuda" else "only Macs have one"
-        raise ComposerError("device.type", name, f"this machine has none: {why}", ["cpu"])
+        raise ComposerError("device", name, f"this machine has none: {why}", ["cpu"])
 
 
 @cache

@@ -194,6 +194,8 @@ def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set
         if key in _known_keys({group: [option]}, folders):
             chosen = ",".join(choices.get(group, ()))
             return ComposerError(key, value.strip("'"), f"{group}={chosen} does not take it; {group}={option} does")
+    if key not in choices and value in options(key, folders):
+        return ComposerError(key, value, f"is an option group of your own, which is added with a plus: +{key}={value}")
     advice = for_key(key, value, folders)
     if advice:
         return ComposerError(key, value.strip("'"), f"there is no such key. {advice}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from composer.check import Checked, tasks_of
 
 
-def facts(checked: Checked, text: str) -> dict[str, Any]:
-    """Names, sizes and settings of a checked request; `text` is the page that people read."""
+def facts(checked: Checked, notes: Sequence[str], text: str) -> dict[str, Any]:
+    """Names, sizes and settings of a checked request. notes: what the run would say. text: the page that people read."""
     spec, request, checkpoint = checked.spec, checked.request, checked.checkpoint
     return {
-        "task": spec.task.path,
+        "task": spec.task.name,
         "model": {
             "name": spec.model.name,
             "source": checkpoint.source,
@@ -23,18 +24,18 @@ def facts(checked: Checked, text: str) -> dict[str, Any]:
         },
         "precision": spec.precision.dtype,
         "device": spec.device,
-        "guidance": {"class": spec.guidance.path, **spec.guidance.keywords},
+        "guidance": {"name": spec.guidance.name, **spec.guidance.keywords},
         "callbacks": list(spec.callbacks),
         "memory": list(spec.memory),
         "accel": list(spec.accel),
         "components": dict(checkpoint.classes),
-        "scheduler": spec.scheduler.target.path if spec.scheduler.target else checkpoint.classes.get("scheduler"),
+        "scheduler": spec.scheduler.target.path.rpartition(".")[2] if spec.scheduler.target else checkpoint.classes.get("scheduler"),
         "images": request.batch,
         "width": request.width,
         "height": request.height,
         "seeds": list(request.seeds),
         "steps": request.steps,
         "steps_left_out": request.skip,
-        "notes": list(request.notes),
+        "notes": list(notes),
         "text": text,
     }

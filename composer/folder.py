@@ -37,8 +37,7 @@ def folder_of(config: DictConfig) -> Path:
         raise ComposerError(OUT, folder, reason)
     if "${hydra." in str(typed) and key == OUT:  # the record holds what it came to, since that node is no part of a run
         OmegaConf.update(config, OUT, str(folder), force_add=True)
-    if reason := _in_the_way(folder):
-        raise _unusable(folder, reason)
+    refuse_unusable(folder)
     return allowed(folder, key, typed, typed)
 
 
@@ -72,22 +71,29 @@ def allowed(folder: Path, key: str | None, value: str | None, root: str | None) 
     return folder
 
 
+def refuse_unusable(folder: Path) -> None:
+    """Refuse a folder that can't be made or written to, as far as it can be told without making it.
+
+    Raises:
+        ComposerError: why not.
+    """
+    if reason := _in_the_way(folder):
+        raise _unusable(folder, reason)
+
+
 def make(folder: Path) -> list[Path]:
     """Make a folder to write into; those that were not there before, the innermost first.
 
     Raises:
         ComposerError: it can't be made or written to; nothing is left of it.
     """
-    reason = _in_the_way(folder)
-    new = [] if reason else [each for each in (folder, *folder.absolute().parents) if not each.exists()]
+    refuse_unusable(folder)
+    new = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
     try:
-        if reason is None:
-            folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror
-    if reason is not None:
         leave_nothing(new)
-        raise _unusable(folder, reason)
+        raise _unusable(folder, str(error.strerror)) from None
     return new
 
 

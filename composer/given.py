@@ -65,13 +65,7 @@ def _check_word(word: Any) -> None:
     if not isinstance(word, str):
         raise ComposerError("compose", kind(word), 'overrides are texts: "scheduler=euler"; values have names: seed=7')
     if word.startswith("-"):
-        instead = {
-            "-m": "composer.sweep(…)",
-            "--multirun": "composer.sweep(…)",
-            "--config-dir": "config_dir=FOLDER",
-            "-cd": "config_dir=FOLDER",
-        }
-        advice = instead.get(word.partition("=")[0], "an override is key=value")
+        advice = INSTEAD.get(word.partition("=")[0], "an override is key=value")
         raise ComposerError(word, None, f"is a flag of the command line; from Python: {advice}")
 
 

@@ -18,6 +18,8 @@ from composer.tasks.base import Task
 
 #: Groups of which a model can use a part.
 NARROWED = ("scheduler", "task")
+#: Nodes that say which model it is.
+CHOOSING = ("model", "task")
 
 
 def listed(words: Sequence[str], config_dir: str | None = None) -> dict[str, dict[str, str]]:
@@ -41,6 +43,9 @@ def listed(words: Sequence[str], config_dir: str | None = None) -> dict[str, dic
     if not asked or set(asked) - set(NARROWED):
         key, _, value = settings[0].partition("=")
         raise ComposerError(key, value, f"only {' and '.join(NARROWED)} can be narrowed: type compose list scheduler model=sd15")
+    for key, value in (word.split("=", 1) for word in settings):
+        if key.lstrip("+").split(".")[0] not in CHOOSING:
+            raise ComposerError(key, value, "has no say in which options fit: model=… has, and task=…")
     keep = _fitting(settings, config_dir)
     known = catalogue(folders)
     return {group: {name: line for name, line in named.items() if keep(group, known[group][name])} for group, named in found.items()}

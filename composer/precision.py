@@ -123,5 +123,5 @@ def device_of(name: str) -> torch.device:
     if int(index or 0) >= count[kind]:
         reason = f"this machine has {count[kind] or 'none'}, counted from 0" if index and count[kind] else "this machine has none"
         there = [f"{each}:{i}" if index and number > 1 else each for each, number in count.items() for i in range(number)]
-        raise ComposerError("device.type", name, reason, dict.fromkeys(there))
+        raise ComposerError("device", name, reason, dict.fromkeys(there))
     return torch.device(name)

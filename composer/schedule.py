@@ -48,8 +48,8 @@ def check_schedule(checked: Checked, cls: type, settings: dict[str, Any], step_s
 
     try:
         scheduler = laid_out(settings)
-    except ComposerError:
-        raise
+    except ComposerError as error:
+        raise (ComposerError("scheduler", name, error.reason, error.allowed) if error.key == "scheduler" else error) from None
     except Exception as error:
         found = blamed(cls, typed, error, laid_out)
         raise (found if "." in found.key else _not_laid_out(name, cls, request, error)) from None

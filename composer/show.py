@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from composer.families import CLASSIC
 from composer.headers import PICKLED, header
 from composer.schedule import original_of
 from composer.schedulers import make_scheduler, scheduler_parts, taken
-from composer.weights import rehearse
 
 #: The settings that say most about a component, by its kind.
 TELLING = (
@@ -25,13 +24,12 @@ TELLING = (
 )  # fmt: skip
 
 
-def describe(checked: Checked) -> str:
+def describe(checked: Checked, notes: Sequence[str]) -> str:
     """The page as text.
 
-    Raises:
-        ComposerError: a checkpoint that can't be loaded.
+    Args:
+        checked: a request that was tried. notes: what the run would say.
     """
-    rehearse(checked.checkpoint, checked.spec.model.variant)
     request, checkpoint, spec = checked.request, checked.checkpoint, checked.spec
     lines = [
         f"task       {spec.task.name}",
@@ -45,7 +43,7 @@ def describe(checked: Checked) -> str:
         f"pictures   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"
         + (" …" if request.batch > 8 else "")
         + (f", {spec.batch} at once" if spec.batch else ""),
-        *(f"note       {note}" for note in request.notes),
+        *(f"note       {note}" for note in notes),
         "",
         "components",
         *_components(checkpoint),

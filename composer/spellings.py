@@ -13,7 +13,7 @@ from composer.catalogue import Catalogue, catalogue, root_keys, settings
 from composer.config import LISTS
 from composer.installed import VARIABLE, everything, plugins
 from composer.plugins import conf_folders, offered
-from composer.words import KEYS, NOT_YET, PLUGINS, VALUES, not_yet, plain
+from composer.words import KEYS, PLUGINS, VALUES, not_yet, plain
 
 #: Files of weights, by their ends.
 WEIGHTS = (".safetensors", ".ckpt", ".gguf", ".pt", ".bin")
@@ -37,8 +37,8 @@ def for_option(group: str, name: str, folders: list[Path] | None = None) -> str:
 
 def for_key(key: str, value: str | None, folders: list[Path] | None = None) -> str:
     """For `key=value`, where there is no such key."""
-    if plain(key) in NOT_YET:
-        return not_yet(key)
+    if missing := not_yet(key) or not_yet(key.rpartition(".")[2]):
+        return missing
     if plain(key) in SIZES and (sides := re.fullmatch(r"(\d+)(?:\D+(\d+))?", value or "")):
         return f"Type width={sides[1]} height={sides[2] or sides[1]}."
     known = catalogue(folders or conf_folders())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+#: What editors put before a text to tell its encoding.
+MARKS = (b"\xef\xbb\xbf", *_UTF16)
 
 
 def read_text(path: Path) -> str:

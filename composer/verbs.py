@@ -51,11 +51,13 @@ def show(line: Line) -> int:
         from composer.quiet import hush
 
         hush()
+    from composer.build import tried
     from composer.facts import facts
     from composer.show import describe
 
-    text = describe(checked)
-    speak.facts(facts(checked, text), text)
+    notes = tried(checked)
+    text = describe(checked, notes)
+    speak.facts(facts(checked, notes, text), text)
     return 0
 
 
@@ -91,7 +93,7 @@ def resume(line: Line) -> int:
     """compose resume DIR"""
     from composer.sweep.journal import asked
 
-    folder = _folder(line)
+    folder = _folder(line).resolve()
     found = asked(folder)
     if Path(found.get("cwd", ".")).is_dir():
         os.chdir(found.get("cwd", "."))  # where its files were named from
@@ -165,7 +167,7 @@ def checked(line: Line) -> int:
     found = check(read(compose_config(line.overrides, line.config_dir)))
     from composer.build import tried
 
-    notes = (*found.request.notes, *tried(found).notes)
+    notes = tried(found)
     for each in notes:
         speak.note(each)
     speak.came_of_it("all is well: this can run", [], notes=notes)
@@ -224,7 +226,7 @@ def info(line: Line) -> int:
 def _folder(line: Line) -> Path:
     if len(line.overrides) != 1:
         raise ComposerError(line.verb, " ".join(line.overrides), f"say `compose {line.verb} DIR`, with a sweep's folder")
-    return expanded(line.overrides[0]).resolve()
+    return expanded(line.overrides[0])
 
 
 VERBS: dict[str, Callable[[Line], int]] = {

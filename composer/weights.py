@@ -16,7 +16,6 @@ from weakref import WeakValueDictionary
 
 import diffusers
 import torch
-from diffusers.loaders.single_file import load_single_file_sub_model
 from safetensors.torch import load_file
 
 from composer import cast, quantised, sound
@@ -25,8 +24,7 @@ from composer.components import Component
 from composer.errors import ComposerError
 from composer.fitting import loosen
 from composer.folders import variants, weight_files
-from composer.headers import PICKLED, header
-from composer.index import INDEX, components_of, kind_of, read_json
+from composer.index import INDEX, components_of, read_json
 from composer.precision import Numbers
 from composer.quiet import hush_bars
 from composer.targets import keywords_of
@@ -67,9 +65,6 @@ _holders: OrderedDict[tuple[Source, How], Any] = OrderedDict()
 #: Models that some pipeline holds, by their files. loaded: how often a component was read from its folder.
 _alive: WeakValueDictionary[Any, torch.nn.Module] = WeakValueDictionary()
 loaded: Counter[str] = Counter()
-#: Checkpoints that were found to load, and their variants; each job of a sweep asks.
-_rehearsed: OrderedDict[tuple[Source, str | None], None] = OrderedDict()
-KEPT = 64
 OTHER_SHAPES = "its weights are of other shapes than its config.json says: they are of two models"
 
 
@@ -81,9 +76,9 @@ def load(checkpoint: Checkpoint, how: How) -> Any:
         ComposerError: a file is missing or damaged.
     """
     hush_bars()
-    source = _source(checkpoint)
+    source = source_of(checkpoint)
     if (source, how) not in _holders:
-        with _told(checkpoint):
+        with in_one_line(checkpoint):
             sound.check_components(checkpoint, getattr(diffusers, source.holder))
             holder = _load(source, how)
             sound.check_tokenizers(checkpoint.source, holder)
@@ -94,56 +89,8 @@ def load(checkpoint: Checkpoint, how: How) -> Any:
     return _holders[source, how]
 
 
-@in_turn
-def rehearse(checkpoint: Checkpoint, variant: str | None) -> None:
-    """Load components of local folders without their numbers: what loading would refuse is refused in the same words.
-
-    Raises:
-        ComposerError: a component that is missing, can't be made, or does not fit its files.
-    """
-    source = _source(checkpoint)
-    if checkpoint.commit is None and (source, variant) not in _rehearsed:
-        hush_bars()
-        with _told(checkpoint):
-            _rehearse(checkpoint, source, variant)
-        _rehearsed[source, variant] = None
-        while len(_rehearsed) > KEPT:
-            _rehearsed.popitem(last=False)
-
-
-def _rehearse(checkpoint: Checkpoint, source: Source, variant: str | None) -> None:
-    cls, away = getattr(diffusers, source.holder), {*checkpoint.swapped, "safety_checker"}
-    sound.check_components(checkpoint, cls)
-    how = How(Numbers(torch.float32), torch.device("meta"), variant, keep=False)
-    for name, *place in source.swapped:
-        if checkpoint.swapped[name].commit is None and not checkpoint.swapped[name].folder.is_file():
-            _elsewhere(name, how, *place)
-    if checkpoint.single_file:
-        _rehearse_file(checkpoint)
-        return
-    own, empty = _own(checkpoint.path, away, how, None if source.pickles else True), dict.fromkeys((*away, *checkpoint.absent))
-    parts = {name: each for name, each in {**own, **empty}.items() if name in keywords_of(cls.__init__)}
-    if (holder := _assembled(cls, checkpoint.path, parts)) is not None:
-        sound.check_tokenizers(checkpoint.source, holder)
-
-
-def _rehearse_file(checkpoint: Checkpoint) -> None:
-    """Convert a single file's tensors by their shapes alone: each is one number that stands for all."""
-    if checkpoint.path.suffix in PICKLED:
-        return
-    tensors = {key: torch.zeros(()).expand(entry["shape"]) for key, entry in header(checkpoint.path).items()}
-    own = {name: cls for name, cls in checkpoint.classes.items() if name not in (*checkpoint.swapped, "safety_checker")}
-    for name, cls in sorted(own.items()):
-        library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
-        if kind_of(name, cls) == "model":
-            made = load_single_file_sub_model(
-                library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.described_by), torch_dtype=torch.float32
-            )  # fmt: skip
-            sound.whole(checkpoint.source, sound.empty(made))
-
-
 @contextmanager
-def _told(checkpoint: Checkpoint) -> Iterator[None]:
+def in_one_line(checkpoint: Checkpoint) -> Iterator[None]:
     """What libraries raise while they load, as one line."""
     try:
         yield
@@ -168,7 +115,7 @@ def forget() -> None:
     _alive.clear()
 
 
-def _source(checkpoint: Checkpoint) -> Source:
+def source_of(checkpoint: Checkpoint) -> Source:
     at_hub = checkpoint.commit is not None and not checkpoint.single_file
     return Source(
         where=checkpoint.source if at_hub else str(checkpoint.path),
@@ -192,7 +139,7 @@ def _places(checkpoint: Checkpoint) -> list[Path]:
 
 
 def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None, str | None]:
-    """What identifies a component, as arguments of `_elsewhere`: library, class, place, subfolder, revision, variant, what describes it."""
+    """What identifies a component, as arguments of `from_elsewhere`, behind its name and how."""
     part = component.part
     where, subfolder = (str(component.folder), "") if component.commit is None else (part.source, component.subfolder)
     described = str(component.described_by) if component.described_by else None
@@ -201,7 +148,7 @@ def _place(component: Component) -> tuple[str, str, str, str, str | None, str | 
 
 def _load(source: Source, how: How) -> Any:
     cls = getattr(diffusers, source.holder)
-    parts = {name: _elsewhere(name, how, *place) for name, *place in source.swapped}
+    parts = {name: from_elsewhere(name, how, *place) for name, *place in source.swapped}
     parts.update(dict.fromkeys(set(source.absent) & keywords_of(cls.__init__)))  # such as SD3 without T5: diffusers wants to be told
     if not source.safety_checker and "safety_checker" in keywords_of(cls.__init__):
         parts.update(safety_checker=None, requires_safety_checker=False)
@@ -215,13 +162,13 @@ def _load(source: Source, how: How) -> Any:
     if not Path(where).is_dir():
         where = cls.download(where, revision=source.revision, variant=how.variant, use_safetensors=safe, **parts)
     sound.check_sums(source.where, Path(where), dict(source.sums))
-    parts = {**_own(Path(where), set(parts) | {"safety_checker"}, how, safe), **parts}
+    parts = {**own_models(Path(where), set(parts) | {"safety_checker"}, how, safe), **parts}
     settings = {"torch_dtype": how.numbers.argument, "variant": how.variant, "use_safetensors": safe}
-    holder = _assembled(cls, Path(where), parts) or cls.from_pretrained(where, **settings, **parts)
+    holder = assembled(cls, Path(where), parts) or cls.from_pretrained(where, **settings, **parts)
     return _moved(holder, how.device)
 
 
-def _assembled(cls: type, folder: Path, parts: Mapping[str, Any]) -> Any:
+def assembled(cls: type, folder: Path, parts: Mapping[str, Any]) -> Any:
     """A pipeline of loaded models and of what is no model, as from_pretrained puts it together; None where more is to be done.
 
     from_pretrained imports whatever a model could be, onnxruntime for one, to look at those that it is handed: a fifth of the time.
@@ -244,7 +191,7 @@ def _assembled(cls: type, folder: Path, parts: Mapping[str, Any]) -> Any:
     return holder
 
 
-def _elsewhere(
+def from_elsewhere(
     name: str, how: How, library: str, cls: str, where: str, subfolder: str, revision: str | None, variant: str | None,
     described: str | None,
 ) -> Any:  # fmt: skip
@@ -289,7 +236,7 @@ def _of_file(name: str, file: Path, library: str, cls: str, dtype: torch.dtype, 
     return model
 
 
-def _own(folder: Path, without: set[str], how: How, safe: bool | None) -> dict[str, torch.nn.Module]:
+def own_models(folder: Path, without: set[str], how: How, safe: bool | None) -> dict[str, torch.nn.Module]:
     """The models of a checkpoint, each taken from whatever pipeline still holds it, as links between folders make it one."""
     found = {}
     for name, (library, cls) in components_of(read_json(folder / INDEX)).items():

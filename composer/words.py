@@ -43,6 +43,8 @@ KEYS = _inverted(
         "task": "mode pipelinetype job",
         "device": "gpu gpuid cuda todevice",
         "scheduler.eta": "eta",
+        "scheduler.timesteps": "timesteps",
+        "scheduler.sigmas": "sigmas",
         "scheduler.use_karras_sigmas": "karras",
         "callbacks": "callback callbackonstepend",
         "model.components.vae": "vae",
@@ -185,7 +187,10 @@ COMMANDS = _inverted(
 )
 
 #: Options of the packages in `plugins/` → the folder that installs them.
-PLUGINS = {"attention_maps": "attention-maps", "metrics_logger": "metrics-logger", "regional_prompt": "regional-prompt"}
+PLUGINS = {
+    "attention_maps": "attention-maps", "regional_prompt": "regional-prompt",
+    **dict.fromkeys(("metrics_logger", "tensorboard", "mlflow", "wandb"), "metrics-logger"),
+}  # fmt: skip
 
 
 def not_yet(word: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from composer.errors import ComposerError
-from composer.texts import read_text
+from composer.texts import MARKS, read_text
 
 #: Bytes of a file, and nodes that it may come to.
 LONGEST, MOST = 1 << 20, 100_000
@@ -35,6 +35,20 @@ def sober(key: str, path: Path) -> str:
         if root is not None and _size(root, {}) > MOST:
             raise ComposerError(key, path, f"comes to more than {MOST} values when its aliases are followed")
     return text
+
+
+def refuse_mark(key: str, path: Path) -> None:
+    """Refuse an option file that begins with a byte order mark: Hydra reads it itself, and takes the mark for a part of its first line.
+
+    Raises:
+        ComposerError: it does.
+    """
+    with path.open("rb") as file:
+        head = file.read(3)
+    if head.startswith(MARKS):
+        raise ComposerError(
+            key, path, "begins with a byte order mark, behind which its first line is not seen: save it as UTF-8 without one"
+        )
 
 
 def parsed(text: str) -> Any:

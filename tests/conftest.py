@@ -25,10 +25,11 @@ settings.load_profile("suite")
 
 #: Folders and files whose tests are standard ones, unless they are marked as quick: they run many models, processes or texts.
 STANDARD = {
-    "accel", "benchmarks", "callbacks", "check", "classic", "conf", "fuzz", "memory", "parity", "plugins", "rerun", "testing", "tiny",
-    "warm", "test_between_runs.py", "test_cache.py", "test_finite.py", "test_guiders.py", "test_lazy.py", "test_package.py",
-    "test_precision.py", "test_readme.py", "test_schedule.py", "test_secret.py", "test_shares.py", "test_turns.py", "test_verbs.py",
-    "test_weights.py", "test_kills.py", "test_ledger.py", "test_ray.py", "test_run.py", "test_search.py", "test_sheet.py",
+    "accel", "benchmarks", "callbacks", "check", "classic", "conf", "fuzz", "memory", "parity", "plugins", "rerun",
+    "testing", "tiny", "warm", "test_between_runs.py", "test_cache.py", "test_finite.py", "test_guiders.py",
+    "test_kernel.py", "test_kills.py", "test_lazy.py", "test_ledger.py", "test_package.py", "test_precision.py",
+    "test_ray.py", "test_readme.py", "test_run.py", "test_schedule.py", "test_search.py", "test_secret.py",
+    "test_shares.py", "test_sheet.py", "test_turns.py", "test_verbs.py", "test_weights.py",
 }  # fmt: skip
 
 

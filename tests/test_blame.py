@@ -19,6 +19,8 @@ REFUSED = [
     (["scheduler=dpmpp_2m", "scheduler.algorithm_type=x"], "scheduler.algorithm_type=x", "dpmsolver++"),
     (["scheduler=unipc", "scheduler.solver_order=-1"], "scheduler.solver_order=-1", "can't do it"),
     (["scheduler=unipc", "scheduler.solver_type=x"], "scheduler.solver_type=x", "bh2"),
+    (["scheduler=ddpm", "scheduler.variance_type=foo"], "scheduler.variance_type=foo", "(allowed: fixed_small, "),
+    (["scheduler.num_train_timesteps=1.5"], "scheduler.num_train_timesteps=1.5", "must be a whole number"),
     (["scheduler=euler", "scheduler.sigma_max=abc"], "scheduler.sigma_max=abc", "must be a number"),
 ]
 

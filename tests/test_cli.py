@@ -329,7 +329,9 @@ def test_check_refuses_a_folder_as_the_run_does(compose, tmp_path, folder):
 
 
 @pytest.mark.parametrize("verb", [(), ("rerun", "a"), ("-m", "seed=1,2")], ids=["run", "rerun", "sweep"])
-@pytest.mark.parametrize("folder", ["FILE", "FILE/b", "/proc/foo", "new/" + "x" * 300], ids=["file", "below", "proc", "long"])
+@pytest.mark.parametrize(
+    "folder", ["FILE", "FILE/b", "/proc/foo", "x" * 300, "new/" + "x" * 300], ids=["file", "below", "proc", "long", "long below"]
+)
 def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, verb, folder):
     (tmp_path / "FILE").touch()
     if "a" in verb:
@@ -407,6 +409,7 @@ def test_half_a_character_in_a_file_is_refused_before_drawing(compose, tmp_path)
         (["+task=text2img"], "task=text2img: is chosen without a +: type task=text2img"),
         (["++scheduler=euler"], "scheduler=euler: is chosen without a +: type scheduler=euler"),
         (["scheduler="], "scheduler=: an option is chosen by its name: `compose list scheduler` shows all"),
+        (["scheduler=[]"], "scheduler=[]: an option is chosen by its name: `compose list scheduler` shows all"),
         (["scheduler=[euler,ddim]"], "scheduler=[euler,ddim]: one option is chosen: type scheduler=NAME, or -m scheduler=euler,ddim"),
         (["task=[img2img,inpaint]"], "task=[img2img,inpaint]: one option is chosen"),
         (["+prompt=x"], "prompt=x: is there already: type prompt=VALUE, without a +"),

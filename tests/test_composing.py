@@ -10,6 +10,7 @@ from hydra import version
 from hydra.core.global_hydra import GlobalHydra
 
 from composer.api import compose_config
+from composer.errors import both_ends
 
 CALLBACK = "callbacks: {a: {_target_: pathlib.Path.write_text, _args_: [{_target_: pathlib.Path, _args_: [PWNED]}, text]}}"
 #: What an option file may say to Hydra → the key that is refused.
@@ -110,12 +111,12 @@ def test_no_way_leads_into_the_node_of_hydra(compose, option, files, words, line
 def test_a_file_that_hydra_itself_rejects_is_named(compose, option, place, text):
     file = option(text, place)
     for line in ((), ("-m", "seed=1,2"), ("-m", "seed=1,2", "hydra/launcher=basic")):
-        refused(compose("steps=1", *line), f"config={file}: is about Hydra's own node")
+        refused(compose("steps=1", *line), f"config={both_ends(file)}: is about Hydra's own node")
 
 
 def test_a_projects_compose_yaml_without_defaults(compose, option):
     file = option("steps: 1\n", "compose.yaml")
-    refused(compose("scheduler=euler"), f"config={file}: stands for composer's own compose.yaml and has no list of defaults")
+    refused(compose("scheduler=euler"), f"config={both_ends(file)}: stands for composer's own compose.yaml and has no list of defaults")
 
 
 def test_hydra_groups_of_a_file_are_refused_by_name(compose, option):

@@ -49,7 +49,7 @@ def test_a_device_that_is_not_there_is_refused(compose, tmp_path, word, command)
     if int(index) < there:
         pytest.skip("this machine has it")
     done = compose(*command, word, "model=local", "model.source=/dev/null")  # before the model is looked at
-    assert done.code == 2 and f"device.type={name}: this machine has" in done.err and done.err.count("\n") == 1
+    assert done.code == 2 and f"compose: device={name}: this machine has" in done.err and done.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 

@@ -51,6 +51,14 @@ def test_a_file_that_is_not_chosen_does_no_harm(compose):
     assert "stepz=3: there is no such key" in done.err
 
 
+def test_a_group_of_ones_own_is_added_with_a_plus(compose):
+    Path("mine/experiment").mkdir(parents=True)
+    Path("mine/experiment/a.yaml").write_text("# @package _global_\nsteps: 2\n")
+    done = compose("check", "--config-dir", "mine", "experiment=a")
+    assert done.code == 2 and "which is added with a plus: +experiment=a" in done.err
+    assert compose("check", "--config-dir", "mine", "+experiment=a").code == 0
+
+
 def test_a_model_without_a_name_is_called_by_its_source(compose):
     Path("mine/model").mkdir(parents=True)
     Path("mine/model/odd.yaml").write_text("source: embedded:text2img\n")

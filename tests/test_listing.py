@@ -57,6 +57,7 @@ def test_a_model_that_is_not_here_says_so(compose):
         (["scheduler", "model=local"], "model.source: a value is needed"),
         (["scheduler", "model=local", "model.source=nowhere"], "no such folder"),
         (["scheduler", "model=sd15", "model.source=nowhere"], "no such folder"),
+        (["scheduler", "model=tiny", "steps=0"], "steps=0: has no say in which options fit"),
         (["euler"], "type scheduler=euler"),
         (["schedulers"], "Did you mean scheduler?"),
     ],

@@ -70,6 +70,7 @@ OPTIONS = {
     "callbacks=vae_slicing": "memory=[vae_slicing]",
     "callbacks=attention_maps": "pip install ./plugins/attention-maps",
     "callbacks=metrics_logger": "pip install ./plugins/metrics-logger",
+    "callbacks=tensorboard": "pip install ./plugins/metrics-logger",
     "output=jpg": "output=jpeg",
     "output=mine/out.png": "output.folder=mine/out.png",
 }
@@ -105,6 +106,9 @@ SETTINGS = {
     "scheduler.num_inference_steps=3": "steps=3",
     "lora=f.safetensors": "composer has no LoRA yet",
     "controlnet=canny": "composer has no ControlNet yet",
+    "model.lora=f.safetensors": "composer has no LoRA yet",
+    "timesteps=[999,500]": 'scheduler.timesteps="[999,500]"',
+    "sigmas=[14,1]": 'scheduler.sigmas="[14,1]"',
     "ip_adapter_image=a.png": "composer has no IP-Adapter yet",
 }
 FLAGS = {
@@ -233,7 +237,8 @@ def test_every_source_of_a_model_leads_to_it():
 
 def test_the_plugins_that_are_named_are_in_the_source_folder():
     folder = packaged_conf().parent / "plugins"
-    for option, name in PLUGINS.items():
+    for name in PLUGINS.values():
+        option = name.replace("-", "_")
         assert (folder / name / f"composer_{option}" / "conf" / "callbacks" / f"{option}.yaml").is_file()
 
 

@@ -52,6 +52,14 @@ def test_option_files_read_as_their_text(tmp_path, form):
     assert sober("config", tmp_path / "a.yaml") == "# what it is\nsteps: 3\n"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_option_files_that_hydra_would_misread_are_refused(compose, tmp_path, encoding):
+    (tmp_path / "mine" / "preset").mkdir(parents=True)
+    (tmp_path / "mine" / "preset" / "short.yaml").write_text("# @package _global_\nsteps: 2\n", encoding)
+    done = compose("check", "--config-dir", "mine", "preset=short")
+    assert done.code == 2 and "short.yaml: begins with a byte order mark" in done.err and done.err.count("\n") == 1
+
+
 def test_a_prompt_file_draws_as_its_text_does(compose, tmp_path):
     (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbfa red cone\r\n")
     for name, word in (("file", "prompt=@p.txt"), ("text", "prompt=a red cone")):

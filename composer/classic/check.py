@@ -28,19 +28,20 @@ AFTERWARDS = ("blur", "keep_unmasked")
 
 def check(
     pipeline: type, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback], sizes: Mapping[str, Any],
-    together: int = 1,
+    together: int = 1, option: str = "",
 ) -> None:  # fmt: skip
     """Refuse what this pipeline class can't take.
 
     Args:
         sizes: height and width as the user set them, None where they were left open. together: images in one batch.
+        option: of guidance, as it was typed.
 
     Raises:
         ComposerError: it makes no images, or has no place for something that was set.
     """
     _check_output(pipeline)
     _check_inputs(pipeline, request, sizes)
-    _check_guidance(pipeline, guidance)
+    _check_guidance(pipeline, guidance, option)
     _check_needed(pipeline, arguments(pipeline, request, guidance))
     if together > 1 and told(pipeline).reads & {name_of(key, pipeline) for key in request.inputs if key in PICTURES}:
         raise ComposerError("batch", None, f"{pipeline.__name__} takes several images for references of each: say batch=1")
@@ -77,8 +78,8 @@ def _check_inputs(pipeline: type, request: Request, sizes: Mapping[str, Any]) ->
         raise ComposerError("steps", request.steps, f"{name} takes none: say steps=1")
 
 
-def _check_guidance(pipeline: type, guidance: Guidance) -> None:
-    name, shown = pipeline.__name__, getattr(guidance, "guider", type(guidance).__name__)
+def _check_guidance(pipeline: type, guidance: Guidance, option: str) -> None:
+    name, shown = pipeline.__name__, option or type(guidance).__name__
     if not plain(guidance):
         raise ComposerError("guidance", shown, f"can't reach into {name}, which guides by itself", ("auto", "cfg", "distilled", "none"))
     if isinstance(guidance, Distilled):

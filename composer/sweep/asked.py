@@ -14,6 +14,7 @@ from composer.composing import loader
 from composer.config import OF_SWEEPS
 from composer.errors import ComposerError
 from composer.explain import explained
+from composer.folder import refuse_unusable
 from composer.homes import expanded
 from composer.line import Line
 from composer.spec import RaySpec, SheetSpec, SweepSpec
@@ -80,6 +81,7 @@ def _parsed(line: Line, overrides: list[str]) -> Sweep:
         raise ComposerError("sweep.where", spec.where, "leaves no job to run")
     check_axes(sheet, found[0].axes)
     folder = folder or SWEEPS / (spec.name or _name(own, spec, found[0]))
+    refuse_unusable(folder)
     worker = Worker()
     executor = _cluster(read_ray(settings)) if RAY in overrides else Here(worker)
     title = " ".join(_typed(word) for word, made in zip(line.overrides, overrides) if made in own or made.startswith(MAKES_JOBS))

@@ -1,7 +1,7 @@
 """`compose check` and the run give the same verdict: the same exit code, and when a request is refused, the same line.
 
 A request is a line of `REQUESTS`: words after `compose`, with sources of `sources.py` in braces, and what is said of it; None where it
-runs. `show` refuses what has to do with a checkpoint's files in the same line.
+runs. `show` refuses in the same line.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ FILES = [
     ("model.source={cut_config}", "config.json: can't be read"),
     ("model.source={sd} model.components.unet={key_missing}", "model.components.unet="),
     ("model.source={sdxl} model.refiner={sdxl_refiner} steps=1", "model.refiner.start=0.8: leaves none of 1 iterations to the base model"),
-    ("model.source={sdxl} model.refiner={pointer}", "model.refiner.source="),
-    ("model.source={sdxl} model.refiner=https://huggingface.co/a/b", "type its hub id, model.refiner.source=a/b"),
+    ("model.source={sdxl} model.refiner={pointer}", "model.refiner="),
+    ("model.source={sdxl} model.refiner=https://huggingface.co/a/b", "type its hub id, model.refiner=a/b"),
     ("model.source={sdcontrol} task=inpaint image=sample:scene mask=sample:mask", "task"),
     # single files
     (f"model.source={{single}} {CONFIG}", None),
@@ -72,7 +72,7 @@ FILES = [
     ("model.source={single} model.config={json_only}", None),
     ("model.source={single} model.config={flux}", "describes a model of the family flux, and single.safetensors is one of sd"),
     ("model.source={single} model.config={single}", "model.config="),
-    ("model.source={single} model.config={cut_config}", "model.config={cut_config}/unet/config.json: can't be read"),
+    ("model.source={single} model.config={cut_config}", "/unet/config.json: can't be read"),
     ("model.source={single} model.config={no_scheduler_json}", "there is no scheduler_config.json in scheduler"),
     ("model.source={single}", "model.config: single.safetensors is a single file, which does not tell its scheduler"),
     (f"model.source={{no_vae}} {CONFIG}", "model.components.vae: no_vae.safetensors holds no vae: name one"),
@@ -187,8 +187,13 @@ def test_check_and_run_give_the_same_verdict(compose, sources, words, said):
         assert not Path("out").exists()
 
 
-@pytest.mark.parametrize(("words", "said"), [each for each in FILES if each[1] and "model.refiner.start" not in each[1]][::6])
+#: Some that are refused for files, and all that are for a pipeline's class or a scheduler's.
+SHOWN = [*[each for each in FILES if each[1]][::6], *[each for each in PIPELINES if each[1]]]
+
+
+@pytest.mark.parametrize(("words", "said"), SHOWN)
 def test_show_refuses_in_the_same_line(compose, sources, words, said):
-    words, said = ["model=local", *(word.format_map(sources) for word in words.split())], said.format_map(sources)
+    words = ["model=local", "steps=1", *(word.format_map(sources) for word in words.split())]
+    said = said.format_map(sources)
     shown = compose("show", *words)
     assert shown.code == 2 and shown.err == compose("check", *words).err and said in shown.err, shown.err

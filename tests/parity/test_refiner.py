@@ -181,7 +181,7 @@ def test_on_the_command_line(compose, checkpoints):
         ("sdxl", "{{source: '{sdxl_refiner}', begin: 0.8}}", "model.refiner.begin=0.8: there is no such key"),
         ("sdxl", "{{start: 0.8}}", "a folder, a hub id, or"),
         ("sdxl", "'{sd}'", "is no sdxl checkpoint"),
-        ("sdxl", "/not/there", "model.refiner.source=/not/there: there is no such folder or file"),
+        ("sdxl", "/not/there", "model.refiner=/not/there: there is no such folder or file"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(compose, checkpoints, source, refiner, line):

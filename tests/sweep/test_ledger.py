@@ -180,7 +180,9 @@ def test_a_smaller_request_forgets_nothing(compose, tmp_path):
     again = compose("-m", "seed=range(5)", *QUICK, "output.folder=x", "--json")
     found = facts_of(again)
     assert (found["asked"], found["drawn"], found["done"], found["no_longer_asked_for"]) == (5, 1, 5, 0)
-    assert states(found) == ["done"] * 5 == states(facts_of(compose("status", "x", "--json")))
+    status = facts_of(compose("status", "x", "--json"))
+    assert states(found) == ["done"] * 5 == states(status)
+    assert status["folder"] == "x" and status["jobs"][0]["images"] == ["x/0000/000.png"]  # as typed
 
 
 @pytest.mark.parametrize("bad", ["image=sample:scene,gone.png", "sweep.jobs=j.csv"])
