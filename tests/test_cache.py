@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiers import sampled, slow_but
 
 import composer
 from composer import cache, cast, weights
@@ -23,8 +23,6 @@ from composer.precision import Numbers
 from composer.spec import ModelSpec
 from composer.testing import pipelines
 from composer.testing.conformance import same
-
-TINY = Path(composer.__file__).parent / "tiny" / "checkpoint" / "text2img"
 
 
 @pytest.fixture(autouse=True)
@@ -121,11 +119,17 @@ def small(monkeypatch):
 
 def run(*words: str):
     weights.forget()
-    return composer.compose("steps=2", "device=cpu", *words)
+    return composer.compose("steps=2", "device=cpu", "callbacks=[]", *words)
+
+
+@pytest.fixture
+def half(checkpoints) -> tuple[str, ...]:
+    """What draws with weights that are converted, and, of small models, soon."""
+    return ("model=local", f"model.source={checkpoints['sd']}", "precision=bf16", "height=64", "width=64")
 
 
 @pytest.mark.parametrize("precision", ["bf16"])
-@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("family", slow_but(("sd", "sd3"), ["sd", "sdxl", "sd3", "flux"]))
 def test_kept_weights_are_the_same_weights(small, one_thread, checkpoints, family, precision):
     words = ("model=local", f"model.source={checkpoints[family]}", f"precision={precision}")
     plain = run(*words, "precision.cache=false")
@@ -140,8 +144,7 @@ def test_kept_weights_are_the_same_weights(small, one_thread, checkpoints, famil
                 assert {opened.get_tensor(key).dtype for key in opened.keys()} == {torch.bfloat16}  # noqa: SIM118
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("family", pipelines.MAKERS)
+@pytest.mark.parametrize(("family", "dtype"), sampled([*pipelines.MAKERS], [torch.bfloat16, torch.float16]))
 def test_what_is_read_from_them_is_what_the_libraries_read(small, monkeypatch, checkpoints, family, dtype):
     read = []
 
@@ -166,7 +169,7 @@ def _told(model) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key != "_name_or_path"}
 
 
-def test_numbers_that_no_file_holds_are_left_to_the_libraries(small, monkeypatch):
+def test_numbers_that_no_file_holds_are_left_to_the_libraries(small, monkeypatch, half):
     made = UNet2DConditionModel.__init__
 
     @wraps(made)  # diffusers asks for its signature
@@ -174,15 +177,14 @@ def test_numbers_that_no_file_holds_are_left_to_the_libraries(small, monkeypatch
         made(self, **given)
         self.register_buffer("own", torch.ones(2), persistent=False)
 
-    reference = run("precision=bf16")
+    reference = run(*half)
     monkeypatch.setattr(UNet2DConditionModel, "__init__", more)
-    assert same(reference, run("precision=bf16"))
+    assert same(reference, run(*half))
 
 
-@pytest.mark.parametrize("how", ["gone", *(pytest.param(how, marks=pytest.mark.slow) for how in ("other keys", "cut off", "no config"))])
-def test_a_damaged_one_is_made_again(small, monkeypatch, how):
-    words = ("precision=bf16", "callbacks=[]")
-    reference = run(*words)
+@pytest.mark.parametrize("how", slow_but(["gone", "cut off"], ["gone", "other keys", "cut off", "no config"]))
+def test_a_damaged_one_is_made_again(small, monkeypatch, half, how):
+    reference = run(*half)
     for entry in cache.entries():
         file = next(entry.path.glob("*.safetensors"))
         if how == "other keys":
@@ -196,20 +198,20 @@ def test_a_damaged_one_is_made_again(small, monkeypatch, how):
         if how == "gone":  # another process made room for its own, when this one had found it
             place = cast.place
             patch.setattr(cast, "place", lambda *given: (place(*given), cache.clear())[0])
-        assert same(reference, run(*words))
+        assert same(reference, run(*half))
     cast.converted.clear()
     for _ in range(2):
-        assert same(reference, run(*words))
+        assert same(reference, run(*half))
     assert set(cast.converted.values()) == {1}
 
 
-def test_keys_of_no_use_are_named_the_second_time_too(small, compose, tmp_path):
-    shutil.copytree(TINY, tmp_path / "own")
+def test_keys_of_no_use_are_named_the_second_time_too(small, compose, checkpoints, tmp_path):
+    shutil.copytree(checkpoints["sd"], tmp_path / "own")
     file = tmp_path / "own" / "unet" / "diffusion_pytorch_model.safetensors"
     save_file({**load_file(file), "of_no_use": torch.zeros(1)}, file, metadata={"format": "pt"})
     for _ in range(2):
         weights.forget()
-        done = compose("model=local", "model.source=own", "precision=bf16", "steps=2", "callbacks=[]")
+        done = compose("model=local", "model.source=own", "precision=bf16", "steps=2", "height=64", "width=64", "callbacks=[]")
         assert done.code == 0 and "note: unet: of_no_use is in its files, and not used" in done.err
 
 
@@ -218,7 +220,7 @@ def test_weights_that_have_the_dtype_are_left_alone(small, checkpoints):
     assert not cast.converted
 
 
-def test_a_cache_that_cannot_be_written_is_gone_without(small, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_gone_without(small, monkeypatch, half, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "file"))
-    assert run("precision=bf16").images
+    assert run(*half).images

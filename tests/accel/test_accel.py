@@ -15,7 +15,6 @@ from composer.check import check
 from composer.config import read
 from composer.errors import ComposerError
 from composer.fitting import loosen
-from composer.testing import pipelines
 from composer.testing.conformance import Fails, same
 from composer.testing.runs import SIZES
 
@@ -46,12 +45,20 @@ CASES = [
 NEEDS = {"tome": [pytest.mark.skipif(find_spec("tomesd") is None, reason="tomesd is not installed")]}
 
 
-#: Each option on each family, of which all but the first are slow.
-EACH = [
-    pytest.param(words, family, most, id=f"{name}-{family}", marks=[*NEEDS.get(name, ()), *([pytest.mark.slow] if i else [])])
-    for name, words, families, most in CASES
-    for i, family in enumerate(families)
-]
+NAMES = [name for name, *_ in CASES]
+
+
+def marks(name, slow):
+    return [*NEEDS.get(name, ()), *([pytest.mark.slow] if slow else [])]
+
+
+def each(*names):
+    """Each option on each family, of which all but the first are slow; and all of those that are not named, where some are."""
+    return [
+        pytest.param(words, family, most, id=f"{name}-{family}", marks=marks(name, i > 0 or name not in (names or NAMES)))
+        for name, words, families, most in CASES
+        for i, family in enumerate(families)
+    ]
 
 
 class Looks(composer.StepCallback):
@@ -114,9 +121,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    root = tmp_path_factory.mktemp("accel")
-    yield Bench({family: pipelines.save(family, root / family) for family in SIZES})
+def bench(checkpoints):
+    yield Bench(checkpoints)
     loosen()
 
 
@@ -124,7 +130,7 @@ def distance(one, other):
     return max((a - b).abs().max().item() for a, b in zip(one.latents, other.latents, strict=True))
 
 
-@pytest.mark.parametrize(("words", "family", "most"), EACH)
+@pytest.mark.parametrize(("words", "family", "most"), each(*NAMES[:9], "fused_qkv", "attention", "deepcache and more"))
 def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, words, family, most):
     plain, before, models = bench.run(family)
     known = traits(models)
@@ -140,7 +146,7 @@ def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, word
     assert traits(models) == known, "something was left on the models"
 
 
-@pytest.mark.parametrize(("words", "family", "most"), EACH)
+@pytest.mark.parametrize(("words", "family", "most"), each("tome", "magcache", "channels_last", "fused_qkv", "attention"))
 def test_other_runs(bench, words, family, most):
     """Three pictures, two evaluations a step, no guidance, and half of the steps from a picture."""
     kinds = [["images=3"], ["scheduler=flow_heun" if family in ("sd3", "flux") else "scheduler=heun"]]
@@ -152,7 +158,7 @@ def test_other_runs(bench, words, family, most):
         assert distance(off, on) > 1e-5 if most is None else distance(off, on) <= most, kind
 
 
-@pytest.mark.parametrize(("words", "family", "most"), EACH)
+@pytest.mark.parametrize(("words", "family", "most"), each("deepcache", "first_block_cache", "fused_qkv", "attention"))
 def test_a_failure_in_the_middle_leaves_nothing(bench, words, family, most):
     plain, _, models = bench.run(family)
     known = traits(models)

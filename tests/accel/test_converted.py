@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from tiers import slow_but
 
 import composer
 from composer import cache
@@ -91,14 +92,12 @@ def close(one, other):
     return 0 < distance <= NEAR and (pixels[0] - pixels[1]).abs().max() <= PIXEL
 
 
+#: The larger models are many seconds each.
 OFTEN = ((ONNX, "sd"), (ONNX, "ddpm"), (VINO, "ddpm"))
-FAMILIES = [
-    pytest.param(option, family, marks=() if (option, family) in OFTEN else pytest.mark.slow)  # the larger models are many seconds each
-    for option in (VINO, ONNX) for family in SIZES if (option, family) != (ONNX, "flux")
-]  # fmt: skip
+FAMILIES = [(option, family) for option in (VINO, ONNX) for family in SIZES if (option, family) != (ONNX, "flux")]
 
 
-@pytest.mark.parametrize(("option", "family"), FAMILIES)
+@pytest.mark.parametrize(("option", "family"), slow_but(OFTEN, FAMILIES))
 def test_near_to_the_model_and_the_next_run_is_as_if_it_had_not_been(bench, option, family):
     plain = bench.run(family)
     on = bench.run(family, option)
@@ -108,7 +107,7 @@ def test_near_to_the_model_and_the_next_run_is_as_if_it_had_not_been(bench, opti
     assert not any("forward" in vars(module) for model in plain[2].values() for module in model.modules())
 
 
-@pytest.mark.parametrize(("option", "family"), FAMILIES)
+@pytest.mark.parametrize(("option", "family"), slow_but(OFTEN[1:2], FAMILIES))
 def test_other_batches_sizes_texts_and_tasks_take_the_same_converted_model(bench, option, family):
     bench.run(family, option)
     before = sum(converted.values())
@@ -122,7 +121,8 @@ def test_other_batches_sizes_texts_and_tasks_take_the_same_converted_model(bench
     assert sum(converted.values()) - before <= (family != "ddpm")  # the VAE's encoder
 
 
-@SLOW_VINO
+@pytest.mark.slow  # one more UNet to convert
+@BOTH
 def test_inpainting_with_nine_channels(bench, option):
     words = ["task=inpaint", "image=sample:scene", "steps=4"]
     assert close(bench.run("sd_inpaint", *words), bench.run("sd_inpaint", *words, option))
@@ -152,6 +152,7 @@ def test_bf16_is_as_far_from_fp32_as_that_of_torch(bench):
     assert NEAR < (one - plain).abs().max() <= allowed and NEAR < (other - plain).abs().max() <= allowed
 
 
+@pytest.mark.slow  # converts a large UNet for the sake of its VAE
 def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
     """SDXL's, as `force_upcast` says: its weights change their dtype for a moment, and the stand-in with them."""
     pixels, found = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1, []
@@ -187,9 +188,10 @@ def test_a_signal_is_heard_after_models_were_closed(tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_components_alone(bench):
-    plain = bench.run("sd")
-    unet, vae = (bench.run("sd", VINO, f"accel.openvino.components=[{name}]") for name in ("unet", "vae"))
+@SLOW_VINO
+def test_components_alone(bench, option):
+    plain, key = bench.run("sd"), "accel.onnx" if option == ONNX else "accel.openvino"
+    unet, vae = (bench.run("sd", option, f"{key}.components=[{name}]") for name in ("unet", "vae"))
     assert not torch.equal(unet[1][-1], plain[1][-1]) and all(map(torch.equal, vae[1], plain[1]))
     assert close(plain, unet)
 
@@ -235,14 +237,14 @@ def test_altered_weights_are_another_model(bench):
 
 
 def test_without_a_cache_and_with_one_that_cannot_be_written(bench, tmp_path, monkeypatch):
-    plain, known = bench.run("sd"), len(cache.entries())
+    plain, known = bench.run("ddpm"), len(cache.entries())
     loosen()
-    assert close(plain, bench.run("sd", ONNX, "precision.cache=false"))
+    assert close(plain, bench.run("ddpm", ONNX, "precision.cache=false"))
     (tmp_path / "file").write_text("")
     loosen()
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "file"))
     before = sum(converted.values())
-    assert close(plain, bench.run("sd", ONNX)) and sum(converted.values()) > before
+    assert close(plain, bench.run("ddpm", ONNX)) and sum(converted.values()) > before
     loosen()
     monkeypatch.undo()
     assert len(cache.entries()) == known

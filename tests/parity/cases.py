@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
-from typing import Any
-
-import pytest
-
 BATCHES, SCALES, STRENGTHS = (1, 2), (1.0, 7.5), (0.3, 0.6, 1.0)
 #: Stable Diffusion: all that its pipelines can run.
 SD = (
@@ -16,7 +10,7 @@ SD = (
 )  # fmt: skip
 #: Those that can start from a picture: diffusers' IPNDM has no `add_noise`.
 SD_FROM_PICTURE = tuple(option for option in SD if option != "ipndm")
-#: The full product of strengths, batches and guidance is run over these; the rest once each.
+#: The full product of strengths, batches and guidance is run over these, all but a sample of it as slow tests; the rest once each.
 SD_CORE = ("ddim", "euler", "euler_a", "dpmpp_2m", "heun", "unipc")
 FLUX = (
     "default", "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_dpmpp_2m",
@@ -52,25 +46,3 @@ SD3_NOISY_FROM_PICTURE = ("flow_euler_sde", "flow_lcm")
 SD3_CORE = ("default", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_heun")
 #: With a shift that grows with the picture the pipeline passes a `mu`, which these do not take.
 SD3_REFUSED = {"flow_heun": "mu", "flow_sa_solver": "mu"}
-
-
-def sampled(options: Sequence[str], *axes: Sequence[Any]) -> list[Any]:
-    """The product of scheduler options and other settings, of which all but a sample is slow.
-
-    The options share the combinations of the other settings in turn, so each option and each combination is in the sample.
-
-    Args:
-        options: names of scheduler options.
-        axes: values of further arguments of the test, such as batch sizes.
-
-    Returns:
-        Parameters for `pytest.mark.parametrize`: the option, then a value of each axis.
-    """
-    combinations = list(product(*axes))
-    share = -(-len(combinations) // len(options))
-    kept = {(option, combinations[(i * share + j) % len(combinations)]) for i, option in enumerate(options) for j in range(share)}
-    return [
-        pytest.param(option, *values, marks=() if (option, values) in kept else pytest.mark.slow)
-        for option in options
-        for values in combinations
-    ]

@@ -8,9 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from cases import BATCHES, FLUX_FROM_PICTURE, FLUX_NOISY_FROM_PICTURE, SCALES, SD_CORE, SD_FROM_PICTURE, STRENGTHS, sampled
+from cases import BATCHES, FLUX_FROM_PICTURE, FLUX_NOISY_FROM_PICTURE, SCALES, SD_CORE, SD_FROM_PICTURE, STRENGTHS
 from diffusers import FluxImg2ImgPipeline, FluxInpaintPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from runs import PROMPTS, STEPS, assert_same, classic, generators, mask, ours, picture
+from tiers import every, sampled
 
 from composer.families import LAYOUTS
 from composer.families.ddpm import Unconditional
@@ -75,17 +76,21 @@ def sd(request):
     return partial(run, make())
 
 
-@pytest.mark.parametrize(("option", "strength", "scale", "batch"), sampled(SD_CORE, STRENGTHS, SCALES, BATCHES))
+@pytest.mark.parametrize(
+    ("option", "sd", "strength", "scale", "batch"), sampled(SD_CORE, MODELS, STRENGTHS, SCALES, BATCHES, each=2), indirect=["sd"]
+)
 def test_sd_is_bit_equal(sd, option, strength, scale, batch):
     assert_same(*sd(option, strength, batch, scale))
 
 
-@pytest.mark.parametrize("option", [option for option in SD_FROM_PICTURE if option not in SD_CORE])
+@pytest.mark.parametrize(
+    ("option", "sd"), sampled([option for option in SD_FROM_PICTURE if option not in SD_CORE], MODELS), indirect=["sd"]
+)
 def test_sd_is_bit_equal_for_the_other_schedulers(sd, option):
     assert_same(*sd(option, 0.6, 2, 7.5))
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize(("sd", "strength"), sampled([*MODELS], STRENGTHS), indirect=["sd"])
 def test_sd_is_bit_equal_with_eta(sd, strength):
     assert_same(*sd("ddim", strength, 2, 7.5, eta=0.5))
 
@@ -124,8 +129,9 @@ def flux_classic(pipe, scheduler, batch, strength, noisy, **arguments):
     return classic(pipe, scheduler, strength=strength, **arguments)
 
 
-@pytest.mark.parametrize(("option", "strength", "batch"), sampled(FLUX_FROM_PICTURE, STRENGTHS, BATCHES))
-@pytest.mark.parametrize("run", [flux_img2img, flux_inpaint])
+@pytest.mark.parametrize(
+    ("option", "run", "strength", "batch"), sampled(FLUX_FROM_PICTURE, [flux_img2img, flux_inpaint], STRENGTHS, BATCHES)
+)
 def test_flux_is_bit_equal(flux, run, option, strength, batch):
     assert_same(*run(flux, option, strength, batch, Unguided()))
 
@@ -137,9 +143,7 @@ def test_flux_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(flu
     assert_same(*run(flux, option, strength, 2, Unguided(), noisy=True))
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("run", [flux_img2img, flux_inpaint])
+@pytest.mark.parametrize(("run", "strength", "batch"), sampled([flux_img2img, flux_inpaint], STRENGTHS, BATCHES, each=2))
 def test_flux_with_true_guidance_is_bit_equal(flux, run, strength, batch):
     negative = {"negative_prompt": [""] * batch, "true_cfg_scale": 4.0}
     assert_same(*run(flux, "flow_euler", strength, batch, ClassifierFree(4.0), **negative))
@@ -155,7 +159,7 @@ def test_flux_with_distilled_guidance_is_bit_equal(run):
 FEW = ((1, 1.0), (2, 0.5), (3, 0.34), (5, 0.2), (10, 0.1), (20, 0.05), (30, 0.1))
 
 
-@pytest.mark.parametrize("option", [*SD_CORE, "euler_karras", "dpmpp_2m_karras", "dpmpp_2m_sde_karras", "lcm"])
+@pytest.mark.parametrize("option", every(2, ["euler_karras", "dpmpp_2m_karras", "dpmpp_2m_sde_karras", "lcm", *SD_CORE]))
 def test_few_steps_and_low_strengths_stay_finite(option):
     family = StableDiffusion(pipelines.sd())
     for steps, strength in FEW:

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cases import BATCHES, SCALES, SDXL_REFINED, sampled
+from cases import BATCHES, SCALES, SDXL_REFINED
 from diffusers import StableDiffusionXLImg2ImgPipeline
 from runs import PROMPTS, SEEDS, Recorder, assert_same, classic, generators, mask, picture, scheduler_of
+from tiers import sampled
 
 from composer import StepCallback, StopDenoising
 from composer.api import compose_config
@@ -83,8 +84,7 @@ def test_text2img_is_bit_equal(pipes, option, scale, batch):
     assert result.iterations == len(recorder.latents)
 
 
-@pytest.mark.parametrize("share", [0.35, 0.5, 0.9])
-@pytest.mark.parametrize("option", ["euler", "ddim", "dpmpp_2m", "heun"])
+@pytest.mark.parametrize(("option", "share"), sampled(["euler", "ddim", "dpmpp_2m", "heun"], [0.35, 0.5, 0.9]))
 def test_any_share_is_bit_equal(pipes, option, share):
     recorder = Recorder()
     result = refined(pipes, option, share=share, callbacks={"recorder": recorder})(request())

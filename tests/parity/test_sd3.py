@@ -6,9 +6,10 @@ from functools import partial
 
 import pytest
 import torch
-from cases import BATCHES, SD3, SD3_CORE, SD3_FROM_PICTURE, SD3_NOISY, SD3_NOISY_FROM_PICTURE, SD3_REFUSED, STRENGTHS, sampled
+from cases import BATCHES, SD3, SD3_CORE, SD3_FROM_PICTURE, SD3_NOISY, SD3_NOISY_FROM_PICTURE, SD3_REFUSED, STRENGTHS
 from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline
 from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
+from tiers import sampled
 
 from composer.families import LAYOUTS
 from composer.families.sd3 import StableDiffusion3
@@ -100,7 +101,11 @@ def test_text2img_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on
     assert_same(*text2img(base, option, 1.0, 2, CFG, noisy=True))
 
 
-@pytest.mark.parametrize(("option", "strength", "scale", "batch"), sampled(SD3_CORE, STRENGTHS, (1.0, CFG), BATCHES))
+@pytest.mark.parametrize(
+    ("option", "from_picture", "strength", "scale", "batch"),
+    sampled(SD3_CORE, TASKS, STRENGTHS, (1.0, CFG), BATCHES),
+    indirect=["from_picture"],
+)
 def test_from_a_picture_is_bit_equal(from_picture, option, strength, scale, batch):
     assert_same(*from_picture(option, strength, batch, scale))
 
@@ -110,15 +115,16 @@ def test_from_a_picture_is_bit_equal_for_the_other_schedulers(from_picture, opti
     assert_same(*from_picture(option, 0.6, 2, CFG))
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("option", SD3_NOISY_FROM_PICTURE)
+@pytest.mark.parametrize(
+    ("option", "from_picture", "strength"), sampled(SD3_NOISY_FROM_PICTURE, TASKS, STRENGTHS, each=2), indirect=["from_picture"]
+)
 def test_from_a_picture_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(from_picture, option, strength):
     assert_same(*from_picture(option, strength, 2, CFG, noisy=True))
 
 
-@pytest.mark.parametrize("scale", [1.0, CFG], ids=["cfg off", "cfg on"])
-@pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("option", ["default", "flow_euler_karras", "flow_heun"])
+@pytest.mark.parametrize(
+    ("option", "strength", "scale"), sampled(["default", "flow_euler_karras", "flow_heun"], STRENGTHS, [1.0, CFG], each=2)
+)
 def test_a_model_that_takes_the_mask_is_bit_equal(option, strength, scale):
     assert_same(*inpaint(unshifted(in_channels=33), option, strength, 1, scale))
 

@@ -6,9 +6,10 @@ from functools import partial
 
 import pytest
 import torch
-from cases import BATCHES, SCALES, SDXL, SDXL_CORE, SDXL_FROM_PICTURE, STRENGTHS, sampled
+from cases import BATCHES, SCALES, SDXL, SDXL_CORE, SDXL_FROM_PICTURE, STRENGTHS
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
 from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
+from tiers import every, sampled
 
 from composer.families import LAYOUTS
 from composer.families.sdxl import StableDiffusionXL
@@ -90,23 +91,30 @@ def test_text2img_is_bit_equal(base, option, scale, batch):
     assert_same(*text2img(base, option, 1.0, batch, ClassifierFree(scale)))
 
 
-@pytest.mark.parametrize("option", [option for option in SDXL if option not in SDXL_CORE])
+@pytest.mark.parametrize("option", every(3, [option for option in SDXL if option not in SDXL_CORE]))  # each runs from a picture, below
 def test_text2img_is_bit_equal_for_the_other_schedulers(base, option):
     assert_same(*text2img(base, option, 1.0, 2, ClassifierFree(7.5)))
 
 
-@pytest.mark.parametrize(("option", "strength", "scale", "batch"), sampled(SDXL_CORE, STRENGTHS, SCALES, BATCHES))
+@pytest.mark.parametrize(
+    ("option", "from_picture", "strength", "scale", "batch"),
+    sampled(SDXL_CORE, TASKS, STRENGTHS, SCALES, BATCHES, each=2),
+    indirect=["from_picture"],
+)
 def test_from_a_picture_is_bit_equal(from_picture, option, strength, scale, batch):
     assert_same(*from_picture(option, strength, batch, ClassifierFree(scale)))
 
 
-@pytest.mark.parametrize("option", [option for option in SDXL_FROM_PICTURE if option not in SDXL_CORE])
+@pytest.mark.parametrize(
+    ("option", "from_picture"),
+    sampled([option for option in SDXL_FROM_PICTURE if option not in SDXL_CORE], TASKS),
+    indirect=["from_picture"],
+)
 def test_from_a_picture_is_bit_equal_for_the_other_schedulers(from_picture, option):
     assert_same(*from_picture(option, 0.6, 2, ClassifierFree(7.5)))
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("option", SDXL_CORE)
+@pytest.mark.parametrize(("option", "strength"), sampled(SDXL_CORE, STRENGTHS))
 def test_a_refiner_is_bit_equal(option, strength):
     assert_same(*img2img(pipelines.sdxl_refiner(), option, strength, 2, ClassifierFree(7.5)))
 
@@ -121,8 +129,7 @@ def test_eta_is_bit_equal(base, from_picture):
     assert_same(*from_picture("ddim", 0.6, 2, ClassifierFree(7.5), eta=0.5))
 
 
-@pytest.mark.parametrize("option", ["lcm", "euler"])
-@pytest.mark.parametrize("run", [text2img, img2img, inpaint])
+@pytest.mark.parametrize(("run", "option"), sampled([text2img, img2img, inpaint], ["lcm", "euler"]))
 def test_a_scale_told_to_the_unet_is_bit_equal(run, option):
     """LCM: the scale is an input and there is no negative branch."""
     told = Distilled(8.0)

@@ -118,6 +118,7 @@ def test_listing_options_imports_no_plugin(installed, tmp_path):
     assert done.stdout.splitlines()[-1] == "[]", done.stdout[-300:]
 
 
+@pytest.mark.slow  # a process and two runs; what is hidden by an option of composer is listed above
 def test_installing_changes_no_run(installed, tmp_path, compose):
     """Composer's own options come first, so a package that brings a `preview` or a compose.yaml takes nobody's place."""
     words = ("callbacks=[progress,preview]", "steps=3")
