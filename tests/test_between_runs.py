@@ -53,11 +53,13 @@ NOT_HERE = {
     "memory/layerwise_casting", "memory/model_offload", "memory/sequential_offload", "memory/xformers", "precision/bnb_int8",
     "precision/bnb_nf4", "precision/quanto_int8", "precision/torchao_int8",
 }  # fmt: skip
-#: Those that are tried in the quick suite too.
+#: Those that are tried in a fresh process too.
 SAMPLE = {
     "scheduler/euler_karras", "scheduler/flow_heun", "guidance/pag", "precision/bf16", "callbacks/guidance_schedule",
     "memory/attention_slicing", "accel/fused_qkv", "accel/first_block_cache", "task/img2img",
 }  # fmt: skip
+#: Those that are tried for each merge.
+OFTEN = {"scheduler/euler_karras", "guidance/pag", "callbacks/guidance_schedule", "memory/attention_slicing"}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def options() -> list[str]:
 
 def cases() -> list[Any]:
     """Each option behind both doors; all but a sample are slow."""
-    marks = {option: () if option in SAMPLE else (pytest.mark.slow,) for option in options()}
+    marks = {option: () if option in OFTEN else (pytest.mark.slow,) for option in options()}
     return [pytest.param(option, door, id=f"{option}-{door}", marks=marks[option]) for option in options() for door in DOORS]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from diffusers import StableDiffusionPAGPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
+from tiers import slow_but
 
 from composer import ComposerError, StepCallback
 from composer.api import compose_config
@@ -46,8 +49,11 @@ def latents(family: str, guidance: Guidance, **settings) -> list[torch.Tensor]:
     return kept.all
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
-@pytest.mark.parametrize("name", NAMES)
+#: Each guider on a family, each family with a guider.
+OFTEN = [("apg", "flux"), ("pag", "sd"), ("slg", "sd3"), ("seg", "sd"), ("autoguidance", "sdxl"), ("cfg_zero", "flux"), ("tcfg", "sd3")]
+
+
+@pytest.mark.parametrize(("name", "family"), slow_but(OFTEN, product(NAMES, ["sd", "sdxl", "sd3", "flux"])))
 def test_each_does_something_and_leaves_nothing_behind(name, family):
     guidance = option(name)
     if guidance.families is not None and family not in guidance.families:

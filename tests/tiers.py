@@ -53,3 +53,12 @@ def every(number: int, values: Iterable[Any]) -> list[Any]:
         pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow if i % number else ())
         for i, value in enumerate(values)
     ]
+
+
+def alternately(cases: Iterable[tuple[Any, ...]], others: Sequence[Any]) -> list[Any]:
+    """Each case with each of some other values, of which all but one, in turn, are slow."""
+    return [
+        pytest.param(*case, other, marks=() if i % len(others) == j else pytest.mark.slow)
+        for i, case in enumerate(cases)
+        for j, other in enumerate(others)
+    ]

@@ -27,7 +27,7 @@ from composer.plugins import groups, options, packaged_conf
 from composer.rerun.asked import asked
 from composer.rerun.tell import told
 
-EXAMPLES = int(os.environ.get("COMPOSER_FUZZ", "15"))
+EXAMPLES = int(os.environ.get("COMPOSER_FUZZ", "8"))
 search = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 GROUPS = groups([packaged_conf()])

@@ -83,8 +83,14 @@ def proven(tmp_path: Path, cases: dict[str, tuple[list[str], int]]) -> None:
         assert pixels(before) == pixels(after), name
 
 
-def test_the_picture_alone_is_enough(tmp_path):
-    proven(tmp_path, SOME)
+FEW = ("batch", "text", "inpaint", "settings", "callbacks", "jpeg", "job_of_a_batch")
+
+
+@pytest.mark.parametrize(
+    "names", [FEW, pytest.param([name for name in SOME if name not in FEW], marks=pytest.mark.slow)], ids=["few", "more"]
+)
+def test_the_picture_alone_is_enough(tmp_path, names):
+    proven(tmp_path, {name: SOME[name] for name in names})
 
 
 @pytest.mark.slow

@@ -9,13 +9,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiers import slow_but
 
 KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
 
 
+#: Kills, file operations from one to the next that is killed before, jobs, and times that Ctrl-C is pressed.
+FEW, SOME = "3 150 8 1", "3 60 12 2"
+
+
+@pytest.mark.parametrize("asked", slow_but([FEW], [FEW, SOME]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="sweeps are killed in forks")
-def test_nothing_is_lost_halved_doubled_redone_or_drawn_otherwise(tmp_path):
-    words = [sys.executable, str(KILLS), "--kills", "3", "--every", "60", "--jobs", "12", "--interrupts", "2", "--twins", "1"]
+def test_nothing_is_lost_halved_doubled_redone_or_drawn_otherwise(tmp_path, asked):
+    options = [word for pair in zip(("--kills", "--every", "--jobs", "--interrupts"), asked.split()) for word in pair]
+    words = [sys.executable, str(KILLS), *options, "--twins", "1"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line[42:]) for line in done.stdout.splitlines() if line[42:].startswith(" {")]

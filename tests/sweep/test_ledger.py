@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from tiers import every
 
 from composer import __version__
 from composer.callbacks.nan_guard import NanGuard
@@ -217,7 +218,7 @@ def test_a_failed_job_stays_failed_until_it_is_drawn(compose, tmp_path, monkeypa
     assert states(facts_of(compose(*words))) == ["done"] * 3
 
 
-@pytest.mark.parametrize("where", ["after the last job", "before the page", "with no page at all"])
+@pytest.mark.parametrize("where", every(3, ["after the last job", "before the page", "with no page at all"]))
 def test_a_sweep_killed_after_its_last_job_gets_its_pages(compose, tmp_path, monkeypatch, where):
     words = ("-m", "seed=range(3)", *QUICK, "sweep.batch=1")
     assert compose(*words, "output.folder=plain").code == 0
@@ -249,12 +250,15 @@ def test_an_upgrade_in_the_middle_is_noted(compose, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("words", "title"),
-    [
-        (("seed=1,2", "callbacks.preview.every=2", "callbacks=[preview]"), "seed=1,2 callbacks.preview.every=2 callbacks=[preview]"),
-        (("prompt=a cat, on sand", "seed=1,2"), "prompt=a cat, on sand seed=1,2"),
-        (("prompt=@p.txt", "guidance=2,3"), "prompt=@p.txt guidance=2,3"),
-        (("++scheduler.eta=0.5,1.0", "sweep.limit=1"), "scheduler.eta=0.5,1.0 sweep.limit=1"),
-    ],
+    every(
+        2,
+        [
+            (("seed=1,2", "callbacks.preview.every=2", "callbacks=[preview]"), "seed=1,2 callbacks.preview.every=2 callbacks=[preview]"),
+            (("prompt=a cat, on sand", "seed=1,2"), "prompt=a cat, on sand seed=1,2"),
+            (("prompt=@p.txt", "guidance=2,3"), "prompt=@p.txt guidance=2,3"),
+            (("++scheduler.eta=0.5,1.0", "sweep.limit=1"), "scheduler.eta=0.5,1.0 sweep.limit=1"),
+        ],
+    ),
 )
 def test_a_title_is_what_was_typed(compose, tmp_path, words, title):
     (tmp_path / "p.txt").write_text("a red cone\na blue cube\n")
@@ -282,7 +286,9 @@ def test_a_folder_of_an_earlier_composer_is_understood(compose, tmp_path):
     assert "3 jobs: 1 drawn, 2 were there already" in compose("resume", "x").out
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"overrides": 3}', '{"overrides": [], "asked": [3, {"key": 1}], "former": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "text", every(3, ["{", "[]", '{"overrides": 3}', '{"overrides": [], "asked": [3, {"key": 1}], "former": {"a": 1}}'])
+)
 def test_a_damaged_list_loses_no_image(compose, tmp_path, text):
     assert compose("-m", "seed=range(2)", *QUICK, "output.folder=x").code == 0
     (tmp_path / "x" / "sweep.json").write_text(text)

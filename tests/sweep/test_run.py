@@ -17,6 +17,7 @@ import torch
 from diffusers.models.attention_processor import SlicedAttnProcessor
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiers import sampled
 
 from composer import StepCallback, weights
 from composer.callbacks.nan_guard import NanGuard
@@ -45,10 +46,10 @@ def furthest(one: bytes, other: bytes) -> int:
 
 def test_each_picture_is_that_of_its_own_run(compose, tmp_path):
     """With sweep.batch=1, whatever the order of jobs."""
-    words = ("scheduler=euler,dpmpp_2m_sde,heun", "seed=3,4", "prompt='a red cone','a blue cube, on sand'", *SMALL)
+    words = ("scheduler=dpmpp_2m_sde,heun", "seed=3,4", "prompt='a red cone','a blue cube, on sand'", *SMALL)
     assert compose("-m", *words, "sweep.batch=1", "sweep.shuffle=1", "hydra.sweep.dir=out").code == 0
     found = records(tmp_path / "out")
-    assert len(found) == 12
+    assert len(found) == 8
     for place, record in found.items():
         values = record["sweep"]["values"]
         single = [f"{key}={value}" for key, value in values.items()]
@@ -209,19 +210,19 @@ def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
 
 
 def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
-    """Over 3 checkpoints × 4 schedulers × 3 seeds, and over tasks whose variants share components."""
+    """Over 3 checkpoints × 2 schedulers × 2 seeds, and over tasks whose variants share components."""
     weights.forget()
     weights.loaded.clear()
     shutil.copytree(checkpoints["sd"], tmp_path / "another")  # jobs of a mere copy would be the same jobs
     (file,) = (tmp_path / "another" / "unet").glob("*.safetensors")
     save_file({name: weight * 0.9 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
     sources = f"model.source={checkpoints['sd']},{checkpoints['sdxl']},{tmp_path / 'another'}"
-    axes = ("scheduler=euler,ddim,heun,dpmpp_2m", "seed=range(3)", "steps=2", "height=64", "width=64")
+    axes = ("scheduler=euler,ddim", "seed=range(2)", "steps=1", "height=64", "width=64")
     done = compose("-m", *axes, "model=local", sources, "sweep.batch=1", "sweep.shuffle=1")
-    assert done.code == 0 and "36 jobs: 36 drawn" in done.out
+    assert done.code == 0 and "12 jobs: 12 drawn" in done.out
     assert len(weights.loaded) >= 9 and set(weights.loaded.values()) == {1}, weights.loaded
     weights.loaded.clear()
-    assert compose("-m", "scheduler=euler,ddim", "seed=range(3)", *SMALL, "task=text2img,inpaint,depth2img", "sweep.batch=1").code == 0
+    assert compose("-m", "scheduler=euler,ddim", *SMALL, "task=text2img,inpaint,depth2img", "sweep.batch=1").code == 0
     assert set(weights.loaded.values()) == {1} and sum("text_encoder" in place for place in weights.loaded) == 1, weights.loaded
 
 
@@ -247,6 +248,14 @@ def test_what_is_remembered_is_what_was_made():
     assert digest(torch.ones(2, dtype=torch.bfloat16)) == digest(torch.ones(2, dtype=torch.bfloat16))
 
 
+def test_one_sweep_to_a_folder(compose, tmp_path):
+    with locked(tmp_path / "out"):
+        other = compose("-m", "seed=1,2", "hydra.sweep.dir=out")
+    assert other.code == 3 and f"process {os.getpid()} is working in it" in other.err and other.err.count("\n") == 1
+    assert not (tmp_path / "out" / "sweep.json").exists()
+
+
+@pytest.mark.slow  # the same with another process
 def test_two_processes_never_share_a_folder(compose, tmp_path):
     with locked(tmp_path / "out"):
         code = "import sys; from composer.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -257,6 +266,7 @@ def test_two_processes_never_share_a_folder(compose, tmp_path):
     assert not (tmp_path / "out" / "sweep.json").exists()
 
 
+@pytest.mark.slow  # a process; test_kills presses Ctrl-C too
 def test_ctrl_c_keeps_what_is_finished(tmp_path):
     code = "import sys; from composer.cli import main; sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-u", "-c", code, "-m", "seed=range(500)", *SMALL, "hydra.sweep.dir=out", "sweep.batch=2"]
@@ -282,9 +292,12 @@ def test_the_plan_is_told_without_loading(compose, tmp_path):
     assert "15 MiB" in done.out and "task=unconditional" in done.out and not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("words", [("-m", "sweep.dry_run=true"), ("check", "-m")], ids=" ".join)
-@pytest.mark.parametrize(("bad", "left"), [("scheduler=euler,flow_euler", 1), ("seed=1,-5", 1), ("scheduler=flow_euler,flow_heun", 0)])
-def test_an_impossible_job_is_in_the_table_and_exit_2(compose, tmp_path, words, bad, left):
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    sampled(["scheduler=euler,flow_euler", "seed=1,-5", "scheduler=flow_euler,flow_heun"], [("-m", "sweep.dry_run=true"), ("check", "-m")]),
+)
+def test_an_impossible_job_is_in_the_table_and_exit_2(compose, tmp_path, words, bad):
+    left = 0 if bad == "scheduler=flow_euler,flow_heun" else 1
     done = compose(*words, bad, *SMALL, "output.folder=out")
     assert done.code == 2 and "can't work" in done.out + done.err and "of 2 jobs can't work: change them" in done.err
     assert not (tmp_path / "out").exists()
@@ -335,7 +348,7 @@ def test_reasons_are_lines_and_keep_nothing_alive():
 
 
 def test_one_varied_setting_is_told_with_its_ratios(compose):
-    done = compose("-m", "preset=baseline,fast", "seed=0,1", "callbacks=[]", "sweep.batch=1", "sweep.name=ladder")
+    done = compose("-m", "preset=baseline,fast", "seed=0,1", "callbacks=[]", "height=64", "width=64", "sweep.batch=1", "sweep.name=ladder")
     first, second = done.out.splitlines()[-3:-1]
     assert first.split()[0] == "preset=baseline" and first.endswith("1.00 x"), done.out
     assert second.split()[0] == "preset=fast" and float(second.split()[-2]) > 1

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 import pytest
 from PIL import Image
+from tiers import every
 
 from composer.errors import ComposerError
 from composer.sweep import contact, page
@@ -185,23 +186,25 @@ def test_a_click_sorts(tmp_path):
 
 
 @browser
-def test_what_was_typed_is_shown_and_never_run(tmp_path):
+@pytest.mark.parametrize(
+    "spec", every(3, [SheetSpec(x="prompt", y="scheduler"), SheetSpec(), SheetSpec(page="prompt", x="scheduler")]), ids=str
+)
+def test_what_was_typed_is_shown_and_never_run(tmp_path, spec):
     cells = [job(i, {"prompt": text, "scheduler": f"{text}|"}, tmp_path, error=text, scheduler=text) for i, text in enumerate(HOSTILE)]
     cells += [
         replace(cells[i], number=100 + i, state="failed", images=(), values={"prompt": text, "scheduler": "x"})
         for i, text in enumerate(HOSTILE)
     ]
-    for spec in (SheetSpec(), SheetSpec(x="prompt", y="scheduler"), SheetSpec(page="prompt", x="scheduler")):
-        write_sheet(tmp_path, "".join(HOSTILE), cells, spec)
-        found = Page(dump(tmp_path / "index.html", tmp_path))
-        assert found.column("prompt") == [typed(text) for text in HOSTILE] * 2
-        assert found.column("error") == [typed(text) for text in HOSTILE] * 2
-        assert [a for _, a in found.elements if any(name.startswith("on") for name in a)] == []
-        assert len(found.all("script")) == len(found.all("style")) == len(found.all("title")) == 1
-        assert {image["src"] for image in found.all("img")} == {f"{i:04d}/000.png" for i in range(len(HOSTILE))}
-        assert "data-owned" not in found.all("body")[0]
-        assert found.column("job")  # the page's own script is not cut short either
-        assert "script" in found.all("html")[0]["class"]
+    write_sheet(tmp_path, "".join(HOSTILE), cells, spec)
+    found = Page(dump(tmp_path / "index.html", tmp_path))
+    assert found.column("prompt") == [typed(text) for text in HOSTILE] * 2
+    assert found.column("error") == [typed(text) for text in HOSTILE] * 2
+    assert [a for _, a in found.elements if any(name.startswith("on") for name in a)] == []
+    assert len(found.all("script")) == len(found.all("style")) == len(found.all("title")) == 1
+    assert {image["src"] for image in found.all("img")} == {f"{i:04d}/000.png" for i in range(len(HOSTILE))}
+    assert "data-owned" not in found.all("body")[0]
+    assert found.column("job")  # the page's own script is not cut short either
+    assert "script" in found.all("html")[0]["class"]
 
 
 @browser
@@ -227,6 +230,7 @@ def test_without_script(tmp_path):
 
 
 @browser
+@pytest.mark.slow  # for the browser
 def test_two_thousand(tmp_path):
     cells = product(tmp_path, scheduler=["euler", "ddim", "heun", "lcm"], steps=[5, 10, 20, 40, 80], seed=list(range(100)))
     write_sheet(tmp_path, "2,000", cells)
@@ -559,20 +563,27 @@ def test_thumbnails_are_small_and_transparency_is_white(tmp_path):
     assert contact.thumbnail(tmp_path / "none.png", (128, 128)) is None
 
 
+LARGE = [
+    ({"seed": 2000, "steps": 5}, SheetSpec(x="seed")),
+    ({"seed": 2000, "steps": 5}, SheetSpec(y="seed")),
+    ({"seed": 100, "steps": 20, "eta": 5}, SheetSpec(page="seed", x="steps", y="eta")),
+    ({"seed": 2000, "steps": 2, "eta": 2}, SheetSpec(x="steps", y="eta", page="steps")),
+    ({"a": 2, "b": 2, "c": 50, "d": 50}, SheetSpec(x="a", y="b")),
+]
+#: Of which each takes seconds.
+HUGE = [({"seed": 20_000}, SheetSpec()), ({"seed": 12_000}, SheetSpec(page="seed"))]
+RATIOS = [(1, 1), (1024, 256), (256, 1024)]
+
+
 @pytest.mark.parametrize(
-    ("counts", "spec"),
+    ("counts", "spec", "ratio"),
     [
-        ({"seed": 20_000}, SheetSpec()),
-        ({"seed": 2000, "steps": 5}, SheetSpec(x="seed")),
-        ({"seed": 2000, "steps": 5}, SheetSpec(y="seed")),
-        ({"seed": 100, "steps": 20, "eta": 5}, SheetSpec(page="seed", x="steps", y="eta")),
-        ({"seed": 2000, "steps": 2, "eta": 2}, SheetSpec(x="steps", y="eta", page="steps")),
-        ({"seed": 12_000}, SheetSpec(page="seed")),
-        ({"a": 2, "b": 2, "c": 50, "d": 50}, SheetSpec(x="a", y="b")),
+        pytest.param(*each, ratio, marks=() if ratio == RATIOS[i % 3] and each[0] != HUGE[0][0] else pytest.mark.slow)
+        for i, each in enumerate([*LARGE, *HUGE[::-1]])
+        for ratio in RATIOS
     ],
     ids=str,
 )
-@pytest.mark.parametrize("ratio", [(1, 1), (1024, 256), (256, 1024)], ids=str)
 def test_the_contact_sheet_is_bounded(counts, spec, ratio):
     cells = product(**{key: list(range(count)) for key, count in counts.items()})
     axes = choose(counted(cells), spec)
@@ -591,6 +602,7 @@ def test_texts_are_cut_to_their_room():
     assert contact.fit(text, 1000, 13) == text and contact.wrapped("", 100, 3) == []
 
 
+@pytest.mark.slow  # for whoever wants to know
 def test_time_of_writing(tmp_path, capsys):
     """Printed, not asserted: a clock is no test."""
     cells = product(tmp_path, scheduler=["euler", "ddim", "heun", "lcm"], steps=[5, 10, 20, 40, 80], seed=list(range(100)))

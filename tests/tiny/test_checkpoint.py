@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiers import slow_but
 
 import composer
 from composer.sources import EMBEDDED
@@ -26,7 +27,7 @@ def share(picture: np.ndarray, colour: str) -> float:
     return float((picture[..., channel] > others + 50).mean())
 
 
-@pytest.mark.parametrize("scheduler", ["euler", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("scheduler", slow_but(["euler"], ["euler", "ddim", "dpmpp_2m"]))
 def test_colour_and_place_follow_the_prompt(scheduler):
     pictures = pixels(
         f"scheduler={scheduler}",
@@ -49,7 +50,7 @@ def test_guidance_and_the_negative_prompt_have_a_say():
     assert np.abs(plain - weak).mean() > 0.5 and np.abs(plain - pushed).mean() > 0.5
 
 
-@pytest.mark.parametrize("scheduler", ["default", "euler", "heun", "unipc", "dpmpp_2m"])
+@pytest.mark.parametrize("scheduler", slow_but(["unipc"], ["default", "euler", "heun", "unipc", "dpmpp_2m"]))
 def test_the_unconditional_model_draws_scenes_and_not_noise(scheduler):
     pictures = pixels("task=unconditional", f"scheduler={scheduler}", images=8)
     neighbours = np.abs(np.diff(pictures, axis=2)).mean((1, 2, 3))
