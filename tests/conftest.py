@@ -26,16 +26,34 @@ settings.load_profile("suite")
 #: Folders and files whose tests are standard ones, unless they are marked as quick: they run many models, processes or texts.
 STANDARD = {
     "accel", "benchmarks", "callbacks", "check", "classic", "conf", "fuzz", "memory", "parity", "plugins", "rerun",
-    "testing", "tiny", "warm", "test_between_runs.py", "test_cache.py", "test_finite.py", "test_guiders.py",
-    "test_kernel.py", "test_kills.py", "test_lazy.py", "test_ledger.py", "test_package.py", "test_precision.py",
-    "test_ray.py", "test_readme.py", "test_run.py", "test_schedule.py", "test_search.py", "test_secret.py",
-    "test_shares.py", "test_sheet.py", "test_turns.py", "test_verbs.py", "test_weights.py",
+    "testing", "tiny", "warm", "test_between_runs.py", "test_cache.py", "test_files.py", "test_finite.py",
+    "test_guiders.py", "test_held.py", "test_hostile_places.py", "test_kernel.py", "test_kills.py",
+    "test_layouts.py", "test_lazy.py", "test_ledger.py", "test_overflow.py", "test_package.py", "test_precision.py",
+    "test_ray.py", "test_readme.py", "test_run.py", "test_run_pipeline.py", "test_schedule.py", "test_schema0.py",
+    "test_search.py", "test_secret.py", "test_shares.py", "test_sheet.py", "test_single.py", "test_sound.py",
+    "test_tied.py", "test_turns.py", "test_verbs.py", "test_weights.py",
 }  # fmt: skip
+
+
+#: Families, batch sizes and whether a step has two evaluations, with which the kit runs a callback; with others as slow tests.
+KIT = {("sd", 1, False), ("sd", 3, True), ("flux", 3, False), ("ddpm", 1, True)}
+
+
+def rare(item) -> bool:
+    """Whether it is a test of the kit for callbacks on a family, or with settings, that others stand for."""
+    if not any(base.__name__ == "CallbackTests" for base in getattr(item.cls, "__mro__", ())) or not hasattr(item, "callspec"):
+        return False
+    given = item.callspec.params
+    if "batch" in given:
+        return (given["family"], given["batch"], given["heun"]) not in KIT
+    return given.get("family", "sd") != "sd"
 
 
 def pytest_collection_modifyitems(items):
     """Mark what is neither slow nor standard as quick."""
     for item in items:
+        if rare(item):
+            item.add_marker("slow")
         places = item.path.relative_to(Path(__file__).parent).parts
         if not STANDARD.isdisjoint(places) and not item.get_closest_marker("quick"):
             item.add_marker("standard")

@@ -12,7 +12,7 @@ from composer.sweep import run as sweeps
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60).filter("???".__ne__)
 SYNTAX = st.text(st.sampled_from("'\"\\$ {}()[],=:#!?~@%*\t\nab猫é"), max_size=20).filter("???".__ne__)
-QUICK = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def as_typed(text: str) -> bool:
@@ -20,25 +20,38 @@ def as_typed(text: str) -> bool:
     return not argv._DELIBERATE.fullmatch(text) and not text.startswith("@")
 
 
-@QUICK
-@given(TEXT | SYNTAX)
-@example("a cat, sitting")
-@example("it's a \\'quoted' \\ text\\")
-@example("${oc.env:HOME} \\${x} \\\\${y}")
-@example("choice(a,b), range(3), [x], {y: z}")
-@example("")
-def test_any_text_arrives_unchanged_when_quoted(text):
-    assert compose_config([f"prompt={argv.quote(text)}"]).prompt == text
+def examples(few: int, many: int) -> pytest.MarkDecorator:
+    """How many texts a property is tried with; with many of them it is a slow test."""
+    return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.slow)])
 
 
-@QUICK
-@given(TEXT | SYNTAX)
-@example("a cat, sitting (on a mat) = fun! #1 猫 ~")
-@example("'tis the season")
-@example('say "hi"')
-def test_any_text_arrives_unchanged_as_typed(text):
-    assume(as_typed(text))
-    assert compose_config([f"prompt={text}"]).prompt == text
+@examples(5, 30)
+def test_any_text_arrives_unchanged_when_quoted(count):
+    @settings(QUICK, max_examples=count)
+    @given(TEXT | SYNTAX)
+    @example("a cat, sitting")
+    @example("it's a \\'quoted' \\ text\\")
+    @example("${oc.env:HOME} \\${x} \\\\${y}")
+    @example("choice(a,b), range(3), [x], {y: z}")
+    @example("")
+    def holds(text):
+        assert compose_config([f"prompt={argv.quote(text)}"]).prompt == text
+
+    holds()
+
+
+@examples(5, 30)
+def test_any_text_arrives_unchanged_as_typed(count):
+    @settings(QUICK, max_examples=count)
+    @given(TEXT | SYNTAX)
+    @example("a cat, sitting (on a mat) = fun! #1 猫 ~")
+    @example("'tis the season")
+    @example('say "hi"')
+    def holds(text):
+        assume(as_typed(text))
+        assert compose_config([f"prompt={text}"]).prompt == text
+
+    holds()
 
 
 @pytest.mark.parametrize("typed", ["prompt=???", "image=???", "image=[a.png,???]"])
@@ -80,20 +93,28 @@ def jobs(monkeypatch, tmp_path):
     return run
 
 
-@settings(QUICK, max_examples=20)
-@given(TEXT | SYNTAX)
-@example("a cat, sitting")
-@example("${x}\\'")
-def test_any_text_arrives_unchanged_in_a_multirun(jobs, text):
-    assume(as_typed(text))
-    assert jobs(f"prompt={text}", "steps=2,3") == [text, text]
+@examples(4, 20)
+def test_any_text_arrives_unchanged_in_a_multirun(jobs, count):
+    @settings(QUICK, max_examples=count)
+    @given(TEXT | SYNTAX)
+    @example("a cat, sitting")
+    @example("${x}\\'")
+    def holds(text):
+        assume(as_typed(text))
+        assert jobs(f"prompt={text}", "steps=2,3") == [text, text]
+
+    holds()
 
 
-@settings(QUICK, max_examples=12)
-@given(st.lists(TEXT | SYNTAX, min_size=2, max_size=3, unique=True))
-@example(["猫", "犬, \\", "it's ${a}"])
-def test_any_texts_arrive_unchanged_as_a_sweep(jobs, texts):
-    assert jobs(f"prompt={argv.quote_all(texts)}") == texts
+@examples(4, 12)
+def test_any_texts_arrive_unchanged_as_a_sweep(jobs, count):
+    @settings(QUICK, max_examples=count)
+    @given(st.lists(TEXT | SYNTAX, min_size=2, max_size=3, unique=True))
+    @example(["猫", "犬, \\", "it's ${a}"])
+    def holds(texts):
+        assert jobs(f"prompt={argv.quote_all(texts)}") == texts
+
+    holds()
 
 
 @pytest.mark.parametrize("typed", ["'a cat, sitting'", '"a cat, sitting"'])

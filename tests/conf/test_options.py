@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from tiers import every, slow_but
 
 from composer.api import compose_config
 from composer.callbacks.base import StepCallback
@@ -27,13 +29,25 @@ def test_there_are_as_many_as_there_are_files():
     assert len(EVERY) == len(files) >= 68
 
 
-@pytest.mark.parametrize(("group", "name"), EVERY, ids="/".join)
-def test_an_option_composes_and_says_what_it_is(group, name):
+@cache
+def composed(group, name):
+    chosen = f"{group}=[{name}]" if group == "callbacks" else f"{group}={name}"
+    return read(compose_config([chosen, *NEEDED.get(name, [])]))
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY)
+def test_an_option_says_what_it_is(group, name):
     text = options(group, FOLDERS)[name]
     assert 10 < len(text) < 200 and re.match(r"[A-Z0-9]\S*|[Tt]he", text)
-    chosen = f"{group}=[{name}]" if group == "callbacks" else f"{group}={name}"
-    spec = read(compose_config([chosen, *NEEDED.get(name, [])]))
-    assert spec.task.path
+
+
+#: Groups whose options are composed by other tests too, here and where they are used.
+COMPOSED = ("scheduler", "task", "guidance", "callbacks")
+
+
+@pytest.mark.parametrize(("group", "name"), slow_but(lambda each: each[0] not in COMPOSED, EVERY))
+def test_an_option_composes(group, name):
+    assert composed(group, name).task.path
 
 
 @pytest.mark.parametrize(("group", "name"), [each for each in EVERY if each[0] in ("task", "scheduler")], ids="/".join)
@@ -42,9 +56,9 @@ def test_where_to_read_on_is_said(group, name):
         assert "https://" in options(group, FOLDERS)[name]
 
 
-@pytest.mark.parametrize("name", [name for name in options("scheduler", FOLDERS) if name != "default"])
+@pytest.mark.parametrize("name", every(2, [name for name in options("scheduler", FOLDERS) if name != "default"]))
 def test_a_scheduler_is_a_class_with_such_settings_and_a_kind(name):
-    spec = read(compose_config([f"scheduler={name}"])).scheduler
+    spec = composed("scheduler", name).scheduler
     cls = resolve("scheduler", spec.target, SchedulerMixin)
     check_keywords("scheduler", spec.keywords, keywords_of(cls.__init__) | keywords_of(cls.step))
     assert spec.kind in ("diffusion", "flow", "edm")
@@ -55,6 +69,6 @@ def test_a_scheduler_is_a_class_with_such_settings_and_a_kind(name):
 def test_targets_are_of_their_kind(group_kind):
     group, kind = group_kind
     for name in options(group, FOLDERS):
-        spec = read(compose_config([f"{group}=[{name}]" if group == "callbacks" else f"{group}={name}", *NEEDED.get(name, [])]))
+        spec = composed(group, name)
         targets = {"task": [spec.task], "guidance": [spec.guidance], "callbacks": list(spec.callbacks.values())}[group]
         assert targets and all(isinstance(target, Target) and resolve(group, target, kind) for target in targets)
