@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -22,26 +24,34 @@ def isolated(code: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env={**os.environ, "HF_HUB_OFFLINE": "1"})
 
 
+#: What ends without torch. Each is a process: all but some are slow.
+LIGHT = ("--version", "list scheduler", "scheduler=eulr", "--cfg job", "check scheduler=euler scheduler.foo=1", "device=cuda:1")
+
+
+def light(words: list[str], code: int, marks: Collection[pytest.MarkDecorator] = ()) -> Any:
+    return pytest.param(words, code, marks=[*marks, *(() if " ".join(words) in LIGHT else [pytest.mark.slow])])
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["--help"], 0),
-        (["--version"], 0),
-        (["list"], 0),
-        (["list", "scheduler"], 0),
-        (["scheduler=eulr"], 2),
-        (["stepz=3"], 2),
-        (["--cfg", "job"], 0),
-        (["steps=0"], 2),
-        (["task=unconditional", "prompt=x"], 2),
-        (["model=local", "model.source=nowhere"], 2),
-        (["scheduler.foo=1"], 2),
-        (["check", "scheduler=euler", "scheduler.foo=1"], 2),
-        (["num_inference_steps=3"], 2),
-        (["list", "scheduler", "model=sd15"], 0),
-        pytest.param(["device=cuda:1"], 2, marks=NO_CUDA),
-        pytest.param(["check", "memory=[xformers]"], 2, marks=NO_CUDA),
-        pytest.param(["memory=[model_offload]"], 2, marks=NO_CUDA),
+        light(["--help"], 0),
+        light(["--version"], 0),
+        light(["list"], 0),
+        light(["list", "scheduler"], 0),
+        light(["scheduler=eulr"], 2),
+        light(["stepz=3"], 2),
+        light(["--cfg", "job"], 0),
+        light(["steps=0"], 2),
+        light(["task=unconditional", "prompt=x"], 2),
+        light(["model=local", "model.source=nowhere"], 2),
+        light(["scheduler.foo=1"], 2),
+        light(["check", "scheduler=euler", "scheduler.foo=1"], 2),
+        light(["num_inference_steps=3"], 2),
+        light(["list", "scheduler", "model=sd15"], 0),
+        light(["device=cuda:1"], 2, [NO_CUDA]),
+        light(["check", "memory=[xformers]"], 2, [NO_CUDA]),
+        light(["memory=[model_offload]"], 2, [NO_CUDA]),
     ],
 )
 def test_answers_without_torch(words, code, tmp_path):

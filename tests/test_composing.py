@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import version
 from hydra.core.global_hydra import GlobalHydra
+from tiers import sampled
 
 from composer.api import compose_config
 from composer.errors import both_ends
@@ -89,9 +90,12 @@ WAYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("files", "words"), WAYS.values(), ids=list(WAYS))
-@pytest.mark.parametrize("line", [(), ("-m", "seed=1,2"), ("-m", "seed=1,2", "hydra/launcher=basic")], ids=["run", "sweep", "launcher"])
-def test_no_way_leads_into_the_node_of_hydra(compose, option, files, words, line, tmp_path, monkeypatch):
+STARTS = {"run": (), "sweep": ("-m", "seed=1,2"), "launcher": ("-m", "seed=1,2", "hydra/launcher=basic")}
+
+
+@pytest.mark.parametrize(("way", "start"), sampled([*WAYS], STARTS))
+def test_no_way_leads_into_the_node_of_hydra(compose, option, way, start, tmp_path, monkeypatch):
+    (files, words), line = WAYS[way], STARTS[start]
     monkeypatch.syspath_prepend(tmp_path)
     for place, text in files.items():
         option(text, place)

@@ -11,7 +11,7 @@ RUN = """
 import sys
 from composer.cli import main
 for words in ([], ["scheduler=lms"], ["scheduler=euler", "scheduler.use_beta_sigmas=true"]):
-    main(["steps=2", "callbacks=[]", "-q", "output.folder=out", *words])
+    main(["steps=2", "height=64", "width=64", "callbacks=[]", "-q", "output.folder=out", *words])
     print(type(sys.modules["scipy.stats"]).__name__)
 """
 
@@ -22,6 +22,7 @@ def test_a_module_loads_when_it_is_used(tmp_path):
     assert done.stdout.split()[1::2] == ["Later", "Later", "module"], done.stderr[-500:]
 
 
+@pytest.mark.slow  # a whole run, in a process of its own
 def test_a_call_from_python_puts_nothing_in_a_module_s_place():
     code = "import sys, composer; composer.compose(steps=1); print(type(sys.modules['scipy.stats']).__name__)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["module"]

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tiers import slow_but
 
 from composer.api import compose_config
 from composer.config import read
@@ -24,6 +25,8 @@ COMMANDS = [line for line in LINES if "--warm" not in line]
 RESIDENT = [line for line in LINES if "--warm" in line]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 HUB = ("model=sd15", "model=sdxl", "model=flux", "model=local", "device=cuda")
+#: Lines that draw dozens of pictures.
+SLOW = ("images=12 batch=4", "preset=baseline,half,fast", "steps=5,10,20", "images=8 memory=auto")
 #: Lines that write what a later line reads, by the folder that both name.
 WRITERS = {place: line for line in COMMANDS for place in re.findall(r"output\.folder=(\S+)", line)}
 
@@ -41,7 +44,7 @@ def test_there_are_commands():
     assert len(COMMANDS) >= 8 and len(PYTHON) >= 2 and RESIDENT and SETUP and WRITERS
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", slow_but(lambda line: not any(words in line for words in SLOW), COMMANDS))
 def test_a_command_of_the_readme(compose, folder, monkeypatch, command):
     monkeypatch.chdir(folder)
     words = shlex.split(command)[1:]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 CANARY = "hf_canaryCANARYcanary0123456789"
+SMALL = ("height=64", "width=64")
 
 
 #: Runs each line of words, and says after each with what code it ended.
@@ -48,11 +49,10 @@ def leaks(folder: Path) -> list[Path]:
 
 def test_nothing_that_is_drawn_holds_it(alone, tmp_path):
     lines = (
-        ("steps=1", "callbacks=[trace,preview]", "-v", "output.folder=one"),
-        ("-m", "steps=1", "seed=0,1", "callbacks=[]", "-v"),
+        ("steps=1", *SMALL, "callbacks=[trace,preview]", "-v", "output.folder=one"),
+        ("-m", "steps=1", *SMALL, "seed=0,1", "callbacks=[]", "-v"),
         ("rerun", "one/000.png", "-v"),
-        ("prompt=${oc.env:HF_TOKEN}", "steps=1", "callbacks=[]", "output.folder=out"),  # a prompt is text and no question
-        ("doctor",),
+        ("prompt=${oc.env:HF_TOKEN}", "steps=1", *SMALL, "callbacks=[]", "output.folder=out"),  # a prompt is text and no question
         ("model=sd15",),
     )
     for words, (code, said) in zip(lines, alone(*lines)):
@@ -60,6 +60,12 @@ def test_nothing_that_is_drawn_holds_it(alone, tmp_path):
         assert "canary" not in said.lower(), words
     assert "${oc.env:HF_TOKEN}" in (tmp_path / "out" / "run.json").read_text()
     assert len(list(tmp_path.rglob("*.png"))) >= 4 and leaks(tmp_path) == []
+
+
+@pytest.mark.slow  # compiles; test_verbs looks at what it prints
+def test_the_doctor_does_not_tell_it(alone):
+    ((code, said),) = alone(("doctor",))
+    assert code == 0 and "canary" not in said.lower(), said
 
 
 REFUSED = (

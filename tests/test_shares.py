@@ -29,11 +29,11 @@ def furthest(one, other) -> int:
 @pytest.mark.parametrize(
     "words",
     [
-        (),
+        pytest.param((), marks=pytest.mark.slow),
         ("scheduler=dpmpp_2m_sde",),
-        ("task=img2img",),
+        pytest.param(("task=img2img",), marks=pytest.mark.slow),
         ("task=inpaint",),
-        ("task=upscale", "steps=4", "images=3"),
+        pytest.param(("task=upscale", "steps=4", "images=3"), marks=pytest.mark.slow),
         ("task=unconditional",),
     ],
     ids=" ".join,

@@ -59,10 +59,16 @@ def refused(done, path) -> None:
     assert done.code == 2 and done.err.count("\n") == 1 and "Traceback" not in done.err, f"{path}: {done.err}"
 
 
-@pytest.mark.parametrize("group", ["callbacks", "scheduler", "task", "guidance", "memory"])
-def test_option_files_choose_no_other_classes(compose, canary, tmp_path, group):
+@pytest.mark.parametrize(
+    ("group", "paths"),
+    [
+        pytest.param("callbacks", HOSTILE, marks=pytest.mark.slow, id="callbacks-all"),
+        *(pytest.param(group, HOSTILE[::7], id=group) for group in ("callbacks", "scheduler", "task", "guidance", "memory")),
+    ],
+)
+def test_option_files_choose_no_other_classes(compose, canary, tmp_path, group, paths):
     (tmp_path / "mine" / group).mkdir(parents=True)
-    several, paths = group in ("callbacks", "memory"), HOSTILE if group == "callbacks" else HOSTILE[::7]
+    several = group in ("callbacks", "memory")
     for i, path in enumerate(paths):
         node = {"_target_": path, "command": "touch canary-was-here", "args": ["touch canary-was-here"]}
         header = "# @package _global_\n" if group == "task" else ""
@@ -82,11 +88,17 @@ def test_the_command_line_chooses_no_classes(compose, canary):
     refused(compose("-m", "callbacks.progress._target_=os.system,os.popen", "steps=1"), "os.system")
 
 
-@pytest.mark.parametrize("carrier", ["png", "json"])
-def test_records_choose_no_classes(compose, canary, tmp_path, carrier):
+@pytest.mark.parametrize(
+    ("carrier", "paths"),
+    [
+        pytest.param("png", HOSTILE, marks=pytest.mark.slow, id="png-all"),
+        *(pytest.param(carrier, HOSTILE[::7], id=carrier) for carrier in ("png", "json")),
+    ],
+)
+def test_records_choose_no_classes(compose, canary, tmp_path, carrier, paths):
     assert compose("steps=1", "output.folder=honest").code == 0
     honest = metadata.read(tmp_path / "honest/000.png")
-    for i, path in enumerate(HOSTILE if carrier == "png" else HOSTILE[::7]):
+    for i, path in enumerate(paths):
         told = copy.deepcopy(honest)
         told["config"]["callbacks"]["evil"] = {"_target_": path, "command": "touch canary-was-here"}
         file = tmp_path / f"{i}.{carrier}"

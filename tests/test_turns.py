@@ -22,7 +22,7 @@ ASKED = [
     ["seed=5", "guidance=pag", "accel=[channels_last]"],
     ["seed=6", "task=inpaint", "callbacks=[guidance_schedule,nan_guard]"],
 ]
-COMMON = ["callbacks=[]", "steps=3"]
+COMMON = ["callbacks=[]", "steps=3", "height=64", "width=64"]
 DRAW = """
 import hashlib, json, sys, threading
 import composer
@@ -66,7 +66,7 @@ def test_first_calls_from_six_threads_draw_as_alone(tmp_path):
 
 
 def test_calls_from_threads_draw_as_alone():
-    asked, made = ASKED[:4], {}
+    asked, made = [each for each in ASKED if "precision=bf16" not in each][:4], {}  # which takes long
     together = threading.Barrier(len(asked))
 
     def draw(number: int) -> None:

@@ -47,8 +47,16 @@ def test_config_shows_no_secret(compose, monkeypatch):
         assert "canary" not in done.out + done.err
 
 
+@pytest.mark.slow  # compiles
+def test_doctor_measures_and_compiles(compose):
+    found = json.loads(compose("doctor", "--json").out)
+    assert "GFLOP/s on" in found["numbers"]["fp32"] and found["compile"]["works"].startswith(("yes", "no: "))
+
+
 def test_doctor(compose, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_canarycanary")
+    monkeypatch.setattr("composer.doctor._compiles", lambda: "yes")  # half a minute
+    monkeypatch.setattr("composer.doctor.SIDE", 64)
     found = json.loads(compose("doctor", "--json").out)
     assert found["versions"]["torch"] and "GFLOP/s on" in found["numbers"]["fp32"] and found["cache"]["hub's token"] == "there"
     assert all("as fast as fp32" in found["numbers"][name] or "does not work" in found["numbers"][name] for name in ("fp16", "bf16"))

@@ -94,14 +94,18 @@ def test_components_of_hub_ids_are_pinned_too(checkpoints, tmp_path):
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     words = ["model=local", f"model.source={checkpoints['sd']}", "steps=1"]
     each = [[*words, f"model.components.vae={part}", f"hydra.run.dir={n}"] for n, part in enumerate(PARTS)]
+    each.append(["model=local", "model.source=someone/tiny-sd", "steps=1", "hydra.run.dir=whole"])
     code = "import json, sys; from composer.cli import main; sys.exit(sum(main(words) for words in json.loads(sys.argv[1])))"
     done = subprocess.run([sys.executable, "-c", code, json.dumps(each)], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     for n, (part, subfolder) in enumerate(PARTS.items()):
         found = json.loads((tmp_path / str(n) / "run.json").read_text())["model"]["components"]["vae"]
         assert found["commit"] == commits[part.split("/")[1]] and found["subfolder"] == subfolder, part
+    model = json.loads((tmp_path / "whole" / "run.json").read_text())["model"]
+    assert (model["source"], model["family"], model["commit"]) == ("someone/tiny-sd", "sd", commits["tiny-sd"])
 
 
+@pytest.mark.slow  # the same once more, in a process of its own
 def test_a_hub_id_is_found_in_the_cache_and_pinned_to_its_commit(checkpoints, tmp_path):
     """A hub cache as the hub's library writes it, read by the real code without a network."""
     commit = "0123456789abcdef0123456789abcdef01234567"

@@ -19,10 +19,10 @@ SCRIPTS = {
         ["peak ", "ladder ", "unet ", "not asked for"],
     ),
 }
-SLOW = ("gpu.py", "ladder.py", "memory.py")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SCRIPTS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_prints_its_table(tmp_path, name):
     words, wanted = SCRIPTS[name]
     pytest.importorskip("skimage" if name == "quality.py" else "torch")
@@ -33,6 +33,12 @@ def test_a_script_prints_its_table(tmp_path, name):
     if name == "gpu.py":
         report = json.loads((tmp_path / "gpu.json").read_text())
         assert report["ladder"] and report["memory"] and report["versions"]["torch"] and report["operations of a sample"] > 0
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_python_and_can_be_quick(name):
+    source = (FOLDER / name).read_text("utf-8")
+    assert compile(source, name, "exec") and '"--quick"' in source
 
 
 def test_every_script_is_told_of():

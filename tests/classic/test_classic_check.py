@@ -12,6 +12,7 @@ import pytest
 import torch
 from other_pipelines import with_json
 from PIL import Image
+from tiers import alternately, slow_but
 
 from composer.classic.arguments import liked
 from composer.classic.source import told
@@ -51,8 +52,7 @@ def of(source: Path, *more: str) -> list[str]:
     return ["model=local", f"model.source={source}", "callbacks=[]", "prompt=a cat", "steps=2", *more]
 
 
-@pytest.mark.parametrize(("name", "more", "said"), REFUSED)
-@pytest.mark.parametrize("verb", [["check"], []])
+@pytest.mark.parametrize(("name", "more", "said", "verb"), alternately(REFUSED, [["check"], []]))
 def test_what_was_set_and_has_no_place_is_refused(compose, others, verb, name, more, said):
     size = [] if set(TINY) & set(more) else SMALL
     done = compose(*verb, *of(others[name], *size, *more, "output.folder=out"))
@@ -94,7 +94,7 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("case", DRAWN)
+@pytest.mark.parametrize("case", slow_but(["zimage", "klein reference", "fluxcontrol", "sdcontrol"], DRAWN))
 def test_a_pipeline_draws_twice_what_diffusers_draws(compose, others, case):
     size, more, inputs = DRAWN[case]
     folder = others[case.split()[0]]

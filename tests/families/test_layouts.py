@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tiers import sampled
 
 from composer.checkpoint import find
 from composer.spec import ModelSpec
@@ -39,15 +40,15 @@ def test_sd3_runs_without_t5(compose, tmp_path):
     assert done.code == 0, done.err
 
 
-@pytest.mark.parametrize("name", ["sdxl", "sdxl_refiner", "sd3"])
-@pytest.mark.parametrize("task", ["text2img", "img2img", "inpaint", "variations", "upscale"])
+@pytest.mark.parametrize(
+    ("task", "name"), sampled(["text2img", "img2img", "inpaint", "variations", "upscale"], ["sdxl", "sdxl_refiner", "sd3"])
+)
 def test_tasks_run_on_the_command_line(compose, checkpoints, task, name):
     done = compose("model=local", f"model.source={checkpoints[name]}", f"task={task}", "steps=3", "hydra.run.dir=out")
     assert done.code == 0, done.err
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-@pytest.mark.parametrize("name", ["sdxl", "sd3"])
+@pytest.mark.parametrize(("name", "precision"), sampled(["sdxl", "sd3"], ["bf16", "fp16"]))
 def test_half_precision_runs(compose, checkpoints, name, precision):
     done = compose(
         "model=local", f"model.source={checkpoints[name]}", "task=img2img", f"precision={precision}", "steps=3", "hydra.run.dir=out"

@@ -110,6 +110,7 @@ def test_folder_environment_and_umask_are_the_clients(place, tmp_path):
     shutil.rmtree(tmp_path / "out")  # its folder is not held
 
 
+@pytest.mark.slow  # several runs; test_changes looks at what tells them apart
 def test_a_checkpoint_that_changed_is_read_anew(place, tmp_path, checkpoints):
     shutil.copytree(checkpoints["sd"], tmp_path / "model")
     words = ["--warm", "model=local", "model.source=model", "steps=1", "height=64", "width=64"]
