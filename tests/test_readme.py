@@ -26,7 +26,7 @@ RESIDENT = [line for line in LINES if "--warm" in line]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 HUB = ("model=sd15", "model=sdxl", "model=flux", "model=local", "device=cuda")
 #: Lines that draw dozens of pictures.
-SLOW = ("images=12 batch=4", "preset=baseline,half,fast", "steps=5,10,20", "images=8 memory=auto")
+SLOW = ("scheduler=euler,ddim,heun steps=10,20", "images=12 batch=4", "preset=baseline,half,fast", "steps=5,10,20", "images=8 memory=auto")
 #: Lines that write what a later line reads, by the folder that both name.
 WRITERS = {place: line for line in COMMANDS for place in re.findall(r"output\.folder=(\S+)", line)}
 
@@ -59,6 +59,7 @@ def test_a_command_of_the_readme(compose, folder, monkeypatch, command):
     assert done.out and all(line.startswith("compose: ") for line in done.err.splitlines())
 
 
+@pytest.mark.slow  # processes; tests/warm does the same
 @pytest.mark.skipif(os.name == "nt", reason="no Unix sockets")
 @pytest.mark.parametrize("command", RESIDENT)
 def test_a_command_for_the_resident_process(tmp_path, command):

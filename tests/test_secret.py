@@ -49,7 +49,7 @@ def leaks(folder: Path) -> list[Path]:
 
 def test_nothing_that_is_drawn_holds_it(alone, tmp_path):
     lines = (
-        ("steps=1", *SMALL, "callbacks=[trace,preview]", "-v", "output.folder=one"),
+        ("steps=1", *SMALL, "callbacks=[trace,preview]", "output.folder=one", "-v"),
         ("-m", "steps=1", *SMALL, "seed=0,1", "callbacks=[]", "-v"),
         ("rerun", "one/000.png", "-v"),
         ("prompt=${oc.env:HF_TOKEN}", "steps=1", *SMALL, "callbacks=[]", "output.folder=out"),  # a prompt is text and no question
@@ -58,6 +58,7 @@ def test_nothing_that_is_drawn_holds_it(alone, tmp_path):
     for words, (code, said) in zip(lines, alone(*lines)):
         assert code == (2 if "model=sd15" in words else 0), said
         assert "canary" not in said.lower(), words
+        assert "output.folder=one" not in words or "one INFO diffusers" in said, said
     assert "${oc.env:HF_TOKEN}" in (tmp_path / "out" / "run.json").read_text()
     assert len(list(tmp_path.rglob("*.png"))) >= 4 and leaks(tmp_path) == []
 

@@ -136,6 +136,7 @@ def test_json_is_one_line_of_facts(compose):
     assert json.loads(compose("check", "--json").out)["files"] == []
 
 
+@pytest.mark.slow  # a process of its own; test_secret reads such lines too
 def test_verbose_lines_name_the_run(tmp_path):
     words = [sys.executable, "-m", "composer", "-v", "steps=1", "output.folder=out"]
     plain = {name: value for name, value in os.environ.items() if "VERBOSITY" not in name}  # as other tests in this process left it

@@ -146,7 +146,7 @@ def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, word
     assert traits(models) == known, "something was left on the models"
 
 
-@pytest.mark.parametrize(("words", "family", "most"), each("tome", "magcache", "channels_last", "fused_qkv", "attention"))
+@pytest.mark.parametrize(("words", "family", "most"), each("tome", "magcache", "fused_qkv"))
 def test_other_runs(bench, words, family, most):
     """Three pictures, two evaluations a step, no guidance, and half of the steps from a picture."""
     kinds = [["images=3"], ["scheduler=flow_heun" if family in ("sd3", "flux") else "scheduler=heun"]]
@@ -158,7 +158,7 @@ def test_other_runs(bench, words, family, most):
         assert distance(off, on) > 1e-5 if most is None else distance(off, on) <= most, kind
 
 
-@pytest.mark.parametrize(("words", "family", "most"), each("deepcache", "first_block_cache", "fused_qkv", "attention"))
+@pytest.mark.parametrize(("words", "family", "most"), each("deepcache", "first_block_cache", "fused_qkv"))
 def test_a_failure_in_the_middle_leaves_nothing(bench, words, family, most):
     plain, _, models = bench.run(family)
     known = traits(models)

@@ -181,7 +181,7 @@ REQUESTS = [("model=local steps=1 height=64 width=64 callbacks=[] " + words, sai
 
 def kind(said: str | None) -> str | None:
     """What a refusal says, without the names in it."""
-    return said and " ".join(re.sub(r"\S*[^a-z ,'-]\S*", "", said).split()[:3])
+    return said and " ".join(re.sub(r"\S*[^a-z ,'-]\S*", "", said).split()[:2])
 
 
 def standard() -> list[tuple[str, str | None]]:

@@ -41,6 +41,7 @@ def workers(above: int) -> list[int]:
     return [pid for pid, (_, words) in parents.items() if words.startswith(b"ray::Remote") and below(pid)]
 
 
+@pytest.mark.slow  # half a minute of processes
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for Ray's processes in /proc")
 def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thread, tmp_path):
     words = [sys.executable, "-u", "-c", CODE]
