@@ -25,15 +25,14 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
-from composer.fitting import fit, loosen
+from composer.fitting import fit, forget, loosen
 from composer.quiet import hush, hush_bars
 from composer.record import versions
-from composer.weights import forget
 
 #: Options of the forwards, joined with a line.
 FORWARDS: dict[str, tuple[str, ...]] = {

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.quiet import hush, hush_bars
 from composer.sources import EMBEDDED

@@ -19,10 +19,10 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from composer import StepCallback
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.callbacks.base import Conditioning, Run
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.denoise import denoise
 from composer.finite import Watch

@@ -21,9 +21,9 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 import composer
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
 from composer.quiet import hush

@@ -9,28 +9,30 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from composer.version import __version__
 
 #: Name → the module that has it, and its name there.
 _HOMES = {
     "compose": ("composer.api", "compose"),
     "load": ("composer.api", "load"),
+    "check": ("composer.commands", "check"),
     "list": ("composer.commands", "list_options"),
+    "rerun": ("composer.commands", "rerun"),
+    "show": ("composer.commands", "show"),
+    "sweep": ("composer.commands", "sweep"),
     "ComposerError": ("composer.errors", "ComposerError"),
     "Conditioning": ("composer.callbacks.base", "Conditioning"),
     "Embedding": ("composer.callbacks.base", "Embedding"),
     "Family": ("composer.families.base", "Family"),
     "Guidance": ("composer.guidance", "Guidance"),
-    "Request": ("composer.spec", "Request"),
-    "Result": ("composer.pipeline", "Result"),
+    "Request": ("composer.callbacks.request", "Request"),
+    "Result": ("composer.result", "Result"),
     "Run": ("composer.callbacks.base", "Run"),
     "Step": ("composer.callbacks.base", "Step"),
     "StepCallback": ("composer.callbacks.base", "StepCallback"),
     "StopDenoising": ("composer.callbacks.base", "StopDenoising"),
     "Task": ("composer.tasks.base", "Task"),
 }
-#: Modules that are called as the commands of their names.
-_COMMANDS = ("check", "rerun", "show", "sweep")
 
 __all__ = [
     "ComposerError", "Conditioning", "Embedding", "Family", "Guidance", "Request", "Result", "Run", "Step", "StepCallback",
@@ -40,19 +42,17 @@ __all__ = [
 if TYPE_CHECKING:
     from composer.api import compose, load
     from composer.callbacks.base import Conditioning, Embedding, Run, Step, StepCallback, StopDenoising
+    from composer.callbacks.request import Request
     from composer.commands import check, rerun, show, sweep
     from composer.commands import list_options as list
     from composer.errors import ComposerError
     from composer.families.base import Family
     from composer.guidance import Guidance
-    from composer.pipeline import Result
-    from composer.spec import Request
+    from composer.result import Result
     from composer.tasks.base import Task
 
 
 def __getattr__(name: str) -> Any:
-    if name in _COMMANDS:
-        return import_module(f"composer.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'composer' has no attribute {name!r}")
     module, there = _HOMES[name]

@@ -15,12 +15,9 @@ from collections.abc import Iterable, Sequence
 from composer.devices import indexed
 from composer.errors import ComposerError
 from composer.homes import expanded
+from composer.keys import FILE_KEYS, TEXT_KEYS, is_stray
 from composer.texts import lines, read_text
 
-#: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch, sweep or search.
-TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs", "reference")
-#: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.
-FILE_KEYS = ("image", "mask", "depth")
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
 OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.")
 
@@ -76,11 +73,6 @@ def split(override: str) -> tuple[str, str, str | None]:
     match = re.match(r"(~|\+{0,2})([^=]*)(?:=(.*))?$", override, re.DOTALL)
     assert match  # the pattern takes any text
     return match[1], match[2], match[3]
-
-
-def is_stray(word: str) -> bool:
-    """Whether a word is neither `key=value` nor `~key`."""
-    return "=" not in word and not word.startswith("~")
 
 
 def refuse_odd_text(key: str, text: str) -> None:

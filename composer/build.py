@@ -22,12 +22,13 @@ from composer.classic.check import check_own, check_step
 from composer.classic.run import Classic
 from composer.classic.steps import Steps
 from composer.errors import ComposerError
-from composer.families import CLASSIC
 from composer.families.base import Family
 from composer.families.settings import FamilySettings
+from composer.fitting import loosen
 from composer.guidance import Guidance
 from composer.headers import weights_of
 from composer.hollow import hollow
+from composer.layouts import CLASSIC
 from composer.needs import check as check_needs
 from composer.needs import check_guidance
 from composer.option import NoEffect, Option, Setting
@@ -136,7 +137,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     waits = any(option.waits for option in found.options.values())
     place = torch.device("cpu") if waits else found.device
     how = How(found.numbers, place, spec.model.variant, spec.precision.cache, waits)
-    holder = load(checkpoint, how)
+    holder = load(checkpoint, how, loosen)
     family = family_class(checkpoint)(holder, family_settings(spec, found.device))
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
@@ -215,7 +216,7 @@ def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) ->
     """The same scheduler option, guidance and callbacks on a second checkpoint."""
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     own = tuple(each for each in how.numbers.stored if each[1] != quantised.OF_FILES)  # what the base's files hold is not the refiner's
-    holder = load(checkpoint, replace(how, numbers=replace(how.numbers, stored=own), variant=spec.model.refiner.variant))
+    holder = load(checkpoint, replace(how, numbers=replace(how.numbers, stored=own), variant=spec.model.refiner.variant), loosen)
     family = family_class(checkpoint)(holder, family_settings(spec, base.device))
     scheduler = partial(make_scheduler, cls, scheduler_config(holder), settings)
     refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))

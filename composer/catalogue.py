@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from composer.config import LISTS
 from composer.errors import ComposerError
+from composer.keys import LISTS
 from composer.plugins import MAIN, groups, packaged_conf
 from composer.yamls import parsed, sober
 

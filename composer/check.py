@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from composer import early
-from composer.callable_module import make_callable
+from composer.callbacks.request import Request
 from composer.checkpoint import Checkpoint, find
 from composer.devices import refuse_absent
 from composer.errors import ComposerError
 from composer.recommend import recommend
-from composer.spec import ModelSpec, Request, RunSpec
+from composer.spec import ModelSpec, RunSpec
 from composer.targets import build
 from composer.tasks.base import Task
 
@@ -130,6 +130,3 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
     if found.factor != checkpoint.factor:
         raise ComposerError("model.refiner.source", wanted.source, "its latents are of another size than the base model's")
     return found
-
-
-make_callable(__name__)

@@ -12,11 +12,11 @@ from typing import Any
 
 from composer.components import Component, Part, check_fit, find_component, read_part
 from composer.errors import ComposerError
-from composer.families import CLASSIC, LAYOUTS, UNNAMED, Layout, classic, does, fits, made_of, recognise, role
 from composer.folders import check_component, variants, weight_files
 from composer.headers import PICKLED, QUANTISED, header
 from composer.index import component_json, components_of, has_pipeline, left_out, read_index
 from composer.known_keys import FAMILIES, repository
+from composer.layouts import CLASSIC, LAYOUTS, UNNAMED, Layout, classic, does, fits, made_of, recognise, role
 from composer.single import check_complete, check_described, kind_of
 from composer.sources import locate
 from composer.spec import ModelSpec

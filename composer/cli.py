@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from composer import interrupt, loading, quiet, speak
+from composer.command_names import COMMANDS
 from composer.errors import ComposerError
 from composer.line import Line, parse
 
@@ -55,7 +57,7 @@ def run(line: Line) -> int:
         speak.facts({"help": TEXT}, TEXT)
         return 0
     if line.ask == "version":
-        from composer import __version__
+        from composer.version import __version__
 
         speak.facts({"composer": __version__}, f"composer {__version__}")
         return 0
@@ -64,15 +66,14 @@ def run(line: Line) -> int:
     if line.warm:
         from composer.verbs import warm
 
-        return warm(line)
+        return warm.run(line)
     if line.verb is None:
         from composer import jobs
 
         return jobs.run(line)
-    from composer.verbs import VERBS
-
-    if line.verb not in VERBS:
+    if line.verb not in COMMANDS:
         from composer.stray import explained
 
         raise explained([line.verb, *line.overrides])
-    return VERBS[line.verb](line)
+    module, _, function = COMMANDS[line.verb].partition(":")
+    return getattr(import_module(module), function)(line)

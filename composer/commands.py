@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer import speak
-from composer.api import folder_of, request_of
 from composer.errors import ComposerError
 from composer.notebook import Page, interruptible
 from composer.quiet import silence
+from composer.requests import folder_of, request_of
 from composer.turns import in_turn
 
 if TYPE_CHECKING:
     from composer.line import Line
-    from composer.pipeline import Result
+    from composer.result import Result
     from composer.sweep.ledger import Row
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from composer.config import LISTS
+from composer.keys import LISTS
 from composer.plugins import conf_folders, groups, options
 
 #: Verbs after which a file or folder comes, and the shell knows better.

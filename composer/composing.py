@@ -19,8 +19,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from composer.argv import split
-from composer.config import LISTS, NODES
 from composer.errors import ComposerError
+from composer.keys import LISTS, NODES
 from composer.plugins import conf_folders, own_folders, packaged_conf
 from composer.yamls import refuse_mark, sober
 

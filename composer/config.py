@@ -18,18 +18,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from composer import devices
 from composer.argv import refuse_odd_text
 from composer.errors import ComposerError, suggest
+from composer.keys import CHOSEN, NODES, OF_SWEEPS
 from composer.secret import leaves, refuse_secrets
 from composer.shipped import option_of
 from composer.spec import ModelSpec, OutputSpec, PrecisionSpec, RefinerSpec, RunSpec, SchedulerSpec, Target
 
-#: Root nodes of the config; every other root key is an input that the task declares.
-NODES = ("task", "model", "scheduler", "guidance", "callbacks", "memory", "accel", "precision", "device", "output")
-#: Those that hold several options, each under its name.
-LISTS = ("callbacks", "memory", "accel")
-#: Those of a multirun, which are no part of any run.
-OF_SWEEPS = ("sweep", "sheet", "ray", "search")
-#: Where `api.without_hydra` leaves the names of the options.
-CHOSEN = "chosen"
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 STORAGES = ("fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4")
 FORMATS = ("png", "webp", "jpeg")

@@ -8,9 +8,9 @@ from composer.checkpoint import Checkpoint
 from composer.custom_steps import CUSTOM
 from composer.devices import built_for_cuda
 from composer.errors import ComposerError
+from composer.keywords import check_keywords
 from composer.signatures import devices_of, scheduler_settings
 from composer.spec import RunSpec
-from composer.targets import check_keywords
 
 
 def refuse(spec: RunSpec, checkpoint: Checkpoint) -> None:

@@ -17,7 +17,7 @@ from composer.turns import in_turn
 from composer.usage import ran_out
 
 if TYPE_CHECKING:
-    from composer.pipeline import Result
+    from composer.result import Result
 
 
 @in_turn

@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from composer import interrupt
 from composer.argv import split
-from composer.config import LISTS
 from composer.errors import ComposerError, suggest
+from composer.keys import LISTS
 from composer.plugins import conf_folders, options, packaged_conf
 from composer.spellings import for_key, for_option
 from composer.yamls import parsed, sober

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from composer import weights
 from composer.option import Option, settings_of
 from composer.turns import in_turn
 
@@ -55,6 +56,13 @@ def loosen(holder: Any = None) -> None:
     """Take everything off this pipeline's models, or off all."""
     for each in [each for each in _fitted if holder is None or each.holder is holder]:
         _take_off(each)
+
+
+@in_turn
+def forget() -> None:
+    """Take all options off, and load everything anew next time."""
+    loosen()
+    weights.forget()
 
 
 def _take_off(fitted: Fitted) -> None:

@@ -19,6 +19,7 @@ from composer import argv
 from composer.arrays import is_image, opened
 from composer.callbacks.base import StepCallback
 from composer.errors import ComposerError
+from composer.keys import FILE_KEYS
 from composer.shipped import option_of
 
 CALLBACKS = "callbacks"
@@ -51,7 +52,7 @@ def given(overrides: Sequence[str], values: Mapping[str, Any]) -> Given:
     values, objects = dict(values), callbacks_of(values.get(CALLBACKS))
     if objects:
         del values[CALLBACKS]
-    images = {key: opened(key, value) for key, value in values.items() if is_image(value, arrays=key in argv.FILE_KEYS)}
+    images = {key: opened(key, value) for key, value in values.items() if is_image(value, arrays=key in FILE_KEYS)}
     words = overrides_of({key: named(key) if key in images else value for key, value in values.items()})
     return Given([*overrides, *words], images, objects)
 
@@ -142,7 +143,7 @@ def swept(values: Mapping[str, Any]) -> list[str]:
 
 
 def _axis(key: str, value: Any) -> Iterator[str]:
-    if is_image(value, arrays=key in argv.FILE_KEYS):
+    if is_image(value, arrays=key in FILE_KEYS):
         raise ComposerError(key, kind(value), "a sweep reads images from files, so that it can be resumed: save it and give its name")
     if key == CALLBACKS and callbacks_of(value):
         raise ComposerError(key, kind(value), 'a sweep takes callbacks by name, so that it can be resumed: "callbacks=[preview]"')
@@ -191,7 +192,7 @@ def _unfit(key: str, value: Any) -> ComposerError:
         return ComposerError(key, value, "settings in a list can't be passed: give each by its key, such as 'scheduler.eta=1.0'")
     name = (value if isinstance(value, type) else type(value)).__name__
     group = key.partition(".")[0]
-    if key in argv.FILE_KEYS:
+    if key in FILE_KEYS:
         return ComposerError(key, kind(value), "must be a file or a PIL image, or a list of one of these kinds")
     if group == "model":
         reason = "a loaded model can't be given: save_pretrained(FOLDER) it, and say model=local model.source=FOLDER"

@@ -18,7 +18,7 @@ from diffusers.utils import logging
 from composer.callbacks.base import Conditioning, Step
 from composer.errors import ComposerError, suggest
 from composer.guidance import Branches, Guidance, number
-from composer.targets import check_keywords, keywords_of
+from composer.keywords import check_keywords, keywords_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

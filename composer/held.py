@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from composer.api import request_of
 from composer.check import check
 from composer.execute import execute
 from composer.given import given, named, plain
 from composer.notebook import interruptible
 from composer.quiet import silence
+from composer.requests import request_of
 from composer.turns import in_turn
 
 if TYPE_CHECKING:
-    from composer.pipeline import Result
+    from composer.result import Result
     from composer.spec import RunSpec
 
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from composer import argv, speak
-from composer.errors import ComposerError, LeftBehind
-from composer.files import alone
-from composer.folder import folder_of, leave_nothing, make
-from composer.leavings import named, stamps, written
+from composer import argv
+from composer.errors import ComposerError
+from composer.folder import folder_of
 from composer.line import Line
+from composer.single_run import run_job
+from composer.typed import SEARCH
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-    from composer.pipeline import Result
-
-#: The one sweeper that is ours.
-SEARCH = "hydra/sweeper=optuna"
+    pass
 
 
 def run(line: Line) -> int:
@@ -33,7 +24,7 @@ def run(line: Line) -> int:
             raise ComposerError(key, value, f"is about a search: add -m {SEARCH}")
         if key.startswith(("sweep.", "sheet.")):
             raise ComposerError(key, value, "is about several runs: add -m")
-    from composer.api import compose_whole, without_hydra
+    from composer.composed import compose_whole, without_hydra
 
     config = compose_whole(line.overrides, line.config_dir)
     if line.shows:
@@ -50,7 +41,7 @@ def _several(line: Line) -> int:
     if line.shows:
         raise ComposerError(line.flags[0], None, "shows one run: leave -m out, and give one value to each key")
     if SEARCH in line.overrides:
-        from composer.sweep.search import run as search
+        from composer.sweep.search_run import run as search
 
         return search(line)
     for _, key, value in map(argv.split, line.overrides):
@@ -60,61 +51,3 @@ def _several(line: Line) -> int:
     from composer.sweep.run import run as sweep
 
     return launchers.run(line) if launchers.wanted(line) else sweep(line)
-
-
-def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
-    """Make the pictures of one composed config and say where they are."""
-    from composer.config import read
-    from composer.execute import execute
-
-    def drawn() -> Result:
-        spec = read(config)
-        if speak.manner.quiet:
-            spec = replace(spec, callbacks={name: each for name, each in spec.callbacks.items() if name != "progress"})
-        return execute(spec, folder, speak.note)
-
-    finished(drawn, folder, verbose)
-
-
-def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result:
-    """Make pictures, write them into a folder and say where they are; of a failure nothing is left."""
-    from composer.quiet import hush, speak_up
-
-    speak.manner.run = shown(folder)
-    speak_up() if verbose else hush()
-    new = make(folder)
-    before = stamps(folder)
-    with alone(folder):
-        try:
-            result = drawn()
-            paths = result.save(folder)
-        except LeftBehind as error:  # told once what was made is saved
-            if error.result is None:
-                leave_nothing(new)
-            else:
-                error.result.save(folder)
-            raise
-        except BaseException:
-            leave_nothing(new)
-            raise
-    where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} pictures in {shown(paths[0].parent)}"
-    told = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
-    more = written(folder, before, paths)
-    if more:
-        told += f"\nbeside {'it' if len(paths) == 1 else 'them'}: {named(folder, more)}"
-    facts = {"more": [shown(path) for path in more], **{key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")}}
-    speak.came_of_it(told, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
-    return result
-
-
-def taken(record: Mapping[str, Any]) -> str:
-    """How far the denoising went: `20 iterations`, or `4 of 10 steps` where it began from a picture."""
-    if record["steps_left_out"]:
-        return f"{record['steps'] - record['steps_left_out']} of {record['steps']} steps"
-    return f"{record['iterations']} iterations"
-
-
-def shown(path: Path | str) -> str:
-    """A path relative to the current folder where that is shorter."""
-    text = str(path)
-    return text.replace(f"{Path.cwd()}{os.sep}", "")

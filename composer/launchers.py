@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composer import argv
-from composer.config import OF_SWEEPS
 from composer.errors import ComposerError, suggest
 from composer.explain import explained
 from composer.folder import allowed, leave_nothing, typed_folder
+from composer.keys import OF_SWEEPS
 from composer.line import Line
 from composer.tied import completed
 from composer.typed import OUT, RUN_DIR, SEARCH_PATH, SWEEP_DIR, refusal
@@ -62,8 +62,8 @@ def _job(verbose: bool) -> Callable[[DictConfig], None]:
     def job(config: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        from composer.api import settle
-        from composer.jobs import run_job
+        from composer.composed import settle
+        from composer.single_run import run_job
 
         notes = HydraConfig.get()
         folder = Path(notes.runtime.output_dir)  # the launcher has made it

@@ -70,7 +70,7 @@ def _near(word: str, there: Sequence[str], config_dir: str | None) -> str:
 
 def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, Mapping[str, Any]], bool]:
     """Whether the content of an option file fits the model that settings choose."""
-    from composer.api import compose_config
+    from composer.composed import compose_config
     from composer.config import read
 
     spec = read(compose_config(list(settings), config_dir))

@@ -9,8 +9,8 @@ from composer import moments
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError, suggest
-from composer.families import CLASSIC, LAYOUTS
 from composer.guidance import Guidance
+from composer.layouts import CLASSIC, LAYOUTS
 from composer.tasks.base import Task
 
 #: Fields that only some tasks fill, and those that only a model with a prompt has.

@@ -9,9 +9,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from composer import argv
-from composer.api import compose_whole, without_hydra
+from composer.composed import compose_whole, without_hydra
 from composer.composing import MAIN, hydra_1_3, loader
-from composer.config import CHOSEN, OF_SWEEPS
+from composer.keys import CHOSEN, OF_SWEEPS
 from composer.plugins import conf_folders, groups, packaged_conf
 from composer.secret import refuse_secrets
 from composer.tied import completed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from composer.callbacks.request import Request
 from composer.errors import ComposerError, shorten
-from composer.spec import Request
 
 
 def settle(reader: tuple[Any, int] | None, request: Request, mode: str, tell: Callable[[str], None]) -> None:

@@ -11,86 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Run, Step, StepCallback
+from composer.callbacks.request import Request
 from composer.denoise import denoise
 from composer.errors import LeftBehind
 from composer.families.base import Family
 from composer.families.settings import Decoded
 from composer.files import scratch
 from composer.finite import Watch, advised, check
-from composer.fitting import fit
+from composer.fitting import fit, forget
 from composer.guidance import Guidance
 from composer.hooks import Hooks
 from composer.memo import number_of, remember, running, state_of
 from composer.option import Option, settings_of
 from composer.overflow import settle
 from composer.residue import Keeping, untouched
+from composer.result import Result
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks.base import Task
 from composer.turns import in_turn
-from composer.weights import forget
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Result:
-    """What a run made.
-
-    images: RGB pictures. seeds: of each. seconds: of the whole run without loading. notes: what the user should know.
-    blackened: numbers of pictures that the checkpoint's safety checker hid. batches: how many pictures were drawn at once, in turn.
-    together: what else was drawn in these batches, see `sweep.work`. numbers: of the pictures in their run, None for all of it.
-    record: how it was made, plain data.
-    """
-
-    images: list[Image.Image]
-    seeds: tuple[int, ...]
-    seconds: float
-    iterations: int
-    notes: tuple[str, ...] = ()
-    blackened: tuple[int, ...] = ()
-    batches: tuple[int, ...] = ()
-    together: Mapping[str, Any] | None = None
-    numbers: tuple[int, ...] | None = None
-    record: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def image(self) -> Image.Image:
-        """The first picture."""
-        return self.images[0]
-
-    @property
-    def told(self) -> tuple[str, ...]:
-        """The notes, and what must not pass for the model's picture."""
-        words = "was blackened by the checkpoint's safety checker (model.safety_checker=false turns it off)"
-        return (*self.notes, *(f"picture {number} {words}" for number in self.blackened))
-
-    @property
-    def grid(self) -> Image.Image:
-        """All pictures on one sheet."""
-        from composer.record import grid
-
-        return grid(self.images)
-
-    def __repr__(self) -> str:
-        """In one line; `record` holds the rest."""
-        many = f"{len(self.images)} images" if len(self.images) > 1 else "1 image"
-        size, seeds = f"{self.image.width} x {self.image.height}", ", ".join(map(str, self.seeds[:8]))
-        return f"Result({many} of {size} pixels, seed {seeds}{', …' if len(self.seeds) > 8 else ''}, {self.seconds:.1f} s)"
-
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows: the image, or all of them on one sheet."""
-        from composer.notebook import png
-
-        return png(self.grid if len(self.images) > 1 else self.image)
-
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write pictures, run.json and config.yaml; the pictures' paths come back."""
-        from composer.record import save
-
-        return save(self, Path(folder))
 
 
 @dataclass(frozen=True, kw_only=True)

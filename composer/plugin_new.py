@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from composer import __version__
 from composer.errors import ComposerError
 from composer.files import write
 from composer.plugins import conf_folders, options
+from composer.version import __version__
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 TEMPLATE = Path(__file__).parent / "template"

@@ -9,7 +9,7 @@ from typing import Any
 from composer.checkpoint import Checkpoint
 from composer.custom_steps import custom_steps
 from composer.errors import ComposerError
-from composer.families import CLASSIC
+from composer.layouts import CLASSIC
 from composer.spec import RunSpec
 
 

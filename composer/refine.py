@@ -15,12 +15,12 @@ from typing import Any
 from torch import Tensor
 
 from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
+from composer.callbacks.request import Request
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.families.settings import Decoded
 from composer.pipeline import Pipeline
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks.base import Start, Task
 
 

@@ -15,9 +15,9 @@ from composer import sound
 from composer.checkpoint import Checkpoint
 from composer.headers import PICKLED, header
 from composer.index import kind_of
+from composer.keywords import keywords_of
 from composer.precision import Numbers
 from composer.quiet import hush_bars
-from composer.targets import keywords_of
 from composer.turns import in_turn
 from composer.weights import How, Source, assembled, from_elsewhere, in_one_line, own_models, source_of
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Step
-from composer.targets import keywords_of
+from composer.keywords import keywords_of
 
 if TYPE_CHECKING:
     import torch

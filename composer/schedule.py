@@ -8,16 +8,16 @@ from typing import Any
 import torch
 
 from composer.blame import blamed
+from composer.callbacks.request import Request
 from composer.check import Checked
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.finite import finite
 from composer.hollow import hollow
+from composer.keywords import keywords_of
 from composer.refine import iterations
 from composer.sampler import Sampler
 from composer.schedulers import dropped, make_scheduler
-from composer.spec import Request
-from composer.targets import keywords_of
 
 #: Words for what a model predicts where it is not the noise.
 ODD = ("v_prediction", "sample")

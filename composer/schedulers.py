@@ -14,8 +14,9 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from composer.blame import blamed, refuse_kinds
 from composer.custom_steps import CUSTOM, custom_steps
 from composer.errors import ComposerError
+from composer.keywords import check_keywords, keywords_of
 from composer.spec import SchedulerSpec
-from composer.targets import check_keywords, keywords_of, resolve
+from composer.targets import resolve
 
 #: Settings of how one kind of scheduler integrates; another kind loses nothing without them.
 OF_SOLVERS = frozenset({"skip_prk_steps", "set_alpha_to_one", "solver_order", "solver_type", "algorithm_type", "final_sigmas_type"})

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from composer.callbacks.request import Request
 from composer.check import Checked
 from composer.errors import LeftBehind
 from composer.memory.estimate import estimate
-from composer.pipeline import Pipeline, Result
+from composer.pipeline import Pipeline
 from composer.precision import Numbers, dtype_of
-from composer.spec import Request
+from composer.result import Result
 from composer.usage import free_memory, ran_out
 
 

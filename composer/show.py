@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from composer.build import layer
-from composer.callable_module import make_callable
 from composer.check import ROLES, Checked, tasks_of
 from composer.checkpoint import Checkpoint
 from composer.classic.steps import Steps
-from composer.families import CLASSIC
 from composer.headers import PICKLED, header
+from composer.layouts import CLASSIC
 from composer.schedule import original_of
 from composer.schedulers import make_scheduler, scheduler_parts, taken
 
@@ -103,6 +102,3 @@ def _scheduler(checked: Checked) -> list[str]:
 
 def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
-
-
-make_callable(__name__)

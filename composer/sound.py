@@ -12,7 +12,7 @@ import torch
 
 from composer.checkpoint import OPTIONAL, Checkpoint
 from composer.errors import ComposerError, shorten
-from composer.targets import keywords_of
+from composer.keywords import keywords_of
 
 #: A tokenizer with fewer tokens has lost its files: transformers then makes one up (transformers#45538).
 FEWEST_TOKENS = 50

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from composer.catalogue import Catalogue, catalogue, root_keys, settings
-from composer.config import LISTS
 from composer.installed import VARIABLE, everything, plugins
+from composer.keys import LISTS
 from composer.plugins import conf_folders, offered
 from composer.words import KEYS, PLUGINS, VALUES, not_yet, plain
 

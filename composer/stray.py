@@ -6,31 +6,31 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from composer.argv import TEXT_KEYS, is_stray
 from composer.catalogue import catalogue, root_keys
+from composer.command_names import COMMANDS
 from composer.errors import ComposerError, suggest
+from composer.keys import TEXT_KEYS, is_stray
 from composer.plugins import conf_folders
 from composer.spellings import WEIGHTS, for_key, for_option, group_of, typed
-from composer.words import COMMANDS, KEYS, NO_COMMAND, NOT_YET, plain
+from composer.words import COMMANDS as ELSEWHERE
+from composer.words import KEYS, NO_COMMAND, NOT_YET, plain
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def explained(words: Sequence[str]) -> ComposerError:
     """The error for the first stray word of a line; command lines and Python's `compose(…)` share it."""
-    from composer.verbs import VERBS
-
     at = next(i for i, word in enumerate(words) if is_stray(word))
     stray = list(takewhile(is_stray, words[at:]))
-    return ComposerError(words[at], None, f"is no command and no key=value. {_advice(words, at, stray, VERBS)}")
+    return ComposerError(words[at], None, f"is no command and no key=value. {_advice(words, at, stray, COMMANDS)}")
 
 
 def _advice(words: Sequence[str], at: int, stray: list[str], commands: Iterable[str]) -> str:
     word, known = stray[0], catalogue(conf_folders())
     if at and word in commands:
         return f"Commands come first: type compose {word} …"
-    if not at and plain(word) in COMMANDS:
-        return f"Type {COMMANDS[plain(word)]}."
+    if not at and plain(word) in ELSEWHERE:
+        return f"Type {ELSEWHERE[plain(word)]}."
     if not at and plain(word) in NO_COMMAND:
         return f"To draw needs no command: type compose {_drawn(words[1:])}."
     if pairs := _pairs(stray, root_keys(known)):

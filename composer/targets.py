@@ -6,14 +6,12 @@ class, of the kind expected, defined in diffusers, composer or an installed plug
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from composer.errors import ComposerError, suggest
+from composer.errors import ComposerError
 from composer.installed import provider, trusted
+from composer.keywords import check_keywords, keywords_of
 from composer.spec import Target
 
 OURS = ("composer", "diffusers")
@@ -59,23 +57,3 @@ def build(key: str, target: Target, kind: type) -> Any:
     except (Exception, SystemExit) as error:
         whose = provider(found.__module__) or "composer"
         raise ComposerError(key, None, f"{found.__name__} of {whose} can't be made: {type(error).__name__}: {error}") from None
-
-
-def check_keywords(key: str, given: Mapping[str, Any], known: set[str]) -> None:
-    """Refuse a keyword that is not in a signature: diffusers' from_config would swallow a misspelt one silently."""
-    for name, value in given.items():
-        if name not in known:
-            near = suggest(name, known)
-            raise ComposerError(f"{key}.{name}", value, f"there is no such setting.{near}", () if near else sorted(known))
-
-
-def keywords_of(function: Any) -> set[str]:
-    """Names of the parameters that can be passed by keyword."""
-    return set(_keywords(getattr(function, "__func__", function)))
-
-
-@lru_cache(maxsize=1024)
-def _keywords(function: Any) -> frozenset[str]:
-    """Reading a signature takes longer than all else that a step does around the model."""
-    parameters = inspect.signature(function).parameters.values()
-    return frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")

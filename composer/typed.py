@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from composer.argv import split
 from composer.errors import ComposerError
+
+if TYPE_CHECKING:
+    pass
 
 RUN_DIR, SWEEP_DIR, OUT = "hydra.run.dir", "hydra.sweep.dir", "output.folder"
 SEARCH_PATH = "hydra.searchpath"
@@ -60,3 +64,7 @@ def refusal(key: str, value: str | None, manner: str = "a run") -> ComposerError
     if reason == SEVERAL and manner != "a run":
         reason = f"chooses how Hydra runs jobs, which has no effect on {manner} of composer's or a look at one: leave it out"
     return ComposerError(key, value, reason)
+
+
+#: The one sweeper that is ours.
+SEARCH = "hydra/sweeper=optuna"

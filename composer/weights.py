@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +22,11 @@ from composer import cast, quantised, sound
 from composer.checkpoint import Checkpoint
 from composer.components import Component
 from composer.errors import ComposerError
-from composer.fitting import loosen
 from composer.folders import variants, weight_files
 from composer.index import INDEX, components_of, read_json
+from composer.keywords import keywords_of
 from composer.precision import Numbers
 from composer.quiet import hush_bars
-from composer.targets import keywords_of
 from composer.turns import in_turn
 
 
@@ -69,8 +68,11 @@ OTHER_SHAPES = "its weights are of other shapes than its config.json says: they 
 
 
 @in_turn
-def load(checkpoint: Checkpoint, how: How) -> Any:
+def load(checkpoint: Checkpoint, how: How, on_evict: Callable[[Any], None] = lambda pipe: None) -> Any:
     """Load all components, from safetensors only.
+
+    Args:
+        on_evict: called with each diffusers pipeline that leaves the cache to make room.
 
     Raises:
         ComposerError: a file is missing or damaged.
@@ -85,7 +87,7 @@ def load(checkpoint: Checkpoint, how: How) -> Any:
             _holders[source, how] = holder
     _holders.move_to_end((source, how))
     while len(_holders) > MOST:
-        loosen(_holders.popitem(last=False)[1])
+        on_evict(_holders.popitem(last=False)[1])
     return _holders[source, how]
 
 
@@ -109,8 +111,7 @@ def _shapes_differ(error: Exception) -> bool:
 
 @in_turn
 def forget() -> None:
-    """Load everything anew next time."""
-    loosen()
+    """Load everything anew next time; options that are on the models are taken off by `fitting.forget`."""
     _holders.clear()
     _alive.clear()
 

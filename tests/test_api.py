@@ -4,7 +4,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 import composer
-from composer.api import compose_config
+from composer.composed import compose_config
 from composer.given import overrides_of
 
 

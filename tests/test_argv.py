@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from composer import argv, cli
-from composer.api import compose_config
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
 from composer.sweep import run as sweeps

@@ -20,9 +20,9 @@ from diffusers import EDMEulerScheduler, StableDiffusionImg2ImgPipeline, StableD
 
 from composer import compose
 from composer.errors import ComposerError
+from composer.fitting import forget
 from composer.plugins import packaged_conf
 from composer.testing import pipelines
-from composer.weights import forget
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 #: Groups of which each run has options; those of one go into a list.

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiers import sampled, slow_but
 
 import composer
-from composer import cache, cast, weights
+from composer import cache, cast, fitting, weights
 from composer.checkpoint import find
 from composer.precision import Numbers
 from composer.spec import ModelSpec
@@ -112,13 +112,13 @@ def test_a_senseless_cap_is_refused(compose, monkeypatch):
 def small(monkeypatch):
     """Have even tiny weights kept."""
     monkeypatch.setattr(cast, "LEAST", 1)
-    weights.forget(), cast.converted.clear()
+    fitting.forget(), cast.converted.clear()
     yield
-    weights.forget()
+    fitting.forget()
 
 
 def run(*words: str):
-    weights.forget()
+    fitting.forget()
     return composer.compose("steps=2", "device=cpu", "callbacks=[]", *words)
 
 
@@ -210,7 +210,7 @@ def test_keys_of_no_use_are_named_the_second_time_too(small, compose, checkpoint
     file = tmp_path / "own" / "unet" / "diffusion_pytorch_model.safetensors"
     save_file({**load_file(file), "of_no_use": torch.zeros(1)}, file, metadata={"format": "pt"})
     for _ in range(2):
-        weights.forget()
+        fitting.forget()
         done = compose("model=local", "model.source=own", "precision=bf16", "steps=2", "height=64", "width=64", "callbacks=[]")
         assert done.code == 0 and "note: unet: of_no_use is in its files, and not used" in done.err
 

@@ -354,9 +354,9 @@ def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, verb, folde
 
 def test_a_disk_that_is_full_leaves_nothing(compose, tmp_path, monkeypatch):
     """The system's own answer when the third file is written."""
-    from composer import record
+    from composer import result
 
-    real, count = record.write, []
+    real, count = result.write, []
 
     def write(path: Path, data: bytes) -> None:
         count.append(path)
@@ -364,7 +364,7 @@ def test_a_disk_that_is_full_leaves_nothing(compose, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         real(path, data)
 
-    monkeypatch.setattr(record, "write", write)
+    monkeypatch.setattr(result, "write", write)
     done = compose("steps=1", "callbacks=[]", "output.folder=new/out")
     assert done.code == 2 and "output.folder=" in done.err and "can't be written to: No space left on device" in done.err
     assert len(count) == 3 and not list(tmp_path.iterdir())

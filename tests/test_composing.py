@@ -10,7 +10,7 @@ from hydra import version
 from hydra.core.global_hydra import GlobalHydra
 from tiers import sampled
 
-from composer.api import compose_config
+from composer.composed import compose_config
 from composer.errors import both_ends
 
 CALLBACK = "callbacks: {a: {_target_: pathlib.Path.write_text, _args_: [{_target_: pathlib.Path, _args_: [PWNED]}, text]}}"

@@ -10,11 +10,11 @@ import torch
 
 import composer
 from composer import StepCallback, StopDenoising
+from composer.callbacks.request import Request
 from composer.errors import CallbackError
 from composer.families.sd import StableDiffusion
 from composer.guidance import ClassifierFree
 from composer.pipeline import Pipeline
-from composer.spec import Request
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
 

@@ -12,9 +12,9 @@ import torch
 from gguf import GGMLQuantizationType as Kind
 
 import composer
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.testing import pipelines
 from composer.testing.conformance import same

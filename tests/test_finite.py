@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from composer.build import family_class
+from composer.callbacks.request import Request
 from composer.checkpoint import find
 from composer.families.settings import FamilySettings
 from composer.finite import NonFinite, Watch, check, finite
-from composer.spec import ModelSpec, Request
+from composer.spec import ModelSpec
 
 
 def damaged(checkpoint: Path, to: Path, component: str, key: str, value: float) -> Path:

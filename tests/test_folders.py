@@ -10,9 +10,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from composer.checkpoint import find
-from composer.families import recognise
 from composer.folders import variants, weight_files
 from composer.index import component_json, components_of
+from composer.layouts import recognise
 from composer.spec import ModelSpec
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -11,9 +11,9 @@ from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normal
 from tiers import slow_but
 
 from composer import ComposerError, StepCallback
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.guidance import Branches, ClassifierFree, Guidance, Interval
 from composer.guiders import stacks

@@ -13,14 +13,14 @@ from PIL import Image
 
 import composer
 from composer import StepCallback, StopDenoising
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.callbacks.progress import Progress
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import CallbackError, ComposerError, LeftBehind
-from composer.jobs import finished
 from composer.needs import check as check_needs
+from composer.single_run import finished
 from composer.testing.conformance import same
 from composer.testing.runs import run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from composer import speak
-from composer.verbs import VERBS
+from composer.command_names import COMMANDS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "json.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(compose [^`]+)` \| (.*) \|$", PAGE, re.MULTILINE)
@@ -41,7 +41,7 @@ def names(node: object) -> set[str]:
 
 def test_the_page_has_a_row_for_every_command():
     told = {word for command, _ in ROWS for word in shlex.split(command)}
-    assert set(VERBS) - told <= {"completion"}
+    assert set(COMMANDS) - told <= {"completion"}
 
 
 @pytest.mark.parametrize("command", [pytest.param(each, marks=pytest.mark.slow if each.startswith(SLOW) else ()) for each in KEYS])

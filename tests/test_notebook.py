@@ -12,7 +12,7 @@ import composer
 from composer import notebook
 from composer.callbacks import progress
 from composer.errors import ComposerError
-from composer.pipeline import Result
+from composer.result import Result
 
 
 def result(count: int = 1) -> Result:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
+from composer.callbacks.request import Request
 from composer.families.chunks import windows
 from composer.families.sd import StableDiffusion
 from composer.families.sdxl import StableDiffusionXL
 from composer.families.settings import FamilySettings
-from composer.spec import Request
 
 LONG = " ".join(f"a red cone number {i}" for i in range(40)) + " at the very end"
 

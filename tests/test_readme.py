@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiers import slow_but
 
-from composer.api import compose_config
+from composer.composed import compose_config
 from composer.config import read
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")

@@ -5,9 +5,9 @@ import os
 import pytest
 from PIL import Image
 
-from composer import record
+from composer import result as module
 from composer.errors import ComposerError
-from composer.pipeline import Result
+from composer.result import Result
 from composer.spec import OutputSpec
 
 
@@ -21,21 +21,21 @@ def result(count: int = 1) -> Result:
 
 def test_a_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     target = tmp_path / "a.png"
-    record.write(target, b"old")
+    module.write(target, b"old")
 
     def full(_handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        record.write(target, b"new")
+        module.write(target, b"new")
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
 def test_files_get_the_usual_permissions(tmp_path):
     old = os.umask(0o027)
     try:
-        record.write(tmp_path / "a", b"x")
+        module.write(tmp_path / "a", b"x")
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
@@ -58,12 +58,12 @@ def test_a_folder_that_cannot_be_is_an_error_of_ours(tmp_path):
 
 @pytest.mark.parametrize(("count", "size"), [(1, (4, 3)), (2, (10, 3)), (4, (10, 8)), (5, (16, 8)), (9, (16, 13))])
 def test_a_grid_is_as_square_as_it_goes(count, size):
-    assert record.grid(pictures(count)).size == size
+    assert module.grid(pictures(count)).size == size
 
 
 def test_webp_at_quality_100_is_lossless():
     import io
 
     image = Image.effect_noise((16, 16), 90).convert("RGB")
-    data = record.encoded(image, OutputSpec(format="webp", quality=100))
+    data = module.encoded(image, OutputSpec(format="webp", quality=100))
     assert Image.open(io.BytesIO(data)).convert("RGB").tobytes() == image.tobytes()

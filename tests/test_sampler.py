@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiers import sampled
 
-from composer.api import compose_config
 from composer.callbacks.base import Conditioning, Step
+from composer.composed import compose_config
 from composer.config import read
 from composer.sampler import Sampler
 from composer.schedulers import make_scheduler, scheduler_parts

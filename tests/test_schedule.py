@@ -15,8 +15,8 @@ from other_pipelines import with_json
 from PIL import Image
 from tiers import alternately, every, slow_but
 
-from composer.api import compose_config
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.plugins import conf_folders, options
 from composer.sampler import Sampler

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import composer
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.execute import execute
 from composer.shares import fitting

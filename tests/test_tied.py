@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import composer
-from composer.api import compose_config
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
 

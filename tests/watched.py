@@ -15,7 +15,7 @@ WATCHED = """
 import json, os, sys
 sys.path.insert(0, os.getcwd())
 # first: imports read much
-import composer.cli, composer.build, composer.record, composer.rerun.verbs, composer.rerun.asked, torch, diffusers
+import composer.cli, composer.build, composer.record, composer.verbs.rerun, composer.rerun.asked, torch, diffusers
 allowed = tuple(json.loads(sys.argv[1]))
 seen, at_work = [], None
 def hook(event, args):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from composer.spec import Request
+    from composer.callbacks.request import Request
 
 
 class StopDenoising(Exception):

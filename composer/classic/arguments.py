@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from composer.callbacks.request import Request
 from composer.classic.source import takes
 from composer.guidance import ClassifierFree, Distilled, Guidance, Unguided
-from composer.spec import Request
-from composer.targets import keywords_of
+from composer.keywords import keywords_of
 
 #: Key of a request or of its guidance → names of diffusers' arguments; the first that a pipeline takes is meant.
 TABLE: Mapping[str, tuple[str, ...]] = {

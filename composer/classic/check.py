@@ -10,13 +10,13 @@ from typing import Any
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.progress import Progress
+from composer.callbacks.request import Request
 from composer.classic.arguments import TABLE, arguments, name_of, plain
 from composer.classic.source import takes, told
 from composer.errors import ComposerError
 from composer.guidance import Distilled, Guidance
 from composer.hooks import MOMENTS, overrides
-from composer.spec import Request
-from composer.targets import keywords_of
+from composer.keywords import keywords_of
 
 #: Moments that a pipeline with `callback_on_step_end` can offer.
 OFFERED = ("after_step", "after_decode")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from composer.callbacks.base import Run, StepCallback
 from composer.callbacks.overlay import Overlay
+from composer.callbacks.request import Request
 from composer.classic.arguments import arguments, max_length
 from composer.classic.bridge import bridge
 from composer.classic.source import IMAGES
@@ -21,15 +22,14 @@ from composer.families.base import Held
 from composer.families.settings import Decoded
 from composer.files import scratch
 from composer.finite import NonFinite, Watch
+from composer.fitting import forget
 from composer.hooks import Hooks
+from composer.keywords import keywords_of
 from composer.overflow import settle
 from composer.pipeline import Pipeline, seeded
 from composer.residue import Keeping, untouched
 from composer.run_pipeline import run_pipeline
-from composer.spec import Request
-from composer.targets import keywords_of
 from composer.tasks.base import Task
-from composer.weights import forget
 
 
 class Called(Held):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from composer.targets import keywords_of
+from composer.keywords import keywords_of
 
 #: Fields of diffusers' outputs that hold images.
 IMAGES = ("images", "image")

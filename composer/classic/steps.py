@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from composer.callbacks.request import Request
 from composer.classic.source import told
 from composer.errors import ComposerError
-from composer.spec import Request
-from composer.targets import keywords_of
+from composer.keywords import keywords_of
 
 
 class Steps:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.callbacks.request import Request
 from composer.families.distinct import once
 from composer.families.settings import Decoded, FamilySettings
 from composer.guidance import Branches
-from composer.spec import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Step
+from composer.callbacks.request import Request
 from composer.families.base import Held
 from composer.families.noise import noise
 from composer.families.settings import Decoded
 from composer.guidance import Branches
-from composer.spec import Request
 
 if TYPE_CHECKING:
     from diffusers import DDPMPipeline

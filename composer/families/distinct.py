@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from composer.callbacks.base import Conditioning, Embedding
-from composer.spec import Request
+from composer.callbacks.request import Request
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.callbacks.request import Request
 from composer.families.base import Held, spelled
 from composer.families.settings import Decoded
 from composer.families.vae import decoded, encoded, scaled_mask
 from composer.guidance import Branches
-from composer.spec import Request
-from composer.targets import keywords_of
+from composer.keywords import keywords_of
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline

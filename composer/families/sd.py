@@ -13,12 +13,12 @@ from PIL.Image import Image
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning
+from composer.callbacks.request import Request
 from composer.families.distinct import places
 from composer.families.settings import Decoded
 from composer.families.unet import LatentUNet
 from composer.families.vae import decoded, encoded
 from composer.memo import remember
-from composer.spec import Request
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning
+from composer.callbacks.request import Request
 from composer.families.settings import Decoded
 from composer.families.unet import LatentUNet
 from composer.families.vae import decoded, encoded, in_fp32
-from composer.spec import Request
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionXLPipeline

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.callbacks.request import Request
 from composer.families.base import Held, spelled
 from composer.families.chunks import in_windows, padded, windows
 from composer.families.noise import noise
 from composer.families.passes import branches
 from composer.families.vae import scaled_mask
 from composer.guidance import Branches
-from composer.spec import Request
 
 
 class LatentUNet(Held):

@@ -15,12 +15,12 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from composer import argv
-from composer.api import compose_whole, without_hydra
-from composer.argv import FILE_KEYS, OPEN_NODES, TEXT_KEYS
-from composer.config import CHOSEN, LISTS, NODES, OF_SWEEPS
+from composer.argv import OPEN_NODES
+from composer.composed import compose_whole, without_hydra
 from composer.errors import ComposerError, suggest
 from composer.folder import folder_of
 from composer.images import is_sample
+from composer.keys import CHOSEN, FILE_KEYS, LISTS, NODES, OF_SWEEPS, TEXT_KEYS
 from composer.plugins import conf_folders, options
 from composer.tied import SOURCE
 

@@ -11,7 +11,7 @@ from composer.errors import shorten
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from composer.pipeline import Result
+    from composer.result import Result
 
 
 def verdict(path: Path, old: Mapping[str, Any], result: Result) -> tuple[bool, str]:

@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from composer.callbacks.request import Request
 from composer.check import Checked, check
 from composer.config import read
 from composer.errors import ComposerError
 from composer.execute import execute
 from composer.quiet import prepare
 from composer.rerun.asked import Asked
-from composer.spec import Request
 from composer.turns import in_turn
 
 if TYPE_CHECKING:
-    from composer.pipeline import Pipeline, Result
+    from composer.pipeline import Pipeline
+    from composer.result import Result
 
 #: More threads would only make a small machine slow.
 THREADS = 64

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from composer import argv
 from composer.composing import loader
-from composer.config import OF_SWEEPS
 from composer.errors import ComposerError
 from composer.explain import explained
 from composer.folder import refuse_unusable
 from composer.homes import expanded
+from composer.keys import OF_SWEEPS
 from composer.line import Line
-from composer.spec import RaySpec, SheetSpec, SweepSpec
 from composer.sweep.composing import Composer
 from composer.sweep.execute import Executor, Here
 from composer.sweep.grammar import Grammar, Job, jobs
@@ -25,6 +24,7 @@ from composer.sweep.identity import identity
 from composer.sweep.plan import Entry
 from composer.sweep.settings import read_ray, read_sweep
 from composer.sweep.sheet import check_axes
+from composer.sweep.spec import RaySpec, SheetSpec, SweepSpec
 from composer.sweep.work import Worker, without_bar
 from composer.typed import OUT, RUN_DIR, SWEEP_DIR, is_hydras, refusal
 

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import OverrideType
 from omegaconf import OmegaConf
 
-from composer.api import without_hydra
+from composer.composed import without_hydra
 from composer.config import copied
 from composer.sweep.grammar import Grammar, Setting
 from composer.tied import SOURCE, completed

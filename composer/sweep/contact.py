@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from composer import __version__
 from composer.errors import printable
 from composer.files import write
 from composer.sweep.page import first_size
+from composer.version import __version__
 
 if TYPE_CHECKING:
-    from composer.sweep.sheet import Block, Cell, SheetSpec
+    from composer.sweep.cells import Block, Cell
+    from composer.sweep.spec import SheetSpec
 
 #: Pixels a side: what viewers still open.
 LIMIT = 12_000

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from composer import __version__, interrupt, speak
+from composer import interrupt, speak
 from composer.errors import ComposerError, shorten
 from composer.given import override_of
-from composer.spec import SweepSpec
 from composer.sweep.asked import Sweep
 from composer.sweep.grammar import Job
 from composer.sweep.journal import Journal
@@ -18,9 +17,12 @@ from composer.sweep.ledger import DROPPED, Ledger, before_in, counted, facts
 from composer.sweep.pages import Pages
 from composer.sweep.plan import Batch, Entry, Plan
 from composer.sweep.progress import Lines
-from composer.sweep.table import ladder, told_by
+from composer.sweep.spec import SweepSpec
+from composer.sweep.status import told_by
+from composer.sweep.table import ladder
 from composer.sweep.upgraded import upgraded
 from composer.sweep.work import Failed, Made, batch_safe
+from composer.version import __version__
 
 
 class Driver:

@@ -15,8 +15,8 @@ from hydra.core.override_parser.types import Override
 
 from composer.composing import Loader, hydra_1_3
 from composer.errors import ComposerError, suggest
-from composer.spec import SweepSpec
 from composer.sweep.job_files import read_rows
+from composer.sweep.spec import SweepSpec
 from composer.sweep.where import Condition
 
 #: A job's share of one axis: overrides, and what they set by key. Zipped axes and job files set several keys at once.

@@ -15,6 +15,7 @@ from composer import argv
 from composer.errors import ComposerError
 from composer.given import overrides_of
 from composer.homes import expanded
+from composer.keys import TEXT_KEYS
 from composer.yamls import sober
 
 KEY = "sweep.jobs"
@@ -82,7 +83,7 @@ def _paired(name: str, number: int, keys: list[str], row: list[str]) -> Iterator
 
 
 def _cell(name: str, number: int, key: str, cell: str) -> str:
-    if not cell.strip() and key.rpartition(".")[2] not in argv.TEXT_KEYS:
+    if not cell.strip() and key.rpartition(".")[2] not in TEXT_KEYS:
         reason = f"row {number} leaves {key} empty: fill it in; rows of JSON Lines or YAML need not all have the same keys"
         raise ComposerError(KEY, name, reason)
     return f"{key}={cell}"

@@ -22,7 +22,8 @@ from composer.sweep.ledger import DROPPED, STATES
 from composer.usage import size
 
 if TYPE_CHECKING:
-    from composer.sweep.sheet import Block, Cell, SheetSpec
+    from composer.sweep.cells import Block, Cell
+    from composer.sweep.spec import SheetSpec
 
 #: Everything that a terminal or a spreadsheet may obey, and halves of characters; tabs and line breaks stay.
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from composer.spec import SheetSpec
+from composer.sweep.cells import Cell
 from composer.sweep.ledger import Ledger, Row
-from composer.sweep.sheet import Cell, write_sheet
+from composer.sweep.sheet import write_sheet
+from composer.sweep.spec import SheetSpec
 
 #: Seconds between two writings.
 EVERY = 2.0

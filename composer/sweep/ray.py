@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from composer.errors import ComposerError
-from composer.spec import RaySpec
 from composer.sweep.plan import Batch
 from composer.sweep.progress import Lines
+from composer.sweep.spec import RaySpec
 from composer.sweep.work import Failed, Made, Worker
 
 #: Times that one batch may lose its worker before it counts as failed: it may be what kills them.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from composer.sweep.page import clean
 
 if TYPE_CHECKING:
-    from composer.sweep.sheet import Cell
+    from composer.sweep.cells import Cell
 
 #: Of every sweep. A swept key of one of these names has its values here; the others stand between.
 FIRST = ("number", "state", "path", "prompt")

@@ -12,28 +12,24 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 from composer import argv
 from composer.composing import loader
 from composer.errors import ComposerError
 from composer.explain import explained
-from composer.families import CLASSIC
-from composer.jobs import SEARCH
 from composer.line import Line
-from composer.spec import SearchSpec, SheetSpec, SweepSpec
 from composer.sweep.asked import MANNER, SWEEPS, folder_of, manner_and_own
 from composer.sweep.composing import Composer
 from composer.sweep.grammar import Grammar, Job
 from composer.sweep.identity import identity
-from composer.sweep.lock import locked
 from composer.sweep.measured import KEY, Reference
 from composer.sweep.plan import Entry
 from composer.sweep.settings import read_search, read_sweep
 from composer.sweep.space import Point, Space
+from composer.sweep.spec import SearchSpec, SheetSpec, SweepSpec
 from composer.sweep.work import Worker, without_bar
-from composer.typed import OUT, SWEEP_DIR
+from composer.typed import OUT, SEARCH, SWEEP_DIR
 
 #: Settings of a sweep that a search has a use for.
 SHARED = ("name", "fresh")
@@ -91,23 +87,6 @@ class Search:
         return shlex.join(["compose", *flags, *fixed, *self.space.words(point)])
 
 
-def run(line: Line) -> int:
-    """Search, or go on with it; 0 when some trial is what was asked for, 1 when none is."""
-    if find_spec("optuna") is None:
-        raise ComposerError("hydra/sweeper", "optuna", "needs Optuna: pip install 'diffusion-composer[optuna]'")
-    if not line.verbose:
-        from composer.quiet import hush
-
-        hush()
-    search = asked_for(line)
-    reference = search.reference()
-    _refuse_what_cannot_work(search, reference)
-    with locked(search.folder):
-        from composer.sweep.trials import Trials
-
-        return Trials(search, reference).run()
-
-
 def asked_for(line: Line) -> Search:
     """Parse a command line."""
     overrides = argv.prepare(line.overrides, multirun=True)
@@ -151,23 +130,3 @@ def _words(text: str) -> list[str] | None:
     except (ValueError, OSError, RuntimeError):  # an odd quote; no name that a file could have
         return None
     return words if words and not is_file and all("=" in word for word in words) else None
-
-
-def _refuse_what_cannot_work(search: Search, reference: Reference | Entry | None) -> None:
-    """Each word and both ends of numbers once, and whether their pictures can be compared; no weights, no torch."""
-    for point in search.space.corners():
-        checked = search.trial(point).checked
-        if reference is None or checked.checkpoint.family == CLASSIC:  # of which only the pictures tell the size
-            continue
-        wanted, there = _makes(checked.request), None
-        if isinstance(reference, Reference):
-            reference.refuse(*wanted)
-        elif (there := _makes(reference.checked.request)) != wanted:
-            told = " and ".join(f"{pictures} of {width} x {height} pixels" for pictures, height, width in (there, wanted))
-            raise ComposerError(KEY, search.spec.reference, f"its pictures and those of a trial can't be compared: {told}")
-
-
-def _makes(request) -> tuple[int, int, int]:
-    """Pictures, and their height and width; where there is a second pass, it decides."""
-    second = request.inputs.get("second") or {}
-    return request.batch, second.get("height", request.height), second.get("width", request.width)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from composer.config import known, mapping, one_of, plain
 from composer.errors import ComposerError
-from composer.spec import RaySpec, SearchSpec, SheetSpec, SweepSpec
+from composer.sweep.spec import RaySpec, SearchSpec, SheetSpec, SweepSpec
 
 FOLDER = re.compile(r"\w[\w.-]{0,79}")
 METRICS = ("seconds", "peak_memory", "distance")

@@ -17,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from composer import __version__, interrupt, speak
+from composer import interrupt, speak
 from composer.errors import ComposerError, printable, shorten
 from composer.files import write
 from composer.sweep.brief import brief
@@ -29,6 +29,7 @@ from composer.sweep.search import Search
 from composer.sweep.space import Point
 from composer.sweep.table import mebi, rows
 from composer.sweep.work import Failed, Made
+from composer.version import __version__
 
 #: Optuna's own journal in a search's folder, and the folder of what is compared with.
 STUDY, REFERENCE = "optuna.jsonl", "reference"

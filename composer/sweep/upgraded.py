@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from composer import __version__
 from composer.sweep.ledger import Row
+from composer.version import __version__
 
 
 def upgraded(rows: Sequence[Row], briefs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer import interrupt
 from composer.callbacks.base import StepCallback
+from composer.callbacks.request import Request
 from composer.check import Checked, check
 from composer.checkpoint import Checkpoint, find
 from composer.config import read
@@ -17,14 +18,14 @@ from composer.errors import ComposerError
 from composer.files import scratch
 from composer.memo import Memo, remembering
 from composer.quiet import prepare
-from composer.spec import ModelSpec, Request
+from composer.spec import ModelSpec
 from composer.stamp import states
 from composer.sweep.plan import GROWTH
 from composer.turns import in_turn
 from composer.usage import has_room, ran_out
 
 if TYPE_CHECKING:
-    from composer.pipeline import Result
+    from composer.result import Result
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Worker:
 
     def _draw(self, jobs: Sequence[Checked], more: Sequence[StepCallback]) -> list[Made]:
         from composer.build import build_pipeline
-        from composer.record import files_of, record
+        from composer.record import record
+        from composer.result import files_of
         from composer.shares import draw
 
         pipeline = build_pipeline(jobs[0], more)
@@ -136,8 +138,8 @@ def batch_safe(checked: Checked) -> bool:
     import diffusers
 
     from composer.build import parts
-    from composer.families import CLASSIC
-    from composer.targets import keywords_of
+    from composer.keywords import keywords_of
+    from composer.layouts import CLASSIC
 
     found = parts(checked)
     scheduler = found.scheduler[0]

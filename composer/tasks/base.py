@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.callbacks.base import StepCallback
+from composer.callbacks.request import Request
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError, suggest
 from composer.families.base import Family
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks import marks
 from composer.tasks.values import SEEDS, negatives, seed, texts, whole
 from composer.tiny import known

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from composer.callbacks.request import Request
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, several
 from composer.tasks.values import each

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from composer.callbacks.request import Request
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks.base import Inputs, Start, Task, side
 from composer.tasks.values import each, number
 

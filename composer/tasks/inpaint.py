@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.callbacks.base import StepCallback
+from composer.callbacks.request import Request
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, scaling, several
 from composer.tasks.values import each, flag, number

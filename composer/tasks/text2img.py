@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from composer.callbacks.request import Request
 from composer.families.base import Family
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks.base import Start, Task
 
 

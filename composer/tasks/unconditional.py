@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from composer.callbacks.request import Request
 from composer.checkpoint import Checkpoint
 from composer.families.base import Family
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, scaling, several
 from composer.tasks.text2img import Text2Img

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from composer.callbacks.request import Request
 from composer.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampler import Sampler
-from composer.spec import Request
 from composer.tasks.base import Inputs, Start, Task
 from composer.tasks.img2img import Img2Img
 from composer.tasks.text2img import Text2Img

@@ -11,11 +11,13 @@ import numpy as np
 from PIL import Image
 
 from composer.callbacks.base import StepCallback
-from composer.families import LAYOUTS
+from composer.callbacks.request import Request
 from composer.guidance import ClassifierFree, Guidance, Unguided
-from composer.pipeline import Pipeline, Result
+from composer.layouts import LAYOUTS
+from composer.pipeline import Pipeline
+from composer.result import Result
 from composer.schedulers import make_scheduler, scheduler_parts
-from composer.spec import Request, SchedulerSpec, Target
+from composer.spec import SchedulerSpec, Target
 from composer.targets import resolve
 from composer.tasks.base import Task
 from composer.testing import pipelines

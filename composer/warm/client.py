@@ -110,7 +110,7 @@ def _started(name: str) -> socket.socket:
     log = os.open(place.folder() / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "composer.warm.server", str(path)],
+            [sys.executable, "-m", "composer.resident_process", str(path)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
         )  # fmt: skip
     finally:

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import composer
 from composer.errors import ComposerError
+from composer.version import __version__
 
 #: Beginnings of environment variables that libraries look at when they are imported, or that say where things are.
 LOOKED_AT = (
@@ -46,7 +46,7 @@ def key() -> str:
 
     What changes in files while the server lives, it finds itself.
     """
-    told = [sys.executable, composer.__version__, *sys.path[1:]]  # the first is the script's folder or the current one
+    told = [sys.executable, __version__, *sys.path[1:]]  # the first is the script's folder or the current one
     told += [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(LOOKED_AT)]
     return hashlib.sha256("\0".join(told).encode(errors="surrogateescape")).hexdigest()[:16]
 

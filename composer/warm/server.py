@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -48,8 +48,8 @@ class Job:
 class Server:
     """Listens in a thread; runs in the main one, where alone Python can be interrupted."""
 
-    def __init__(self, path: Path, idle: float) -> None:
-        self.path, self.idle = path, idle
+    def __init__(self, path: Path, idle: float, run_line: Callable[[list[str]], int]) -> None:
+        self.path, self.idle, self.run_line = path, idle, run_line
         self.jobs: queue.Queue[Job | None] = queue.Queue()
         self.runs, self.since = 0, time.time()
         self.current: Job | None = None
@@ -91,15 +91,13 @@ class Server:
         return code != 1
 
     def _run(self, job: Job) -> int:
-        from composer.cli import main
-
         try:
             with _as_if(job):
                 try:
                     self.current = job
                     wire.send(job.peer, {"began": True})
                     threading.Thread(target=self._watch, args=(job,), daemon=True).start()
-                    return main(job.about["argv"])
+                    return self.run_line(job.about["argv"])
                 except SystemExit as error:
                     return error.code if isinstance(error.code, int) else 1
                 except KeyboardInterrupt:  # before the run could deal with it, or again while it did
@@ -217,11 +215,12 @@ def _gone(peer: socket.socket) -> bool:
     return bool(ready) and not peer.recv(1, socket.MSG_PEEK)
 
 
-def main() -> None:
+def serve(path: Path, run_line: Callable[[list[str]], int]) -> None:
+    """Listen at `path` until the process has been idle for long enough.
+
+    Args:
+        run_line: runs one command line and returns its exit code.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    Server(Path(sys.argv[1]), float(os.environ.get(VARIABLE) or IDLE)).serve()
+    Server(path, float(os.environ.get(VARIABLE) or IDLE), run_line).serve()
     os._exit(0)  # at once: nothing of ours is unwritten, and threads of libraries may linger
-
-
-if __name__ == "__main__":
-    main()

@@ -9,9 +9,9 @@ import pytest
 from torch import nn
 
 import composer
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
 from composer.fitting import loosen

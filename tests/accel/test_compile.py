@@ -12,9 +12,9 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch._inductor import config as inductor
 
 import composer
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
 from composer.fitting import loosen

@@ -17,9 +17,9 @@ from composer import cache
 from composer.accel.inputs import nested, parted
 from composer.accel.openvino import Vino
 from composer.accel.standin import converted
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
 from composer.fitting import loosen

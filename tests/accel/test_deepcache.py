@@ -12,9 +12,9 @@ from torch import nn
 import composer
 from composer.accel.deepcache import DeepCache, deep
 from composer.accel.hooking import Forwards
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.testing import pipelines
 

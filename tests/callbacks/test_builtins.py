@@ -168,7 +168,7 @@ def test_cheap_colours_follow_the_decoded_ones(tmp_path):
     import composer
 
     composer.compose("callbacks=[]", steps=4)  # the weights are warm
-    from composer.api import compose_config
+    from composer.composed import compose_config
     from composer.config import read
     from composer.execute import execute
 

@@ -158,7 +158,7 @@ def test_a_class_that_diffusers_does_not_have_is_named(compose, saved, tmp_path)
 
 
 def pipeline_of(folder: Path, *more: str, **callbacks: StepCallback):
-    from composer.api import compose_config
+    from composer.composed import compose_config
 
     checked = check(read(compose_config(["model=local", f"model.source={folder}", "steps=4", "callbacks=[]", *more])))
     return checked.request, replace(build_pipeline(checked), callbacks=callbacks)

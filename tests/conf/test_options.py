@@ -9,13 +9,14 @@ import pytest
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from tiers import every, slow_but
 
-from composer.api import compose_config
 from composer.callbacks.base import StepCallback
+from composer.composed import compose_config
 from composer.config import read
 from composer.guidance import Guidance
+from composer.keywords import check_keywords, keywords_of
 from composer.plugins import groups, options, packaged_conf
 from composer.spec import Target
-from composer.targets import check_keywords, keywords_of, resolve
+from composer.targets import resolve
 from composer.tasks.base import Task
 
 FOLDERS = [packaged_conf()]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from composer.callbacks.request import Request
 from composer.families.distinct import places
 from composer.families.flux import Flux
 from composer.families.sd import StableDiffusion
@@ -18,7 +19,6 @@ from composer.families.settings import FamilySettings
 from composer.families.vae import encoded
 from composer.guidance import ClassifierFree
 from composer.pipeline import Pipeline
-from composer.spec import Request
 from composer.tasks.depth2img import Depth2Img
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from composer import image_texts, images, metadata
-from composer.api import compose_config
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
 from composer.line import parse

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import composer
-from composer.families import LAYOUTS
+from composer.layouts import LAYOUTS
 
 ROOT = Path(composer.__file__).parent
 #: record writes config.yaml with OmegaConf

@@ -11,8 +11,8 @@ import torch
 
 import composer
 from composer import usage
-from composer.api import compose_config
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.memory.auto import Auto, ladder
 from composer.memory.estimate import estimate

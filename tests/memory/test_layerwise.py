@@ -11,9 +11,9 @@ import torch
 from tiers import every
 
 import composer
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.memory.estimate import estimate, weights
 from composer.precision import Numbers

@@ -15,9 +15,9 @@ from torch import nn
 
 import composer
 from composer import fitting
-from composer.api import compose_config
 from composer.build import build_pipeline
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
 from composer.memory.offload import CpuTextEncoder, GroupOffload, ModelOffload, SequentialOffload

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from composer import StepCallback
-from composer.api import compose_config
+from composer.callbacks.request import Request
+from composer.composed import compose_config
 from composer.config import read
 from composer.guidance import Guidance
 from composer.pipeline import Pipeline
 from composer.schedulers import make_scheduler, scheduler_parts
-from composer.spec import Request
 from composer.tasks.base import Task
 
 STEPS = 10

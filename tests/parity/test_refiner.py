@@ -18,20 +18,20 @@ from runs import PROMPTS, SEEDS, Recorder, assert_same, classic, generators, mas
 from tiers import sampled
 
 from composer import StepCallback, StopDenoising
-from composer.api import compose_config
 from composer.build import build_pipeline
+from composer.callbacks.request import Request
 from composer.check import check
+from composer.composed import compose_config
 from composer.config import read
 from composer.errors import ComposerError
-from composer.families import LAYOUTS
 from composer.families.sdxl import StableDiffusionXL
 from composer.fitting import loosen
 from composer.guidance import ClassifierFree
+from composer.layouts import LAYOUTS
 from composer.option import Option
 from composer.pipeline import Pipeline
 from composer.refine import Refined
 from composer.schedulers import make_scheduler, scheduler_parts
-from composer.spec import Request
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img

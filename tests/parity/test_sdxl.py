@@ -11,11 +11,11 @@ from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaint
 from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
 from tiers import every, sampled
 
-from composer.families import LAYOUTS
+from composer.callbacks.request import Request
 from composer.families.sdxl import StableDiffusionXL
 from composer.guidance import ClassifierFree, Distilled
+from composer.layouts import LAYOUTS
 from composer.pixels import to_pixels
-from composer.spec import Request
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from composer import argv
-from composer.api import compose_config
+from composer.composed import compose_config
 from composer.composing import loader
 from composer.errors import ComposerError
-from composer.spec import SweepSpec
 from composer.sweep.composing import Composer
 from composer.sweep.grammar import Grammar, jobs
+from composer.sweep.spec import SweepSpec
 from composer.sweep.where import Condition
 
 

@@ -25,7 +25,7 @@ from composer.sweep.journal import LOG, Journal
 from composer.sweep.ledger import DROPPED, STATES, Ledger, Row, counted, facts
 from composer.sweep.pages import Pages
 from composer.sweep.sheet import SheetSpec
-from composer.sweep.table import status_text
+from composer.sweep.status import status_text
 from composer.testing.derived import differences
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiers import sampled
 
-from composer import StepCallback, weights
+from composer import StepCallback, fitting, weights
 from composer.callbacks.nan_guard import NanGuard
 from composer.memo import Memo, digest, remember, remembering
 from composer.sweep import work
@@ -211,7 +211,7 @@ def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
 
 def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
     """Over 3 checkpoints × 2 schedulers × 2 seeds, and over tasks whose variants share components."""
-    weights.forget()
+    fitting.forget()
     weights.loaded.clear()
     shutil.copytree(checkpoints["sd"], tmp_path / "another")  # jobs of a mere copy would be the same jobs
     (file,) = (tmp_path / "another" / "unet").glob("*.safetensors")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from composer import plugins, shipped
-from composer.api import compose_config
 from composer.callbacks import dynamic_threshold
+from composer.composed import compose_config
 from composer.sweep.identity import identity
 from composer.sweep.work import Worker
 

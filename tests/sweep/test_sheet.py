@@ -23,9 +23,10 @@ from tiers import every
 
 from composer.errors import ComposerError
 from composer.sweep import contact, page
+from composer.sweep.cells import Cell
 from composer.sweep.ledger import DROPPED, STATES
 from composer.sweep.results import guarded
-from composer.sweep.sheet import Cell, SheetSpec, arrange, captions, check_axes, choose, counted, laid_out, write_sheet
+from composer.sweep.sheet import SheetSpec, arrange, captions, check_axes, choose, counted, laid_out, write_sheet
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium, chromium-browser or google-chrome: `apt-get install chromium`")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from composer.spec import Request
+from composer.callbacks.request import Request
 from composer.tasks.upscale import Upscale
 
 

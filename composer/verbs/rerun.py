@@ -15,11 +15,11 @@ def rerun(line: Line) -> int:
     """Draw a picture again from its own record, or a variation of it; 1 where it should be the same and is not."""
     path, overrides = _picture(line)
     record = metadata.read(path)
-    from composer.jobs import finished
     from composer.rerun.asked import asked
     from composer.rerun.compare import verdict
     from composer.rerun.draw import drawn
     from composer.rerun.tell import about
+    from composer.single_run import finished
 
     wanted = asked(path, record, overrides, line.config_dir, line.trust)
     if not line.quiet:

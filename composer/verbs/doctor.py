@@ -11,7 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from composer import __version__
+from composer import speak
+from composer.errors import ComposerError
+from composer.line import Line
+from composer.version import __version__
 
 #: Packages that options need, beside those that composer cannot be without.
 EXTRAS = (
@@ -133,7 +136,6 @@ def _attention() -> Iterator[tuple[str, str]]:
 
 
 def _plugins() -> Iterator[tuple[str, str]]:
-    from composer.errors import ComposerError
     from composer.plugins import clashes, plugins
 
     try:
@@ -175,3 +177,13 @@ def _folders() -> Iterator[tuple[str, str]]:
     yield "pictures go to", f"{here / 'outputs'}" if os.access(here, os.W_OK) else f"nowhere: {here} can't be written to"
     for folder in conf_folders():
         yield "options from", str(folder)
+
+
+def run(line: Line) -> int:
+    """compose doctor"""
+    from composer.quiet import hush
+
+    hush()
+    found = report()
+    speak.facts(found, told(found))
+    return 0

@@ -1,0 +1,1 @@
+"""What `compose COMMAND` does, a file each."""
