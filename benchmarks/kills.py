@@ -79,7 +79,7 @@ class Folder:
 
 
 def faults(found: Folder, wanted: dict[str, bytes], kept: dict[str, int]) -> dict[str, int]:
-    """How a folder differs from that of an untouched sweep; `kept` are jobs that were done before it went on."""
+    """How a folder differs from that of an snapshot sweep; `kept` are jobs that were done before it went on."""
     pictures, times = found.pictures(), found.times()
     return {
         "half-written": len(found.places) - len(found.done) + len(list(found.path.rglob(f"{DRAFT}*"))),
@@ -99,7 +99,7 @@ def all_faults(found: Folder, plain: Path, kept: dict[str, int]) -> dict[str, in
 
 def killed_at_random(root: Path, kills: int, jobs: int, longest: float) -> dict[str, int]:
     """SIGKILL at random moments of one sweep until so many have hit it, then to its end."""
-    wanted = untouched(root / "plain", jobs)
+    wanted = snapshot(root / "plain", jobs)
     folder, hits, total = root / "killed", 0, dict.fromkeys(("redone",), 0)
     kept: dict[str, int] = {}
     while hits < kills:
@@ -120,7 +120,7 @@ def killed_at_random(root: Path, kills: int, jobs: int, longest: float) -> dict[
 
 def killed_before_each_operation(root: Path, jobs: int, stride: int) -> dict[str, int]:
     """SIGKILL before the n-th file operation, n = 1, 1 + stride, … until a sweep outlives it."""
-    untouched(root / "plain-few", jobs)
+    snapshot(root / "plain-few", jobs)
     total, number, trials = {}, 1, 0
     while True:
         folder = root / "operation"
@@ -163,7 +163,7 @@ def kill_before(number: int, folder: Path) -> None:
 
 def interrupted(root: Path, times: int, jobs: int) -> dict[str, int]:
     """Ctrl-C: exit 130 in under ten seconds, and all that was finished kept."""
-    wanted = untouched(root / "plain", jobs)
+    wanted = snapshot(root / "plain", jobs)
     folder, total = root / "interrupted", dict.fromkeys(("half-written", "redone", "other code", "slow"), 0)
     kept: dict[str, int] = {}
     for _ in range(times):
@@ -188,7 +188,7 @@ def interrupted(root: Path, times: int, jobs: int) -> dict[str, int]:
 
 def two_at_once(root: Path, times: int, jobs: int) -> dict[str, int]:
     """Two copies: one works, the other says who does and exits 3."""
-    untouched(root / "plain-few", jobs)
+    snapshot(root / "plain-few", jobs)
     total = {"other codes": 0}
     for _ in range(times):
         folder = root / "twice"
@@ -207,7 +207,7 @@ def full_disk(root: Path, jobs: int) -> dict[str, int] | None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=240k", "tmpfs", str(disk)], capture_output=True).returncode:
         return None
     try:
-        untouched(root / "plain-few", jobs)
+        snapshot(root / "plain-few", jobs)
         code = ended(forked(sweep(disk / "sweep", jobs)))
         found = Folder(disk / "sweep")
         kept = found.times()
@@ -220,7 +220,7 @@ def full_disk(root: Path, jobs: int) -> dict[str, int] | None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def untouched(folder: Path, jobs: int) -> dict[str, bytes]:
+def snapshot(folder: Path, jobs: int) -> dict[str, bytes]:
     """Pictures of a sweep that nobody disturbed."""
     if not folder.exists():
         finish(sweep(folder, jobs))

@@ -18,7 +18,7 @@ from composer.classic.arguments import arguments, max_length
 from composer.classic.bridge import bridge
 from composer.classic.source import IMAGES
 from composer.errors import ComposerError
-from composer.families.base import Held
+from composer.families.base import DiffusersFamily
 from composer.families.settings import Decoded
 from composer.files import scratch
 from composer.finite import NonFinite, Watch
@@ -32,7 +32,7 @@ from composer.run_pipeline import run_pipeline
 from composer.tasks.base import Task
 
 
-class Called(Held):
+class Called(DiffusersFamily):
     """The pipeline as the holder of its components; there is no seam to it."""
 
     @property

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _dtypes: WeakKeyDictionary[nn.Module, torch.dtype] = WeakKeyDictionary()
 
 
-class Held:
+class DiffusersFamily:
     """What families share: a diffusers pipeline that holds the components and lends its helpers.
 
     Args:

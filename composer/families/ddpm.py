@@ -12,7 +12,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Step
 from composer.callbacks.request import Request
-from composer.families.base import Held
+from composer.families.base import DiffusersFamily
 from composer.families.noise import noise
 from composer.families.settings import Decoded
 from composer.guidance import Branches
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffusers import DDPMPipeline
 
 
-class Unconditional(Held):
+class Unconditional(DiffusersFamily):
     """Latents are the pixels themselves, (B, 3, H, W) in −1 … 1."""
 
     factor = 1

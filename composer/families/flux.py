@@ -10,7 +10,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
-from composer.families.base import Held, spelled
+from composer.families.base import DiffusersFamily, spelled
 from composer.families.settings import Decoded
 from composer.families.vae import decoded, encoded, scaled_mask
 from composer.guidance import Branches
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PATCH = 2
 
 
-class Flux(Held):
+class Flux(DiffusersFamily):
     """Latents packed from 2 × 2 patches: (B, H/2f · W/2f, 4 · channels) with the VAE's factor f = 8."""
 
     holder: FluxPipeline

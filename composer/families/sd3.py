@@ -9,7 +9,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
-from composer.families.base import Held, spelled
+from composer.families.base import DiffusersFamily, spelled
 from composer.families.noise import noise
 from composer.families.passes import branches
 from composer.families.settings import Decoded
@@ -26,7 +26,7 @@ PATCH = 2
 T5_TOKENS = 256
 
 
-class StableDiffusion3(Held):
+class StableDiffusion3(DiffusersFamily):
     """Latents (B, 16, H/f, W/f) with the VAE's factor f = 8. Two CLIP encoders and T5, which may be left out to save memory."""
 
     holder: StableDiffusion3Pipeline

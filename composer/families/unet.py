@@ -10,7 +10,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
-from composer.families.base import Held, spelled
+from composer.families.base import DiffusersFamily, spelled
 from composer.families.chunks import in_windows, padded, windows
 from composer.families.noise import noise
 from composer.families.passes import branches
@@ -18,7 +18,7 @@ from composer.families.vae import scaled_mask
 from composer.guidance import Branches
 
 
-class LatentUNet(Held):
+class LatentUNet(DiffusersFamily):
     """Latents (B, 4, H/f, W/f) with the VAE's factor f, 8 in most checkpoints."""
 
     chunks = True

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from composer.families.base import Held
+from composer.families.base import DiffusersFamily
 from composer.families.distinct import places
 from composer.finite import check, finite
 from composer.memo import digest, remember
@@ -35,7 +35,9 @@ def _distribution(vae: nn.Module, pixels: Tensor) -> Any:
     return remember(vae, lambda: ("encode", digest(pixels)), lambda: vae.encode(pixels))
 
 
-def decoded(held: Held, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool = False) -> tuple[Tensor, tuple[str, ...]]:
+def decoded(
+    held: DiffusersFamily, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool = False
+) -> tuple[Tensor, tuple[str, ...]]:
     """Latents → pixels (B, 3, H, W), −1 … 1 and a little beyond; once more in fp32 where they overflow in 16 bits, as SDXL's may.
 
     Args:

@@ -36,7 +36,7 @@ class Auto(Option):
     def becomes(self, setting: Setting) -> tuple[Mapping[str, Option], str]:
         """The options to take, and a line that says why."""
         free = free_memory(str(setting.device)) if self.limit is None else int(self.limit * GIB)
-        rungs = list(ladder(setting))
+        rungs = list(memory_steps(setting))
         fits = next((i for i, (_, need) in enumerate(rungs) if free is None or need <= free), len(rungs) - 1)
         chosen, need = rungs[min(fits + self.further, len(rungs) - 1)]
         words = ",".join(option.name for option in chosen)
@@ -49,10 +49,10 @@ class Auto(Option):
 
     def last(self, setting: Setting) -> bool:
         """Whether there is no step further."""
-        return self.further + 1 >= len(list(ladder(setting)))
+        return self.further + 1 >= len(list(memory_steps(setting)))
 
 
-def ladder(setting: Setting) -> Iterator[tuple[tuple[Option, ...], int]]:
+def memory_steps(setting: Setting) -> Iterator[tuple[tuple[Option, ...], int]]:
     """Sets of options that do something here, the fastest first, and the bytes that each should need."""
     savings = [()]
     for option in (VaeSlicing(), VaeTiling()):

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from composer.composed import without_hydra
 from composer.config import copied
-from composer.sweep.grammar import Grammar, Setting
+from composer.sweep.grammar import Grammar, JobSetting
 from composer.tied import SOURCE, completed
 
 
@@ -21,7 +21,7 @@ class Composer:
     def __init__(self, grammar: Grammar) -> None:
         self.grammar, self.bases, self.composed = grammar, {}, 0
 
-    def __call__(self, settings: Sequence[Setting]) -> dict[str, Any]:
+    def __call__(self, settings: Sequence[JobSetting]) -> dict[str, Any]:
         """The resolved config of one job; `???` where a value is missing.
 
         Raises:
@@ -37,7 +37,7 @@ class Composer:
         made = self._compose(tuple(setting.text for setting in settings))  # Hydra says it better, or resolves it
         return OmegaConf.to_container(made, resolve=True)
 
-    def choices(self, settings: Sequence[Setting]) -> dict[str, Any]:
+    def choices(self, settings: Sequence[JobSetting]) -> dict[str, Any]:
         """Values by dotted key that a condition can ask for: options by group, and all that is no mapping."""
         tree = self(settings)
         flat = {key: value for key, value in flattened(tree).items() if not key.endswith("_")}
@@ -45,12 +45,12 @@ class Composer:
         config = self.grammar.loader.compose([setting.text for setting in self._completed(settings)])
         return flat | {group: name for group, name in config.hydra.runtime.choices.items() if "/" not in group}
 
-    def _completed(self, settings: Sequence[Setting]) -> list[Setting]:
+    def _completed(self, settings: Sequence[JobSetting]) -> list[JobSetting]:
         """With the option that a model's source alone stands for."""
         known = {setting.text: setting for setting in settings}
         return [known.get(text) or self.grammar.setting(text) for text in completed(list(known))]
 
-    def _is_structural(self, setting: Setting) -> bool:
+    def _is_structural(self, setting: JobSetting) -> bool:
         """Whether only Hydra can apply it: options of groups, additions, removals, interpolations, and Hydra's own keys."""
         override = self.grammar.parse(setting.text)
         plain = override.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
@@ -72,7 +72,7 @@ class Composer:
         return without_hydra(self.grammar.loader.compose(overrides))
 
 
-def _put(tree: dict[str, Any], setting: Setting) -> bool:
+def _put(tree: dict[str, Any], setting: JobSetting) -> bool:
     """Set a dotted key; False where only Hydra can say what is wrong with it."""
     *path, last = setting.key.split(".")
     node: Any = tree

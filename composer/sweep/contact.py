@@ -39,7 +39,7 @@ INK, SOFT, EMPTY = "#1b1d21", "#666c76", "#eeeeec"
 
 
 @dataclass(frozen=True)
-class Line:
+class SheetLine:
     """What stands across a strip: a heading, the heads of columns, or a row of places."""
 
     kind: str
@@ -56,7 +56,7 @@ class Plan:
     box: tuple[int, int]  # of a picture
     across: int  # pictures beside each other in a place
     label: int  # the column of row labels
-    strips: tuple[tuple[Line, ...], ...]
+    strips: tuple[tuple[SheetLine, ...], ...]
 
     @property
     def step(self) -> int:
@@ -141,10 +141,10 @@ def pictures(place: Sequence[Cell]) -> list[tuple[Cell, str]]:
     return [(cell, name) for cell in place for name in ((cell.state == "done" and cell.images) or ("",))]
 
 
-def block_lines(block: Block, axes: SheetSpec, plan: Plan) -> Iterator[Line]:
+def block_lines(block: Block, axes: SheetSpec, plan: Plan) -> Iterator[SheetLine]:
     """A heading; then heads and rows. Columns wrap where they are too many; without y into a rectangle."""
     if axes.page is not None:
-        yield Line("heading", LINE + 26, f"{axes.page}  {printable(block.value or '')}")
+        yield SheetLine("heading", LINE + 26, f"{axes.page}  {printable(block.value or '')}")
     columns = len(block.columns)
     gallery = axes.x is axes.y is None and any(block.columns) and plan.step >= LEGIBLE
     if axes.y is None:
@@ -154,18 +154,18 @@ def block_lines(block: Block, axes: SheetSpec, plan: Plan) -> Iterator[Line]:
         heads = block.columns[at : at + columns] if axes.x is not None or gallery else ()
         if heads:
             deep = max(len(wrapped(head, plan.step - 10, 6 if gallery else 2)) for head in heads)
-            yield Line("heads", deep * LINE + 8, axes.y or "", heads)
+            yield SheetLine("heads", deep * LINE + 8, axes.y or "", heads)
         for value, places in block.rows:
             places = places[at : at + columns]
             most = max(len(pictures(place)) for place in places)
             height = max(math.ceil(most / plan.across), 1) * (plan.box[1] + 2) - 2 + GAP
-            yield Line("row", height + (8 if axes.y is None else 0), value, (), places)
+            yield SheetLine("row", height + (8 if axes.y is None else 0), value, (), places)
 
 
-def broken(lines: Sequence[Line], height: int) -> Iterator[tuple[Line, ...]]:
+def broken(lines: Sequence[SheetLine], height: int) -> Iterator[tuple[SheetLine, ...]]:
     """Lines cut into strips of about this height; a strip that begins with a row repeats what stands above it."""
-    strip: list[Line] = []
-    above: dict[str, Line] = {}
+    strip: list[SheetLine] = []
+    above: dict[str, SheetLine] = {}
     filled = 0
     for i, line in enumerate(lines):
         follow = next((after.height for after in lines[i + 1 : i + 3] if after.kind == "row"), 0) if line.kind != "row" else 0
@@ -183,7 +183,7 @@ def broken(lines: Sequence[Line], height: int) -> Iterator[tuple[Line, ...]]:
         yield tuple(strip)
 
 
-def draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: Plan, line: Line, left: int, top: int) -> None:
+def draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: Plan, line: SheetLine, left: int, top: int) -> None:
     if line.kind == "heading":
         pen.text((left, top + 16), fit(line.text, plan.strip, 14), INK, font(14))
     elif line.kind == "heads":

@@ -20,11 +20,11 @@ from composer.sweep.spec import SweepSpec
 from composer.sweep.where import Condition
 
 #: A job's share of one axis: overrides, and what they set by key. Zipped axes and job files set several keys at once.
-Choice = tuple["Setting", ...]
+AxisValue = tuple["JobSetting", ...]
 
 
 @dataclass(frozen=True)
-class Setting:
+class JobSetting:
     """One override. key: as it is typed without its prefix. value: the Python value that Hydra makes of it."""
 
     text: str
@@ -37,7 +37,7 @@ class Job:
     """One run of a sweep. number: in the order that was asked for. axes: what tells it from the others, by key."""
 
     number: int
-    settings: tuple[Setting, ...]
+    settings: tuple[JobSetting, ...]
     axes: tuple[str, ...]
 
     @property
@@ -70,13 +70,13 @@ class Grammar:
                 (self.known[text],) = self.parser.parse_overrides([text])
         return self.known[text]
 
-    def setting(self, text: str) -> Setting:
+    def setting(self, text: str) -> JobSetting:
         override = self.parse(text)
-        return Setting(text, override.key_or_group, override.value())
+        return JobSetting(text, override.key_or_group, override.value())
 
-    def axes(self, overrides: Sequence[str]) -> dict[str, list[Choice]]:
+    def axes(self, overrides: Sequence[str]) -> dict[str, list[AxisValue]]:
         """Key → its choices; a key given twice is what was given last, as in Hydra."""
-        found: dict[str, list[Choice]] = {}
+        found: dict[str, list[AxisValue]] = {}
         for text in overrides:
             override = self.parse(text)
             if override.is_sweep_override() and not override.is_discrete_sweep():
@@ -115,7 +115,7 @@ def jobs(grammar: Grammar, overrides: Sequence[str], spec: SweepSpec, known: Map
     return (replace(job, number=i) for i, job in enumerate(itertools.islice(points, spec.limit)))
 
 
-def zipped(columns: list[list[Choice]], axes: Mapping[str, list[Choice]], groups: Sequence[Any]) -> list[list[Choice]]:
+def zipped(columns: list[list[AxisValue]], axes: Mapping[str, list[AxisValue]], groups: Sequence[Any]) -> list[list[AxisValue]]:
     """Join axes that advance together: `[a,b]` is one such group, `[[a,b],[c,d]]` are two."""
     for group in [groups] if groups and all(isinstance(key, str) for key in groups) else groups:
         for key in group:
@@ -137,12 +137,12 @@ def shuffled(points: list[Job], seed: int) -> list[Job]:
     return points
 
 
-def read_jobs(grammar: Grammar, name: str) -> list[Choice]:
+def read_jobs(grammar: Grammar, name: str) -> list[AxisValue]:
     """One row a job, of a file."""
     return [tuple(_setting(grammar, name, i, text) for text in row) for i, row in enumerate(read_rows(name))]
 
 
-def _setting(grammar: Grammar, name: str, row: int, text: str) -> Setting:
+def _setting(grammar: Grammar, name: str, row: int, text: str) -> JobSetting:
     setting = grammar.setting(text)
     if setting.key.split(".")[0] in ("hydra", "sweep", "sheet") or setting.key == "model.allow_pickle":
         raise ComposerError("sweep.jobs", name, f"row {row + 1} sets {setting.key}, which is not for a job to choose")

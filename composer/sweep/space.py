@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from composer.errors import ComposerError
-from composer.sweep.grammar import Grammar, Setting, shown
+from composer.sweep.grammar import Grammar, JobSetting, shown
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -99,7 +99,7 @@ class Space:
         """The overrides that are a point's own."""
         return tuple(f"{axis.key}={text}" for axis, text in zip(self.axes, point))
 
-    def settings(self, words: Sequence[str]) -> tuple[Setting, ...]:
+    def settings(self, words: Sequence[str]) -> tuple[JobSetting, ...]:
         """What is fixed, and these overrides, which win."""
         settings = [self.grammar.setting(text) for text in (*self.fixed, *words)]
         return tuple({setting.key: setting for setting in settings}.values())

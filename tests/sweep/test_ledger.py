@@ -20,7 +20,7 @@ from tiers import every
 from composer import __version__
 from composer.callbacks.nan_guard import NanGuard
 from composer.sweep import driver
-from composer.sweep.grammar import Job, Setting
+from composer.sweep.grammar import Job, JobSetting
 from composer.sweep.journal import LOG, Journal
 from composer.sweep.ledger import DROPPED, STATES, Ledger, Row, counted, facts
 from composer.sweep.pages import Pages
@@ -45,7 +45,7 @@ class World:
     done: set[str] = field(default_factory=set)
 
     def job(self, number: int, seed: int) -> Job:
-        return Job(number, (Setting(f"seed={seed}", "seed", seed), Setting("prompt=x", "prompt", "x")), ("seed",))
+        return Job(number, (JobSetting(f"seed={seed}", "seed", seed), JobSetting("prompt=x", "prompt", "x")), ("seed",))
 
     def id(self, job: Job) -> str:
         """Seeds from 10 on are the same jobs as those from 0 on, in other words."""

@@ -35,7 +35,7 @@ class MetricsLogger(StepCallback):
         self.prediction = self.started = 0.0
         try:
             for sink in self.sinks:
-                sink.settings(settings_of(run))
+                sink.settings(run_settings(run))
             yield
         finally:
             for sink in self.sinks:
@@ -70,7 +70,7 @@ class MetricsLogger(StepCallback):
         return sinks if self.uri is None else [*sinks, MLflow(self.uri, self.experiment)]
 
 
-def settings_of(run: Run) -> dict[str, str | int]:
+def run_settings(run: Run) -> dict[str, str | int]:
     """What was asked for, flat."""
     request = run.request
     return {
