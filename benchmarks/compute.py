@@ -20,9 +20,9 @@ import torch
 from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
 
-from composer.accel.onnx import Runtime
-from composer.accel.openvino import Vino
-from composer.accel.standin import Engine, StandIn
+from composer.options.accel.onnx import Runtime
+from composer.options.accel.openvino import Vino
+from composer.options.accel.standin import Engine, StandIn
 
 BASE = "eager fp32"
 #: Variants that are in memory at once.

@@ -25,14 +25,14 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from composer.build import build_pipeline
-from composer.check import check
-from composer.composed import compose_config
-from composer.config import read
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
 from composer.errors import ComposerError
-from composer.fitting import fit, forget, loosen
-from composer.quiet import hush, hush_bars
-from composer.record import versions
+from composer.options.lifecycle import fit, forget, loosen
+from composer.pipelines.build import build_pipeline
+from composer.records.record import versions
+from composer.system.library_logs import hush, hush_bars
 
 #: Options of the forwards, joined with a line.
 FORWARDS: dict[str, tuple[str, ...]] = {

@@ -22,12 +22,12 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from composer import cli
-from composer.files import DRAFT
-from composer.sweep.journal import completed
-from composer.sweep.ledger import Ledger, counted
+from composer.cli import main as cli
+from composer.sweeps.journal import completed
+from composer.sweeps.ledger import Ledger, counted
+from composer.system.files import DRAFT
 from composer.testing.derived import differences
-from composer.testing.pictures import pixels
+from composer.testing.image_files import pixels
 
 #: Small pictures of one step, so that most of the time is spent writing.
 QUICK = ("steps=1", "height=64", "width=64")

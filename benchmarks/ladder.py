@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from composer.build import build_pipeline
-from composer.check import check
-from composer.composed import compose_config
-from composer.config import read
-from composer.quiet import hush, hush_bars
-from composer.sources import EMBEDDED
+from composer.checkpoints.sources import EMBEDDED
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.pipelines.build import build_pipeline
+from composer.system.library_logs import hush, hush_bars
 
 PROMPT = "a large red sphere on the left and a small blue cube on the right, on snow, at night"
 #: Name, 16 bits, DPM-Solver++, steps, pictures.

@@ -23,7 +23,7 @@ from pathlib import Path
 CHILD = """
 import json, os, resource, sys, threading, time
 import torch, diffusers
-from composer import weights
+from composer.loading import loader as weights
 from composer.checkpoint import find
 from composer.precision import Numbers
 from composer.spec import ModelSpec

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from composer.sources import EMBEDDED
+from composer.checkpoints.sources import EMBEDDED
 
 #: Name → composer's words, raw diffusers' statement (None: it has none), and whether several pictures are drawn.
 OPTIONS: dict[str, tuple[tuple[str, ...], str | None, bool]] = {
@@ -57,12 +57,12 @@ def measured(job):
     return {"seconds": seconds, "peak": peak - before}, found
 """
 OURS = """
-from composer.api import compose_config
-from composer.build import build_pipeline
-from composer.check import check
-from composer.config import read
+from composer.api.run import compose_config
+from composer.pipelines.build import build_pipeline
+from composer.checks.compatibility import check
+from composer.config.read import read
 from composer.errors import ComposerError
-from composer.shares import draw
+from composer.pipelines.batching import draw
 try:
     checked = check(read(compose_config(sys.argv[2:])))
     pipeline = build_pipeline(checked)

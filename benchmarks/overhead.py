@@ -19,18 +19,18 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from composer import StepCallback
-from composer.build import build_pipeline
 from composer.callbacks.base import Conditioning, Run
-from composer.check import check
-from composer.composed import compose_config
-from composer.config import read
-from composer.denoise import denoise
-from composer.finite import Watch
-from composer.guidance import Branches, Unguided
-from composer.hooks import Hooks
-from composer.quiet import hush, hush_bars
-from composer.record import record
-from composer.sampler import Sampler
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.pipelines.build import build_pipeline
+from composer.records.record import record
+from composer.sampling.guidance import Branches, Unguided
+from composer.sampling.hooks import Hooks
+from composer.sampling.loop import denoise
+from composer.sampling.non_finite import Watch
+from composer.sampling.sampler import Sampler
+from composer.system.library_logs import hush, hush_bars
 from composer.testing import pipelines
 
 STEPS, ROUNDS = 200, 60

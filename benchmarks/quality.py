@@ -21,12 +21,12 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 import composer
-from composer.build import build_pipeline
-from composer.check import check
-from composer.composed import compose_config
-from composer.config import read
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
 from composer.errors import ComposerError
-from composer.quiet import hush
+from composer.pipelines.build import build_pipeline
+from composer.system.library_logs import hush
 from composer.tiny.captions import caption
 
 BASE = ("scheduler=euler", "steps=20", "callbacks=[]")

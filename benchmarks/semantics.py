@@ -27,8 +27,8 @@ from PIL import Image
 from torch import Tensor
 
 import composer
-from composer.pixels import to_pixels
-from composer.sources import EMBEDDED
+from composer.checkpoints.sources import EMBEDDED
+from composer.images.pixels import to_pixels
 from composer.tiny import networks
 from composer.tiny.render import box, render
 from composer.tiny.scenes import COLOURS, GROUNDS, HELD_OUT, PLACES, SHAPES, Scene, make_thing, sample_scene

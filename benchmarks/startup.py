@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from composer.sources import EMBEDDED
+from composer.checkpoints.sources import EMBEDDED
 
 YARDSTICK = ["-c", "import hydra"]
 COMPOSE = ["-m", "composer"]

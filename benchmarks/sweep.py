@@ -134,7 +134,7 @@ def batches(root: Path) -> None:
 
 STUB = """
 import json, resource, sys
-from composer import cli
+from composer.cli import main as cli
 from composer.families.sd import StableDiffusion
 from composer.guidance import Branches
 from composer.images import read_image

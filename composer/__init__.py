@@ -13,20 +13,20 @@ from composer.version import __version__
 
 #: Name → the module that has it, and its name there.
 _HOMES = {
-    "compose": ("composer.api", "compose"),
-    "load": ("composer.api", "load"),
-    "check": ("composer.commands", "check"),
-    "list": ("composer.commands", "list_options"),
-    "rerun": ("composer.commands", "rerun"),
-    "show": ("composer.commands", "show"),
-    "sweep": ("composer.commands", "sweep"),
+    "compose": ("composer.api.run", "compose"),
+    "load": ("composer.api.run", "load"),
+    "check": ("composer.api.commands", "check"),
+    "list": ("composer.api.commands", "list_options"),
+    "rerun": ("composer.api.commands", "rerun"),
+    "show": ("composer.api.commands", "show"),
+    "sweep": ("composer.api.commands", "sweep"),
     "ComposerError": ("composer.errors", "ComposerError"),
     "Conditioning": ("composer.callbacks.base", "Conditioning"),
     "Embedding": ("composer.callbacks.base", "Embedding"),
     "Family": ("composer.families.base", "Family"),
-    "Guidance": ("composer.guidance", "Guidance"),
+    "Guidance": ("composer.sampling.guidance", "Guidance"),
     "Request": ("composer.callbacks.request", "Request"),
-    "Result": ("composer.result", "Result"),
+    "Result": ("composer.records.result", "Result"),
     "Run": ("composer.callbacks.base", "Run"),
     "Step": ("composer.callbacks.base", "Step"),
     "StepCallback": ("composer.callbacks.base", "StepCallback"),
@@ -40,15 +40,15 @@ __all__ = [
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from composer.api import compose, load
+    from composer.api.commands import check, rerun, show, sweep
+    from composer.api.commands import list_options as list
+    from composer.api.run import compose, load
     from composer.callbacks.base import Conditioning, Embedding, Run, Step, StepCallback, StopDenoising
     from composer.callbacks.request import Request
-    from composer.commands import check, rerun, show, sweep
-    from composer.commands import list_options as list
     from composer.errors import ComposerError
     from composer.families.base import Family
-    from composer.guidance import Guidance
-    from composer.result import Result
+    from composer.records.result import Result
+    from composer.sampling.guidance import Guidance
     from composer.tasks.base import Task
 
 

@@ -7,6 +7,6 @@ if __name__ == "__main__":
     # `-m` has Python look for modules in the current folder first, where whatever lies there would be run instead of what is installed
     if sys.path and Path(sys.path[0]).absolute() != Path(__file__).resolve().parents[1] and not sys.flags.safe_path:
         del sys.path[0]
-    from composer.cli import main
+    from composer.cli.main import main
 
     raise SystemExit(main())

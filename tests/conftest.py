@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread: the sums of the ora
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from composer.cli import main
+from composer.cli.main import main
 from composer.testing import pipelines
 
 # The suite tries the same examples every time; `--hypothesis-profile=default` goes on looking for new ones.
@@ -23,16 +23,15 @@ settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
 
 
-#: Folders and files whose tests are standard ones, unless they are marked as quick: they run many models, processes or texts.
-STANDARD = {
-    "accel", "benchmarks", "callbacks", "check", "classic", "conf", "fuzz", "memory", "parity", "plugins", "rerun",
-    "testing", "tiny", "warm", "test_between_runs.py", "test_cache.py", "test_files.py", "test_finite.py",
-    "test_guiders.py", "test_held.py", "test_hostile_places.py", "test_kernel.py", "test_kills.py",
-    "test_layouts.py", "test_lazy.py", "test_ledger.py", "test_overflow.py", "test_package.py", "test_precision.py",
-    "test_ray.py", "test_readme.py", "test_run.py", "test_run_pipeline.py", "test_schedule.py", "test_schema0.py",
-    "test_search.py", "test_secret.py", "test_shares.py", "test_sheet.py", "test_single.py", "test_sound.py",
-    "test_tied.py", "test_turns.py", "test_verbs.py", "test_weights.py",
-}  # fmt: skip
+#: Folders and files below this one whose tests are standard ones, unless they are marked as quick: they run many models or processes.
+STANDARD = (
+    "api/test_kernel.py", "api/test_loaded.py", "benchmarks", "callbacks", "checkpoints/test_layouts.py", "checkpoints/test_single_file.py",
+    "checks", "cli/test_commands.py", "conf", "config/test_hostile_places.py", "config/test_secrets.py", "config/test_source_settings.py",
+    "fuzz", "loading", "options/accel", "options/memory", "parity", "pipelines", "plugins", "reruns", "resident", "sampling/test_guiders.py",
+    "sampling/test_non_finite.py", "sweeps/report", "sweeps/search", "sweeps/test_kills.py", "sweeps/test_ledger.py", "sweeps/test_ray.py",
+    "sweeps/test_run.py", "sweeps/test_schema0.py", "system/test_lazy_imports.py", "system/test_run_lock.py", "test_package.py",
+    "test_readme.py", "testing", "tiny",
+)  # fmt: skip
 
 
 #: Families, batch sizes and whether a step has two evaluations, with which the kit runs a callback; with others as slow tests.
@@ -54,8 +53,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if rare(item):
             item.add_marker("slow")
-        places = item.path.relative_to(Path(__file__).parent).parts
-        if not STANDARD.isdisjoint(places) and not item.get_closest_marker("quick"):
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if any(f"{place}/".startswith(f"{each}/") for each in STANDARD) and not item.get_closest_marker("quick"):
             item.add_marker("standard")
         if not item.get_closest_marker("slow") and not item.get_closest_marker("standard"):
             item.add_marker("quick")

@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 import composer
-from composer import metadata
-from composer.plugins import packaged_conf
+from composer.config.search_path import packaged_conf
+from composer.records import metadata
 
 MARK = "PWNED"
 GROUPS = (
@@ -66,7 +66,7 @@ TARGETS: dict[str, Node] = {
     "instantiate": called("hydra.utils.instantiate", {"_target_": "os.system", "command": f"touch {MARK}"}),
     "timeit": called("timeit.timeit", TOUCH, number=1),
     "module_here": called("canary.Canary"),
-    "composer.cli": called("composer.cli.main", ["steps=1", f"output.folder={MARK}"]),
+    "composer.cli.main": called("composer.cli.main.main", ["steps=1", f"output.folder={MARK}"]),
     "diffusers.os": called("diffusers.utils.import_utils.os.system", f"touch {MARK}"),
 }  # fmt: skip
 #: A command line each: `{}` stands for the words of a place.

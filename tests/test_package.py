@@ -44,7 +44,7 @@ def test_the_wheel_runs_from_another_folder(wheel, tmp_path):
     subprocess.run(pip, check=True, capture_output=True)
     env = {**os.environ, "PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1"}
     code = (
-        "import sys, composer; from composer.cli import main; assert composer.__file__.startswith(sys.argv[1])\n"
+        "import sys, composer; from composer.cli.main import main; assert composer.__file__.startswith(sys.argv[1])\n"
         "sys.exit(main(['list', 'scheduler']) or main(['steps=1', 'hydra.run.dir=out']))"
     )
     made = subprocess.run([sys.executable, "-c", code, str(site)], cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tiers import slow_but
 
-from composer.composed import compose_config
-from composer.config import read
+from composer.config.compose import compose_config
+from composer.config.read import read
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

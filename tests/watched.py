@@ -15,7 +15,7 @@ WATCHED = """
 import json, os, sys
 sys.path.insert(0, os.getcwd())
 # first: imports read much
-import composer.cli, composer.build, composer.record, composer.verbs.rerun, composer.rerun.asked, torch, diffusers
+import composer.cli.main, composer.pipelines.build, composer.records.record, composer.cli.commands.rerun, composer.reruns.replay_config, torch, diffusers
 allowed = tuple(json.loads(sys.argv[1]))
 seen, at_work = [], None
 def hook(event, args):
@@ -37,7 +37,7 @@ for line in sys.stdin:
     folder, words = json.loads(line)
     os.chdir(folder)
     at_work = words
-    codes.append(composer.cli.main(words))
+    codes.append(composer.cli.main.main(words))
     at_work = None
     print("\\nEXIT", flush=True); print("\\nEXIT", file=sys.stderr, flush=True)
 print(json.dumps({"codes": codes, "seen": seen}))

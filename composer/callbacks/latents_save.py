@@ -44,7 +44,7 @@ class LatentsSave(StepCallback):
             return
         from safetensors.torch import save
 
-        from composer.files import write
+        from composer.system.files import write
 
         data = save({"latents": latents.contiguous().cpu(), "timestep": step.timestep.reshape(1).cpu()})
         write(self.run.folder / f"latents-{step.index:03d}.safetensors", data)

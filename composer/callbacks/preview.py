@@ -57,7 +57,7 @@ class Preview(StepCallback):
     def after_decode(self, run: Run, images: list[Image.Image]) -> None:
         if run.folder is None or not self.seen:
             return
-        from composer.files import write
+        from composer.system.files import write
 
         shown = painted(self.seen, images)
         for i, final in enumerate(images):

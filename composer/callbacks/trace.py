@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Run, Step, StepCallback
-from composer.usage import peak_memory
+from composer.system.memory import peak_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +28,8 @@ class Trace(StepCallback):
         self.run, self.rows, self.prediction = run, [], {}
         yield
         if run.folder is not None and self.rows:
-            from composer.files import write
-            from composer.plot import plot
+            from composer.images.charts import plot
+            from composer.system.files import write
 
             write(run.folder / "trace.jsonl", "".join(f"{json.dumps(row)}\n" for row in self.rows).encode())
             series = {

@@ -15,7 +15,7 @@ from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
 from composer.families.distinct import once
 from composer.families.settings import Decoded, FamilySettings
-from composer.guidance import Branches
+from composer.sampling.guidance import Branches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ from composer.callbacks.request import Request
 from composer.families.base import DiffusersFamily
 from composer.families.noise import noise
 from composer.families.settings import Decoded
-from composer.guidance import Branches
+from composer.sampling.guidance import Branches
 
 if TYPE_CHECKING:
     from diffusers import DDPMPipeline

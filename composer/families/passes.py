@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
-from composer.guidance import Branches
+from composer.sampling.guidance import Branches
 
 
 def branches(step: Step, more: int, forward: Callable[[Tensor, Embedding], Tensor]) -> Branches:

@@ -18,7 +18,7 @@ from composer.families.distinct import places
 from composer.families.settings import Decoded
 from composer.families.unet import LatentUNet
 from composer.families.vae import decoded, encoded
-from composer.memo import remember
+from composer.sampling.embedding_cache import remember
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

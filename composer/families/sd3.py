@@ -14,8 +14,8 @@ from composer.families.noise import noise
 from composer.families.passes import branches
 from composer.families.settings import Decoded
 from composer.families.vae import decoded, encoded, scaled_mask
-from composer.guidance import Branches
-from composer.keywords import keywords_of
+from composer.sampling.guidance import Branches
+from composer.system.signatures import keywords_of
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusion3Pipeline

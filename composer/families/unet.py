@@ -15,7 +15,7 @@ from composer.families.chunks import in_windows, padded, windows
 from composer.families.noise import noise
 from composer.families.passes import branches
 from composer.families.vae import scaled_mask
-from composer.guidance import Branches
+from composer.sampling.guidance import Branches
 
 
 class LatentUNet(DiffusersFamily):

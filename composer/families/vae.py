@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from composer.families.base import DiffusersFamily
 from composer.families.distinct import places
-from composer.finite import check, finite
-from composer.memo import digest, remember
+from composer.sampling.embedding_cache import digest, remember
+from composer.sampling.non_finite import check, finite
 
 
 def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:

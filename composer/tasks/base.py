@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
-from composer.checkpoint import Checkpoint
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.config.foreign_words import KEYS, not_yet, plain
 from composer.errors import ComposerError, suggest
 from composer.families.base import Family
-from composer.sampler import Sampler
+from composer.sampling.sampler import Sampler
 from composer.tasks import marks
 from composer.tasks.values import SEEDS, negatives, seed, texts, whole
 from composer.tiny import known
-from composer.words import KEYS, not_yet, plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image

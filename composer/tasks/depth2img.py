@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from composer.callbacks.request import Request
-from composer.checkpoint import Checkpoint
+from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
-from composer.sampler import Sampler
+from composer.sampling.sampler import Sampler
 from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, several
 from composer.tasks.values import each
@@ -22,7 +22,7 @@ class Depth2Img(Img2Img):
     fills: ClassVar = frozenset({"depth"})
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        from composer.images import read_depth
+        from composer.images.reading import read_depth
 
         base, given = super().inputs(values, batch, images, checkpoint), values["depth"]
         if given is None and "depth_estimator" not in checkpoint.classes:

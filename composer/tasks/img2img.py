@@ -7,10 +7,10 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.request import Request
-from composer.checkpoint import Checkpoint
+from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
-from composer.sampler import Sampler
+from composer.sampling.sampler import Sampler
 from composer.tasks.base import Inputs, Start, Task, side
 from composer.tasks.values import each, number
 
@@ -30,7 +30,7 @@ class Img2Img(Task):
         return skipped
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        from composer.images import fitted
+        from composer.images.reading import fitted
 
         pictures = self.pictures("image", values, batch, images)
         height, width, notes = self.size(values, pictures, checkpoint)
@@ -45,7 +45,7 @@ class Img2Img(Task):
         self, values: Mapping[str, Any], pictures: Sequence[Image], checkpoint: Checkpoint
     ) -> tuple[int, int, tuple[str, ...]]:  # fmt: skip
         """Height and width in pixels: as asked for, else the pictures' own, rounded down to what the model can make; and what to say."""
-        from composer.images import is_sample
+        from composer.images.reading import is_sample
 
         asked, own, notes = [values.get(key) for key in ("height", "width")], checkpoint.size, ()
         # a sample comes in the size that the model draws best
@@ -56,12 +56,12 @@ class Img2Img(Task):
 
     def pictures(self, key: str, values: Mapping[str, Any], batch: int, images: int) -> tuple[Image, ...]:
         """One RGB picture for all prompts or one for each → one for each of the batch."""
-        from composer.images import read_image
+        from composer.images.reading import read_image
 
         return each(key, [read_image(key, one) for one in several(values[key])], batch, images)
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
-        from composer.pixels import to_pixels
+        from composer.images.pixels import to_pixels
 
         sampler.skip(request.skip)
         clean = family.encode_image(to_pixels(request.inputs["image"]), sampler.generators)
@@ -75,7 +75,7 @@ def several(value: Any) -> list[Any]:
 
 def natural(pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[int, int], tuple[str, ...]]:
     """The pictures' own height and width, down to a multiple of what the model makes."""
-    from composer.images import check_size
+    from composer.images.reading import check_size
 
     first, multiple = pictures[0], checkpoint.multiple
     if any(picture.size != first.size for picture in pictures):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
-from composer.checkpoint import Checkpoint
+from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
-from composer.sampler import Sampler
+from composer.sampling.sampler import Sampler
 from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, scaling, several
 from composer.tasks.values import each, flag, number
@@ -35,7 +35,7 @@ class Inpaint(Img2Img):
     seam: ClassVar[int] = 128
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        from composer.images import fitted, is_sample, mask_doubt, read_mask
+        from composer.images.reading import fitted, is_sample, mask_doubt, read_mask
 
         if values["mask"] is None:
             raise ComposerError("mask", None, f"a picture is needed: mask=FILE{hole(values)}")
@@ -58,7 +58,7 @@ class Inpaint(Img2Img):
         return {"blur": width, "keep_unmasked": flag("keep_unmasked", values["keep_unmasked"])}
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
-        from composer.pixels import to_mask, to_pixels
+        from composer.images.pixels import to_mask, to_pixels
 
         sampler.skip(request.skip)
         pixels, mask = to_pixels(request.inputs["image"]), to_mask(request.inputs["mask"])
@@ -83,7 +83,7 @@ class Inpaint(Img2Img):
 
 def hole(values: Mapping[str, Any]) -> str:
     """What to say of an input image with a transparent part, which can serve as a mask."""
-    from composer.images import transparent_part
+    from composer.images.reading import transparent_part
 
     image = next((each for each in several(values["image"]) if isinstance(each, str) and transparent_part("image", each)), None)
     if image is None:
@@ -93,7 +93,7 @@ def hole(values: Mapping[str, Any]) -> str:
 
 def softness(mask: Image) -> str | None:
     """What to say of a mask with more gray than an edge has, else None: it is cut at half-way gray."""
-    from composer.images import gray_share
+    from composer.images.reading import gray_share
 
     gray = gray_share(mask)
     if gray < SOFT:

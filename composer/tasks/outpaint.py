@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from composer.checkpoint import Checkpoint
+from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.tasks.base import Inputs
 from composer.tasks.img2img import Img2Img, several
@@ -24,8 +24,8 @@ class Outpaint(Inpaint):
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         """The picture on its canvas; height and width are those of the canvas."""
-        from composer.images import fitted, is_sample
-        from composer.seams import extended
+        from composer.images.masks import extended
+        from composer.images.reading import fitted, is_sample
 
         left, top, right, bottom = margins(values["margins"])
         pictures = self.pictures("image", values, batch, images)

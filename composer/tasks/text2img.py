@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.callbacks.request import Request
 from composer.families.base import Family
-from composer.sampler import Sampler
+from composer.sampling.sampler import Sampler
 from composer.tasks.base import Start, Task
 
 

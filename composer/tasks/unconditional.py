@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.request import Request
-from composer.checkpoint import Checkpoint
+from composer.checkpoints.checkpoint import Checkpoint
 from composer.families.base import Family
-from composer.sampler import Sampler
+from composer.sampling.sampler import Sampler
 from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, scaling, several
 from composer.tasks.text2img import Text2Img
@@ -21,7 +21,7 @@ class FromPicture(Img2Img):
     """Scaled to the model's own size: these models draw no other."""
 
     def size(self, values: Mapping[str, Any], pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[int, int, tuple[str, ...]]:
-        from composer.images import is_sample
+        from composer.images.reading import is_sample
 
         height, width = checkpoint.size
         sample = all(is_sample(one) for one in several(values["image"]))

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.request import Request
-from composer.checkpoint import Checkpoint
+from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
-from composer.sampler import Sampler
+from composer.sampling.sampler import Sampler
 from composer.tasks.base import Inputs, Start, Task
 from composer.tasks.img2img import Img2Img
 from composer.tasks.text2img import Text2Img
@@ -30,7 +30,7 @@ class Upscale(Img2Img):
         return skipped if values["image"] is not None else 0
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        from composer.images import fitted
+        from composer.images.reading import fitted
 
         factor = number("factor", values["factor"], 1, 16)
         if values["image"] is None:
@@ -54,7 +54,7 @@ class Upscale(Img2Img):
         return of.start(family, sampler, request)
 
     def following(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
-        from composer.images import fitted
+        from composer.images.reading import fitted
 
         if "image" in request.inputs:
             return None

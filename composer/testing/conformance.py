@@ -18,7 +18,7 @@ import pytest
 
 from composer.callbacks.base import StepCallback, StopDenoising
 from composer.errors import CallbackError
-from composer.hooks import MOMENTS
+from composer.sampling.hooks import MOMENTS
 from composer.testing.runs import SIZES, run, tasks_of
 
 

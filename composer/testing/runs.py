@@ -12,13 +12,13 @@ from PIL import Image
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
-from composer.guidance import ClassifierFree, Guidance, Unguided
-from composer.layouts import LAYOUTS
-from composer.pipeline import Pipeline
-from composer.result import Result
-from composer.schedulers import make_scheduler, scheduler_parts
-from composer.spec import SchedulerSpec, Target
-from composer.targets import resolve
+from composer.checkpoints.layouts import LAYOUTS
+from composer.config.spec import SchedulerSpec, Target
+from composer.config.targets import resolve
+from composer.pipelines.pipeline import Pipeline
+from composer.records.result import Result
+from composer.sampling.guidance import ClassifierFree, Guidance, Unguided
+from composer.sampling.schedulers import make_scheduler, scheduler_parts
 from composer.tasks.base import Task
 from composer.testing import pipelines
 

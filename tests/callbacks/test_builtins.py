@@ -168,9 +168,9 @@ def test_cheap_colours_follow_the_decoded_ones(tmp_path):
     import composer
 
     composer.compose("callbacks=[]", steps=4)  # the weights are warm
-    from composer.composed import compose_config
-    from composer.config import read
-    from composer.execute import execute
+    from composer.config.compose import compose_config
+    from composer.config.read import read
+    from composer.pipelines.run import execute
 
     config = ["steps=6", "callbacks=[preview]", "callbacks.preview.frames=true", "scheduler=euler"]
     for decode in ("latents", "vae"):

@@ -10,13 +10,13 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from tiers import every, slow_but
 
 from composer.callbacks.base import StepCallback
-from composer.composed import compose_config
-from composer.config import read
-from composer.guidance import Guidance
-from composer.keywords import check_keywords, keywords_of
-from composer.plugins import groups, options, packaged_conf
-from composer.spec import Target
-from composer.targets import resolve
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.config.search_path import groups, options, packaged_conf
+from composer.config.spec import Target
+from composer.config.targets import resolve
+from composer.sampling.guidance import Guidance
+from composer.system.signatures import check_keywords, keywords_of
 from composer.tasks.base import Task
 
 FOLDERS = [packaged_conf()]

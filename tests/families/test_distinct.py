@@ -17,8 +17,8 @@ from composer.families.sd3 import StableDiffusion3
 from composer.families.sdxl import StableDiffusionXL
 from composer.families.settings import FamilySettings
 from composer.families.vae import encoded
-from composer.guidance import ClassifierFree
-from composer.pipeline import Pipeline
+from composer.pipelines.pipeline import Pipeline
+from composer.sampling.guidance import ClassifierFree
 from composer.tasks.depth2img import Depth2Img
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from composer import StepCallback, compose
-from composer.build import family_class
-from composer.checkpoint import find
-from composer.spec import ModelSpec
+from composer.checkpoints.checkpoint import find
+from composer.config.spec import ModelSpec
+from composer.pipelines.build import family_class
 from composer.testing import pipelines
 from composer.testing.runs import SIZES, tiny
 

@@ -17,15 +17,16 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from composer import image_texts, images, metadata
-from composer.check import check
-from composer.composed import compose_config
-from composer.config import read
+from composer.checks.compatibility import check
+from composer.config.command_line import parse
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.config.search_path import groups, options, packaged_conf
 from composer.errors import ComposerError
-from composer.line import parse
-from composer.plugins import groups, options, packaged_conf
-from composer.rerun.asked import asked
-from composer.rerun.tell import told
+from composer.images import embedded_texts, reading
+from composer.records import metadata
+from composer.reruns.describe import told
+from composer.reruns.replay_config import asked
 
 EXAMPLES = int(os.environ.get("COMPOSER_FUZZ", "8"))
 search = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -134,15 +135,15 @@ def test_picture_files(data, changes, cut):
     for at, new in changes:
         data = data[:at] + new + data[at + len(new) :]
     Path("odd.png").write_bytes(data[: len(data) - cut] if cut < len(data) else data)
-    for reader in (images.read_image, images.read_mask, images.read_depth):
+    for reader in (reading.read_image, reading.read_mask, reading.read_depth):
         survives(lambda reader=reader: reader("image", "odd.png"))
     survives(lambda: metadata.read(Path("odd.png")))
-    survives(lambda: image_texts.read(Path("odd.png")))
+    survives(lambda: embedded_texts.read(Path("odd.png")))
 
 
 @pytest.fixture(scope="module")
 def honest(elsewhere) -> dict[str, Any]:
-    from composer.cli import main
+    from composer.cli.main import main
 
     assert main(["task=inpaint", "steps=2", "images=2", "callbacks=[preview]", "output.folder=honest"]) == 0
     return metadata.read(Path("honest/001.png"))

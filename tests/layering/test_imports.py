@@ -1,4 +1,4 @@
-"""Imports point down only; the rules of the house, read from the source."""
+"""Imports point down only: each package knows those below it, and none beside or above it."""
 
 from __future__ import annotations
 
@@ -7,43 +7,71 @@ from functools import cache
 from pathlib import Path
 
 import composer
-from composer.layouts import LAYOUTS
 
 ROOT = Path(composer.__file__).parent
-#: record writes config.yaml with OmegaConf
-HYDRA_ROOMS = {
-    "api", "argv", "cli", "composing", "config", "explain", "folder", "jobs", "launchers", "plugin_list", "origins", "plugins", "printed",
-    "record", "rerun", "sweep", "tied",
-}  # fmt: skip
-TORCH_FREE = {
-    "words", "catalogue", "spellings", "stray", "devices", "facts", "listing", "noise", "early", "signatures",
-    "headers", "folders", "index", "known_keys", "foreign", "single",
-    "__init__", "__main__", "cli", "argv", "config", "errors", "explain", "help", "plugins", "quiet", "spec",
-    "targets", "check", "checkpoint", "execute", "api", "jobs", "line", "families/__init__", "families/base", "families/settings",
-    "components", "sources", "images", "seams", "samples/__init__", "samples/make", "callbacks/__init__", "callbacks/base",
-    "callbacks/keep", "callbacks/overlay", "guidance", "sampler", "denoise", "hooks", "needs", "files", "installed",
-    "custom_steps", "recommend", "plugin_list", "plugin_new", "shipped", "completion", "overflow", "secret", "speak", "verbs", "composing",
-    "folder", "launchers", "printed", "tied", "typed",
-    "families/distinct", "image_texts", "png", "comments", "texts", "homes", "leavings", "tiny/known", "tiny/captions",
-    "clean", "loading",
-}  # fmt: skip
+#: The packages, lowest first. Those of one line do not know each other.
+FLOORS = (
+    "errors version",
+    "system tiny",
+    "images compat",
+    "callbacks",
+    "config",
+    "checkpoints sampling",
+    "loading families",
+    "tasks",
+    "checks",
+    "options records",
+    "pipelines",
+    "sweeps reruns",
+    "api",
+    "resident testing",
+    "cli",
+)
+RANK = {package: level for level, packages in enumerate(FLOORS) for package in packages.split()}
+#: The two modules that stand for the whole: what users import, and `python -m composer`.
+FACADE = ("composer", "composer.__main__")
+#: Libraries → the packages that may import them at all, and those that may at import time.
+ANYWHERE = {
+    "hydra": "config records sweeps reruns api cli",
+    "omegaconf": "config records sweeps reruns api cli",
+    "optuna": "sweeps",
+    "ray": "sweeps",
+}
+AT_IMPORT = {
+    "torch": "sampling loading families options pipelines testing tiny records",
+    "diffusers": "sampling loading families options pipelines testing tiny compat",
+    "transformers": "loading families options pipelines testing tiny compat",
+}
+#: Of these packages, modules that a refusal passes through: they import no torch at import time either.
+TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.guidance", "sampling.hooks", "sampling.loop",
+              "sampling.sampler", "families.base", "families.distinct", "families.settings", "pipelines.long_prompts",
+              "pipelines.run", "records.embedded", "tiny.captions", "tiny.known", "tiny.scenes")  # fmt: skip
 
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    return {str(path.relative_to(ROOT).with_suffix("")): ast.parse(path.read_text("utf-8")) for path in ROOT.rglob("*.py")}
+    """Dotted name → syntax tree, of all that is imported as part of composer."""
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        if "template" not in parts and "conf" not in parts:
+            found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text("utf-8"))
+    return found
 
 
-@cache
+def package(module: str) -> str:
+    return module.split(".")[1]
+
+
 def imported(tree: ast.AST, top_only: bool = False) -> set[str]:
-    """Dotted names that a module imports, outside of `if TYPE_CHECKING`."""
+    """Dotted names that a module imports: annotations and imports inside of functions count, unless `top_only`."""
     names: set[str] = set()
 
     def walk(node: ast.AST) -> None:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                continue
-            if top_only and isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+            if top_only and (
+                isinstance(child, ast.FunctionDef) or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
+            ):
                 continue
             if isinstance(child, ast.Import):
                 names.update(alias.name for alias in child.names)
@@ -56,46 +84,69 @@ def imported(tree: ast.AST, top_only: bool = False) -> set[str]:
     return names
 
 
-def uses(names: set[str], *packages: str) -> set[str]:
-    return {name for name in names if any(name == package or name.startswith(f"{package}.") for package in packages)}
+@cache
+def edges() -> dict[str, set[str]]:
+    """Module → the modules of composer that it imports."""
+    known = modules()
+    return {name: {each for each in imported(tree) if each in known and each not in (name, "composer")} for name, tree in known.items()}
 
 
-def test_there_are_modules_to_check():
-    assert len(modules()) > 35
+def of(names: set[str], library: str) -> set[str]:
+    return {name for name in names if name == library or name.startswith(f"{library}.")}
 
 
-def test_hydra_and_omegaconf_stop_at_the_door():
+def test_every_module_is_in_a_package():
+    assert {package(name) for name in modules() if name not in FACADE} == set(RANK) - {"compat"}
+    assert len(list(ROOT.glob("*.py"))) <= 8
+
+
+def test_imports_point_down():
+    for importer, targets in edges().items():
+        for target in targets:
+            if importer not in FACADE:
+                here, there = package(importer), package(target)
+                assert here == there or RANK[here] > RANK[there], (importer, target)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph, done = edges(), set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " → ".join((*path[path.index(name) :], name))
+        if name not in done:
+            for target in graph[name]:
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        if name not in FACADE:
+            visit(name, ())
+
+
+def test_libraries_stay_in_their_packages():
     for name, tree in modules().items():
-        if name.split("/")[0] not in HYDRA_ROOMS:
-            assert not uses(imported(tree), "hydra", "omegaconf"), name
+        for library, packages in ANYWHERE.items():
+            assert not of(imported(tree), library) or package(name) in packages.split(), (name, library)
+        for library, packages in AT_IMPORT.items():
+            allowed = name not in FACADE and package(name) in packages.split() and name.removeprefix("composer.") not in TORCH_FREE
+            assert allowed or not of(imported(tree, top_only=True), library), (name, library)
 
 
-def test_diffusers_stays_out_of_the_loop():
+def test_the_loop_and_callbacks_know_no_diffusers():
     for name, tree in modules().items():
-        if name in ("denoise", "guidance", "sampler", "hooks") or name.startswith("callbacks/"):
-            assert not uses(imported(tree), "diffusers", "transformers"), name
+        if name.startswith("composer.callbacks") or name in [
+            f"composer.sampling.{each}" for each in ("loop", "sampler", "guidance", "hooks")
+        ]:
+            assert not of(imported(tree), "diffusers") and not of(imported(tree), "transformers"), name
 
 
-def test_families_know_no_task_and_no_other_family():
-    for name, tree in modules().items():
-        if name.startswith("families/") and name != "families/__init__":
-            families = {layout.path.rpartition(".")[0] for layout in LAYOUTS.values()}  # the rest is what they share
-            assert not uses(imported(tree), *families, "composer.tasks"), name
+def test_families_know_no_other_family():
+    from composer.checkpoints.layouts import LAYOUTS
 
-
-def test_tasks_know_no_concrete_family():
-    for name, tree in modules().items():
-        if name.startswith("tasks/"):
-            assert {n.rsplit(".", 1)[0] for n in uses(imported(tree), "composer.families")} <= {
-                "composer.families",
-                "composer.families.base",
-            }, name
-
-
-def test_the_path_to_a_refusal_imports_no_torch():
-    for name, tree in modules().items():
-        if name in TORCH_FREE or name.startswith("tasks/"):
-            assert not uses(imported(tree, top_only=True), "torch", "diffusers", "transformers", "accelerate"), name
+    concrete = {layout.path.rpartition(".")[0] for layout in LAYOUTS.values()}
+    for name, targets in edges().items():
+        if name.startswith(("composer.families.", "composer.tasks.")):
+            assert not (targets - {name}) & concrete, name
 
 
 def test_nothing_dangerous_is_called():
@@ -106,62 +157,16 @@ def test_nothing_dangerous_is_called():
                 called = ast.unparse(node.func)
                 assert called not in forbidden and not called.startswith(("pickle.", "yaml.load")), f"{name}: {called}"
                 if called == "torch.load":
-                    assert "weights_only=True" in ast.unparse(node) and name.startswith("tiny/"), f"{name}: {called}"
+                    assert "weights_only=True" in ast.unparse(node) and package(name) == "tiny", f"{name}: {called}"
 
 
-def test_the_protocol_imports_nothing_of_the_house():
-    assert not uses(imported(modules()["callbacks/base"]), "composer")
-
-
-def test_our_own_callbacks_use_what_strangers_can():
-    """The protocol, and helpers that know nothing of a run; nobody's private attributes but their own."""
-    helpers = tuple(f"composer.{name}" for name in ("callbacks.base", "errors", "files", "plot", "seams", "usage"))
-    for name, tree in modules().items():
-        if name.startswith("callbacks/") and name not in ("callbacks/base", "callbacks/__init__"):
-            assert uses(imported(tree), "composer") == uses(imported(tree), *helpers), name
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+def test_callbacks_use_what_those_of_others_can():
+    """The protocol, and helpers that know nothing of a run; no private attributes but their own."""
+    allowed = {f"composer.{name}" for name in ("callbacks.base", "callbacks.request", "errors", "system.files", "system.memory", "images.charts",
+                                               "images.masks")}  # fmt: skip
+    for name, targets in edges().items():
+        if name.startswith("composer.callbacks."):
+            assert targets - {"composer.system", "composer.images", "composer.callbacks"} <= allowed, name
+            for node in ast.walk(modules()[name]):
+                if isinstance(node, ast.Attribute) and node.attr.startswith("_") and name != "composer.callbacks.base":
                     assert ast.unparse(node.value) == "self", f"{name}: {ast.unparse(node)}"
-
-
-def test_nothing_below_the_door_reaches_back_up():
-    rooms = ("cli", "line", "jobs", "api", "argv", "config", "explain", "plugins", "plugin_list", "plugin_new", "shipped", "show", "sweep",
-             "catalogue", "spellings", "stray", "listing")  # fmt: skip
-    above = tuple(f"composer.{room}" for room in rooms)
-    below = (
-        "headers",
-        "folders",
-        "index",
-        "known_keys",
-        "foreign",
-        "single",
-        "check",
-        "checkpoint",
-        "components",
-        "sources",
-        "images",
-        "image_texts",
-        "png",
-        "seams",
-        "pixels",
-        "build",
-        "weights",
-        "precision",
-        "pipeline",
-        "refine",
-        "denoise",
-        "hooks",
-        "sampler",
-        "guidance",
-        "spec",
-        "targets",
-        "needs",
-        "files",
-        "installed",
-        "residue",
-        "guiders",
-        "classic",
-    )
-    for name, tree in modules().items():
-        if name in below or name.startswith(("families/", "tasks/", "callbacks/")):
-            assert not uses(imported(tree), *above), name

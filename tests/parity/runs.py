@@ -13,11 +13,11 @@ from PIL import Image
 
 from composer import StepCallback
 from composer.callbacks.request import Request
-from composer.composed import compose_config
-from composer.config import read
-from composer.guidance import Guidance
-from composer.pipeline import Pipeline
-from composer.schedulers import make_scheduler, scheduler_parts
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.pipelines.pipeline import Pipeline
+from composer.sampling.guidance import Guidance
+from composer.sampling.schedulers import make_scheduler, scheduler_parts
 from composer.tasks.base import Task
 
 STEPS = 10

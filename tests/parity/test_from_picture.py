@@ -13,11 +13,11 @@ from diffusers import FluxImg2ImgPipeline, FluxInpaintPipeline, StableDiffusionI
 from runs import PROMPTS, STEPS, assert_same, classic, generators, mask, ours, picture
 from tiers import every, sampled
 
+from composer.checkpoints.layouts import LAYOUTS
 from composer.families.ddpm import Unconditional
 from composer.families.flux import Flux
 from composer.families.sd import StableDiffusion
-from composer.guidance import ClassifierFree, Distilled, Unguided
-from composer.layouts import LAYOUTS
+from composer.sampling.guidance import ClassifierFree, Distilled, Unguided
 from composer.tasks.depth2img import Depth2Img
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint

@@ -18,25 +18,25 @@ from runs import PROMPTS, SEEDS, Recorder, assert_same, classic, generators, mas
 from tiers import sampled
 
 from composer import StepCallback, StopDenoising
-from composer.build import build_pipeline
 from composer.callbacks.request import Request
-from composer.check import check
-from composer.composed import compose_config
-from composer.config import read
+from composer.checkpoints.layouts import LAYOUTS
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
 from composer.errors import ComposerError
 from composer.families.sdxl import StableDiffusionXL
-from composer.fitting import loosen
-from composer.guidance import ClassifierFree
-from composer.layouts import LAYOUTS
-from composer.option import Option
-from composer.pipeline import Pipeline
-from composer.refine import Refined
-from composer.schedulers import make_scheduler, scheduler_parts
+from composer.options.base import Option
+from composer.options.lifecycle import loosen
+from composer.pipelines.build import build_pipeline
+from composer.pipelines.pipeline import Pipeline
+from composer.pipelines.refined import Refined
+from composer.sampling.guidance import ClassifierFree
+from composer.sampling.schedulers import make_scheduler, scheduler_parts
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
-from composer.testing.pictures import pixels
+from composer.testing.image_files import pixels
 
 STEPS = 10
 

@@ -11,9 +11,9 @@ from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPi
 from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
 from tiers import sampled
 
+from composer.checkpoints.layouts import LAYOUTS
 from composer.families.sd3 import StableDiffusion3
-from composer.guidance import ClassifierFree
-from composer.layouts import LAYOUTS
+from composer.sampling.guidance import ClassifierFree
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img

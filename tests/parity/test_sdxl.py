@@ -12,10 +12,10 @@ from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
 from tiers import every, sampled
 
 from composer.callbacks.request import Request
+from composer.checkpoints.layouts import LAYOUTS
 from composer.families.sdxl import StableDiffusionXL
-from composer.guidance import ClassifierFree, Distilled
-from composer.layouts import LAYOUTS
-from composer.pixels import to_pixels
+from composer.images.pixels import to_pixels
+from composer.sampling.guidance import ClassifierFree, Distilled
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img

@@ -16,12 +16,12 @@ from diffusers import (
 )
 from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
 
+from composer.checkpoints.layouts import LAYOUTS
 from composer.families.flux import Flux
 from composer.families.sd import StableDiffusion
 from composer.families.sd3 import StableDiffusion3
 from composer.families.sdxl import StableDiffusionXL
-from composer.guidance import ClassifierFree, Unguided
-from composer.layouts import LAYOUTS
+from composer.sampling.guidance import ClassifierFree, Unguided
 from composer.tasks.depth2img import Depth2Img
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint

@@ -20,8 +20,8 @@ from tiers import every, sampled
 from composer.families.ddpm import Unconditional
 from composer.families.flux import Flux
 from composer.families.sd import StableDiffusion
-from composer.guidance import ClassifierFree, Distilled, Unguided
-from composer.schedulers import scheduler_parts
+from composer.sampling.guidance import ClassifierFree, Distilled, Unguided
+from composer.sampling.schedulers import scheduler_parts
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
 
@@ -201,7 +201,7 @@ def test_flux_pipeline_raises_but_composer_runs(flux_pipe, option):
 
 def test_every_scheduler_option_is_in_a_battery():
     """A new option joins the battery of its kind, or is named here with the reason why it can't."""
-    from composer.plugins import conf_folders, options
+    from composer.config.search_path import conf_folders, options
 
     no_model = {"edm_euler", "edm_dpmpp_2m"}  # for EDM-preconditioned checkpoints, which no family here is
     assert set(options("scheduler", conf_folders())) == {*SD, *FLUX, *FLUX_NOISY, *FLUX_REFUSED, *no_model}

@@ -15,7 +15,7 @@ SETTINGS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 #: Runs each line of [words, variables], and says after each with what code it ended.
 EACH = """
 import json, os, sys
-from composer.cli import main
+from composer.cli.main import main
 for line in sys.stdin:
     words, variables = json.loads(line)
     os.environ.update(variables)

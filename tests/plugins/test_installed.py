@@ -12,7 +12,7 @@ import pytest
 from environment import ROOT, Environment
 from PIL import Image
 
-from composer.testing.pictures import pixels
+from composer.testing.image_files import pixels
 
 OURS = {"attention-maps": "attention_maps", "regional-prompt": "regional_prompt", "metrics-logger": "metrics_logger"}
 
@@ -111,7 +111,7 @@ def test_they_are_listed_with_what_they_bring(installed, tmp_path):
 
 def test_listing_options_imports_no_plugin(installed, tmp_path):
     code = (
-        "import sys; from composer.cli import main; main(['list', 'callbacks']); main(['--cfg', 'job'])\n"
+        "import sys; from composer.cli.main import main; main(['list', 'callbacks']); main(['--cfg', 'job'])\n"
         "print([name for name in sys.modules if name.startswith('composer_')])"
     )
     done = installed.run("-c", code, cwd=tmp_path)

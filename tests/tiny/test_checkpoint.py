@@ -10,7 +10,7 @@ import pytest
 from tiers import slow_but
 
 import composer
-from composer.sources import EMBEDDED
+from composer.checkpoints.sources import EMBEDDED
 
 CHANNEL = {"red": 0, "green": 1, "blue": 2}
 
@@ -65,7 +65,7 @@ def test_the_files_name_no_machine():
 
 
 def test_weights_are_stored_in_half_precision():
-    from composer.headers import header
+    from composer.checkpoints.headers import header
 
     files = list(Path(EMBEDDED).rglob("*.safetensors"))
     assert len(files) >= 4
@@ -78,7 +78,7 @@ def test_weights_are_stored_in_half_precision():
 def sample(name: str) -> np.ndarray:
     from PIL import Image
 
-    from composer import samples
+    from composer.images import samples
 
     return np.asarray(Image.open(samples.path(name)).resize((128, 128), Image.Resampling.LANCZOS), int)
 

@@ -1,0 +1,101 @@
+"""`compose list`: the options of groups, and with `model=…` those of the schedulers and tasks that fit a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from composer.checkpoints.checkpoint import find
+from composer.config.catalogue import catalogue
+from composer.config.search_path import conf_folders, groups, options
+from composer.config.spec import RunSpec, Target
+from composer.config.spellings import group_of
+from composer.config.targets import resolve
+from composer.errors import ComposerError, suggest
+from composer.system import console
+from composer.tasks.base import Task
+
+#: Groups of which a model can use a part.
+NARROWED = ("scheduler", "task")
+#: Nodes that say which model it is.
+CHOOSING = ("model", "task")
+
+
+def listed(words: Sequence[str], config_dir: str | None = None) -> dict[str, dict[str, str]]:
+    """Group → option → what it is.
+
+    Args:
+        words: names of groups, none for all of them; `key=value` of a run whose model the options must fit.
+
+    Raises:
+        ComposerError: there is no such group, or a model does not tell which of its options fit.
+    """
+    folders = conf_folders(config_dir)
+    there, asked = groups(folders), [word for word in words if "=" not in word]
+    for group in asked:
+        if group not in there:
+            raise ComposerError("list", group, f"there is no such group.{_near(group, there, config_dir)}", there)
+    found = {group: options(group, folders) for group in asked or there}
+    settings = [word for word in words if "=" in word]
+    if not settings:
+        return found
+    if not asked or set(asked) - set(NARROWED):
+        key, _, value = settings[0].partition("=")
+        raise ComposerError(key, value, f"only {' and '.join(NARROWED)} can be narrowed: type compose list scheduler model=sd15")
+    for key, value in (word.split("=", 1) for word in settings):
+        if key.lstrip("+").split(".")[0] not in CHOOSING:
+            raise ComposerError(key, value, "has no say in which options fit: model=… has, and task=…")
+    keep = _fitting(settings, config_dir)
+    known = catalogue(folders)
+    return {group: {name: line for name, line in named.items() if keep(group, known[group][name])} for group, named in found.items()}
+
+
+def text(found: Mapping[str, Mapping[str, str]], asked: bool) -> str:
+    """A line for each option, or for each group where none was asked for."""
+    if not asked:
+        return "\n".join(f"{group:12}{len(named):3} options   compose list {group}" for group, named in found.items())
+    lines = []
+    for group, named in found.items():
+        width = max(map(len, named), default=0) + 2
+        lines += [f"{group}={name:{width}}{line}" for name, line in named.items()]
+    return "\n".join(lines)
+
+
+def _near(word: str, there: Sequence[str], config_dir: str | None) -> str:
+    """A group of a similar name, or the one that has an option of this name."""
+    group = group_of(catalogue(conf_folders(config_dir)), word)
+    return f" It is an option: type {group}={word}." if group else suggest(word, there)
+
+
+def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, Mapping[str, Any]], bool]:
+    """Whether the content of an option file fits the model that settings choose."""
+    from composer.config.compose import compose_config
+    from composer.config.read import read
+
+    spec = read(compose_config(list(settings), config_dir))
+    kind, role, takes_text = _traits(spec, settings, config_dir)
+
+    def keep(group: str, content: Mapping[str, Any]) -> bool:
+        if group == "scheduler":
+            return content.get("_kind_") in (None, kind)
+        task = resolve("task", Target(path=content["task"]["_target_"]), Task)
+        return task.text == takes_text and (role == "any" or role in task.roles)
+
+    return keep
+
+
+def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> tuple[str, str, bool]:
+    """Kind of scheduler, role, and whether it takes a prompt: by the checkpoint's json files, else by its option's description."""
+    try:
+        found = find(spec.model)
+        return found.kind, found.role, found.layout.text
+    except ComposerError:
+        line = options("model", conf_folders(config_dir)).get(str(spec.chosen.get("model")), "")
+        if "http" not in line or any(word.lstrip("+").startswith("model.") for word in settings):
+            raise
+    named = re.findall(r"task=(\w+)", line)
+    kind = "flow" if "flow matching" in line else "diffusion"
+    console.note(f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model")
+    role = "inpaint" if "inpaint" in named else "depth" if "depth2img" in named else "plain"
+    return kind, role, "unconditional" not in named

@@ -1,0 +1,62 @@
+"""A pipeline that stays loaded between calls from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from composer.api.requests import request_of
+from composer.checks.compatibility import check
+from composer.config.python_values import given, named, plain
+from composer.pipelines.run import execute
+from composer.system.library_logs import silence
+from composer.system.notebook import interruptible
+from composer.system.run_lock import in_turn
+
+if TYPE_CHECKING:
+    from composer.config.spec import RunSpec
+    from composer.records.result import Result
+
+
+class Held:
+    """Made by `composer.load`; each call is a run of its own, equal to that of `composer.compose` with the same words."""
+
+    @interruptible()
+    @in_turn
+    def __init__(self, overrides: Sequence[str], values: Mapping[str, Any], config_dir: str | None = None) -> None:
+        self._overrides, self._values, self._config_dir = tuple(overrides), dict(values), config_dir
+        self._spec, self._callbacks = request_of(overrides, values, config_dir)
+        checked = check(self._spec)
+        with silence():
+            from composer.pipelines.build import build_pipeline
+
+            self._pipeline = build_pipeline(checked, self._callbacks)  # as long as this is held, its models are not loaded again
+
+    @interruptible()
+    def __call__(self, *overrides: str, **values: Any) -> Result:
+        """Make images.
+
+        Args:
+            overrides, values: as for `composer.compose`; they come before those that the pipeline was loaded with.
+
+        Raises:
+            ComposerError: the request can't be met.
+        """
+        if self._is_quick(overrides, values):
+            return execute(self._with(values), more=self._callbacks)
+        spec, callbacks = request_of([*self._overrides, *overrides], {**self._values, **values}, self._config_dir)
+        return execute(spec, more=callbacks)
+
+    def __repr__(self) -> str:
+        spec = self._spec
+        return f"Pipeline({spec.task.name}, model {spec.model.name}, scheduler {spec.scheduler.name}, held)"
+
+    def _is_quick(self, overrides: Sequence[str], values: Mapping[str, Any]) -> bool:
+        """Whether only values of the task differ, so that nothing needs to be composed anew."""
+        return not overrides and all(key in self._spec.values and value is not None for key, value in values.items())
+
+    def _with(self, values: Mapping[str, Any]) -> RunSpec:
+        found = given((), values)
+        data = {key: named(key) if key in found.images else plain(key, value) for key, value in values.items()}
+        return replace(self._spec, values={**self._spec.values, **data, **found.images}, config={**self._spec.config, **data})

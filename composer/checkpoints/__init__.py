@@ -1,0 +1,1 @@
+"""What a checkpoint says of itself, read from its files without torch."""

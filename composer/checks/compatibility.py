@@ -1,0 +1,132 @@
+"""Refuses what cannot work, from configs and the checkpoint's json files alone: no weights, no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from composer.callbacks.request import Request
+from composer.checkpoints.checkpoint import Checkpoint, find
+from composer.checks import early
+from composer.checks.defaults import recommend
+from composer.config.spec import ModelSpec, RunSpec
+from composer.config.targets import build
+from composer.errors import ComposerError
+from composer.system.devices import refuse_absent
+from composer.tasks.base import Task
+
+#: Role of a checkpoint → what can be said of it, and the tasks that can use it.
+ROLES = {
+    "plain": ("takes nothing but noisy latents", "text2img, img2img, inpaint, outpaint, variations or upscale"),
+    "inpaint": ("takes a mask besides (an inpainting model)", "inpaint or outpaint"),
+    "depth": ("takes depth besides (a depth model)", "depth2img"),
+    "any": (
+        "is run by its own diffusers pipeline, so callbacks have after_step and after_decode alone",
+        "text2img, or img2img where it takes a picture",
+    ),
+}
+
+#: The family that has refiners.
+REFINED = "sdxl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A spec that fits its checkpoint, the task as an object, and the settled request. refiner: the second checkpoint.
+    lenient: whether options that would do nothing are left out with a note, as in a sweep over them."""
+
+    spec: RunSpec
+    checkpoint: Checkpoint
+    task: Task
+    request: Request
+    refiner: Checkpoint | None = None
+    lenient: bool = False
+
+    @property
+    def at_once(self) -> int:
+        """Pictures in one batch at least; with batch=auto there may be more."""
+        most, asked = self.request.batch, self.spec.batch
+        return most if asked is None else 1 if asked == "auto" else min(asked, most)
+
+
+def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Checked:
+    """Hold a spec against its checkpoint, which `find` reads.
+
+    Raises:
+        ComposerError: the first thing found that cannot work.
+    """
+    refuse_absent(spec.device)
+    task = build("task", spec.task, Task)
+    checkpoint = find(spec.model)
+    spec = recommend(spec, checkpoint)
+    for name, wanted in spec.precision.components.items():
+        if name not in checkpoint.classes:
+            raise ComposerError(f"precision.{name}", wanted, "the model has no such component", sorted(checkpoint.classes))
+    _task_fits(spec, task, checkpoint)
+    _scheduler_fits(spec, checkpoint)
+    early.refuse(spec, checkpoint)
+    refiner = _refiner(spec, checkpoint)
+    return Checked(spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint), refiner=refiner)
+
+
+def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
+    name = spec.task.name
+    if task.text != checkpoint.layout.text:
+        takes = "takes no prompt" if task.text else "wants a prompt"
+        raise ComposerError("task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={tasks_of(checkpoint)}")
+    if checkpoint.role in (*task.roles, "any"):
+        return
+    wanted, takes, advice = ROLES[task.roles[0]][0], ROLES[checkpoint.role][0], tasks_of(checkpoint)
+    raise ComposerError("task", name, f"wants a model that {wanted}, and {spec.model.name} {takes}: use task={advice}, or another model")
+
+
+def tasks_of(checkpoint: Checkpoint) -> str:
+    """The tasks that a checkpoint can do, as a phrase."""
+    return ROLES[checkpoint.role][1] if checkpoint.layout.text else "unconditional"
+
+
+def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
+    wanted, given = checkpoint.kind, spec.scheduler.kind
+    if given is not None and given != wanted:
+        words = {"flow": "flow matching", "edm": "EDM", "diffusion": "diffusion"}
+        name = spec.chosen.get("scheduler") or "default"
+        advice = (
+            "one whose name starts with flow_"
+            if wanted == "flow"
+            else "default, euler, ddim or dpmpp_2m"
+            if wanted == "diffusion"
+            else "edm_euler"
+        )
+        raise ComposerError(
+            "scheduler", name, f"is for {words[given]} models, and {spec.model.name} is a {words[wanted]} model: use {advice}"
+        )
+
+
+def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint that finishes what the first began, if one is wanted."""
+    wanted = spec.model.refiner
+    if wanted is None:
+        return None
+    if checkpoint.family != REFINED:
+        reason = f"only {REFINED} models have a refiner, and {spec.model.name} is of the family {checkpoint.family}"
+        raise ComposerError("model.refiner", wanted.source, reason)
+    number = isinstance(wanted.start, (int, float)) and not isinstance(wanted.start, bool)
+    if not number or not 0 < wanted.start < 1:
+        raise ComposerError("model.refiner.start", wanted.start, "must lie between 0 and 1, such as 0.8: the share of the base model")
+    whole = isinstance((spec.config.get("model") or {}).get("refiner"), str)  # typed as model.refiner=SOURCE
+    asked = ModelSpec(
+        name="refiner", source=wanted.source, revision=wanted.revision, variant=wanted.variant, allow_pickle=spec.model.allow_pickle
+    )
+    try:
+        found = find(asked)
+    except ComposerError as error:
+        key, reason = (re.sub(r"\bmodel\.(?=source|variant|revision)", "model.refiner.", text) for text in (error.key, error.reason))
+        if whole:
+            key, reason = (text.replace("model.refiner.source", "model.refiner") for text in (key, reason))
+        raise ComposerError(key, error.value, reason, error.allowed) from None
+    if (found.family, found.role) != (REFINED, "plain"):
+        raise ComposerError("model.refiner.source", wanted.source, f"is no {REFINED} checkpoint that goes on with latents alone")
+    if found.factor != checkpoint.factor:
+        raise ComposerError("model.refiner.source", wanted.source, "its latents are of another size than the base model's")
+    return found

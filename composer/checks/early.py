@@ -1,0 +1,35 @@
+"""What is refused before torch is imported, which takes seconds: settings that no class takes, options for devices that are not there."""
+
+from __future__ import annotations
+
+import sys
+
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.checks.signatures import devices_of, scheduler_settings
+from composer.config.spec import RunSpec
+from composer.errors import ComposerError
+from composer.sampling.custom_steps import CUSTOM
+from composer.system.devices import built_for_cuda
+from composer.system.signatures import check_keywords
+
+
+def refuse(spec: RunSpec, checkpoint: Checkpoint) -> None:
+    """Raises:
+    ComposerError: a setting or an option that can't be; what is left is for the classes themselves to say.
+    """
+    own = f"diffusers.{checkpoint.classes.get('scheduler', 'DDIMScheduler')}"
+    settings = scheduler_settings(own if spec.scheduler.target is None else spec.scheduler.target.path)
+    if settings is not None:
+        check_keywords("scheduler", spec.scheduler.keywords, {*settings, *CUSTOM})
+    if not _on_cpu(spec.device):
+        return
+    for group, options in {"memory": spec.memory, "accel": spec.accel}.items():
+        for name, target in options.items():
+            devices = devices_of(target.path)
+            if devices is not None and "cpu" not in devices:
+                raise ComposerError(group, name, f"does nothing on cpu: it is for {' and '.join(sorted(devices))}")
+
+
+def _on_cpu(device: str) -> bool:
+    """Whether a run is sure to be on the CPU."""
+    return device == "cpu" or (device == "auto" and not built_for_cuda() and sys.platform != "darwin")

@@ -1,0 +1,31 @@
+"""`compose cache ls` and `clear`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from composer.config.command_line import Line
+from composer.errors import ComposerError
+from composer.system import console
+
+
+def run(line: Line) -> int:
+    """compose cache ls|clear"""
+    from composer.loading import disk_cache
+
+    if line.overrides == ["clear"]:
+        freed = disk_cache.clear()
+        console.facts({"freed": freed, "folder": disk_cache.root()}, f"freed {freed / 2**20:,.0f} MiB in {disk_cache.root()}")
+        return 0
+    if line.overrides != ["ls"]:
+        raise ComposerError("cache", " ".join(line.overrides) or None, "say `compose cache ls` or `compose cache clear`")
+    there = disk_cache.entries()
+    used, most = sum(entry.size for entry in there), disk_cache.limit()
+    lines = [
+        f"{entry.size / 2**20:9,.0f} MiB  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  {entry.kind:10} {entry.key}"
+        for entry in there
+    ]
+    lines.append(f"{used / 2**30:.2f} GiB of at most {most / 2**30:g} (COMPOSER_CACHE_GIB) in {disk_cache.root()} (COMPOSER_CACHE)")
+    entries = [{"key": entry.key, "kind": entry.kind, "bytes": entry.size, "used": entry.used} for entry in there]
+    console.facts({"entries": entries, "bytes": used, "limit": most, "folder": disk_cache.root()}, "\n".join(lines))
+    return 0

@@ -1,0 +1,30 @@
+"""`compose check`."""
+
+from __future__ import annotations
+
+from composer.config.command_line import Line
+from composer.system import console
+
+
+def run(line: Line) -> int:
+    """compose check [-m] overrides"""
+    if not line.verbose:
+        from composer.system.library_logs import hush
+
+        hush()
+    if line.multirun:
+        from composer.sweeps.run import check
+
+        return check(line)
+    from composer.checks.compatibility import check
+    from composer.config.compose import compose_config
+    from composer.config.read import read
+
+    found = check(read(compose_config(line.overrides, line.config_dir)))
+    from composer.pipelines.build import tried
+
+    notes = tried(found)
+    for each in notes:
+        console.note(each)
+    console.came_of_it("all is well: this can run", [], notes=notes)
+    return 0

@@ -1,0 +1,16 @@
+"""`compose clean`."""
+
+from __future__ import annotations
+
+from composer.config.command_line import Line
+from composer.system import console
+
+
+def run(line: Line) -> int:
+    """compose clean [DIR] [older=DAYS] [dry_run=false]"""
+    from composer.sweeps.cleanup import clean, told
+
+    folders, gone = clean(line.overrides)
+    found = [{"path": str(folder.path), "size": folder.size, "sweep": folder.sweep} for folder in folders]
+    console.facts({"removed": gone, "folders": found}, told(folders, gone))
+    return 0

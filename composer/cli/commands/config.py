@@ -1,0 +1,14 @@
+"""`compose config`."""
+
+from __future__ import annotations
+
+from composer.config.command_line import Line
+from composer.system import console
+
+
+def run(line: Line) -> int:
+    """compose config [overrides]"""
+    from composer.config.provenance import listing
+
+    console.facts(*listing(line.overrides, line.config_dir))
+    return 0

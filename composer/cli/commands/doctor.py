@@ -1,0 +1,189 @@
+"""`compose doctor`: what this machine can do, and whether composer's surroundings are in order."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from composer.config.command_line import Line
+from composer.errors import ComposerError
+from composer.system import console
+from composer.version import __version__
+
+#: Packages that options need, beside those that composer cannot be without.
+EXTRAS = (
+    "openvino", "onnxruntime", "torchao", "optimum-quanto", "bitsandbytes", "xformers", "ray", "optuna", "sentencepiece", "torchsde",
+)  # fmt: skip
+REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "hydra-core", "safetensors", "pillow")
+#: Side of the matrices that dtypes are tried on, products of one measurement, and measurements.
+SIDE, TIMES, ROUNDS = 512, 3, 4
+
+
+def report() -> dict[str, dict[str, Any]]:
+    """What was found, by headings."""
+    return {
+        "versions": {"composer": __version__, "python": platform.python_version(), "system": platform.platform(), **_versions(REQUIRED)},
+        "extras": _versions(EXTRAS),
+        "devices": dict(_devices()),
+        "numbers": dict(_numbers()),
+        "compile": {"works": _compiles()},
+        "attention": dict(_attention()),
+        "plugins": dict(_plugins()),
+        "cache": dict(_cache()),
+        "folders": dict(_folders()),
+    }
+
+
+def told(found: dict[str, dict[str, Any]]) -> str:
+    lines = []
+    for heading, rows in found.items():
+        lines += [heading, *(f"  {name:18} {value}" for name, value in rows.items())]
+    return "\n".join(lines)
+
+
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _devices() -> Iterator[tuple[str, str]]:
+    import torch
+
+    from composer.system.memory import free_memory, size
+
+    free = free_memory("cpu")
+    yield "cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}" + ("" if free is None else f", {size(free)} free")
+    for i in range(torch.cuda.device_count()):
+        traits = torch.cuda.get_device_properties(i)
+        yield f"cuda:{i}", f"{traits.name}, {size(torch.cuda.mem_get_info(i)[0])} of {size(traits.total_memory)} free"
+    if torch.backends.mps.is_available():
+        yield "mps", "there"
+
+
+def _numbers() -> Iterator[tuple[str, str]]:
+    """How fast matrices are multiplied in each dtype, beside fp32, on the device that `device=auto` takes."""
+    from composer.loading.precision import DTYPES, best, device_of
+    from composer.system.timing import times_as_fast
+
+    device = device_of("auto")
+    taken: dict[str, list[float]] = {name: [] for name in DTYPES}
+    wrong: dict[str, str] = {}
+    for _ in range(ROUNDS):  # in turn, so that what else the machine does hits all of them
+        for name, dtype in DTYPES.items():
+            try:
+                taken[name].append(_seconds(dtype, device))
+            except (RuntimeError, NotImplementedError) as error:
+                wrong[name] = f"does not work on {device}: {(str(error).splitlines() or [''])[0]}"
+    for name, found in taken.items():
+        ratio = None if name in wrong else times_as_fast(taken["fp32"], found)
+        if name == "fp32" and name not in wrong:
+            yield name, f"{2 * SIDE**3 / median(found) / 1e9:.0f} GFLOP/s on {device}: what the others are measured by"
+        else:
+            yield name, wrong.get(name) or (f"{ratio:.2f} times as fast as fp32" if ratio else "as fast as fp32, within the noise")
+    yield "precision=auto", f"{str(best(device, 1 << 40)).removeprefix('torch.')} for large models"
+
+
+def _seconds(dtype: Any, device: Any) -> float:
+    """The fastest of a few products, after one that warms up."""
+    import torch
+
+    one = torch.ones(SIDE, SIDE, dtype=dtype, device=device)
+    taken = []
+    for _ in range(TIMES + 1):
+        begun = time.perf_counter()
+        float((one @ one)[0, 0])  # waits for the device
+        taken.append(time.perf_counter() - begun)
+    return min(taken[1:])
+
+
+def _compiles() -> str:
+    """Whether torch.compile has what it needs, such as a C++ compiler."""
+    import torch
+
+    try:
+        return "yes" if float(torch.compile(lambda x: x.sin() + 1)(torch.zeros(8))[0]) == 1 else "no: its sums are wrong"
+    except Exception as error:
+        return f"no: {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:120]}"
+
+
+def _attention() -> Iterator[tuple[str, str]]:
+    """The backends of torch's own attention."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from composer.loading.precision import device_of
+
+    device = device_of("auto")
+    query = torch.ones(1, 1, 8, 8, device=device, dtype=torch.float32 if device.type == "cpu" else torch.float16)
+    for backend in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION):
+        try:
+            with sdpa_kernel(backend):
+                torch.nn.functional.scaled_dot_product_attention(query, query, query)
+            yield backend.name.lower(), "works"
+        except RuntimeError:
+            yield backend.name.lower(), "not here"
+
+
+def _plugins() -> Iterator[tuple[str, str]]:
+    from composer.config.search_path import clashes, plugins
+
+    try:
+        for plugin in plugins():
+            yield plugin.name, str(plugin)
+        for (group, name), owners in clashes().items():
+            yield f"{group}={name}", f"offered by {' and '.join(map(str, owners))}: neither can be used"
+    except ComposerError as error:
+        yield "COMPOSER_PLUGINS", str(error)
+
+
+def _cache() -> Iterator[tuple[str, str]]:
+    from huggingface_hub import constants
+
+    from composer.loading import disk_cache
+    from composer.system.memory import size
+
+    there = disk_cache.entries()
+    yield (
+        "converted",
+        f"{len(there)} models, {size(sum(entry.size for entry in there))} of at most {disk_cache.limit() / 2**30:g} GiB in {disk_cache.root()}",
+    )
+    hub = Path(constants.HF_HUB_CACHE)
+    models = len(list(hub.glob("models--*"))) if hub.is_dir() else 0
+    yield "hub", f"{models} models in {hub}" + (", offline" if constants.HF_HUB_OFFLINE else "")
+    yield "hub's token", "there" if _has_token() else "none: needed only for models whose owner wants you to accept terms"
+
+
+def _has_token() -> bool:
+    from huggingface_hub import get_token
+
+    return get_token() is not None
+
+
+def _folders() -> Iterator[tuple[str, str]]:
+    from composer.config.search_path import conf_folders
+
+    here = Path.cwd()
+    yield "pictures go to", f"{here / 'outputs'}" if os.access(here, os.W_OK) else f"nowhere: {here} can't be written to"
+    for folder in conf_folders():
+        yield "options from", str(folder)
+
+
+def run(line: Line) -> int:
+    """compose doctor"""
+    from composer.system.library_logs import hush
+
+    hush()
+    found = report()
+    console.facts(found, told(found))
+    return 0

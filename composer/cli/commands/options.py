@@ -1,0 +1,15 @@
+"""`compose list`."""
+
+from __future__ import annotations
+
+from composer.config.command_line import Line
+from composer.system import console
+
+
+def run(line: Line) -> int:
+    """compose list [group] [model=NAME]"""
+    from composer.api.listing import listed, text
+
+    found = listed(line.overrides, line.config_dir)
+    console.facts({"options": found}, text(found, bool(line.overrides)))
+    return 0

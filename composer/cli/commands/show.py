@@ -1,0 +1,27 @@
+"""`compose show`."""
+
+from __future__ import annotations
+
+from composer.config.command_line import Line
+from composer.system import console
+
+
+def run(line: Line) -> int:
+    """compose show [overrides]"""
+    from composer.checks.compatibility import check
+    from composer.config.compose import compose_config
+    from composer.config.read import read
+
+    checked = check(read(compose_config(line.overrides, line.config_dir)))
+    if not line.verbose:
+        from composer.system.library_logs import hush
+
+        hush()
+    from composer.pipelines.build import tried
+    from composer.pipelines.description import describe
+    from composer.pipelines.description_facts import facts
+
+    notes = tried(checked)
+    text = describe(checked, notes)
+    console.facts(facts(checked, notes, text), text)
+    return 0

@@ -1,0 +1,58 @@
+"""`compose plan`, `resume` and `status`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from composer.config.command_line import Line
+from composer.config.hydra_settings import SEARCH
+from composer.errors import ComposerError
+from composer.system import console
+from composer.system.paths import expanded
+
+
+def plan(line: Line) -> int:
+    """compose plan -m overrides"""
+    from composer.sweeps.run import run as sweep
+
+    if SEARCH in line.overrides:
+        raise ComposerError("plan", SEARCH, "a search has no plan: what it tries next depends on what it found")
+    return sweep(replace(line, verb=None, overrides=[*line.overrides, "sweep.dry_run=true"]))
+
+
+def resume(line: Line) -> int:
+    """compose resume DIR"""
+    from composer.sweeps.journal import asked
+
+    folder = _folder(line).resolve()
+    found = asked(folder)
+    if Path(found.get("cwd", ".")).is_dir():
+        os.chdir(found.get("cwd", "."))  # where its files were named from
+    overrides = [*found["overrides"], *found.get("manner", ()), f"hydra.sweep.dir={folder}"]
+    from composer.cli.hydra_run import run
+
+    return run(replace(line, verb=None, overrides=overrides, flags=["-m"]))
+
+
+def status(line: Line) -> int:
+    """compose status DIR"""
+    from composer.sweeps.ledger import Ledger, facts
+    from composer.sweeps.status import status_text, watch
+
+    folder = _folder(line)
+    if sys.stdout.isatty() and not (line.json or line.quiet):
+        watch(folder)
+        return 0
+    ledger = Ledger.read(folder)
+    page = [folder / "index.html"] if (folder / "index.html").exists() else []
+    console.came_of_it(status_text(ledger), page, **facts(folder, ledger.rows(), ledger.journal.briefs))
+    return 0
+
+
+def _folder(line: Line) -> Path:
+    if len(line.overrides) != 1:
+        raise ComposerError(line.verb, " ".join(line.overrides), f"say `compose {line.verb} DIR`, with a sweep's folder")
+    return expanded(line.overrides[0])

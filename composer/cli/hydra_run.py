@@ -1,0 +1,53 @@
+"""What a command line without a verb does: a single run, a sweep, a search, or what another's launcher makes of several runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.single_run import run_job
+from composer.config import overrides
+from composer.config.command_line import Line
+from composer.config.hydra_settings import SEARCH
+from composer.config.output_folder import folder_of
+from composer.errors import ComposerError
+
+if TYPE_CHECKING:
+    pass
+
+
+def run(line: Line) -> int:
+    """Do what was typed; the exit code."""
+    if line.multirun:
+        return _several(line)
+    for _, key, value in map(overrides.split, line.overrides):
+        if key.startswith("search."):
+            raise ComposerError(key, value, f"is about a search: add -m {SEARCH}")
+        if key.startswith(("sweep.", "sheet.")):
+            raise ComposerError(key, value, "is about several runs: add -m")
+    from composer.config.compose import compose_whole, without_hydra
+
+    config = compose_whole(line.overrides, line.config_dir)
+    if line.shows:
+        from composer.config.cfg_flag import printed
+
+        print(printed(config, line), end="")
+        return 0
+    folder = folder_of(config)
+    run_job(without_hydra(config), folder, line.verbose)
+    return 0
+
+
+def _several(line: Line) -> int:
+    if line.shows:
+        raise ComposerError(line.flags[0], None, "shows one run: leave -m out, and give one value to each key")
+    if SEARCH in line.overrides:
+        from composer.sweeps.search.run import run as search
+
+        return search(line)
+    for _, key, value in map(overrides.split, line.overrides):
+        if key.startswith("search."):
+            raise ComposerError(key, value, f"is about a search: add -m {SEARCH}")
+    from composer.cli import launchers
+    from composer.sweeps.run import run as sweep
+
+    return launchers.run(line) if launchers.wanted(line) else sweep(line)

@@ -1,0 +1,79 @@
+"""argv → a verb or a Hydra run. Imports no torch until a config is valid.
+
+Exit codes: 0 done; 1 the run failed; 2 the request can't be met; 3 another process works in the folder; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from composer.config.command_line import Line, parse
+from composer.config.commands import COMMANDS
+from composer.errors import ComposerError
+from composer.system import console, interrupts, library_logs, loading_line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line's entry; returns the exit code."""
+    with interrupts.noticed():
+        return _ended(list(sys.argv[1:] if argv is None else argv))
+
+
+def _ended(argv: list[str]) -> int:
+    """The exit code of a command line, and a line that says why where it is an error's."""
+    verbose = False
+    console.set_manner(False, "--json" in argv)  # an error of the line itself is told in its own manner
+    try:
+        line = parse(argv)
+        verbose = line.verbose
+        console.set_manner(line.quiet, line.json)
+        loading_line.begin()
+        code = run(line)
+        interrupts.check()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        if interrupts.came(error):
+            return console.failed("interrupted", 130)
+        if isinstance(error, ComposerError):
+            return console.failed(error.reason, error.exit_code, error)
+        if verbose:
+            raise
+        return console.failed(f"{type(error).__name__}: {error} (-v shows where)", 1)
+    finally:
+        loading_line.over()
+        library_logs.release()
+
+
+def run(line: Line) -> int:
+    if line.ask == "help":
+        from composer.cli.help import TEXT
+
+        console.facts({"help": TEXT}, TEXT)
+        return 0
+    if line.ask == "version":
+        from composer.version import __version__
+
+        console.facts({"composer": __version__}, f"composer {__version__}")
+        return 0
+    if line.json and (shown := next((flag for flag in line.flags if flag in ("-c", "--cfg")), None)):
+        raise ComposerError(shown, None, "prints YAML: type compose config --json, or leave --json out")
+    if line.warm:
+        from composer.cli.commands import warm
+
+        return warm.run(line)
+    if line.verb is None:
+        from composer.cli import hydra_run
+
+        return hydra_run.run(line)
+    if line.verb not in COMMANDS:
+        from composer.config.stray_words import explained
+
+        raise explained([line.verb, *line.overrides])
+    module, _, function = COMMANDS[line.verb].partition(":")
+    return getattr(import_module(module), function)(line)

@@ -1,0 +1,1 @@
+"""`compose plugins`: the list, and a new package from the template."""

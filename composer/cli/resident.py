@@ -1,0 +1,19 @@
+"""The process behind `compose --warm`: `python -m composer.cli.resident SOCKET`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from composer.resident.server import serve
+
+
+def run_line(argv: list[str]) -> int:
+    """Run one command line. What it imports is imported after the socket listens."""
+    from composer.cli.main import main
+
+    return main(argv)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), run_line)

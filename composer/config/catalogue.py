@@ -1,0 +1,51 @@
+"""What the option files hold, read as plain data: neither Hydra nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from composer.config.keys import LISTS
+from composer.config.search_path import MAIN, groups, packaged_conf
+from composer.config.yaml_limits import parsed, sober
+from composer.errors import ComposerError
+
+#: Group → option → what its file holds.
+Catalogue = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def catalogue(folders: list[Path]) -> Catalogue:
+    """All options of all groups; the first folder that has one wins, as when a run is composed."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for group in groups(folders):
+        for file in (file for folder in folders for file in sorted((folder / group).glob("*.yaml"))):
+            found.setdefault(group, {}).setdefault(file.stem, contents(file))
+    return found
+
+
+def contents(file: Path) -> Mapping[str, Any]:
+    """What an option file holds; nothing where it can't be read, which is for the runs that choose it to say."""
+    try:
+        found = parsed(sober("config", file))
+    except (ComposerError, yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def root_keys(known: Catalogue) -> list[str]:
+    """Keys that are typed without a group: what tasks declare, what compose.yaml holds, and the groups."""
+    of_tasks = (key for content in known.get("task", {}).values() for key in content)
+    keys = dict.fromkeys([*of_tasks, *contents(packaged_conf() / MAIN), *known])
+    return [key for key in keys if isinstance(key, str) and key not in ("defaults", "hydra")]
+
+
+def settings(known: Catalogue, group: str) -> Iterator[tuple[str, str]]:
+    """(option, dotted key) of all settings of a group's options, as they are typed."""
+    for name, content in known.get(group, {}).items():
+        nodes = content.get(name) if group in LISTS else content
+        for key in nodes if isinstance(nodes, Mapping) else ():
+            if isinstance(key, str) and key != "defaults" and not key.startswith("_"):
+                yield name, f"{group}.{name}.{key}" if group in LISTS else f"{group}.{key}"

@@ -1,0 +1,22 @@
+"""The commands of `compose` by their names. What they do is imported when it is asked for."""
+
+from __future__ import annotations
+
+#: Name → `module:function` that takes the parsed command line and returns the exit code.
+COMMANDS = {
+    "list": "composer.cli.commands.options:run",
+    "show": "composer.cli.commands.show:run",
+    "plugins": "composer.cli.commands.plugins:run",
+    "plan": "composer.cli.commands.sweeps:plan",
+    "resume": "composer.cli.commands.sweeps:resume",
+    "status": "composer.cli.commands.sweeps:status",
+    "clean": "composer.cli.commands.clean:run",
+    "cache": "composer.cli.commands.cache:run",
+    "warm": "composer.cli.commands.warm:run",
+    "check": "composer.cli.commands.check:run",
+    "config": "composer.cli.commands.config:run",
+    "doctor": "composer.cli.commands.doctor:run",
+    "completion": "composer.cli.commands.completion:run",
+    "rerun": "composer.cli.commands.rerun:rerun",
+    "info": "composer.cli.commands.rerun:info",
+}

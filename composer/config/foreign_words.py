@@ -1,0 +1,212 @@
+"""How diffusers and the tools around it call what composer calls otherwise: by hand, what option files cannot tell.
+
+`composer.config.spellings` reads these tables, besides the option files. Words stand here as `plain` has them: `guidance-scale`,
+`guidanceScale` and `guidance_scale` are one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+
+def _inverted(table: Mapping[str, str]) -> dict[str, str]:
+    """Word elsewhere → word here, from lines that say it the other way round."""
+    return {word: ours for ours, words in table.items() for word in words.split()}
+
+
+#: Keys elsewhere → key here.
+KEYS = _inverted(
+    {
+        "steps": "numinferencesteps inferencesteps numsteps nsteps samplingsteps ddimsteps step",
+        "guidance": "guidancescale cfg cfgscale truecfgscale unconditionalguidancescale",
+        "guidance.rescale": "guidancerescale",
+        "images": "numimagesperprompt numimages nsamples n count batchcount niter numoutputs numsamples",
+        "seed": "manualseed generator randomseed noiseseed",
+        "precision": "torchdtype dtype weightdtype",
+        "scheduler": "sampler samplername samplingmethod samplerindex solver",
+        "model": (
+            "modelid pretrainedmodelnameorpath pretrainedmodel checkpoint ckpt ckptname modelpath repo repoid "
+            "pipeline pipe pretrainedmodellinkorpath basemodel"
+        ),
+        "mask": "maskimage initmask",
+        "image": "initimage inputimage imagepath initimg",
+        "strength": "denoisingstrength denoise imagestrength",
+        "depth": "depthmap",
+        "prompt": "text caption positiveprompt positive p",
+        "negative_prompt": "negative negprompt uncond negativeprompts",
+        "width": "w imgwidth",
+        "height": "h imgheight",
+        "batch": "batchsize",
+        "output.folder": "outdir outputdir outputpath savepath out o outpath",
+        "output": "imageformat",
+        "task": "mode pipelinetype job",
+        "device": "gpu gpuid cuda todevice",
+        "scheduler.eta": "eta",
+        "scheduler.timesteps": "timesteps",
+        "scheduler.sigmas": "sigmas",
+        "scheduler.use_karras_sigmas": "karras",
+        "callbacks": "callback callbackonstepend",
+        "model.components.vae": "vae",
+        "model.components.unet": "unet",
+        "model.components.transformer": "transformer",
+        "model.components.text_encoder": "textencoder",
+        "model.components.tokenizer": "tokenizer",
+    }
+)
+
+#: Group → options elsewhere → option here.
+VALUES = {
+    "precision": _inverted(
+        {
+            "fp16": "float16 half 16 f16",
+            "fp32": "float32 full single 32 f32 float no float64 fp64 double",
+            "bf16": "bfloat16",
+            "torchao_int8": "8bit int8",
+            "bnb_int8": "loadin8bit",
+            "bnb_nf4": "4bit nf4 int4 loadin4bit",
+            "fp8": "float8 float8e4m3fn fp8e4m3fn",
+        }
+    ),
+    "device": _inverted(
+        {
+            "cuda": "gpu nvidia rocm hip",
+            "mps": "metal apple m1",
+            "cpu": "processor",
+        }
+    ),
+    "task": _inverted(
+        {
+            "text2img": "txt2img t2i texttoimage text2image textimage",
+            "img2img": "i2i imagetoimage image2image",
+            "inpaint": "inpainting fill",
+            "outpaint": "outpainting",
+            "depth2img": "depthtoimage depth2image depth",
+            "variations": "variation imagevariation",
+            "upscale": "superresolution upscaling latentupscale hiresfix",
+            "unconditional": "unconditionalimagegeneration",
+        }
+    ),
+    "scheduler": _inverted(
+        {
+            "pndm": "plms",
+            "unipc": "unipcbh2",
+            "dpmpp_2s": "dpmpp2sancestral",
+            "dpmpp_2m": "dpmsolver dpmpp dpm dpmsolverpp",
+            "dpmpp_2m_karras": "karras",
+            "flow_euler": "flowmatch flowmatcheuler",
+        }
+    ),
+    "model": _inverted(
+        {
+            "sd15": "sd sd1 sdv15 stablediffusion stablediffusion15 stablediffusionv15 runwayml/stablediffusionv15",
+            "sd15_inpaint": "runwayml/stablediffusioninpainting",
+            "sd21": "sd2 stablediffusion2 stablediffusion21",
+            "sdxl": "xl sdxlbase sdxl10 stablediffusionxl",
+            "sd35_medium": "sd3 sd35 stablediffusion3",
+            "flux_dev": "flux flux1",
+            "flux_schnell": "schnell",
+            "ddpm_cat": "ddpm",
+        }
+    ),
+    "output": _inverted(
+        {
+            "jpeg": "jpg",
+        }
+    ),
+    "memory": _inverted(
+        {
+            "model_offload": "enablemodelcpuoffload cpuoffload medvram offload",
+            "sequential_offload": "enablesequentialcpuoffload lowvram",
+            "group_offload": "enablegroupoffload",
+            "vae_tiling": "enablevaetiling tiling",
+            "vae_slicing": "enablevaeslicing",
+            "attention_slicing": "enableattentionslicing",
+            "xformers": "enablexformersmemoryefficientattention",
+            "layerwise_casting": "enablelayerwisecasting",
+        }
+    ),
+    "accel": _inverted(
+        {
+            "compile": "torchcompile",
+            "fused_qkv": "fuseqkvprojections",
+            "channels_last": "torchchannelslast memoryformat",
+            "attention": "setattentionbackend sdpa flashattention sage",
+            "taylorseer": "teacache",
+            "first_block_cache": "fbcache",
+            "onnx": "onnxruntime",
+            "tome": "tomesd",
+            "pyramid_attention_broadcast": "pab",
+        }
+    ),
+}
+
+_MERGED = "a checkpoint with it merged in runs as model=local model.source=…"
+_CONTROL = "task=depth2img keeps the depth of an image, task=img2img its layout"
+_LIKENESS = "task=img2img and task=variations start from an image"
+_ENCODERS = "prompt and negative_prompt go to all text encoders"
+
+#: What composer does not do yet, and what can be done instead → the words that ask for it.
+_NOT_YET = {
+    ("LoRA", _MERGED): "lora loras loraweights lorascale lorapath loadloraweights adapter adapters",
+    ("hypernetworks", _MERGED): "hypernetwork",
+    ("LyCORIS", _MERGED): "lycoris",
+    ("textual inversion", "say it in the prompt"): "textualinversion embedding embeddings loadtextualinversion",
+    ("ControlNet", _CONTROL): "controlnet controlimage controlnetconditioningscale controlnetmodel",
+    ("T2I-Adapter", _CONTROL): "t2iadapter",
+    ("IP-Adapter", _LIKENESS): "ipadapter ipadapterimage loadipadapter ipadapterscale",
+    ("clip_skip", "leave it out"): "clipskip",
+    ("FreeU", "leave it out"): "freeu enablefreeu",
+    ("prompts for single text encoders", _ENCODERS): "prompt2 negativeprompt2",
+    ("training", "the example scripts of diffusers do it"): "train dreambooth finetune",
+    ("video", "it makes images"): "numframes video fps txt2vid text2video",
+}
+NOT_YET = {word: what for what, words in _NOT_YET.items() for word in words.split()}
+
+#: Words in the place of a command: to draw needs none, and some are flags or commands of another name.
+NO_COMMAND = (*_inverted({"": "generate run draw sample infer predict create make start render compose imagine paint"}),)
+COMMANDS = _inverted(
+    {
+        "compose --version": "version",
+        "compose list model": "models",
+        "compose list scheduler": "schedulers samplers",
+        "compose list task": "tasks",
+        "compose list": "options ls",
+        "compose -m scheduler=euler,ddim": "sweep multirun",
+        "compose show": "inspect describe",
+        "compose check": "validate dryrun",
+        "compose doctor": "env diagnose",
+        "compose resume DIR": "continue",
+        "compose info IMAGE": "metadata",
+        "compose rerun IMAGE": "reproduce again",
+        "compose --help": "usage",
+        "compose plugins": "pluginlist",
+        "pip install PACKAGE": "install",
+        "compose cache clear": "clear clean",
+    }
+)
+
+#: Options of the packages in `plugins/` → the folder that installs them.
+PLUGINS = {
+    "attention_maps": "attention-maps", "regional_prompt": "regional-prompt",
+    **dict.fromkeys(("metrics_logger", "tensorboard", "mlflow", "wandb"), "metrics-logger"),
+}  # fmt: skip
+
+
+def not_yet(word: str) -> str:
+    """That composer does not do what a word asks for, and what can be done instead; nothing for other words."""
+    if plain(word) not in NOT_YET:
+        return ""
+    what, instead = NOT_YET[plain(word)]
+    return f"composer has no {what} yet: {instead}."
+
+
+def plain(word: str) -> str:
+    """A word without what spellings differ in: case, dashes, dots, quotes, module names.
+
+    Example:
+        >>> plain("DPM++ 2M-Karras"), plain("torch.float16"), plain("numInferenceSteps")
+        ('dpmpp2mkarras', 'float16', 'numinferencesteps')
+    """
+    word = word.strip(" '\"").removeprefix("torch.").removeprefix("diffusers.").lower().replace("++", "pp")
+    return re.sub(r"[^a-z0-9/]", "", word)

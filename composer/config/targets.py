@@ -1,0 +1,59 @@
+"""`_target_` string → checked class, with checked keywords.
+
+Hydra's `instantiate` is never called: it would call anything that can be imported. Here the *resolved* object must be a
+class, of the kind expected, defined in diffusers, composer or an installed plugin.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from composer.config.plugins import provider, trusted
+from composer.config.spec import Target
+from composer.errors import ComposerError
+from composer.system.signatures import check_keywords, keywords_of
+
+OURS = ("composer", "diffusers")
+
+
+def resolve(key: str, target: Target, kind: type | None = None) -> type:
+    """Import the class that a target names.
+
+    Args:
+        key: the config node, for the error.
+        kind: the class it must derive from.
+
+    Raises:
+        ComposerError: it is not there, not a class, not of the kind, or not from a trusted module.
+    """
+    module, _, name = target.path.rpartition(".")
+    packages = (*OURS, *trusted())
+    if module.split(".")[0] not in packages:
+        raise ComposerError(f"{key}._target_", target.path, "only classes of these packages can be built", packages)
+    try:
+        found = getattr(import_module(module), name)
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way: it breaks the runs that name it, and says whose fault it is
+        whose, why = provider(module), (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"can't be imported: {why}" if whose is None else f"can't be imported from {whose}: {type(error).__name__}: {why}"
+        raise ComposerError(f"{key}._target_", target.path, reason) from None
+    if not isinstance(found, type) or found.__module__.split(".")[0] not in packages:
+        raise ComposerError(f"{key}._target_", target.path, "is not a class of these packages", packages)
+    if kind is not None and not issubclass(found, kind):
+        raise ComposerError(f"{key}._target_", target.path, f"is not a {kind.__name__}")
+    return found
+
+
+def build(key: str, target: Target, kind: type) -> Any:
+    """Resolve a target, check its keywords against the constructor, and call it."""
+    found = resolve(key, target, kind)
+    check_keywords(key, target.keywords, keywords_of(found))
+    try:
+        return found(**target.keywords)
+    except (TypeError, ValueError) as error:
+        raise ComposerError(key, None, f"{found.__name__} refuses its settings: {error}") from None
+    except (ComposerError, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as error:
+        whose = provider(found.__module__) or "composer"
+        raise ComposerError(key, None, f"{found.__name__} of {whose} can't be made: {type(error).__name__}: {error}") from None

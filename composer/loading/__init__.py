@@ -1,0 +1,1 @@
+"""Weights: loading, dtypes, quantization, the cache of converted weights, integrity."""

@@ -1,0 +1,74 @@
+"""Loading a checkpoint without its numbers: what loading would refuse is refused before any weights are read.
+
+Models are made by the libraries' own loaders on torch's meta device, where tensors have shapes and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import diffusers
+import torch
+from diffusers.loaders.single_file import load_single_file_sub_model
+
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.headers import PICKLED, header
+from composer.checkpoints.index import kind_of
+from composer.loading import integrity
+from composer.loading.loader import How, Source, assembled, from_elsewhere, in_one_line, own_models, source_of
+from composer.loading.precision import Numbers
+from composer.system.library_logs import hush_bars
+from composer.system.run_lock import in_turn
+from composer.system.signatures import keywords_of
+
+#: Checkpoints that were found to load, and their variants; each job of a sweep asks.
+_rehearsed: OrderedDict[tuple[Source, str | None], None] = OrderedDict()
+KEPT = 64
+
+
+@in_turn
+def rehearse(checkpoint: Checkpoint, variant: str | None) -> None:
+    """Load components of local folders without their numbers: what loading would refuse is refused in the same words.
+
+    Raises:
+        ComposerError: a component that is missing, can't be made, or does not fit its files.
+    """
+    source = source_of(checkpoint)
+    if checkpoint.commit is None and (source, variant) not in _rehearsed:
+        hush_bars()
+        with in_one_line(checkpoint):
+            _rehearse(checkpoint, source, variant)
+        _rehearsed[source, variant] = None
+        while len(_rehearsed) > KEPT:
+            _rehearsed.popitem(last=False)
+
+
+def _rehearse(checkpoint: Checkpoint, source: Source, variant: str | None) -> None:
+    cls, away = getattr(diffusers, source.holder), {*checkpoint.swapped, "safety_checker"}
+    integrity.check_components(checkpoint, cls)
+    how = How(Numbers(torch.float32), torch.device("meta"), variant, keep=False)
+    for name, *place in source.swapped:
+        if checkpoint.swapped[name].commit is None and not checkpoint.swapped[name].folder.is_file():
+            from_elsewhere(name, how, *place)
+    if checkpoint.single_file:
+        _rehearse_file(checkpoint)
+        return
+    own, empty = own_models(checkpoint.path, away, how, None if source.pickles else True), dict.fromkeys((*away, *checkpoint.absent))
+    parts = {name: each for name, each in {**own, **empty}.items() if name in keywords_of(cls.__init__)}
+    if (holder := assembled(cls, checkpoint.path, parts)) is not None:
+        integrity.check_tokenizers(checkpoint.source, holder)
+
+
+def _rehearse_file(checkpoint: Checkpoint) -> None:
+    """Convert a single file's tensors by their shapes alone: each is one number that stands for all."""
+    if checkpoint.path.suffix in PICKLED:
+        return
+    tensors = {key: torch.zeros(()).expand(entry["shape"]) for key, entry in header(checkpoint.path).items()}
+    own = {name: cls for name, cls in checkpoint.classes.items() if name not in (*checkpoint.swapped, "safety_checker")}
+    for name, cls in sorted(own.items()):
+        library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
+        if kind_of(name, cls) == "model":
+            made = load_single_file_sub_model(
+                library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.described_by), torch_dtype=torch.float32
+            )  # fmt: skip
+            integrity.whole(checkpoint.source, integrity.empty(made))

@@ -1,0 +1,1 @@
+"""Reversible changes to how loaded models run: `memory` and `accel`."""

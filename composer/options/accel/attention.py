@@ -1,0 +1,97 @@
+"""accel=[attention]: which kernel computes attention. https://huggingface.co/docs/diffusers/optimization/attention_backends
+
+Layers that diffusers dispatches take any of its backends; all others call torch's attention, which can be told a kernel of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from diffusers.models.attention_dispatch import AttentionBackendName, _check_attention_backend_requirements
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from composer.errors import ComposerError
+from composer.options.accel.hooking import PROGRAMS, Acceleration, another_forward, denoiser_of
+from composer.options.base import Setting
+
+#: Kernels of torch itself, by diffusers' name for them.
+KERNELS = {
+    "_native_math": SDPBackend.MATH, "_native_flash": SDPBackend.FLASH_ATTENTION,
+    "_native_efficient": SDPBackend.EFFICIENT_ATTENTION, "_native_cudnn": SDPBackend.CUDNN_ATTENTION,
+}  # fmt: skip
+#: Backends that are no GPU's alone; torch takes its flash kernel on CPUs by itself.
+ON_CPU = ("_native_math", "flex")
+#: Denoisers whose attention diffusers dispatches.
+DISPATCHED = ("FluxTransformer2DModel",)
+
+
+class Attention(Acceleration):
+    """backend: as diffusers names it."""
+
+    name = "attention"
+    excludes = PROGRAMS | {"memory.xformers", "memory.attention_slicing"}
+
+    def __init__(self, backend: str | None = None) -> None:
+        self.backend = backend
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        cls = setting.checked.checkpoint.layout.denoiser[1]
+        there = available(setting.device.type, cls in DISPATCHED)
+        if self.backend not in there:
+            reason = "is what runs without the option" if self.backend == "native" else "is not available here, or not for this model"
+            raise ComposerError("accel.attention.backend", self.backend, reason if self.backend else "choose one", there)
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        model = denoiser_of(holder)
+        with self._dispatched(model) as count, another_forward(model, lambda forward: self._kernel(forward, count)):
+            yield
+
+    @contextmanager
+    def _dispatched(self, model: nn.Module) -> Iterator[int]:
+        """diffusers' own switch would change the backend of every other model too, and leave it so."""
+        processors = {id(each): each for each in (getattr(module, "processor", None) for module in model.modules())}.values()
+        before = [(each, each._attention_backend) for each in processors if hasattr(each, "_attention_backend")]
+        for each, _ in before:
+            each._attention_backend = AttentionBackendName(self.backend)
+        try:
+            yield len(before)
+        finally:
+            for each, backend in before:
+                each._attention_backend = backend
+
+    def _kernel(self, forward: Callable[..., Any], dispatched: int) -> Callable[..., Any]:
+        if not dispatched and self.backend not in KERNELS:
+            self.idle("diffusers dispatches no attention of this model, so it would do nothing", KERNELS)
+
+        def run(*args: Any, **given: Any) -> Any:
+            try:
+                if dispatched:
+                    return forward(*args, **given)
+                with sdpa_kernel(KERNELS[self.backend]):
+                    return forward(*args, **given)
+            except (RuntimeError, ValueError, TypeError) as error:
+                why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise ComposerError("accel.attention.backend", self.backend, f"can't compute this model: {why}") from error
+
+        return run
+
+
+def available(device: str, dispatched: bool) -> list[str]:
+    """Backends that can run here; those whose code would come from a hub are left out."""
+    names = [each.value for each in AttentionBackendName] if dispatched else list(KERNELS)
+    return [name for name in names if name != "native" and _usable(name, device)]
+
+
+def _usable(name: str, device: str) -> bool:
+    if name.endswith("_hub") or (device != "cuda" and name not in ON_CPU):
+        return False
+    try:
+        _check_attention_backend_requirements(AttentionBackendName(name))
+    except RuntimeError:
+        return False
+    return name not in ("_native_npu", "_native_xla")

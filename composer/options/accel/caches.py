@@ -1,0 +1,180 @@
+"""accel=[first_block_cache], [magcache], [taylorseer], [faster_cache], [pyramid_attention_broadcast]: diffusers' caches for one run.
+
+https://huggingface.co/docs/diffusers/api/cache. They were written for diffusers' own loops, which name each branch of guidance; here
+every kind of forward has a state of its own, so that none takes what another one left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import inf
+from typing import Any, ClassVar
+
+import torch
+from diffusers import hooks
+from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS
+
+from composer.errors import ComposerError
+from composer.options.accel.hooking import PROGRAMS, Acceleration, another_forward, denoiser_of
+from composer.options.accel.states import States, clean, hooks_of
+from composer.options.base import Setting
+
+FLUX, SD3 = "FluxTransformer2DModel", "SD3Transformer2DModel"
+NAMES = frozenset(
+    f"accel.{name}" for name in ("first_block_cache", "magcache", "taylorseer", "faster_cache", "pyramid_attention_broadcast")
+)
+#: What MagCache can't do without.
+WANTED = "needs its checkpoint's ratios: [1.0,1.21,…] as accel.magcache.calibrate=true prints them, or flux for those of Flux dev"
+#: Ends of the modules of diffusers whose hooks are caches.
+MODULES = ("_cache", "pyramid_attention_broadcast")
+
+
+class Cache(Acceleration):
+    """One of diffusers' caches, of which a model has room for one. steps: of the run, once it was checked."""
+
+    denoisers = frozenset({FLUX, SD3})
+    why = "diffusers' cache hooks nothing in a {}, so it would do nothing"
+    #: diffusers' function, by name.
+    apply: ClassVar[str]
+    steps = 0
+
+    def __init_subclass__(cls) -> None:
+        cls.excludes = PROGRAMS | (NAMES - {f"accel.{cls.name}"})
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        request = setting.checked.request
+        self.steps = request.steps - request.skip
+        if self.steps < 2:
+            self.idle("a single step has no earlier one to take from, so it would do nothing")
+
+    def config(self, now: Callable[[], float]) -> Any:
+        """The cache's settings, as diffusers takes them. now: the timestep, 0–1000; without bounds where nothing is cached yet."""
+        raise NotImplementedError
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        model = denoiser_of(holder)
+        states = States(1000 if type(model).__name__ == FLUX else 1)
+        with clean(model):
+            getattr(hooks, self.apply)(model, self.config(lambda: states.timestep))
+            states.hooks = [hook for module in model.modules() for hook in hooks_of(module) if type(hook).__module__.endswith(MODULES)]
+            if not states.hooks:
+                self.idle("diffusers' cache hooks nothing in this model, so it would do nothing")
+            with another_forward(model, lambda forward: states.around(model, forward)):
+                yield
+
+
+def whole(option: str, key: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ComposerError(f"accel.{option}.{key}", value, f"must be a whole number, {least} or more")
+    return value
+
+
+def number(option: str, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < inf:
+        raise ComposerError(f"accel.{option}.{key}", value, "must be a number, 0 or more")
+    return value
+
+
+class FirstBlockCache(Cache):
+    """All blocks but the first are left out of a step in which that changes by less than `threshold`, relative to its mean."""
+
+    name, apply = "first_block_cache", "apply_first_block_cache"
+    denoisers = frozenset({FLUX})
+    why = "diffusers' cache breaks on a {}"
+
+    def __init__(self, threshold: float = 0.05) -> None:
+        self.threshold = number(self.name, "threshold", threshold)
+
+    def config(self, now: Callable[[], float]) -> Any:
+        return hooks.FirstBlockCacheConfig(threshold=self.threshold)
+
+
+class MagCache(Cache):
+    """Steps take an earlier one's residual while the ratios of their sizes, measured beforehand, add up to less than `threshold`."""
+
+    name, apply = "magcache", "apply_mag_cache"
+
+    def __init__(
+        self,
+        ratios: Sequence[float] | str | None = None,
+        threshold: float = 0.06,
+        most: int = 3,
+        kept: float = 0.2,
+        calibrate: bool = False,
+    ) -> None:
+        if ratios not in (None, "flux") and not isinstance(ratios, (list, tuple)):
+            raise ComposerError("accel.magcache.ratios", ratios, WANTED)
+        self.ratios = FLUX_MAG_RATIOS.tolist() if ratios == "flux" else [number(self.name, "ratios", each) for each in ratios or ()]
+        self.threshold, self.kept = number(self.name, "threshold", threshold), number(self.name, "kept", kept)
+        self.most, self.calibrate = whole(self.name, "most", most, 1), bool(calibrate)
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        if not self.ratios and not self.calibrate:
+            raise ComposerError("accel.magcache.ratios", None, WANTED)
+
+    def config(self, now: Callable[[], float]) -> Any:
+        return hooks.MagCacheConfig(
+            threshold=self.threshold, max_skip_steps=self.most, retention_ratio=self.kept, num_inference_steps=self.steps,
+            mag_ratios=self.ratios or None, calibrate=self.calibrate,
+        )  # fmt: skip
+
+
+class TaylorSeer(Cache):
+    """Attention is computed at every `interval`-th step after `warmup` of them, and between continued as a polynomial of `order`."""
+
+    name, apply = "taylorseer", "apply_taylorseer_cache"
+
+    def __init__(self, interval: int = 5, warmup: int = 3, order: int = 1) -> None:
+        self.interval, self.warmup = whole(self.name, "interval", interval, 2), whole(self.name, "warmup", warmup, 1)
+        self.order = whole(self.name, "order", order, 0)
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        if self.warmup + 1 >= self.steps:
+            reason = f"leaves none of {self.steps} steps to continue, so it would do nothing"
+            raise ComposerError("accel.taylorseer.warmup", self.warmup, reason)
+
+    def config(self, now: Callable[[], float]) -> Any:
+        return hooks.TaylorSeerCacheConfig(
+            cache_interval=self.interval, disable_cache_before_step=self.warmup, max_order=self.order, taylor_factors_dtype=torch.float32
+        )
+
+
+class Broadcast(Cache):
+    """Attention is computed at every `interval`-th step of those whose timesteps lie between `begin` and `end`, 0–1000."""
+
+    name, apply = "pyramid_attention_broadcast", "apply_pyramid_attention_broadcast"
+
+    def __init__(self, interval: int = 2, begin: float = 100, end: float = 800) -> None:
+        self.interval, self.begin, self.end = whole(self.name, "interval", interval, 2), number(self.name, "begin", begin), end
+        if number(self.name, "end", end) <= self.begin:
+            raise ComposerError(f"accel.{self.name}.end", end, f"must be more than begin, {self.begin}")
+
+    def config(self, now: Callable[[], float]) -> Any:
+        return hooks.PyramidAttentionBroadcastConfig(
+            spatial_attention_block_skip_range=self.interval, spatial_attention_timestep_skip_range=(self.begin, self.end),
+            current_timestep_callback=now,
+        )  # fmt: skip
+
+
+class FasterCache(Broadcast):
+    """Like it, but attention that is not computed goes on as it changed last, by `weight` of that change. https://arxiv.org/abs/2410.19355
+
+    The negative branch is computed as ever: diffusers estimates it from the other for models that take both in one batch of their own.
+    """
+
+    name, apply = "faster_cache", "apply_faster_cache"
+
+    def __init__(self, interval: int = 2, begin: float = 0, end: float = 681, weight: float = 0.5) -> None:
+        super().__init__(interval, begin, end)
+        self.weight = number(self.name, "weight", weight)
+
+    def config(self, now: Callable[[], float]) -> Any:
+        return hooks.FasterCacheConfig(
+            spatial_attention_block_skip_range=self.interval, spatial_attention_timestep_skip_range=(self.begin, self.end),
+            current_timestep_callback=now, attention_weight_callback=lambda module: self.weight, is_guidance_distilled=True,
+        )  # fmt: skip

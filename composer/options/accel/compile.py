@@ -1,0 +1,122 @@
+"""accel=[compile]: the denoiser as a program made for it by torch.compile, which takes a minute or more at the first run.
+
+https://docs.pytorch.org/docs/stable/generated/torch.compile.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import diffusers
+import torch
+from torch import nn
+from torch._dynamo.exc import TorchDynamoException
+
+from composer.errors import ComposerError
+from composer.options.accel.hooking import PROGRAMS, Acceleration, another_forward, denoiser_of
+from composer.options.base import Setting
+
+MODES = ("default", "reduce-overhead", "max-autotune")
+#: Modes that record CUDA graphs, whose results the next call writes over.
+GRAPHS = ("reduce-overhead", "max-autotune")
+
+_compiled: list[nn.Module] = []
+
+
+class Compile(Acceleration):
+    """regional: only the blocks that repeat, once for all of them. freezing: weights become constants; auto: on a CPU.
+    dynamic: programs for any size; auto: once a second size is seen.
+    """
+
+    name = "compile"
+    excludes = (PROGRAMS - {"accel.compile"}) | {"memory.sequential_offload", "memory.xformers"}
+
+    def __init__(self, mode: str = "default", regional: bool = False, freezing: bool | str = "auto", dynamic: bool | str = "auto") -> None:
+        for key, value, allowed in (
+            ("mode", mode, MODES), ("regional", regional, (True, False)), ("freezing", freezing, ("auto", True, False)),
+            ("dynamic", dynamic, ("auto", True, False)),
+        ):  # fmt: skip
+            if value not in allowed or isinstance(value, int) != isinstance(value, bool):
+                raise ComposerError(f"accel.compile.{key}", value, "can't be chosen", allowed)
+        self.mode, self.regional, self.freezing, self.dynamic = mode, regional, freezing, dynamic
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        device, cls = setting.device.type, setting.checked.checkpoint.layout.denoiser[1]
+        missing = lacking(device)
+        if missing:
+            self.refuse(f"needs {missing}, which is not here: install it")
+        if device == "cpu" and self.mode == "reduce-overhead":
+            raise ComposerError("accel.compile.mode", self.mode, "records CUDA graphs, so it would do nothing on a CPU: use default")
+        if device != "cpu" and self.freezing is True:
+            raise ComposerError("accel.compile.freezing", True, "is for CPUs: leave it at auto")
+        if self.regional and not getattr(getattr(diffusers, cls, None), "_repeated_blocks", None):
+            raise ComposerError("accel.compile.regional", True, f"diffusers names no blocks that repeat in a {cls}: leave it at false")
+
+    @contextmanager
+    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+        model, settings = denoiser_of(holder), self._settings(device)
+        with forgotten_afterwards(model), another_forward(model, lambda forward: self._guarded(forward, settings)):
+            if self.regional:
+                model.compile_repeated_blocks(**settings)
+            yield
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        with torch._dynamo.config.patch(skip_nnmodule_hook_guards=False):  # else hooks that a callback sets later go unseen
+            yield
+
+    def _settings(self, device: torch.device) -> dict[str, Any]:
+        """torch.compile's keywords: it takes a mode or options, and freezing is an option, so that no other program is frozen."""
+        options = dict(torch._inductor.list_mode_options(self.mode, dynamic=self.dynamic is True))
+        if self.freezing is True or (self.freezing == "auto" and device.type == "cpu"):
+            options["freezing"] = True
+        return {"dynamic": None if self.dynamic == "auto" else self.dynamic, "options": options}
+
+    def _guarded(self, forward: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any]:
+        program = forward if self.regional else torch.compile(forward, **settings)
+
+        def run(*args: Any, **given: Any) -> Any:
+            try:
+                if self.mode not in GRAPHS:
+                    return program(*args, **given)
+                torch.compiler.cudagraph_mark_step_begin()
+                return torch.utils._pytree.tree_map_only(torch.Tensor, torch.clone, program(*args, **given))
+            except TorchDynamoException as error:
+                why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise ComposerError("accel", "compile", f"torch can't compile this model: {why}") from error
+
+        return run
+
+
+@contextmanager
+def forgotten_afterwards(model: nn.Module) -> Iterator[None]:
+    """Take a model's compiled blocks away. torch keeps programs by code, not by model, so they go once nothing compiled is left."""
+    before = {module: module._compiled_call_impl for module in model.modules()}
+    _compiled.append(model)
+    try:
+        yield
+    finally:
+        for module, program in before.items():
+            module._compiled_call_impl = program
+        _compiled.remove(model)
+        if not _compiled:
+            torch._dynamo.reset()
+
+
+def lacking(device: str) -> str | None:
+    """What torch.compile would need on a device and does not find."""
+    if device == "cuda":
+        from torch.utils._triton import has_triton
+
+        return None if has_triton() else "the package triton"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "a C++ compiler (g++ or clang++)"
+    return None

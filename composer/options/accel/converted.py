@@ -1,0 +1,92 @@
+"""What accel=[openvino] and accel=[onnx] share: UNet, transformer and VAE computed by another library, on a CPU.
+
+A module stays what it is, its weights, config and dtype with it; only its forward is another. Of a VAE it is the encoder's and the
+decoder's, so that slices and tiles go through them as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from composer.errors import ComposerError
+from composer.options.accel.hooking import PROGRAMS, Acceleration, another_forward
+from composer.options.accel.standin import Engine, StandIn
+from composer.options.base import Setting
+from composer.sampling import embedding_cache
+
+#: Options that change how the model's own layers run, or where its weights are: a converted model has neither.
+INSIDE = frozenset(
+    {"accel.channels_last", "memory.attention_slicing", "memory.xformers", "memory.sequential_offload", "memory.group_offload",
+     "memory.model_offload"}
+)  # fmt: skip
+#: Parts of a VAE that are converted, each when it is first used.
+OF_VAE = ("encoder", "decoder")
+
+
+class Converted(Acceleration):
+    """components: those to convert, None for the denoiser and the VAE. packages: that it needs. engine: what converts and runs."""
+
+    devices = frozenset({"cpu"})
+    fewer = False
+    denoisers = frozenset({"UNet2DConditionModel", "UNet2DModel", "SD3Transformer2DModel", "FluxTransformer2DModel"})
+    packages: ClassVar[tuple[str, ...]]
+    engine: ClassVar[type[Engine]]
+
+    def __init_subclass__(cls) -> None:
+        cls.excludes = INSIDE | (PROGRAMS - {f"accel.{cls.name}"})
+
+    def __init__(self, components: Sequence[str] | None = None) -> None:
+        if components is not None and (
+            isinstance(components, str) or not components or not all(isinstance(one, str) for one in components)
+        ):
+            raise ComposerError(f"accel.{self.name}.components", components, "must be a list of components, or null for all")
+        self.components = None if components is None else tuple(components)
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        missing = [package for package in self.packages if find_spec(package) is None]
+        if missing:
+            self.refuse(f"needs the package {missing[0]}: pip install 'diffusion-composer[{self.name}]'")
+        checkpoint = setting.checked.checkpoint
+        denoiser = checkpoint.layout.denoiser[0]
+        there = [denoiser, *(["vae"] if "vae" in checkpoint.classes else [])]
+        unknown = [name for name in self.components or () if name not in there]
+        if unknown:
+            raise ComposerError(f"accel.{self.name}.components", unknown[0], "is none that can be converted here", there)
+        self.chosen = tuple(there if self.components is None else self.components)
+        self.keep = setting.checked.spec.precision.cache
+        if denoiser in self.chosen:
+            self._guidance_fits(setting)
+
+    def _guidance_fits(self, setting: Setting) -> None:
+        from composer.sampling.guiders import LAYERED
+
+        guider = setting.checked.spec.guidance.keywords.get("guider")
+        if guider in LAYERED:
+            raise ComposerError("guidance", guider, f"weakens layers of the model, which accel={self.name} replaces: choose one of them")
+
+    @contextmanager
+    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+        with ExitStack() as stack:
+            for name in self.chosen:
+                model = holder.components[name]
+                stack.callback(embedding_cache.drop, model)  # what it made so is not what it makes alone
+                embedding_cache.drop(model)
+                for module in [getattr(model, part) for part in OF_VAE] if name == "vae" else [model]:
+                    self._replace(module, stack)
+            yield
+
+    def _replace(self, module: nn.Module, stack: ExitStack) -> None:
+        stand_in = StandIn(self.name, module, module.forward, self.engine(), self.wanted, self.keep)
+        stack.callback(stand_in.close)
+        stack.enter_context(another_forward(module, lambda _: stand_in))
+
+    def wanted(self, dtype: torch.dtype) -> torch.dtype:
+        """What to compute with, for a model whose weights have this dtype."""
+        return dtype

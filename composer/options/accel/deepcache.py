@@ -1,0 +1,145 @@
+"""accel=[deepcache]: what the deep layers of a UNet find changes slowly, so most steps take it from an earlier one.
+
+https://arxiv.org/abs/2312.00858. The first two steps and then every `interval`-th are computed in full; between, only the
+outermost layers run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from composer.errors import ComposerError
+from composer.options.accel.hooking import PROGRAMS, Acceleration, Forwards, another_forward, denoiser_of
+from composer.options.base import Setting
+
+#: Blocks whose layers are known: those of Stable Diffusion, SDXL and DDPM.
+BLOCKS = frozenset(f"{kind}{way}Block2D" for kind in ("", "Attn", "CrossAttn") for way in ("Down", "Up"))
+#: Steps at the start that are computed in full: there the deep layers' findings change most.
+FIRST = 2
+#: Cosine between a forward's input and an earlier one's, below which they are not of the same picture.
+NEAR = 0.5
+
+
+class DeepCache(Acceleration):
+    """layers: layers of the way up that still run, counted from the last."""
+
+    name = "deepcache"
+    denoisers = frozenset({"UNet2DConditionModel", "UNet2DModel"})
+    excludes = PROGRAMS
+
+    def __init__(self, interval: int = 3, layers: int = 1) -> None:
+        for key, value in (("interval", interval), ("layers", layers)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ComposerError(f"accel.deepcache.{key}", value, "must be a whole number, 1 or more")
+        self.interval, self.layers = interval, layers
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        checkpoint, request = setting.checked.checkpoint, setting.checked.request
+        if self.interval == 1:
+            raise ComposerError("accel.deepcache.interval", 1, "computes every step in full, so it would do nothing: take 2 or more")
+        if request.steps - request.skip <= FIRST:
+            self.idle(f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.skip}")
+        kinds = (*checkpoint.denoiser.get("down_block_types", ()), *checkpoint.denoiser.get("up_block_types", ()))
+        unknown = sorted(set(kinds) - BLOCKS)
+        if unknown:
+            self.refuse(f"can't reach into a {unknown[0]}", sorted(BLOCKS))
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        unet, features = denoiser_of(holder), Features(self.interval)
+        with ExitStack() as stack:
+            for number, module in enumerate(deep(unet, self.layers)):
+                stack.enter_context(another_forward(module, lambda forward, number=number: features.kept(number, forward)))
+            stack.enter_context(another_forward(unet, features.around))
+            yield
+
+
+@dataclass
+class Kept:
+    """What the deep layers returned in one forward. step: when; sample: its input."""
+
+    step: int
+    sample: Tensor
+    outputs: dict[int, Any]
+
+    def near(self, sample: Tensor) -> bool:
+        return torch.cosine_similarity(sample.flatten().float(), self.sample.flatten().float(), 0).item() >= NEAR
+
+
+class Features:
+    """The deep layers' outputs of one run, of each kind of forward."""
+
+    def __init__(self, interval: int) -> None:
+        self.interval, self.forwards = interval, Forwards()
+        self.earlier: dict[Any, Kept] = {}
+        self.full, self.outputs = True, {}
+
+    def around(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """The UNet's forward, that knows whether it is to be computed in full."""
+
+        def run(sample: Tensor, timestep: Any, encoder_hidden_states: Tensor | None = None, *args: Any, **settings: Any) -> Any:
+            key, text = self.forwards.count(sample, timestep, encoder_hidden_states), ()
+            kept, step = self.earlier.get(key), self.forwards.step
+            self.full = kept is None or step < FIRST or step - kept.step >= self.interval or not kept.near(sample)
+            self.outputs = {} if self.full else kept.outputs
+            if encoder_hidden_states is not None:
+                text = (encoder_hidden_states,)
+            done = forward(sample, timestep, *text, *args, **settings)
+            if self.full:
+                self.earlier[key] = Kept(step, sample, self.outputs)
+            return done
+
+        return run
+
+    def kept(self, number: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """A deep layer's forward."""
+
+        def run(*args: Any, **settings: Any) -> Any:
+            if self.full:
+                self.outputs[number] = forward(*args, **settings)
+            return self.outputs[number]
+
+        return run
+
+
+def deep(unet: nn.Module, layers: int) -> list[nn.Module]:
+    """The layers that needn't run where the last ones of the way up do; blocks of which none has to run as a whole.
+
+    Raises:
+        ComposerError: all have to run.
+    """
+    down = [_layers(block, block.downsamplers or ()) for block in unet.down_blocks]
+    up = [_layers(block) for block in unet.up_blocks]
+    most = sum(map(len, up)) - 1
+    if layers > most:
+        raise ComposerError("accel.deepcache.layers", layers, f"leaves nothing to take from earlier steps: this UNet has {most} at most")
+    # The last layer on the way up takes the first convolution's output, the one before it the first layer's on the way down, …
+    return [
+        *_without(unet.down_blocks, down, layers - 1),
+        *([unet.mid_block] if unet.mid_block is not None else []),
+        *_without(list(unet.up_blocks)[::-1], [[*block[::-1]] for block in up[::-1]], layers),
+    ]
+
+
+def _layers(block: nn.Module, more: Any = ()) -> list[tuple[nn.Module, ...]]:
+    """A block's layers in order: each a residual block with its attention, if any; then what changes the size, if it is counted."""
+    attentions = getattr(block, "attentions", None) or [None] * len(block.resnets)
+    layers = [tuple(each for each in pair if each is not None) for pair in zip(block.resnets, attentions)]
+    return [*layers, *((each,) for each in more)]
+
+
+def _without(blocks: Any, layers: list[list[tuple[nn.Module, ...]]], count: int) -> list[nn.Module]:
+    """All but the first `count` layers."""
+    found: list[nn.Module] = []
+    for block, inner in zip(blocks, layers):
+        left = inner[count:]
+        found += [block] if len(left) == len(inner) and inner else [each for layer in left for each in layer]
+        count = max(count - len(inner), 0)
+    return found

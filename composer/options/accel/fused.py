@@ -1,0 +1,97 @@
+"""accel=[fused_qkv]: query, key and value of attention from one product instead of three. https://huggingface.co/docs/diffusers/optimization/fp16"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from composer.options.accel.hooking import PROGRAMS, Acceleration, chosen, denoiser_of
+from composer.options.base import Setting
+
+#: What diffusers adds to an attention layer, and the projections that it is made of.
+ADDED = {
+    "to_qkv": ("to_q", "to_k", "to_v"),
+    "to_kv": ("to_k", "to_v"),
+    "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
+}
+
+
+class FusedQKV(Acceleration):
+    """of: denoiser, vae, or all for both where they are there."""
+
+    name = "fused_qkv"
+    fewer = False
+    excludes = (PROGRAMS - {"accel.compile"}) | {
+        "memory.attention_slicing", "memory.xformers", "memory.sequential_offload", "memory.group_offload",
+    }  # fmt: skip
+
+    def __init__(self, of: str = "all") -> None:
+        self.of = chosen("fused_qkv", of, ("all", "denoiser", "vae"))
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        checkpoint = setting.checked.checkpoint
+        cls = checkpoint.layout.denoiser[1]
+        if self.of == "vae" and "vae" not in checkpoint.classes:
+            self.idle("the model has no vae, so it would do nothing")
+        if self.of != "vae" and cls == "UNet2DModel":
+            self.idle(f"diffusers can't fuse a {cls}, so it would do nothing")
+        left_out = [key for key in ("qk_norm", "dual_attention_layers") if checkpoint.denoiser.get(key)]
+        if self.of != "vae" and cls == "SD3Transformer2DModel" and left_out:
+            self.refuse(f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses: accel.fused_qkv.of=vae is left")
+
+    @contextmanager
+    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+        models = [*([denoiser_of(holder)] if self.of != "vae" else []), *([holder.components.get("vae")] if self.of != "denoiser" else [])]
+        with ExitStack() as stack:
+            for model in filter(None, models):
+                if not hasattr(model, "fuse_qkv_projections"):
+                    self.idle(f"diffusers can't fuse a {type(model).__name__}, so it would do nothing")
+                stack.enter_context(fused(model))
+            yield
+
+
+@contextmanager
+def fused(model: nn.Module) -> Iterator[None]:
+    processors, had = dict(model.attn_processors), {layer: set(vars(layer)) for layer in model.modules()}
+    model.fuse_qkv_projections()
+    try:
+        for layer in model.modules():
+            _share(layer)
+        yield
+    finally:
+        model.set_attn_processor(processors)
+        for layer in model.modules():
+            _split(layer)
+        for layer, names in had.items():
+            for name in {"fused_projections", "original_attn_processors"} & set(vars(layer)) - names:
+                delattr(layer, name)
+
+
+@torch.no_grad()
+def _share(layer: nn.Module) -> None:
+    """The separate projections as parts of the fused one, so that no weight is held twice."""
+    for name, parts in ADDED.items():
+        whole = getattr(layer, name, None)
+        if isinstance(whole, nn.Linear):
+            for kind in ("weight", "bias"):
+                own = [getattr(getattr(layer, part), kind) for part in parts]
+                if getattr(whole, kind) is not None and all(each is not None for each in own):
+                    for each, rows in zip(own, getattr(whole, kind).data.split([len(each) for each in own])):
+                        each.data = rows
+
+
+@torch.no_grad()
+def _split(layer: nn.Module) -> None:
+    """Memory of their own for the separate projections, and no trace of the fused ones."""
+    for name, parts in ADDED.items():
+        if isinstance(getattr(layer, name, None), nn.Linear):
+            for part in parts:
+                for weight in getattr(layer, part).parameters(recurse=False):
+                    weight.data = weight.data.clone()
+            delattr(layer, name)
+            layer.fused_projections = False

@@ -1,0 +1,92 @@
+"""What the options of accel=[…] share: which models they can reach into, and forwards that are put back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from composer.errors import ComposerError
+from composer.options.base import Option, Setting
+
+#: Other programs in the denoiser's place: what hooks into the model's layers would not be seen by them.
+PROGRAMS = frozenset({"accel.compile", "accel.openvino", "accel.onnx"})
+#: Shape of a forward's input, and the number of its text among those seen.
+Like = tuple[tuple[int, ...], int]
+
+
+class Acceleration(Option):
+    """denoisers: classes of the UNet or transformer that it can reach into, None for all. why: it can't reach into others."""
+
+    group = "accel"
+    denoisers: ClassVar[frozenset[str] | None] = None
+    why: ClassVar[str] = "can't reach into a {}, so it would do nothing"
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        _, cls = setting.checked.checkpoint.layout.denoiser
+        if self.denoisers is not None and cls not in self.denoisers:
+            self.refuse(self.why.format(cls), sorted(self.denoisers))
+
+
+def denoiser_of(holder: Any) -> nn.Module:
+    """The UNet or transformer of a diffusers pipeline."""
+    parts = holder.components
+    return next(parts[name] for name in ("unet", "transformer", "prior", "decoder") if isinstance(parts.get(name), nn.Module))
+
+
+@contextmanager
+def another_forward(module: nn.Module, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Have a module run what `make` makes of its forward; then what it ran before."""
+    own = module.__dict__.get("forward")
+    module.forward = make(module.forward)
+    try:
+        yield
+    finally:
+        if own is None:
+            module.__dict__.pop("forward", None)
+        else:
+            module.forward = own
+
+
+class Forwards:
+    """Tells the forwards of a run apart, so that each finds what the like of it left in the step before.
+
+    A step may have several: branches of guidance apart, second evaluations, predictions that callbacks ask for. Alike are those of one
+    shape under one text, that have as many such before them in their step. It compares values, for which a GPU is waited for: once a
+    forward, which costs far less than what is saved.
+    """
+
+    def __init__(self) -> None:
+        self.step, self.timestep = -1, None
+        self.texts: list[Tensor] = []
+        self.counted: Counter[Like] = Counter()
+
+    def count(self, sample: Tensor, timestep: Any, text: Tensor | None) -> tuple[Like, int]:
+        """A forward's key; a new timestep is a new step."""
+        now = torch.as_tensor(timestep).flatten()[0].item()
+        if now != self.timestep:
+            self.step, self.timestep = self.step + 1, now
+            self.counted.clear()
+        like = tuple(sample.shape), self._number(text)
+        self.counted[like] += 1
+        return like, self.counted[like]
+
+    def _number(self, text: Tensor | None) -> int:
+        if text is None:
+            return -1
+        found = next((number for number, known in enumerate(self.texts) if torch.equal(known, text)), None)
+        if found is None:
+            self.texts.append(text)
+        return len(self.texts) - 1 if found is None else found
+
+
+def chosen(option: str, of: Any, allowed: Sequence[str]) -> str:
+    """Which models an option is for, as its key `of` says."""
+    if of not in allowed:
+        raise ComposerError(f"accel.{option}.of", of, "names no part of a model", allowed)
+    return of

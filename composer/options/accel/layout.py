@@ -1,0 +1,58 @@
+"""accel=[channels_last]: convolution weights with channels last in memory, which GPUs' tensor cores read as they are.
+
+https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from composer.options.accel.hooking import Acceleration, chosen
+from composer.options.base import Setting
+
+#: Denoisers made of convolutions.
+UNETS = ("UNet2DConditionModel", "UNet2DModel")
+
+
+class ChannelsLast(Acceleration):
+    """of: unet, vae, or all for both where they are there."""
+
+    name = "channels_last"
+    excludes = frozenset({"memory.sequential_offload", "memory.group_offload"})  # which keep the weights themselves
+
+    def __init__(self, of: str = "all") -> None:
+        self.of = chosen("channels_last", of, ("all", "unet", "vae"))
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        cls = setting.checked.checkpoint.layout.denoiser[1]
+        if self.of != "vae" and cls not in UNETS:
+            self.idle(f"a {cls} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left")
+        if self.of == "vae" and "vae" not in setting.checked.checkpoint.classes:
+            self.idle("the model has no vae, so it would do nothing")
+
+    @contextmanager
+    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+        wanted = ("unet", "vae") if self.of == "all" else (self.of,)
+        with ExitStack() as stack:
+            for model in filter(None, map(holder.components.get, wanted)):
+                stack.enter_context(channels_last(model))
+            yield
+
+
+@contextmanager
+def channels_last(model: nn.Module) -> Iterator[None]:
+    """Then strides as they were: they tell torch which kernel to take, even where they say the same."""
+    before = {weight: weight.stride() for weight in model.parameters() if weight.dim() == 4}
+    model.to(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        for weight, strides in before.items():
+            if weight.stride() != strides:
+                weight.data = torch.empty_strided(weight.shape, strides, dtype=weight.dtype, device=weight.device).copy_(weight.data)

@@ -1,0 +1,66 @@
+"""accel=[tome]: attention over fewer tokens, alike ones merged before it and parted after it. https://arxiv.org/abs/2303.17604"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.errors import ComposerError
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of
+from composer.options.base import Setting
+
+#: Of four neighbours one is always kept.
+MOST = 0.75
+
+
+class TokenMerging(Acceleration):
+    """ratio: of tokens to merge, 0–0.75. downsample: largest factor between latents and tokens at which it is done; auto: the least
+    at which the model attends. rand: the kept tokens by chance, so that a picture depends on the batch that it is drawn in.
+    """
+
+    name = "tome"
+    denoisers = frozenset({"UNet2DConditionModel"})
+    excludes = PROGRAMS
+
+    def __init__(self, ratio: float = 0.5, downsample: int | str = "auto", rand: bool = False) -> None:
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= MOST:
+            raise ComposerError("accel.tome.ratio", ratio, f"must lie above 0 and not above {MOST}")
+        if downsample not in ("auto", 1, 2, 4, 8) or isinstance(downsample, bool):
+            raise ComposerError("accel.tome.downsample", downsample, "is no factor between latents and tokens", ("auto", 1, 2, 4, 8))
+        if not isinstance(rand, bool):
+            raise ComposerError("accel.tome.rand", rand, "must be true or false")
+        self.ratio, self.downsample, self.rand = ratio, downsample, rand
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        if find_spec("tomesd") is None:
+            self.refuse("needs the package tomesd: pip install 'diffusion-composer[tome]'")
+        least = first_attention(setting.checked.checkpoint)
+        if self.downsample != "auto" and self.downsample < least:
+            reason = f"this model attends at {least} and more, so it would do nothing"
+            raise ComposerError("accel.tome.downsample", self.downsample, reason)
+        self.factor = least if self.downsample == "auto" else self.downsample
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        import tomesd
+
+        unet = denoiser_of(holder)
+        tomesd.apply_patch(unet, ratio=self.ratio, max_downsample=self.factor, use_rand=self.rand)
+        try:
+            if not any(type(module).__name__ == "ToMeBlock" for module in unet.modules()):
+                self.idle("this model has no block that it knows, so it would do nothing")
+            yield
+        finally:
+            tomesd.remove_patch(unet)
+            for module in unet.modules():
+                module.__dict__.pop("_tome_info", None)
+
+
+def first_attention(checkpoint: Checkpoint) -> int:
+    """The factor between latents and tokens where a UNet attends first; its middle block does in any case."""
+    kinds = checkpoint.denoiser.get("down_block_types", ())
+    return 2 ** next((level for level, kind in enumerate(kinds) if "Attn" in kind), max(len(kinds) - 1, 0))

@@ -1,0 +1,86 @@
+"""memory=auto: the fastest options that should fit into the memory that is free; one step further when it runs out all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from composer.errors import ComposerError
+from composer.options.base import Option, Setting
+from composer.options.memory.estimate import Estimate, estimate
+from composer.options.memory.offload import GroupOffload, ModelOffload, SequentialOffload
+from composer.options.memory.slicing import VaeSlicing, VaeTiling
+from composer.system.memory import free_memory, size
+
+GIB = 2**30
+#: Shares of the largest model's weights that are on the device at once.
+GROUPED, LAYER = 0.15, 0.03
+
+
+class Auto(Option):
+    """Stands for other memory options.
+
+    Args:
+        limit: GiB to plan with; None for what is free when the run is put together.
+        further: so many steps more sparing than what should do.
+    """
+
+    group, name = "memory", "auto"
+
+    def __init__(self, limit: float | None = None, further: int = 0) -> None:
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < float("inf")):
+            raise ComposerError("memory.auto.limit", limit, "must be a number of GiB above 0, or null")
+        if isinstance(further, bool) or not isinstance(further, int) or further < 0:
+            raise ComposerError("memory.auto.further", further, "must be a whole number, 0 or more")
+        self.limit, self.further = limit, further
+
+    def becomes(self, setting: Setting) -> tuple[Mapping[str, Option], str]:
+        """The options to take, and a line that says why."""
+        free = free_memory(str(setting.device)) if self.limit is None else int(self.limit * GIB)
+        rungs = list(memory_steps(setting))
+        fits = next((i for i, (_, need) in enumerate(rungs) if free is None or need <= free), len(rungs) - 1)
+        chosen, need = rungs[min(fits + self.further, len(rungs) - 1)]
+        words = ",".join(option.name for option in chosen)
+        room = "an unknown amount" if free is None else f"{size(free)}"
+        line = f"memory=auto: about {size(rungs[0][1])} needed, {room} free: "
+        line += f"memory=[{words}], about {size(need)}" if chosen else "nothing to save"
+        if free is not None and need > free:
+            line += ", which may not be enough"
+        return {f"memory.{option.name}": option for option in chosen}, line
+
+    def last(self, setting: Setting) -> bool:
+        """Whether there is no step further."""
+        return self.further + 1 >= len(list(memory_steps(setting)))
+
+
+def memory_steps(setting: Setting) -> Iterator[tuple[tuple[Option, ...], int]]:
+    """Sets of options that do something here, the fastest first, and the bytes that each should need."""
+    savings = [()]
+    for option in (VaeSlicing(), VaeTiling()):
+        if helps(option, setting):
+            savings.append((*savings[-1], option))
+    for offload in (None, ModelOffload(), GroupOffload(), SequentialOffload()):
+        if offload is None or helps(offload, setting):
+            for saving in savings:
+                yield ((offload,) if offload else ()) + saving, need(setting, offload, saving)
+
+
+def helps(option: Option, setting: Setting) -> bool:
+    try:
+        option.check(setting)
+    except ComposerError:
+        return False
+    return True
+
+
+def need(setting: Setting, offload: Option | None, saving: tuple[Option, ...]) -> int:
+    kinds = {type(option) for option in saving}
+    found = estimate(setting.checked, setting.numbers, sliced=VaeSlicing in kinds, tiled=VaeTiling in kinds)
+    return resident(found, offload) + found.working
+
+
+def resident(found: Estimate, offload: Option | None) -> int:
+    """Bytes of weights that are on the device at once."""
+    if offload is None:
+        return sum(found.weights.values())
+    share = {ModelOffload: 1.0, GroupOffload: GROUPED, SequentialOffload: LAYER}[type(offload)]
+    return int(found.largest * share)

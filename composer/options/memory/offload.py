@@ -1,0 +1,150 @@
+"""memory=[model_offload, group_offload, sequential_offload, cpu_text_encoder]: models wait in the CPU's memory until they are needed.
+
+https://huggingface.co/docs/diffusers/optimization/memory
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
+from diffusers.hooks import HookRegistry, group_offloading
+from torch import nn
+
+from composer.errors import ComposerError
+from composer.options.base import Option, Setting
+
+NAMES = ("model_offload", "group_offload", "sequential_offload", "cpu_text_encoder")
+
+
+class Offload(Option):
+    """What all have in common. Only a device with memory of its own has something to save."""
+
+    group = "memory"
+    devices = frozenset({"cuda", "xpu"})
+    waits = True
+
+    def __init_subclass__(cls) -> None:
+        cls.excludes = frozenset(f"memory.{name}" for name in NAMES if name != cls.name)
+
+
+class ModelOffload(Offload):
+    """Each model is on the device while it works, and only then; little slower, and as much is needed as the largest takes."""
+
+    name = "model_offload"
+
+    @contextmanager
+    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+        holder.enable_model_cpu_offload(device=device)
+        try:
+            yield
+        finally:
+            _unhook(holder)
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            holder.maybe_free_model_hooks()  # what worked last is still there
+
+
+class GroupOffload(Offload):
+    """Groups of layers are on the device while they work; with streams the next group comes while one works.
+
+    Args:
+        blocks: of layers that come together; None for leaf by leaf, the least memory.
+        stream: whether the next group is fetched meanwhile; None: where the device can do it.
+    """
+
+    name = "group_offload"
+
+    def __init__(self, blocks: int | None = None, stream: bool | None = None) -> None:
+        if blocks is not None and (isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1):
+            raise ComposerError("memory.group_offload.blocks", blocks, "must be a whole number, 1 or more, or null")
+        if stream not in (None, True, False):
+            raise ComposerError("memory.group_offload.stream", stream, "must be true, false or null")
+        self.blocks, self.stream = blocks, stream
+
+    @contextmanager
+    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+        stream = device.type in self.devices if self.stream is None else self.stream
+        blocks = 1 if stream and self.blocks else self.blocks  # diffusers fetches ahead by single blocks alone
+        level = {"offload_type": "block_level", "num_blocks_per_group": blocks} if blocks else {"offload_type": "leaf_level"}
+        holder.enable_group_offload(onload_device=device, use_stream=stream, **level)
+        try:
+            yield
+        finally:
+            for model in _models(holder):
+                _ungroup(model)
+            holder.to("cpu")
+
+
+class SequentialOffload(GroupOffload):
+    """Each layer is on the device while it works: by far the least memory, and by far the slowest.
+
+    By diffusers' groups of one layer, since accelerate's hooks for the same can't always be taken off again.
+    """
+
+    name = "sequential_offload"
+
+    def __init__(self) -> None:
+        super().__init__(blocks=None, stream=False)
+
+
+class CpuTextEncoder(Offload):
+    """Text encoders stay on the CPU and work there: they run once, and T5 alone can take half of a GPU's memory."""
+
+    name = "cpu_text_encoder"
+    encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "text_encoder_3")
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        if not setting.checked.checkpoint.layout.text:
+            self.idle(f"{setting.checked.checkpoint.family} models have no text encoder, so it would do nothing")
+
+    @contextmanager
+    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+        encoders = [model for name in self.encoders if (model := getattr(holder, name, None)) is not None]
+        for model in _models(holder):
+            if all(model is not encoder for encoder in encoders):
+                model.to(device)
+        for encoder in encoders:
+            add_hook_to_module(encoder, AlignDevicesHook(execution_device=torch.device("cpu"), io_same_device=True))
+        try:
+            yield
+        finally:
+            for encoder in encoders:
+                remove_hook_from_module(encoder)
+            holder.to("cpu")
+
+
+def _models(holder: Any) -> list[nn.Module]:
+    return [part for part in holder.components.values() if isinstance(part, nn.Module)]
+
+
+def _unhook(holder: Any) -> None:
+    holder.remove_all_hooks()
+    holder.to("cpu")
+    for model in _models(holder):
+        _forget_registries(model)
+
+
+def _ungroup(model: nn.Module) -> None:
+    """Take off all hooks of diffusers' group offloading; it offers no such call itself."""
+    kinds = ("_GROUP_OFFLOADING", "_LAYER_EXECUTION_TRACKER", "_LAZY_PREFETCH_GROUP_OFFLOADING")
+    names = [getattr(group_offloading, kind) for kind in kinds if hasattr(group_offloading, kind)]
+    registry = HookRegistry.check_if_exists_or_initialize(model)
+    for name in names:
+        registry.remove_hook(name, recurse=True)
+    _forget_registries(model)
+
+
+def _forget_registries(model: nn.Module) -> None:
+    """Hooks are kept in lists that stay when the last one is gone."""
+    for module in model.modules():
+        if not getattr(getattr(module, "_diffusers_hook", None), "hooks", True):
+            del module._diffusers_hook

@@ -1,0 +1,96 @@
+"""memory=[vae_slicing, vae_tiling, attention_slicing]: the same sums in smaller shares; off again after each run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from composer.errors import ComposerError
+from composer.options.base import Option, Setting
+from composer.options.memory.estimate import tile_of
+
+#: What a sweep tries one after the other when memory runs out for a single job; the least harmful first.
+LADDER = {
+    "vae_tiling": "composer.options.memory.slicing.VaeTiling",
+    "attention_slicing": "composer.options.memory.slicing.AttentionSlicing",
+}
+
+
+class Saving(Option):
+    """A memory option that is on during a run alone."""
+
+    group = "memory"
+
+
+class VaeSlicing(Saving):
+    """The VAE decodes picture by picture; convolutions may then sum in another order than for the batch, by about 1e-6."""
+
+    name, component = "vae_slicing", "vae"
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        if 1 in (setting.checked.request.batch, setting.checked.spec.batch):
+            self.idle("a single picture has nothing to slice, so it would do nothing")
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        holder.vae.enable_slicing()
+        try:
+            yield
+        finally:
+            holder.vae.disable_slicing()
+
+
+class VaeTiling(Saving):
+    """The VAE encodes and decodes in overlapping tiles of the size that it was trained at; seams are blended, so pixels differ."""
+
+    name, component = "vae_tiling", "vae"
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        checked = setting.checked
+        tile, request = tile_of(checked.checkpoint.configs.get("vae", {})), checked.request
+        second = request.inputs.get("second") or {}  # a pass that draws larger
+        if max(request.height, request.width, second.get("height", 0), second.get("width", 0)) <= tile:
+            self.idle(f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}")
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        holder.vae.enable_tiling()
+        try:
+            yield
+        finally:
+            holder.vae.disable_tiling()
+
+
+class AttentionSlicing(Saving):
+    """The UNet's attention a few heads at a time. https://arxiv.org/abs/2205.14135 says why fused kernels make it needless."""
+
+    name, component = "attention_slicing", "unet"
+
+    def __init__(self, heads: int | str = "auto") -> None:
+        if heads not in ("auto", "max") and (isinstance(heads, bool) or not isinstance(heads, int) or heads < 1):
+            raise ComposerError("memory.attention_slicing.heads", heads, "must be auto, max or a whole number, 1 or more")
+        self.heads = heads
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        checkpoint = setting.checked.checkpoint
+        if not checkpoint.layout.text:
+            self.idle(f"{checkpoint.family} models attend in a way that can't be sliced, so it would do nothing")
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        before = dict(holder.unet.attn_processors)
+        try:
+            self._slice(holder.unet)
+            yield
+        finally:
+            holder.unet.set_attn_processor(before)
+
+    def _slice(self, unet: Any) -> None:
+        try:
+            unet.set_attention_slice(self.heads)
+        except ValueError as error:  # more heads than there are: only the loaded model tells
+            raise ComposerError("memory.attention_slicing.heads", self.heads, f"can't be sliced so: {error}") from None

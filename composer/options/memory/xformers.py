@@ -1,0 +1,51 @@
+"""memory=[xformers]: attention by the xformers package, which torch's own has overtaken on most GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from composer.errors import ComposerError
+from composer.options.accel.hooking import denoiser_of
+from composer.options.base import Option, Setting
+
+#: Denoisers whose attention takes xformers' processor.
+DENOISERS = ("UNet2DConditionModel", "UNet2DModel", "SD3Transformer2DModel")
+
+
+class XFormers(Option):
+    """Attention that never holds all of its weights at once."""
+
+    group, name = "memory", "xformers"
+    devices = frozenset({"cuda"})
+    excludes = frozenset({"memory.attention_slicing", "accel.attention", "accel.compile", "accel.fused_qkv"})
+
+    def check(self, setting: Setting) -> None:
+        super().check(setting)
+        if find_spec("xformers") is None:
+            self.refuse("needs the package xformers, which is not installed: torch's own attention is as sparing")
+        cls = setting.checked.checkpoint.layout.denoiser[1]
+        if cls == "FluxTransformer2DModel":
+            self.idle("does nothing in Flux: use accel=[attention] accel.attention.backend=xformers")
+        if cls not in DENOISERS:
+            self.idle(f"can't reach into a {cls}, so it would do nothing", DENOISERS)
+
+    @contextmanager
+    def on(self, holder: Any) -> Iterator[None]:
+        model = denoiser_of(holder)
+        before = {module: module.processor for module in model.modules() if hasattr(module, "processor")}
+        try:
+            self._enable(model)
+            yield
+        finally:
+            for module, processor in before.items():
+                module.set_processor(processor)
+
+    def _enable(self, model: Any) -> None:
+        try:
+            model.enable_xformers_memory_efficient_attention()
+        except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
+            why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ComposerError("memory", "xformers", f"does not run on this GPU: {why}") from None

@@ -1,0 +1,104 @@
+"""`compose show`: what a pipeline is composed of, without loading its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.headers import PICKLED, header
+from composer.checkpoints.layouts import CLASSIC
+from composer.checks.compatibility import ROLES, Checked, tasks_of
+from composer.checks.pipeline_steps import Steps
+from composer.pipelines.build import layer
+from composer.pipelines.schedule_check import original_of
+from composer.sampling.schedulers import make_scheduler, scheduler_parts, taken
+
+#: The settings that say most about a component, by its kind.
+TELLING = (
+    "sample_size", "in_channels", "out_channels", "block_out_channels", "cross_attention_dim", "latent_channels", "scaling_factor",
+    "hidden_size", "num_hidden_layers", "num_layers", "vocab_size", "model_max_length", "guidance_embeds",
+)  # fmt: skip
+
+
+def describe(checked: Checked, notes: Sequence[str]) -> str:
+    """The page as text.
+
+    Args:
+        checked: a request that was tried. notes: what the run would say.
+    """
+    request, checkpoint, spec = checked.request, checked.checkpoint, checked.spec
+    lines = [
+        f"task       {spec.task.name}",
+        f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({_does(checkpoint)})",
+        f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={tasks_of(checkpoint)}",
+        *([f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"] if checked.refiner else []),
+        f"compute    {spec.precision.dtype} on {spec.device}",
+        f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
+        f"callbacks  {', '.join(spec.callbacks) or 'none'}",
+        *(f"{group:10} {', '.join(named)}" for group, named in {"memory": spec.memory, "accel": spec.accel}.items() if named),
+        f"pictures   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"
+        + (" …" if request.batch > 8 else "")
+        + (f", {spec.batch} at once" if spec.batch else ""),
+        *(f"note       {note}" for note in notes),
+        "",
+        "components",
+        *_components(checkpoint),
+        "",
+        *_scheduler(checked),
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _does(checkpoint: Checkpoint) -> str:
+    """What runs it: a family's class here, or the pipeline of diffusers that its index names."""
+    return checkpoint.pipeline if checkpoint.family == CLASSIC else checkpoint.layout.path
+
+
+def _components(checkpoint: Checkpoint) -> list[str]:
+    lines, single = [], checkpoint.single_file
+    if single:
+        lines.append(f"  {checkpoint.path.name}: {_weights([checkpoint.path])}; json files of {checkpoint.described_by}")
+    for name, cls in sorted(checkpoint.classes.items()):
+        elsewhere = name in checkpoint.swapped or not single
+        folder = checkpoint.folder(name) if elsewhere else checkpoint.path
+        weights = _weights(checkpoint.files(name)) if elsewhere else ""
+        lines.append(f"  {name:14} {cls:24} {weights or '-':42} {folder}")
+        told = {key: value for key, value in checkpoint.configs.get(name, {}).items() if key in TELLING and value is not None}
+        if told:
+            lines.append(f"  {'':14} {_pairs(told)}")
+    return lines
+
+
+def _weights(files: list[Path]) -> str:
+    """Parameters, bytes and dtypes of weights files; of pickles, which are not looked into, the bytes."""
+    if any(file.suffix in PICKLED for file in files):
+        return f"{sum(file.stat().st_size for file in files) / 2**20:.1f} MiB, pickled"
+    table = {key: entry for file in files for key, entry in header(file).items()}
+    if not table:
+        return ""
+    parameters = sum(prod(entry["shape"]) for entry in table.values())
+    size = sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in table.values())
+    dtypes = "/".join(sorted({entry["dtype"] for entry in table.values()}))
+    return f"{parameters:,} parameters, {size / 2**20:.1f} MiB, {dtypes}"
+
+
+def _scheduler(checked: Checked) -> list[str]:
+    checkpoint, request = checked.checkpoint, checked.request
+    cls, settings, of_step = scheduler_parts(checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+    scheduler = make_scheduler(cls, original_of(checkpoint), settings)
+    config = {key: value for key, value in taken(scheduler).items() if value is not None}
+    lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
+    lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
+    laid_out, steps = layer(checkpoint), f"{request.steps - request.skip} of {request.steps}" if request.skip else request.steps
+    if isinstance(laid_out, Steps) and laid_out.own(scheduler):
+        return [*lines, "", f"steps      {steps}, laid out by {laid_out.pipeline.__name__} itself"]
+    laid_out.set_timesteps(scheduler, request, checkpoint.factor, "cpu")
+    times = [f"{float(t):g}" for t in scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :]]
+    return [*lines, "", f"steps      {steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())

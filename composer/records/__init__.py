@@ -1,0 +1,1 @@
+"""How an image was made: run.json, image metadata, and the files of a run."""

@@ -1,0 +1,163 @@
+"""A run's record inside its pictures, and out of them again.
+
+PNG: the text chunks `composer` (JSON) and `parameters`. JPEG and WebP: EXIF's ImageDescription (JSON) and UserComment (parameters).
+Pictures come from anywhere, so reading takes nothing for granted: small, plain JSON, of known form, and never more than data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from composer.errors import ComposerError, shorten
+from composer.images import embedded_texts
+from composer.images.embedded_texts import COMMENT, EXIF
+from composer.images.exif import UNICODE
+from composer.records.a1111 import parameters
+from composer.system.text_files import read_text
+from composer.tasks.values import SEEDS
+
+KEY, PARAMETERS = "composer", "parameters"
+#: Of the record's form. 0, in records without one: with module paths of classes, of which none counts any more.
+SCHEMA = 1
+#: Exif's ImageDescription.
+DESCRIPTION = 0x010E
+#: Bytes of the longest record that is read.
+LONGEST = 256 << 10
+#: Bytes that JPEG has for all of EXIF; a longer record stays in run.json.
+JPEG = 65000
+#: How deep lists and settings are nested in it at most.
+DEEPEST = 20
+#: What is read of a record, and of which kind it must be.
+SHAPE = {
+    "composer": str, "images": list, "options": dict, "config": dict, "device": str, "versions": dict, "batches": list, "pixels": list,
+    "memory": dict, "callbacks": dict, "inputs": dict, "stamp": str, "threads": int, "dtypes": dict,
+}  # fmt: skip
+
+
+def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[str, Any]:
+    """Keywords for PIL's save, by which a picture carries the record. number: the picture's in its run, None for the sheet of all."""
+    if "images" not in record:
+        return {}
+    text = json.dumps({**record, "number": number}, ensure_ascii=True, separators=(",", ":"))
+    words = parameters(record, number or 0)
+    if suffix == "png":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text(PARAMETERS, words)
+        chunks.add_text(KEY, text)
+        return {"pnginfo": chunks}
+    exif = Image.Exif()
+    exif.get_ifd(EXIF)[COMMENT] = UNICODE + words.encode("utf-16-be")
+    if suffix != "jpeg" or len(text) + 2 * len(words) < JPEG:
+        exif[DESCRIPTION] = text
+    return {"exif": exif}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record in a picture, or in a run.json, with `number` set.
+
+    Raises:
+        ComposerError: no such file, no picture, no record in it, or one that can't be one of composer's.
+    """
+    text = _text(path)
+    if len(text) > LONGEST:
+        raise ComposerError(str(path), None, f"its record is longer than {LONGEST >> 10} KiB, so composer did not write it")
+    try:
+        record = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise ComposerError(str(path), None, f"its record can't be read: {error}") from None
+    _check(path, record)
+    return record
+
+
+def _text(path: Path) -> str:
+    if path.suffix == ".json":
+        try:
+            if path.stat().st_size > LONGEST:
+                return " " * (LONGEST + 1)
+            return read_text(path)
+        except (OSError, UnicodeError) as error:
+            raise ComposerError(str(path), None, f"can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}") from None
+    inside = embedded_texts.read(path)
+    found = inside.texts.get(KEY) or inside.texts.get("ImageDescription", "")
+    if not found.startswith("{"):
+        raise ComposerError(str(path), None, f"holds no record of composer's{_instead(path, inside)}")
+    return found
+
+
+def _instead(path: Path, inside: embedded_texts.ImageTexts) -> str:
+    """What an image holds instead of a record."""
+    if KEY in inside.damaged:
+        return " that can be read: the text chunk that was one is damaged or too long"
+    if not inside.texts or inside.tool == embedded_texts.OURS:
+        return "; where it came from, a run.json may lie beside it"
+    whose = f"one of {inside.tool}" if inside.tool else "texts of another tool"
+    return f", but {whose}: `compose info {path.name}` shows it, and composer can't draw from it"
+
+
+def _check(path: Path, record: Any) -> None:
+    """Refuse what is not of the form that composer writes."""
+    if not isinstance(record, dict):
+        raise ComposerError(str(path), None, "its record is no object of JSON")
+    schema, choices = record.setdefault("schema", 0), record.setdefault("choices", [])
+    if type(schema) is not int or not 0 <= schema <= SCHEMA:
+        raise ComposerError(str(path), None, f"its record has a form that this composer does not know ({shorten(schema)}): update composer")
+    if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
+        raise ComposerError(str(path), None, "its record has choices of another kind, so composer did not write it")
+    for key, kind in SHAPE.items():
+        if not isinstance(record.get(key), kind):
+            raise ComposerError(str(path), None, f"its record has no {key} of the right kind, so it can't be drawn again from it")
+    notes = record.get("notes", [])
+    if not isinstance(record.get("accel", {}), dict) or not isinstance(notes, list) or not all(isinstance(each, str) for each in notes):
+        raise ComposerError(str(path), None, "its record has accel or notes of another kind, so composer did not write it")
+    if not _shallow(record, DEEPEST):
+        raise ComposerError(str(path), None, f"its record is nested deeper than {DEEPEST} times, so composer did not write it")
+    whole = all(type(size) is int and size >= 1 for size in record["batches"])
+    if not _are_pictures(record["images"]):
+        raise ComposerError(str(path), None, "its record does not say with which seed and prompt each picture was drawn")
+    number, together = record.setdefault("number", None), record.get("together")
+    known = number is None or (type(number) is int and 0 <= number < len(record["images"]))
+    if not whole or not known or len(record["pixels"]) != len(record["images"]) or not _is_batch(together):
+        raise ComposerError(str(path), None, "its record does not say which picture of which batch it is")
+
+
+def _are_pictures(images: Any) -> bool:
+    """Whether this is a list of what differs between pictures: seed, prompt, negative prompt."""
+    return isinstance(images, list) and bool(images) and all(map(_is_picture, images))
+
+
+def _is_picture(each: Any) -> bool:
+    texts = isinstance(each, dict) and all(isinstance(each.get(key, 0), (str, type(None))) for key in ("prompt", "negative_prompt"))
+    return texts and type(each.get("seed")) is int and 0 <= each["seed"] < SEEDS
+
+
+def _is_batch(together: Any) -> bool:
+    """Whether this is nothing, or all pictures of the batches that a sweep's job was drawn in, and where its own begin."""
+    if together is None:
+        return True
+    return (
+        isinstance(together, dict)
+        and type(together.get("begin")) is int
+        and together["begin"] >= 0
+        and _are_pictures(together.get("pictures"))
+    )
+
+
+def _shallow(node: Any, most: int) -> bool:
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return most > 0 and all(_shallow(each, most - 1) for each in inner)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found

@@ -1,0 +1,160 @@
+"""How images were made, as plain data: all that is needed to make them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Protocol
+
+from composer.callbacks.request import Request
+from composer.checkpoints.fingerprints import are_pictures, fingerprint, model_stamp
+from composer.config.choices import choice, scheduler_choice
+from composer.config.plugins import provider
+from composer.config.spec import RunSpec
+from composer.loading.precision import dtype_of
+from composer.records.metadata import SCHEMA
+from composer.system.memory import peak_memory
+from composer.version import __version__
+
+if TYPE_CHECKING:
+    from composer.callbacks.base import StepCallback
+    from composer.checks.compatibility import Checked
+    from composer.records.result import Result
+
+LIBRARIES = ("torch", "diffusers", "transformers", "accelerate")
+
+
+class Composed(Protocol):
+    """What a record reads of a pipeline: what the run was really made of."""
+
+    @property
+    def family(self) -> Any: ...
+    @property
+    def guidance(self) -> Any: ...
+    @property
+    def scheduler(self) -> Mapping[str, Any]: ...
+    @property
+    def callbacks(self) -> Mapping[str, StepCallback]: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+    @property
+    def device(self) -> Any: ...
+
+
+def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, Any]:
+    """All that is needed to make the pictures again, as plain data."""
+    request, checkpoint = checked.request, checked.checkpoint
+    return {
+        "schema": SCHEMA,
+        "composer": __version__,
+        "images": pictures_of(request),
+        "height": result.image.height,
+        "width": result.image.width,
+        "steps": request.steps,
+        "steps_left_out": request.skip,
+        "iterations": result.iterations,
+        "batches": list(result.batches),
+        "together": result.together,
+        "pixels": [hashlib.sha256(image.tobytes()).hexdigest() for image in result.images],
+        "inputs": {key: [fingerprint(each) for each in value] for key, value in request.inputs.items() if are_pictures(value)},
+        "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
+        "scheduler": _plain(pipeline.scheduler),
+        "model": {
+            "source": checkpoint.source,
+            "family": checkpoint.family,
+            "commit": checkpoint.commit,
+            "components": {name: component.origin for name, component in checkpoint.swapped.items()},
+            "safety_checker": checkpoint.safety_checker,
+            "refiner": _refiner(checked),
+        },
+        "callbacks": {name: _callback(name, callback, checked.spec) for name, callback in pipeline.callbacks.items()},
+        "memory": _options(pipeline, "memory"),
+        "accel": _options(pipeline, "accel"),
+        "precision": checked.spec.precision.dtype,
+        "dtype": str(pipeline.family.dtype).removeprefix("torch."),
+        "dtypes": _dtypes(pipeline),
+        "device": str(pipeline.device),
+        "threads": _threads(),
+        "stamp": hashlib.sha256(json.dumps(model_stamp(checkpoint)).encode()).hexdigest(),
+        "options": dict(checked.spec.chosen),
+        "choices": _choices(checked.spec),
+        "seconds": round(result.seconds, 3),
+        "peak_memory": peak_memory(),
+        "notes": list(result.told),
+        "versions": {**versions(), **_plugins(checked.spec)},
+        "config": dict(checked.spec.config),
+    }
+
+
+def pictures_of(request: Request) -> list[dict[str, Any]]:
+    """What differs between the pictures of a request."""
+    each = zip(request.seeds, request.prompts, request.negative_prompts, strict=True)
+    return [{"seed": seed, "prompt": prompt, "negative_prompt": negative} for seed, prompt, negative in each]
+
+
+def _options(pipeline: Composed, group: str) -> dict[str, Any]:
+    """Those that were on, whoever chose them."""
+    return {option.name: dict(vars(option)) for option in pipeline.options.values() if option.group == group}
+
+
+def _dtypes(pipeline: Composed) -> dict[str, str]:
+    """What each model really computed with."""
+    found = {name: dtype_of(model) for name, model in pipeline.family.modules.items()}
+    return {name: str(dtype).removeprefix("torch.") for name, dtype in found.items() if dtype}
+
+
+def _threads() -> int:
+    """On a CPU they have a say in the order of sums."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _refiner(checked: Checked) -> dict[str, Any] | None:
+    """The second checkpoint, if one finished the pictures, and the share of the schedule after which it began."""
+    if checked.refiner is None:
+        return None
+    return {"source": checked.refiner.source, "commit": checked.refiner.commit, "start": checked.spec.model.refiner.start}
+
+
+def _choices(spec: RunSpec) -> list[dict[str, Any]]:
+    """The options that are classes, by what they are known as."""
+    several = (*spec.callbacks.values(), *spec.memory.values(), *spec.accel.values())
+    return [choice(spec.task), scheduler_choice(spec.scheduler), choice(spec.guidance), *map(choice, several)]
+
+
+def _callback(name: str, callback: StepCallback, spec: RunSpec) -> dict[str, Any]:
+    """Who wrote a callback, and what it was told."""
+    cls, whose = type(callback), provider(type(callback).__module__)
+    told = dict(spec.callbacks[name].keywords) if name in spec.callbacks else None  # None: given from Python
+    found: dict[str, Any] = {"class": cls.__qualname__, "config": told}
+    return found | ({"distribution": whose.distribution, "version": whose.version} if whose else {})
+
+
+def _plugins(spec: RunSpec) -> dict[str, str]:
+    """Versions of the plugins whose classes the run is made of."""
+    targets = (spec.task, spec.scheduler.target, spec.guidance, *spec.callbacks.values())
+    used = filter(None, (provider(target.path) for target in targets if target))
+    return {plugin.distribution: plugin.version for plugin in used}
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Of Python and of every library that has a say in the pixels."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A diffusers config without its private keys; JSON has no infinities, so they are words."""
+    endless = (float("inf"), float("-inf"))
+    return {key: str(value) if value in endless else value for key, value in config.items() if not key.startswith("_")}

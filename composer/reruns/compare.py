@@ -1,0 +1,79 @@
+"""Whether a picture drawn again is the same, and what was otherwise where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from composer.errors import shorten
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from composer.records.result import Result
+
+
+def verdict(path: Path, old: Mapping[str, Any], result: Result) -> tuple[bool, str]:
+    """Whether all pixels are those of the record, and a line that says so."""
+    numbers, found = result.numbers or (), result.record["pixels"]
+    others = [i for i in numbers if found[i] != old["pixels"][i]]
+    if not others:
+        return True, f"the same as {path}, bit for bit" + (f" ({len(numbers)} pictures)" if len(numbers) > 1 else "")
+    why = "; ".join(differences(old, result.record)) or "nothing that the record tells is otherwise"
+    how = _distance(path, result.image) if len(numbers) == 1 else f" ({len(others)} of {len(numbers)} pictures)"
+    return False, f"not the same as {path}{how}: {why}"
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What has a say in the pixels and was otherwise then."""
+    for name in sorted({*old["versions"], *new["versions"]}):
+        yield from _differs(name, old["versions"].get(name), new["versions"].get(name))
+    for key, words in {
+        "composer": "composer",
+        "device": "device",
+        "threads": "threads",
+        "scheduler": "scheduler",
+        "guidance": "guidance",
+    }.items():
+        yield from _differs(words, old.get(key), new.get(key))
+    for name in sorted({*old["dtypes"], *new["dtypes"]}):
+        yield from _differs(f"dtype of {name}", old["dtypes"].get(name), new["dtypes"].get(name))
+    if old["stamp"] != new["stamp"]:
+        yield "the model's files are others"
+    for key in sorted({*old["inputs"], *new["inputs"]}):
+        if old["inputs"].get(key) != new["inputs"].get(key):
+            yield f"{key} is another picture"
+    for group in ("callbacks", "memory", "accel"):
+        yield from _differs(group, sorted(old[group]), sorted(new[group]))
+
+
+def _differs(what: str, then: Any, now: Any) -> Iterator[str]:
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for key in sorted({*then, *now}):
+            yield from _differs(f"{what} {key}", then.get(key), now.get(key))
+    elif then != now:
+        yield f"{what} was {_said(then)} and is {_said(now)}"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return shorten(", ".join(map(str, value)) or "nothing")
+    return "nothing" if value is None else shorten(value)
+
+
+def _distance(path: Path, image: Image) -> str:
+    """How far the pixels lie from those in the file, where it holds them as they were."""
+    import numpy as np
+
+    from composer.images.reading import open_picture
+
+    if path.suffix.lower() != ".png":
+        return ""
+    before, after = (np.asarray(each.convert("RGB"), np.int16) for each in (open_picture("image", str(path)), image))
+    if before.shape != after.shape:
+        return f" ({before.shape[1]} x {before.shape[0]} pixels there, {after.shape[1]} x {after.shape[0]} here)"
+    apart = np.abs(before - after)
+    if not apart.any():
+        return " (its pixels are these, and its record says others)"
+    return f" ({(apart.max(-1) > 0).mean():.1%} of the pixels, by {apart.max()} of 255 at most)"

@@ -1,0 +1,106 @@
+"""What a record says, for people: `compose info`, and what `compose rerun` is about to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from composer.errors import printable, shorten
+
+if TYPE_CHECKING:
+    from composer.images.embedded_texts import ImageTexts
+
+#: Characters shown of a text of another tool.
+MOST = 4000
+
+
+def told(name: str, record: Mapping[str, Any]) -> str:
+    """A picture's record in a dozen lines."""
+    number, pictures = record["number"], record["images"]
+    which = f"{len(pictures)} pictures" if number is None else f"picture {number + 1} of {len(pictures)}"
+    rows = {
+        "prompt": _each(record, "prompt"),
+        "negative": _each(record, "negative_prompt"),
+        "seed": _each(record, "seed"),
+        "task": record["options"].get("task"),
+        "model": _model(record),
+        "scheduler": _scheduler(record),
+        "guidance": _settings(record.get("guidance")),
+        "size": f"{record.get('width')} x {record.get('height')} pixels",
+        "inputs": ", ".join(f"{key}={_short(record['config'].get(key))}" for key in record["inputs"]),
+        "callbacks": ", ".join(record["callbacks"]),
+        "memory": ", ".join(record["memory"]),
+        "accel": ", ".join(record.get("accel") or ()),
+        "made": _made(record),
+        "with": ", ".join(f"{library} {version}" for library, version in record["versions"].items()),
+        "notes": "; ".join(map(str, record.get("notes") or ())),
+    }
+    lines = [f"{name}: {which}, by composer {record['composer']}"]
+    lines += [f"  {key:10} {_short(value, 400)}" for key, value in rows.items() if value]
+    return "\n".join(map(printable, lines))
+
+
+def about(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool) -> str:
+    """In one line, what is going to be drawn: the picture of a record again, or what a config asks for."""
+    first = record["images"][record["number"] or 0] if same else tree
+    options = " ".join(f"{group}={_short(tree['chosen'].get(group))}" for group in ("task", "model", "scheduler"))
+    prompt = f', prompt "{_short(first["prompt"])}"' if first.get("prompt") else ""
+    return f"{'' if same else 'a variation: '}{options}, seed {first.get('seed')}{prompt}"
+
+
+def foreign(name: str, inside: ImageTexts) -> str:
+    """What another tool wrote into an image, each text under its name."""
+    lines = [f"{name}: no record of composer's; {inside.tool or 'another tool'} wrote"]
+    for key, text in inside.texts.items():
+        lines += [f"{key}:", *text[:MOST].splitlines()]
+        if len(text) > MOST:
+            lines.append(f"… ({len(text):,} characters)")
+    return "\n".join(map(printable, lines))
+
+
+def _each(record: Mapping[str, Any], key: str) -> str:
+    """A value of the picture, or of all where they differ."""
+    number, values = record["number"], [each[key] for each in record["images"]]
+    wanted = dict.fromkeys(values if number is None else [values[number]])
+    return " | ".join(str(value) for value in wanted if value is not None)
+
+
+def _model(record: Mapping[str, Any]) -> str:
+    model = _mapping(record.get("model"))
+    parts = [
+        str(model.get("source")),
+        model.get("family") and f"family {model['family']}",
+        model.get("commit") and f"commit {model['commit']}",
+    ]
+    swapped = [f"{name} from {origin}" for name, origin in _mapping(model.get("components")).items()]
+    return ", ".join(str(part) for part in (*parts, *swapped) if part)
+
+
+def _scheduler(record: Mapping[str, Any]) -> str:
+    left, steps = record.get("steps_left_out"), record.get("steps")
+    count = f"{steps - left} of {steps} steps" if isinstance(left, int) and isinstance(steps, int) and left else f"{steps} steps"
+    return f"{_mapping(record.get('scheduler')).get('class')}, {count}"
+
+
+def _made(record: Mapping[str, Any]) -> str:
+    parts = [f"on {record['device']}", str(record.get("dtype"))]
+    if isinstance(record.get("seconds"), (int, float)):
+        parts.append(f"in {timedelta(seconds=round(record['seconds']))}" if record["seconds"] > 120 else f"in {record['seconds']:.1f} s")
+    if isinstance(record.get("peak_memory"), int):
+        parts.append(f"with {record['peak_memory'] / 2**20:,.0f} MiB at most")
+    return ", ".join(parts)
+
+
+def _settings(node: Any) -> str:
+    node = _mapping(node)
+    rest = ", ".join(f"{key} {value}" for key, value in node.items() if key != "class" and not key.startswith("_") and value is not None)
+    return f"{node.get('class')}, {rest}" if rest else str(node.get("class") or "")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _short(value: Any, most: int = 80) -> str:
+    return shorten("" if value is None else value, most)

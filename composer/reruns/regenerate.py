@@ -1,0 +1,136 @@
+"""Draws a record's pictures again, in the batches that they were drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from composer.callbacks.request import Request
+from composer.checks.compatibility import Checked, check
+from composer.config.read import read
+from composer.errors import ComposerError
+from composer.pipelines.run import execute
+from composer.reruns.replay_config import Asked
+from composer.system.library_logs import prepare
+from composer.system.run_lock import in_turn
+
+if TYPE_CHECKING:
+    from composer.pipelines.pipeline import Pipeline
+    from composer.records.result import Result
+
+#: More threads would only make a small machine slow.
+THREADS = 64
+
+
+@in_turn
+def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) -> Result:
+    """The pictures again, or a variation, with a record of their own.
+
+    A picture comes out the same to the last bit only among the others of its batch (see docs/sweeps.md), so the whole batch is drawn.
+
+    Raises:
+        ComposerError: it can't be drawn here, or the record contradicts itself.
+    """
+    spec = read(wanted.tree)
+    if not wanted.same:
+        return execute(spec, wanted.folder, say)
+    prepare()
+    checked = replace(check(spec), lenient=True)
+    share = _share(record, checked)
+    from composer.pipelines.build import build_pipeline
+
+    pipeline = build_pipeline(checked)
+    for note in (*checked.request.notes, *pipeline.notes):
+        say(note)
+    with _threads(record):
+        return _recorded(record, checked, pipeline, share.drawn(pipeline, wanted.folder))
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Of a request, the batches `spans` as (first, end), and those pictures of them that are wanted; `begin` is where a job's own begin."""
+
+    request: Request
+    spans: tuple[tuple[int, int], ...]
+    wanted: tuple[int, ...]
+    begin: int
+
+    def drawn(self, pipeline: Pipeline, folder: Path | None) -> Result:
+        from composer.pipelines.batching import cut, joined
+
+        results = [pipeline(cut(self.request, *span), folder) for span in self.spans]
+        made = dict(zip((i for span in self.spans for i in range(*span)), (image for result in results for image in result.images)))
+        blackened = {i for span, result in zip(self.spans, results) for i in (span[0] + each for each in result.blackened)}
+        return replace(
+            joined(results),
+            images=[made[i] for i in self.wanted],
+            seeds=tuple(self.request.seeds[i] for i in self.wanted),
+            blackened=tuple(place for place, i in enumerate(self.wanted) if i in blackened),
+            numbers=tuple(i - self.begin for i in self.wanted),
+        )
+
+
+def _share(record: Mapping[str, Any], checked: Checked) -> _Share:
+    """The batches in which the wanted pictures were drawn."""
+    own, number, together = record["images"], record["number"], record.get("together")
+    begin, pictures = (0, own) if together is None else (together["begin"], together["pictures"])
+    request, fits = checked.request, len(pictures) % checked.request.batch == 0
+    if len(own) != request.batch or not fits or sum(record["batches"]) != len(pictures) or pictures[begin : begin + len(own)] != own:
+        raise ComposerError("images", len(own), "its record does not agree with itself about how many pictures were drawn")
+    request = replace(
+        request,
+        prompts=tuple(each["prompt"] or "" for each in pictures),
+        negative_prompts=tuple(each["negative_prompt"] for each in pictures),
+        seeds=tuple(each["seed"] for each in pictures),
+        inputs={key: _again(value, len(pictures)) for key, value in request.inputs.items()},
+    )
+    wanted = tuple(range(begin, begin + len(own))) if number is None else (begin + number,)
+    ends = [sum(record["batches"][: i + 1]) for i in range(len(record["batches"]))]
+    spans = [(end - size, end) for end, size in zip(ends, record["batches"])]
+    return _Share(request, tuple(span for span in spans if any(span[0] <= i < span[1] for i in wanted)), wanted, begin)
+
+
+def _again(value: Any, batch: int) -> Any:
+    """An input given for each picture, for the jobs besides, whose inputs are the same."""
+    return value * (batch // len(value)) if isinstance(value, tuple) else value
+
+
+@contextmanager
+def _threads(record: Mapping[str, Any]) -> Iterator[None]:
+    """As many as then: on a CPU they have a say in the order of sums."""
+    import torch
+
+    before = torch.get_num_threads()
+    if str(record["device"]).startswith("cpu"):
+        torch.set_num_threads(min(max(record["threads"], 1), THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Leave torch with as many threads as it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, result: Result) -> Result:
+    """With a record by which the files can be drawn again in their turn."""
+    from composer.records.record import record
+
+    result = replace(result, notes=(*checked.request.notes, *pipeline.notes, *result.notes), together=old.get("together"))
+    new = record(checked, pipeline, result)
+    known = dict(zip(result.numbers or (), new["pixels"]))
+    new |= {"images": old["images"], "batches": old["batches"], "pixels": [known.get(i) for i in range(len(old["images"]))]}
+    return replace(result, record=new)

@@ -1,0 +1,1 @@
+"""The denoising loop, schedulers, guidance and callbacks. It knows no model layout."""

@@ -1,0 +1,188 @@
+"""diffusers' own guiders as guidance: several opinions of one model, each a forward of its own. https://huggingface.co/docs/diffusers/api/guiders
+
+Their separate forwards differ from one of twice the batch by about 3e-5, so plain classifier-free guidance stays ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from diffusers import guiders
+from diffusers.guiders.guider_utils import BaseGuidance
+from diffusers.guiders.smoothed_energy_guidance import SmoothedEnergyGuidanceConfig
+from diffusers.hooks import LayerSkipConfig
+from diffusers.utils import logging
+
+from composer.callbacks.base import Conditioning, Step
+from composer.errors import ComposerError, suggest
+from composer.sampling.guidance import Branches, Guidance, number
+from composer.system.signatures import check_keywords, keywords_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: Guiders whose hooks fit only some models: what the others have instead of their attention, diffusers' hooks don't know.
+FITTING = {
+    "PerturbedAttentionGuidance": frozenset({"sd", "sdxl"}),
+    "SmoothedEnergyGuidance": frozenset({"sd", "sdxl", "sd3"}),
+    "AutoGuidance": frozenset({"sd", "sdxl"}),
+}
+
+
+class Smoothed(guiders.SmoothedEnergyGuidance):
+    """As its paper means it: diffusers 0.42 never counts the forwards, so it never weakens a layer and is plain guidance."""
+
+    def prepare_models(self, denoiser: nn.Module) -> None:
+        before = self._count_prepared
+        self._count_prepared += 1
+        super().prepare_models(denoiser)
+        self._count_prepared = before + 1  # should diffusers count them one day
+
+
+class Skipping(guiders.SkipLayerGuidance):
+    """As its paper means it, for every model: diffusers' own hook mixes up what an SD3 or Flux block returns."""
+
+    def prepare_models(self, denoiser: nn.Module) -> None:
+        self._count_prepared += 1
+        self.handles = []
+        if self._is_slg_enabled() and self.is_conditional and self._count_prepared > 1:
+            blocks = [denoiser.get_submodule(f"{each.fqn}.{i}") for each in self.skip_layer_config for i in each.indices]
+            self.handles = [block.register_forward_hook(pass_through, with_kwargs=True) for block in blocks]
+
+    def cleanup_models(self, denoiser: nn.Module) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+
+def pass_through(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
+    """Let a transformer block return what it was given."""
+    hidden = args[0] if args else kwargs["hidden_states"]
+    return (kwargs["encoder_hidden_states"], hidden) if isinstance(output, tuple) else hidden
+
+
+#: Our own readings of diffusers' classes.
+MENDED = {"SmoothedEnergyGuidance": Smoothed, "SkipLayerGuidance": Skipping}
+#: Guiders that look at weakened layers → the keyword for these, and how each is weakened.
+LAYERED: dict[str, tuple[str, Callable[..., Any], dict[str, bool]]] = {
+    "PerturbedAttentionGuidance": (
+        "perturbed_guidance_config", LayerSkipConfig, {"skip_attention": False, "skip_attention_scores": True, "skip_ff": False},
+    ),
+    "SkipLayerGuidance": ("skip_layer_config", LayerSkipConfig, {}),
+    "SmoothedEnergyGuidance": ("seg_guidance_config", SmoothedEnergyGuidanceConfig, {}),
+    "AutoGuidance": ("auto_guidance_config", LayerSkipConfig, {}),
+}  # fmt: skip
+
+
+class Guider(Guidance):
+    """One of diffusers' guiders.
+
+    Args:
+        guider: its class.
+        scale: its `guidance_scale`.
+        layers: of the model, that a guider weakens: `auto` for the middle of it, or names such as
+            `mid_block.attentions.0.transformer_blocks.0`. Guiders that weaken none take None.
+        settings: its other keywords.
+    """
+
+    def __init__(self, guider: str, scale: float = 7.5, layers: Any = None, settings: Mapping[str, Any] | None = None) -> None:
+        self.guider, self.scale, self.layers, self.settings = guider, number("guidance.scale", scale), layers, dict(settings or {})
+        cls = getattr(guiders, guider, None)
+        if not (isinstance(cls, type) and issubclass(cls, BaseGuidance)):
+            known = [name for name in dir(guiders) if name.endswith("Guidance")]
+            raise ComposerError("guidance.guider", guider, f"diffusers has no such guider.{suggest(guider, known)}")
+        check_keywords("guidance.settings", self.settings, keywords_of(cls.__init__) - {"guidance_scale", "enabled"})
+        if layers is not None and guider not in LAYERED:
+            raise ComposerError("guidance.layers", layers, f"{guider} weakens no layers, so it would do nothing")
+        if layers not in (None, "auto") and (isinstance(layers, str) or not layers):
+            raise ComposerError("guidance.layers", layers, "must be auto, or a list of names")
+        self._made({LAYERED[guider][0]: [self._weakened("blocks", [0])]} if guider in LAYERED else {})  # refuse settings out of range now
+
+    @property
+    def cls(self) -> type[BaseGuidance]:
+        return MENDED.get(self.guider) or getattr(guiders, self.guider)
+
+    @property
+    def families(self) -> frozenset[str] | None:
+        return FITTING.get(self.guider)
+
+    @property
+    def batch_safe(self) -> bool:
+        return self.guider != "AutoGuidance"  # whose dropout draws for the whole batch
+
+    @property
+    def contrast(self) -> bool:
+        return self.scale != 1 and "pred_uncond" in self.cls._input_predictions
+
+    def for_run(self, denoiser: nn.Module) -> Guidance:
+        if self.guider not in LAYERED:
+            return Running(self.scale, self._made({}), denoiser)
+        places = stacks(denoiser, self.layers or "auto")
+        return Running(self.scale, self._made({LAYERED[self.guider][0]: [self._weakened(*each) for each in places.items()]}), denoiser)
+
+    def _made(self, layers: Mapping[str, Any]) -> BaseGuidance:
+        level = logging.get_verbosity()
+        logging.set_verbosity_error()  # each is said to be experimental whenever it is made
+        try:
+            return self.cls(guidance_scale=self.scale, **layers, **self.settings)
+        except (TypeError, ValueError, ImportError) as error:
+            raise ComposerError("guidance.settings", None, f"{self.guider} refuses them: {error}") from None
+        finally:
+            logging.set_verbosity(level)
+
+    def _weakened(self, stack: str, indices: list[int]) -> Any:
+        _, config, how = LAYERED[self.guider]
+        return config(indices=indices, fqn=stack, **how)
+
+
+class Running(Guidance):
+    """A guider in one run: it keeps state, and puts hooks on the model for some of its forwards."""
+
+    def __init__(self, scale: float, guider: BaseGuidance, denoiser: nn.Module) -> None:
+        self.scale, self.guider, self.denoiser = scale, guider, denoiser
+
+    def prediction(self, step: Step, predict: Callable[[Step], Branches]) -> Tensor:
+        if isinstance(self.guider, Smoothed) and step.latents.shape[-1] != step.latents.shape[-2]:
+            raise ComposerError("guidance", "seg", "blurs as if every picture were square: give height and width alike")
+        guider, positive, negative = self.guider, step.conditioning.positive, step.conditioning.negative
+        guider.guidance_scale = step.guidance_scale if negative is not None else 1.0
+        guider.set_state(step=step.index, num_inference_steps=step.total, timestep=step.timestep)
+        asked = guider.prepare_inputs({"embedding": (positive, negative)})
+        for each in asked:
+            guider.prepare_models(self.denoiser)
+            try:
+                each.noise_pred = predict(replace(step, conditioning=Conditioning(positive=each.embedding))).positive
+            finally:
+                guider.cleanup_models(self.denoiser)
+        return guider(asked).pred
+
+
+def stacks(denoiser: nn.Module, layers: str | Sequence[str]) -> dict[str, list[int]]:
+    """Layer names → indices by the name of the list that they are in.
+
+    Raises:
+        ComposerError: the model has no such layer.
+    """
+    modules = {name for name, _ in denoiser.named_modules()}
+    blocks = sorted(
+        (name for name in modules if _is_block(name)), key=lambda name: [(not p.isdigit(), p.zfill(4)) for p in name.split(".")]
+    )
+    if layers == "auto":
+        middle = [name for name in blocks if name.startswith("mid_block.")]
+        whole = [name for name in blocks if name.startswith("transformer_blocks.")]
+        layers = middle or whole[len(whole) // 2 : len(whole) // 2 + 1]
+    found: dict[str, list[int]] = {}
+    for name in layers:
+        if name not in blocks:
+            raise ComposerError(
+                "guidance.layers", name, f"the model has no such transformer block.{suggest(str(name), blocks)}", blocks[:6]
+            )
+        stack, _, index = name.rpartition(".")
+        found.setdefault(stack, []).append(int(index))
+    return found
+
+
+def _is_block(name: str) -> bool:
+    stack, _, index = name.rpartition(".")
+    return index.isdigit() and stack.rpartition(".")[2].endswith("transformer_blocks")

@@ -1,0 +1,194 @@
+"""Calls the callbacks of a run in their order, and holds what they do to the rules."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
+from composer.config.plugins import provider
+from composer.errors import CallbackError, ComposerError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+MOMENTS = ("before_step", "after_predict", "after_step", "after_decode")
+
+
+class WroteInPlace(CallbackError):
+    """A callback changed a tensor behind the run's back."""
+
+
+class Hooks:
+    """The callbacks of one run of `total` iterations, by name.
+
+    skip: names of those that are left out for the rest of the run when they fail; `notes` gets a line about each.
+    """
+
+    def __init__(
+        self, callbacks: Mapping[str, StepCallback], total: int, skip: frozenset[str] = frozenset(), notes: list[str] | None = None
+    ) -> None:  # fmt: skip
+        self.callbacks, self.total, self.skip, self.notes = callbacks, total, skip, [] if notes is None else notes
+        # Only overridden moments are called: a callback costs nothing where it does nothing.
+        self.moments = {
+            moment: [(name, getattr(callback, moment)) for name, callback in callbacks.items() if overrides(callback, moment)]
+            for moment in MOMENTS
+        }
+
+    @contextmanager
+    def around(self, run: Run) -> Iterator[None]:
+        """Enter all callbacks, from the first step until the pictures are decoded; leave them in the opposite order."""
+        with ExitStack() as stack:
+            for name, callback in self.callbacks.items():
+                if overrides(callback, "around"):
+                    try:
+                        stack.enter_context(self._inside(name, callback, run))
+                    except CallbackError as error:
+                        self._leave_out(name, error)
+            yield
+
+    def before(self, step: Step) -> Step:
+        for name, hook in self.moments["before_step"]:
+            try:
+                version = step.latents._version
+                changed = self._call(name, "before_step", step.index, hook, step)
+                if version != step.latents._version:
+                    raise self._wrote(name, "before_step", step.index)
+                if changed is not None:
+                    if not isinstance(changed, Step):
+                        raise self._error(name, "before_step", step.index, f"returned {kind(changed)}, which is no Step")
+                    self._fits(name, "before_step", step, step.latents, changed.latents)
+                    self._told(name, step, changed)
+                    step = changed
+            except CallbackError as error:
+                self._leave_out(name, error)
+        return step
+
+    def edit(self, moment: str, step: Step, tensor: Tensor) -> Tensor:
+        for name, hook in self.moments[moment]:
+            try:
+                versions = tensor._version, step.latents._version
+                try:
+                    changed = self._call(name, moment, step.index, hook, step, tensor)
+                except StopDenoising as stop:
+                    if stop.latents is not None:
+                        self._fits(name, moment, step, tensor, stop.latents)
+                    raise
+                if versions != (tensor._version, step.latents._version):
+                    raise self._wrote(name, moment, step.index)
+                if changed is not None:
+                    self._fits(name, moment, step, tensor, changed)
+                    tensor = changed
+            except CallbackError as error:
+                self._leave_out(name, error)
+        return tensor
+
+    def finish(self, run: Run, images: list[Image]) -> list[Image]:
+        for name, hook in self.moments["after_decode"]:
+            try:
+                changed = self._call(name, "after_decode", None, hook, run, [*images])
+                if changed is not None:
+                    self._are_pictures(name, images, changed)
+                    images = changed
+            except CallbackError as error:
+                self._leave_out(name, error)
+        return images
+
+    @contextmanager
+    def _inside(self, name: str, callback: StepCallback, run: Run) -> Iterator[None]:
+        """One callback's `around`; its errors bear its name on the way in and on the way out."""
+        manager = self._call(name, "around", None, callback.around, run)
+        self._call(name, "around", None, type(manager).__enter__, manager)
+        try:
+            yield
+        except BaseException:  # nor can it be swallowed: there would be no picture
+            self._call(name, "around", None, type(manager).__exit__, manager, *sys.exc_info())
+            raise
+        try:
+            self._call(name, "around", None, type(manager).__exit__, manager, None, None, None)
+        except CallbackError as error:
+            self._leave_out(name, error)
+
+    def _leave_out(self, name: str, error: CallbackError) -> None:
+        """Let a failure end the run, or only the callback's part in it."""
+        if name not in self.skip or isinstance(error, WroteInPlace):  # what was written over is gone
+            raise error
+        self.notes.append(f"left out for the rest of the run: {error}")
+        for moment in MOMENTS:  # new lists: the old one is being walked through
+            self.moments[moment] = [entry for entry in self.moments[moment] if entry[0] != name]
+
+    def _call(self, name: str, moment: str, index: int | None, hook: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return hook(*arguments)
+        except (ComposerError, KeyboardInterrupt):
+            raise
+        except (Exception, SystemExit) as error:
+            ends_the_run = isinstance(error, StopDenoising) and moment == "after_step"
+            passes_through = moment == "around" and error in arguments  # what something else raised
+            if ends_the_run or passes_through:
+                raise
+            raise self._error(name, moment, index, f"{type(error).__name__}: {error}") from error
+
+    def _fits(self, name: str, moment: str, step: Step, before: Tensor, after: Any) -> None:
+        """What comes back is a tensor like the one that was handed over, and finite."""
+        if not hasattr(after, "isfinite"):
+            raise self._error(name, moment, step.index, f"returned {kind(after)}, which is no tensor")
+        for trait in ("shape", "dtype", "device"):
+            wanted, found = getattr(before, trait), getattr(after, trait)
+            if wanted != found:
+                shown = [tuple(each) if trait == "shape" else each for each in (found, wanted)]
+                raise self._error(name, moment, step.index, f"returned {trait} {shown[0]} for {shown[1]}")
+        if after is not before and not after.isfinite().all():
+            raise self._error(name, moment, step.index, "returned numbers that are not finite")
+
+    def _are_pictures(self, name: str, before: list[Image], after: Any) -> None:
+        """As many as there were, and of a kind that every format can hold."""
+        if not isinstance(after, list) or len(after) != len(before):
+            many = f" of {len(after)}" if isinstance(after, list) else ""
+            raise self._error(name, "after_decode", None, f"returned {kind(after)}{many} for {len(before)} pictures")
+        odd = next((each for each in after if getattr(each, "mode", None) != "RGB"), None)
+        if odd is not None:
+            what = f"a picture of mode {odd.mode}" if hasattr(odd, "mode") else kind(odd)
+            raise self._error(name, "after_decode", None, f"returned {what}, which is no RGB picture of PIL's")
+
+    def _told(self, name: str, before: Step, after: Step) -> None:
+        """What the model will be told besides the latents is finite, and of the same batch."""
+        if not isfinite(after.guidance_scale) or not isfinite(after.embedded_guidance):
+            raise self._error(name, "before_step", before.index, "returned a guidance that is not finite")
+        if after.conditioning is before.conditioning:
+            return
+        for branch in (after.conditioning.positive, after.conditioning.negative):
+            for tensor in () if branch is None else (branch.hidden, branch.pooled):
+                if tensor is not None and len(tensor) != len(before.latents):
+                    raise self._error(
+                        name, "before_step", before.index, f"returned conditioning of {len(tensor)} for {len(before.latents)}"
+                    )
+                if tensor is not None and not tensor.isfinite().all():
+                    raise self._error(name, "before_step", before.index, "returned conditioning that is not finite")
+
+    def _wrote(self, name: str, moment: str, index: int) -> WroteInPlace:
+        error = self._error(name, moment, index, "wrote into a tensor that it was handed: return a changed copy instead")
+        return WroteInPlace(error.key, None, error.reason)
+
+    def _error(self, name: str, moment: str, index: int | None, reason: str) -> CallbackError:
+        where = f"failed in {moment}" + ("" if index is None else f", step {index + 1}/{self.total}")
+        return CallbackError(f"callbacks.{name}", None, f"{origin(self.callbacks[name])}{where}: {reason}")
+
+
+def overrides(callback: StepCallback, moment: str) -> bool:
+    """Whether a callback has a moment of its own."""
+    return getattr(type(callback), moment, None) is not getattr(StepCallback, moment)
+
+
+def kind(value: Any) -> str:
+    return f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+
+
+def origin(callback: StepCallback) -> str:
+    """`(distribution 1.2) ` of a callback that a plugin brought."""
+    whose = provider(type(callback).__module__)
+    return f"({whose}) " if whose else ""

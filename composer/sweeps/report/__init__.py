@@ -1,0 +1,1 @@
+"""A sweep's pages: index.html, contact.png and results.csv."""

@@ -1,0 +1,100 @@
+"""Ids of jobs as composer 0.1 gave them, with module paths: sweeps from then go on where they stopped.
+
+Frozen: what is added to a job later belongs into `identity`, and a class that moves changes nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from composer.checkpoints.fingerprints import are_pictures, fingerprint, model_stamp
+from composer.checks.compatibility import Checked
+from composer.config.choices import shipped
+from composer.config.plugins import provider
+from composer.config.spec import Target
+from composer.sweeps.job_id import digest
+
+#: Group → option → where its class lay in `composer` then.
+PATHS: Mapping[str, Mapping[str, str]] = {
+    "accel": {
+        "attention": "accel.attention.Attention", "channels_last": "accel.layout.ChannelsLast",
+        "compile": "accel.compile.Compile", "deepcache": "accel.deepcache.DeepCache",
+        "faster_cache": "accel.caches.FasterCache", "first_block_cache": "accel.caches.FirstBlockCache",
+        "fused_qkv": "accel.fused.FusedQKV", "magcache": "accel.caches.MagCache", "onnx": "accel.onnx.ONNX",
+        "openvino": "accel.openvino.OpenVINO", "pyramid_attention_broadcast": "accel.caches.Broadcast",
+        "taylorseer": "accel.caches.TaylorSeer", "tome": "accel.tome.TokenMerging",
+    },
+    "callbacks": {
+        "cfg_cutoff": "callbacks.cfg_cutoff.CfgCutoff",
+        "dynamic_threshold": "callbacks.dynamic_threshold.DynamicThreshold",
+        "early_stop": "callbacks.early_stop.EarlyStop",
+        "guidance_schedule": "callbacks.guidance_schedule.GuidanceSchedule",
+        "latents_save": "callbacks.latents_save.LatentsSave", "nan_guard": "callbacks.nan_guard.NanGuard",
+        "preview": "callbacks.preview.Preview", "progress": "callbacks.progress.Progress",
+        "prompt_switch": "callbacks.prompt_switch.PromptSwitch", "trace": "callbacks.trace.Trace",
+    },
+    "guidance": {
+        "apg": "guiders.Guider", "auto": "guidance.Auto", "autoguidance": "guiders.Guider",
+        "cfg": "guidance.ClassifierFree", "cfg_zero": "guiders.Guider", "distilled": "guidance.Distilled",
+        "interval": "guidance.Interval", "none": "guidance.Unguided", "pag": "guiders.Guider",
+        "seg": "guiders.Guider", "slg": "guiders.Guider", "tcfg": "guiders.Guider",
+    },
+    "memory": {
+        "attention_slicing": "memory.slicing.AttentionSlicing", "auto": "memory.auto.Auto",
+        "cpu_text_encoder": "memory.offload.CpuTextEncoder", "group_offload": "memory.offload.GroupOffload",
+        "layerwise_casting": "memory.layerwise.LayerwiseCasting",
+        "model_offload": "memory.offload.ModelOffload",
+        "sequential_offload": "memory.offload.SequentialOffload", "vae_slicing": "memory.slicing.VaeSlicing",
+        "vae_tiling": "memory.slicing.VaeTiling", "xformers": "memory.xformers.XFormers",
+    },
+    "task": {
+        "depth2img": "tasks.depth2img.Depth2Img", "img2img": "tasks.img2img.Img2Img",
+        "inpaint": "tasks.inpaint.Inpaint", "outpaint": "tasks.outpaint.Outpaint",
+        "text2img": "tasks.text2img.Text2Img", "unconditional": "tasks.unconditional.Unconditional",
+        "upscale": "tasks.upscale.Upscale", "variations": "tasks.variations.Variations",
+    },
+}  # fmt: skip
+#: Places of a checkpoint's files that were looked at: the two ends.
+ENDS = 2
+
+
+def identity(checked: Checked) -> str:
+    """A job's id of schema 0."""
+    return digest(_essence(checked))
+
+
+def _essence(checked: Checked) -> dict[str, Any]:
+    spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
+    pictures = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_pictures(value)}
+    return {
+        "task": _target(spec.task),
+        "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": pictures},
+        "settled": {key: value for key, value in inputs.items() if key not in pictures},
+        "size": (checked.request.height, checked.request.width),
+        "model": model_stamp(checked.checkpoint, ENDS),
+        "refiner": checked.refiner and [model_stamp(checked.refiner, ENDS), spec.model.refiner.start],
+        "scheduler": [_target(spec.scheduler.target), dict(spec.scheduler.keywords)],
+        "guidance": _target(spec.guidance),
+        "callbacks": [[name, _target(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
+        "memory": [_target(target) for target in spec.memory.values()],
+        "accel": [_target(target) for target in spec.accel.values()],
+        "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components)],
+        "device": spec.device,
+        "batch": spec.batch,
+        "overflow": spec.overflow,
+        "output": [spec.output.format, spec.output.quality],
+    }
+
+
+def _target(target: Target | None) -> Any:
+    if target is None:
+        return None
+    whose = provider(target.path)
+    return [_path(target), dict(target.keywords), whose and str(whose)]
+
+
+def _path(target: Target) -> str:
+    """Where a class lay then, if the option is composer's own; else where it lies."""
+    before = PATHS.get(target.group, {}).get(target.name)
+    return f"composer.{before}" if before and shipped(target.group, target.name) == target.path else target.path

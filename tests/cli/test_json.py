@@ -1,0 +1,104 @@
+"""`--json`: each command prints one object in one line, as docs/json.md says, or refuses; errors are objects too."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from composer.config.commands import COMMANDS
+from composer.system import console
+
+PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `(compose [^`]+)` \| (.*) \|$", PAGE, re.MULTILINE)
+#: Keys before a parenthesis are those of the object itself.
+KEYS = {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)|:.*", "", said)) for command, said in ROWS}
+SLOW = ("compose doctor", "compose -m")  # these compile, and draw in batches
+FREE = (
+    "compose config steps=2",
+    "compose doctor",
+    "compose plugins",
+    "compose resume DIR",
+)  # keys of theirs are settings, names of packages, words
+REFUSED = ("completion bash", "--cfg job", "-c job")
+
+
+def outcome(compose, *words: str) -> dict:
+    done = compose(*words, "--json")
+    assert done.out.count("\n") == 1, done.out
+    return {"code": done.code, **json.loads(done.out)}
+
+
+def names(node: object) -> set[str]:
+    """Keys of an object and of all in it."""
+    if isinstance(node, list):
+        return set().union(*map(names, node))
+    return set(node).union(*map(names, node.values())) if isinstance(node, dict) else set()
+
+
+def test_the_page_has_a_row_for_every_command():
+    told = {word for command, _ in ROWS for word in shlex.split(command)}
+    assert set(COMMANDS) - told <= {"completion"}
+
+
+@pytest.mark.parametrize("command", [pytest.param(each, marks=pytest.mark.slow if each.startswith(SLOW) else ()) for each in KEYS])
+def test_a_command_prints_what_the_page_says(compose, command, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path_factory.mktemp("cache")))
+    if "out/000.png" in command:
+        assert compose("steps=1", "output.folder=out").code == 0
+    elif "DIR" in command:
+        assert compose("-m", "steps=1", "sweep.name=s").code == 0
+    words = shlex.split(command.replace("DIR", "outputs/sweeps/s"))[1:]
+    found = outcome(compose, *words)
+    assert found.pop("code") == 0 and set(KEYS[command]) <= set(found)
+    if command not in FREE:
+        assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in found), "a key is a name and no sentence"
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_command_without_json_refuses_it(compose, words):
+    found = outcome(compose, *words.split())
+    assert found["code"] == found["exit_code"] == 2 and "--json" in (found["key"], *found["reason"].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["steps=0"], {"key": "steps", "value": 0, "allowed": [], "exit_code": 2}),
+        (["scheduler=eulr"], {"key": "scheduler", "value": "eulr", "exit_code": 2}),
+        (["precision=float16"], {"key": "precision", "value": "float16", "exit_code": 2}),
+        (["--steps", "20"], {"key": "--steps", "value": None, "exit_code": 2}),
+        (["a cat"], {"key": "a cat", "value": None, "exit_code": 2}),
+        (["list", "nothing"], {"key": "list", "value": "nothing", "exit_code": 2}),
+        (["show", "task=nothing"], {"key": "task", "value": "nothing", "exit_code": 2}),
+        (["check", "scheduler=flow_euler"], {"key": "scheduler", "value": "flow_euler", "exit_code": 2}),
+        (["config", "stepz=3"], {"key": "stepz", "value": "3", "exit_code": 2}),
+        (["info", "gone.png"], {"exit_code": 2}),
+        (["rerun", "gone.png"], {"exit_code": 2}),
+        (["resume", "nowhere"], {"exit_code": 2}),
+        (["cache", "nothing"], {"key": "cache", "value": "nothing", "exit_code": 2}),
+        (["plugins", "old"], {"key": "plugins", "value": "old", "exit_code": 2}),
+        (["-m", "steps=0,0"], {"key": "steps", "value": 0, "exit_code": 2}),
+        (["--config-dir", "nowhere"], {"key": "--config-dir", "value": "nowhere", "exit_code": 2}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_error_is_one_object(compose, words, error):
+    found = outcome(compose, *words)
+    assert found.pop("code") == found["exit_code"]
+    assert set(found) == {"key", "value", "reason", "allowed", "exit_code"} and found["reason"]
+    assert {key: found[key] for key in error} == error
+
+
+def test_an_error_of_another_kind_is_one_object_too(capsys):
+    console.set_manner(False, True)
+    try:
+        assert console.failed("OSError: gone", 1) == 1
+    finally:
+        console.set_manner(False, False)
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"key": None, "value": None, "reason": "OSError: gone", "allowed": [], "exit_code": 1}
+    assert said.err == "compose: OSError: gone\n"

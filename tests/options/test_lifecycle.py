@@ -1,0 +1,82 @@
+"""What is put on models once stays for the runs that want it, and is gone for those that don't, whoever shares them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from composer.options import lifecycle
+from composer.options.base import Option
+
+CPU = torch.device("cpu")
+
+
+class Marks(Option):
+    group, name = "accel", "marks"
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    @contextmanager
+    def fit(self, holder, device):
+        if self.mark == "broken":
+            raise ValueError("on purpose")
+        holder.log.append(f"+{self.mark}")
+        try:
+            yield
+        finally:
+            holder.log.append(f"-{self.mark}")
+
+
+def holder(*models):
+    return SimpleNamespace(components={str(i): model for i, model in enumerate(models)}, log=[])
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    lifecycle.loosen()
+    yield
+    lifecycle.loosen()
+
+
+def test_fitted_once_for_as_long_as_the_same_is_wanted():
+    one = holder(nn.Linear(1, 1))
+    for _ in range(2):
+        lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
+    assert one.log == ["+a"]
+    lifecycle.fit(one, {"accel.marks": Marks("b")}, CPU)
+    lifecycle.fit(one, {}, CPU)
+    assert one.log == ["+a", "-a", "+b", "-b"]
+
+
+def test_another_pipeline_with_a_shared_model_takes_it_off():
+    shared = nn.Linear(1, 1)
+    one, other, stranger = holder(shared), holder(nn.Linear(1, 1), shared), holder(nn.Linear(1, 1))
+    lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
+    lifecycle.fit(stranger, {}, CPU)
+    assert one.log == ["+a"]
+    lifecycle.fit(other, {}, CPU)
+    assert one.log == ["+a", "-a"]
+
+
+def test_what_was_begun_is_undone_when_the_next_option_fails():
+    one = holder(nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="on purpose"):
+        lifecycle.fit(one, {"accel.a": Marks("a"), "accel.b": Marks("broken")}, CPU)
+    assert one.log == ["+a", "-a"]
+    lifecycle.fit(one, {"accel.a": Marks("a")}, CPU)
+    assert one.log == ["+a", "-a", "+a"]
+
+
+def test_at_exit_everything_comes_off_before_libraries_go(monkeypatch):
+    registered = []
+    monkeypatch.setattr(lifecycle.atexit, "register", registered.append)
+    one = holder(nn.Linear(1, 1))
+    lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
+    assert len(registered) == 1
+    registered[0]()
+    assert one.log == ["+a", "-a"]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from PIL import Image
+
+from composer.config.spec import OutputSpec
+from composer.errors import ComposerError
+from composer.records import result as module
+from composer.records.result import Result
+
+
+def pictures(count: int) -> list[Image.Image]:
+    return [Image.new("RGB", (4, 3), (i, 0, 0)) for i in range(count)]
+
+
+def result(count: int = 1) -> Result:
+    return Result(images=pictures(count), seeds=tuple(range(count)), seconds=0.1, iterations=1, record={"config": {"prompt": "${x} \\ '"}})
+
+
+def test_a_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "a.png"
+    module.write(target, b"old")
+
+    def full(_handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        module.write(target, b"new")
+    assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_files_get_the_usual_permissions(tmp_path):
+    old = os.umask(0o027)
+    try:
+        module.write(tmp_path / "a", b"x")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_save_writes_pictures_grid_config_and_run_json(tmp_path):
+    from omegaconf import OmegaConf
+
+    paths = result(3).save(tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == ["000.png", "001.png", "002.png"]
+    assert {path.name for path in paths[0].parent.iterdir()} == {"000.png", "001.png", "002.png", "grid.png", "run.json", "config.yaml"}
+    assert OmegaConf.load(paths[0].parent / "config.yaml").prompt == "${x} \\ '"
+
+
+def test_a_folder_that_cannot_be_is_an_error_of_ours(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ComposerError, match="can't be written to"):
+        result().save(tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, (4, 3)), (2, (10, 3)), (4, (10, 8)), (5, (16, 8)), (9, (16, 13))])
+def test_a_grid_is_as_square_as_it_goes(count, size):
+    assert module.grid(pictures(count)).size == size
+
+
+def test_webp_at_quality_100_is_lossless():
+    import io
+
+    image = Image.effect_noise((16, 16), 90).convert("RGB")
+    data = module.encoded(image, OutputSpec(format="webp", quality=100))
+    assert Image.open(io.BytesIO(data)).convert("RGB").tobytes() == image.tobytes()

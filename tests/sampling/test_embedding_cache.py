@@ -1,0 +1,82 @@
+"""What is remembered of a model is used again only where the model would make the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from composer.sampling.embedding_cache import Memo, remember, remembering, running
+
+
+class Layer(nn.Linear):
+    """Asked with ones."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+        self.asked = 0
+
+    @torch.no_grad()
+    def answer(self) -> torch.Tensor:
+        self.asked += 1
+        return self(torch.ones(1, 1))
+
+
+def hooked(layer: Layer) -> None:
+    layer.register_forward_hook(lambda module, given, made: made * 2)
+
+
+def hooked_before(layer: Layer) -> None:
+    layer.register_forward_pre_hook(lambda module, given: (given[0] * 2,))
+
+
+@torch.no_grad()
+def written_to(layer: Layer) -> None:
+    layer.weight.add_(1)
+
+
+def replaced(layer: Layer) -> None:
+    layer.forward = lambda given: given * 3
+
+
+@pytest.mark.parametrize("change", [hooked, hooked_before, written_to, replaced])
+def test_a_model_changed_in_place_is_asked_again(change):
+    layer = Layer()
+    with remembering(Memo()) as memo:
+        for _ in range(2):
+            first = remember(layer, lambda: "key", layer.answer)
+        assert layer.asked == 1
+        change(layer)
+        again = remember(layer, lambda: "key", layer.answer)
+    assert layer.asked == 2 and not torch.equal(first, again) and memo.reused == 1
+
+
+def test_options_of_a_run_keep_results_apart():
+    layer = Layer()
+    with remembering(Memo()):
+        for options in ("", "tiling", "", "tiling"):
+            with running(options):
+                remember(layer, lambda: "key", layer.answer)
+    assert layer.asked == 2
+
+
+def test_numbers_of_models_are_not_used_twice():
+    from composer.sampling.embedding_cache import number_of
+
+    seen = set()
+    for _ in range(20):
+        layer = Layer()
+        seen.add(number_of(layer))
+        assert number_of(layer) in seen
+        del layer
+    assert len(seen) == 20
+
+
+def test_a_sweep_over_tiling_encodes_for_each(compose):
+    words = ["task=img2img", "image=sample:scene", "height=256", "width=256", "steps=2", "callbacks=[]", "strength=0.5"]
+    done = compose("-m", *words, "memory=[],[vae_tiling]", "sweep.batch=1", "output.folder=sweep")
+    assert done.code == 0, done.err
+    from composer.testing.image_files import pixels
+
+    assert compose(*words, "memory=[vae_tiling]", "output.folder=alone").code == 0
+    assert pixels("sweep/0001/000.png") == pixels("alone/000.png") != pixels("sweep/0000/000.png")

@@ -1,0 +1,182 @@
+"""diffusers' guiders: against the classic pipelines that have the same guidance, and that none of them does nothing."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from diffusers import StableDiffusionPAGPipeline
+from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
+from tiers import slow_but
+
+from composer import ComposerError, StepCallback
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.config.targets import build
+from composer.pipelines.build import build_pipeline
+from composer.sampling.guidance import Branches, ClassifierFree, Guidance, Interval
+from composer.sampling.guiders import stacks
+from composer.testing.conformance import same
+from composer.testing.runs import PROMPTS, run, tiny
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: Separate forwards sum in another order than one of twice the batch: 3e-5 a step at most, and 4 to 6 steps of it.
+CLOSE = {"atol": 3e-4, "rtol": 1e-3}
+NAMES = ("apg", "pag", "slg", "seg", "autoguidance", "cfg_zero", "tcfg")
+#: Ones that act in a few early steps of many, which these short runs don't have.
+EVERY_STEP = {"slg": ["guidance.settings.skip_layer_guidance_stop=1.0"]}
+
+
+def option(name: str, *settings: str) -> Guidance:
+    words = [f"guidance={name}", "guidance.scale=4", *EVERY_STEP.get(name, []), *settings]
+    return build("guidance", read(compose_config(words)).guidance, Guidance)
+
+
+class Latents(StepCallback):
+    def __init__(self) -> None:
+        self.all = []
+
+    def after_step(self, step, latents):
+        self.all.append(latents)
+
+
+def latents(family: str, guidance: Guidance, **settings) -> list[torch.Tensor]:
+    kept = Latents()
+    run(family, {"kept": kept}, guidance=guidance, **settings)
+    return kept.all
+
+
+#: Each guider on a family, each family with a guider.
+OFTEN = [("apg", "flux"), ("pag", "sd"), ("slg", "sd3"), ("seg", "sd"), ("autoguidance", "sdxl"), ("cfg_zero", "flux"), ("tcfg", "sd3")]
+
+
+@pytest.mark.parametrize(("name", "family"), slow_but(OFTEN, product(NAMES, ["sd", "sdxl", "sd3", "flux"])))
+def test_each_does_something_and_leaves_nothing_behind(name, family):
+    guidance = option(name)
+    if guidance.families is not None and family not in guidance.families:
+        pytest.skip(f"{name} can't reach into {family} models, and is refused for them")
+    plain = run(family, {}, guidance=ClassifierFree(4.0))
+    guided = run(family, {}, guidance=guidance)
+    assert not same(guided, plain)
+    assert same(run(family, {}, guidance=ClassifierFree(4.0)), plain), "it left something on the model"
+    assert same(run(family, {}, guidance=guidance), guided), "it remembers an earlier run"
+    assert len(run(family, {}, guidance=guidance, batch=3).images) == 3
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
+def test_projection_that_keeps_everything_is_classifier_free(family):
+    settings = ("eta=1.0", "adaptive_projected_guidance_momentum=null", "adaptive_projected_guidance_rescale=0.0")
+    ours = latents(family, option("apg", *(f"guidance.settings.{each}" for each in settings)))
+    for one, other in zip(ours, latents(family, ClassifierFree(4.0)), strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+
+
+def test_adaptive_projection_is_diffusers_own_function():
+    """Called at each step with the branches of one pass; the momentum begins anew with every run."""
+
+    class Reference(ClassifierFree):
+        def for_run(self, denoiser):
+            self.momentum = MomentumBuffer(-0.5)
+            return self
+
+        def __call__(self, step, branches: Branches):
+            return normalized_guidance(branches.positive, branches.negative, step.guidance_scale, self.momentum, 0.0, 15.0)
+
+    for one, other in zip(latents("sd", option("apg")), latents("sd", Reference(4.0)), strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+
+
+def test_perturbed_attention_is_the_classic_pipelines():
+    """diffusers' guider leaves the very first step alone, so the classic pipeline is told to do so too."""
+    holder = tiny("sd")
+    parts = {name: part for name, part in holder.components.items() if name not in ("image_encoder",)}
+    classic = StableDiffusionPAGPipeline(**parts, requires_safety_checker=False, pag_applied_layers=["mid"])
+    classic.set_progress_bar_config(disable=True)
+    before = dict(holder.unet.attn_processors)
+    scales, kept = iter([0.0, 3.0, 3.0, 3.0]), []
+    classic._get_pag_scale = lambda t: next(scales)
+    classic(
+        PROMPTS[0], num_inference_steps=4, guidance_scale=4.0, pag_scale=3.0, height=64, width=64,
+        generator=torch.Generator().manual_seed(0),
+        callback_on_step_end=lambda pipe, i, t, tensors: kept.append(tensors["latents"]) or tensors,
+    )  # fmt: skip
+    holder.unet.set_attn_processor(before)
+    for one, other in zip(latents("sd", option("pag")), kept, strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+
+
+def test_skipped_layers_are_the_classic_pipelines():
+    """StableDiffusion3Pipeline has the same guidance built in, for batches of one."""
+    holder, kept = tiny("sd3"), []
+    holder.set_progress_bar_config(disable=True)
+    scheduler = holder.scheduler
+    holder.scheduler = type(scheduler).from_config({**scheduler.config, "use_dynamic_shifting": False})
+    settings = {
+        "skip_guidance_layers": [1],
+        "skip_layer_guidance_scale": 2.8,
+        "skip_layer_guidance_start": 0.0,
+        "skip_layer_guidance_stop": 1.0,
+    }
+    holder(
+        PROMPTS[0], num_inference_steps=4, guidance_scale=4.0, height=32, width=32, generator=torch.Generator().manual_seed(0), **settings,
+        callback_on_step_end=lambda pipe, i, t, tensors: kept.append(tensors["latents"]) or tensors,
+    )  # fmt: skip
+    holder.scheduler = scheduler
+    ours = latents("sd3", option("slg", "guidance.layers=[transformer_blocks.1]", "guidance.settings.skip_layer_guidance_start=0.0"))
+    for one, other in zip(ours, kept, strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+
+
+def test_an_interval_asks_only_once_outside_of_it():
+    asked = []
+
+    class Counts(Interval):
+        def prediction(self, step, predict):
+            return super().prediction(step, lambda each: asked.append(each.conditioning.negative is not None) or predict(each))
+
+    inside = latents("sd", Counts(4.0, first=0.3, last=0.7), steps=5)
+    assert asked == [False, False, True, False, False]
+    assert torch.equal(latents("sd", Interval(4.0, first=0.0, last=1.0), steps=5)[-1], latents("sd", ClassifierFree(4.0), steps=5)[-1])
+    assert not torch.equal(inside[-1], latents("sd", ClassifierFree(4.0), steps=5)[-1])
+
+
+def test_a_cut_off_takes_the_negative_branch_from_guiders_too():
+    from composer.callbacks.cfg_cutoff import CfgCutoff
+
+    cut = run("sd", {"cfg_cutoff": CfgCutoff(0.0)}, guidance=option("apg"))
+    assert same(cut, run("sd", {}, guidance=ClassifierFree(1.0)))
+
+
+def test_layers_in_the_middle():
+    assert stacks(tiny("sd").unet, "auto") == {"mid_block.attentions.0.transformer_blocks": [0]}
+    assert stacks(tiny("sd3").transformer, ["transformer_blocks.1", "transformer_blocks.0"]) == {"transformer_blocks": [1, 0]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["guidance=pag", "task=unconditional"], "guidance=PerturbedAttentionGuidance: can't reach into ddpm models (allowed: sd, sdxl)"),
+        (["guidance=cfg", "task=unconditional"], "guidance=ClassifierFree: ddpm takes no prompt, so there is nothing to guide"),
+        (["guidance=apg", "guidance.settings.start=2"], "guidance.settings: AdaptiveProjectedGuidance refuses them: Expected `start`"),
+        (["guidance=apg", "guidance.guider=ApgGuidance"], "guidance.guider=ApgGuidance: diffusers has no such guider."),
+        (["guidance=apg", "+guidance.layers=auto"], "guidance.layers=auto: AdaptiveProjectedGuidance weakens no layers"),
+        (["guidance=interval", "guidance.last=0.1"], "guidance.last=0.1: must lie between first=0.2 and 1"),
+    ],
+)  # fmt: skip
+def test_what_would_do_nothing_is_refused(words, said):
+    with pytest.raises(ComposerError) as caught:
+        build_pipeline(check(read(compose_config(words))))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_layer_that_is_not_there_is_named():
+    with pytest.raises(ComposerError, match=r"guidance.layers=mid_block.attn: the model has no such transformer block"):
+        run("sd", {}, guidance=option("pag", "guidance.layers=[mid_block.attn]"))
+
+
+def test_blur_that_takes_pictures_for_square_says_so(compose):
+    done = compose("guidance=seg", "height=64", "steps=3")
+    assert done.code == 2 and "guidance=seg: blurs as if every picture were square" in done.err

@@ -1,0 +1,70 @@
+"""`device=…`: a kind, or one of several by its index, as torch spells it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from composer.config.overrides import prepare
+from composer.errors import ComposerError
+from composer.loading.precision import device_of
+from composer.system.devices import named, refuse_absent
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "mps", "cuda:0", "cuda:7", "cuda:15", "mps:0"])
+def test_a_device_as_torch_spells_it_is_taken(name):
+    assert named("device.type", name) == name
+    assert name == "auto" or str(torch.device(name)) == name
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:-1", "cuda:01", "cuda:x", "cpu:0", "auto:1", "", None, 0, True, "cuda:0,cuda:1"])
+def test_what_is_no_device_is_refused(name):
+    with pytest.raises(ComposerError) as error:
+        named("device.type", name)
+    assert error.value.key == "device.type" and "cuda:0" in error.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("typed", "prepared"),
+    [
+        ("device=cuda:1", "device.type=cuda:1"),
+        ("device=cuda:0,cuda:1", "device.type=cuda:0,cuda:1"),
+        ("device=cpu,cuda:0", "device.type=cpu,cuda:0"),
+        ("device=cuda", "device=cuda"),
+        ("device=cpu,cuda", "device=cpu,cuda"),
+        ("device=cuda:x", "device=cuda:x"),
+        ("device.type=cuda:1", "device.type=cuda:1"),
+    ],
+)
+def test_an_index_becomes_a_setting(typed, prepared):
+    assert prepare([typed], multirun=True) == [prepared]
+
+
+@pytest.mark.parametrize("word", ["device=cuda:0", "device=cuda:99", "device.type=cuda:3", "device=mps:1"])
+@pytest.mark.parametrize("command", [[], ["check"]])
+def test_a_device_that_is_not_there_is_refused(compose, tmp_path, word, command):
+    name = word.partition("=")[2]
+    kind, _, index = name.partition(":")
+    there = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
+    if int(index) < there:
+        pytest.skip("this machine has it")
+    done = compose(*command, word, "model=local", "model.source=/dev/null")  # before the model is looked at
+    assert done.code == 2 and f"compose: device={name}: this machine has" in done.err and done.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_of_a_kind_is_the_kind(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_of("cuda:1") == torch.device("cuda", 1) and device_of("cuda") == torch.device("cuda")
+    assert device_of("auto") == torch.device("cuda")
+    with pytest.raises(ComposerError) as error:
+        device_of("cuda:2")
+    assert "has 2, counted from 0" in str(error.value) and "cuda:1" in error.value.allowed
+
+
+@pytest.mark.skipif(torch.version.cuda is not None or torch.version.hip is not None, reason="torch was built for GPUs")
+def test_a_torch_for_cpus_refuses_cuda_by_itself():
+    with pytest.raises(ComposerError, match="cuda"):
+        refuse_absent("cuda:0")
+    refuse_absent("cpu")
+    refuse_absent("auto")

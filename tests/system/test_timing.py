@@ -1,0 +1,29 @@
+"""Nothing is said of a difference within the noise, nor of what was measured once."""
+
+from __future__ import annotations
+
+import pytest
+
+from composer.system.timing import times_as_fast, verdict
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "said"),
+    [
+        ([2.0, 2.2], [1.0, 1.1], "2.00 x"),
+        ([1.0, 1.1], [2.0, 2.2], "0.50 x"),
+        ([1.0, 1.1], [1.05, 0.9], "no difference beyond the noise"),
+        ([1.0, 1.2], [1.0, 1.2], "no difference beyond the noise"),
+        ([9.0, 1.0, 1.1], [1.05, 0.9, 1.0], "no difference beyond the noise"),  # the first run of a process warms it up
+        ([2.0], [1.0], "measured once"),
+        ([2.0, 2.0], [1.0, 1.1], "measured once"),  # jobs of one batch share a measurement
+    ],
+)
+def test_only_ranges_that_lie_apart_have_a_ratio(first, other, said):
+    assert verdict(first, other) == said
+    assert (times_as_fast(first, other) is None) == (not said.endswith(" x"))
+
+
+def test_a_thing_is_not_faster_than_itself():
+    taken = [1.0, 0.2, 0.7]
+    assert times_as_fast(taken, taken) is None
