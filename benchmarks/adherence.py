@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import composer
 from composer.tiny.captions import caption
-from composer.tiny.data import pictures, scenes
+from composer.tiny.data import images, scenes
 from composer.tiny.scenes import COLOURS, GROUNDS, PLACES, SHAPES, SIZES, SKIES, Scene
 
 SIZE = 64  # pixels that the classifier looks at
@@ -65,7 +65,7 @@ def trained(folder: Path, count: int = 8000, steps: int = 1500) -> Classifier:
         model.load_state_dict(torch.load(path, weights_only=True))
         return model.eval()
     torch.manual_seed(0)
-    data = pictures(folder, count, 101, SIZE, "any", workers=os.cpu_count() or 1).images
+    data = images(folder, count, 101, SIZE, "any", workers=os.cpu_count() or 1).images
     answers = torch.tensor([labels(scene) for scene in scenes(count, 101, "any")])
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)

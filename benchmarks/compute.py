@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from composer.options.accel.onnx import Runtime
 from composer.options.accel.openvino import Vino
-from composer.options.accel.standin import Engine, StandIn
+from composer.options.accel.standin import ConvertedForward, Engine
 
 BASE = "eager fp32"
 #: Variants that are in memory at once.
@@ -82,7 +82,7 @@ def inputs(model: nn.Module, side: int, dtype: torch.dtype) -> dict[str, Tensor]
 
 
 def by(engine: Engine, module: nn.Module) -> Callable[..., tuple[Tensor]]:
-    return StandIn("benchmark", module, module.forward, engine, lambda dtype: dtype, keep=False)
+    return ConvertedForward("benchmark", module, module.forward, engine, lambda dtype: dtype, keep=False)
 
 
 def variants(shape: str, group: tuple[str, ...]) -> dict[str, Callable[[], Tensor]]:

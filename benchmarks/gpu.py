@@ -29,10 +29,10 @@ from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
-from composer.options.lifecycle import fit, forget, loosen
+from composer.options.lifecycle import fit, forget, remove_options
 from composer.pipelines.build import build_pipeline
 from composer.records.record import versions
-from composer.system.library_logs import hush, hush_bars
+from composer.system.library_logs import disable_progress_bars, silence_libraries
 
 #: Options of the forwards, joined with a line.
 FORWARDS: dict[str, tuple[str, ...]] = {
@@ -96,7 +96,7 @@ class Bench:
                 print(f"{room:8} {name:32} {json.dumps(found[name])}", flush=True)
             except (ComposerError, RuntimeError, ImportError) as error:
                 self.skipped[f"{room}: {name}"] = (str(error).splitlines() or [type(error).__name__])[0]
-            loosen()
+            remove_options()
             self.clear()
         return found
 
@@ -132,7 +132,7 @@ class Bench:
         checked = check(read(compose_config(self.words(precision, *words))))
         pipeline = build_pipeline(checked)
         unet, side = pipeline.family.denoiser, self.side // 8
-        fit(pipeline.family.holder, pipeline.options, pipeline.device)
+        fit(pipeline.family.pipe, pipeline.options, pipeline.device)
         dtype = pipeline.family.dtype
         sample = torch.randn(batch, 4, side, side, device=self.device, dtype=dtype)
         text = torch.randn(batch, 77, unet.config.cross_attention_dim, device=self.device, dtype=dtype)
@@ -216,8 +216,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], help="beginnings of what is measured, such as memory or 'unet: fp16, batch 8'")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/gpu.json"))
     args = parser.parse_args()
-    hush()
-    hush_bars()
+    silence_libraries()
+    disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         save_model(model, args.quick)

@@ -74,25 +74,25 @@ class Folder:
     def times(self) -> dict[str, int]:
         return {job: (place / "run.json").stat().st_mtime_ns for job, place in self.done.items()}
 
-    def pictures(self) -> dict[str, bytes]:
+    def images(self) -> dict[str, bytes]:
         return {job: b"".join(pixels(file) for file in sorted(place.glob("*.png"))) for job, place in self.done.items()}
 
 
 def faults(found: Folder, wanted: dict[str, bytes], kept: dict[str, int]) -> dict[str, int]:
     """How a folder differs from that of an snapshot sweep; `kept` are jobs that were done before it went on."""
-    pictures, times = found.pictures(), found.times()
+    images, times = found.images(), found.times()
     return {
         "half-written": len(found.places) - len(found.done) + len(list(found.path.rglob(f"{DRAFT}*"))),
-        "lost": len(wanted.keys() - pictures.keys()),
+        "lost": len(wanted.keys() - images.keys()),
         "doubled": len(found.places) - len({*found.done}),
-        "other pixels": sum(pictures[job] != wanted[job] for job in pictures.keys() & wanted.keys()),
+        "other pixels": sum(images[job] != wanted[job] for job in images.keys() & wanted.keys()),
         "redone": sum(times.get(job) != moment for job, moment in kept.items()),
     }
 
 
 def all_faults(found: Folder, plain: Path, kept: dict[str, int]) -> dict[str, int]:
     """Those of a sweep that went on to its end: also of its ledger, and of what is made of it."""
-    wanted, counts = Folder(plain).pictures(), counted(Ledger.read(found.path).rows())
+    wanted, counts = Folder(plain).images(), counted(Ledger.read(found.path).rows())
     off = {"other states": sum(counts.values()) - counts["done"] + abs(counts["done"] - len(wanted))}
     return {**faults(found, wanted, kept), **off, **differences(plain, found.path)}
 
@@ -224,7 +224,7 @@ def snapshot(folder: Path, jobs: int) -> dict[str, bytes]:
     """Pictures of a sweep that nobody disturbed."""
     if not folder.exists():
         finish(sweep(folder, jobs))
-    return Folder(folder).pictures()
+    return Folder(folder).images()
 
 
 def warm_up() -> None:

@@ -22,7 +22,7 @@ from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.pipelines.build import build_pipeline
-from composer.system.library_logs import hush, hush_bars
+from composer.system.library_logs import disable_progress_bars, silence_libraries
 
 PROMPT = "a large red sphere on the left and a small blue cube on the right, on snow, at night"
 #: Name, 16 bits, DPM-Solver++, steps, pictures.
@@ -65,8 +65,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="few steps and one round: proves the script, not the point")
     args = parser.parse_args()
-    hush()
-    hush_bars()
+    silence_libraries()
+    disable_progress_bars()
     torch.set_num_threads(1)
     half = torch.bfloat16 if args.device == "cpu" else torch.float16
     first = None

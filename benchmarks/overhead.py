@@ -30,7 +30,7 @@ from composer.sampling.hooks import Hooks
 from composer.sampling.loop import denoise
 from composer.sampling.non_finite import Watch
 from composer.sampling.sampler import Sampler
-from composer.system.library_logs import hush, hush_bars
+from composer.system.library_logs import disable_progress_bars, silence_libraries
 from composer.testing import pipelines
 
 STEPS, ROUNDS = 200, 60
@@ -129,8 +129,8 @@ def seconds(job, steps: int) -> float:
 
 @torch.no_grad()
 def main() -> None:
-    hush()
-    hush_bars()
+    silence_libraries()
+    disable_progress_bars()
     torch.set_num_threads(1)
     step, job = whole_jobs()
     late = step > STEP or job > JOB

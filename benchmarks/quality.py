@@ -26,7 +26,7 @@ from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.pipelines.build import build_pipeline
-from composer.system.library_logs import hush
+from composer.system.library_logs import silence_libraries
 from composer.tiny.captions import caption
 
 BASE = ("scheduler=euler", "steps=20", "callbacks=[]")
@@ -80,9 +80,9 @@ def drawn(prompts: list[str], words: tuple[str, ...], batch: int) -> np.ndarray:
     return np.stack([np.asarray(image) for image in images])
 
 
-def seen(pictures: np.ndarray) -> Tensor:
+def seen(images: np.ndarray) -> Tensor:
     """As the classifier wants them: (N, 3, 64, 64), −1 … 1."""
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     return torch.nn.functional.interpolate(x, size=adherence.SIZE, mode="area")
 
 
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("outputs/benchmarks/adherence"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    hush()
+    silence_libraries()
     count, rounds = (1, 1) if args.quick else (args.prompts, ROUNDS)
     model = adherence.trained(args.cache) if not args.quick else adherence.Classifier().eval()
     scenes = [scene for pairs, things in adherence.SETS.values() for scene in adherence.scenes_with(count, pairs, things)]

@@ -185,11 +185,11 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def generated(args: argparse.Namespace, scheduler: str, task: str, **lists: list[str]) -> np.ndarray:
     """(N, 128, 128, 3) uint8, picture i from seed i."""
-    pictures = []
+    images = []
     for start in range(0, args.cases, args.batch):
         part = {name: values[start : start + args.batch] for name, values in lists.items()}
-        pictures += composer.compose(f"task={task}", f"scheduler={scheduler}", "callbacks=[]", steps=args.steps, seed=start, **part).images
-    return np.stack([np.asarray(picture) for picture in pictures])
+        images += composer.compose(f"task={task}", f"scheduler={scheduler}", "callbacks=[]", steps=args.steps, seed=start, **part).images
+    return np.stack([np.asarray(image) for image in images])
 
 
 def looked_at(drawn: np.ndarray) -> Tensor:

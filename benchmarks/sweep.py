@@ -87,7 +87,7 @@ def swept(folder: Path, model: tuple[str, ...], steps: tuple[int, ...], seeds: i
     return timed(composed("-m", *model, *axes, f"hydra.sweep.dir={folder}", *more), folder.parent)
 
 
-def pictures(folder: Path) -> list[bytes]:
+def images(folder: Path) -> list[bytes]:
     """Pixels of all pictures of a sweep, or of single runs, by number."""
     files = sorted(folder.glob("[0-9]*/000.png")) or sorted(folder.glob("*.png"))
     return [Image.open(file).tobytes() for file in files]
@@ -109,12 +109,12 @@ def compare(
     again = by_hand(folder / "hand2", source, steps, seeds, guidance, side)
     once_more = swept(folder / "single2", model, steps, seeds, "sweep.batch=1")
     jobs = len(SCHEDULERS) * len(steps) * seeds
-    own, ours, theirs = pictures(folder / "alone"), pictures(folder / "single"), pictures(folder / "hand")
+    own, ours, theirs = images(folder / "alone"), images(folder / "single"), images(folder / "hand")
     assert len(own) == len(ours) == len(theirs) == jobs
     best, raw = min(single, once_more), min(hand, again)
     print(f"{name}, {jobs} jobs: a process each {each:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s")
     print(f"  over a process each {each / best:.2f}x (with batches {each / auto:.2f}x); against the script by hand {best / raw:.3f}x")
-    far = furthest(own, pictures(folder / "auto"))
+    far = furthest(own, images(folder / "auto"))
     print(f"  pictures equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255")
 
 

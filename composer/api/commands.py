@@ -15,7 +15,7 @@ from composer.system.notebook import Page, interruptible
 from composer.system.run_lock import in_turn
 
 if TYPE_CHECKING:
-    from composer.config.command_line import Line
+    from composer.config.command_line import ParsedArgs
     from composer.records.result import Result
     from composer.sweeps.ledger import Row
 
@@ -164,17 +164,17 @@ def sweep(*overrides: str, config_dir: str | None = None, **values: Any) -> Swep
     Example:
         >>> composer.sweep(prompt=["a red cone", "a blue cube"], seed=range(4), folder="cones")
     """
-    from composer.config.command_line import Line
+    from composer.config.command_line import ParsedArgs
     from composer.config.python_values import given, swept
 
     given(overrides, {})
     folder = values.pop("folder", None)
     words = [*overrides, *swept(values), *swept({} if folder is None else {"output.folder": folder})]
     with console.silent(), silence():
-        return _swept(Line(None, words, ["-m"], folder_of(config_dir), None, quiet=True))
+        return _swept(ParsedArgs(None, words, ["-m"], folder_of(config_dir), None, quiet=True))
 
 
-def _swept(line: Line) -> Swept:
+def _swept(line: ParsedArgs) -> Swept:
     from composer.sweeps.parse import asked_for
     from composer.sweeps.run import drive
 

@@ -9,7 +9,7 @@ from typing import Any
 from composer.checkpoints.checkpoint import find
 from composer.config.catalogue import catalogue
 from composer.config.search_path import conf_folders, groups, options
-from composer.config.spec import RunSpec, Target
+from composer.config.spec import Choice, RunSpec
 from composer.config.spellings import group_of
 from composer.config.targets import resolve
 from composer.errors import ComposerError, suggest
@@ -79,7 +79,7 @@ def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, 
     def keep(group: str, content: Mapping[str, Any]) -> bool:
         if group == "scheduler":
             return content.get("_kind_") in (None, kind)
-        task = resolve("task", Target(path=content["task"]["_target_"]), Task)
+        task = resolve("task", Choice(path=content["task"]["_target_"]), Task)
         return task.text == takes_text and (role == "any" or role in task.roles)
 
     return keep

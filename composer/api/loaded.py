@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from composer.records.result import Result
 
 
-class Held:
+class LoadedPipeline:
     """Made by `composer.load`; each call is a run of its own, equal to that of `composer.compose` with the same words."""
 
     @interruptible()

@@ -8,7 +8,7 @@ from composer.api.requests import request_of
 from composer.system.notebook import interruptible
 
 if TYPE_CHECKING:
-    from composer.api.loaded import Held
+    from composer.api.loaded import LoadedPipeline
     from composer.records.result import Result
 
 
@@ -39,7 +39,7 @@ def compose(*overrides: str, config_dir: str | None = None, **values: Any) -> Re
     return execute(spec, more=callbacks)
 
 
-def load(*overrides: str, config_dir: str | None = None, **values: Any) -> Held:
+def load(*overrides: str, config_dir: str | None = None, **values: Any) -> LoadedPipeline:
     """Load a pipeline and hold it, to be called again and again with other prompts, seeds, sizes, …
 
     Args:
@@ -55,6 +55,6 @@ def load(*overrides: str, config_dir: str | None = None, **values: Any) -> Held:
         >>> pipe = composer.load("model=sd15", "precision=fp16")
         >>> images = [pipe(prompt="a red cone", seed=seed).image for seed in range(4)]
     """
-    from composer.api.loaded import Held
+    from composer.api.loaded import LoadedPipeline
 
-    return Held(overrides, values, config_dir)
+    return LoadedPipeline(overrides, values, config_dir)

@@ -27,7 +27,7 @@ def check(name: str, tensor: Tensor) -> None:
     if tensor.isfinite().all():
         return
     odd = ~tensor.isfinite().flatten(1)
-    pictures = [i for i, each in enumerate(odd.any(1).tolist()) if each]
+    images = [i for i, each in enumerate(odd.any(1).tolist()) if each]
     raise ValueError(
-        f"{int(odd.sum())} of {odd.numel()} numbers in {name} are not finite (picture {', '.join(map(str, pictures))}): try precision=fp32"
+        f"{int(odd.sum())} of {odd.numel()} numbers in {name} are not finite (picture {', '.join(map(str, images))}): try precision=fp32"
     )

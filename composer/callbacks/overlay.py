@@ -17,6 +17,6 @@ class Overlay(StepCallback):
         self.originals, self.masks, self.blur = originals, masks, blur
 
     def after_decode(self, run: Run, images: list[Image]) -> list[Image]:
-        from composer.images.masks import feathered, overlaid
+        from composer.images.masks import composite, feather_mask
 
-        return [overlaid(old, new, feathered(mask, self.blur)) for old, new, mask in zip(self.originals, images, self.masks)]
+        return [composite(old, new, feather_mask(mask, self.blur)) for old, new, mask in zip(self.originals, images, self.masks)]

@@ -26,8 +26,8 @@ class PromptSwitch(StepCallback):
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        pictures = len(run.generators)
-        self.conditioning = run.encode([self.prompt] * pictures, [self.negative_prompt] * pictures)
+        images = len(run.generators)
+        self.conditioning = run.encode([self.prompt] * images, [self.negative_prompt] * images)
         yield
         self.conditioning = None
 

@@ -14,7 +14,7 @@ from composer.checkpoints.component_folder import check_component, variants, wei
 from composer.checkpoints.components import Component, Part, check_fit, find_component, read_part
 from composer.checkpoints.headers import PICKLED, QUANTISED, header
 from composer.checkpoints.index import component_json, components_of, has_pipeline, left_out, read_index
-from composer.checkpoints.layouts import CLASSIC, LAYOUTS, UNNAMED, Layout, classic, does, fits, made_of, recognise, role
+from composer.checkpoints.layouts import CLASSIC, LAYOUTS, UNNAMED, FamilyInfo, classic, detect_family, does, fits, made_of, role
 from composer.checkpoints.single_file import check_complete, check_described, kind_of
 from composer.checkpoints.single_file_keys import FAMILIES, repository
 from composer.checkpoints.sources import locate
@@ -40,15 +40,15 @@ class Checkpoint:
     classes: Mapping[str, str]
     configs: Mapping[str, Mapping[str, Any]]
     commit: str | None = None
-    described_by: Path | None = None
-    swapped: Mapping[str, Component] = field(default_factory=dict)
-    absent: tuple[str, ...] = ()
+    config_source: Path | None = None
+    component_overrides: Mapping[str, Component] = field(default_factory=dict)
+    missing_components: tuple[str, ...] = ()
     sums: Mapping[str, str] = field(default_factory=dict)
-    pickles: bool = False
+    allow_pickle: bool = False
     variant: str | None = None
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> FamilyInfo:
         return classic(self.pipeline, self.classes) if self.family == CLASSIC else LAYOUTS[self.family]
 
     @property
@@ -66,7 +66,7 @@ class Checkpoint:
         return self.folder(self.layout.denoiser[0]).suffix == QUANTISED
 
     @property
-    def embeds_scale(self) -> bool:
+    def takes_guidance_scale(self) -> bool:
         """Whether the model takes the guidance scale as an input."""
         return bool(self.denoiser.get("guidance_embeds")) or self.denoiser.get("time_cond_proj_dim") is not None
 
@@ -113,18 +113,18 @@ class Checkpoint:
         return "any" if self.family == CLASSIC else role(self.family, self.configs) or "plain"
 
     @property
-    def holder(self) -> str:
+    def pipe(self) -> str:
         """The diffusers pipeline that holds its components."""
-        return dict(self.layout.holders).get(self.role, self.layout.holder)
+        return dict(self.layout.pipes).get(self.role, self.layout.pipe)
 
     def folder(self, name: str) -> Path:
         """Where a component lies."""
-        return self.swapped[name].folder if name in self.swapped else self.path / name
+        return self.component_overrides[name].folder if name in self.component_overrides else self.path / name
 
     def files(self, name: str) -> list[Path]:
         """The weights files that a component is loaded from; none where it has none, or they are not here yet."""
-        variant = self.swapped[name].part.variant if name in self.swapped else self.variant
-        return [file for file in weight_files(self.folder(name), variant, self.pickles) if file.is_file()]
+        variant = self.component_overrides[name].part.variant if name in self.component_overrides else self.variant
+        return [file for file in weight_files(self.folder(name), variant, self.allow_pickle) if file.is_file()]
 
     @property
     def safety_checker(self) -> bool:
@@ -143,14 +143,17 @@ def find(model: ModelSpec) -> Checkpoint:
     """
     path, commit = locate("model.source", model.source, model.revision, model.allow_pickle)
     found = _single_file(model, path) if path.is_file() else _folder(model, "model.source", path, commit)
-    swapped = _swapped(model, found)
-    check_fit(swapped, [*found.classes, *found.absent], found.configs)
+    component_overrides = _swapped(model, found)
+    check_fit(component_overrides, [*found.classes, *found.missing_components], found.configs)
     if path.is_file():
-        _check_file(found, set(swapped))
+        _check_file(found, set(component_overrides))
     elif commit is None:  # at the hub only the json files are here yet
-        _check_folder(model, found, set(swapped))
-    found = replace(found, sums=model.sha256, pickles=model.allow_pickle, variant=model.variant)
-    found = _swap(replace(found, absent=tuple(name for name in found.absent if name not in swapped)), swapped)
+        _check_folder(model, found, set(component_overrides))
+    found = replace(found, sums=model.sha256, allow_pickle=model.allow_pickle, variant=model.variant)
+    found = _swap(
+        replace(found, missing_components=tuple(name for name in found.missing_components if name not in component_overrides)),
+        component_overrides,
+    )
     return replace(found, family=_family(model, found))
 
 
@@ -162,10 +165,10 @@ def _folder(model: ModelSpec, key: str, path: Path, commit: str | None) -> Check
     if not model.safety_checker:
         classes.pop("safety_checker", None)
     configs = {name: config for name in classes if (config := component_json(path / name, key)) is not None}
-    absent = tuple(name for name in sorted({*left_out(index), *OPTIONAL}) if name not in classes)
+    missing_components = tuple(name for name in sorted({*left_out(index), *OPTIONAL}) if name not in classes)
     pipeline = str(index.get("_class_name", UNNAMED))
     return Checkpoint(
-        source=source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit, absent=absent
+        source=source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit, missing_components=missing_components
     )  # fmt: skip
 
 
@@ -188,7 +191,7 @@ def _swapped(model: ModelSpec, found: Checkpoint) -> dict[str, Component]:
 
 def _own(found: Checkpoint, name: str) -> Component | None:
     """What a checkpoint has under a name, where its json files tell."""
-    config, described = found.configs.get(name), found.described_by or found.path
+    config, described = found.configs.get(name), found.config_source or found.path
     if config is None or not described.is_dir():
         return None
     part, cls = Part(source=found.source), found.classes[name]
@@ -196,11 +199,11 @@ def _own(found: Checkpoint, name: str) -> Component | None:
     return Component(part=part, folder=described, subfolder=name, library=library, cls=cls, config=config, commit=found.commit)
 
 
-def _swap(found: Checkpoint, swapped: Mapping[str, Component]) -> Checkpoint:
+def _swap(found: Checkpoint, component_overrides: Mapping[str, Component]) -> Checkpoint:
     """The checkpoint with some of its components from elsewhere."""
-    classes = {**found.classes, **{name: component.cls for name, component in swapped.items()}}
-    configs = {**found.configs, **{name: component.config for name, component in swapped.items()}}
-    return replace(found, classes=classes, configs=configs, swapped=swapped)
+    classes = {**found.classes, **{name: component.cls for name, component in component_overrides.items()}}
+    configs = {**found.configs, **{name: component.config for name, component in component_overrides.items()}}
+    return replace(found, classes=classes, configs=configs, component_overrides=component_overrides)
 
 
 def _single_file(model: ModelSpec, path: Path) -> Checkpoint:
@@ -235,14 +238,14 @@ def _described(model: ModelSpec, path: Path, config: str) -> Checkpoint:
     described = _folder(model, "model.config", folder, commit)
     for name, cls in described.classes.items():
         check_component("model.config", config, folder / name, cls, weights=False)
-    return replace(described, source=model.source, path=path, described_by=folder, commit=None)
+    return replace(described, source=model.source, path=path, config_source=folder, commit=None)
 
 
 def _check_file(found: Checkpoint, given: set[str]) -> None:
     """Refuse a file that lacks a component, or is another model than its json files describe. given: components from elsewhere."""
     if found.path.suffix in PICKLED:
         return
-    table, described = header(found.path), str(found.described_by)
+    table, described = header(found.path), str(found.config_source)
     wanted = FAMILIES[kind_of("model.source", found.source, table)]
     family = next((name for name in LAYOUTS if fits(name, found.classes, found.configs)), None)
     if family not in (None, wanted):
@@ -265,7 +268,7 @@ def _family(model: ModelSpec, found: Checkpoint) -> str:
             raise ComposerError("model.family", asked, f"the checkpoint is none of this family ({found.pipeline}): leave it out")
         return asked
     _check_channels(model, found)
-    known = recognise(found.pipeline, found.classes, found.configs) if asked == "auto" else None
+    known = detect_family(found.pipeline, found.classes, found.configs) if asked == "auto" else None
     if known is None and not has_pipeline(found.pipeline):
         alike = next((name for name in LAYOUTS if fits(name, found.classes, found.configs)), None)
         instead = f"; model.family={alike} takes its components for those of such a model" if alike else ""

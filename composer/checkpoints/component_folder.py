@@ -22,7 +22,7 @@ _SHARD = r"(?:-\d+-of-\d+)?"
 
 
 def check_component(
-    key: str, source: str, folder: Path, cls: str, variant: str | None = None, pickles: bool = False, weights: bool = True
+    key: str, source: str, folder: Path, cls: str, variant: str | None = None, allow_pickle: bool = False, weights: bool = True
 ) -> None:
     """Refuse a component of which a file is missing, empty or damaged: half a download.
 
@@ -43,10 +43,10 @@ def check_component(
     for file in sorted(folder.glob("*.json")):
         _check_json(key, file)
     if kind == "model" and weights:
-        _check_weights(key, source, folder, variant, pickles)
+        _check_weights(key, source, folder, variant, allow_pickle)
 
 
-def weight_files(folder: Path, variant: str | None = None, pickles: bool = False) -> list[Path]:
+def weight_files(folder: Path, variant: str | None = None, allow_pickle: bool = False) -> list[Path]:
     """The files that a model is loaded from, all shards of it; some of them may be missing. A file stands for itself.
 
     Args:
@@ -54,7 +54,7 @@ def weight_files(folder: Path, variant: str | None = None, pickles: bool = False
     """
     if not folder.is_dir():
         return [folder] if folder.is_file() else []
-    for stem, suffix in _names(folder, pickles):
+    for stem, suffix in _names(folder, allow_pickle):
         of = f".{variant}" if variant and variant in _variants_of(folder, stem, suffix) else ""
         single, index = folder / f"{stem}{of}.{suffix}", folder / f"{stem}.{suffix}.index{of}.json"
         if index.is_file() and (stem != "model" or not single.is_file()):  # transformers prefers the one file, diffusers the shards
@@ -82,33 +82,33 @@ def _check_json(key: str, file: Path) -> None:
         raise ComposerError(key, file, f"is damaged: it does not {'end' if begin == b'{' else 'begin'} as json files do: {INCOMPLETE}")
 
 
-def _check_weights(key: str, source: str, folder: Path, variant: str | None, pickles: bool) -> None:
-    files = weight_files(folder, variant, pickles)
+def _check_weights(key: str, source: str, folder: Path, variant: str | None, allow_pickle: bool) -> None:
+    files = weight_files(folder, variant, allow_pickle)
     if not files:
-        raise ComposerError(key, source, _why_none(key, folder, pickles))
+        raise ComposerError(key, source, _why_none(key, folder, allow_pickle))
     for file in files:
         if not file.is_file():
             raise ComposerError(key, source, f"{file.name} is missing in {folder.name}, and its index names it: {INCOMPLETE}")
         check_pickle(file, key) if file.suffix in PICKLED else header(file, key)
 
 
-def _why_none(key: str, folder: Path, pickles: bool) -> str:
+def _why_none(key: str, folder: Path, allow_pickle: bool) -> str:
     """Why there is nothing to load in a model's folder, and what to do."""
     safe = _names(folder, False)[0]
     if others := sorted(_variants_of(folder, *safe)):
         setting = beside(key, "variant")
         return f"{folder.name} holds weights of the variant {' and '.join(others)} alone: {' or '.join(f'{setting}={v}' for v in others)}"
-    if not pickles and any(file.suffix in PICKLED for file in folder.iterdir()):
+    if not allow_pickle and any(file.suffix in PICKLED for file in folder.iterdir()):
         return f"there is no .safetensors file in {folder.name}: pickled weights are not loaded: {SAFER}"
     if there := sorted(file.name for file in folder.glob("*.safetensors")):
         return f"there is no {'.'.join(safe)} in {folder.name}, only {', '.join(there)}: give it that name"
     return f"there is no .safetensors file in {folder.name}: {INCOMPLETE}"
 
 
-def _names(folder: Path, pickles: bool) -> list[tuple[str, str]]:
+def _names(folder: Path, allow_pickle: bool) -> list[tuple[str, str]]:
     """What a folder's weights are called, by the library that its json speaks of: stems and suffixes, the safe ones first."""
     safe, pickled = _STEMS["diffusers" if "_class_name" in (component_json(folder) or {}) else "transformers"]
-    return [(safe, "safetensors"), *([(pickled, "bin")] if pickles else [])]
+    return [(safe, "safetensors"), *([(pickled, "bin")] if allow_pickle else [])]
 
 
 def _variants_of(folder: Path, stem: str, suffix: str) -> set[str]:

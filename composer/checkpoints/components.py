@@ -51,7 +51,7 @@ class Component:
     cls: str
     config: Mapping[str, Any]
     commit: str | None
-    described_by: Path | None = None
+    config_source: Path | None = None
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -107,17 +107,17 @@ def _from_file(name: str, part: Part, file: Path, own: Component | None) -> Comp
         raise ComposerError(key, part.source, f"{why}, by which a single file would be known")
     check_component_file(key, part.source, name, header(file, key), own.cls, own.config)
     return Component(
-        part=part, folder=file, subfolder="", library=own.library, cls=own.cls, config=own.config, commit=None, described_by=own.folder
+        part=part, folder=file, subfolder="", library=own.library, cls=own.cls, config=own.config, commit=None, config_source=own.folder
     )
 
 
-def check_fit(swapped: Mapping[str, Component], names: Iterable[str], configs: Mapping[str, Mapping[str, Any]]) -> None:
+def check_fit(component_overrides: Mapping[str, Component], names: Iterable[str], configs: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse components that a checkpoint has no place for, or that its others can't work with.
 
     Args:
         names, configs: of the checkpoint's own components.
     """
-    for name, component in swapped.items():
+    for name, component in component_overrides.items():
         key = f"model.components.{name}"
         known = [*names, *_MORE]
         if name not in known:
@@ -126,7 +126,7 @@ def check_fit(swapped: Mapping[str, Component], names: Iterable[str], configs: M
             )
         setting, words = _SHARED.get(name, ("", ""))
         own, new = configs.get(name, {}).get(setting), component.config.get(setting)
-        alone = name == "vae" or len(swapped) == 1  # a UNet and a text encoder from one place fit each other
+        alone = name == "vae" or len(component_overrides) == 1  # a UNet and a text encoder from one place fit each other
         if alone and own is not None and new is not None and own != new:
             raise ComposerError(key, component.part.source, f"has {new} {words} and the model's own {own}: the rest can't work with it")
 

@@ -15,25 +15,27 @@ PIECE = 1 << 16
 PIECES = 64
 
 
-def fingerprint(picture: Any) -> str:
+def fingerprint(image: Any) -> str:
     """Of a PIL picture or an array, by its pixels."""
-    traits = f"{getattr(picture, 'mode', '')}{getattr(picture, 'size', '')}{getattr(picture, 'shape', '')}"
-    return hashlib.sha256(traits.encode() + picture.tobytes()).hexdigest()
+    traits = f"{getattr(image, 'mode', '')}{getattr(image, 'size', '')}{getattr(image, 'shape', '')}"
+    return hashlib.sha256(traits.encode() + image.tobytes()).hexdigest()
 
 
-def are_pictures(value: Any) -> bool:
+def are_images(value: Any) -> bool:
     """Whether a request's input is given for each picture, as pixels."""
     return isinstance(value, tuple) and bool(value) and all(hasattr(each, "tobytes") for each in value)
 
 
-def model_stamp(checkpoint: Checkpoint, pieces: int = PIECES) -> Any:
+def checkpoint_fingerprint(checkpoint: Checkpoint, pieces: int = PIECES) -> Any:
     """The hub's commit, or the sums of a local checkpoint's files; and the same for components from elsewhere."""
-    swapped = {name: each.commit or folder_stamp(each.folder, pieces) for name, each in sorted(checkpoint.swapped.items())}
-    own = [checkpoint.source, checkpoint.commit] if checkpoint.commit else folder_stamp(checkpoint.path, pieces)
-    return [own, swapped, checkpoint.safety_checker]
+    component_overrides = {
+        name: each.commit or directory_fingerprint(each.folder, pieces) for name, each in sorted(checkpoint.component_overrides.items())
+    }
+    own = [checkpoint.source, checkpoint.commit] if checkpoint.commit else directory_fingerprint(checkpoint.path, pieces)
+    return [own, component_overrides, checkpoint.safety_checker]
 
 
-def folder_stamp(path: Path, pieces: int = PIECES) -> str:
+def directory_fingerprint(path: Path, pieces: int = PIECES) -> str:
     """One sum over names, sizes and pieces of all files of a folder, or of a single file, as they are now."""
     return _sum_of(path, states(path), pieces)
 

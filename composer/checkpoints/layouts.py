@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Layout:
+class FamilyInfo:
     """How to know a family by its checkpoint, and what follows from it before any weights are loaded.
 
     denoiser: the (component, class) that predicts. holder: the diffusers pipeline that holds its components; holders: for
@@ -23,16 +23,16 @@ class Layout:
 
     path: str
     denoiser: tuple[str, str]
-    holder: str
+    pipe: str
     text: bool = True
     multiple: int = 1
     packed: int = 1
     sample_size: int = 64
     kind: str = "diffusion"
-    counts_begun: bool = False
+    rounds_strength_up: bool = False
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
-    holders: tuple[tuple[str, str], ...] = ()
+    pipes: tuple[tuple[str, str], ...] = ()
     pipelines: tuple[str, ...] = ()
     steps: int = 50
     scale: float = 7.5
@@ -40,7 +40,7 @@ class Layout:
 
     def skipped(self, steps: int, strength: float) -> int:
         """Steps left out at the start for a strength of 0–1, rounded as this family's diffusers pipelines do it."""
-        if self.counts_begun:
+        if self.rounds_strength_up:
             return int(max(steps - min(steps * strength, steps), 0))
         return max(steps - min(int(steps * strength), steps), 0)
 
@@ -51,33 +51,33 @@ class Layout:
 
 
 LAYOUTS = {
-    "sd": Layout(
-        path="composer.families.sd.StableDiffusion", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionPipeline",
+    "sd": FamilyInfo(
+        path="composer.families.sd.StableDiffusion", denoiser=("unet", "UNet2DConditionModel"), pipe="StableDiffusionPipeline",
         requires=("vae", "text_encoder", "tokenizer"),
         excludes=("text_encoder_2", "image_encoder", "image_normalizer", "prior", "vocoder", "controlnet"),
-        holders=(("depth", "StableDiffusionDepth2ImgPipeline"),),
+        pipes=(("depth", "StableDiffusionDepth2ImgPipeline"),),
         pipelines=(
             "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionInpaintPipelineLegacy",
             "LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline",
         ),
     ),
-    "sdxl": Layout(
-        path="composer.families.sdxl.StableDiffusionXL", denoiser=("unet", "UNet2DConditionModel"), holder="StableDiffusionXLPipeline",
+    "sdxl": FamilyInfo(
+        path="composer.families.sdxl.StableDiffusionXL", denoiser=("unet", "UNet2DConditionModel"), pipe="StableDiffusionXLPipeline",
         sample_size=128, requires=("text_encoder_2",), excludes=("controlnet", "adapter"), scale=5.0,
         pipelines=("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
     ),
-    "sd3": Layout(
-        path="composer.families.sd3.StableDiffusion3", denoiser=("transformer", "SD3Transformer2DModel"), holder="StableDiffusion3Pipeline",
-        multiple=2, sample_size=128, kind="flow", counts_begun=True, excludes=("controlnet",), steps=28, scale=7.0,
+    "sd3": FamilyInfo(
+        path="composer.families.sd3.StableDiffusion3", denoiser=("transformer", "SD3Transformer2DModel"), pipe="StableDiffusion3Pipeline",
+        multiple=2, sample_size=128, kind="flow", rounds_strength_up=True, excludes=("controlnet",), steps=28, scale=7.0,
         pipelines=("StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
     ),
-    "flux": Layout(
-        path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), holder="FluxPipeline", multiple=2,
-        packed=4, sample_size=128, kind="flow", counts_begun=True, pipelines=("FluxImg2ImgPipeline", "FluxInpaintPipeline"),
+    "flux": FamilyInfo(
+        path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), pipe="FluxPipeline", multiple=2,
+        packed=4, sample_size=128, kind="flow", rounds_strength_up=True, pipelines=("FluxImg2ImgPipeline", "FluxInpaintPipeline"),
         steps=28, scale=3.5, distils=True,
     ),
-    "ddpm": Layout(
-        path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), holder="DDPMPipeline", text=False,
+    "ddpm": FamilyInfo(
+        path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), pipe="DDPMPipeline", text=False,
         excludes=("vqvae", "vae", "mel"), pipelines=("DDIMPipeline", "PNDMPipeline"), steps=1000, scale=1.0,
     ),
 }  # fmt: skip
@@ -89,14 +89,16 @@ UNNAMED = "unknown"
 CLASSIC = "classic"
 
 
-def classic(pipeline: str, classes: Mapping[str, str]) -> Layout:
+def classic(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
     """The layout of a checkpoint that no family knows."""
     denoiser = next((name for name in ("unet", "transformer", "prior", "decoder") if name in classes), "unet")
     text = any(name.startswith("text_encoder") for name in classes)
-    return Layout(path="composer.pipelines.classic.run.Called", denoiser=(denoiser, classes.get(denoiser, "")), holder=pipeline, text=text)
+    return FamilyInfo(
+        path="composer.pipelines.classic.run.Called", denoiser=(denoiser, classes.get(denoiser, "")), pipe=pipeline, text=text
+    )
 
 
-def recognise(pipeline: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:
+def detect_family(pipeline: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:
     """The pipeline that a checkpoint's index names, component names → class names and json; the family that fits, or None."""
     found = next((name for name in LAYOUTS if fits(name, classes, configs)), None)
     return found if found is None or pipeline == UNNAMED or does(found, pipeline) else None
@@ -118,7 +120,7 @@ def made_of(family: str, classes: Mapping[str, str]) -> bool:
 def does(family: str, pipeline: str) -> bool:
     """Whether a family's tasks do what a diffusers pipeline does."""
     layout = LAYOUTS[family]
-    return pipeline in (layout.holder, *dict(layout.holders).values(), *layout.pipelines)
+    return pipeline in (layout.pipe, *dict(layout.pipes).values(), *layout.pipelines)
 
 
 def role(family: str, configs: Mapping[str, Mapping[str, Any]]) -> str | None:

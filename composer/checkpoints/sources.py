@@ -21,7 +21,7 @@ _PAGE = re.compile(
 _JSON, _TEXT = ("*.json", "*/*.json"), ("*.txt", "*/*.txt", "*/*.model")
 
 
-def locate(key: str, source: str, revision: str | None, pickles: bool = False, texts: bool = False) -> tuple[Path, str | None]:
+def locate(key: str, source: str, revision: str | None, allow_pickle: bool = False, texts: bool = False) -> tuple[Path, str | None]:
     """A folder or .safetensors file, and the hub's commit where it came from there.
 
     Args:
@@ -32,7 +32,7 @@ def locate(key: str, source: str, revision: str | None, pickles: bool = False, t
         ComposerError: nothing is there, or nothing that may be loaded.
     """
     path = EMBEDDED / source[len("embedded:") :] if source.startswith("embedded:") else expanded(source)
-    if path.suffix in PICKLED and not pickles:
+    if path.suffix in PICKLED and not allow_pickle:
         raise ComposerError(key, source, f"pickled weights can run code when they are loaded: {SAFER}")
     if path.is_file():
         return _file(key, source, path), None

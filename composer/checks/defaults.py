@@ -46,6 +46,6 @@ def _liked(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.family == CLASSIC:
         from composer.checks.pipeline_arguments import liked
 
-        return liked(checkpoint.pipeline, bool(checkpoint.embeds_scale))
+        return liked(checkpoint.pipeline, bool(checkpoint.takes_guidance_scale))
     layout = checkpoint.layout
-    return {"steps": layout.steps, "guidance": layout.scale if not layout.distils or checkpoint.embeds_scale else 1.0}
+    return {"steps": layout.steps, "guidance": layout.scale if not layout.distils or checkpoint.takes_guidance_scale else 1.0}

@@ -31,19 +31,19 @@ compdef _compose compose""",
 }
 
 
-def words(shell: str, line: str, verbs: list[str]) -> list[str]:
+def words(shell: str, line: str, commands: list[str]) -> list[str]:
     """What can stand in place of the last word of a line.
 
     bash takes `=` for the end of a word, so that only what comes after it is asked for.
     """
     *before, last = [*line.split()[1:], ""] if line[-1:].isspace() else line.split()[1:] or [""]
-    verb = before[0] if before and before[0] in verbs else None
-    if verb in OF_FILES and not before[1:]:
+    command = before[0] if before and before[0] in commands else None
+    if command in OF_FILES and not before[1:]:
         return []
-    if verb == "list":
+    if command == "list":
         found = groups(conf_folders())
     else:
-        found = [*_values(last)] if "=" in last else [*_keys(last), *(verbs if not before else ())]
+        found = [*_values(last)] if "=" in last else [*_keys(last), *(commands if not before else ())]
     start = last.rpartition("=")[2] if shell == "bash" else last
     cut = len(last) - len(start)
     return sorted({each[cut:] for each in found if each.startswith(last) and each != last})

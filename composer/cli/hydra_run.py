@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.single_run import run_job
 from composer.config import overrides
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.config.hydra_settings import SEARCH
 from composer.config.output_folder import folder_of
 from composer.errors import ComposerError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     pass
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """Do what was typed; the exit code."""
     if line.multirun:
         return _several(line)
@@ -37,7 +37,7 @@ def run(line: Line) -> int:
     return 0
 
 
-def _several(line: Line) -> int:
+def _several(line: ParsedArgs) -> int:
     if line.shows:
         raise ComposerError(line.flags[0], None, "shows one run: leave -m out, and give one value to each key")
     if SEARCH in line.overrides:

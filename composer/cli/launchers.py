@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composer.config import overrides as argv
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.config.hydra_errors import explained
 from composer.config.hydra_settings import OUT, RUN_DIR, SEARCH_PATH, SWEEP_DIR, refusal
 from composer.config.keys import OF_SWEEPS
@@ -33,12 +33,12 @@ PACKAGES = {
 }  # fmt: skip
 
 
-def wanted(line: Line) -> bool:
+def wanted(line: ParsedArgs) -> bool:
     """Whether another's launcher or sweeper is to do it."""
     return any(argv.split(word)[1] in GROUPS for word in line.overrides if word.lstrip("+") != RAY)
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """Hand the jobs to it.
 
     Raises:

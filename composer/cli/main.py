@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from composer.config.command_line import Line, parse
+from composer.config.command_line import ParsedArgs, parse
 from composer.config.commands import COMMANDS
 from composer.errors import ComposerError
 from composer.system import console, interrupts, library_logs, loading_line
@@ -18,7 +18,7 @@ from composer.system import console, interrupts, library_logs, loading_line
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line's entry; returns the exit code."""
-    with interrupts.noticed():
+    with interrupts.track_sigint():
         return _ended(list(sys.argv[1:] if argv is None else argv))
 
 
@@ -50,7 +50,7 @@ def _ended(argv: list[str]) -> int:
         library_logs.release()
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     if line.ask == "help":
         from composer.cli.help import TEXT
 
@@ -67,13 +67,13 @@ def run(line: Line) -> int:
         from composer.cli.commands import warm
 
         return warm.run(line)
-    if line.verb is None:
+    if line.command is None:
         from composer.cli import hydra_run
 
         return hydra_run.run(line)
-    if line.verb not in COMMANDS:
+    if line.command not in COMMANDS:
         from composer.config.stray_words import explained
 
-        raise explained([line.verb, *line.overrides])
-    module, _, function = COMMANDS[line.verb].partition(":")
+        raise explained([line.command, *line.overrides])
+    module, _, function = COMMANDS[line.command].partition(":")
     return getattr(import_module(module), function)(line)

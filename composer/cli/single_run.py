@@ -36,10 +36,10 @@ def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
 
 def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result:
     """Make pictures, write them into a folder and say where they are; of a failure nothing is left."""
-    from composer.system.library_logs import hush, speak_up
+    from composer.system.library_logs import enable_library_logs, silence_libraries
 
     console.manner.run = shown(folder)
-    speak_up() if verbose else hush()
+    enable_library_logs() if verbose else silence_libraries()
     new = make(folder)
     before = stamps(folder)
     with alone(folder):
@@ -61,7 +61,7 @@ def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result
     if more:
         told += f"\nbeside {'it' if len(paths) == 1 else 'them'}: {named(folder, more)}"
     facts = {"more": [shown(path) for path in more], **{key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")}}
-    console.came_of_it(told, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
+    console.report_result(told, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
     return result
 
 

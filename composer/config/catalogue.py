@@ -10,7 +10,7 @@ import yaml
 
 from composer.config.keys import LISTS
 from composer.config.search_path import MAIN, groups, packaged_conf
-from composer.config.yaml_limits import parsed, sober
+from composer.config.yaml_limits import parsed, read_bounded_yaml
 from composer.errors import ComposerError
 
 #: Group → option → what its file holds.
@@ -29,7 +29,7 @@ def catalogue(folders: list[Path]) -> Catalogue:
 def contents(file: Path) -> Mapping[str, Any]:
     """What an option file holds; nothing where it can't be read, which is for the runs that choose it to say."""
     try:
-        found = parsed(sober("config", file))
+        found = parsed(read_bounded_yaml("config", file))
     except (ComposerError, yaml.YAMLError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

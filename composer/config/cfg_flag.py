@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.config.read import plain
 from composer.config.secrets import refuse_secrets
 from composer.errors import ComposerError
@@ -12,7 +12,7 @@ from composer.errors import ComposerError
 KINDS = ("job", "hydra", "all")
 
 
-def printed(config: DictConfig, line: Line) -> str:
+def printed(config: DictConfig, line: ParsedArgs) -> str:
     """The part of a composed config, Hydra's node included, that flags ask for.
 
     Raises:

@@ -15,17 +15,17 @@ import yaml
 
 from composer.config.plugins import plugins, provider
 from composer.config.search_path import packaged_conf
-from composer.config.spec import SchedulerSpec, Target
+from composer.config.spec import Choice, SchedulerSpec
 
 
-def choice(target: Target) -> dict[str, Any]:
+def choice(target: Choice) -> dict[str, Any]:
     """What an option is recorded and hashed as, plain data."""
     return _choice(target, target.keywords)
 
 
 def scheduler_choice(spec: SchedulerSpec) -> dict[str, Any]:
     """The same of a scheduler, which may be the checkpoint's own class."""
-    return _choice(spec.target or Target(path="", group="scheduler", name=spec.name), spec.keywords)
+    return _choice(spec.target or Choice(path="", group="scheduler", name=spec.name), spec.keywords)
 
 
 def shipped(group: str, name: str) -> str | None:
@@ -51,7 +51,7 @@ def class_in(folder: Path, group: str, name: str) -> str | None:
     return next((str(each["_target_"] or "") for each in places if isinstance(each, dict) and "_target_" in each), None)
 
 
-def _choice(target: Target, settings: Any) -> dict[str, Any]:
+def _choice(target: Choice, settings: Any) -> dict[str, Any]:
     whose = provider(target.path)
     found = {"group": target.group, "name": target.name, "settings": dict(settings), "provider": whose and str(whose)}
     if shipped(target.group, target.name) == target.path:

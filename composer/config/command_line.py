@@ -28,10 +28,10 @@ SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--warm": "warm", "--trust"
 
 
 @dataclass(frozen=True)
-class Line:
+class ParsedArgs:
     """A parsed command line."""
 
-    verb: str | None
+    command: str | None
     overrides: list[str]
     flags: list[str]
     config_dir: str | None
@@ -58,9 +58,9 @@ class Line:
         return "--resolve" in self.flags
 
 
-def parse(argv: list[str]) -> Line:
+def parse(argv: list[str]) -> ParsedArgs:
     """Sort the words of a command line."""
-    verb, ask, config_dir = None, None, None
+    command, ask, config_dir = None, None, None
     said = dict.fromkeys(SWITCHES.values(), False)
     overrides: list[str] = []
     flags: list[str] = []
@@ -81,13 +81,13 @@ def parse(argv: list[str]) -> Line:
                 flags.append(value or next(words, ""))
         elif word.startswith("-"):
             raise _no_flag(word, name, next(words, None))
-        elif verb is None and not overrides and "=" not in word and not word.startswith(("~", "+")):
-            verb = word
+        elif command is None and not overrides and "=" not in word and not word.startswith(("~", "+")):
+            command = word
         else:
             overrides.append(word)
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ComposerError("--config-dir", config_dir, "there is no such folder")
-    line = Line(verb, overrides, flags, config_dir, ask, **said)
+    line = ParsedArgs(command, overrides, flags, config_dir, ask, **said)
     _refuse_flags(line)
     return line
 
@@ -100,15 +100,15 @@ def _no_flag(word: str, name: str, following: str | None) -> ComposerError:
     return ComposerError(word, None, f"there is no such flag.{near} `compose --help` shows what there is.")
 
 
-def _refuse_flags(line: Line) -> None:
+def _refuse_flags(line: ParsedArgs) -> None:
     """Refuse flags that would have no effect."""
-    if line.verb is None:
+    if line.command is None:
         if not line.shows and (line.resolve or "--package" in line.flags):
             raise ComposerError(next(flag for flag in line.flags if flag.startswith("--")), None, "goes with --cfg job")
         return
     for flag in (each for each in line.flags if each.startswith("-")):
         if flag not in ("-m", "--multirun"):
-            raise ComposerError(flag, None, f"does not go with a verb: `compose {flag} …`, without {line.verb}")
-        if line.verb not in SWEEPING:
-            reason = f"{' and '.join(SWEEPING)} take it, and {line.verb} does not: leave it out, and give one value to each key"
+            raise ComposerError(flag, None, f"does not go with a verb: `compose {flag} …`, without {line.command}")
+        if line.command not in SWEEPING:
+            reason = f"{' and '.join(SWEEPING)} take it, and {line.command} does not: leave it out, and give one value to each key"
             raise ComposerError(flag, None, reason)

@@ -58,10 +58,10 @@ def settle(config: DictConfig, notes: DictConfig) -> None:
 
     choices = notes.runtime.choices
     refuse_clashes(config, choices)
-    pickles, typed = "model.allow_pickle", {argv.split(word)[1] for word in words_of(notes)}
+    allow_pickle, typed = "model.allow_pickle", {argv.split(word)[1] for word in words_of(notes)}
     nodes = {group: mapping(group, config.get(group)) for group in ("model", *LISTS)}
-    if nodes["model"] and nodes["model"].get("allow_pickle") and pickles not in typed:
-        raise ComposerError(pickles, True, "can be said only on the command line, and not by an option file")
+    if nodes["model"] and nodes["model"].get("allow_pickle") and allow_pickle not in typed:
+        raise ComposerError(allow_pickle, True, "can be said only on the command line, and not by an option file")
     chosen = {group: name for group, name in choices.items() if group in NODES}
     if another := untie(config, notes, typed):
         chosen["model"] = another

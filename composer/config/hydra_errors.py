@@ -16,7 +16,7 @@ from composer.config.keys import LISTS
 from composer.config.overrides import split
 from composer.config.search_path import conf_folders, options, packaged_conf
 from composer.config.spellings import for_key, for_option
-from composer.config.yaml_limits import parsed, sober
+from composer.config.yaml_limits import parsed, read_bounded_yaml
 from composer.errors import ComposerError, suggest
 from composer.system import interrupts
 
@@ -114,7 +114,7 @@ def _content(file: Path) -> dict[str, Any]:
         ComposerError: it is no YAML, or holds no settings.
     """
     try:
-        found = parsed(sober("config", file))
+        found = parsed(read_bounded_yaml("config", file))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ComposerError("config", file, f"is no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(found or {}, dict):

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from composer.config.keys import LISTS, NODES
 from composer.config.overrides import split
 from composer.config.search_path import conf_folders, own_folders, packaged_conf
-from composer.config.yaml_limits import refuse_mark, sober
+from composer.config.yaml_limits import read_bounded_yaml, refuse_mark
 from composer.errors import ComposerError
 
 MAIN = "compose"
@@ -102,7 +102,7 @@ def loader(config_dir: str | None = None) -> Loader:
     """
     for folder in own_folders(config_dir):
         for file in folder.rglob("*.yaml"):
-            sober("--config-dir", file)
+            read_bounded_yaml("--config-dir", file)
             refuse_mark("--config-dir", file)
     return Loader(conf_folders(config_dir))
 

@@ -18,8 +18,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from composer.config.choices import option_of
 from composer.config.keys import CHOSEN, NODES, OF_SWEEPS
 from composer.config.overrides import refuse_odd_text
-from composer.config.secrets import leaves, refuse_secrets
-from composer.config.spec import ModelSpec, OutputSpec, PrecisionSpec, RefinerSpec, RunSpec, SchedulerSpec, Target
+from composer.config.secrets import iter_leaves, refuse_secrets
+from composer.config.spec import Choice, ModelSpec, OutputSpec, PrecisionSpec, RefinerSpec, RunSpec, SchedulerSpec
 from composer.errors import ComposerError, suggest
 from composer.system import devices
 
@@ -55,9 +55,9 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     _nothing_left("device", nodes["device"])
     batch = _batch(tree.pop("batch", None))
     overflow = one_of("prompt_overflow", tree.pop("prompt_overflow", "warn"), OVERFLOWS)
-    skipping = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
+    skip_on_error = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
-        skipping=skipping,
+        skip_on_error=skip_on_error,
         task=task,
         model=model,
         scheduler=_scheduler(nodes["scheduler"], chosen),
@@ -98,7 +98,7 @@ def _named(node: Any, where: str = "") -> None:
 
 def _finite(tree: Mapping[str, Any]) -> None:
     """diffusers would take nan for guidance, leave guidance out and say nothing; text that can't be written would fail after drawing."""
-    for key, value in leaves(tree):
+    for key, value in iter_leaves(tree):
         if isinstance(value, float) and not isfinite(value):
             raise ComposerError(key, value, "must be a finite number")
         if isinstance(value, str):
@@ -141,13 +141,13 @@ def _missing(node: Any, key: str = "") -> Iterator[str]:
         yield key
 
 
-def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = MappingProxyType({})) -> Target:
+def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = MappingProxyType({})) -> Choice:
     """A node as the class that it names; `chosen` tells which option of the group it is, a list's nodes stand under their names."""
     group, _, name = key.partition(".")
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise ComposerError(key, node, f"choose an option by its name: `compose list {group}` shows them")
     path, keywords = node["_target_"], MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
-    return Target(path=path, keywords=keywords, group=group, name=name or str(chosen.get(group) or option_of(group, path) or ""))
+    return Choice(path=path, keywords=keywords, group=group, name=name or str(chosen.get(group) or option_of(group, path) or ""))
 
 
 def _told(node: Any) -> Any:
@@ -157,7 +157,7 @@ def _told(node: Any) -> Any:
     return [_told(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
-def _options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Target]:
+def _options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Choice]:
     """What a list group holds, by the names of its options."""
     return MappingProxyType({name: _target(f"{group}.{name}", node) for name, node in nodes.items()})
 
@@ -172,7 +172,7 @@ def _reserved(key: str) -> bool:
     return key.startswith("_") and key.endswith("_")
 
 
-def _model(node: dict[str, Any], task: Target) -> tuple[ModelSpec, dict[str, Any]]:
+def _model(node: dict[str, Any], task: Choice) -> tuple[ModelSpec, dict[str, Any]]:
     """The checkpoint for this task, and the steps and guidance it likes."""
     defaults, variants = (mapping(f"model.{name}", node.pop(name, None)) for name in ("recommended", "variants"))
     # a task option of the user's own needs the weights of composer's option with the same class
@@ -226,7 +226,7 @@ def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec
     return SchedulerSpec(target=target, kind=kind, keywords=keywords, name=str(chosen.get("scheduler") or "default"))
 
 
-def _guidance(node: dict[str, Any], liked: float | None, chosen: Mapping[str, Any]) -> Target:
+def _guidance(node: dict[str, Any], liked: float | None, chosen: Mapping[str, Any]) -> Choice:
     if node.get("scale", 0) is None:
         node["scale"] = liked  # None where only the checkpoint can tell
     return _target("guidance", node, chosen)

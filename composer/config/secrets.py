@@ -25,21 +25,21 @@ def refuse_secrets(tree: Mapping[str, Any]) -> None:
         ComposerError: a key is named after a secret, or a text holds one.
     """
     known = _values(tuple(sorted((name, value) for name, value in os.environ.items() if NAME.search(name))))
-    for key, value in leaves(tree):
+    for key, value in iter_leaves(tree):
         named = any(NAME.search(part) for part in key.split(".")) and isinstance(value, str)
         if named or (isinstance(value, str) and (TOKEN.search(value) or (known and known.search(value)))):
             advice = "a token is taken from HF_TOKEN or from `hf auth login`, and never from a config, which is written beside the pictures"
             raise ComposerError(key, "***", f"looks like a secret: {advice}")
 
 
-def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def iter_leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key and value of everything in plain data that is no list and no mapping."""
     if isinstance(node, Mapping):
         for name, value in node.items():
-            yield from leaves(value, f"{key}.{name}" if key else str(name))
+            yield from iter_leaves(value, f"{key}.{name}" if key else str(name))
     elif isinstance(node, (list, tuple)):
         for value in node:
-            yield from leaves(value, key)
+            yield from iter_leaves(value, key)
     else:
         yield key, node
 

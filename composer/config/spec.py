@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class Choice:
     """A class by its dotted path, with keywords for it; checked in `targets.py` before anything is built.
 
     group, name: of the option that names the class, by which messages, records and job ids know it; the path is told to nobody.
@@ -30,7 +30,7 @@ class SchedulerSpec:
     """`target` None keeps the checkpoint's own class; the keywords override its config. kind: diffusion, flow or edm.
     name: of the option."""
 
-    target: Target | None = None
+    target: Choice | None = None
     name: str = "default"
     kind: str | None = None
     keywords: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -107,19 +107,19 @@ class RunSpec:
     chosen: group → name of its option, or several in a list. overflow: what becomes of prompts that are too long.
     """
 
-    task: Target
+    task: Choice
     model: ModelSpec
     scheduler: SchedulerSpec
-    guidance: Target
-    callbacks: Mapping[str, Target]
+    guidance: Choice
+    callbacks: Mapping[str, Choice]
     precision: PrecisionSpec
     device: str
     output: OutputSpec
     values: Mapping[str, Any]
     config: Mapping[str, Any]
-    skipping: frozenset[str] = frozenset()
-    memory: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
-    accel: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
+    skip_on_error: frozenset[str] = frozenset()
+    memory: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
+    accel: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
     batch: int | str | None = None
     chosen: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     overflow: str = "warn"

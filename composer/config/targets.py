@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import Any
 
 from composer.config.plugins import provider, trusted
-from composer.config.spec import Target
+from composer.config.spec import Choice
 from composer.errors import ComposerError
 from composer.system.signatures import check_keywords, keywords_of
 
 OURS = ("composer", "diffusers")
 
 
-def resolve(key: str, target: Target, kind: type | None = None) -> type:
+def resolve(key: str, target: Choice, kind: type | None = None) -> type:
     """Import the class that a target names.
 
     Args:
@@ -44,7 +44,7 @@ def resolve(key: str, target: Target, kind: type | None = None) -> type:
     return found
 
 
-def build(key: str, target: Target, kind: type) -> Any:
+def build(key: str, target: Choice, kind: type) -> Any:
     """Resolve a target, check its keywords against the constructor, and call it."""
     found = resolve(key, target, kind)
     check_keywords(key, target.keywords, keywords_of(found))

@@ -15,7 +15,7 @@ LONGEST, MOST = 1 << 20, 100_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def sober(key: str, path: Path) -> str:
+def read_bounded_yaml(key: str, path: Path) -> str:
     """A file's text, if it is of a decent size.
 
     Raises:

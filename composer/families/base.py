@@ -44,8 +44,8 @@ class DiffusersFamily:
     #: Extra inputs of the denoiser that have no row for each image.
     shared: frozenset[str] = frozenset()
 
-    def __init__(self, holder: Any, settings: FamilySettings | None = None) -> None:
-        vars(self).update(holder=holder, settings=settings or FamilySettings())
+    def __init__(self, pipe: Any, settings: FamilySettings | None = None) -> None:
+        vars(self).update(pipe=pipe, settings=settings or FamilySettings())
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} can't be set: pass FamilySettings to the constructor")
@@ -60,7 +60,7 @@ class DiffusersFamily:
 
     @cached_property  # diffusers walks through all modules to find it; who knows it says so
     def device(self) -> torch.device:
-        return self.settings.device or self.holder._execution_device
+        return self.settings.device or self.pipe._execution_device
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -70,7 +70,7 @@ class DiffusersFamily:
 
     @property
     def factor(self) -> int:
-        return self.holder.vae_scale_factor
+        return self.pipe.vae_scale_factor
 
     @property
     def takes_mask(self) -> bool:
@@ -78,7 +78,7 @@ class DiffusersFamily:
 
     @cached_property  # it is asked for many times a run, and diffusers looks at its signature each time
     def modules(self) -> dict[str, nn.Module]:
-        return {name: part for name, part in self.holder.components.items() if hasattr(part, "named_modules")}
+        return {name: part for name, part in self.pipe.components.items() if hasattr(part, "named_modules")}
 
     @property
     def predictor(self) -> str:
@@ -103,12 +103,12 @@ class DiffusersFamily:
         return Embedding(hidden=hidden.to(self.dtype), pooled=pooled, extra={name: each.to(self.dtype) for name, each in extra.items()})
 
     def tokens(self, prompt: str) -> list[str]:
-        return spelled(self.holder.tokenizer, prompt)
+        return spelled(self.pipe.tokenizer, prompt)
 
     @property
     def reader(self) -> tuple[Any, int] | None:
         """The tokenizer of the encoder that reads furthest, and how many tokens that is; None where there is none."""
-        found = next((each for name in ("tokenizer", "tokenizer_2") if (each := getattr(self.holder, name, None)) is not None), None)
+        found = next((each for name in ("tokenizer", "tokenizer_2") if (each := getattr(self.pipe, name, None)) is not None), None)
         return None if found is None else (found, found.model_max_length)
 
 
@@ -122,7 +122,7 @@ class Family(Protocol):
     """What the rest of composer asks of a family."""
 
     @property
-    def holder(self) -> Any:
+    def pipe(self) -> Any:
         """The diffusers pipeline that holds the components, shared between runs."""
 
     @property
@@ -146,7 +146,7 @@ class Family(Protocol):
         """Pixels to a latent, along one side."""
 
     @property
-    def embeds_scale(self) -> bool:
+    def takes_guidance_scale(self) -> bool:
         """Whether the model takes the guidance scale as an input."""
 
     @property

@@ -17,14 +17,14 @@ import torch
 from composer.callbacks.base import Conditioning, Embedding
 
 
-def in_windows(holder: Any, texts: Sequence[str], encode: Callable[[Any], Conditioning]) -> Conditioning:
+def in_windows(pipe: Any, texts: Sequence[str], encode: Callable[[Any], Conditioning]) -> Conditioning:
     """What `encode` makes of each window in turn, as one; the pooled embedding is the first window's.
 
     Args:
         holder: a diffusers pipeline. encode: is given a copy of it, whose tokenizers read one window alone.
     """
-    count = max(len(windows(_tokenizers(holder)[0][1], text)) for text in texts)
-    parts = [encode(_reading(holder, index)) for index in range(count)]
+    count = max(len(windows(_tokenizers(pipe)[0][1], text)) for text in texts)
+    parts = [encode(_reading(pipe, index)) for index in range(count)]
     negative = None if parts[0].negative is None else _joined([part.negative for part in parts])
     return Conditioning(positive=_joined([part.positive for part in parts]), negative=negative)
 
@@ -48,14 +48,14 @@ def _joined(parts: Sequence[Embedding]) -> Embedding:
     return replace(parts[0], hidden=torch.cat([part.hidden for part in parts], dim=1))
 
 
-def _tokenizers(holder: Any) -> list[tuple[str, Any]]:
-    return [(name, found) for name in ("tokenizer", "tokenizer_2") if (found := getattr(holder, name, None)) is not None]
+def _tokenizers(pipe: Any) -> list[tuple[str, Any]]:
+    return [(name, found) for name in ("tokenizer", "tokenizer_2") if (found := getattr(pipe, name, None)) is not None]
 
 
-def _reading(holder: Any, index: int) -> Any:
+def _reading(pipe: Any, index: int) -> Any:
     """A copy whose tokenizers read that window alone; set past diffusers' setter, which would note them in the pipeline's config."""
-    own = copy(holder)
-    vars(own).update({name: _Reader(tokenizer, index) for name, tokenizer in _tokenizers(holder)})
+    own = copy(pipe)
+    vars(own).update({name: _Reader(tokenizer, index) for name, tokenizer in _tokenizers(pipe)})
     return own
 
 

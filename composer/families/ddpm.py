@@ -25,9 +25,9 @@ class Unconditional(DiffusersFamily):
     """Latents are the pixels themselves, (B, 3, H, W) in −1 … 1."""
 
     factor = 1
-    embeds_scale = False
+    takes_guidance_scale = False
 
-    holder: DDPMPipeline
+    pipe: DDPMPipeline
 
     def encode(self, request: Request, contrast: bool) -> Conditioning:
         return Conditioning(positive=None)
@@ -42,7 +42,7 @@ class Unconditional(DiffusersFamily):
         return mask.to(self.device, self.dtype)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
-        shape = (request.batch, self.holder.unet.config.in_channels, request.height, request.width)
+        shape = (request.batch, self.pipe.unet.config.in_channels, request.height, request.width)
         return noise(shape, generators, self.dtype, self.device)
 
     @staticmethod
@@ -50,8 +50,8 @@ class Unconditional(DiffusersFamily):
         scheduler.set_timesteps(request.steps, device=device)
 
     def predict(self, step: Step) -> Branches:
-        return Branches(self.holder.unet(step.model_input, step.timestep).sample)
+        return Branches(self.pipe.unet(step.model_input, step.timestep).sample)
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
         pixels = (latents / 2 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()
-        return Decoded(images=self.holder.numpy_to_pil(pixels))
+        return Decoded(images=self.pipe.numpy_to_pil(pixels))

@@ -26,13 +26,13 @@ PATCH = 2
 class Flux(DiffusersFamily):
     """Latents packed from 2 × 2 patches: (B, H/2f · W/2f, 4 · channels) with the VAE's factor f = 8."""
 
-    holder: FluxPipeline
+    pipe: FluxPipeline
     #: Positions, the same for all images.
     shared = frozenset({"txt_ids", "img_ids"})
 
     @property
-    def embeds_scale(self) -> bool:
-        return bool(self.holder.transformer.config.guidance_embeds)
+    def takes_guidance_scale(self) -> bool:
+        return bool(self.pipe.transformer.config.guidance_embeds)
 
     def encoded(self, request: Request, contrast: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
@@ -42,16 +42,16 @@ class Flux(DiffusersFamily):
         )
 
     def tokens(self, prompt: str) -> list[str]:
-        return spelled(self.holder.tokenizer_2, prompt, self._tokens)
+        return spelled(self.pipe.tokenizer_2, prompt, self._tokens)
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        config = self.holder.vae.config
-        latents = encoded(self.holder.vae, pixels, generators).to(self.dtype)
+        config = self.pipe.vae.config
+        latents = encoded(self.pipe.vae, pixels, generators).to(self.dtype)
         return self._pack((latents - config.shift_factor) * config.scaling_factor)
 
     def scale_mask(self, mask: Tensor) -> Tensor:
         scaled = scaled_mask(mask, self.factor, self.device, self.dtype)
-        return self._pack(scaled.repeat(1, self.holder.transformer.config.in_channels // 4, 1, 1))
+        return self._pack(scaled.repeat(1, self.pipe.transformer.config.in_channels // 4, 1, 1))
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         latents, _ = self._prepare(request, list(generators))
@@ -81,15 +81,15 @@ class Flux(DiffusersFamily):
         return Branches(positive, negative)
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
-        vae = self.holder.vae
-        latents = self.holder._unpack_latents(latents, request.height, request.width, self.holder.vae_scale_factor)
+        vae = self.pipe.vae
+        latents = self.pipe._unpack_latents(latents, request.height, request.width, self.pipe.vae_scale_factor)
         pixels, notes = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
-        return Decoded(images=self.holder.image_processor.postprocess(pixels), notes=notes)
+        return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
 
     def _transformer(self, step: Step, embedding: Embedding) -> Tensor:
         latents = step.model_input
-        scale = torch.full([1], step.embedded_guidance, device=latents.device).expand(len(latents)) if self.embeds_scale else None
-        return self.holder.transformer(
+        scale = torch.full([1], step.embedded_guidance, device=latents.device).expand(len(latents)) if self.takes_guidance_scale else None
+        return self.pipe.transformer(
             hidden_states=latents,
             timestep=step.timestep.expand(len(latents)).to(latents.dtype) / 1000,
             guidance=scale,
@@ -100,24 +100,24 @@ class Flux(DiffusersFamily):
         )[0]
 
     def _embed(self, prompts: list[str], request: Request) -> Embedding:
-        hidden, pooled, text_ids = self.holder.encode_prompt(prompts, device=self.device, max_sequence_length=self._tokens)
-        image_ids = self.holder._prepare_latent_image_ids(
+        hidden, pooled, text_ids = self.pipe.encode_prompt(prompts, device=self.device, max_sequence_length=self._tokens)
+        image_ids = self.pipe._prepare_latent_image_ids(
             request.batch, request.height // (PATCH * self.factor), request.width // (PATCH * self.factor), self.device, hidden.dtype
         )
         return self.embedding(hidden, pooled, {"txt_ids": text_ids, "img_ids": image_ids})
 
     def _pack(self, latents: Tensor) -> Tensor:
-        return self.holder._pack_latents(latents, *latents.shape)
+        return self.pipe._pack_latents(latents, *latents.shape)
 
     def _prepare(self, request: Request, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
-        channels = self.holder.transformer.config.in_channels // 4
-        return self.holder.prepare_latents(request.batch, channels, request.height, request.width, self.dtype, self.device, generators)
+        channels = self.pipe.transformer.config.in_channels // 4
+        return self.pipe.prepare_latents(request.batch, channels, request.height, request.width, self.dtype, self.device, generators)
 
     @property
     def reader(self) -> tuple[Any, int] | None:
-        return self.holder.tokenizer_2, self._tokens
+        return self.pipe.tokenizer_2, self._tokens
 
     @property
     def _tokens(self) -> int:
         """Longest prompt in T5 tokens: 512, or what the tokenizer says (FLUX.1 schnell: 256)."""
-        return min(512, self.holder.tokenizer_2.model_max_length)
+        return min(512, self.pipe.tokenizer_2.model_max_length)

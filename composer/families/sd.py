@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 class StableDiffusion(LatentUNet):
     """One CLIP text encoder; some checkpoints bring a safety checker, some a depth estimator."""
 
-    holder: StableDiffusionPipeline
+    pipe: StableDiffusionPipeline
 
     def encoded(self, request: Request, contrast: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
-        positive, negative = self.holder.encode_prompt(list(request.prompts), self.device, 1, contrast, negatives)
+        positive, negative = self.pipe.encode_prompt(list(request.prompts), self.device, 1, contrast, negatives)
         return Conditioning(positive=self.embedding(positive), negative=self.embedding(negative) if contrast else None)
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        return self.holder.vae.config.scaling_factor * encoded(self.holder.vae, pixels, generators).to(self.dtype)
+        return self.pipe.vae.config.scaling_factor * encoded(self.pipe.vae, pixels, generators).to(self.dtype)
 
     def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
         settings = {"batch_size": 1, "do_classifier_free_guidance": False, "dtype": self.dtype, "device": self.device}
@@ -44,16 +44,16 @@ class StableDiffusion(LatentUNet):
                 warnings.filterwarnings("ignore", "In CPU autocast")
                 content = [(image.mode, image.size, image.tobytes()) for image in images]
                 first, row = places(content)  # each distinct image is looked at once
-                make = partial(self.holder.prepare_depth_map, [images[i] for i in first], None, **settings)
-                return remember(self.holder.depth_estimator, lambda: ("depth", *(content[i] for i in first)), make)[row]
-        rows = [self.holder.prepare_depth_map([i], torch.from_numpy(m)[None], **settings) for i, m in zip(images, maps)]
+                make = partial(self.pipe.prepare_depth_map, [images[i] for i in first], None, **settings)
+                return remember(self.pipe.depth_estimator, lambda: ("depth", *(content[i] for i in first)), make)[row]
+        rows = [self.pipe.prepare_depth_map([i], torch.from_numpy(m)[None], **settings) for i, m in zip(images, maps)]
         return torch.cat(rows)
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
-        pixels, notes = decoded(self, latents, lambda latents: latents / self.holder.vae.config.scaling_factor)
-        if getattr(self.holder, "safety_checker", None) is None:
-            return Decoded(images=self.holder.image_processor.postprocess(pixels), notes=notes)
-        pixels, found = self.holder.run_safety_checker(pixels, self.device, latents.dtype)
+        pixels, notes = decoded(self, latents, lambda latents: latents / self.pipe.vae.config.scaling_factor)
+        if getattr(self.pipe, "safety_checker", None) is None:
+            return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
+        pixels, found = self.pipe.run_safety_checker(pixels, self.device, latents.dtype)
         flagged = tuple(bool(each) for each in found)
-        images = self.holder.image_processor.postprocess(pixels, do_denormalize=[not each for each in flagged])
+        images = self.pipe.image_processor.postprocess(pixels, do_denormalize=[not each for each in flagged])
         return Decoded(images=images, flagged=flagged, notes=notes)

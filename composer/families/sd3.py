@@ -29,16 +29,16 @@ T5_TOKENS = 256
 class StableDiffusion3(DiffusersFamily):
     """Latents (B, 16, H/f, W/f) with the VAE's factor f = 8. Two CLIP encoders and T5, which may be left out to save memory."""
 
-    holder: StableDiffusion3Pipeline
-    embeds_scale = False
+    pipe: StableDiffusion3Pipeline
+    takes_guidance_scale = False
 
     @property
     def takes_mask(self) -> bool:
-        return self._extra_channels == self.holder.vae.config.latent_channels + 1
+        return self._extra_channels == self.pipe.vae.config.latent_channels + 1
 
     def encoded(self, request: Request, contrast: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
-        hidden, negative, pooled, negative_pooled = self.holder.encode_prompt(
+        hidden, negative, pooled, negative_pooled = self.pipe.encode_prompt(
             list(request.prompts), None, None, self.device, 1, contrast, negative_prompt=negatives
         )
         return Conditioning(
@@ -47,23 +47,23 @@ class StableDiffusion3(DiffusersFamily):
 
     def tokens(self, prompt: str) -> list[str]:
         """Those of CLIP, then those of T5, or as many empty ones where it was left out."""
-        ours, theirs = self.holder.tokenizer, self.holder.tokenizer_3
-        return spelled(ours, prompt) + (spelled(theirs, prompt, T5_TOKENS) if self.holder.text_encoder_3 else [""] * T5_TOKENS)
+        ours, theirs = self.pipe.tokenizer, self.pipe.tokenizer_3
+        return spelled(ours, prompt) + (spelled(theirs, prompt, T5_TOKENS) if self.pipe.text_encoder_3 else [""] * T5_TOKENS)
 
     @property
     def reader(self) -> tuple[Any, int] | None:
-        return (self.holder.tokenizer_3, T5_TOKENS) if self.holder.text_encoder_3 else super().reader
+        return (self.pipe.tokenizer_3, T5_TOKENS) if self.pipe.text_encoder_3 else super().reader
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        config = self.holder.vae.config
-        latents = encoded(self.holder.vae, pixels, generators).to(self.dtype)
+        config = self.pipe.vae.config
+        latents = encoded(self.pipe.vae, pixels, generators).to(self.dtype)
         return (latents - config.shift_factor) * config.scaling_factor
 
     def scale_mask(self, mask: Tensor) -> Tensor:
         return scaled_mask(mask, self.factor, self.device, self.dtype)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
-        shape = (request.batch, self.holder.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
+        shape = (request.batch, self.pipe.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
         return noise(shape, generators, self.dtype, self.device)
 
     @staticmethod
@@ -84,17 +84,17 @@ class StableDiffusion3(DiffusersFamily):
         return branches(step, self._extra_channels, lambda latents, embedding: self._transformer(step, latents, embedding))
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
-        vae = self.holder.vae
+        vae = self.pipe.vae
         pixels, notes = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
-        return Decoded(images=self.holder.image_processor.postprocess(pixels), notes=notes)
+        return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
 
     @property
     def _extra_channels(self) -> int:
         """Input channels beside the noisy latents."""
-        return self.holder.transformer.config.in_channels - self.holder.vae.config.latent_channels
+        return self.pipe.transformer.config.in_channels - self.pipe.vae.config.latent_channels
 
     def _transformer(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
-        return self.holder.transformer(
+        return self.pipe.transformer(
             hidden_states=latents,
             timestep=step.timestep.expand(len(latents)),
             encoder_hidden_states=embedding.hidden,

@@ -50,7 +50,7 @@ def decoded(
     Raises:
         NonFinite: they are not finite in fp32 either, or `precision.vae_upcast` is false.
     """
-    vae = held.holder.vae
+    vae = held.pipe.vae
     upcast, notes = held.settings.upcast_vae, ()
     pixels = _decoded(vae, latents, unscaled, needed or upcast is True)
     if upcast == "auto" and vae.dtype != torch.float32 and not finite(pixels):

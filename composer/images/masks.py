@@ -8,7 +8,7 @@ from PIL import Image
 from composer.images.reading import HALF
 
 
-def extended(image: Image.Image, left: int, top: int, right: int, bottom: int) -> tuple[Image.Image, Image.Image]:
+def pad_for_outpainting(image: Image.Image, left: int, top: int, right: int, bottom: int) -> tuple[Image.Image, Image.Image]:
     """An RGB picture with margins in pixels, filled with its stretched edges, and a mask (L) that is white on them."""
     canvas = Image.fromarray(np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge"))
     mask = Image.new("L", canvas.size, 255)
@@ -16,13 +16,13 @@ def extended(image: Image.Image, left: int, top: int, right: int, bottom: int) -
     return canvas, mask
 
 
-def feathered(mask: Image.Image, width: float) -> Image.Image:
+def feather_mask(mask: Image.Image, width: float) -> Image.Image:
     """A mask (L), rounded to 0 and 255, that rises over `width` pixels inside its edge and is 0 all over the outside."""
     inside = np.asarray(mask) >= HALF
     return Image.fromarray(np.rint(255 * np.minimum(_steps_inside(inside) / (width + 1), 1)).astype(np.uint8))
 
 
-def overlaid(original: Image.Image, generated: Image.Image, mask: Image.Image) -> Image.Image:
+def composite(original: Image.Image, generated: Image.Image, mask: Image.Image) -> Image.Image:
     """RGB pictures of one size: `generated` where the mask (L) is 255, `original` to the byte where it is 0, a blend between."""
     return Image.composite(generated, original, mask)
 

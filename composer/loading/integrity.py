@@ -36,24 +36,24 @@ def whole(where: str, missing: Collection[str]) -> None:
         )
 
 
-def check_components(checkpoint: Checkpoint, holder: type) -> None:
+def check_components(checkpoint: Checkpoint, pipe: type) -> None:
     """Refuse a checkpoint without a component that its pipeline can't do without, whether its index leaves it out or names none.
 
     Raises:
         ComposerError: with the component.
     """
-    if not hasattr(holder, "_get_signature_keys"):  # a stand-in of diffusers for a class that wants another package
+    if not hasattr(pipe, "_get_signature_keys"):  # a stand-in of diffusers for a class that wants another package
         return
-    wanted, _ = holder._get_signature_keys(holder)
-    spare = {*holder._optional_components, *OPTIONAL, "safety_checker", *SPARE.get(checkpoint.family, ())}
+    wanted, _ = pipe._get_signature_keys(pipe)
+    spare = {*pipe._optional_components, *OPTIONAL, "safety_checker", *SPARE.get(checkpoint.family, ())}
     missing = sorted({*wanted} - spare - {*checkpoint.classes})
     if missing:
-        cure = f"name one, model.components.{missing[0]}=FOLDER" if missing[0] in checkpoint.absent else "download it again"
-        reason = f"{checkpoint.path.name} has none, and {holder.__name__} needs it: {cure}"
+        cure = f"name one, model.components.{missing[0]}=FOLDER" if missing[0] in checkpoint.missing_components else "download it again"
+        reason = f"{checkpoint.path.name} has none, and {pipe.__name__} needs it: {cure}"
         raise ComposerError(f"model.components.{missing[0]}", None, reason)
 
 
-def unfilled(error: BaseException) -> list[str]:
+def meta_parameters(error: BaseException) -> list[str]:
     """Weights that a single file left without numbers: diffusers stumbles over the model that waits for them, and does not name them."""
     for frame, _ in walk_tb(error.__traceback__):
         model = frame.f_locals.get("self")
@@ -66,14 +66,14 @@ def empty(model: torch.nn.Module) -> list[str]:
     return [name for name, weight in model.named_parameters() if weight.is_meta]
 
 
-def check_tokenizers(source: str, holder: Any) -> None:
+def check_tokenizers(source: str, pipe: Any) -> None:
     """Refuse a tokenizer without a vocabulary.
 
     Raises:
         ComposerError: every prompt would come out the same.
     """
-    there = {name: part for name in ("tokenizer", "tokenizer_2", "tokenizer_3") if (part := getattr(holder, name, None)) is not None}
-    cut = [*there][-1:] if "max_sequence_length" in keywords_of(holder.__call__) else []  # of which the pipeline says how much it reads
+    there = {name: part for name in ("tokenizer", "tokenizer_2", "tokenizer_3") if (part := getattr(pipe, name, None)) is not None}
+    cut = [*there][-1:] if "max_sequence_length" in keywords_of(pipe.__call__) else []  # of which the pipeline says how much it reads
     for name, tokenizer in there.items():
         if len(tokenizer) < FEWEST_TOKENS:
             reason = f"its {name} knows {len(tokenizer)} tokens, so its vocabulary is missing: download the checkpoint again"
@@ -84,7 +84,7 @@ def check_tokenizers(source: str, holder: Any) -> None:
             )
 
 
-def check_sums(source: str, place: Path, sums: Mapping[str, str]) -> None:
+def check_hashes(source: str, place: Path, sums: Mapping[str, str]) -> None:
     """Hold files against their SHA-256. sums: file below `place` → its sum; `` is the file that `place` itself is.
 
     Raises:
@@ -102,7 +102,7 @@ def check_sums(source: str, place: Path, sums: Mapping[str, str]) -> None:
             raise ComposerError("model.sha256", wanted, reason)
 
 
-def doubts(models: Mapping[str, Any]) -> Iterator[str]:
+def unused_key_warnings(models: Mapping[str, Any]) -> Iterator[str]:
     """What the user should know of files that hold more than the models need."""
     for name, model in models.items():
         extra = getattr(model, EXTRA, ())

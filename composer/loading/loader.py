@@ -24,18 +24,18 @@ from composer.checkpoints.components import Component
 from composer.checkpoints.index import INDEX, components_of, read_json
 from composer.errors import ComposerError
 from composer.loading import converted, integrity, quantization
-from composer.loading.precision import Numbers
-from composer.system.library_logs import hush_bars
+from composer.loading.precision import DtypePlan
+from composer.system.library_logs import disable_progress_bars
 from composer.system.run_lock import in_turn
 from composer.system.signatures import keywords_of
 
 
 @dataclass(frozen=True)
-class How:
+class LoadOptions:
     """numbers: to compute with. device: where the weights lie. variant: of the files. keep: converted weights, for next time.
     waits: whether they only wait there for another device: what comes back lies otherwise in memory, and sums may then differ."""
 
-    numbers: Numbers
+    numbers: DtypePlan
     device: torch.device
     variant: str | None = None
     keep: bool = True
@@ -43,24 +43,24 @@ class How:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a holder is made of, as a key: two checkpoints with the same are one. files: what lies there now, of those not from the hub."""
+class CheckpointKey:
+    """What a pipe is made of, as a key: two checkpoints with the same are one. files: what lies there now, of those not from the hub."""
 
     where: str
     files: tuple[tuple[str, int, int], ...]
-    holder: str
+    pipe: str
     revision: str | None
-    described_by: str | None
-    swapped: tuple[tuple[Any, ...], ...]
-    absent: tuple[str, ...]
+    config_source: str | None
+    component_overrides: tuple[tuple[Any, ...], ...]
+    missing_components: tuple[str, ...]
     safety_checker: bool
     sums: tuple[tuple[str, str], ...]
-    pickles: bool
+    allow_pickle: bool
 
 
 #: Checkpoints that are kept for the next run: the last one's, and its refiner's.
 MOST = 2
-_holders: OrderedDict[tuple[Source, How], Any] = OrderedDict()
+_checkpoints: OrderedDict[tuple[CheckpointKey, LoadOptions], Any] = OrderedDict()
 #: Models that some pipeline holds, by their files. loaded: how often a component was read from its folder.
 _alive: WeakValueDictionary[Any, torch.nn.Module] = WeakValueDictionary()
 loaded: Counter[str] = Counter()
@@ -68,7 +68,7 @@ OTHER_SHAPES = "its weights are of other shapes than its config.json says: they 
 
 
 @in_turn
-def load(checkpoint: Checkpoint, how: How, on_evict: Callable[[Any], None] = lambda pipe: None) -> Any:
+def load(checkpoint: Checkpoint, how: LoadOptions, on_evict: Callable[[Any], None] = lambda pipe: None) -> Any:
     """Load all components, from safetensors only.
 
     Args:
@@ -77,18 +77,18 @@ def load(checkpoint: Checkpoint, how: How, on_evict: Callable[[Any], None] = lam
     Raises:
         ComposerError: a file is missing or damaged.
     """
-    hush_bars()
+    disable_progress_bars()
     source = source_of(checkpoint)
-    if (source, how) not in _holders:
+    if (source, how) not in _checkpoints:
         with in_one_line(checkpoint):
-            integrity.check_components(checkpoint, getattr(diffusers, source.holder))
-            holder = _load(source, how)
-            integrity.check_tokenizers(checkpoint.source, holder)
-            _holders[source, how] = holder
-    _holders.move_to_end((source, how))
-    while len(_holders) > MOST:
-        on_evict(_holders.popitem(last=False)[1])
-    return _holders[source, how]
+            integrity.check_components(checkpoint, getattr(diffusers, source.pipe))
+            pipe = _load(source, how)
+            integrity.check_tokenizers(checkpoint.source, pipe)
+            _checkpoints[source, how] = pipe
+    _checkpoints.move_to_end((source, how))
+    while len(_checkpoints) > MOST:
+        on_evict(_checkpoints.popitem(last=False)[1])
+    return _checkpoints[source, how]
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def in_one_line(checkpoint: Checkpoint) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        integrity.whole(checkpoint.source, integrity.unfilled(error) if checkpoint.single_file else ())
+        integrity.whole(checkpoint.source, integrity.meta_parameters(error) if checkpoint.single_file else ())
         if _shapes_differ(error):
             raise ComposerError("model.source", checkpoint.source, OTHER_SHAPES) from None
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -112,61 +112,63 @@ def _shapes_differ(error: Exception) -> bool:
 @in_turn
 def forget() -> None:
     """Load everything anew next time; options that are on the models are taken off by `fitting.forget`."""
-    _holders.clear()
+    _checkpoints.clear()
     _alive.clear()
 
 
-def source_of(checkpoint: Checkpoint) -> Source:
+def source_of(checkpoint: Checkpoint) -> CheckpointKey:
     at_hub = checkpoint.commit is not None and not checkpoint.single_file
-    return Source(
+    return CheckpointKey(
         where=checkpoint.source if at_hub else str(checkpoint.path),
         files=tuple(state for place in _places(checkpoint) for state in _files(place)),
-        holder=checkpoint.holder,
+        pipe=checkpoint.pipe,
         revision=checkpoint.commit,
-        described_by=str(checkpoint.described_by) if checkpoint.described_by else None,
-        swapped=tuple((name, *_place(component)) for name, component in checkpoint.swapped.items()),
-        absent=checkpoint.absent,
+        config_source=str(checkpoint.config_source) if checkpoint.config_source else None,
+        component_overrides=tuple((name, *_place(component)) for name, component in checkpoint.component_overrides.items()),
+        missing_components=checkpoint.missing_components,
         safety_checker=checkpoint.safety_checker,
         sums=tuple(checkpoint.sums.items()),
-        pickles=checkpoint.pickles,
+        allow_pickle=checkpoint.allow_pickle,
     )
 
 
 def _places(checkpoint: Checkpoint) -> list[Path]:
     """Where its files lie, of those that are not a commit's."""
-    described = checkpoint.described_by or checkpoint.path
+    described = checkpoint.config_source or checkpoint.path
     own = [] if checkpoint.commit is not None else [checkpoint.path, described, *(described / name for name in checkpoint.classes)]
-    return [*own, *(component.folder for component in checkpoint.swapped.values() if component.commit is None)]
+    return [*own, *(component.folder for component in checkpoint.component_overrides.values() if component.commit is None)]
 
 
 def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None, str | None]:
     """What identifies a component, as arguments of `from_elsewhere`, behind its name and how."""
     part = component.part
     where, subfolder = (str(component.folder), "") if component.commit is None else (part.source, component.subfolder)
-    described = str(component.described_by) if component.described_by else None
+    described = str(component.config_source) if component.config_source else None
     return component.library, component.cls, where, subfolder, component.commit, part.variant, described
 
 
-def _load(source: Source, how: How) -> Any:
-    cls = getattr(diffusers, source.holder)
-    parts = {name: from_elsewhere(name, how, *place) for name, *place in source.swapped}
-    parts.update(dict.fromkeys(set(source.absent) & keywords_of(cls.__init__)))  # such as SD3 without T5: diffusers wants to be told
+def _load(source: CheckpointKey, how: LoadOptions) -> Any:
+    cls = getattr(diffusers, source.pipe)
+    parts = {name: from_elsewhere(name, how, *place) for name, *place in source.component_overrides}
+    parts.update(
+        dict.fromkeys(set(source.missing_components) & keywords_of(cls.__init__))
+    )  # such as SD3 without T5: diffusers wants to be told
     if not source.safety_checker and "safety_checker" in keywords_of(cls.__init__):
         parts.update(safety_checker=None, requires_safety_checker=False)
-    where, safe = source.where, None if source.pickles else True
+    where, safe = source.where, None if source.allow_pickle else True
     if Path(where).is_file():
-        integrity.check_sums(where, Path(where), dict(source.sums))
-        holder = cls.from_single_file(where, config=source.described_by, torch_dtype=how.numbers.default, **parts)
+        integrity.check_hashes(where, Path(where), dict(source.sums))
+        pipe = cls.from_single_file(where, config=source.config_source, torch_dtype=how.numbers.default, **parts)
         for name, storage in how.numbers.stored:
-            quantization.loaded(storage, getattr(holder, name), how.numbers.of(name))
-        return holder.to(how.device)
+            quantization.loaded(storage, getattr(pipe, name), how.numbers.of(name))
+        return pipe.to(how.device)
     if not Path(where).is_dir():
         where = cls.download(where, revision=source.revision, variant=how.variant, use_safetensors=safe, **parts)
-    integrity.check_sums(source.where, Path(where), dict(source.sums))
+    integrity.check_hashes(source.where, Path(where), dict(source.sums))
     parts = {**own_models(Path(where), set(parts) | {"safety_checker"}, how, safe), **parts}
     settings = {"torch_dtype": how.numbers.argument, "variant": how.variant, "use_safetensors": safe}
-    holder = assembled(cls, Path(where), parts) or cls.from_pretrained(where, **settings, **parts)
-    return _moved(holder, how.device)
+    pipe = assembled(cls, Path(where), parts) or cls.from_pretrained(where, **settings, **parts)
+    return _moved(pipe, how.device)
 
 
 def assembled(cls: type, folder: Path, parts: Mapping[str, Any]) -> Any:
@@ -187,13 +189,13 @@ def assembled(cls: type, folder: Path, parts: Mapping[str, Any]) -> Any:
             return None
     if set(found) != set(wanted):
         return None
-    holder = cls(**found)
-    holder.register_to_config(_name_or_path=str(folder))
-    return holder
+    pipe = cls(**found)
+    pipe.register_to_config(_name_or_path=str(folder))
+    return pipe
 
 
 def from_elsewhere(
-    name: str, how: How, library: str, cls: str, where: str, subfolder: str, revision: str | None, variant: str | None,
+    name: str, how: LoadOptions, library: str, cls: str, where: str, subfolder: str, revision: str | None, variant: str | None,
     described: str | None,
 ) -> Any:  # fmt: skip
     """A component from elsewhere, shared like a checkpoint's own where it lies in a folder."""
@@ -208,7 +210,7 @@ def from_elsewhere(
         raise ComposerError(key, error.value, error.reason, error.allowed) from error
 
 
-def _alone(name: str, how: How, library: str, cls: str, file: Path, described: str) -> torch.nn.Module:
+def _alone(name: str, how: LoadOptions, library: str, cls: str, file: Path, described: str) -> torch.nn.Module:
     """A component that a single file holds, shared in the same way; a GGUF file's weights stay quantised."""
     dtype, storage = how.numbers.of(name), how.numbers.storage(name)
     key = _files(file), library, cls, dtype, how.device, described, how.waits, storage
@@ -237,7 +239,7 @@ def _of_file(name: str, file: Path, library: str, cls: str, dtype: torch.dtype, 
     return model
 
 
-def own_models(folder: Path, without: set[str], how: How, safe: bool | None) -> dict[str, torch.nn.Module]:
+def own_models(folder: Path, without: set[str], how: LoadOptions, safe: bool | None) -> dict[str, torch.nn.Module]:
     """The models of a checkpoint, each taken from whatever pipeline still holds it, as links between folders make it one."""
     found = {}
     for name, (library, cls) in components_of(read_json(folder / INDEX)).items():
@@ -250,7 +252,9 @@ def own_models(folder: Path, without: set[str], how: How, safe: bool | None) -> 
     return found
 
 
-def _kept(name: str, folder: Path, library: str, cls: str, how: How, variant: str | None, safe: bool | None = True) -> torch.nn.Module:
+def _kept(
+    name: str, folder: Path, library: str, cls: str, how: LoadOptions, variant: str | None, safe: bool | None = True
+) -> torch.nn.Module:
     """A model that some pipeline still holds, or else from its files or those of its converted twin."""
     dtype, storage = how.numbers.of(name), how.numbers.storage(name)
     key = _files(folder), library, cls, dtype, how.device, variant, how.waits, storage

@@ -18,7 +18,7 @@ SMALL = 200 << 20
 
 
 @dataclass(frozen=True)
-class Numbers:
+class DtypePlan:
     """What models compute with. parts: (component, dtype) of those that differ. stored: (component, storage) of
     those whose weights are kept in fewer bits, see `quantised`."""
 
@@ -48,7 +48,7 @@ def dtype_of(model: torch.nn.Module) -> torch.dtype | None:
     return next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
 
 
-def numbers_of(spec: PrecisionSpec, device: torch.device, size: int, single_file: bool = False) -> tuple[Numbers, tuple[str, ...]]:
+def resolve_dtypes(spec: PrecisionSpec, device: torch.device, size: int, single_file: bool = False) -> tuple[DtypePlan, tuple[str, ...]]:
     """The dtypes to compute with, and lines for the user where they are not those asked for.
 
     Args:
@@ -63,7 +63,7 @@ def numbers_of(spec: PrecisionSpec, device: torch.device, size: int, single_file
         name = next(iter(parts))
         raise ComposerError(f"precision.{name}", spec.components[name], "a single file is loaded in one precision: use a folder")
     notes = tuple(dict.fromkeys(line for line in (note, *(line for _, line in parts.values())) if line))
-    return Numbers(default, tuple((name, dtype) for name, (dtype, _) in parts.items() if dtype != default)), notes
+    return DtypePlan(default, tuple((name, dtype) for name, (dtype, _) in parts.items() if dtype != default)), notes
 
 
 def _settled(key: str, wanted: str, device: torch.device, size: int, spec: PrecisionSpec) -> tuple[torch.dtype, str | None]:

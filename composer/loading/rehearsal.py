@@ -15,14 +15,14 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import PICKLED, header
 from composer.checkpoints.index import kind_of
 from composer.loading import integrity
-from composer.loading.loader import How, Source, assembled, from_elsewhere, in_one_line, own_models, source_of
-from composer.loading.precision import Numbers
-from composer.system.library_logs import hush_bars
+from composer.loading.loader import CheckpointKey, LoadOptions, assembled, from_elsewhere, in_one_line, own_models, source_of
+from composer.loading.precision import DtypePlan
+from composer.system.library_logs import disable_progress_bars
 from composer.system.run_lock import in_turn
 from composer.system.signatures import keywords_of
 
 #: Checkpoints that were found to load, and their variants; each job of a sweep asks.
-_rehearsed: OrderedDict[tuple[Source, str | None], None] = OrderedDict()
+_rehearsed: OrderedDict[tuple[CheckpointKey, str | None], None] = OrderedDict()
 KEPT = 64
 
 
@@ -35,7 +35,7 @@ def rehearse(checkpoint: Checkpoint, variant: str | None) -> None:
     """
     source = source_of(checkpoint)
     if checkpoint.commit is None and (source, variant) not in _rehearsed:
-        hush_bars()
+        disable_progress_bars()
         with in_one_line(checkpoint):
             _rehearse(checkpoint, source, variant)
         _rehearsed[source, variant] = None
@@ -43,20 +43,23 @@ def rehearse(checkpoint: Checkpoint, variant: str | None) -> None:
             _rehearsed.popitem(last=False)
 
 
-def _rehearse(checkpoint: Checkpoint, source: Source, variant: str | None) -> None:
-    cls, away = getattr(diffusers, source.holder), {*checkpoint.swapped, "safety_checker"}
+def _rehearse(checkpoint: Checkpoint, source: CheckpointKey, variant: str | None) -> None:
+    cls, away = getattr(diffusers, source.pipe), {*checkpoint.component_overrides, "safety_checker"}
     integrity.check_components(checkpoint, cls)
-    how = How(Numbers(torch.float32), torch.device("meta"), variant, keep=False)
-    for name, *place in source.swapped:
-        if checkpoint.swapped[name].commit is None and not checkpoint.swapped[name].folder.is_file():
+    how = LoadOptions(DtypePlan(torch.float32), torch.device("meta"), variant, keep=False)
+    for name, *place in source.component_overrides:
+        if checkpoint.component_overrides[name].commit is None and not checkpoint.component_overrides[name].folder.is_file():
             from_elsewhere(name, how, *place)
     if checkpoint.single_file:
         _rehearse_file(checkpoint)
         return
-    own, empty = own_models(checkpoint.path, away, how, None if source.pickles else True), dict.fromkeys((*away, *checkpoint.absent))
+    own, empty = (
+        own_models(checkpoint.path, away, how, None if source.allow_pickle else True),
+        dict.fromkeys((*away, *checkpoint.missing_components)),
+    )
     parts = {name: each for name, each in {**own, **empty}.items() if name in keywords_of(cls.__init__)}
-    if (holder := assembled(cls, checkpoint.path, parts)) is not None:
-        integrity.check_tokenizers(checkpoint.source, holder)
+    if (pipe := assembled(cls, checkpoint.path, parts)) is not None:
+        integrity.check_tokenizers(checkpoint.source, pipe)
 
 
 def _rehearse_file(checkpoint: Checkpoint) -> None:
@@ -64,11 +67,11 @@ def _rehearse_file(checkpoint: Checkpoint) -> None:
     if checkpoint.path.suffix in PICKLED:
         return
     tensors = {key: torch.zeros(()).expand(entry["shape"]) for key, entry in header(checkpoint.path).items()}
-    own = {name: cls for name, cls in checkpoint.classes.items() if name not in (*checkpoint.swapped, "safety_checker")}
+    own = {name: cls for name, cls in checkpoint.classes.items() if name not in (*checkpoint.component_overrides, "safety_checker")}
     for name, cls in sorted(own.items()):
         library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
         if kind_of(name, cls) == "model":
             made = load_single_file_sub_model(
-                library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.described_by), torch_dtype=torch.float32
+                library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.config_source), torch_dtype=torch.float32
             )  # fmt: skip
             integrity.whole(checkpoint.source, integrity.empty(made))

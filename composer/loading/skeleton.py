@@ -23,7 +23,7 @@ from composer.checkpoints.index import INDEX, read_json
 
 def hollow(checkpoint: Checkpoint) -> Any:
     """The pipeline that would hold a checkpoint's components; None where its class can't be made without weights."""
-    cls = getattr(diffusers, checkpoint.holder, None)
+    cls = getattr(diffusers, checkpoint.pipe, None)
     if cls is None or not checkpoint.scheduler:
         return None
     index = _index(checkpoint)
@@ -44,7 +44,7 @@ def hollow(checkpoint: Checkpoint) -> Any:
 
 
 def _index(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    folder = checkpoint.described_by or checkpoint.path
+    folder = checkpoint.config_source or checkpoint.path
     return read_json(folder / INDEX) if (folder / INDEX).is_file() else {}
 
 
@@ -56,8 +56,8 @@ def _part(checkpoint: Checkpoint, index: Mapping[str, Any], name: str, default: 
     if name not in checkpoint.classes:
         plain = entry is not None and not isinstance(entry, list)
         return entry if plain else None if default is inspect.Parameter.empty else default
-    swapped = checkpoint.swapped.get(name)
-    library = swapped.library if swapped else entry[0] if isinstance(entry, list) else "diffusers"
+    component_overrides = checkpoint.component_overrides.get(name)
+    library = component_overrides.library if component_overrides else entry[0] if isinstance(entry, list) else "diffusers"
     config = checkpoint.configs.get(name)
     return None if config is None else _empty(getattr(_module(library), checkpoint.classes[name], None), config)
 

@@ -14,16 +14,16 @@ import torch
 
 from composer.checks.compatibility import Checked
 from composer.errors import ComposerError
-from composer.loading.precision import Numbers
+from composer.loading.precision import DtypePlan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class OptionContext:
     """What an option can know before weights are loaded. active: `group.name` of all options of the run, itself among them."""
 
     checked: Checked
     device: torch.device
-    numbers: Numbers
+    numbers: DtypePlan
     active: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -31,7 +31,7 @@ class NoEffect(ComposerError):
     """An option that would do nothing here: refused for a run, and left out with a note in a sweep, so that its axis goes on."""
 
 
-class Option:
+class ModelOption:
     """group, name: as the config calls it. component: of the checkpoint, that it is about; `denoiser` for the UNet or transformer.
     excludes: `group.name` of options that it can't be together with. families: that it can reach into, None for all.
     devices: that it does something on, None for all. stores: how the denoiser's weights are kept, None as they compute.
@@ -48,7 +48,7 @@ class Option:
     stores: ClassVar[str | None] = None
     fewer: ClassVar[bool] = True
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         """Raises:
         ComposerError: it would do nothing here, or can't be together with another option.
         """
@@ -66,17 +66,17 @@ class Option:
         if clash:
             self.refuse(f"can't be together with {clash[0].replace('.', '=')}: choose one of them")
 
-    def becomes(self, setting: Setting) -> tuple[Mapping[str, Option], str | None]:
+    def becomes(self, setting: OptionContext) -> tuple[Mapping[str, ModelOption], str | None]:
         """What it stands for, by `group.name`, and a line for the user: an option that chooses others."""
         return {f"{self.group}.{self.name}": self}, None
 
     @contextmanager
-    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
         """Change the models that a diffusers pipeline holds for all runs with this option; undone before one without it."""
         yield
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
+    def on(self, pipe: Any) -> Iterator[None]:
         """Change them for one run."""
         yield
 
@@ -88,6 +88,6 @@ class Option:
         raise ComposerError(self.group, self.name, reason, allowed)
 
 
-def settings_of(options: Mapping[str, Option]) -> str:
+def options_key(options: Mapping[str, ModelOption]) -> str:
     """What tells a set of options from another, as text."""
     return repr([(type(option).__qualname__, sorted(vars(option).items())) for option in options.values()])

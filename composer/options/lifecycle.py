@@ -15,60 +15,62 @@ import torch
 from torch import nn
 
 from composer.loading import loader
-from composer.options.base import Option, settings_of
+from composer.options.base import ModelOption, options_key
 from composer.system.run_lock import in_turn
 
 
 @dataclass(eq=False)
-class Fitted:
+class Applied:
     """holder: a diffusers pipeline. how: the options, as text. undo: closed to take them off."""
 
-    holder: Any
+    pipe: Any
     how: str
     undo: ExitStack = field(default_factory=ExitStack)
 
 
-_fitted: list[Fitted] = []
+_fitted: list[Applied] = []
 
 
 @in_turn
-def fit(holder: Any, options: Mapping[str, Option], device: torch.device) -> None:
+def fit(pipe: Any, options: Mapping[str, ModelOption], device: torch.device) -> None:
     """Have the models of a diffusers pipeline be as these options want them, and no other."""
-    how = settings_of(options)
-    if any(each.holder is holder and each.how == how for each in _fitted):
+    how = options_key(options)
+    if any(each.pipe is pipe and each.how == how for each in _fitted):
         return
-    for each in [each for each in _fitted if _models(each.holder) & _models(holder)]:
+    for each in [each for each in _fitted if _models(each.pipe) & _models(pipe)]:
         _take_off(each)
     if not options:
         return
-    new = Fitted(holder, how)
+    new = Applied(pipe, how)
     with new.undo as stack:
         for option in options.values():
-            stack.enter_context(option.fit(holder, device))
+            stack.enter_context(option.fit(pipe, device))
         new.undo = stack.pop_all()
     _fitted.append(new)
-    atexit.unregister(loosen)  # always the last to be registered, so that it comes before what the libraries of an option do at exit
-    atexit.register(loosen)
+    atexit.unregister(
+        remove_options
+    )  # always the last to be registered, so that it comes before what the libraries of an option do at exit
+    atexit.register(remove_options)
 
 
 @in_turn
-def loosen(holder: Any = None) -> None:
+def remove_options(pipe: Any = None) -> None:
     """Take everything off this pipeline's models, or off all."""
-    for each in [each for each in _fitted if holder is None or each.holder is holder]:
+    for each in [each for each in _fitted if pipe is None or each.pipe is pipe]:
         _take_off(each)
 
 
 @in_turn
 def forget() -> None:
     """Take all options off, and load everything anew next time."""
-    loosen()
+    remove_options()
     loader.forget()
 
 
-def _take_off(fitted: Fitted) -> None:
+def _take_off(fitted: Applied) -> None:
     _fitted.remove(fitted)
     fitted.undo.close()
 
 
-def _models(holder: Any) -> set[int]:
-    return {id(part) for part in holder.components.values() if isinstance(part, nn.Module)}
+def _models(pipe: Any) -> set[int]:
+    return {id(part) for part in pipe.components.values() if isinstance(part, nn.Module)}

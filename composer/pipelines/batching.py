@@ -10,7 +10,7 @@ from pathlib import Path
 from composer.callbacks.request import Request
 from composer.checks.compatibility import Checked
 from composer.errors import LeftBehind
-from composer.loading.precision import Numbers, dtype_of
+from composer.loading.precision import DtypePlan, dtype_of
 from composer.options.memory.estimate import estimate
 from composer.pipelines.pipeline import Pipeline
 from composer.records.result import Result
@@ -65,7 +65,7 @@ def at_once(pipeline: Pipeline, checked: Checked, request: Request) -> int:
 def fitting(pipeline: Pipeline, checked: Checked, most: int, free: int) -> int:
     """The most pictures that should fit into so many bytes beside the weights, which lie there already; at least one."""
     parts = tuple((name, dtype_of(model)) for name, model in pipeline.family.modules.items())
-    numbers = Numbers(pipeline.family.dtype, parts)
+    numbers = DtypePlan(pipeline.family.dtype, parts)
     sliced, tiled = (f"memory.vae_{way}" in pipeline.options for way in ("slicing", "tiling"))
     return max((size for size in range(1, most + 1) if estimate(checked, numbers, size, sliced, tiled).working <= free), default=1)
 
@@ -94,7 +94,7 @@ def joined(results: list[Result]) -> Result:
         seeds=tuple(seed for result in results for seed in result.seeds),
         seconds=sum(result.seconds for result in results),
         notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
-        blackened=tuple(_shifted(results)),
+        flagged=tuple(_shifted(results)),
         batches=tuple(size for result in results for size in result.batches),
     )
 
@@ -108,5 +108,5 @@ def _counted(batches: tuple[int, ...]) -> str:
 def _shifted(results: list[Result]) -> Iterator[int]:
     begin = 0
     for result in results:
-        yield from (begin + number for number in result.blackened)
+        yield from (begin + number for number in result.flagged)
         begin += len(result.images)

@@ -29,12 +29,12 @@ from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.families.settings import FamilySettings
 from composer.loading import integrity, quantization
-from composer.loading.loader import How, load
-from composer.loading.precision import Numbers, device_of, numbers_of
+from composer.loading.loader import LoadOptions, load
+from composer.loading.precision import DtypePlan, device_of, resolve_dtypes
 from composer.loading.rehearsal import rehearse
 from composer.loading.skeleton import hollow
-from composer.options.base import NoEffect, Option, Setting
-from composer.options.lifecycle import loosen
+from composer.options.base import ModelOption, NoEffect, OptionContext
+from composer.options.lifecycle import remove_options
 from composer.pipelines.classic.run import Classic
 from composer.pipelines.pipeline import Pipeline
 from composer.pipelines.refined import Refined
@@ -53,9 +53,9 @@ class Parts:
     scheduler: tuple[type, dict[str, Any]]
     step_settings: Mapping[str, Any]
     device: torch.device
-    numbers: Numbers
+    numbers: DtypePlan
     notes: tuple[str, ...]
-    options: Mapping[str, Option]
+    options: Mapping[str, ModelOption]
 
 
 @in_turn
@@ -67,14 +67,14 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     """
     spec, checkpoint = checked.spec, checked.checkpoint
     device = device_of(spec.device)
-    numbers, notes = numbers_of(spec.precision, device, denoiser_bytes(checkpoint), checkpoint.single_file)
+    numbers, notes = resolve_dtypes(spec.precision, device, denoiser_bytes(checkpoint), checkpoint.single_file)
     if spec.precision.storage:
         quantization.check(spec.precision.storage, device, checkpoint.single_file)
         numbers = _stored(numbers, checkpoint, spec.precision.storage)
     if checkpoint.quantised:
         numbers = _stored(numbers, checkpoint, quantization.OF_FILES)
     guidance = build("guidance", spec.guidance, Guidance)
-    guidance = guidance.for_model(checkpoint.embeds_scale)
+    guidance = guidance.for_model(checkpoint.takes_guidance_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
     for callback in more:
         callbacks[_free(type(callback).__name__, callbacks)] = callback
@@ -136,18 +136,18 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     cls, settings = found.scheduler
     waits = any(option.waits for option in found.options.values())
     place = torch.device("cpu") if waits else found.device
-    how = How(found.numbers, place, spec.model.variant, spec.precision.cache, waits)
-    holder = load(checkpoint, how, loosen)
-    family = family_class(checkpoint)(holder, family_settings(spec, found.device))
+    how = LoadOptions(found.numbers, place, spec.model.variant, spec.precision.cache, waits)
+    pipe = load(checkpoint, how, remove_options)
+    family = family_class(checkpoint)(pipe, family_settings(spec, found.device))
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
         task=checked.task,
-        make_scheduler=partial(make_scheduler, cls, scheduler_config(holder), settings),
+        make_scheduler=partial(make_scheduler, cls, scheduler_config(pipe), settings),
         step_settings=found.step_settings,
-        guidance=found.guidance.for_model(family.embeds_scale),
+        guidance=found.guidance.for_model(family.takes_guidance_scale),
         callbacks=found.callbacks,
-        notes=(*found.notes, *integrity.doubts(family.modules)),
-        skipping=spec.skipping,
+        notes=(*found.notes, *integrity.unused_key_warnings(family.modules)),
+        skip_on_error=spec.skip_on_error,
         options=found.options,
         device=found.device,
         overflow=spec.overflow,
@@ -155,14 +155,14 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, how)
 
 
-def options_of(checked: Checked, device: torch.device, numbers: Numbers) -> tuple[dict[str, Option], list[str]]:
+def options_of(checked: Checked, device: torch.device, numbers: DtypePlan) -> tuple[dict[str, ModelOption], list[str]]:
     """The options of memory and accel as objects, by `group.name`, and what those that chose others have to say."""
     groups = {"memory": checked.spec.memory, "accel": checked.spec.accel}
     targets = {f"{group}.{name}": target for group, named in groups.items() for name, target in named.items()}
-    asked = {name: build(name, target, Option) for name, target in targets.items()}
-    setting = Setting(checked=checked, device=device, numbers=numbers, active=frozenset(asked))
+    asked = {name: build(name, target, ModelOption) for name, target in targets.items()}
+    setting = OptionContext(checked=checked, device=device, numbers=numbers, active=frozenset(asked))
     idle = {name: error for name, option in asked.items() if (error := _idle(option, setting))}
-    found: dict[str, Option] = {}
+    found: dict[str, ModelOption] = {}
     lines = [f"{error}: left out" for error in idle.values()]
     for option in (option for name, option in asked.items() if name not in idle):
         instead, line = option.becomes(setting)
@@ -171,7 +171,7 @@ def options_of(checked: Checked, device: torch.device, numbers: Numbers) -> tupl
     return found, lines
 
 
-def _suits_refiner(option: Option, setting: Setting, refiner: Checkpoint) -> None:
+def _suits_refiner(option: ModelOption, setting: OptionContext, refiner: Checkpoint) -> None:
     """Hold an option against the refiner too, whose models it is put on as it is on the base's."""
     try:
         # a copy: what an option notes of the checkpoint that it is checked against is of the base model
@@ -180,7 +180,7 @@ def _suits_refiner(option: Option, setting: Setting, refiner: Checkpoint) -> Non
         raise type(error)(error.key, error.value, f"{error.reason} (the refiner, {refiner.source})", error.allowed) from None
 
 
-def _idle(option: Option, setting: Setting) -> NoEffect | None:
+def _idle(option: ModelOption, setting: OptionContext) -> NoEffect | None:
     """Check an option: that it would do nothing comes back where that is no reason to refuse the run."""
     try:
         option.check(setting)
@@ -193,7 +193,7 @@ def _idle(option: Option, setting: Setting) -> NoEffect | None:
     return None
 
 
-def _stored(numbers: Numbers, checkpoint: Checkpoint, storage: str) -> Numbers:
+def _stored(numbers: DtypePlan, checkpoint: Checkpoint, storage: str) -> DtypePlan:
     denoiser = checkpoint.layout.denoiser[0]
     if checkpoint.quantised and storage != quantization.OF_FILES:
         file = checkpoint.folder(denoiser).name
@@ -212,14 +212,14 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
     return next(each for each in (name, *(f"{name}{i}" for i in range(2, len(taken) + 3))) if each not in taken)
 
 
-def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: How) -> Refined:
+def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: LoadOptions) -> Refined:
     """The same scheduler option, guidance and callbacks on a second checkpoint."""
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     own = tuple(each for each in how.numbers.stored if each[1] != quantization.OF_FILES)  # what the base's files hold is not the refiner's
-    holder = load(checkpoint, replace(how, numbers=replace(how.numbers, stored=own), variant=spec.model.refiner.variant), loosen)
-    family = family_class(checkpoint)(holder, family_settings(spec, base.device))
-    scheduler = partial(make_scheduler, cls, scheduler_config(holder), settings)
-    refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.embeds_scale))
+    pipe = load(checkpoint, replace(how, numbers=replace(how.numbers, stored=own), variant=spec.model.refiner.variant), remove_options)
+    family = family_class(checkpoint)(pipe, family_settings(spec, base.device))
+    scheduler = partial(make_scheduler, cls, scheduler_config(pipe), settings)
+    refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.takes_guidance_scale))
     return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=spec.model.refiner.start)
 
 

@@ -60,9 +60,9 @@ def _does(checkpoint: Checkpoint) -> str:
 def _components(checkpoint: Checkpoint) -> list[str]:
     lines, single = [], checkpoint.single_file
     if single:
-        lines.append(f"  {checkpoint.path.name}: {_weights([checkpoint.path])}; json files of {checkpoint.described_by}")
+        lines.append(f"  {checkpoint.path.name}: {_weights([checkpoint.path])}; json files of {checkpoint.config_source}")
     for name, cls in sorted(checkpoint.classes.items()):
-        elsewhere = name in checkpoint.swapped or not single
+        elsewhere = name in checkpoint.component_overrides or not single
         folder = checkpoint.folder(name) if elsewhere else checkpoint.path
         weights = _weights(checkpoint.files(name)) if elsewhere else ""
         lines.append(f"  {name:14} {cls:24} {weights or '-':42} {folder}")

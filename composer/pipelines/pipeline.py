@@ -18,7 +18,7 @@ from composer.callbacks.request import Request
 from composer.errors import LeftBehind
 from composer.families.base import Family
 from composer.families.settings import Decoded
-from composer.options.base import Option, settings_of
+from composer.options.base import ModelOption, options_key
 from composer.options.lifecycle import fit, forget
 from composer.pipelines.long_prompts import settle
 from composer.records.result import Result
@@ -26,7 +26,7 @@ from composer.sampling.embedding_cache import number_of, remember, running, stat
 from composer.sampling.guidance import Guidance
 from composer.sampling.hooks import Hooks
 from composer.sampling.loop import denoise
-from composer.sampling.model_guard import Keeping, untouched
+from composer.sampling.model_guard import Keeping, restore_after_run
 from composer.sampling.non_finite import Watch, advised, check
 from composer.sampling.sampler import Sampler
 from composer.system.files import scratch
@@ -50,8 +50,8 @@ class Pipeline:
     step_settings: Mapping[str, Any] = field(default_factory=dict)
     callbacks: Mapping[str, StepCallback] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    skipping: frozenset[str] = frozenset()
-    options: Mapping[str, Option] = field(default_factory=dict)
+    skip_on_error: frozenset[str] = frozenset()
+    options: Mapping[str, ModelOption] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     overflow: str = "warn"
 
@@ -85,7 +85,7 @@ class Pipeline:
             following = task.following(request, decoded.images)
         result = Result(
             images=decoded.images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=tuple(notes),
-            blackened=tuple(number for number, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
+            flagged=tuple(number for number, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
         )  # fmt: skip
         if left is not None:
             left.result = result
@@ -117,7 +117,7 @@ class Pipeline:
             start = task.start(self.family, sampler, request)
             check("vae", "the encoded picture", start.latents)
             callbacks, denoiser = {**start.callbacks, **self.callbacks}, self.family.denoiser
-            with scratch() as temporary, untouched(self.family.modules, callbacks, self.skipping, notes, forget):
+            with scratch() as temporary, restore_after_run(self.family.modules, callbacks, self.skip_on_error, notes, forget):
                 run = Run(
                     timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,
                     decode=lambda latents: self.family.decode(latents, request).images, denoised=sampler.denoised,
@@ -126,7 +126,7 @@ class Pipeline:
                     predict=partial(self._predict, self.guidance.for_run(denoiser), sampler), latent_mask=self.family.scale_mask,
                     modules=self.family.modules,
                 )  # fmt: skip
-                hooks = Hooks(callbacks, len(run.timesteps), self.skipping, notes)
+                hooks = Hooks(callbacks, len(run.timesteps), self.skip_on_error, notes)
                 guidance = self.guidance.for_run(denoiser)
                 with hooks.around(run):
                     watch = Watch(self.family.predictor, len(run.timesteps))
@@ -137,10 +137,10 @@ class Pipeline:
     @contextmanager
     def otherwise(self) -> Iterator[None]:
         """All options of memory and acceleration on."""
-        fit(self.family.holder, self.options, self.device)
-        with running(settings_of(self.options)), ExitStack() as stack:
+        fit(self.family.pipe, self.options, self.device)
+        with running(options_key(self.options)), ExitStack() as stack:
             for option in self.options.values():
-                stack.enter_context(option.on(self.family.holder))
+                stack.enter_context(option.on(self.family.pipe))
             yield
 
     def _predict(self, guidance: Guidance, sampler: Sampler, step: Step) -> Tensor:

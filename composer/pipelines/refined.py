@@ -37,7 +37,7 @@ class Refined(Pipeline):
         with base.denoised(task, request, folder, notes) as (hooks, run, latents):
             if handover.latents is None:  # another callback ended the run before
                 return self.finished(hooks, run, latents, notes), len(run.timesteps)
-        decoded, iterations = self.refiner.once(GoOn(task, handover), request, folder, notes)
+        decoded, iterations = self.refiner.once(ContinueTask(task, handover), request, folder, notes)
         return decoded, handover.iterations + iterations
 
 
@@ -73,7 +73,7 @@ class Handover(StepCallback):
             raise StopDenoising
 
 
-class GoOn(Task):
+class ContinueTask(Task):
     """Starts as a task does, with its masks and callbacks, but later in the schedule and from latents that were handed over."""
 
     def __init__(self, task: Task, handover: Handover) -> None:

@@ -23,16 +23,16 @@ SAMPLERS = {
 
 def parameters(record: Mapping[str, Any], number: int) -> str:
     """What one picture of a run was made with."""
-    picture, config = record["images"][number], record["config"]
-    lines = [picture["prompt"] or ""]
-    if picture["negative_prompt"]:
-        lines.append(f"Negative prompt: {picture['negative_prompt']}")
+    image, config = record["images"][number], record["config"]
+    lines = [image["prompt"] or ""]
+    if image["negative_prompt"]:
+        lines.append(f"Negative prompt: {image['negative_prompt']}")
     pairs: dict[str, Any] = {"Steps": record["steps"], "Sampler": sampler(record["scheduler"])}
     if record["scheduler"].get("use_karras_sigmas"):
         pairs["Schedule type"] = "Karras"
     if record["guidance"].get("scale") is not None:
         pairs["CFG scale"] = record["guidance"]["scale"]
-    pairs |= {"Seed": picture["seed"], "Size": f"{record['width']}x{record['height']}"}
+    pairs |= {"Seed": image["seed"], "Size": f"{record['width']}x{record['height']}"}
     pairs |= {"Model hash": record["stamp"][:10], "Model": _model(record)}
     if config.get("strength") is not None:
         pairs["Denoising strength"] = config["strength"]

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from composer.callbacks.request import Request
-from composer.checkpoints.fingerprints import are_pictures, fingerprint, model_stamp
+from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, fingerprint
 from composer.config.choices import choice, scheduler_choice
 from composer.config.plugins import provider
 from composer.config.spec import RunSpec
@@ -51,7 +51,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
     return {
         "schema": SCHEMA,
         "composer": __version__,
-        "images": pictures_of(request),
+        "images": image_entries(request),
         "height": result.image.height,
         "width": result.image.width,
         "steps": request.steps,
@@ -60,14 +60,14 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "batches": list(result.batches),
         "together": result.together,
         "pixels": [hashlib.sha256(image.tobytes()).hexdigest() for image in result.images],
-        "inputs": {key: [fingerprint(each) for each in value] for key, value in request.inputs.items() if are_pictures(value)},
+        "inputs": {key: [fingerprint(each) for each in value] for key, value in request.inputs.items() if are_images(value)},
         "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
         "scheduler": _plain(pipeline.scheduler),
         "model": {
             "source": checkpoint.source,
             "family": checkpoint.family,
             "commit": checkpoint.commit,
-            "components": {name: component.origin for name, component in checkpoint.swapped.items()},
+            "components": {name: component.origin for name, component in checkpoint.component_overrides.items()},
             "safety_checker": checkpoint.safety_checker,
             "refiner": _refiner(checked),
         },
@@ -79,7 +79,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "dtypes": _dtypes(pipeline),
         "device": str(pipeline.device),
         "threads": _threads(),
-        "stamp": hashlib.sha256(json.dumps(model_stamp(checkpoint)).encode()).hexdigest(),
+        "stamp": hashlib.sha256(json.dumps(checkpoint_fingerprint(checkpoint)).encode()).hexdigest(),
         "options": dict(checked.spec.chosen),
         "choices": _choices(checked.spec),
         "seconds": round(result.seconds, 3),
@@ -90,7 +90,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
     }
 
 
-def pictures_of(request: Request) -> list[dict[str, Any]]:
+def image_entries(request: Request) -> list[dict[str, Any]]:
     """What differs between the pictures of a request."""
     each = zip(request.seeds, request.prompts, request.negative_prompts, strict=True)
     return [{"seed": seed, "prompt": prompt, "negative_prompt": negative} for seed, prompt, negative in each]

@@ -35,7 +35,7 @@ class Result:
     seconds: float
     iterations: int
     notes: tuple[str, ...] = ()
-    blackened: tuple[int, ...] = ()
+    flagged: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
     together: Mapping[str, Any] | None = None
     numbers: tuple[int, ...] | None = None
@@ -50,7 +50,7 @@ class Result:
     def told(self) -> tuple[str, ...]:
         """The notes, and what must not pass for the model's picture."""
         words = "was blackened by the checkpoint's safety checker (model.safety_checker=false turns it off)"
-        return (*self.notes, *(f"picture {number} {words}" for number in self.blackened))
+        return (*self.notes, *(f"picture {number} {words}" for number in self.flagged))
 
     @property
     def grid(self) -> Image.Image:
@@ -95,7 +95,7 @@ def save(result: Result, folder: Path) -> list[Path]:
         for file in written:  # without a record nobody could tell what they are
             file.unlink(missing_ok=True)
         raise ComposerError("output.folder", folder, f"can't be written to: {error.strerror}") from None
-    return [folder / name for name in picture_names(result)]
+    return [folder / name for name in image_names(result)]
 
 
 def files_of(result: Result) -> dict[str, bytes]:
@@ -105,7 +105,7 @@ def files_of(result: Result) -> dict[str, bytes]:
     numbers = result.numbers or range(len(result.images))
     files = {
         name: encoded(image, output, saving(result.record, number, output.format))
-        for name, image, number in zip(picture_names(result), result.images, numbers)
+        for name, image, number in zip(image_names(result), result.images, numbers)
     }
     if len(files) > 1:
         files[f"grid.{SUFFIXES[output.format]}"] = encoded(grid(result.images), output, saving(result.record, None, output.format))
@@ -113,7 +113,7 @@ def files_of(result: Result) -> dict[str, bytes]:
     return files | {"config.yaml": yaml.dump(_literal(config), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()}
 
 
-def picture_names(result: Result) -> list[str]:
+def image_names(result: Result) -> list[str]:
     suffix = SUFFIXES[result.record.get("config", {}).get("output", {}).get("format", "png")]
     return [f"{i:03d}.{suffix}" for i in result.numbers or range(len(result.images))]
 

@@ -17,8 +17,8 @@ MOST = 4000
 
 def told(name: str, record: Mapping[str, Any]) -> str:
     """A picture's record in a dozen lines."""
-    number, pictures = record["number"], record["images"]
-    which = f"{len(pictures)} pictures" if number is None else f"picture {number + 1} of {len(pictures)}"
+    number, images = record["number"], record["images"]
+    which = f"{len(images)} pictures" if number is None else f"picture {number + 1} of {len(images)}"
     rows = {
         "prompt": _each(record, "prompt"),
         "negative": _each(record, "negative_prompt"),
@@ -73,8 +73,8 @@ def _model(record: Mapping[str, Any]) -> str:
         model.get("family") and f"family {model['family']}",
         model.get("commit") and f"commit {model['commit']}",
     ]
-    swapped = [f"{name} from {origin}" for name, origin in _mapping(model.get("components")).items()]
-    return ", ".join(str(part) for part in (*parts, *swapped) if part)
+    component_overrides = [f"{name} from {origin}" for name, origin in _mapping(model.get("components")).items()]
+    return ", ".join(str(part) for part in (*parts, *component_overrides) if part)
 
 
 def _scheduler(record: Mapping[str, Any]) -> str:

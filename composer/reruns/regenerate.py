@@ -63,12 +63,12 @@ class _Share:
 
         results = [pipeline(cut(self.request, *span), folder) for span in self.spans]
         made = dict(zip((i for span in self.spans for i in range(*span)), (image for result in results for image in result.images)))
-        blackened = {i for span, result in zip(self.spans, results) for i in (span[0] + each for each in result.blackened)}
+        flagged = {i for span, result in zip(self.spans, results) for i in (span[0] + each for each in result.flagged)}
         return replace(
             joined(results),
             images=[made[i] for i in self.wanted],
             seeds=tuple(self.request.seeds[i] for i in self.wanted),
-            blackened=tuple(place for place, i in enumerate(self.wanted) if i in blackened),
+            flagged=tuple(place for place, i in enumerate(self.wanted) if i in flagged),
             numbers=tuple(i - self.begin for i in self.wanted),
         )
 
@@ -76,16 +76,16 @@ class _Share:
 def _share(record: Mapping[str, Any], checked: Checked) -> _Share:
     """The batches in which the wanted pictures were drawn."""
     own, number, together = record["images"], record["number"], record.get("together")
-    begin, pictures = (0, own) if together is None else (together["begin"], together["pictures"])
-    request, fits = checked.request, len(pictures) % checked.request.batch == 0
-    if len(own) != request.batch or not fits or sum(record["batches"]) != len(pictures) or pictures[begin : begin + len(own)] != own:
+    begin, images = (0, own) if together is None else (together["begin"], together["pictures"])
+    request, fits = checked.request, len(images) % checked.request.batch == 0
+    if len(own) != request.batch or not fits or sum(record["batches"]) != len(images) or images[begin : begin + len(own)] != own:
         raise ComposerError("images", len(own), "its record does not agree with itself about how many pictures were drawn")
     request = replace(
         request,
-        prompts=tuple(each["prompt"] or "" for each in pictures),
-        negative_prompts=tuple(each["negative_prompt"] for each in pictures),
-        seeds=tuple(each["seed"] for each in pictures),
-        inputs={key: _again(value, len(pictures)) for key, value in request.inputs.items()},
+        prompts=tuple(each["prompt"] or "" for each in images),
+        negative_prompts=tuple(each["negative_prompt"] for each in images),
+        seeds=tuple(each["seed"] for each in images),
+        inputs={key: _again(value, len(images)) for key, value in request.inputs.items()},
     )
     wanted = tuple(range(begin, begin + len(own))) if number is None else (begin + number,)
     ends = [sum(record["batches"][: i + 1]) for i in range(len(record["batches"]))]

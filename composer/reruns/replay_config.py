@@ -175,10 +175,10 @@ def _one(tree: dict[str, Any], record: Mapping[str, Any], typed: set[str]) -> di
     number = record["number"]
     if number is None:
         return tree
-    picture, images = record["images"][number], record["config"].get("images")
+    image, images = record["images"][number], record["config"].get("images")
     for key in ("prompt", "negative_prompt", "seed"):
         if key in tree and key not in typed:
-            tree[key] = picture[key]
+            tree[key] = image[key]
     for key in FILE_KEYS:
         if isinstance(tree.get(key), list) and key not in typed and len(tree[key]) > 1:
             tree[key] = tree[key][min(number // (images if isinstance(images, int) and images > 0 else 1), len(tree[key]) - 1)]

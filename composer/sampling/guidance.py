@@ -39,7 +39,7 @@ class Guidance:
     families: frozenset[str] | None = None
     batch_safe: bool = True
 
-    def for_model(self, embeds_scale: bool) -> Guidance:
+    def for_model(self, takes_guidance_scale: bool) -> Guidance:
         """The guidance to use with a model; embeds_scale says that it takes the scale as an input."""
         return self
 
@@ -105,8 +105,8 @@ class Distilled(Guidance):
     def __init__(self, scale: float = 3.5) -> None:
         self.embedded = number("guidance.scale", scale)
 
-    def for_model(self, embeds_scale: bool) -> Guidance:
-        if not embeds_scale:
+    def for_model(self, takes_guidance_scale: bool) -> Guidance:
+        if not takes_guidance_scale:
             raise ComposerError("guidance", "distilled", "this model takes no scale as an input, so it would do nothing: use auto or cfg")
         return self
 
@@ -117,8 +117,8 @@ class Auto(Guidance):
     def __init__(self, scale: float = 7.5) -> None:
         self.given = number("guidance.scale", scale)
 
-    def for_model(self, embeds_scale: bool) -> Guidance:
-        return Distilled(self.given) if embeds_scale else ClassifierFree(self.given)
+    def for_model(self, takes_guidance_scale: bool) -> Guidance:
+        return Distilled(self.given) if takes_guidance_scale else ClassifierFree(self.given)
 
 
 def rescaled(guided: Tensor, positive: Tensor, amount: float) -> Tensor:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 #: Guiders whose hooks fit only some models: what the others have instead of their attention, diffusers' hooks don't know.
-FITTING = {
+SUPPORTED_FAMILIES = {
     "PerturbedAttentionGuidance": frozenset({"sd", "sdxl"}),
     "SmoothedEnergyGuidance": frozenset({"sd", "sdxl", "sd3"}),
     "AutoGuidance": frozenset({"sd", "sdxl"}),
@@ -63,9 +63,9 @@ def pass_through(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
 
 
 #: Our own readings of diffusers' classes.
-MENDED = {"SmoothedEnergyGuidance": Smoothed, "SkipLayerGuidance": Skipping}
+PATCHED = {"SmoothedEnergyGuidance": Smoothed, "SkipLayerGuidance": Skipping}
 #: Guiders that look at weakened layers → the keyword for these, and how each is weakened.
-LAYERED: dict[str, tuple[str, Callable[..., Any], dict[str, bool]]] = {
+LAYER_CONFIGS: dict[str, tuple[str, Callable[..., Any], dict[str, bool]]] = {
     "PerturbedAttentionGuidance": (
         "perturbed_guidance_config", LayerSkipConfig, {"skip_attention": False, "skip_attention_scores": True, "skip_ff": False},
     ),
@@ -93,19 +93,21 @@ class Guider(Guidance):
             known = [name for name in dir(guiders) if name.endswith("Guidance")]
             raise ComposerError("guidance.guider", guider, f"diffusers has no such guider.{suggest(guider, known)}")
         check_keywords("guidance.settings", self.settings, keywords_of(cls.__init__) - {"guidance_scale", "enabled"})
-        if layers is not None and guider not in LAYERED:
+        if layers is not None and guider not in LAYER_CONFIGS:
             raise ComposerError("guidance.layers", layers, f"{guider} weakens no layers, so it would do nothing")
         if layers not in (None, "auto") and (isinstance(layers, str) or not layers):
             raise ComposerError("guidance.layers", layers, "must be auto, or a list of names")
-        self._made({LAYERED[guider][0]: [self._weakened("blocks", [0])]} if guider in LAYERED else {})  # refuse settings out of range now
+        self._made(
+            {LAYER_CONFIGS[guider][0]: [self._weakened("blocks", [0])]} if guider in LAYER_CONFIGS else {}
+        )  # refuse settings out of range now
 
     @property
     def cls(self) -> type[BaseGuidance]:
-        return MENDED.get(self.guider) or getattr(guiders, self.guider)
+        return PATCHED.get(self.guider) or getattr(guiders, self.guider)
 
     @property
     def families(self) -> frozenset[str] | None:
-        return FITTING.get(self.guider)
+        return SUPPORTED_FAMILIES.get(self.guider)
 
     @property
     def batch_safe(self) -> bool:
@@ -116,10 +118,12 @@ class Guider(Guidance):
         return self.scale != 1 and "pred_uncond" in self.cls._input_predictions
 
     def for_run(self, denoiser: nn.Module) -> Guidance:
-        if self.guider not in LAYERED:
-            return Running(self.scale, self._made({}), denoiser)
+        if self.guider not in LAYER_CONFIGS:
+            return BoundGuider(self.scale, self._made({}), denoiser)
         places = stacks(denoiser, self.layers or "auto")
-        return Running(self.scale, self._made({LAYERED[self.guider][0]: [self._weakened(*each) for each in places.items()]}), denoiser)
+        return BoundGuider(
+            self.scale, self._made({LAYER_CONFIGS[self.guider][0]: [self._weakened(*each) for each in places.items()]}), denoiser
+        )
 
     def _made(self, layers: Mapping[str, Any]) -> BaseGuidance:
         level = logging.get_verbosity()
@@ -132,11 +136,11 @@ class Guider(Guidance):
             logging.set_verbosity(level)
 
     def _weakened(self, stack: str, indices: list[int]) -> Any:
-        _, config, how = LAYERED[self.guider]
+        _, config, how = LAYER_CONFIGS[self.guider]
         return config(indices=indices, fqn=stack, **how)
 
 
-class Running(Guidance):
+class BoundGuider(Guidance):
     """A guider in one run: it keeps state, and puts hooks on the model for some of its forwards."""
 
     def __init__(self, scale: float, guider: BaseGuidance, denoiser: nn.Module) -> None:

@@ -38,9 +38,9 @@ def denoise(
         guidance_scale=guidance.scale, embedded_guidance=guidance.embedded, **inputs,
     )  # fmt: skip
     for index, timestep in enumerate(timesteps):
-        step = having(each, index=index, timestep=timestep, sigma=sampler.sigma(index), latents=latents, model_input=latents)
+        step = replace_step(each, index=index, timestep=timestep, sigma=sampler.sigma(index), latents=latents, model_input=latents)
         step = hooks.before(step)
-        step = having(step, model_input=sampler.scale(step.latents, timestep))
+        step = replace_step(step, model_input=sampler.scale(step.latents, timestep))
         prediction = hooks.edit("after_predict", step, guidance.prediction(step, predict))
         latents = sampler.step(prediction, timestep, step.latents)
         watch(index, prediction, latents)
@@ -51,7 +51,7 @@ def denoise(
     return latents
 
 
-def having(step: Step, **changes: Any) -> Step:
+def replace_step(step: Step, **changes: Any) -> Step:
     """What `dataclasses.replace` gives, in a tenth of its time: steps are made twice an iteration, and frozen fields are dear to set."""
     made = object.__new__(type(step))
     vars(made).update(vars(step), **changes)

@@ -17,7 +17,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "
 
 
 @contextmanager
-def untouched(
+def restore_after_run(
     models: Mapping[str, nn.Module], callbacks: Mapping[str, StepCallback], skip: frozenset[str], notes: list[str],
     lost: Callable[[], None],
 ) -> Iterator[None]:  # fmt: skip
@@ -30,7 +30,7 @@ def untouched(
     Raises:
         LeftBehind: something was left; what could be put back was.
     """
-    before = {name: Traits(model) for name, model in models.items()} if callbacks else {}
+    before = {name: ModuleSnapshot(model) for name, model in models.items()} if callbacks else {}
     try:
         yield
     except BaseException:  # the first fault is the one to tell
@@ -69,7 +69,7 @@ def _suspects(callbacks: Mapping[str, StepCallback], left: str) -> list[str]:
     return named or [name for name, module in modules.items() if not module.startswith("composer.")] or list(callbacks)
 
 
-def _restored(before: Mapping[str, Traits]) -> tuple[list[str], bool]:
+def _restored(before: Mapping[str, ModuleSnapshot]) -> tuple[list[str], bool]:
     """Put the models back; what was found on them, and whether some of it can't be undone."""
     left, gone = [], False
     for name, traits in before.items():
@@ -81,7 +81,7 @@ def _restored(before: Mapping[str, Traits]) -> tuple[list[str], bool]:
     return left, gone
 
 
-class Traits:
+class ModuleSnapshot:
     """All of a model that can be changed without loading it anew, and the marks of what can't be put back."""
 
     def __init__(self, model: nn.Module) -> None:

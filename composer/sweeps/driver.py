@@ -14,13 +14,13 @@ from composer.sweeps.journal import Journal
 from composer.sweeps.ledger import DROPPED, Ledger, before_in, counted, facts
 from composer.sweeps.parse import Sweep
 from composer.sweeps.plan import Batch, Entry, Plan
-from composer.sweeps.preview import ladder
+from composer.sweeps.preview import speedup_table
 from composer.sweeps.progress import Lines
 from composer.sweeps.report.live import Pages
 from composer.sweeps.spec import SweepSpec
 from composer.sweeps.status import told_by
 from composer.sweeps.upgraded import upgraded
-from composer.sweeps.worker import Failed, Made, batch_safe
+from composer.sweeps.worker import JobFailure, JobOutput, batch_safe
 from composer.system import console, interrupts
 from composer.version import __version__
 
@@ -87,19 +87,19 @@ class Driver:
         self.journal.begin([entry.id for entry in batch.entries])
         self.executor.start(batch, self.lines)
 
-    def _ended(self, batch: Batch, outcome: list[Made] | Failed) -> None:
-        if isinstance(outcome, Failed):
+    def _ended(self, batch: Batch, outcome: list[JobOutput] | JobFailure) -> None:
+        if isinstance(outcome, JobFailure):
             return self._went_wrong(batch, outcome)
         records = [made.record for made in outcome]
-        pictures, iterations = sum(len(record["images"]) for record in records), max(record["iterations"] for record in records)
-        seconds = sum(record["seconds"] for record in records) / max(pictures * iterations, 1)
+        images, iterations = sum(len(record["images"]) for record in records), max(record["iterations"] for record in records)
+        seconds = sum(record["seconds"] for record in records) / max(images * iterations, 1)
         self.plan.sizes[batch.loads].ran(len(batch.entries), seconds, all(made.room for made in outcome))
         for i, (entry, made) in enumerate(zip(batch.entries, outcome)):
             if entry.state == "running":  # one that was done before was drawn for the sake of the others
                 self._keep(entry, made, {"index": i, "jobs": [each.id for each in batch.entries]})
         self.pages.write(finished=False)
 
-    def _keep(self, entry: Entry, made: Made, batch: Mapping[str, Any]) -> None:
+    def _keep(self, entry: Entry, made: JobOutput, batch: Mapping[str, Any]) -> None:
         place = self.journal.place(entry.job.number)
         about = {"number": entry.job.number, "key": entry.job.key, "values": entry.job.values, "batch": batch, "tries": entry.tries}
         try:
@@ -116,7 +116,7 @@ class Driver:
         where = self.sweep.folder / place / self.journal.briefs[entry.id]["images"][0]
         self.lines.ended(1, f"{where}  {label(entry.job)}  ({made.record['seconds']:.1f} s)")
 
-    def _went_wrong(self, batch: Batch, failed: Failed) -> None:
+    def _went_wrong(self, batch: Batch, failed: JobFailure) -> None:
         """Try smaller batches, then each job again as often as was asked for."""
         several = len(batch.entries) > 1
         if failed.memory and several:
@@ -167,20 +167,20 @@ class Driver:
         for row in rows:
             if row.state == "failed":
                 console.failure(f"job {row.number} ({told_by(row.values) or f'job {row.number}'}): {row.reason}")
-        if self.drawn and (told := ladder(self.plan, self.journal)):
+        if self.drawn and (told := speedup_table(self.plan, self.journal)):
             for line in told.splitlines():
                 console.line(line)
-        pictures = len({row.id for row in rows if row.state == "done"})
+        images = len({row.id for row in rows if row.state == "done"})
         counts = {
-            "drawn": self.drawn, "were there already": pictures - self.drawn, "the same as others": there["done"] - pictures,
+            "drawn": self.drawn, "were there already": images - self.drawn, "the same as others": there["done"] - images,
             "failed": there["failed"], "invalid": there["invalid"], "left out after the first failure": there["waiting"] + there["running"],
             DROPPED: there[DROPPED],
         }  # fmt: skip
         words = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
         seconds, page = time.monotonic() - self.started, f"{self.sweep.folder}/index.html"
         more = facts(self.sweep.folder, rows, self.journal.briefs)
-        more = {**more, "drawn": self.drawn, "same": there["done"] - pictures, "seconds": round(seconds, 3)}
-        console.came_of_it(f"{more['asked']} jobs: {words}, {seconds:.1f} s  →  {page}", [page], **more)
+        more = {**more, "drawn": self.drawn, "same": there["done"] - images, "seconds": round(seconds, 3)}
+        console.report_result(f"{more['asked']} jobs: {words}, {seconds:.1f} s  →  {page}", [page], **more)
         return 1 if there["failed"] else 0
 
 

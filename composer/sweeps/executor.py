@@ -6,7 +6,7 @@ from typing import Protocol
 
 from composer.sweeps.plan import Batch
 from composer.sweeps.progress import JobLine, Lines
-from composer.sweeps.worker import Failed, Made, Worker
+from composer.sweeps.worker import JobFailure, JobOutput, Worker
 from composer.system import console
 
 
@@ -28,7 +28,7 @@ class Executor(Protocol):
     def start(self, batch: Batch, lines: Lines) -> None:
         """Take a batch on."""
 
-    def wait(self) -> tuple[Batch, list[Made] | Failed]:
+    def wait(self) -> tuple[Batch, list[JobOutput] | JobFailure]:
         """The next batch that is through."""
 
     def __enter__(self) -> Executor: ...
@@ -36,7 +36,7 @@ class Executor(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
-class Here:
+class LocalExecutor:
     """This process: a batch is drawn when it is waited for."""
 
     loaded: tuple[str, ...] | None = None
@@ -56,7 +56,7 @@ class Here:
     def start(self, batch: Batch, lines: Lines) -> None:
         self.taken, self.loaded = (batch, lines), batch.loads
 
-    def wait(self) -> tuple[Batch, list[Made] | Failed]:
+    def wait(self) -> tuple[Batch, list[JobOutput] | JobFailure]:
         (batch, lines), self.taken = self.taken, None
         more = len(batch.entries) - 1
         jobs = f"job {batch.entries[0].job.number}" + (f" and {more} more" if more else "")
@@ -64,10 +64,10 @@ class Here:
         line = [] if lines.bar.disable else [JobLine(lines, jobs)]
         try:
             return batch, self.worker.draw([entry.checked or entry.tree for entry in batch.entries], line)
-        except Failed as failed:
+        except JobFailure as failed:
             return batch, failed
 
-    def __enter__(self) -> Here:
+    def __enter__(self) -> LocalExecutor:
         return self
 
     def __exit__(self, *error: object) -> None:

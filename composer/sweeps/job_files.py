@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from composer.config import overrides
 from composer.config.keys import TEXT_KEYS
 from composer.config.python_values import overrides_of
-from composer.config.yaml_limits import sober
+from composer.config.yaml_limits import read_bounded_yaml
 from composer.errors import ComposerError
 from composer.system.paths import expanded
 
@@ -33,7 +33,7 @@ def read_rows(name: str) -> list[Row]:
     """
     path = expanded(name)
     reader = READERS.get(path.suffix.lower(), _yaml)
-    text = sober(KEY, path)
+    text = read_bounded_yaml(KEY, path)
     try:
         rows = list(reader(name, text))
     except ComposerError as error:

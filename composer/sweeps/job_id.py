@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from composer.checkpoints.fingerprints import are_pictures, fingerprint, model_stamp
+from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, fingerprint
 from composer.checks.compatibility import Checked
 from composer.config.choices import choice, scheduler_choice
 
@@ -29,18 +29,18 @@ def essence(checked: Checked) -> dict[str, Any]:
     """What the id is made of, as plain data."""
     spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
     forced = ["force"] * precision.force  # only where it is said, so that ids made before there was such a key stay
-    pictures = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_pictures(value)}
+    images = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_images(value)}
     return {
         "schema": SCHEMA,
         "task": choice(spec.task),
-        "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": pictures},
-        "settled": {key: value for key, value in inputs.items() if key not in pictures},
+        "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": images},
+        "settled": {key: value for key, value in inputs.items() if key not in images},
         "size": (checked.request.height, checked.request.width),
-        "model": model_stamp(checked.checkpoint),
-        "refiner": checked.refiner and [model_stamp(checked.refiner), spec.model.refiner.start],
+        "model": checkpoint_fingerprint(checked.checkpoint),
+        "refiner": checked.refiner and [checkpoint_fingerprint(checked.refiner), spec.model.refiner.start],
         "scheduler": scheduler_choice(spec.scheduler),
         "guidance": choice(spec.guidance),
-        "callbacks": [[name, choice(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
+        "callbacks": [[name, choice(target), name in spec.skip_on_error] for name, target in spec.callbacks.items() if name != "progress"],
         "memory": [choice(target) for target in spec.memory.values()],
         "accel": [choice(target) for target in spec.accel.values()],
         "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components), *forced],

@@ -17,7 +17,7 @@ from typing import Any
 
 from composer.errors import ComposerError, shorten
 from composer.sweeps.brief import brief
-from composer.sweeps.lock import unhurried
+from composer.sweeps.lock import defer_sigint
 from composer.system.files import DRAFT, write
 
 #: All of Hydra's own settings that a sweep's file may hold; others say where files go and what is run.
@@ -137,7 +137,7 @@ class Journal:
         """Write a job's files, and last the record that makes it count; Ctrl-C waits until that is done."""
         where = self.folder / place
         whole = {**record, "job": job, "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
-        with unhurried():
+        with defer_sigint():
             for name, data in files.items():
                 write(where / name, data)
             write(where / RECORD, json.dumps(whole, indent=1, ensure_ascii=False).encode())

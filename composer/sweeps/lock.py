@@ -38,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
+def defer_sigint() -> Iterator[None]:
     """Let a first Ctrl-C wait until the end of the block; a second one does not."""
     if threading.current_thread() is not threading.main_thread():
         yield

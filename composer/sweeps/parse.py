@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from composer.config import overrides as argv
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.config.hydra_errors import explained
 from composer.config.hydra_loader import loader
 from composer.config.hydra_settings import OUT, RUN_DIR, SWEEP_DIR, is_hydras, refusal
 from composer.config.keys import OF_SWEEPS
 from composer.config.output_folder import refuse_unusable
 from composer.errors import ComposerError
-from composer.sweeps.executor import Executor, Here
+from composer.sweeps.executor import Executor, LocalExecutor
 from composer.sweeps.grammar import Grammar, Job, jobs
 from composer.sweeps.job_configs import Composer
 from composer.sweeps.job_id import identity
@@ -25,7 +25,7 @@ from composer.sweeps.plan import Entry
 from composer.sweeps.report.sheet import check_axes
 from composer.sweeps.settings import read_ray, read_sweep
 from composer.sweeps.spec import RaySpec, SheetSpec, SweepSpec
-from composer.sweeps.worker import Worker, without_bar
+from composer.sweeps.worker import Worker, drop_progress_callback
 from composer.system.paths import expanded
 
 #: Overrides of these say how a sweep is run and not what it is.
@@ -40,7 +40,7 @@ SWEEPS = Path("outputs/sweeps")
 class Sweep:
     """What was asked for, parsed. own: overrides that make the jobs. title: these as typed. invalid: jobs to be left out, and why."""
 
-    line: Line
+    line: ParsedArgs
     own: list[str]
     spec: SweepSpec
     sheet: SheetSpec
@@ -55,19 +55,19 @@ class Sweep:
     def settle(self, entry: Entry) -> None:
         """Find out what a job is: its config, its checkpoint, its id."""
         with explained(entry.job.overrides, self.line.config_dir):
-            entry.tree = without_bar(self.compose(entry.job.settings))
+            entry.tree = drop_progress_callback(self.compose(entry.job.settings))
         entry.checked = self.worker.checked(entry.tree)
         entry.id = identity(entry.checked)
 
 
-def asked_for(line: Line) -> Sweep:
+def asked_for(line: ParsedArgs) -> Sweep:
     """Parse a command line."""
     overrides = argv.prepare(line.overrides, multirun=True)
     with explained(overrides, line.config_dir):
         return _parsed(line, overrides)
 
 
-def _parsed(line: Line, overrides: list[str]) -> Sweep:
+def _parsed(line: ParsedArgs, overrides: list[str]) -> Sweep:
     grammar = Grammar(loader(line.config_dir))
     manner, own = manner_and_own(overrides)
     folder = folder_of(manner)
@@ -83,7 +83,7 @@ def _parsed(line: Line, overrides: list[str]) -> Sweep:
     folder = folder or SWEEPS / (spec.name or _name(own, spec, found[0]))
     refuse_unusable(folder)
     worker = Worker()
-    executor = _cluster(read_ray(settings)) if RAY in overrides else Here(worker)
+    executor = _cluster(read_ray(settings)) if RAY in overrides else LocalExecutor(worker)
     title = " ".join(_typed(word) for word, made in zip(line.overrides, overrides) if made in own or made.startswith(MAKES_JOBS))
     return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor, title)
 

@@ -66,14 +66,14 @@ def plan_text(sweep: Sweep, bad: Mapping[int, ComposerError]) -> str:
         seconds = sum(entry.checked.request.steps * entry.checked.request.batch for entry in waiting) * speed if speed else None
         done = sum(entry.state == "done" for entry in members)
         lines.append(
-            (str(number), str(len(members)), str(done), f"{batches}+" if most == MOST else str(batches), mebi(sum(sizes.values())),
+            (str(number), str(len(members)), str(done), f"{batches}+" if most == MOST else str(batches), format_mib(sum(sizes.values())),
              "?" if seconds is None else f"{seconds:.0f} s", " ".join(text.lstrip("+") for text in loads) or "as configured")
         )  # fmt: skip
     texts = {(setting.key, setting.text) for job in sweep.jobs for setting in job.settings if setting.key in ("prompt", "negative_prompt")}
     about = [
         f"{len(sweep.jobs)} jobs → {sweep.folder}",
         rows(lines),
-        f"weights of all groups, shared ones once: {mebi(sum(there.values()))}; prompts to encode: {max(len(texts), 1)}",
+        f"weights of all groups, shared ones once: {format_mib(sum(there.values()))}; prompts to encode: {max(len(texts), 1)}",
         f"a batch has up to {sweep.spec.batch} jobs that differ in prompt or seed alone"
         if isinstance(sweep.spec.batch, int)
         else f"batches grow up to {MOST} jobs while that makes a picture cheaper",
@@ -88,7 +88,7 @@ def weights(checkpoint: Checkpoint, precision: PrecisionSpec) -> dict[str, int]:
     return {file: count * sizes[name] for name, files in places.items() for file, count in weights_of(files).items()}
 
 
-def ladder(plan: Plan, journal: Journal) -> str | None:
+def speedup_table(plan: Plan, journal: Journal) -> str | None:
     """Where one setting alone was varied: what an image took with each of its values, and how many times as fast as the first that is.
 
     Prompts and seeds may vary besides. Nothing is said of what was measured once, or differs by less than the noise.
@@ -113,5 +113,5 @@ def ladder(plan: Plan, journal: Journal) -> str | None:
     return rows(lines) + advice
 
 
-def mebi(size: int) -> str:
+def format_mib(size: int) -> str:
     return f"{size / 2**20:,.0f} MiB"

@@ -16,7 +16,7 @@ from composer.errors import ComposerError
 from composer.sweeps.plan import Batch
 from composer.sweeps.progress import Lines
 from composer.sweeps.spec import RaySpec
-from composer.sweeps.worker import Failed, Made, Worker
+from composer.sweeps.worker import JobFailure, JobOutput, Worker
 
 #: Times that one batch may lose its worker before it counts as failed: it may be what kills them.
 DEATHS = 2
@@ -93,7 +93,7 @@ class Cluster:
         self.groups[worker] = batch.loads
         self.working[worker.draw.remote([entry.tree for entry in batch.entries])] = worker, batch
 
-    def wait(self) -> tuple[Batch, list[Made] | Failed]:
+    def wait(self) -> tuple[Batch, list[JobOutput] | JobFailure]:
         import ray
 
         while True:
@@ -108,9 +108,9 @@ class Cluster:
                 if self.deaths[batch] < DEATHS:  # the same batch again: another might not give the same pixels
                     self.start(batch, None)
                     continue
-                return batch, Failed(f"its worker died {DEATHS} times: {type(error).__name__}")
+                return batch, JobFailure(f"its worker died {DEATHS} times: {type(error).__name__}")
             self.idle.append(worker)
-            return batch, Failed(*outcome) if isinstance(outcome, tuple) else outcome
+            return batch, JobFailure(*outcome) if isinstance(outcome, tuple) else outcome
 
     def _hire(self) -> Any:
         import ray
@@ -122,14 +122,14 @@ class Remote:
     """A worker on some machine of the cluster. It writes nothing."""
 
     def __init__(self) -> None:
-        from composer.system.library_logs import hush
+        from composer.system.library_logs import silence_libraries
 
-        hush()
+        silence_libraries()
         self.worker = Worker()
 
-    def draw(self, trees: list[Mapping[str, Any]]) -> list[Made] | tuple[str, bool, bool]:
+    def draw(self, trees: list[Mapping[str, Any]]) -> list[JobOutput] | tuple[str, bool, bool]:
         """What the batch made, or what a `Failed` is made of: errors with their frames stay here."""
         try:
             return self.worker.draw(trees)
-        except Failed as failed:
+        except JobFailure as failed:
             return failed.reason, failed.memory, failed.request

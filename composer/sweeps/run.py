@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
 from composer.sweeps.driver import Driver
 from composer.sweeps.journal import clear
@@ -13,19 +13,19 @@ from composer.sweeps.validate import invalid, object_to, refuse
 from composer.system import console
 
 
-def check(line: Line) -> int:
+def check(line: ParsedArgs) -> int:
     """Refuse what can't work, all combinations of it, and run nothing."""
     sweep = asked_for(line)
     refuse(sweep)
-    console.came_of_it(f"all is well: {len(sweep.jobs)} jobs can run", [], jobs=len(sweep.jobs))
+    console.report_result(f"all is well: {len(sweep.jobs)} jobs can run", [], jobs=len(sweep.jobs))
     return 0
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """Run a sweep, or go on with it; 0 when every job is done, 1 when some failed."""
-    from composer.system.library_logs import hush, speak_up
+    from composer.system.library_logs import enable_library_logs, silence_libraries
 
-    speak_up() if line.verbose else hush()
+    enable_library_logs() if line.verbose else silence_libraries()
     sweep = asked_for(line)
     if sweep.spec.dry_run:
         return _plan(sweep)

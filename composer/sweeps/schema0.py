@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from composer.checkpoints.fingerprints import are_pictures, fingerprint, model_stamp
+from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, fingerprint
 from composer.checks.compatibility import Checked
 from composer.config.choices import shipped
 from composer.config.plugins import provider
-from composer.config.spec import Target
+from composer.config.spec import Choice
 from composer.sweeps.job_id import digest
 
 #: Group → option → where its class lay in `composer` then.
@@ -66,17 +66,17 @@ def identity(checked: Checked) -> str:
 
 def _essence(checked: Checked) -> dict[str, Any]:
     spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
-    pictures = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_pictures(value)}
+    images = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_images(value)}
     return {
         "task": _target(spec.task),
-        "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": pictures},
-        "settled": {key: value for key, value in inputs.items() if key not in pictures},
+        "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": images},
+        "settled": {key: value for key, value in inputs.items() if key not in images},
         "size": (checked.request.height, checked.request.width),
-        "model": model_stamp(checked.checkpoint, ENDS),
-        "refiner": checked.refiner and [model_stamp(checked.refiner, ENDS), spec.model.refiner.start],
+        "model": checkpoint_fingerprint(checked.checkpoint, ENDS),
+        "refiner": checked.refiner and [checkpoint_fingerprint(checked.refiner, ENDS), spec.model.refiner.start],
         "scheduler": [_target(spec.scheduler.target), dict(spec.scheduler.keywords)],
         "guidance": _target(spec.guidance),
-        "callbacks": [[name, _target(target), name in spec.skipping] for name, target in spec.callbacks.items() if name != "progress"],
+        "callbacks": [[name, _target(target), name in spec.skip_on_error] for name, target in spec.callbacks.items() if name != "progress"],
         "memory": [_target(target) for target in spec.memory.values()],
         "accel": [_target(target) for target in spec.accel.values()],
         "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components)],
@@ -87,14 +87,14 @@ def _essence(checked: Checked) -> dict[str, Any]:
     }
 
 
-def _target(target: Target | None) -> Any:
+def _target(target: Choice | None) -> Any:
     if target is None:
         return None
     whose = provider(target.path)
     return [_path(target), dict(target.keywords), whose and str(whose)]
 
 
-def _path(target: Target) -> str:
+def _path(target: Choice) -> str:
     """Where a class lay then, if the option is composer's own; else where it lies."""
     before = PATHS.get(target.group, {}).get(target.name)
     return f"composer.{before}" if before and shipped(target.group, target.name) == target.path else target.path

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Made:
+class JobOutput:
     """A job that is drawn. files: contents by name. room: whether a larger batch would fit into memory."""
 
     files: Mapping[str, bytes]
@@ -37,7 +37,7 @@ class Made:
     room: bool = True
 
 
-class Failed(Exception):
+class JobFailure(Exception):
     """A batch could not be drawn. reason: a line. memory: whether a smaller one might. request: whether the job itself can't work."""
 
     def __init__(self, reason: str, memory: bool = False, request: bool = False) -> None:
@@ -57,7 +57,7 @@ class Worker:
         return replace(check(read(tree), found), lenient=True)
 
     @in_turn
-    def draw(self, jobs: Sequence[Checked | Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[Made]:
+    def draw(self, jobs: Sequence[Checked | Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[JobOutput]:
         """Draw a batch of jobs that differ in prompts and seeds alone, each checked already or a config.
 
         Raises:
@@ -73,7 +73,7 @@ class Worker:
         _free()
         raise failed
 
-    def _draw(self, jobs: Sequence[Checked], more: Sequence[StepCallback]) -> list[Made]:
+    def _draw(self, jobs: Sequence[Checked], more: Sequence[StepCallback]) -> list[JobOutput]:
         from composer.pipelines.batching import draw
         from composer.pipelines.build import build_pipeline
         from composer.records.record import record
@@ -91,12 +91,12 @@ class Worker:
             if len(jobs) > 1:
                 share = replace(share, together=together(request, begin))
             share = replace(share, record=record(job, pipeline, share))
-            made.append(Made({**written, **files_of(share)}, share.record, room))
+            made.append(JobOutput({**written, **files_of(share)}, share.record, room))
             begin += job.request.batch
         return made
 
 
-def without_bar(tree: Mapping[str, Any]) -> dict[str, Any]:
+def drop_progress_callback(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A job's config without the single run's progress bar, of which a sweep has its own."""
     callbacks = tree.get("callbacks") or {}
     return {**tree, "callbacks": {name: node for name, node in callbacks.items() if name != "progress"}}
@@ -120,17 +120,17 @@ def joined(requests: Sequence[Request]) -> Request:
 
 def together(request: Request, begin: int) -> dict[str, Any]:
     """All pictures that a job of several was drawn with, of which its own begin at this number."""
-    from composer.records.record import pictures_of
+    from composer.records.record import image_entries
 
-    return {"begin": begin, "pictures": pictures_of(request)}
+    return {"begin": begin, "pictures": image_entries(request)}
 
 
 def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -> Result:
     """One job's share of what a batch made; the time is divided among the pictures."""
     end = begin + request.batch
     seconds = result.seconds * request.batch / len(result.images)
-    blackened = tuple(number - begin for number in result.blackened if begin <= number < end)
-    return replace(result, images=result.images[begin:end], seeds=request.seeds, seconds=seconds, notes=notes, blackened=blackened)
+    flagged = tuple(number - begin for number in result.flagged if begin <= number < end)
+    return replace(result, images=result.images[begin:end], seeds=request.seeds, seconds=seconds, notes=notes, flagged=flagged)
 
 
 def batch_safe(checked: Checked) -> bool:
@@ -171,12 +171,12 @@ def _files(folder: Path) -> list[Path]:
     return [file for file in sorted(folder.rglob("*")) if file.is_file()]
 
 
-def _failure(error: Exception) -> Failed:
+def _failure(error: Exception) -> JobFailure:
     """An error as a line, without its frames."""
     memory = ran_out(error)
     own = isinstance(error, ComposerError)
     reason = str(error) if own else f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-    return Failed(f"out of memory: {reason}" if memory else reason, memory, own and error.exit_code == 2)
+    return JobFailure(f"out of memory: {reason}" if memory else reason, memory, own and error.exit_code == 2)
 
 
 def _free() -> None:

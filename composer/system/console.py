@@ -18,7 +18,7 @@ from composer.errors import ComposerError, printable
 
 
 @dataclass
-class Manner:
+class OutputMode:
     """How this command line wants to be spoken to. run: what lines of other libraries are about."""
 
     quiet: bool = False
@@ -27,7 +27,7 @@ class Manner:
     run: str = "compose"
 
 
-manner = Manner()
+manner = OutputMode()
 
 
 def set_manner(quiet: bool, json: bool) -> None:
@@ -83,7 +83,7 @@ def _json(found: Mapping[str, Any]) -> str:
     return json.dumps(found, ensure_ascii=False, default=str)
 
 
-def came_of_it(text: str, files: Sequence[Path | str], **facts: Any) -> None:
+def report_result(text: str, files: Sequence[Path | str], **facts: Any) -> None:
     """What a command came to: in words, as the names of its files, or with all facts."""
     if manner.silent:
         return

@@ -12,7 +12,7 @@ _times = 0
 
 
 @contextmanager
-def noticed() -> Iterator[None]:
+def track_sigint() -> Iterator[None]:
     """Take a note of each Ctrl-C in here; it is raised as ever."""
     global _times
     _times = 0

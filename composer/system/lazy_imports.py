@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import Any
 
 #: diffusers imports it for the few samplers that space their sigmas by a beta distribution; it takes half a second.
-SELDOM = "scipy.stats"
+DEFERRED_MODULE = "scipy.stats"
 
 
-class Later(ModuleType):
+class LazyModule(ModuleType):
     """Stands in a module's place until one of its names is asked for."""
 
     def __getattr__(self, name: str) -> Any:
@@ -26,9 +26,9 @@ class Later(ModuleType):
         return getattr(import_module(self.__name__), name)
 
 
-def defer(name: str = SELDOM) -> None:
+def defer(name: str = DEFERRED_MODULE) -> None:
     """Have the next `import NAME` return at once; nothing where it is loaded already or not installed."""
     package, _, last = name.rpartition(".")
     if name not in sys.modules and find_spec(name) is not None:
-        sys.modules[name] = Later(name)
+        sys.modules[name] = LazyModule(name)
         setattr(sys.modules[package], last, sys.modules[name])

@@ -20,7 +20,7 @@ from composer.system.lazy_imports import defer
 _wanted: str | None = None
 
 
-def hush() -> None:
+def silence_libraries() -> None:
     """Call before torch, transformers or diffusers are imported."""
     global _wanted
     _wanted = "little"
@@ -31,7 +31,7 @@ def hush() -> None:
     warnings.filterwarnings("ignore")
 
 
-def speak_up() -> None:
+def enable_library_logs() -> None:
     """The opposite: all that they log, each line with the run's name."""
     global _wanted
     _wanted = "all"
@@ -59,7 +59,7 @@ class _Named(logging.Formatter):
         return super().format(record)
 
 
-def hush_bars() -> None:
+def disable_progress_bars() -> None:
     """The libraries' loading bars, once they are imported; downloads keep theirs. Else their lines in our form."""
     if _wanted is None:
         return

@@ -42,7 +42,7 @@ def interruptible() -> Iterator[None]:
     Raises:
         KeyboardInterrupt
     """
-    with interrupts.noticed():
+    with interrupts.track_sigint():
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:

@@ -32,17 +32,17 @@ class Img2Img(Task):
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         from composer.images.reading import fitted
 
-        pictures = self.pictures("image", values, batch, images)
-        height, width, notes = self.size(values, pictures, checkpoint)
+        loaded = self.read_images("image", values, batch, images)
+        height, width, notes = self.size(values, loaded, checkpoint)
         return Inputs(
             height=height,
             width=width,
-            values={"image": tuple(fitted(picture, height, width) for picture in pictures), "strength": float(values["strength"])},
+            values={"image": tuple(fitted(image, height, width) for image in loaded), "strength": float(values["strength"])},
             notes=notes,
         )
 
     def size(
-        self, values: Mapping[str, Any], pictures: Sequence[Image], checkpoint: Checkpoint
+        self, values: Mapping[str, Any], loaded: Sequence[Image], checkpoint: Checkpoint
     ) -> tuple[int, int, tuple[str, ...]]:  # fmt: skip
         """Height and width in pixels: as asked for, else the pictures' own, rounded down to what the model can make; and what to say."""
         from composer.images.reading import is_sample
@@ -50,11 +50,11 @@ class Img2Img(Task):
         asked, own, notes = [values.get(key) for key in ("height", "width")], checkpoint.size, ()
         # a sample comes in the size that the model draws best
         if None in asked and not all(is_sample(one) for one in several(values["image"])):
-            own, notes = natural(pictures, checkpoint)
+            own, notes = natural(loaded, checkpoint)
         height, width = (side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own))
         return height, width, notes
 
-    def pictures(self, key: str, values: Mapping[str, Any], batch: int, images: int) -> tuple[Image, ...]:
+    def read_images(self, key: str, values: Mapping[str, Any], batch: int, images: int) -> tuple[Image, ...]:
         """One RGB picture for all prompts or one for each → one for each of the batch."""
         from composer.images.reading import read_image
 
@@ -73,20 +73,20 @@ def several(value: Any) -> list[Any]:
     return value if isinstance(value, list) and value else [value]
 
 
-def natural(pictures: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[int, int], tuple[str, ...]]:
+def natural(loaded: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[int, int], tuple[str, ...]]:
     """The pictures' own height and width, down to a multiple of what the model makes."""
     from composer.images.reading import check_size
 
-    first, multiple = pictures[0], checkpoint.multiple
-    if any(picture.size != first.size for picture in pictures):
+    first, multiple = loaded[0], checkpoint.multiple
+    if any(image.size != first.size for image in loaded):
         raise ComposerError("image", None, "these pictures have different sizes: set height and width for all of them")
     check_size("image", first, multiple)
     height, width = first.height // multiple * multiple, first.width // multiple * multiple
     return (height, width), scaling("image", first, height, width, f", multiples of {multiple}")
 
 
-def scaling(key: str, picture: Image, height: int, width: int, why: str = "") -> tuple[str, ...]:
+def scaling(key: str, image: Image, height: int, width: int, why: str = "") -> tuple[str, ...]:
     """What to say where a picture does not keep its size."""
-    if picture.size == (width, height):
+    if image.size == (width, height):
         return ()
-    return (f"{key}: scaled from {picture.width} x {picture.height} to {width} x {height} pixels{why}",)
+    return (f"{key}: scaled from {image.width} x {image.height} to {width} x {height} pixels{why}",)

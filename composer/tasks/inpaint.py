@@ -44,12 +44,16 @@ class Inpaint(Img2Img):
         given = [read_mask("mask", one, invert) for one in several(values["mask"])]
         masks = tuple(fitted(mask, base.height, base.width) for mask in each("mask", given, batch, images))
         own = [mask for name, mask in zip(several(values["mask"]), given) if not is_sample(name)]
-        doubts = [note for mask in own for note in scaling("mask", mask, base.height, base.width)]
-        doubts += [f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))]
-        doubts += [f"mask: {cut}" for mask in own if (cut := softness(mask))]
+        unused_key_warnings = [note for mask in own for note in scaling("mask", mask, base.height, base.width)]
+        unused_key_warnings += [f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))]
+        unused_key_warnings += [f"mask: {cut}" for mask in own if (cut := softness(mask))]
         if not own and not all(map(is_sample, several(values["image"]))):
-            doubts.append(f"mask: {values['mask']} marks a place in sample:scene; mask=FILE marks one in yours{hole(values)}")
-        return replace(base, values={**base.values, "mask": masks, **self.blend(values, base)}, notes=(*base.notes, *dict.fromkeys(doubts)))
+            unused_key_warnings.append(f"mask: {values['mask']} marks a place in sample:scene; mask=FILE marks one in yours{hole(values)}")
+        return replace(
+            base,
+            values={**base.values, "mask": masks, **self.blend(values, base)},
+            notes=(*base.notes, *dict.fromkeys(unused_key_warnings)),
+        )
 
     def blend(self, values: Mapping[str, Any], base: Inputs) -> dict[str, Any]:
         """How the repainted part meets the rest: blur is the width of the blend in pixels."""

@@ -32,8 +32,8 @@ def note(texts: Iterable[str | None]) -> tuple[str, ...]:
     if not found:
         return ()
     shown = ", ".join(f'"{shorten(mark, 40)}"' for mark in found[:4]) + (", …" if len(found) > 4 else "")
-    verb = "is" if len(found) == 1 else "are"
-    return (f"prompt: {shown} {verb} read as plain text: composer knows no marks of other tools in prompts",)
+    command = "is" if len(found) == 1 else "are"
+    return (f"prompt: {shown} {command} read as plain text: composer knows no marks of other tools in prompts",)
 
 
 def marks(text: str) -> Iterator[str]:

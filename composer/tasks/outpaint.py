@@ -24,11 +24,11 @@ class Outpaint(Inpaint):
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         """The picture on its canvas; height and width are those of the canvas."""
-        from composer.images.masks import extended
+        from composer.images.masks import pad_for_outpainting
         from composer.images.reading import fitted, is_sample
 
         left, top, right, bottom = margins(values["margins"])
-        pictures = self.pictures("image", values, batch, images)
+        loaded = self.read_images("image", values, batch, images)
         asked = values.get("height"), values.get("width")
         if asked == (None, None) and all(is_sample(one) for one in several(values["image"])):
             asked = checkpoint.size
@@ -37,14 +37,14 @@ class Outpaint(Inpaint):
             inner = base.height - top - bottom, base.width - left - right
             if min(inner) < 1:
                 raise ComposerError("margins", values["margins"], f"leave nothing of {base.width} x {base.height} pixels to the picture")
-            pictures = tuple(fitted(picture, *inner) for picture in pictures)
+            loaded = tuple(fitted(image, *inner) for image in loaded)
         multiple = checkpoint.multiple
-        first = pictures[0]
-        if any(picture.size != first.size for picture in pictures):
+        first = loaded[0]
+        if any(image.size != first.size for image in loaded):
             raise ComposerError("image", values["image"], "these pictures have different sizes: set height and width of the whole")
         more = -(first.width + left + right) % multiple, -(first.height + top + bottom) % multiple
         right, bottom = right + more[0], bottom + more[1]
-        canvases, masks = zip(*(extended(picture, left, top, right, bottom) for picture in pictures))
+        canvases, masks = zip(*(pad_for_outpainting(image, left, top, right, bottom) for image in loaded))
         width, height = canvases[0].size
         notes = (f"margins: {more[0]} pixels more on the right and {more[1]} at the bottom, to reach multiples of {multiple}",)
         base = Inputs(height=height, width=width, notes=notes if any(more) else ())

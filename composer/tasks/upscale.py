@@ -42,7 +42,7 @@ class Upscale(Img2Img):
         if (height, width) == (base.height, base.width):
             raise ComposerError("factor", values["factor"], f"makes nothing larger: {base.width} x {base.height} pixels stay as they are")
         if values["image"] is not None:
-            scaled = tuple(fitted(picture, height, width) for picture in self.pictures("image", values, batch, images))
+            scaled = tuple(fitted(image, height, width) for image in self.read_images("image", values, batch, images))
             return replace(base, height=height, width=width, values={**base.values, "image": scaled})
         layout, steps = checkpoint.layout, int(values["steps"])
         strength = float(values["strength"])
@@ -59,6 +59,6 @@ class Upscale(Img2Img):
         if "image" in request.inputs:
             return None
         second = request.inputs["second"]
-        scaled = tuple(fitted(picture, second["height"], second["width"]) for picture in images)
+        scaled = tuple(fitted(image, second["height"], second["width"]) for image in images)
         kept = {key: value for key, value in request.inputs.items() if key != "second"}
         return self, replace(request, **second, inputs={**kept, "image": scaled})

@@ -9,5 +9,5 @@ from PIL import Image
 
 def pixels(path: str | Path) -> bytes:
     """The decoded pixels of a picture file."""
-    with Image.open(path) as picture:
-        return picture.tobytes()
+    with Image.open(path) as image:
+        return image.tobytes()

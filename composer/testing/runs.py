@@ -13,7 +13,7 @@ from PIL import Image
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
 from composer.checkpoints.layouts import LAYOUTS
-from composer.config.spec import SchedulerSpec, Target
+from composer.config.spec import Choice, SchedulerSpec
 from composer.config.targets import resolve
 from composer.pipelines.pipeline import Pipeline
 from composer.records.result import Result
@@ -37,7 +37,7 @@ def tasks_of(family: str) -> tuple[str, ...]:
 
 def run(
     family: str, callbacks: Mapping[str, StepCallback], *, task: str = "text2img", batch: int = 1, heun: bool = False, steps: int = 4,
-    folder: Path | None = None, skipping: frozenset[str] = frozenset(), guidance: Guidance | None = None,
+    folder: Path | None = None, skip_on_error: frozenset[str] = frozenset(), guidance: Guidance | None = None,
 ) -> Result:  # fmt: skip
     """A run with seeds 0, 1, …; img2img and inpaint start half-way and from one picture.
 
@@ -49,20 +49,20 @@ def run(
         CallbackError: a callback failed.
     """
     layout, side = LAYOUTS[family], SIZES[family]
-    holder = tiny(family)
-    spec = SchedulerSpec(target=Target(path=HEUN[layout.kind])) if heun else SchedulerSpec()
-    cls, settings, of_step = scheduler_parts(spec, type(holder.scheduler).__name__)
-    original = {**holder.scheduler.config, "use_dynamic_shifting": False}  # Heun for flow matching takes no shift
+    pipe = tiny(family)
+    spec = SchedulerSpec(target=Choice(path=HEUN[layout.kind])) if heun else SchedulerSpec()
+    cls, settings, of_step = scheduler_parts(spec, type(pipe.scheduler).__name__)
+    original = {**pipe.scheduler.config, "use_dynamic_shifting": False}  # Heun for flow matching takes no shift
     usual = ClassifierFree(4.0) if layout.text and family != "flux" else Unguided()
     module, _, name = layout.path.rpartition(".")
     pipeline = Pipeline(
-        family=resolve("family", Target(path=f"{module}.{name}"))(holder),
-        task=resolve("task", Target(path=f"composer.tasks.{task}.{TASKS[task]}"), Task)(),
+        family=resolve("family", Choice(path=f"{module}.{name}"))(pipe),
+        task=resolve("task", Choice(path=f"composer.tasks.{task}.{TASKS[task]}"), Task)(),
         make_scheduler=lambda: make_scheduler(cls, original, settings),
         guidance=guidance or usual,
         step_settings=of_step,
         callbacks=callbacks,
-        skipping=skipping,
+        skip_on_error=skip_on_error,
     )
     strength = 0.5
     from_picture = task in ("img2img", "inpaint")

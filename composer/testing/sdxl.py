@@ -8,11 +8,11 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline, 
 from composer.testing.parts import WIDTH, clip, clip_tokenizer, projecting_clip, vae
 
 
-def sdxl(in_channels: int = 4, embeds_scale: bool = False, seed: int = 0) -> StableDiffusionXLPipeline:
+def sdxl(in_channels: int = 4, takes_guidance_scale: bool = False, seed: int = 0) -> StableDiffusionXLPipeline:
     """SDXL at 64 × 64 pixels with an 8 × VAE; 9 input channels make an inpainting model, an embedded scale an LCM."""
     torch.manual_seed(seed)
     return StableDiffusionXLPipeline(
-        unet=_unet(in_channels, 2 * WIDTH, told=6, time_cond_proj_dim=8 if embeds_scale else None),
+        unet=_unet(in_channels, 2 * WIDTH, told=6, time_cond_proj_dim=8 if takes_guidance_scale else None),
         vae=vae(4, (8, 8, 16, 16), scaling_factor=0.13025, use_quant_conv=True),
         text_encoder=clip(), tokenizer=clip_tokenizer(), text_encoder_2=projecting_clip(), tokenizer_2=clip_tokenizer(),
         scheduler=_scheduler(), add_watermarker=False,

@@ -39,7 +39,7 @@ def captions(those: list[Scene], seed: int) -> list[list[tuple[str, Said]]]:
     return out
 
 
-def pictures(folder: Path, count: int, seed: int, size: int, pairs: str = "seen", workers: int = 1) -> Pictures:
+def images(folder: Path, count: int, seed: int, size: int, pairs: str = "seen", workers: int = 1) -> Pictures:
     """Render a set, or open it where it is already on disk."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{pairs}-{seed}-{count}-{size}-{kind}.npy" for kind in ("images", "weights")]

@@ -58,7 +58,7 @@ def _examples(tokenizer: CLIPTokenizer, count: int, seed: int, pairs: str) -> tu
 
 def _numbers(said: Said) -> list[int]:
     things = [value for thing in said.things for value in thing]
-    absent = [None] * (8 - len(things))
+    missing_components = [None] * (8 - len(things))
     numbers = [slot.index(v) if v else len(slot) + 1 for slot, v in zip(SLOTS, things)]
-    numbers += [len(slot) for slot, _ in zip(SLOTS[len(things) :], absent)]
+    numbers += [len(slot) for slot, _ in zip(SLOTS[len(things) :], missing_components)]
     return numbers + [slot.index(v) if v else len(slot) + 1 for slot, v in zip(SLOTS[8:], (said.ground, said.sky))]

@@ -26,7 +26,7 @@ from composer.tiny import (
     upscale_stage,
     vae_stage,
 )
-from composer.tiny.data import Pictures, depths, pictures
+from composer.tiny.data import Pictures, depths, images
 from composer.tiny.loop import settle
 from composer.tiny.tokenizer import save_tokenizer
 
@@ -37,8 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     args = _arguments(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = pictures(args.work, args.scenes, SEED, args.size, workers=args.workers)
-    test = pictures(args.work, 512, TEST_SEED, args.size, "any", workers=args.workers)
+    data = images(args.work, args.scenes, SEED, args.size, workers=args.workers)
+    test = images(args.work, 512, TEST_SEED, args.size, "any", workers=args.workers)
     for stage in args.stages:
         settle(SEED, args.threads)
         STAGES[stage](args, data, test, device)
@@ -89,7 +89,7 @@ def depth(args: argparse.Namespace, data: Pictures, test: Pictures, device: torc
 
 def upscale(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
     """The base UNet, fine-tuned to finish pictures of twice the size too."""
-    large = pictures(args.work, args.scenes // 8, SEED, 2 * args.size, workers=args.workers)
+    large = images(args.work, args.scenes // 8, SEED, 2 * args.size, workers=args.workers)
     base = _trained(args.out, device)
     parts = (base.unet, base.vae, base.text_encoder, base.tokenizer)
     latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from composer.checkpoints.checkpoint import find
 from composer.checkpoints.component_folder import variants, weight_files
 from composer.checkpoints.index import component_json, components_of
-from composer.checkpoints.layouts import recognise
+from composer.checkpoints.layouts import detect_family
 from composer.config.spec import ModelSpec
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -52,7 +52,7 @@ def test_the_pipeline_of_the_index_tells_the_family(checkpoints, made_of, pipeli
     folder = checkpoints[made_of]
     classes = {name: cls for name, (_, cls) in components_of(json.loads((folder / "model_index.json").read_text())).items()}
     configs = {name: config for name in classes if (config := component_json(folder / name))}
-    assert recognise(pipeline, classes, configs) == family
+    assert detect_family(pipeline, classes, configs) == family
 
 
 def test_an_edit_model_is_run_by_its_own_pipeline(compose, checkpoints, tmp_path):
@@ -60,7 +60,7 @@ def test_an_edit_model_is_run_by_its_own_pipeline(compose, checkpoints, tmp_path
     index = json.loads((source / "model_index.json").read_text())
     (source / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxKontextPipeline"}))
     found = find(ModelSpec(name="local", source=str(source)))
-    assert (found.family, found.holder) == ("classic", "FluxKontextPipeline")
+    assert (found.family, found.pipe) == ("classic", "FluxKontextPipeline")
 
 
 @pytest.mark.parametrize(

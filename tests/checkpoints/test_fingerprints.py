@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import composer
-from composer.checkpoints.fingerprints import folder_stamp
+from composer.checkpoints.fingerprints import directory_fingerprint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -65,8 +65,8 @@ def test_each_change_of_a_folder_changes_its_stamp(tmp_path, change):
     file = tmp_path / "a.bin"
     file.write_bytes(b"1234")
     (tmp_path / "b.bin").write_bytes(b"5678")
-    before = folder_stamp(tmp_path)
-    assert folder_stamp(tmp_path) == before
+    before = directory_fingerprint(tmp_path)
+    assert directory_fingerprint(tmp_path) == before
     if change == "content":
         file.write_bytes(b"4321")
         os.utime(file, ns=(1, 1))
@@ -76,7 +76,7 @@ def test_each_change_of_a_folder_changes_its_stamp(tmp_path, change):
         (tmp_path / "c.bin").write_bytes(b"")
     else:
         file.unlink()
-    assert folder_stamp(tmp_path) != before
+    assert directory_fingerprint(tmp_path) != before
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_weights_between_a_files_ends_have_a_say(tmp_path, size, changed):
     file = tmp_path / "unet.safetensors"
     with open(file, "wb") as handle:
         handle.truncate(size)
-    before = folder_stamp(file)
+    before = directory_fingerprint(file)
     with open(file, "r+b") as handle:
         handle.seek(size // 3)
         handle.write(b"1" * changed)
-    assert folder_stamp(file) != before
+    assert directory_fingerprint(file) != before

@@ -52,10 +52,10 @@ def of(source: Path, *more: str) -> list[str]:
     return ["model=local", f"model.source={source}", "callbacks=[]", "prompt=a cat", "steps=2", *more]
 
 
-@pytest.mark.parametrize(("name", "more", "said", "verb"), alternately(REFUSED, [["check"], []]))
-def test_what_was_set_and_has_no_place_is_refused(compose, others, verb, name, more, said):
+@pytest.mark.parametrize(("name", "more", "said", "command"), alternately(REFUSED, [["check"], []]))
+def test_what_was_set_and_has_no_place_is_refused(compose, others, command, name, more, said):
     size = [] if set(TINY) & set(more) else SMALL
-    done = compose(*verb, *of(others[name], *size, *more, "output.folder=out"))
+    done = compose(*command, *of(others[name], *size, *more, "output.folder=out"))
     assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
     assert not Path("out").exists()
 

@@ -10,7 +10,7 @@ import pytest
 from composer.checks.signatures import METHODS, NO_SETTINGS, devices_of, scheduler_settings
 from composer.config.catalogue import catalogue
 from composer.config.search_path import packaged_conf
-from composer.config.spec import Target
+from composer.config.spec import Choice
 from composer.config.targets import resolve
 
 KNOWN = catalogue([packaged_conf()])
@@ -36,7 +36,7 @@ def test_what_is_no_scheduler_tells_nothing(path):
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_devices_in_the_source_are_those_of_the_option(option):
-    real = resolve(option.partition(".")[0], Target(path=OPTIONS[option])).devices
+    real = resolve(option.partition(".")[0], Choice(path=OPTIONS[option])).devices
     assert devices_of(OPTIONS[option]) in (None, real)
 
 

@@ -338,16 +338,16 @@ def test_check_refuses_a_folder_as_the_run_does(compose, tmp_path, folder):
     assert compose("check", "output.folder=a/${hydra:runtime.choices.scheduler}").code == 0
 
 
-@pytest.mark.parametrize("verb", [(), ("rerun", "a"), ("-m", "seed=1,2")], ids=["run", "rerun", "sweep"])
+@pytest.mark.parametrize("command", [(), ("rerun", "a"), ("-m", "seed=1,2")], ids=["run", "rerun", "sweep"])
 @pytest.mark.parametrize(
     "folder", ["FILE", "FILE/b", "/proc/foo", "x" * 300, "new/" + "x" * 300], ids=["file", "below", "proc", "long", "long below"]
 )
-def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, verb, folder):
+def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, command, folder):
     (tmp_path / "FILE").touch()
-    if "a" in verb:
+    if "a" in command:
         assert compose("steps=1", "callbacks=[]", "output.folder=a").code == 0
     before = sorted(tmp_path.rglob("*"))
-    done = compose(*verb, *([] if "a" in verb else ["steps=1"]), f"output.folder={folder}")
+    done = compose(*command, *([] if "a" in command else ["steps=1"]), f"output.folder={folder}")
     assert done.code == 2 and "no files can be put there" in done.err, done.err
     assert done.err.splitlines()[-1].startswith("compose: output.folder=") and sorted(tmp_path.rglob("*")) == before
 

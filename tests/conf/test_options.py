@@ -13,7 +13,7 @@ from composer.callbacks.base import StepCallback
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.config.search_path import groups, options, packaged_conf
-from composer.config.spec import Target
+from composer.config.spec import Choice
 from composer.config.targets import resolve
 from composer.sampling.guidance import Guidance
 from composer.system.signatures import check_keywords, keywords_of
@@ -72,4 +72,4 @@ def test_targets_are_of_their_kind(group_kind):
     for name in options(group, FOLDERS):
         spec = composed(group, name)
         targets = {"task": [spec.task], "guidance": [spec.guidance], "callbacks": list(spec.callbacks.values())}[group]
-        assert targets and all(isinstance(target, Target) and resolve(group, target, kind) for target in targets)
+        assert targets and all(isinstance(target, Choice) and resolve(group, target, kind) for target in targets)

@@ -37,7 +37,7 @@ LINES = {
     "search": ("-m", "hydra/sweeper=optuna", "steps=1,2"),
     "plan": ("plan", "-m", "steps=1,2"),
     "cfg": ("--cfg", "all"),
-    **{verb: (verb, "steps=1") for verb in ("check", "show", "config")},
+    **{command: (command, "steps=1") for command in ("check", "show", "config")},
 }
 
 

@@ -29,9 +29,9 @@ def test_a_source_that_is_not_there_is_refused(compose, tmp_path, task, source, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("verb", ["check", "show", "plan -m", "check -m", "-m"])
-def test_every_command_refuses_it(compose, verb):
-    done = compose(*verb.split(), "task=inpaint", "model.source=nobody/does-not-exist")
+@pytest.mark.parametrize("command", ["check", "show", "plan -m", "check -m", "-m"])
+def test_every_command_refuses_it(compose, command):
+    done = compose(*command.split(), "task=inpaint", "model.source=nobody/does-not-exist")
     assert done.code == 2 and "model.source=nobody/does-not-exist: " in done.err, done.err
 
 

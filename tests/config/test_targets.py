@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 import composer
 from composer import StepCallback
 from composer.config.overrides import prepare
-from composer.config.spec import Target
+from composer.config.spec import Choice
 from composer.config.targets import build, resolve
 from composer.errors import ComposerError
 from composer.records import metadata
@@ -32,19 +32,19 @@ HOSTILE = (
 @pytest.mark.parametrize("path", HOSTILE)
 def test_only_classes_of_our_packages_are_resolved(path):
     with pytest.raises(ComposerError, match="_target_="):
-        resolve("callbacks.x", Target(path=path), StepCallback)
+        resolve("callbacks.x", Choice(path=path), StepCallback)
 
 
 def test_the_kind_counts():
     with pytest.raises(ComposerError, match="is not a StepCallback"):
-        resolve("callbacks.x", Target(path="diffusers.DDIMScheduler"), StepCallback)
+        resolve("callbacks.x", Choice(path="diffusers.DDIMScheduler"), StepCallback)
 
 
 def test_a_misspelt_keyword_gets_a_suggestion():
     from composer.sampling.guidance import Guidance
 
     with pytest.raises(ComposerError, match=r"guidance\.scael=3: there is no such setting\. Did you mean scale"):
-        build("guidance", Target(path="composer.sampling.guidance.ClassifierFree", keywords={"scael": 3}), Guidance)
+        build("guidance", Choice(path="composer.sampling.guidance.ClassifierFree", keywords={"scael": 3}), Guidance)
 
 
 @pytest.fixture

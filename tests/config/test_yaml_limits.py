@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from composer.config.yaml_limits import LONGEST, sober
+from composer.config.yaml_limits import LONGEST, read_bounded_yaml
 from composer.errors import ComposerError
 
 #: Nine lines that come to 10⁹ values.
@@ -26,12 +26,12 @@ def test_what_has_no_end(tmp_path, text):
     file = tmp_path / "odd.yaml"
     file.write_text(text)
     with pytest.raises(ComposerError, match="aliases"):
-        sober("sweep.jobs", file)
+        read_bounded_yaml("sweep.jobs", file)
 
 
 def test_honest_aliases_are_read(compose, tmp_path):
     Path("jobs.yaml").write_text("- &one {prompt: a cat, steps: 1}\n- {<<: *one, seed: 3}\n- *one\n")
-    assert sober("sweep.jobs", tmp_path / "jobs.yaml").startswith("- &one")
+    assert read_bounded_yaml("sweep.jobs", tmp_path / "jobs.yaml").startswith("- &one")
     assert compose("check", "-m", "sweep.jobs=jobs.yaml").code == 0
 
 
@@ -40,4 +40,4 @@ def test_what_is_too_long_or_no_text(tmp_path):
     for data, said in ((b" " * (LONGEST + 1), "longer than 1 MiB"), (b"\xff\xfe\x00", "not UTF-8"), (None, "No such file")):
         file.write_bytes(data) if data else file.unlink()
         with pytest.raises(ComposerError, match=said):
-            sober("sweep.jobs", file)
+            read_bounded_yaml("sweep.jobs", file)

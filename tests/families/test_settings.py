@@ -49,8 +49,8 @@ def guarded(tmp_path_factory):
 
 @pytest.mark.parametrize("family", ["auto", "classic"])
 def test_flagged_images_are_named_behind_both_doors(guarded, family):
-    assert compose(*guarded, f"model.family={family}").blackened == (0, 1)
+    assert compose(*guarded, f"model.family={family}").flagged == (0, 1)
 
 
 def test_flags_are_of_the_run_and_not_of_a_callback(guarded):
-    assert compose(*guarded[:-1], callbacks=[DecodesOne()]).blackened == (0, 1)
+    assert compose(*guarded[:-1], callbacks=[DecodesOne()]).flagged == (0, 1)

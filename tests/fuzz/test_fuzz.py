@@ -117,15 +117,14 @@ def test_damaged_option_files(name, data):
     survives(lambda: check(read(compose_config([f"{group}=[odd]" if group == "callbacks" else f"{group}=odd"], "mine"))))
 
 
-def picture(form: str, mode: str) -> bytes:
+def image(form: str, mode: str) -> bytes:
     buffer = io.BytesIO()
     Image.new(mode, (16, 16), None if mode in ("P",) else 0).save(buffer, form)
     return buffer.getvalue()
 
 
 PICTURES = [
-    picture(*each)
-    for each in (("png", "RGBA"), ("png", "I;16"), ("png", "P"), ("jpeg", "RGB"), ("webp", "RGB"), ("tiff", "F"), ("bmp", "L"))
+    image(*each) for each in (("png", "RGBA"), ("png", "I;16"), ("png", "P"), ("jpeg", "RGB"), ("webp", "RGB"), ("tiff", "F"), ("bmp", "L"))
 ]
 
 

@@ -20,7 +20,7 @@ import composer
 from composer.checkpoints.checkpoint import find
 from composer.config.spec import ModelSpec
 from composer.loading import converted, disk_cache, loader
-from composer.loading.precision import Numbers
+from composer.loading.precision import DtypePlan
 from composer.options import lifecycle
 from composer.testing import pipelines
 from composer.testing.conformance import same
@@ -154,7 +154,7 @@ def test_what_is_read_from_them_is_what_the_libraries_read(small, monkeypatch, c
         return theirs
 
     monkeypatch.setattr(converted, "read", both)
-    loader.load(find(ModelSpec(name="local", source=str(checkpoints[family]))), loader.How(Numbers(dtype), torch.device("cpu")))
+    loader.load(find(ModelSpec(name="local", source=str(checkpoints[family]))), loader.LoadOptions(DtypePlan(dtype), torch.device("cpu")))
     assert read
     for ours, theirs in read:
         assert ours is not None, type(theirs)

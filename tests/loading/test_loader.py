@@ -14,8 +14,8 @@ import torch
 from composer.checkpoints.checkpoint import find
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
-from composer.loading.loader import How, load
-from composer.loading.precision import Numbers
+from composer.loading.loader import LoadOptions, load
+from composer.loading.precision import DtypePlan
 from composer.testing import pipelines
 from composer.testing.image_files import pixels
 
@@ -52,14 +52,14 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 def test_a_second_load_is_warm(checkpoints):
     checkpoint = find(ModelSpec(name="local", source=str(checkpoints["sd"])))
-    assert load(checkpoint, How(Numbers(torch.float32), CPU)) is load(checkpoint, How(Numbers(torch.float32), CPU))
+    assert load(checkpoint, LoadOptions(DtypePlan(torch.float32), CPU)) is load(checkpoint, LoadOptions(DtypePlan(torch.float32), CPU))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_every_component_has_the_precision_asked_for(checkpoints, dtype):
     for family in ("sd", "flux", "ddpm"):
-        holder = load(find(ModelSpec(name="local", source=str(checkpoints[family]))), How(Numbers(dtype), CPU))
-        models = [c for c in holder.components.values() if isinstance(c, torch.nn.Module)]
+        pipe = load(find(ModelSpec(name="local", source=str(checkpoints[family]))), LoadOptions(DtypePlan(dtype), CPU))
+        models = [c for c in pipe.components.values() if isinstance(c, torch.nn.Module)]
         odd = {name for model in models for name, p in model.named_parameters() if p.dtype != dtype}
         # transformers keeps T5's `wo` in fp32 under fp16, where it overflows, whoever loads it
         assert models and all(name.endswith("wo.weight") and dtype == torch.float16 for name in odd)
@@ -124,7 +124,7 @@ def test_what_is_put_together_is_what_from_pretrained_makes(checkpoints, tmp_pat
         source = tmp_path / "safety"
         pipelines.sd(safety_checker=True).save_pretrained(source)
     spec = ModelSpec(name="it", source=str(source), safety_checker=safety_checker)
-    mine = load(find(spec), How(Numbers(torch.float32), torch.device("cpu")))
+    mine = load(find(spec), LoadOptions(DtypePlan(torch.float32), torch.device("cpu")))
     without = {} if safety_checker or family != "safety" else {"safety_checker": None, "requires_safety_checker": False}
     theirs = type(mine).from_pretrained(source, **without)
     assert {**mine.config, "_name_or_path": ""} == {**theirs.config, "_name_or_path": ""}

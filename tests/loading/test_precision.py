@@ -10,7 +10,7 @@ import composer
 from composer.config.spec import PrecisionSpec
 from composer.errors import ComposerError
 from composer.loading import precision
-from composer.loading.precision import Numbers, numbers_of
+from composer.loading.precision import DtypePlan, resolve_dtypes
 from composer.testing.conformance import same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,7 +46,7 @@ def units(monkeypatch):
 )
 def test_the_nearest_that_works(units, wanted, device, size, native, dtype, said):
     units(cpu=native, cuda=native)
-    numbers, notes = numbers_of(PrecisionSpec(dtype=wanted), device, size)
+    numbers, notes = resolve_dtypes(PrecisionSpec(dtype=wanted), device, size)
     assert numbers.default == dtype and notes == ((said,) if said else ())
 
 
@@ -58,11 +58,11 @@ def test_strict_refuses_instead(compose):
 
 def test_a_component_can_differ():
     spec = PrecisionSpec(dtype="bf16", components={"vae": "fp32", "unet": "bf16", "text_encoder": "fp16"})
-    numbers, notes = numbers_of(spec, CPU, 0)
+    numbers, notes = resolve_dtypes(spec, CPU, 0)
     assert dict(numbers.parts) == {"vae": torch.float32, "text_encoder": torch.float32}
     assert notes == ("precision.text_encoder=fp16 is many times slower on a CPU than fp32: computing in fp32",)
     assert numbers.argument == {"default": torch.bfloat16, **dict(numbers.parts)}
-    assert Numbers(torch.float32).argument == torch.float32
+    assert DtypePlan(torch.float32).argument == torch.float32
 
 
 #: Words, and the components that compute in bf16.

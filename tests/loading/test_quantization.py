@@ -9,7 +9,7 @@ import composer
 from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
-from composer.loading.precision import Numbers
+from composer.loading.precision import DtypePlan
 from composer.loading.quantization import STORAGES, _there
 from composer.pipelines.build import build_pipeline
 from composer.testing.conformance import same
@@ -56,5 +56,5 @@ def test_a_single_file_is_refused(monkeypatch):
 def test_sizes_tell_what_is_kept():
     import torch
 
-    numbers = Numbers(torch.bfloat16, stored=(("unet", "bnb_nf4"),))
+    numbers = DtypePlan(torch.bfloat16, stored=(("unet", "bnb_nf4"),))
     assert numbers.size("unet") == 0.5 and numbers.size("vae") == 2

@@ -10,41 +10,41 @@ import torch
 from torch import nn
 
 from composer.options import lifecycle
-from composer.options.base import Option
+from composer.options.base import ModelOption
 
 CPU = torch.device("cpu")
 
 
-class Marks(Option):
+class Marks(ModelOption):
     group, name = "accel", "marks"
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
 
     @contextmanager
-    def fit(self, holder, device):
+    def fit(self, pipe, device):
         if self.mark == "broken":
             raise ValueError("on purpose")
-        holder.log.append(f"+{self.mark}")
+        pipe.log.append(f"+{self.mark}")
         try:
             yield
         finally:
-            holder.log.append(f"-{self.mark}")
+            pipe.log.append(f"-{self.mark}")
 
 
-def holder(*models):
+def pipe(*models):
     return SimpleNamespace(components={str(i): model for i, model in enumerate(models)}, log=[])
 
 
 @pytest.fixture(autouse=True)
 def clean():
-    lifecycle.loosen()
+    lifecycle.remove_options()
     yield
-    lifecycle.loosen()
+    lifecycle.remove_options()
 
 
 def test_fitted_once_for_as_long_as_the_same_is_wanted():
-    one = holder(nn.Linear(1, 1))
+    one = pipe(nn.Linear(1, 1))
     for _ in range(2):
         lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
     assert one.log == ["+a"]
@@ -55,7 +55,7 @@ def test_fitted_once_for_as_long_as_the_same_is_wanted():
 
 def test_another_pipeline_with_a_shared_model_takes_it_off():
     shared = nn.Linear(1, 1)
-    one, other, stranger = holder(shared), holder(nn.Linear(1, 1), shared), holder(nn.Linear(1, 1))
+    one, other, stranger = pipe(shared), pipe(nn.Linear(1, 1), shared), pipe(nn.Linear(1, 1))
     lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
     lifecycle.fit(stranger, {}, CPU)
     assert one.log == ["+a"]
@@ -64,7 +64,7 @@ def test_another_pipeline_with_a_shared_model_takes_it_off():
 
 
 def test_what_was_begun_is_undone_when_the_next_option_fails():
-    one = holder(nn.Linear(1, 1))
+    one = pipe(nn.Linear(1, 1))
     with pytest.raises(ValueError, match="on purpose"):
         lifecycle.fit(one, {"accel.a": Marks("a"), "accel.b": Marks("broken")}, CPU)
     assert one.log == ["+a", "-a"]
@@ -75,7 +75,7 @@ def test_what_was_begun_is_undone_when_the_next_option_fails():
 def test_at_exit_everything_comes_off_before_libraries_go(monkeypatch):
     registered = []
     monkeypatch.setattr(lifecycle.atexit, "register", registered.append)
-    one = holder(nn.Linear(1, 1))
+    one = pipe(nn.Linear(1, 1))
     lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
     assert len(registered) == 1
     registered[0]()

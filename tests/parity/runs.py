@@ -46,8 +46,8 @@ def ours(
     steps: int = STEPS, eta: float | None = None, prompts: Sequence[str] = PROMPTS, **inputs: Any,
 ):  # fmt: skip
     """Latents after each step, the images, and a fresh scheduler like the one that was used."""
-    original = family.holder.scheduler.config
-    cls, settings, of_step = scheduler_parts(scheduler_of(option), type(family.holder.scheduler).__name__)
+    original = family.pipe.scheduler.config
+    cls, settings, of_step = scheduler_parts(scheduler_of(option), type(family.pipe.scheduler).__name__)
     of_step = of_step if eta is None else {**of_step, "eta": eta}
     recorder = Recorder()
     pipeline = Pipeline(
@@ -90,7 +90,7 @@ def assert_same(mine, theirs, least: int = 1) -> None:
     assert [image.tobytes() for image in mine[1]] == [image.tobytes() for image in theirs[1]]
 
 
-def picture(size: int, seed: int = 0) -> Image.Image:
+def image(size: int, seed: int = 0) -> Image.Image:
     """Smooth random colours."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((size, size), Image.BICUBIC)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from cases import BATCHES, FLUX_FROM_PICTURE, FLUX_NOISY_FROM_PICTURE, SCALES, SD_CORE, SD_FROM_PICTURE, STRENGTHS
 from diffusers import FluxImg2ImgPipeline, FluxInpaintPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
-from runs import PROMPTS, STEPS, assert_same, classic, generators, mask, ours, picture
+from runs import PROMPTS, STEPS, assert_same, classic, generators, image, mask, ours
 from tiers import every, sampled
 
 from composer.checkpoints.layouts import LAYOUTS
@@ -25,7 +25,7 @@ from composer.testing import pipelines
 
 
 def pictures(size: int, batch: int):
-    return tuple(picture(size, seed) for seed in range(batch))
+    return tuple(image(size, seed) for seed in range(batch))
 
 
 # Each returns (ours, classic) for a scheduler option, a strength, a batch size and a guidance scale.

@@ -14,7 +14,7 @@ import pytest
 import torch
 from cases import BATCHES, SCALES, SDXL_REFINED
 from diffusers import StableDiffusionXLImg2ImgPipeline
-from runs import PROMPTS, SEEDS, Recorder, assert_same, classic, generators, mask, picture, scheduler_of
+from runs import PROMPTS, SEEDS, Recorder, assert_same, classic, generators, image, mask, scheduler_of
 from tiers import sampled
 
 from composer import StepCallback, StopDenoising
@@ -25,8 +25,8 @@ from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.families.sdxl import StableDiffusionXL
-from composer.options.base import Option
-from composer.options.lifecycle import loosen
+from composer.options.base import ModelOption
+from composer.options.lifecycle import remove_options
 from composer.pipelines.build import build_pipeline
 from composer.pipelines.pipeline import Pipeline
 from composer.pipelines.refined import Refined
@@ -93,7 +93,7 @@ def test_any_share_is_bit_equal(pipes, option, share):
 
 @pytest.mark.parametrize("option", ["euler", "ddim", "dpmpp_2m", "heun"])
 def test_img2img_is_bit_equal(pipes, option):
-    images, recorder = tuple(picture(64, seed) for seed in range(2)), Recorder()
+    images, recorder = tuple(image(64, seed) for seed in range(2)), Recorder()
     pipeline = refined(pipes, option, task=Img2Img(), callbacks={"recorder": recorder})
     result = pipeline(request(image=images, strength=0.6, skip=LAYOUTS["sdxl"].skipped(STEPS, 0.6)))
     first = StableDiffusionXLImg2ImgPipeline(**pipes[0].components, add_watermarker=False)
@@ -103,7 +103,7 @@ def test_img2img_is_bit_equal(pipes, option):
 
 def test_inpainting_keeps_the_rest_in_both_stages(pipes):
     """diffusers has no right pair for this: its first stage puts the kept part back without noise where it hands over."""
-    images, masks, recorder = (picture(64),), (mask(64),), Recorder()
+    images, masks, recorder = (image(64),), (mask(64),), Recorder()
     pipeline = refined(pipes, "euler", task=Inpaint(), callbacks={"recorder": recorder})
     result = pipeline(request(1, image=images, mask=masks, strength=1.0, blur=0, keep_unmasked=True))
     kept = np.array(masks[0]) == 0
@@ -190,7 +190,7 @@ def test_what_cannot_work_is_refused_by_name(compose, checkpoints, source, refin
     assert done.code == 2 and line.format(**checkpoints) in done.err, done.err
 
 
-class Notes(Option):
+class Notes(ModelOption):
     """Notes the pipelines that it is put on, and those that it is on for a pass."""
 
     group, name = "accel", "notes"
@@ -199,13 +199,13 @@ class Notes(Option):
         self.seen: list[tuple[str, int]] = []
 
     @contextmanager
-    def fit(self, holder, device):
-        self.seen.append(("fit", id(holder)))
+    def fit(self, pipe, device):
+        self.seen.append(("fit", id(pipe)))
         yield
 
     @contextmanager
-    def on(self, holder):
-        self.seen.append(("on", id(holder)))
+    def on(self, pipe):
+        self.seen.append(("on", id(pipe)))
         yield
 
 
@@ -224,7 +224,7 @@ def test_the_refiner_is_built_with_the_options_of_the_run(checkpoints):
     whole(checked.request)
     for denoiser in (whole.family.denoiser, whole.refiner.family.denoiser):
         assert any(hasattr(module, "to_qkv") for module in denoiser.modules())
-    loosen()
+    remove_options()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cases import BATCHES, SD3, SD3_CORE, SD3_FROM_PICTURE, SD3_NOISY, SD3_NOISY_FROM_PICTURE, SD3_REFUSED, STRENGTHS
 from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline
-from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
+from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
 from tiers import sampled
 
 from composer.checkpoints.layouts import LAYOUTS
@@ -24,7 +24,7 @@ CFG = 7.5
 
 
 def pictures(batch):
-    return tuple(picture(64, seed) for seed in range(batch))
+    return tuple(image(64, seed) for seed in range(batch))
 
 
 def theirs(pipe, scheduler, batch, scale, noisy=False, **more):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cases import BATCHES, SCALES, SDXL, SDXL_CORE, SDXL_FROM_PICTURE, STRENGTHS
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
-from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
+from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
 from tiers import every, sampled
 
 from composer.callbacks.request import Request
@@ -25,8 +25,8 @@ STEPS = 7
 SIZE = {"height": 64, "width": 64}
 
 
-def pictures(batch):
-    return tuple(picture(64, seed) for seed in range(batch))
+def images(batch):
+    return tuple(image(64, seed) for seed in range(batch))
 
 
 def asked(batch, scale, **more):
@@ -48,18 +48,18 @@ def text2img(pipe, option, strength, batch, guidance, eta=None, **more):
 
 
 def img2img(pipe, option, strength, batch, guidance, eta=None, **more):
-    inputs = {"image": pictures(batch), "strength": strength, "skip": LAYOUTS["sdxl"].skipped(STEPS, strength)}
+    inputs = {"image": images(batch), "strength": strength, "skip": LAYOUTS["sdxl"].skipped(STEPS, strength)}
     *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Img2Img(), eta=eta, steps=STEPS, **inputs)
-    arguments = asked(batch, guidance.scale, image=list(pictures(batch)), strength=strength, **given(eta, guidance), **more)
+    arguments = asked(batch, guidance.scale, image=list(images(batch)), strength=strength, **given(eta, guidance), **more)
     return mine, classic(sibling(StableDiffusionXLImg2ImgPipeline, pipe), scheduler, STEPS, **arguments)
 
 
 def inpaint(pipe, option, strength, batch, guidance, eta=None, **more):
     masks = (mask(64),) * batch
-    inputs = {"image": pictures(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
+    inputs = {"image": images(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = LAYOUTS["sdxl"].skipped(STEPS, strength)
     *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Inpaint(), eta=eta, steps=STEPS, **inputs)
-    arguments = asked(batch, guidance.scale, image=list(pictures(batch)), mask_image=list(masks), strength=strength, **SIZE)
+    arguments = asked(batch, guidance.scale, image=list(images(batch)), mask_image=list(masks), strength=strength, **SIZE)
     return mine, classic(sibling(StableDiffusionXLInpaintPipeline, pipe), scheduler, STEPS, **arguments, **given(eta, guidance), **more)
 
 
@@ -134,7 +134,7 @@ def test_a_scale_told_to_the_unet_is_bit_equal(run, option):
     """LCM: the scale is an input and there is no negative branch."""
     told = Distilled(8.0)
     told.scale = 8.0  # what the classic pipeline is told; for a step of ours it means nothing without a negative branch
-    assert_same(*run(pipelines.sdxl(embeds_scale=True), option, 1.0, 2, told))
+    assert_same(*run(pipelines.sdxl(takes_guidance_scale=True), option, 1.0, 2, told))
 
 
 @pytest.mark.parametrize("zeros", [True, False])
@@ -193,7 +193,7 @@ def test_half_precision_encodes_in_full():
     pipe = pipelines.sdxl().to(torch.float16)
     seen = []
     pipe.vae.quant_conv.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].dtype))
-    latents = StableDiffusionXL(pipe).encode_image(to_pixels(pictures(2)), tuple(generators(2)))
+    latents = StableDiffusionXL(pipe).encode_image(to_pixels(images(2)), tuple(generators(2)))
     assert seen == [torch.float32] * 2 and latents.dtype == pipe.vae.dtype == torch.float16
 
 
@@ -202,7 +202,7 @@ def test_half_precision_encodes_in_full():
 
 def test_the_inpaint_pipeline_forgets_the_latents_mean_and_deviation():
     """It decodes with them but encodes without, so what it keeps of the picture comes out in other colours."""
-    pipe, pixels = with_statistics(), to_pixels(pictures(2))
+    pipe, pixels = with_statistics(), to_pixels(images(2))
     mine = StableDiffusionXL(pipe).encode_image(pixels, tuple(generators(2)))
     right = sibling(StableDiffusionXLImg2ImgPipeline, pipe)
     with torch.no_grad():

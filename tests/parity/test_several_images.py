@@ -14,7 +14,8 @@ from diffusers import (
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
 )
-from runs import PROMPTS, assert_same, classic, generators, mask, ours, picture
+from runs import PROMPTS, assert_same, classic, generators, mask, ours
+from runs import image as input_image
 
 from composer.checkpoints.layouts import LAYOUTS
 from composer.families.flux import Flux
@@ -94,7 +95,7 @@ def test_images_from_one_image_are_bit_equal(case):
     size = arguments["height"]
     if task is Depth2Img or cls is StableDiffusionImg2ImgPipeline:
         arguments = {key: value for key, value in arguments.items() if key not in ("height", "width")}
-    image, hole = picture(size), mask(size)
+    image, hole = input_image(size), mask(size)
     inputs = {"image": (image,) * 3, "strength": STRENGTH, "skip": LAYOUTS[family].skipped(STEPS, STRENGTH)}
     # a list of as many images as generators: of one, some of diffusers' pipelines draw all VAE samples from the first generator;
     # depth2img repeats what it makes of one, as the others do with a list

@@ -106,7 +106,7 @@ def drawn(words: list[str]) -> tuple[Any, ...]:
     """The images' pixels, and all of the record that no clock has a say in."""
     result = compose(*words)
     record = {key: value for key, value in result.record.items() if key not in ("seconds", "peak_memory", "notes")}
-    return [image.tobytes() for image in result.images], _notes(result), result.blackened, json.dumps(record, sort_keys=True, default=str)
+    return [image.tobytes() for image in result.images], _notes(result), result.flagged, json.dumps(record, sort_keys=True, default=str)
 
 
 def _notes(result: Any) -> list[str]:

@@ -194,12 +194,12 @@ def test_after_step_sees_and_edits_the_latents(saved):
 
 def test_stop_denoising_decodes_the_latents_of_that_step(saved):
     stopped = Watched(stop)
-    picture = pix2pix_pictures(saved["pix2pix"], stopped)
+    image = pix2pix_pictures(saved["pix2pix"], stopped)
     assert [index for index, *_ in stopped.seen] == [0, 1]
-    vae = pipeline_of(saved["pix2pix"], *FROM)[1].family.holder.vae
+    vae = pipeline_of(saved["pix2pix"], *FROM)[1].family.pipe.vae
     with torch.no_grad():
         pixels = vae.decode(stopped.seen[-1][2] / vae.config.scaling_factor).sample
-    assert picture.tobytes() == VaeImageProcessor().postprocess(pixels)[0].tobytes()
+    assert image.tobytes() == VaeImageProcessor().postprocess(pixels)[0].tobytes()
 
 
 def test_a_callback_that_wants_more_is_refused_by_name(saved):

@@ -47,9 +47,9 @@ OURS = {"sd": (StableDiffusionPipeline, StableDiffusion), "sdxl": (StableDiffusi
 @pytest.mark.parametrize("name", OURS)
 def test_windows_are_what_the_encoder_makes_of_each(checkpoints, name, one_thread):
     cls, ours = OURS[name]
-    holder = cls.from_pretrained(checkpoints[name])
-    family, cutting = ours(holder, FamilySettings(long_prompts="chunk")), ours(holder)
-    tokenizer = holder.tokenizer
+    pipe = cls.from_pretrained(checkpoints[name])
+    family, cutting = ours(pipe, FamilySettings(long_prompts="chunk")), ours(pipe)
+    tokenizer = pipe.tokenizer
     room = tokenizer.model_max_length - 2
     ids = tokenizer(LONG, add_special_tokens=False).input_ids
     rows = windows(tokenizer, LONG)

@@ -64,9 +64,9 @@ UNWALKED = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "more", "said", "verb"), alternately(UNWALKED, [["check"], []]))
-def test_what_cannot_walk_its_whole_schedule_is_refused(compose, copy, verb, changes, more, said):
-    done = compose(*verb, *of(copy(**changes), "output.folder=out", *more))
+@pytest.mark.parametrize(("changes", "more", "said", "command"), alternately(UNWALKED, [["check"], []]))
+def test_what_cannot_walk_its_whole_schedule_is_refused(compose, copy, command, changes, more, said):
+    done = compose(*command, *of(copy(**changes), "output.folder=out", *more))
     assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
     assert "precision" not in done.err and not Path("out").exists()
 

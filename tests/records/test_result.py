@@ -11,12 +11,12 @@ from composer.records import result as module
 from composer.records.result import Result
 
 
-def pictures(count: int) -> list[Image.Image]:
+def images(count: int) -> list[Image.Image]:
     return [Image.new("RGB", (4, 3), (i, 0, 0)) for i in range(count)]
 
 
 def result(count: int = 1) -> Result:
-    return Result(images=pictures(count), seeds=tuple(range(count)), seconds=0.1, iterations=1, record={"config": {"prompt": "${x} \\ '"}})
+    return Result(images=images(count), seeds=tuple(range(count)), seconds=0.1, iterations=1, record={"config": {"prompt": "${x} \\ '"}})
 
 
 def test_a_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_is_an_error_of_ours(tmp_path):
 
 @pytest.mark.parametrize(("count", "size"), [(1, (4, 3)), (2, (10, 3)), (4, (10, 8)), (5, (16, 8)), (9, (16, 13))])
 def test_a_grid_is_as_square_as_it_goes(count, size):
-    assert module.grid(pictures(count)).size == size
+    assert module.grid(images(count)).size == size
 
 
 def test_webp_at_quality_100_is_lossless():

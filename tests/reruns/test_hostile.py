@@ -118,21 +118,21 @@ FEW = (
 @pytest.mark.parametrize("names", [FEW, pytest.param([*HOSTILE], marks=pytest.mark.slow)], ids=["few", "all"])
 def test_forty_hostile_pictures(tmp_path, monkeypatch, names):
     honest = record(tmp_path, monkeypatch)
-    work, pictures = tmp_path / "work", tmp_path / "pictures"
+    work, images = tmp_path / "work", tmp_path / "pictures"
     work.mkdir()
-    pictures.mkdir()
+    images.mkdir()
     (work / "canary.py").write_text("open('canary-was-here', 'w')\nclass Canary: pass\n")
     Image.new("RGB", (64, 64)).save(tmp_path / "secret.png")
-    (pictures / "link.png").symlink_to(tmp_path / "secret.png")
+    (images / "link.png").symlink_to(tmp_path / "secret.png")
     for name in names:
         change, _ = HOSTILE[name]
         told = copy.deepcopy(honest)
         change(told)
         text = json.dumps(told).replace("Infinity", "1e999")
-        saved(pictures / f"{name}.png", text)
-        (pictures / f"{name}.json").write_text(text)
-    lines = [["rerun", str(pictures / f"{name}.{suffix}")] for suffix in ("png", "json") for name in names]
-    lines += [["info", str(pictures / f"{name}.png")] for name in names]
+        saved(images / f"{name}.png", text)
+        (images / f"{name}.json").write_text(text)
+    lines = [["rerun", str(images / f"{name}.{suffix}")] for suffix in ("png", "json") for name in names]
+    lines += [["info", str(images / f"{name}.png")] for name in names]
     assert len(HOSTILE) >= 40
     ended, seen = watched(work, [(work, words) for words in lines])
     assert seen == []
@@ -175,6 +175,6 @@ def test_files_that_are_hardly_pictures(compose, tmp_path, damage):
         file.write_bytes(
             {"half": data[: len(data) // 2], "text": b"no picture", "empty": b"", "chunk": data.replace(b"tEXt", b"tEXx", 1)}[damage]
         )
-    for verb in ("rerun", "info"):
-        done = compose(verb, str(file))
+    for command in ("rerun", "info"):
+        done = compose(command, str(file))
         assert done.code == 2 and done.err.count("\n") == 1, done.err

@@ -46,8 +46,8 @@ def test_a_record_names_no_class_and_wherever_they_moved_is_redrawn(compose, tmp
     assert compose(*RUNS[name], "output.folder=first").code == 0
     written = {file.name: file.read_bytes() for file in (tmp_path / "first").iterdir() if file.suffix != ".webp" or name == "scheduler"}
     told = json.loads(written["run.json"])
-    picture = next(file for file in sorted((tmp_path / "first").iterdir()) if file.name.startswith("000"))
-    for text in (*(written[each].decode() for each in ("run.json", "config.yaml")), json.dumps(metadata.read(picture))):
+    image = next(file for file in sorted((tmp_path / "first").iterdir()) if file.name.startswith("000"))
+    for text in (*(written[each].decode() for each in ("run.json", "config.yaml")), json.dumps(metadata.read(image))):
         assert "_target_" not in text and "_kind_" not in text and not MODULE.search(text)
     assert {each["group"]: each["name"] for each in told["choices"] if each["group"] in ("task", "scheduler", "guidance")} == {
         group: told["options"][group] for group in ("task", "scheduler", "guidance")

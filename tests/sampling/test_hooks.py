@@ -166,9 +166,9 @@ HOSTILE = {
 
 #: What is left on the models for the next run: method → what is said of it. All of them keep the run at hand.
 LEAVES = {
-    "a hook": (hooks_the_unet, "a hook (test_hooks.hooks_the_unet.<locals>.<lambda>) on unet.mid_block"),
+    "a hook": (hooks_the_unet, "a hook (tests.sampling.test_hooks.hooks_the_unet.<locals>.<lambda>) on unet.mid_block"),
     "a processor": (replaces_processors, "another attention processor (diffusers.models.attention_processor.AttnProcessor) on unet."),
-    "a forward": (replaces_forward, "another forward (test_hooks.replaces_forward.<locals>.<lambda>) on unet"),
+    "a forward": (replaces_forward, "another forward (tests.sampling.test_hooks.replaces_forward.<locals>.<lambda>) on unet"),
     "a mode": (trains, " mode on unet"),
 }
 
@@ -182,7 +182,7 @@ def litterer(kind: str) -> StepCallback:
 
 
 @pytest.fixture(scope="module")
-def untouched():
+def restore_after_run():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield run("sd", {})
@@ -190,32 +190,34 @@ def untouched():
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind(kind, untouched):
+def test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind(kind, restore_after_run):
     with pytest.raises(CallbackError, match=r"callbacks.hostile: failed in ") as caught:
         run("sd", {"hostile": hostile(kind)})
     assert "\n" not in str(caught.value)
-    assert same(run("sd", {}), untouched), "the next run draws something else"
+    assert same(run("sd", {}), restore_after_run), "the next run draws something else"
 
 
-def test_the_list_of_pictures_is_the_callbacks_own(untouched):
-    assert same(run("sd", {"tidy": type("Tidy", (StepCallback,), {"after_decode": lambda self, run, images: images.clear()})()}), untouched)
+def test_the_list_of_pictures_is_the_callbacks_own(restore_after_run):
+    assert same(
+        run("sd", {"tidy": type("Tidy", (StepCallback,), {"after_decode": lambda self, run, images: images.clear()})()}), restore_after_run
+    )
 
 
 @pytest.mark.parametrize("kind", LEAVES)
-def test_what_is_left_on_the_models_is_named_and_taken_away(kind, untouched):
+def test_what_is_left_on_the_models_is_named_and_taken_away(kind, restore_after_run):
     with pytest.raises(CallbackError, match=r"callbacks.litterer: left on the models: ") as caught:
         run("sd", {"progress": Progress(), "litterer": litterer(kind)})
     assert LEAVES[kind][1] in str(caught.value) and "\n" not in str(caught.value)
-    assert same(run("sd", {}), untouched), "the next run draws something else"
-    skipped = run("sd", {"litterer": litterer(kind)}, skipping=frozenset({"litterer"}))
+    assert same(run("sd", {}), restore_after_run), "the next run draws something else"
+    skipped = run("sd", {"litterer": litterer(kind)}, skip_on_error=frozenset({"litterer"}))
     assert [LEAVES[kind][1] in note for note in skipped.notes] == [True]
-    assert same(run("sd", {}), untouched)
+    assert same(run("sd", {}), restore_after_run)
 
 
-def test_models_are_put_back_after_a_failure_too(untouched):
+def test_models_are_put_back_after_a_failure_too(restore_after_run):
     with pytest.raises(CallbackError, match="on purpose"):
         run("sd", {"litterer": litterer("a hook"), "hostile": hostile("raises in after_step")})
-    assert same(run("sd", {}), untouched)
+    assert same(run("sd", {}), restore_after_run)
 
 
 def test_weights_that_were_written_over_are_loaded_anew(compose):
@@ -233,26 +235,26 @@ def test_weights_that_were_written_over_are_loaded_anew(compose):
     assert same(build_pipeline(check(spec))(check(spec).request), plain)
 
 
-def test_one_that_sleeps_only_takes_its_time(untouched):
+def test_one_that_sleeps_only_takes_its_time(restore_after_run):
     class Sleeps(StepCallback):
         def after_step(self, step, latents):
             time.sleep(0.01)
 
     slow = run("sd", {"sleeps": Sleeps()})
-    assert same(slow, untouched) and slow.seconds > 0.04
+    assert same(slow, restore_after_run) and slow.seconds > 0.04
 
 
 @pytest.mark.parametrize("kind", [kind for kind in HOSTILE if not kind.startswith("writes")])
-def test_one_that_is_skipped_when_it_fails_takes_no_part_in_the_picture(kind, untouched):
-    result = run("sd", {"hostile": hostile(kind)}, skipping=frozenset({"hostile"}))
-    assert same(result, untouched)
+def test_one_that_is_skipped_when_it_fails_takes_no_part_in_the_picture(kind, restore_after_run):
+    result = run("sd", {"hostile": hostile(kind)}, skip_on_error=frozenset({"hostile"}))
+    assert same(result, restore_after_run)
     assert len(result.notes) == 1 and "left out for the rest of the run: callbacks.hostile: failed in" in result.notes[0]
 
 
 def test_writing_in_place_ends_the_run_even_where_failures_are_skipped():
     """What was written over is gone: there is nothing to go on with."""
     with pytest.raises(CallbackError, match="wrote into a tensor"):
-        run("sd", {"hostile": hostile("writes in place in silence")}, skipping=frozenset({"hostile"}))
+        run("sd", {"hostile": hostile("writes in place in silence")}, skip_on_error=frozenset({"hostile"}))
 
 
 def test_ctrl_c_is_no_callbacks_fault():
@@ -261,7 +263,7 @@ def test_ctrl_c_is_no_callbacks_fault():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run("sd", {"it": Interrupts()}, skipping=frozenset({"it"}))
+        run("sd", {"it": Interrupts()}, skip_on_error=frozenset({"it"}))
 
 
 # --- what is refused before anything is loaded ----------------------------------------------------------------------------
@@ -306,18 +308,18 @@ def test_on_error_is_a_setting_of_every_callback(compose):
     done = compose("callbacks.progress.on_error=ignore")
     assert done.code == 2 and "callbacks.progress.on_error=ignore: is not known." in done.err and "fail, skip" in done.err
     spec = read(compose_config(["callbacks=[progress,trace]", "callbacks.trace.on_error=skip"]))
-    assert spec.skipping == {"trace"} and build_pipeline(check(spec)).skipping == {"trace"}
+    assert spec.skip_on_error == {"trace"} and build_pipeline(check(spec)).skip_on_error == {"trace"}
 
 
-def test_what_was_made_is_saved_before_a_leftover_is_told(untouched, tmp_path):
+def test_what_was_made_is_saved_before_a_leftover_is_told(restore_after_run, tmp_path):
     hook = {"before_step": lambda self, step: (self.run.modules["unet"].register_forward_hook(lambda *arguments: None), None)[1]}
-    leaves = type("Leaves", (StepCallback,), {"around": keeps_the_run, **hook})()
+    iter_leaves = type("Leaves", (StepCallback,), {"around": keeps_the_run, **hook})()
     with pytest.raises(LeftBehind) as caught:
-        run("sd", {"leaves": leaves})
-    assert same(caught.value.result, untouched)
+        run("sd", {"leaves": iter_leaves})
+    assert same(caught.value.result, restore_after_run)
     words = ["steps=2", "images=2", "batch=1", "guidance=none"]
     with pytest.raises(LeftBehind, match="left on the models: a hook"):
-        finished(lambda: composer.compose(*words, callbacks=[leaves]), tmp_path / "out", False)
+        finished(lambda: composer.compose(*words, callbacks=[iter_leaves]), tmp_path / "out", False)
     plain = composer.compose(*words)
     saved = [Image.open(tmp_path / "out" / f"{i:03}.png").tobytes() for i in range(2)]
     assert saved == [image.tobytes() for image in plain.images] and (tmp_path / "out" / "run.json").is_file()

@@ -26,7 +26,7 @@ def family():
 
 def run(family, *callbacks: StepCallback, steps: int = 3, batch: int = 1, scale: float = 5.0):
     named = {f"c{i}": callback for i, callback in enumerate(callbacks)}
-    scheduler = family.holder.scheduler
+    scheduler = family.pipe.scheduler
     pipeline = Pipeline(
         family=family,
         task=Text2Img(),
@@ -201,7 +201,7 @@ def test_image_i_of_a_batch_is_the_single_run_with_seed_plus_i(family):
     """One grey level apart at most: batched convolutions may add up in another order."""
     batch = run(family, batch=3).images
     for i, image in enumerate(batch):
-        scheduler = family.holder.scheduler
+        scheduler = family.pipe.scheduler
         alone = Pipeline(
             family=family,
             task=Text2Img(),

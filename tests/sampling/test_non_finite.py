@@ -54,21 +54,21 @@ def test_a_picture_that_is_encoded_too(compose, checkpoints, tmp_path):
 @pytest.mark.parametrize("family", ["sd", "sdxl", "sd3"])
 def test_the_vae_decodes_once_more_in_fp32_where_16_bits_overflow(checkpoints, family):
     checkpoint = find(ModelSpec(name="local", source=str(checkpoints[family])))
-    holder = getattr(diffusers, checkpoint.holder).from_pretrained(checkpoints[family])
+    pipe = getattr(diffusers, checkpoint.pipe).from_pretrained(checkpoints[family])
     make = family_class(checkpoint)
     with torch.no_grad():
-        holder.vae.decoder.conv_in.weight.mul_(3e4 / holder.vae.decoder.conv_in.weight.abs().max())  # fits into fp16, and its sums do not
-        holder.vae.to(torch.float16)
-        latents = torch.randn(1, holder.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0)) * 20
+        pipe.vae.decoder.conv_in.weight.mul_(3e4 / pipe.vae.decoder.conv_in.weight.abs().max())  # fits into fp16, and its sums do not
+        pipe.vae.to(torch.float16)
+        latents = torch.randn(1, pipe.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0)) * 20
         request = Request(prompts=("",), negative_prompts=(None,), seeds=(0,), steps=1, height=64, width=64)
-        holder.vae.register_to_config(force_upcast=False)  # of SDXL's, which says that it would
-        decoded = make(holder).decode(latents, request)
+        pipe.vae.register_to_config(force_upcast=False)  # of SDXL's, which says that it would
+        decoded = make(pipe).decode(latents, request)
         assert list(decoded.notes) == ["vae: its pixels overflowed in float16, so they were decoded once more in fp32"]
-        assert holder.vae.dtype == torch.float16, "only for the while"
-        upcast = make(holder, FamilySettings(upcast_vae=True)).decode(latents, request)
+        assert pipe.vae.dtype == torch.float16, "only for the while"
+        upcast = make(pipe, FamilySettings(upcast_vae=True)).decode(latents, request)
         assert upcast.images[0].tobytes() == decoded.images[0].tobytes() and not upcast.notes
         with pytest.raises(NonFinite, match="vae: its picture"):
-            make(holder, FamilySettings(upcast_vae=False)).decode(latents, request)
+            make(pipe, FamilySettings(upcast_vae=False)).decode(latents, request)
 
 
 def test_any_other_pipeline_says_it_too(compose, checkpoints, tmp_path):

@@ -18,7 +18,7 @@ SWEEP = ("-m", "scheduler=euler,ddim", "seed=range(6)", "height=64", "width=64",
 CODE = "import sys; from composer.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
-def pictures(folder: Path) -> dict[str, bytes]:
+def images(folder: Path) -> dict[str, bytes]:
     """Pixels by the job's id."""
     found = {place.parent: json.loads(place.read_text("utf-8"))["job"] for place in folder.glob("*/run.json")}
     return {job: Image.open(place / "000.png").tobytes() for place, job in found.items()}
@@ -58,7 +58,7 @@ def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thr
     os.kill(killed[0], signal.SIGKILL)
     rest, said = child.communicate(timeout=180)
     assert child.returncode == 0 and "12 jobs: 12 drawn" in rest, rest + said
-    ours, theirs = pictures(tmp_path / "here"), pictures(tmp_path / "there")
+    ours, theirs = images(tmp_path / "here"), images(tmp_path / "there")
     assert len(ours) == 12 and ours == theirs
     entries = [json.loads(line) for line in (tmp_path / "there" / "journal.jsonl").read_text().splitlines()]
     begun = [entry["batch"] for entry in entries if "batch" in entry]

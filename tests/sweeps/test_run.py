@@ -27,7 +27,7 @@ from composer.sampling.embedding_cache import Memo, digest, remember, rememberin
 from composer.sweeps import worker
 from composer.sweeps.journal import Journal, completed
 from composer.sweeps.lock import locked
-from composer.sweeps.worker import Failed, Worker
+from composer.sweeps.worker import JobFailure, Worker
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -344,7 +344,7 @@ def test_a_folders_own_file_chooses_no_places_and_no_pickles(compose, tmp_path, 
 
 
 def test_reasons_are_lines_and_keep_nothing_alive():
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(JobFailure) as caught:
         Worker().draw([{"task": {"_target_": "os.system"}}])
     assert caught.value.request and "\n" not in caught.value.reason and caught.value.__context__ is None
 

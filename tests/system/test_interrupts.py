@@ -10,7 +10,7 @@ import pytest
 import composer
 from composer.callbacks.cfg_cutoff import CfgCutoff
 from composer.errors import ComposerError
-from composer.sweeps.lock import unhurried
+from composer.sweeps.lock import defer_sigint
 from composer.system import interrupts
 
 SAID = (130, "compose: interrupted\n")
@@ -76,7 +76,7 @@ def test_the_note_is_of_one_command_alone(compose, monkeypatch):
 def test_where_it_is_ignored_it_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interrupts.noticed():
+        with interrupts.track_sigint():
             os.kill(os.getpid(), signal.SIGINT)
             assert not interrupts.came()
     finally:
@@ -84,7 +84,7 @@ def test_where_it_is_ignored_it_stays_ignored():
 
 
 def test_one_that_waits_for_a_block_to_end_is_not_lost_where_the_block_fails():
-    with pytest.raises(KeyboardInterrupt), unhurried():
+    with pytest.raises(KeyboardInterrupt), defer_sigint():
         os.kill(os.getpid(), signal.SIGINT)
         raise ValueError("on its way")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from composer.config import overrides
-from composer.config.yaml_limits import sober
+from composer.config.yaml_limits import read_bounded_yaml
 from composer.errors import ComposerError
 from composer.sweeps.job_files import read_rows
 from composer.system.text_files import lines, read_text
@@ -49,7 +49,7 @@ def test_job_files_read_as_their_text(tmp_path, form, name):
 
 def test_option_files_read_as_their_text(tmp_path, form):
     (tmp_path / "a.yaml").write_bytes(form("# what it is\nsteps: 3\n"))
-    assert sober("config", tmp_path / "a.yaml") == "# what it is\nsteps: 3\n"
+    assert read_bounded_yaml("config", tmp_path / "a.yaml") == "# what it is\nsteps: 3\n"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

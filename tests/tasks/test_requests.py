@@ -163,10 +163,10 @@ def test_upscaling_runs_twice_or_over_a_given_picture(compose):
 
 def test_variations_differ_and_stay_near(compose):
     assert compose("task=variations", "steps=10", "hydra.run.dir=out").code == 0
-    pictures = [made(f"00{i}").astype(int) for i in range(4)]
+    images = [made(f"00{i}").astype(int) for i in range(4)]
     scene = np.asarray(Image.open(Path(__file__).parents[2] / "composer/images/samples/scene.png").resize((128, 128)).convert("RGB"), int)
-    assert all(np.abs(picture - scene).mean() < 25 for picture in pictures)
-    assert all(np.abs(a - b).mean() > 0.5 for a, b in itertools.pairwise(pictures))
+    assert all(np.abs(image - scene).mean() < 25 for image in images)
+    assert all(np.abs(a - b).mean() > 0.5 for a, b in itertools.pairwise(images))
 
 
 def test_the_unconditional_task_starts_from_a_picture(compose):

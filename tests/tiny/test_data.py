@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from composer.tiny.captions import caption
-from composer.tiny.data import captions, pictures, scenes
+from composer.tiny.data import captions, images, scenes
 from composer.tiny.render import FAR, render
 from composer.tiny.scenes import HELD_OUT, PLACES, SHAPES, SIZES, Scene, make_thing, sample_scene
 
@@ -85,8 +85,8 @@ def test_the_prompt_of_the_readme_is_within_the_grammar():
 
 
 def test_pictures_are_rendered_once(tmp_path):
-    first = pictures(tmp_path, 6, 3, 64)
+    first = images(tmp_path, 6, 3, 64)
     stamp = next(tmp_path.glob("*images.npy")).stat().st_mtime_ns
-    again = pictures(tmp_path, 6, 3, 64)
+    again = images(tmp_path, 6, 3, 64)
     assert np.array_equal(first.images, again.images) and next(tmp_path.glob("*images.npy")).stat().st_mtime_ns == stamp
     assert np.array_equal(first.images[4], render(scenes(6, 3)[4], 64).image)

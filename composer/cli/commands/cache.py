@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
 from composer.system import console
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """compose cache ls|clear"""
     from composer.loading import disk_cache
 

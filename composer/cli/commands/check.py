@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.system import console
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """compose check [-m] overrides"""
     if not line.verbose:
-        from composer.system.library_logs import hush
+        from composer.system.library_logs import silence_libraries
 
-        hush()
+        silence_libraries()
     if line.multirun:
         from composer.sweeps.run import check
 
@@ -26,5 +26,5 @@ def run(line: Line) -> int:
     notes = tried(found)
     for each in notes:
         console.note(each)
-    console.came_of_it("all is well: this can run", [], notes=notes)
+    console.report_result("all is well: this can run", [], notes=notes)
     return 0

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.config.commands import COMMANDS
 from composer.errors import ComposerError
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """compose completion bash|zsh|fish"""
     if line.json:
         raise ComposerError("--json", None, "completion prints a script for a shell: leave it out")
     from composer.cli.completion import SCRIPTS, words
 
     if line.overrides[:1] == ["words"] and len(line.overrides) == 3:
-        print("\n".join(words(*line.overrides[1:], verbs=sorted(COMMANDS))))
+        print("\n".join(words(*line.overrides[1:], commands=sorted(COMMANDS))))
         return 0
     if len(line.overrides) != 1 or line.overrides[0] not in SCRIPTS:
         raise ComposerError("completion", " ".join(line.overrides) or None, "for which shell?", SCRIPTS)

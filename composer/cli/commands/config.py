@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.system import console
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """compose config [overrides]"""
     from composer.config.provenance import listing
 

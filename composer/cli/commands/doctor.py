@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
 from composer.system import console
 from composer.version import __version__
@@ -179,11 +179,11 @@ def _folders() -> Iterator[tuple[str, str]]:
         yield "options from", str(folder)
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """compose doctor"""
-    from composer.system.library_logs import hush
+    from composer.system.library_logs import silence_libraries
 
-    hush()
+    silence_libraries()
     found = report()
     console.facts(found, told(found))
     return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
 from composer.system import console
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """compose plugins [new NAME]"""
     if not line.overrides:
         from composer.cli.plugins.listing import facts, found, listing
@@ -23,5 +23,5 @@ def run(line: Line) -> int:
 
     folder = create(line.overrides[1], Path.cwd())
     told = f"{folder.name}: now `pip install -e ./{folder.name}` and `compose callbacks=[progress,{line.overrides[1]}]`"
-    console.came_of_it(told, [folder.name])
+    console.report_result(told, [folder.name])
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError, printable
 from composer.images import embedded_texts
 from composer.records import metadata
@@ -13,7 +13,7 @@ from composer.system import console
 from composer.system.paths import expanded
 
 
-def rerun(line: Line) -> int:
+def rerun(line: ParsedArgs) -> int:
     """Draw a picture again from its own record, or a variation of it; 1 where it should be the same and is not."""
     path, overrides = _picture(line)
     record = metadata.read(path)
@@ -37,7 +37,7 @@ def rerun(line: Line) -> int:
     return 0 if same else 1
 
 
-def info(line: Line) -> int:
+def info(line: ParsedArgs) -> int:
     """Print a picture's record; of another tool's picture, its text."""
     from composer.reruns.describe import foreign, told
 
@@ -56,8 +56,8 @@ def info(line: Line) -> int:
     return 0
 
 
-def _picture(line: Line) -> tuple[Path, list[str]]:
+def _picture(line: ParsedArgs) -> tuple[Path, list[str]]:
     if not line.overrides or "=" in line.overrides[0]:
-        raise ComposerError(line.verb, None, f"say `compose {line.verb} IMAGE`, with a picture of composer's or its run.json")
+        raise ComposerError(line.command, None, f"say `compose {line.command} IMAGE`, with a picture of composer's or its run.json")
     path = expanded(line.overrides[0])
     return (path / "run.json" if path.is_dir() else path), line.overrides[1:]

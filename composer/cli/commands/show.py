@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.system import console
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """compose show [overrides]"""
     from composer.checks.compatibility import check
     from composer.config.compose import compose_config
@@ -14,9 +14,9 @@ def run(line: Line) -> int:
 
     checked = check(read(compose_config(line.overrides, line.config_dir)))
     if not line.verbose:
-        from composer.system.library_logs import hush
+        from composer.system.library_logs import silence_libraries
 
-        hush()
+        silence_libraries()
     from composer.pipelines.build import tried
     from composer.pipelines.description import describe
     from composer.pipelines.description_facts import facts

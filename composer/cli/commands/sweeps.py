@@ -7,23 +7,23 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.config.hydra_settings import SEARCH
 from composer.errors import ComposerError
 from composer.system import console
 from composer.system.paths import expanded
 
 
-def plan(line: Line) -> int:
+def plan(line: ParsedArgs) -> int:
     """compose plan -m overrides"""
     from composer.sweeps.run import run as sweep
 
     if SEARCH in line.overrides:
         raise ComposerError("plan", SEARCH, "a search has no plan: what it tries next depends on what it found")
-    return sweep(replace(line, verb=None, overrides=[*line.overrides, "sweep.dry_run=true"]))
+    return sweep(replace(line, command=None, overrides=[*line.overrides, "sweep.dry_run=true"]))
 
 
-def resume(line: Line) -> int:
+def resume(line: ParsedArgs) -> int:
     """compose resume DIR"""
     from composer.sweeps.journal import asked
 
@@ -34,10 +34,10 @@ def resume(line: Line) -> int:
     overrides = [*found["overrides"], *found.get("manner", ()), f"hydra.sweep.dir={folder}"]
     from composer.cli.hydra_run import run
 
-    return run(replace(line, verb=None, overrides=overrides, flags=["-m"]))
+    return run(replace(line, command=None, overrides=overrides, flags=["-m"]))
 
 
-def status(line: Line) -> int:
+def status(line: ParsedArgs) -> int:
     """compose status DIR"""
     from composer.sweeps.ledger import Ledger, facts
     from composer.sweeps.status import status_text, watch
@@ -48,11 +48,11 @@ def status(line: Line) -> int:
         return 0
     ledger = Ledger.read(folder)
     page = [folder / "index.html"] if (folder / "index.html").exists() else []
-    console.came_of_it(status_text(ledger), page, **facts(folder, ledger.rows(), ledger.journal.briefs))
+    console.report_result(status_text(ledger), page, **facts(folder, ledger.rows(), ledger.journal.briefs))
     return 0
 
 
-def _folder(line: Line) -> Path:
+def _folder(line: ParsedArgs) -> Path:
     if len(line.overrides) != 1:
-        raise ComposerError(line.verb, " ".join(line.overrides), f"say `compose {line.verb} DIR`, with a sweep's folder")
+        raise ComposerError(line.command, " ".join(line.overrides), f"say `compose {line.command} DIR`, with a sweep's folder")
     return expanded(line.overrides[0])

@@ -84,7 +84,7 @@ def probe() -> None:
     from importlib import import_module
 
     from composer.callbacks.base import StepCallback
-    from composer.config.spec import Target
+    from composer.config.spec import Choice
     from composer.config.targets import resolve
     from composer.sampling.hooks import MOMENTS
 
@@ -96,7 +96,7 @@ def probe() -> None:
         found["error"] = printable(f"does not load: {type(error).__name__}: {error}")
     for option, path in asked["targets"].items() if not found else ():
         try:
-            cls = resolve(option.split("=")[0], Target(path=path))
+            cls = resolve(option.split("=")[0], Choice(path=path))
             moments = ("around", *MOMENTS) if issubclass(cls, StepCallback) else ()
             found[option] = ", ".join(moment for moment in moments if getattr(cls, moment) is not getattr(StepCallback, moment))
         except ComposerError as error:

@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from composer.errors import ComposerError
-from composer.options.accel.hooking import PROGRAMS, Acceleration, another_forward, denoiser_of
-from composer.options.base import Setting
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
+from composer.options.base import OptionContext
 
 #: Kernels of torch itself, by diffusers' name for them.
 KERNELS = {
@@ -37,7 +37,7 @@ class Attention(Acceleration):
     def __init__(self, backend: str | None = None) -> None:
         self.backend = backend
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         cls = setting.checked.checkpoint.layout.denoiser[1]
         there = available(setting.device.type, cls in DISPATCHED)
@@ -46,9 +46,9 @@ class Attention(Acceleration):
             raise ComposerError("accel.attention.backend", self.backend, reason if self.backend else "choose one", there)
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
-        model = denoiser_of(holder)
-        with self._dispatched(model) as count, another_forward(model, lambda forward: self._kernel(forward, count)):
+    def on(self, pipe: Any) -> Iterator[None]:
+        model = denoiser_of(pipe)
+        with self._dispatched(model) as count, patched_forward(model, lambda forward: self._kernel(forward, count)):
             yield
 
     @contextmanager

@@ -16,9 +16,9 @@ from diffusers import hooks
 from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS
 
 from composer.errors import ComposerError
-from composer.options.accel.hooking import PROGRAMS, Acceleration, another_forward, denoiser_of
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
 from composer.options.accel.states import States, clean, hooks_of
-from composer.options.base import Setting
+from composer.options.base import OptionContext
 
 FLUX, SD3 = "FluxTransformer2DModel", "SD3Transformer2DModel"
 NAMES = frozenset(
@@ -42,7 +42,7 @@ class Cache(Acceleration):
     def __init_subclass__(cls) -> None:
         cls.excludes = PROGRAMS | (NAMES - {f"accel.{cls.name}"})
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         request = setting.checked.request
         self.steps = request.steps - request.skip
@@ -54,15 +54,15 @@ class Cache(Acceleration):
         raise NotImplementedError
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
-        model = denoiser_of(holder)
+    def on(self, pipe: Any) -> Iterator[None]:
+        model = denoiser_of(pipe)
         states = States(1000 if type(model).__name__ == FLUX else 1)
         with clean(model):
             getattr(hooks, self.apply)(model, self.config(lambda: states.timestep))
             states.hooks = [hook for module in model.modules() for hook in hooks_of(module) if type(hook).__module__.endswith(MODULES)]
             if not states.hooks:
                 self.idle("diffusers' cache hooks nothing in this model, so it would do nothing")
-            with another_forward(model, lambda forward: states.around(model, forward)):
+            with patched_forward(model, lambda forward: states.around(model, forward)):
                 yield
 
 
@@ -111,7 +111,7 @@ class MagCache(Cache):
         self.threshold, self.kept = number(self.name, "threshold", threshold), number(self.name, "kept", kept)
         self.most, self.calibrate = whole(self.name, "most", most, 1), bool(calibrate)
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if not self.ratios and not self.calibrate:
             raise ComposerError("accel.magcache.ratios", None, WANTED)
@@ -132,7 +132,7 @@ class TaylorSeer(Cache):
         self.interval, self.warmup = whole(self.name, "interval", interval, 2), whole(self.name, "warmup", warmup, 1)
         self.order = whole(self.name, "order", order, 0)
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if self.warmup + 1 >= self.steps:
             reason = f"leaves none of {self.steps} steps to continue, so it would do nothing"

@@ -15,8 +15,8 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 from composer.errors import ComposerError
-from composer.options.accel.hooking import PROGRAMS, Acceleration, another_forward, denoiser_of
-from composer.options.base import Setting
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
+from composer.options.base import OptionContext
 
 MODES = ("default", "reduce-overhead", "max-autotune")
 #: Modes that record CUDA graphs, whose results the next call writes over.
@@ -42,7 +42,7 @@ class Compile(Acceleration):
                 raise ComposerError(f"accel.compile.{key}", value, "can't be chosen", allowed)
         self.mode, self.regional, self.freezing, self.dynamic = mode, regional, freezing, dynamic
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         device, cls = setting.device.type, setting.checked.checkpoint.layout.denoiser[1]
         missing = lacking(device)
@@ -56,15 +56,15 @@ class Compile(Acceleration):
             raise ComposerError("accel.compile.regional", True, f"diffusers names no blocks that repeat in a {cls}: leave it at false")
 
     @contextmanager
-    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
-        model, settings = denoiser_of(holder), self._settings(device)
-        with forgotten_afterwards(model), another_forward(model, lambda forward: self._guarded(forward, settings)):
+    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+        model, settings = denoiser_of(pipe), self._settings(device)
+        with forgotten_afterwards(model), patched_forward(model, lambda forward: self._guarded(forward, settings)):
             if self.regional:
                 model.compile_repeated_blocks(**settings)
             yield
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
+    def on(self, pipe: Any) -> Iterator[None]:
         with torch._dynamo.config.patch(skip_nnmodule_hook_guards=False):  # else hooks that a callback sets later go unseen
             yield
 

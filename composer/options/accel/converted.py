@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from composer.errors import ComposerError
-from composer.options.accel.hooking import PROGRAMS, Acceleration, another_forward
-from composer.options.accel.standin import Engine, StandIn
-from composer.options.base import Setting
+from composer.options.accel.hooking import PROGRAMS, Acceleration, patched_forward
+from composer.options.accel.standin import ConvertedForward, Engine
+from composer.options.base import OptionContext
 from composer.sampling import embedding_cache
 
 #: Options that change how the model's own layers run, or where its weights are: a converted model has neither.
@@ -48,7 +48,7 @@ class Converted(Acceleration):
             raise ComposerError(f"accel.{self.name}.components", components, "must be a list of components, or null for all")
         self.components = None if components is None else tuple(components)
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         missing = [package for package in self.packages if find_spec(package) is None]
         if missing:
@@ -64,18 +64,18 @@ class Converted(Acceleration):
         if denoiser in self.chosen:
             self._guidance_fits(setting)
 
-    def _guidance_fits(self, setting: Setting) -> None:
-        from composer.sampling.guiders import LAYERED
+    def _guidance_fits(self, setting: OptionContext) -> None:
+        from composer.sampling.guiders import LAYER_CONFIGS
 
         guider = setting.checked.spec.guidance.keywords.get("guider")
-        if guider in LAYERED:
+        if guider in LAYER_CONFIGS:
             raise ComposerError("guidance", guider, f"weakens layers of the model, which accel={self.name} replaces: choose one of them")
 
     @contextmanager
-    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
         with ExitStack() as stack:
             for name in self.chosen:
-                model = holder.components[name]
+                model = pipe.components[name]
                 stack.callback(embedding_cache.drop, model)  # what it made so is not what it makes alone
                 embedding_cache.drop(model)
                 for module in [getattr(model, part) for part in OF_VAE] if name == "vae" else [model]:
@@ -83,9 +83,9 @@ class Converted(Acceleration):
             yield
 
     def _replace(self, module: nn.Module, stack: ExitStack) -> None:
-        stand_in = StandIn(self.name, module, module.forward, self.engine(), self.wanted, self.keep)
+        stand_in = ConvertedForward(self.name, module, module.forward, self.engine(), self.wanted, self.keep)
         stack.callback(stand_in.close)
-        stack.enter_context(another_forward(module, lambda _: stand_in))
+        stack.enter_context(patched_forward(module, lambda _: stand_in))
 
     def wanted(self, dtype: torch.dtype) -> torch.dtype:
         """What to compute with, for a model whose weights have this dtype."""

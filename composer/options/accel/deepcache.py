@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from composer.errors import ComposerError
-from composer.options.accel.hooking import PROGRAMS, Acceleration, Forwards, another_forward, denoiser_of
-from composer.options.base import Setting
+from composer.options.accel.hooking import PROGRAMS, Acceleration, Forwards, denoiser_of, patched_forward
+from composer.options.base import OptionContext
 
 #: Blocks whose layers are known: those of Stable Diffusion, SDXL and DDPM.
 BLOCKS = frozenset(f"{kind}{way}Block2D" for kind in ("", "Attn", "CrossAttn") for way in ("Down", "Up"))
@@ -39,7 +39,7 @@ class DeepCache(Acceleration):
                 raise ComposerError(f"accel.deepcache.{key}", value, "must be a whole number, 1 or more")
         self.interval, self.layers = interval, layers
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         checkpoint, request = setting.checked.checkpoint, setting.checked.request
         if self.interval == 1:
@@ -52,12 +52,12 @@ class DeepCache(Acceleration):
             self.refuse(f"can't reach into a {unknown[0]}", sorted(BLOCKS))
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
-        unet, features = denoiser_of(holder), Features(self.interval)
+    def on(self, pipe: Any) -> Iterator[None]:
+        unet, features = denoiser_of(pipe), Features(self.interval)
         with ExitStack() as stack:
             for number, module in enumerate(deep(unet, self.layers)):
-                stack.enter_context(another_forward(module, lambda forward, number=number: features.kept(number, forward)))
-            stack.enter_context(another_forward(unet, features.around))
+                stack.enter_context(patched_forward(module, lambda forward, number=number: features.kept(number, forward)))
+            stack.enter_context(patched_forward(unet, features.around))
             yield
 
 

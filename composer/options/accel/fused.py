@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from composer.options.accel.hooking import PROGRAMS, Acceleration, chosen, denoiser_of
-from composer.options.base import Setting
+from composer.options.base import OptionContext
 
 #: What diffusers adds to an attention layer, and the projections that it is made of.
 ADDED = {
@@ -32,7 +32,7 @@ class FusedQKV(Acceleration):
     def __init__(self, of: str = "all") -> None:
         self.of = chosen("fused_qkv", of, ("all", "denoiser", "vae"))
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         checkpoint = setting.checked.checkpoint
         cls = checkpoint.layout.denoiser[1]
@@ -45,8 +45,8 @@ class FusedQKV(Acceleration):
             self.refuse(f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses: accel.fused_qkv.of=vae is left")
 
     @contextmanager
-    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
-        models = [*([denoiser_of(holder)] if self.of != "vae" else []), *([holder.components.get("vae")] if self.of != "denoiser" else [])]
+    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+        models = [*([denoiser_of(pipe)] if self.of != "vae" else []), *([pipe.components.get("vae")] if self.of != "denoiser" else [])]
         with ExitStack() as stack:
             for model in filter(None, models):
                 if not hasattr(model, "fuse_qkv_projections"):

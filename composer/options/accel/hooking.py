@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from composer.errors import ComposerError
-from composer.options.base import Option, Setting
+from composer.options.base import ModelOption, OptionContext
 
 #: Other programs in the denoiser's place: what hooks into the model's layers would not be seen by them.
 PROGRAMS = frozenset({"accel.compile", "accel.openvino", "accel.onnx"})
@@ -19,28 +19,28 @@ PROGRAMS = frozenset({"accel.compile", "accel.openvino", "accel.onnx"})
 Like = tuple[tuple[int, ...], int]
 
 
-class Acceleration(Option):
+class Acceleration(ModelOption):
     """denoisers: classes of the UNet or transformer that it can reach into, None for all. why: it can't reach into others."""
 
     group = "accel"
     denoisers: ClassVar[frozenset[str] | None] = None
     why: ClassVar[str] = "can't reach into a {}, so it would do nothing"
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         _, cls = setting.checked.checkpoint.layout.denoiser
         if self.denoisers is not None and cls not in self.denoisers:
             self.refuse(self.why.format(cls), sorted(self.denoisers))
 
 
-def denoiser_of(holder: Any) -> nn.Module:
+def denoiser_of(pipe: Any) -> nn.Module:
     """The UNet or transformer of a diffusers pipeline."""
-    parts = holder.components
+    parts = pipe.components
     return next(parts[name] for name in ("unet", "transformer", "prior", "decoder") if isinstance(parts.get(name), nn.Module))
 
 
 @contextmanager
-def another_forward(module: nn.Module, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+def patched_forward(module: nn.Module, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
     """Have a module run what `make` makes of its forward; then what it ran before."""
     own = module.__dict__.get("forward")
     module.forward = make(module.forward)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from composer.options.accel.hooking import Acceleration, chosen
-from composer.options.base import Setting
+from composer.options.base import OptionContext
 
 #: Denoisers made of convolutions.
 UNETS = ("UNet2DConditionModel", "UNet2DModel")
@@ -28,7 +28,7 @@ class ChannelsLast(Acceleration):
     def __init__(self, of: str = "all") -> None:
         self.of = chosen("channels_last", of, ("all", "unet", "vae"))
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         cls = setting.checked.checkpoint.layout.denoiser[1]
         if self.of != "vae" and cls not in UNETS:
@@ -37,10 +37,10 @@ class ChannelsLast(Acceleration):
             self.idle("the model has no vae, so it would do nothing")
 
     @contextmanager
-    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
         wanted = ("unet", "vae") if self.of == "all" else (self.of,)
         with ExitStack() as stack:
-            for model in filter(None, map(holder.components.get, wanted)):
+            for model in filter(None, map(pipe.components.get, wanted)):
                 stack.enter_context(channels_last(model))
             yield
 

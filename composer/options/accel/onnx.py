@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from composer.options.accel.converted import Converted
 from composer.options.accel.standin import Engine
-from composer.options.base import Setting
+from composer.options.base import OptionContext
 
 #: Axes of an input that are left open, by its number of them: pictures, sides, tokens; channels are the model's.
 OPEN = {4: (0, 2, 3), 3: (0, 1), 2: (0,), 1: (0,), 0: ()}
@@ -46,7 +46,7 @@ class ONNX(Converted):
     denoisers = Converted.denoisers - {"FluxTransformer2DModel"}
     why = "torch can't write a {} as ONNX: use accel=[openvino]"
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         other = [name for name in self.chosen if setting.numbers.of(name) != torch.float32]
         if other:

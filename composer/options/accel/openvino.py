@@ -18,7 +18,7 @@ from composer.errors import ComposerError
 from composer.loading.precision import DTYPES, SMALL, best
 from composer.options.accel.converted import Converted
 from composer.options.accel.standin import Engine
-from composer.options.base import Setting
+from composer.options.base import OptionContext
 
 
 class Vino(Engine):
@@ -69,7 +69,7 @@ class OpenVINO(Converted):
             raise ComposerError("accel.openvino.precision", precision, "can't be computed with", ("auto", "bf16", "fp32"))
         self.precision = precision
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if self.precision == "bf16" and best(setting.device, SMALL) != torch.bfloat16:
             raise ComposerError("accel.openvino.precision", "bf16", "this CPU has no units for it, so it would do nothing: use auto")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from composer.errors import ComposerError
 from composer.loading import disk_cache
-from composer.options.accel.hooking import another_forward
+from composer.options.accel.hooking import patched_forward
 from composer.options.accel.inputs import array, nested, odd, parted, small
 from composer.sampling.model_guard import HOOKS
 
@@ -54,7 +54,7 @@ class Sampled(BaseOutput):
     sample: Tensor
 
 
-class Flat(nn.Module):
+class TensorOnly(nn.Module):
     """A module of tensors alone. like: the dtype that each is turned into. fixed: its other arguments."""
 
     def __init__(self, module: nn.Module, names: list[str], like: list[torch.dtype], fixed: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ class Flat(nn.Module):
         return (found[0] if isinstance(found, tuple) else found).float()
 
 
-class StandIn:
+class ConvertedForward:
     """A module's forward. wanted: the weights' dtype → what to compute with. keep: the converted model, for next time."""
 
     def __init__(
@@ -125,12 +125,12 @@ class StandIn:
         if "return_dict" in self.parameters.parameters:
             fixed = {**fixed, "return_dict": False}
         inputs = {name.replace(".", "_"): torch.from_numpy(array(small(name, each))) for name, each in tensors.items()}
-        with another_forward(self.module, lambda _: self.forward), warnings.catch_warnings():
+        with patched_forward(self.module, lambda _: self.forward), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's tracer, on each branch that looks at a size
             module, before = self._wanted(), next(self.module.parameters()).dtype
             own = self.wanted(before)  # but timesteps, of which 16 bits leave every fourth
             like = [own if each.dtype == before and name != "timestep" else each.dtype for name, each in tensors.items()]
-            self.engine.convert(Flat(module, list(tensors), like, fixed).eval(), inputs, folder)
+            self.engine.convert(TensorOnly(module, list(tensors), like, fixed).eval(), inputs, folder)
 
     def _wanted(self) -> nn.Module:
         """The module in the dtype to compute with: a copy for the while where it has another."""

@@ -10,7 +10,7 @@ from typing import Any
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of
-from composer.options.base import Setting
+from composer.options.base import OptionContext
 
 #: Of four neighbours one is always kept.
 MOST = 0.75
@@ -34,7 +34,7 @@ class TokenMerging(Acceleration):
             raise ComposerError("accel.tome.rand", rand, "must be true or false")
         self.ratio, self.downsample, self.rand = ratio, downsample, rand
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if find_spec("tomesd") is None:
             self.refuse("needs the package tomesd: pip install 'diffusion-composer[tome]'")
@@ -45,10 +45,10 @@ class TokenMerging(Acceleration):
         self.factor = least if self.downsample == "auto" else self.downsample
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
+    def on(self, pipe: Any) -> Iterator[None]:
         import tomesd
 
-        unet = denoiser_of(holder)
+        unet = denoiser_of(pipe)
         tomesd.apply_patch(unet, ratio=self.ratio, max_downsample=self.factor, use_rand=self.rand)
         try:
             if not any(type(module).__name__ == "ToMeBlock" for module in unet.modules()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from composer.errors import ComposerError
-from composer.options.base import Option, Setting
+from composer.options.base import ModelOption, OptionContext
 from composer.options.memory.estimate import Estimate, estimate
 from composer.options.memory.offload import GroupOffload, ModelOffload, SequentialOffload
 from composer.options.memory.slicing import VaeSlicing, VaeTiling
@@ -16,7 +16,7 @@ GIB = 2**30
 GROUPED, LAYER = 0.15, 0.03
 
 
-class Auto(Option):
+class Auto(ModelOption):
     """Stands for other memory options.
 
     Args:
@@ -33,7 +33,7 @@ class Auto(Option):
             raise ComposerError("memory.auto.further", further, "must be a whole number, 0 or more")
         self.limit, self.further = limit, further
 
-    def becomes(self, setting: Setting) -> tuple[Mapping[str, Option], str]:
+    def becomes(self, setting: OptionContext) -> tuple[Mapping[str, ModelOption], str]:
         """The options to take, and a line that says why."""
         free = free_memory(str(setting.device)) if self.limit is None else int(self.limit * GIB)
         rungs = list(memory_steps(setting))
@@ -47,12 +47,12 @@ class Auto(Option):
             line += ", which may not be enough"
         return {f"memory.{option.name}": option for option in chosen}, line
 
-    def last(self, setting: Setting) -> bool:
+    def last(self, setting: OptionContext) -> bool:
         """Whether there is no step further."""
         return self.further + 1 >= len(list(memory_steps(setting)))
 
 
-def memory_steps(setting: Setting) -> Iterator[tuple[tuple[Option, ...], int]]:
+def memory_steps(setting: OptionContext) -> Iterator[tuple[tuple[ModelOption, ...], int]]:
     """Sets of options that do something here, the fastest first, and the bytes that each should need."""
     savings = [()]
     for option in (VaeSlicing(), VaeTiling()):
@@ -64,7 +64,7 @@ def memory_steps(setting: Setting) -> Iterator[tuple[tuple[Option, ...], int]]:
                 yield ((offload,) if offload else ()) + saving, need(setting, offload, saving)
 
 
-def helps(option: Option, setting: Setting) -> bool:
+def helps(option: ModelOption, setting: OptionContext) -> bool:
     try:
         option.check(setting)
     except ComposerError:
@@ -72,13 +72,13 @@ def helps(option: Option, setting: Setting) -> bool:
     return True
 
 
-def need(setting: Setting, offload: Option | None, saving: tuple[Option, ...]) -> int:
+def need(setting: OptionContext, offload: ModelOption | None, saving: tuple[ModelOption, ...]) -> int:
     kinds = {type(option) for option in saving}
     found = estimate(setting.checked, setting.numbers, sliced=VaeSlicing in kinds, tiled=VaeTiling in kinds)
     return resident(found, offload) + found.working
 
 
-def resident(found: Estimate, offload: Option | None) -> int:
+def resident(found: Estimate, offload: ModelOption | None) -> int:
     """Bytes of weights that are on the device at once."""
     if offload is None:
         return sum(found.weights.values())

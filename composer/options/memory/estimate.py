@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from composer.checkpoints.headers import weights_of
 from composer.checks.compatibility import Checked
-from composer.loading.precision import Numbers
+from composer.loading.precision import DtypePlan
 
 #: Numbers held for each pixel and outermost channel while a VAE decodes; for each latent and first channel while a UNet predicts; for
 #: each token and inner channel of a transformer.
@@ -42,7 +42,7 @@ class Estimate:
         return max(self.denoising, self.decoding)
 
 
-def estimate(checked: Checked, numbers: Numbers, batch: int | None = None, sliced: bool = False, tiled: bool = False) -> Estimate:
+def estimate(checked: Checked, numbers: DtypePlan, batch: int | None = None, sliced: bool = False, tiled: bool = False) -> Estimate:
     """What a run takes. batch: pictures at once, None for what the config says. sliced, tiled: how the VAE decodes."""
     request, checkpoint = checked.request, checked.checkpoint
     second = request.inputs.get("second") or {}  # a pass that draws larger
@@ -55,7 +55,7 @@ def estimate(checked: Checked, numbers: Numbers, batch: int | None = None, slice
     )
 
 
-def weights(checked: Checked, numbers: Numbers) -> dict[str, int]:
+def weights(checked: Checked, numbers: DtypePlan) -> dict[str, int]:
     """Component → bytes of its weights as it computes with them."""
     checkpoint = checked.checkpoint
     if checkpoint.single_file:
@@ -64,7 +64,7 @@ def weights(checked: Checked, numbers: Numbers) -> dict[str, int]:
     return {name: int(count * numbers.size(name)) for name, count in counts.items() if count}
 
 
-def _decoding(checked: Checked, numbers: Numbers, batch: int, height: int, width: int, tiled: bool) -> int:
+def _decoding(checked: Checked, numbers: DtypePlan, batch: int, height: int, width: int, tiled: bool) -> int:
     config = checked.checkpoint.configs.get("vae", {})
     channels, tile = config.get("block_out_channels", (128,))[0], tile_of(config)
     pixels, more = height * width, 1.0
@@ -80,7 +80,7 @@ def tile_of(config: Mapping[str, object]) -> int:
     return max(size) if isinstance(size, (list, tuple)) else size
 
 
-def _denoising(checked: Checked, numbers: Numbers, batch: int, height: int, width: int) -> int:
+def _denoising(checked: Checked, numbers: DtypePlan, batch: int, height: int, width: int) -> int:
     checkpoint = checked.checkpoint
     name, config = checkpoint.layout.denoiser[0], checkpoint.denoiser
     latents = height * width // checkpoint.factor**2

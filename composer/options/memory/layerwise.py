@@ -5,16 +5,16 @@ https://huggingface.co/docs/diffusers/optimization/memory#layerwise-casting. Nor
 
 from __future__ import annotations
 
-from composer.options.base import Option, Setting
+from composer.options.base import ModelOption, OptionContext
 
 
-class LayerwiseCasting(Option):
+class LayerwiseCasting(ModelOption):
     """Half or a quarter of the weights' memory, and a little time for each layer of each step."""
 
     group, name, component = "memory", "layerwise_casting", "denoiser"
     stores = "fp8"
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         storage = setting.checked.spec.precision.storage
         if storage is not None:

@@ -15,12 +15,12 @@ from diffusers.hooks import HookRegistry, group_offloading
 from torch import nn
 
 from composer.errors import ComposerError
-from composer.options.base import Option, Setting
+from composer.options.base import ModelOption, OptionContext
 
 NAMES = ("model_offload", "group_offload", "sequential_offload", "cpu_text_encoder")
 
 
-class Offload(Option):
+class Offload(ModelOption):
     """What all have in common. Only a device with memory of its own has something to save."""
 
     group = "memory"
@@ -37,19 +37,19 @@ class ModelOffload(Offload):
     name = "model_offload"
 
     @contextmanager
-    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
-        holder.enable_model_cpu_offload(device=device)
+    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+        pipe.enable_model_cpu_offload(device=device)
         try:
             yield
         finally:
-            _unhook(holder)
+            _unhook(pipe)
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
+    def on(self, pipe: Any) -> Iterator[None]:
         try:
             yield
         finally:
-            holder.maybe_free_model_hooks()  # what worked last is still there
+            pipe.maybe_free_model_hooks()  # what worked last is still there
 
 
 class GroupOffload(Offload):
@@ -70,17 +70,17 @@ class GroupOffload(Offload):
         self.blocks, self.stream = blocks, stream
 
     @contextmanager
-    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
+    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
         stream = device.type in self.devices if self.stream is None else self.stream
         blocks = 1 if stream and self.blocks else self.blocks  # diffusers fetches ahead by single blocks alone
         level = {"offload_type": "block_level", "num_blocks_per_group": blocks} if blocks else {"offload_type": "leaf_level"}
-        holder.enable_group_offload(onload_device=device, use_stream=stream, **level)
+        pipe.enable_group_offload(onload_device=device, use_stream=stream, **level)
         try:
             yield
         finally:
-            for model in _models(holder):
+            for model in _models(pipe):
                 _ungroup(model)
-            holder.to("cpu")
+            pipe.to("cpu")
 
 
 class SequentialOffload(GroupOffload):
@@ -101,15 +101,15 @@ class CpuTextEncoder(Offload):
     name = "cpu_text_encoder"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if not setting.checked.checkpoint.layout.text:
             self.idle(f"{setting.checked.checkpoint.family} models have no text encoder, so it would do nothing")
 
     @contextmanager
-    def fit(self, holder: Any, device: torch.device) -> Iterator[None]:
-        encoders = [model for name in self.encoders if (model := getattr(holder, name, None)) is not None]
-        for model in _models(holder):
+    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+        encoders = [model for name in self.encoders if (model := getattr(pipe, name, None)) is not None]
+        for model in _models(pipe):
             if all(model is not encoder for encoder in encoders):
                 model.to(device)
         for encoder in encoders:
@@ -119,17 +119,17 @@ class CpuTextEncoder(Offload):
         finally:
             for encoder in encoders:
                 remove_hook_from_module(encoder)
-            holder.to("cpu")
+            pipe.to("cpu")
 
 
-def _models(holder: Any) -> list[nn.Module]:
-    return [part for part in holder.components.values() if isinstance(part, nn.Module)]
+def _models(pipe: Any) -> list[nn.Module]:
+    return [part for part in pipe.components.values() if isinstance(part, nn.Module)]
 
 
-def _unhook(holder: Any) -> None:
-    holder.remove_all_hooks()
-    holder.to("cpu")
-    for model in _models(holder):
+def _unhook(pipe: Any) -> None:
+    pipe.remove_all_hooks()
+    pipe.to("cpu")
+    for model in _models(pipe):
         _forget_registries(model)
 
 

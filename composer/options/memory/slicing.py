@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from composer.errors import ComposerError
-from composer.options.base import Option, Setting
+from composer.options.base import ModelOption, OptionContext
 from composer.options.memory.estimate import tile_of
 
 #: What a sweep tries one after the other when memory runs out for a single job; the least harmful first.
@@ -17,7 +17,7 @@ LADDER = {
 }
 
 
-class Saving(Option):
+class Saving(ModelOption):
     """A memory option that is on during a run alone."""
 
     group = "memory"
@@ -28,18 +28,18 @@ class VaeSlicing(Saving):
 
     name, component = "vae_slicing", "vae"
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if 1 in (setting.checked.request.batch, setting.checked.spec.batch):
             self.idle("a single picture has nothing to slice, so it would do nothing")
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
-        holder.vae.enable_slicing()
+    def on(self, pipe: Any) -> Iterator[None]:
+        pipe.vae.enable_slicing()
         try:
             yield
         finally:
-            holder.vae.disable_slicing()
+            pipe.vae.disable_slicing()
 
 
 class VaeTiling(Saving):
@@ -47,7 +47,7 @@ class VaeTiling(Saving):
 
     name, component = "vae_tiling", "vae"
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         checked = setting.checked
         tile, request = tile_of(checked.checkpoint.configs.get("vae", {})), checked.request
@@ -56,12 +56,12 @@ class VaeTiling(Saving):
             self.idle(f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}")
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
-        holder.vae.enable_tiling()
+    def on(self, pipe: Any) -> Iterator[None]:
+        pipe.vae.enable_tiling()
         try:
             yield
         finally:
-            holder.vae.disable_tiling()
+            pipe.vae.disable_tiling()
 
 
 class AttentionSlicing(Saving):
@@ -74,20 +74,20 @@ class AttentionSlicing(Saving):
             raise ComposerError("memory.attention_slicing.heads", heads, "must be auto, max or a whole number, 1 or more")
         self.heads = heads
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         checkpoint = setting.checked.checkpoint
         if not checkpoint.layout.text:
             self.idle(f"{checkpoint.family} models attend in a way that can't be sliced, so it would do nothing")
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
-        before = dict(holder.unet.attn_processors)
+    def on(self, pipe: Any) -> Iterator[None]:
+        before = dict(pipe.unet.attn_processors)
         try:
-            self._slice(holder.unet)
+            self._slice(pipe.unet)
             yield
         finally:
-            holder.unet.set_attn_processor(before)
+            pipe.unet.set_attn_processor(before)
 
     def _slice(self, unet: Any) -> None:
         try:

@@ -9,20 +9,20 @@ from typing import Any
 
 from composer.errors import ComposerError
 from composer.options.accel.hooking import denoiser_of
-from composer.options.base import Option, Setting
+from composer.options.base import ModelOption, OptionContext
 
 #: Denoisers whose attention takes xformers' processor.
 DENOISERS = ("UNet2DConditionModel", "UNet2DModel", "SD3Transformer2DModel")
 
 
-class XFormers(Option):
+class XFormers(ModelOption):
     """Attention that never holds all of its weights at once."""
 
     group, name = "memory", "xformers"
     devices = frozenset({"cuda"})
     excludes = frozenset({"memory.attention_slicing", "accel.attention", "accel.compile", "accel.fused_qkv"})
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if find_spec("xformers") is None:
             self.refuse("needs the package xformers, which is not installed: torch's own attention is as sparing")
@@ -33,8 +33,8 @@ class XFormers(Option):
             self.idle(f"can't reach into a {cls}, so it would do nothing", DENOISERS)
 
     @contextmanager
-    def on(self, holder: Any) -> Iterator[None]:
-        model = denoiser_of(holder)
+    def on(self, pipe: Any) -> Iterator[None]:
+        model = denoiser_of(pipe)
         before = {module: module.processor for module in model.modules() if hasattr(module, "processor")}
         try:
             self._enable(model)

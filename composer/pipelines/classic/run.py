@@ -25,7 +25,7 @@ from composer.pipelines.classic.own_pipeline import run_pipeline
 from composer.pipelines.long_prompts import settle
 from composer.pipelines.pipeline import Pipeline, seeded
 from composer.sampling.hooks import Hooks
-from composer.sampling.model_guard import Keeping, untouched
+from composer.sampling.model_guard import Keeping, restore_after_run
 from composer.sampling.non_finite import NonFinite, Watch
 from composer.system.files import scratch
 from composer.system.signatures import keywords_of
@@ -36,7 +36,7 @@ class Called(DiffusersFamily):
     """The pipeline as the holder of its components; there is no seam to it."""
 
     @property
-    def embeds_scale(self) -> bool:
+    def takes_guidance_scale(self) -> bool:
         config = getattr(self.denoiser, "config", {})
         return bool(config.get("guidance_embeds")) or config.get("time_cond_proj_dim") is not None
 
@@ -48,8 +48,8 @@ class Called(DiffusersFamily):
     @property
     def reader(self) -> tuple[Any, int] | None:
         """The last of its tokenizers, which reads furthest, and as many tokens as the pipeline cuts a prompt to."""
-        tokenizers = [part for name, part in self.holder.components.items() if name.startswith("tokenizer") and part is not None]
-        length = max_length(type(self.holder))
+        tokenizers = [part for name, part in self.pipe.components.items() if name.startswith("tokenizer") and part is not None]
+        length = max_length(type(self.pipe))
         if not tokenizers or length is None:
             return super().reader
         last = tokenizers[-1]
@@ -60,11 +60,11 @@ class Classic(Pipeline):
     """A diffusers pipeline behind the same call as ours."""
 
     def once(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> tuple[Decoded, int]:
-        shared, steps = self.family.holder, request.steps - request.skip
+        shared, steps = self.family.pipe, request.steps - request.skip
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         scheduler = self.make_scheduler()
         callbacks = {**_overlay(request), **self.callbacks}
-        hooks, known = Hooks(callbacks, steps, self.skipping, notes), keywords_of(shared.__call__)
+        hooks, known = Hooks(callbacks, steps, self.skip_on_error, notes), keywords_of(shared.__call__)
         taken = arguments(type(shared), request, self.guidance) | {"generator": list(generators)}
         taken |= {name: value for name, value in self.step_settings.items() if name in known}
         if "callback_on_step_end" in known:
@@ -76,7 +76,7 @@ class Classic(Pipeline):
             seeded(request.seeds[0]),
             self.otherwise(),
             scratch() as temporary,
-            untouched(self.family.modules, self.callbacks, self.skipping, notes, forget),
+            restore_after_run(self.family.modules, self.callbacks, self.skip_on_error, notes, forget),
         ):
             run = Run(
                 timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,

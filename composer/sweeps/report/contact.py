@@ -123,7 +123,7 @@ def lay(blocks: Sequence[Block], axes: SheetSpec, side: int, ratio: tuple[int, i
     """Lines of all blocks, in strips."""
     scale = side / max(ratio)
     box = max(round(ratio[0] * scale), 1), max(round(ratio[1] * scale), 1)
-    most = max((len(pictures(place)) for block in blocks for _, places in block.rows for place in places), default=1)
+    most = max((len(images(place)) for block in blocks for _, places in block.rows for place in places), default=1)
     across = max(math.ceil(math.sqrt(most)), 1)
     label = 0
     if axes.y is not None:
@@ -136,7 +136,7 @@ def lay(blocks: Sequence[Block], axes: SheetSpec, side: int, ratio: tuple[int, i
     return replace(plan, strips=tuple(broken(lines, math.ceil(total / strips) + max((line.height for line in lines), default=0))))
 
 
-def pictures(place: Sequence[Cell]) -> list[tuple[Cell, str]]:
+def images(place: Sequence[Cell]) -> list[tuple[Cell, str]]:
     """What is drawn in a place; a job without pictures takes the room of one."""
     return [(cell, name) for cell in place for name in ((cell.state == "done" and cell.images) or ("",))]
 
@@ -157,7 +157,7 @@ def block_lines(block: Block, axes: SheetSpec, plan: Plan) -> Iterator[SheetLine
             yield SheetLine("heads", deep * LINE + 8, axes.y or "", heads)
         for value, places in block.rows:
             places = places[at : at + columns]
-            most = max(len(pictures(place)) for place in places)
+            most = max(len(images(place)) for place in places)
             height = max(math.ceil(most / plan.across), 1) * (plan.box[1] + 2) - 2 + GAP
             yield SheetLine("row", height + (8 if axes.y is None else 0), value, (), places)
 
@@ -201,7 +201,7 @@ def draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: 
 
 
 def draw_place(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: Plan, place: Sequence[Cell], left: int, top: int) -> None:
-    for i, (cell, name) in enumerate(pictures(place)):
+    for i, (cell, name) in enumerate(images(place)):
         x, y = left + i % plan.across * (plan.box[0] + 2), top + i // plan.across * (plan.box[1] + 2)
         small = thumbnail(folder / cell.folder / name, plan.box) if name else None
         if small is not None:

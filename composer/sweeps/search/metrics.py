@@ -28,8 +28,8 @@ SLACK = 1 << 26
 class Reference:
     """Pictures to compare with. text: what was typed, for errors."""
 
-    def __init__(self, text: str, pictures: list[np.ndarray]) -> None:
-        self.text, self.pictures = text, pictures
+    def __init__(self, text: str, images: list[np.ndarray]) -> None:
+        self.text, self.images = text, images
 
     @classmethod
     def read(cls, name: str) -> Reference:
@@ -39,25 +39,25 @@ class Reference:
     @property
     def stamp(self) -> str:
         """Of the pixels."""
-        return hashlib.sha256(b"".join(picture.tobytes() for picture in self.pictures)).hexdigest()
+        return hashlib.sha256(b"".join(image.tobytes() for image in self.images)).hexdigest()
 
-    def distance(self, pictures: list[np.ndarray]) -> float:
+    def distance(self, images: list[np.ndarray]) -> float:
         """Over all pictures, which must be as many and as large.
 
         Raises:
             ComposerError: they are not.
         """
-        self.refuse(len(pictures), *pictures[0].shape[:2])
-        return float(np.mean([np.abs(np.subtract(one, other, dtype=np.int16)).mean() for one, other in zip(self.pictures, pictures)]))
+        self.refuse(len(images), *images[0].shape[:2])
+        return float(np.mean([np.abs(np.subtract(one, other, dtype=np.int16)).mean() for one, other in zip(self.images, images)]))
 
-    def refuse(self, pictures: int, height: int, width: int) -> None:
+    def refuse(self, images: int, height: int, width: int) -> None:
         """Unless a trial's pictures are as many and as large."""
-        own = self.pictures[0].shape[:2]
+        own = self.images[0].shape[:2]
         if (height, width) != own:
             reason = f"is {own[1]} x {own[0]} pixels, and what is searched for is {width} x {height}: they must be of one size"
             raise ComposerError(KEY, self.text, reason)
-        if pictures != len(self.pictures):
-            raise ComposerError(KEY, self.text, f"is {len(self.pictures)} pictures, and each trial makes {pictures}: compare as many")
+        if images != len(self.images):
+            raise ComposerError(KEY, self.text, f"is {len(self.images)} pictures, and each trial makes {images}: compare as many")
 
 
 def decoded(files: Mapping[str, bytes], record: Mapping[str, Any]) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from composer.config import overrides as argv
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.config.hydra_errors import explained
 from composer.config.hydra_loader import loader
 from composer.config.hydra_settings import OUT, SEARCH, SWEEP_DIR
@@ -29,7 +29,7 @@ from composer.sweeps.search.metrics import KEY, Reference
 from composer.sweeps.search.space import Point, Space
 from composer.sweeps.settings import read_search, read_sweep
 from composer.sweeps.spec import SearchSpec, SheetSpec, SweepSpec
-from composer.sweeps.worker import Worker, without_bar
+from composer.sweeps.worker import Worker, drop_progress_callback
 
 #: Settings of a sweep that a search has a use for.
 SHARED = ("name", "fresh")
@@ -40,7 +40,7 @@ class Search:
     """What was asked for, parsed. own: overrides that make the trials. manner: those that say how. typed: as they were typed, by
     what they were made."""
 
-    line: Line
+    line: ParsedArgs
     own: list[str]
     manner: list[str]
     typed: dict[str, str]
@@ -59,7 +59,7 @@ class Search:
         """
         job = Job(number, self.space.settings(words), axes)
         with explained(job.overrides, self.line.config_dir):
-            tree = without_bar(self.compose(job.settings))
+            tree = drop_progress_callback(self.compose(job.settings))
         checked = self.worker.checked(tree)
         return Entry(job, identity(checked), tree, checked)
 
@@ -87,14 +87,14 @@ class Search:
         return shlex.join(["compose", *flags, *fixed, *self.space.words(point)])
 
 
-def asked_for(line: Line) -> Search:
+def asked_for(line: ParsedArgs) -> Search:
     """Parse a command line."""
     overrides = argv.prepare(line.overrides, multirun=True)
     with explained(overrides, line.config_dir):
         return _parsed(line, overrides)
 
 
-def _parsed(line: Line, overrides: list[str]) -> Search:
+def _parsed(line: ParsedArgs, overrides: list[str]) -> Search:
     manner, own = manner_and_own(overrides)
     of_hydra = [text for text in manner if argv.split(text)[1].startswith(("hydra", OUT))]
     for _, key, value in (argv.split(text) for text in of_hydra if text != SEARCH):

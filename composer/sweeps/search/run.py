@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from composer.checkpoints.layouts import CLASSIC
-from composer.config.command_line import Line
+from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
 from composer.sweeps.lock import locked
 from composer.sweeps.plan import Entry
@@ -13,14 +13,14 @@ from composer.sweeps.search.metrics import KEY, Reference
 from composer.sweeps.search.parse import Search, asked_for
 
 
-def run(line: Line) -> int:
+def run(line: ParsedArgs) -> int:
     """Search, or go on with it; 0 when some trial is what was asked for, 1 when none is."""
     if find_spec("optuna") is None:
         raise ComposerError("hydra/sweeper", "optuna", "needs Optuna: pip install 'diffusion-composer[optuna]'")
     if not line.verbose:
-        from composer.system.library_logs import hush
+        from composer.system.library_logs import silence_libraries
 
-        hush()
+        silence_libraries()
     search = asked_for(line)
     reference = search.reference()
     _refuse_what_cannot_work(search, reference)
@@ -40,7 +40,7 @@ def _refuse_what_cannot_work(search: Search, reference: Reference | Entry | None
         if isinstance(reference, Reference):
             reference.refuse(*wanted)
         elif (there := _makes(reference.checked.request)) != wanted:
-            told = " and ".join(f"{pictures} of {width} x {height} pixels" for pictures, height, width in (there, wanted))
+            told = " and ".join(f"{images} of {width} x {height} pixels" for images, height, width in (there, wanted))
             raise ComposerError(KEY, search.spec.reference, f"its pictures and those of a trial can't be compared: {told}")
 
 

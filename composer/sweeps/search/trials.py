@@ -21,12 +21,12 @@ from composer.errors import ComposerError, printable, shorten
 from composer.sweeps.brief import brief
 from composer.sweeps.journal import ASKED, Journal, clear, record_of
 from composer.sweeps.plan import Entry, loads
-from composer.sweeps.preview import mebi, rows
+from composer.sweeps.preview import format_mib, rows
 from composer.sweeps.progress import JobLine, Lines
 from composer.sweeps.search.metrics import Reference, decoded, files_in, forget_peak
 from composer.sweeps.search.parse import Search
 from composer.sweeps.search.space import Point
-from composer.sweeps.worker import Failed, Made
+from composer.sweeps.worker import JobFailure, JobOutput
 from composer.system import console, interrupts
 from composer.system.files import write
 from composer.version import __version__
@@ -129,7 +129,7 @@ class Trials:
             entry = self.search.trial(point, number)
             place, record, files = self._made(entry)
             distance = None if self.reference is None else self.reference.distance(decoded(files, record))
-        except (ComposerError, Failed, OSError) as error:
+        except (ComposerError, JobFailure, OSError) as error:
             interrupts.check(error)
             reason = str(error) if isinstance(error, ComposerError) else getattr(error, "reason", None) or f"can't be written: {error}"
             self.journal.fail(f"trial {number}", reason, number=number, values=self.space.values(point), tries=1)
@@ -159,7 +159,7 @@ class Trials:
         self.drawn += 1
         return place, made.record, made.files
 
-    def _draw(self, entry: Entry) -> Made:
+    def _draw(self, entry: Entry) -> JobOutput:
         line = [] if self.lines.bar.disable else [JobLine(self.lines, f"trial {entry.job.number}")]
         if self.spec.metric == "peak_memory":
             forget_peak()
@@ -176,7 +176,7 @@ class Trials:
         else:
             try:
                 made = self._draw(entry)
-            except Failed as failed:
+            except JobFailure as failed:
                 raise ComposerError("search.reference", self.spec.reference, f"can't be drawn: {failed.reason}") from None
             self.journal.commit(job, REFERENCE, made.files, made.record)
             record, files = made.record, made.files
@@ -219,7 +219,7 @@ class Trials:
         seconds = time.monotonic() - self.started
         again = printable(self.search.command(self.space.point(best[0].params))) if best else None
         words = f"{len(self.known)} trials: {told}, {seconds:.1f} s  →  {self.folder}" + (f"\nbest: {again}" if again else "")
-        console.came_of_it(words, [self.folder], trials=len(self.known), **facts, seconds=round(seconds, 3), best=again)
+        console.report_result(words, [self.folder], trials=len(self.known), **facts, seconds=round(seconds, 3), best=again)
         if best:
             return 0
         print(printable(f"compose: {self._why_none(done)}"), file=sys.stderr)
@@ -252,7 +252,7 @@ class Trials:
     def _cells(self, trial: FrozenTrial) -> tuple[str, ...]:
         found, values = trial.user_attrs, self.space.values(self.space.point(trial.params)).values()
         distance = [f"{found['distance']:.2f}"] if self.asked is not None else []
-        memory = [mebi(found["peak_memory"])] if self.spec.metric == "peak_memory" else []
+        memory = [format_mib(found["peak_memory"])] if self.spec.metric == "peak_memory" else []
         return (*(shorten(printable(value), 40) for value in values), *distance, f"{found['seconds']:.3f}", *memory, found["place"])
 
 

@@ -55,10 +55,10 @@ class AttentionMaps(StepCallback):
 
     def keep(self, attn: Any, hidden: Tensor, text: Tensor) -> None:
         """Add one layer's attention of the positive branch, whose rows the model sees last."""
-        pictures = len(self.run.generators)
-        query, key = (attn.head_to_batch_dim(each[-pictures:]) for each in (attn.to_q(hidden), attn.to_k(text)))
+        images = len(self.run.generators)
+        query, key = (attn.head_to_batch_dim(each[-images:]) for each in (attn.to_q(hidden), attn.to_k(text)))
         shares = attn.get_attention_scores(query, key).float()  # (pictures · heads, pixels, tokens)
-        mean = shares.unflatten(0, (pictures, -1)).mean(1)
+        mean = shares.unflatten(0, (images, -1)).mean(1)
         self.sums[mean.shape[1]] = self.sums.get(mean.shape[1], 0) + mean
 
     def _together(self, run: Run) -> Tensor:

@@ -30,8 +30,8 @@ def sheet(image: Image.Image, maps: Mapping[str, Tensor]) -> Image.Image:
     return paper
 
 
-def heated(picture: Image.Image, heat: Tensor) -> Image.Image:
+def heated(image: Image.Image, heat: Tensor) -> Image.Image:
     """A picture under a map (h, w), from its least (blue) to its most (yellow)."""
     spread = (heat - heat.min()) / (heat.max() - heat.min()).clamp(min=1e-12)
-    grey = Image.fromarray((spread * 255).round().byte().numpy()).resize(picture.size, Image.Resampling.BICUBIC)
-    return Image.blend(picture, ImageOps.colorize(grey, "#101060", "#ffee60", mid="#d1495b"), 0.6)
+    grey = Image.fromarray((spread * 255).round().byte().numpy()).resize(image.size, Image.Resampling.BICUBIC)
+    return Image.blend(image, ImageOps.colorize(grey, "#101060", "#ffee60", mid="#d1495b"), 0.6)

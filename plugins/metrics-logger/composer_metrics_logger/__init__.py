@@ -62,7 +62,7 @@ class MetricsLogger(StepCallback):
 
     def after_decode(self, run: Run, images: list[Image]) -> None:
         for sink in self.sinks:
-            sink.pictures(images)
+            sink.images(images)
 
     def _sinks(self, run: Run) -> list[Sink]:
         folder = self.folder or (None if run.folder is None else str(run.folder / "tensorboard"))

@@ -21,7 +21,7 @@ class Sink(Protocol):
     def step(self, index: int, numbers: Mapping[str, float]) -> None:
         """One iteration."""
 
-    def pictures(self, images: list[Image]) -> None:
+    def images(self, images: list[Image]) -> None:
         """The results."""
 
     def close(self) -> None:
@@ -43,7 +43,7 @@ class TensorBoard:
         for name, value in numbers.items():
             self.writer.add_scalar(name, value, index)
 
-    def pictures(self, images: list[Image]) -> None:
+    def images(self, images: list[Image]) -> None:
         for i, image in enumerate(images):
             self.writer.add_image(f"picture/{i}", np.asarray(image.convert("RGB")), dataformats="HWC")
 
@@ -77,7 +77,7 @@ class MLflow:
         for name, value in numbers.items():
             self.client.log_metric(self.run, name, value, step=index)
 
-    def pictures(self, images: list[Image]) -> None:
+    def images(self, images: list[Image]) -> None:
         for i, image in enumerate(images):
             self.client.log_image(self.run, image, f"{i:03d}.png")
 

@@ -54,14 +54,14 @@ def test_a_mask_from_a_file(tmp_path):
 
 def test_with_the_checkpoint_that_comes_along():
     """Both halves show what they were told."""
-    picture = composer.compose(
+    image = composer.compose(
         prompt="a large red sphere on the left, on grass, at noon", seed=3,
         callbacks=[RegionalPrompt("a large blue cube on the right, on grass, at noon", box=(0.5, 0, 1, 1))],
     ).image  # fmt: skip
-    pixels = np.asarray(picture, np.float32)
+    pixels = np.asarray(image, np.float32)
     red, green, blue = (pixels[..., i] for i in range(3))
     reddish, bluish = (red > 1.6 * blue) & (red > 1.6 * green), (blue > 1.6 * red) & (blue > 1.3 * green)
-    middle = picture.width // 2
+    middle = image.width // 2
     assert reddish[:, :middle].mean() > 0.05 > reddish[:, middle:].mean()
     assert bluish[40:, middle:].mean() > 0.05 > bluish[40:, :middle].mean()
 

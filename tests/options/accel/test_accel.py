@@ -13,7 +13,7 @@ from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
-from composer.options.lifecycle import loosen
+from composer.options.lifecycle import remove_options
 from composer.pipelines.build import build_pipeline
 from composer.testing.conformance import Fails, same
 from composer.testing.runs import SIZES
@@ -123,7 +123,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(checkpoints):
     yield Bench(checkpoints)
-    loosen()
+    remove_options()
 
 
 def distance(one, other):

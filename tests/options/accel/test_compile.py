@@ -16,7 +16,7 @@ from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
-from composer.options.lifecycle import loosen
+from composer.options.lifecycle import remove_options
 from composer.pipelines.build import build_pipeline
 from composer.testing import pipelines
 from composer.testing.conformance import same
@@ -59,7 +59,7 @@ class Reaches(composer.StepCallback):
 def sources(tmp_path_factory):
     root = tmp_path_factory.mktemp("compile")
     yield {family: pipelines.save(family, root / family) for family in ("flux", "ddpm")}
-    loosen()
+    remove_options()
 
 
 def built(source, *words, more=()):

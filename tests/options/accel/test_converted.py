@@ -22,7 +22,7 @@ from composer.loading.precision import SMALL, best
 from composer.options.accel.inputs import nested, parted
 from composer.options.accel.openvino import Vino
 from composer.options.accel.standin import converted
-from composer.options.lifecycle import loosen
+from composer.options.lifecycle import remove_options
 from composer.pipelines.build import build_pipeline
 from composer.sampling.embedding_cache import Memo, remembering
 from composer.testing import pipelines
@@ -83,7 +83,7 @@ def bench(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMPOSER_CACHE", str(root / "cache"))
         yield Bench(root)
-        loosen()
+        remove_options()
 
 
 def close(one, other):
@@ -159,7 +159,7 @@ def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
     units = best(torch.device("cpu"), SMALL) == torch.bfloat16  # without them OpenVINO's bf16 is refused
     for words in ([], [VINO], *([[VINO, "accel.openvino.precision=bf16"]] if units else [])):
         pipeline, _ = bench.built("sdxl", "precision=bf16", *words)
-        assert pipeline.family.holder.vae.config.force_upcast
+        assert pipeline.family.pipe.vae.config.force_upcast
         with torch.no_grad(), pipeline.otherwise():
             found.append(pipeline.family.encode_image(pixels, (torch.Generator().manual_seed(0),)).float())
     plain, on, *halves = found
@@ -224,28 +224,28 @@ def test_another_process_takes_what_one_converted_and_a_sweep_converts_once(benc
 def test_altered_weights_are_another_model(bench):
     pipeline, request = bench.built("sd", VINO)
     before = pipeline(request)
-    loosen()
+    remove_options()
     weight = pipeline.family.denoiser.conv_out.bias
     kept = weight.data.clone()
     try:
         weight.data += 0.5  # which no file and no counter tells
         after = pipeline(request)
     finally:
-        loosen()
+        remove_options()
         weight.data.copy_(kept)
     assert not same(before, after) and same(before, pipeline(request))
 
 
 def test_without_a_cache_and_with_one_that_cannot_be_written(bench, tmp_path, monkeypatch):
     plain, known = bench.run("ddpm"), len(disk_cache.entries())
-    loosen()
+    remove_options()
     assert close(plain, bench.run("ddpm", ONNX, "precision.cache=false"))
     (tmp_path / "file").write_text("")
-    loosen()
+    remove_options()
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "file"))
     before = sum(converted.values())
     assert close(plain, bench.run("ddpm", ONNX)) and sum(converted.values()) > before
-    loosen()
+    remove_options()
     monkeypatch.undo()
     assert len(disk_cache.entries()) == known
 

@@ -13,9 +13,9 @@ import composer
 from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
-from composer.loading.precision import Numbers
-from composer.options.base import Setting
-from composer.options.memory.auto import Auto, ladder
+from composer.loading.precision import DtypePlan
+from composer.options.base import OptionContext
+from composer.options.memory.auto import Auto, memory_steps
 from composer.options.memory.estimate import estimate
 from composer.system import memory
 from composer.testing.conformance import same
@@ -23,8 +23,8 @@ from composer.testing.conformance import same
 LARGE = ("height=256", "width=256", "images=2", "steps=2")
 
 
-def setting(*words: str, device: str = "cpu") -> Setting:
-    return Setting(checked=check(read(compose_config(list(words)))), device=torch.device(device), numbers=Numbers(torch.float32))
+def setting(*words: str, device: str = "cpu") -> OptionContext:
+    return OptionContext(checked=check(read(compose_config(list(words)))), device=torch.device(device), numbers=DtypePlan(torch.float32))
 
 
 def names(options) -> list[str]:
@@ -32,9 +32,9 @@ def names(options) -> list[str]:
 
 
 def test_the_ladder_goes_from_fast_to_sparing():
-    assert [names(rung) for rung, _ in ladder(setting(*LARGE))] == [[], ["vae_slicing"], ["vae_slicing", "vae_tiling"]]
-    assert [names(rung) for rung, _ in ladder(setting())] == [[]], "a single small picture has nothing to save on a CPU"
-    found = list(ladder(setting(*LARGE, device="cuda")))
+    assert [names(rung) for rung, _ in memory_steps(setting(*LARGE))] == [[], ["vae_slicing"], ["vae_slicing", "vae_tiling"]]
+    assert [names(rung) for rung, _ in memory_steps(setting())] == [[]], "a single small picture has nothing to save on a CPU"
+    found = list(memory_steps(setting(*LARGE, device="cuda")))
     offloads = ["model_offload", "group_offload", "sequential_offload"]
     assert [names(rung)[0] for rung, _ in found[3::3]] == offloads and len(found) == 12
     needs = [need for _, need in found]
@@ -131,11 +131,11 @@ def test_the_estimate_of_decoding_is_near_what_is_measured():
 def test_tiles_and_slices_need_less():
     checked = setting(*LARGE).checked
     whole, sliced, tiled = (
-        estimate(checked, Numbers(torch.float32), **how).decoding for how in ({}, {"sliced": True}, {"sliced": True, "tiled": True})
+        estimate(checked, DtypePlan(torch.float32), **how).decoding for how in ({}, {"sliced": True}, {"sliced": True, "tiled": True})
     )
     assert whole == 2 * sliced > 2 * tiled
-    half = estimate(checked, Numbers(torch.bfloat16))
-    assert half.total * 2 == pytest.approx(estimate(checked, Numbers(torch.float32)).total, rel=0.01)
+    half = estimate(checked, DtypePlan(torch.bfloat16))
+    assert half.total * 2 == pytest.approx(estimate(checked, DtypePlan(torch.float32)).total, rel=0.01)
 
 
 LIMITED = """

@@ -14,7 +14,7 @@ import composer
 from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
-from composer.loading.precision import Numbers
+from composer.loading.precision import DtypePlan
 from composer.options.memory.estimate import estimate, weights
 from composer.pipelines.build import build_pipeline
 from composer.sweeps.job_id import identity
@@ -77,7 +77,7 @@ def test_it_is_part_of_what_a_job_is():
 
 def test_it_needs_less():
     checked = check(read(compose_config([*FEW])))
-    whole, eight = Numbers(torch.float32), Numbers(torch.float32, stored=(("unet", "fp8"),))
+    whole, eight = DtypePlan(torch.float32), DtypePlan(torch.float32, stored=(("unet", "fp8"),))
     assert weights(checked, eight)["unet"] * 4 == weights(checked, whole)["unet"]
     assert estimate(checked, eight).total < estimate(checked, whole).total
 

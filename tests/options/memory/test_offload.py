@@ -50,7 +50,7 @@ def of(*words: str):
 def traces(pipeline) -> list[str]:
     """What hooks leave behind."""
     found = []
-    for part in pipeline.family.holder.components.values():
+    for part in pipeline.family.pipe.components.values():
         for name, module in part.named_modules() if isinstance(part, nn.Module) else ():
             found += [f"{name}.{mark}" for mark in ("_hf_hook", "_diffusers_hook", "_old_forward") if hasattr(module, mark)]
     return found
@@ -98,7 +98,7 @@ def test_a_failure_in_the_middle_leaves_nothing(option):
 @pytest.fixture(autouse=True)
 def loose():
     yield
-    lifecycle.loosen()
+    lifecycle.remove_options()
 
 
 @pytest.mark.parametrize("name", ["model_offload", "group_offload", "sequential_offload", "cpu_text_encoder"])
@@ -120,14 +120,16 @@ def test_settings_are_checked(settings, said):
 
 
 def test_they_exclude_each_other(monkeypatch):
-    from composer.loading.precision import Numbers
-    from composer.options.base import Setting
+    from composer.loading.precision import DtypePlan
+    from composer.options.base import OptionContext
 
-    setting = Setting(
-        checked=of("steps=1"), device=torch.device("cuda"), numbers=Numbers(torch.float32),
+    setting = OptionContext(
+        checked=of("steps=1"), device=torch.device("cuda"), numbers=DtypePlan(torch.float32),
         active=frozenset({"memory.model_offload", "memory.group_offload"}),
     )  # fmt: skip
     with pytest.raises(ComposerError, match="memory=model_offload: can't be together with memory=group_offload"):
         ModelOffload().check(setting)
     with pytest.raises(ComposerError, match="ddpm models have no text encoder"):
-        CpuTextEncoder().check(Setting(checked=of("task=unconditional"), device=torch.device("cuda"), numbers=Numbers(torch.float32)))
+        CpuTextEncoder().check(
+            OptionContext(checked=of("task=unconditional"), device=torch.device("cuda"), numbers=DtypePlan(torch.float32))
+        )

@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DiffusionPipeline, Kandinsky
 from diffusers.pipelines.kandinsky2_2 import KandinskyV22Pipeline
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from composer.loading.loader import _holders as cached
+from composer.loading.loader import _checkpoints as cached
 from composer.pipelines.classic.own_pipeline import run_pipeline
 from composer.testing import parts, pipelines
 from composer.testing.image_files import pixels

@@ -19,7 +19,7 @@ from tiers import slow_but
 
 from composer.sweeps.journal import completed
 from composer.sweeps.lock import locked
-from composer.sweeps.worker import Failed, Worker
+from composer.sweeps.worker import JobFailure, Worker
 
 optuna = pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -215,7 +215,7 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
 
     def fails(self, jobs, more=()):
         if jobs[0].request.steps == 2:
-            raise Failed("the weather")
+            raise JobFailure("the weather")
         return draw(self, jobs, more)
 
     monkeypatch.setattr(Worker, "draw", fails)
