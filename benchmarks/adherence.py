@@ -1,7 +1,7 @@
-"""Does the embedded checkpoint draw what it is told? `python benchmarks/adherence.py`
+"""Does the embedded checkpoint generate what it is told? `python benchmarks/adherence.py`
 
-A classifier, trained on rendered scenes alone and never on a generated picture, reads colour, shape and size at each place,
-ground and sky. Prompts are full captions of random scenes; `held out` are colour × shape pairs that no training picture of
+A classifier, trained on rendered scenes alone and never on a generated image, reads colour, shape and size at each place,
+ground and sky. Prompts are full captions of random scenes; `held out` are colour × shape pairs that no training image of
 the checkpoint showed. A prompt counts as met when every thing it names has its colour and shape at its place, and no place
 shows a thing that was not named.
 """
@@ -34,7 +34,7 @@ BACKDROP = 0.95
 
 
 class Classifier(nn.Module):
-    """Pictures (B, 3, 64, 64) in −1 … 1 → one row of logits for each question."""
+    """Images (B, 3, 64, 64) in −1 … 1 → one row of logits for each question."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def trained(folder: Path, count: int = 8000, steps: int = 1500) -> Classifier:
 
 
 def disturbed(x: Tensor) -> Tensor:
-    """What a VAE does to a picture, roughly: a little blur, noise and another brightness."""
+    """What a VAE does to an image, roughly: a little blur, noise and another brightness."""
     if torch.rand(()) < 0.5:
         x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
     brightness = 1 + 0.1 * torch.randn(len(x), 1, 1, 1)
@@ -118,7 +118,7 @@ def score(answers: Tensor, drawn: list[Scene]) -> dict[str, float]:
 
 
 def drawn(prompts: list[str], scheduler: str, steps: int, batch: int) -> Tensor:
-    """Generate with composer; pictures (N, 3, 64, 64) in −1 … 1, picture i from seed i."""
+    """Generate with composer; images (N, 3, 64, 64) in −1 … 1, image i from seed i."""
     images = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]

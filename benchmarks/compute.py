@@ -61,7 +61,7 @@ def made(cls: type, config: dict, dtype: torch.dtype) -> nn.Module:
 
 
 def inputs(model: nn.Module, side: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Two pictures, as classifier-free guidance has them; of Flux one."""
+    """Two images, as classifier-free guidance has them; of Flux one."""
     generator = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> Tensor:

@@ -18,7 +18,7 @@ ROUNDS = 3
 
 
 def medium() -> UNet2DConditionModel:
-    """A quarter of the width of Stable Diffusion 1.5's, for pictures of 256 pixels."""
+    """A quarter of the width of Stable Diffusion 1.5's, for images of 256 pixels."""
     return UNet2DConditionModel(
         sample_size=32,
         block_out_channels=(80, 160, 320, 320),

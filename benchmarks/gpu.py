@@ -3,7 +3,7 @@
 It makes a checkpoint of Stable Diffusion 1.5's shape with random weights, and measures
   peak    the device's real speed at large matrix products, fp16 and bf16
   unet    forwards at 512 × 512 pixels, batch 1 and 8: share of that peak (operations are counted, not guessed), by precision and option
-  ladder  whole jobs, composer beside raw diffusers: fp32 50 steps, 16 bits, 20 steps of DPM-Solver++, 4 pictures at once
+  ladder  whole jobs, composer beside raw diffusers: fp32 50 steps, 16 bits, 20 steps of DPM-Solver++, 4 images at once
   memory  whole jobs with each memory option: most allocated, seconds, and how far the pixels are from those without
 and writes JSON with device, versions and date. What no longer fits into --budget seconds, or is refused here, is named in it.
 """
@@ -58,12 +58,12 @@ MEMORY: dict[str, tuple[str, ...]] = {
     "auto": ("memory=auto",),
     "deepcache": ("accel=[deepcache]",),
 }
-#: Name, composer's words, raw diffusers' settings: 16 bits, DPM-Solver++, steps, pictures.
+#: Name, composer's words, raw diffusers' settings: 16 bits, DPM-Solver++, steps, images.
 LADDER = [
     ("fp32, 50 steps", False, False, 50, 1),
     ("16 bits, 50 steps", True, False, 50, 1),
     ("16 bits, 20 steps of dpmpp_2m", True, True, 20, 1),
-    ("the same, 4 pictures", True, True, 20, 4),
+    ("the same, 4 images", True, True, 20, 4),
 ]
 
 
@@ -172,7 +172,7 @@ class Bench:
         return taken | {"composer / raw": round(taken["composer"] / taken["raw"], 3)}
 
     def held(self, words: tuple[str, ...]) -> dict[str, float]:
-        """Most allocated in one job, its seconds, and how far its pictures are from those without the option."""
+        """Most allocated in one job, its seconds, and how far its images are from those without the option."""
         precision = "fp16" if self.device == "cuda" else "fp32"
         count = "images=2" if "memory=[vae_slicing]" in words else "images=1"
         plain = getattr(self, "plain", {}).get(count)

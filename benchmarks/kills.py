@@ -3,7 +3,7 @@
 One process imports everything; each sweep runs in a fork of it, which is killed at random moments, or before the n-th file
 operation for every n, or interrupted, or run twice at once, or on a full disk. After going on, the folder is held against that of a
 sweep that nobody touched, its page, table and contact sheet too. Prints a table and exits 1 if a single job was lost, halved, doubled,
-redone or drawn otherwise, if one of these files differs, or if the ledger does not add up.
+redone or generated otherwise, if one of these files differs, or if the ledger does not add up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from composer.system.files import DRAFT
 from composer.testing.derived import differences
 from composer.testing.image_files import pixels
 
-#: Small pictures of one step, so that most of the time is spent writing.
+#: Small images of one step, so that most of the time is spent writing.
 QUICK = ("steps=1", "height=64", "width=64")
 WRITES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "tempfile.mkstemp", "os.truncate"}
 
@@ -221,7 +221,7 @@ def full_disk(root: Path, jobs: int) -> dict[str, int] | None:
 
 
 def snapshot(folder: Path, jobs: int) -> dict[str, bytes]:
-    """Pictures of a sweep that nobody disturbed."""
+    """Images of a sweep that nobody disturbed."""
     if not folder.exists():
         finish(sweep(folder, jobs))
     return Folder(folder).images()

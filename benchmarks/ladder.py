@@ -1,8 +1,8 @@
 """The ladder of diffusers' tutorial, composer beside raw diffusers: `python benchmarks/ladder.py [--device cuda] [--model DIR] [--quick]`
 
 https://huggingface.co/docs/diffusers/stable_diffusion: 32 bits and 50 steps, then 16 bits, then 20 steps of DPM-Solver++, then several
-pictures at once. All models are loaded before; jobs are run in turn in one process. Seconds a picture, least and median; how many times
-faster than raw diffusers' first rung each is; and by how many gray levels the two pictures differ at most. On a CPU 16 bits are bf16.
+images at once. All models are loaded before; jobs are run in turn in one process. Seconds an image, least and median; how many times
+faster than raw diffusers' first rung each is; and by how many gray levels the two images differ at most. On a CPU 16 bits are bf16.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from composer.pipelines.build import build_pipeline
 from composer.system.library_logs import disable_progress_bars, silence_libraries
 
 PROMPT = "a large red sphere on the left and a small blue cube on the right, on snow, at night"
-#: Name, 16 bits, DPM-Solver++, steps, pictures.
+#: Name, 16 bits, DPM-Solver++, steps, images.
 RUNGS = [
     ("32 bits, 50 steps", False, False, 50, 1),
     ("16 bits", True, False, 50, 1),
     ("16 bits, 20 steps of DPM-Solver++", True, True, 20, 1),
-    ("the same, 4 pictures at once", True, True, 20, 4),
+    ("the same, 4 images at once", True, True, 20, 4),
 ]
 
 

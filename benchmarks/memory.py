@@ -1,6 +1,6 @@
 """What the memory options hold and take: `python benchmarks/memory.py [--side 768] [--large] [--quick]`
 
-Each row is a process of its own: the most that is held more while drawing than before it (resident, or allocated on the GPU), the seconds
+Each row is a process of its own: the most that is held more while generating than before it (resident, or allocated on the GPU), the seconds
 of the second of two jobs, both against the row without the option, and the mean difference of pixels in gray levels. Raw diffusers with
 the same setting is beside it, where it has one. On the embedded checkpoint; --large adds the decoding of a VAE of Stable Diffusion's
 shape, random weights, at 512 and 1024 pixels, fp32 and bf16, with and without tiles. A new option is a line of OPTIONS.
@@ -20,7 +20,7 @@ import numpy as np
 
 from composer.checkpoints.sources import EMBEDDED
 
-#: Name → composer's words, raw diffusers' statement (None: it has none), and whether several pictures are drawn.
+#: Name → composer's words, raw diffusers' statement (None: it has none), and whether several images are drawn.
 OPTIONS: dict[str, tuple[tuple[str, ...], str | None, bool]] = {
     "nothing": ((), "pass", False),
     "vae_tiling": (("memory=[vae_tiling]",), "pipe.vae.enable_tiling()", False),
@@ -30,9 +30,9 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str | None, bool]] = {
         "pipe.unet.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)", False,
     ),
     "bf16": (("precision=bf16",), "pipe.to(torch.bfloat16)", False),
-    "nothing, 4 pictures": ((), "pass", True),
-    "vae_slicing, 4 pictures": (("memory=[vae_slicing]",), "pipe.vae.enable_slicing()", True),
-    "batch=1, 4 pictures": (("batch=1",), None, True),
+    "nothing, 4 images": ((), "pass", True),
+    "vae_slicing, 4 images": (("memory=[vae_slicing]",), "pipe.vae.enable_slicing()", True),
+    "batch=1, 4 images": (("batch=1",), None, True),
     "model_offload": (("memory=[model_offload]",), "pipe.enable_model_cpu_offload()", False),
     "group_offload": (("memory=[group_offload]",), None, False),
     "sequential_offload": (("memory=[sequential_offload]",), "pipe.enable_sequential_cpu_offload()", False),
@@ -62,7 +62,7 @@ from composer.pipelines.build import build_pipeline
 from composer.checks.compatibility import check
 from composer.config.read import read
 from composer.errors import ComposerError
-from composer.pipelines.batching import draw
+from composer.pipelines.batching import generate
 try:
     checked = check(read(compose_config(sys.argv[2:])))
     pipeline = build_pipeline(checked)
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=768, help="pixels")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="small pictures and three options: proves the script, not the point")
+    parser.add_argument("--quick", action="store_true", help="small images and three options: proves the script, not the point")
     args = parser.parse_args()
     side, steps = (192 if args.quick else args.side), 1
     bases: dict[tuple[str, bool], dict] = {}

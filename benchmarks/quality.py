@@ -1,7 +1,7 @@
-"""What speed costs: each option's pictures against those without it. `python benchmarks/quality.py [--prompts 50] [--quick]`
+"""What speed costs: each option's images against those without it. `python benchmarks/quality.py [--prompts 50] [--quick]`
 
 On the embedded checkpoint, 20 steps of Euler. For each option, in one run with its reference: how many times faster a whole job of one
-picture is (CPU seconds and wall, medians of runs in turn), then over the same prompts and seeds SSIM, the mean difference in gray levels,
+image is (CPU seconds and wall, medians of runs in turn), then over the same prompts and seeds SSIM, the mean difference in gray levels,
 the distance of features, and adherence without → with the option (benchmarks/adherence.py: prompts met; sizes right). The features are
 those of adherence's classifier, layer by layer as LPIPS compares them: LPIPS' own weights are in no package that can be installed, so
 its numbers can't be compared with these. A new option is a line of OPTIONS. What can't work here is skipped with composer's own words.
@@ -73,7 +73,7 @@ def speed(on: tuple[str, ...], off: tuple[str, ...], rounds: int) -> tuple[float
 
 
 def drawn(prompts: list[str], words: tuple[str, ...], batch: int) -> np.ndarray:
-    """Pictures (N, H, W, 3), 0–255; picture i from seed i."""
+    """Images (N, H, W, 3), 0–255; image i from seed i."""
     images = []
     for start in range(0, len(prompts), batch):
         images += composer.compose(*BASE, *words, prompt=prompts[start : start + batch], seed=start).images

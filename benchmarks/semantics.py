@@ -2,7 +2,7 @@
 
 Measured against the renderer's own truth, by the classifier of `adherence.py`, which saw nothing but renders.
 
-inpaint: a thing whose colour × shape no training picture showed is asked for by three words (`a red cone`), half of the time
+inpaint: a thing whose colour × shape no training image showed is asked for by three words (`a red cone`), half of the time
 over another thing, half in an empty place. It counts when colour and shape are right there. Every pixel outside the mask must
 be the input file's own, to the byte.
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--cache", type=Path, default=Path("outputs/benchmarks/adherence"))
-    parser.add_argument("--sheet", type=Path, help="folder for pictures to look at")
+    parser.add_argument("--sheet", type=Path, help="folder for images to look at")
     args = parser.parse_args()
     classifier = trained(args.cache)
     met = [run(classifier, scheduler, args) for scheduler in args.schedulers for run in (inpaint, depth2img)]
@@ -82,7 +82,7 @@ def inpaint(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespac
 
 
 def inpaint_case(i: int) -> tuple[np.ndarray, np.ndarray, str, str, str]:
-    """Picture, mask, place of the mask, and the colour and shape asked for."""
+    """Image, mask, place of the mask, and the colour and shape asked for."""
     rng = np.random.default_rng((303, i))
     while True:
         scene = sample_scene(rng, "any", 1)
@@ -172,7 +172,7 @@ def pooled(maps: np.ndarray) -> np.ndarray:
 
 
 def correlated(some: np.ndarray, others: np.ndarray) -> float:
-    """Mean over pictures."""
+    """Mean over images."""
     return float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(some, others)]))
 
 
@@ -180,11 +180,11 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / max((a | b).sum(), 1))
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------------------
 
 
 def generated(args: argparse.Namespace, scheduler: str, task: str, **lists: list[str]) -> np.ndarray:
-    """(N, 128, 128, 3) uint8, picture i from seed i."""
+    """(N, 128, 128, 3) uint8, image i from seed i."""
     images = []
     for start in range(0, args.cases, args.batch):
         part = {name: values[start : start + args.batch] for name, values in lists.items()}

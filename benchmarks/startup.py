@@ -1,7 +1,7 @@
 """How long the answers take that need no model: `python benchmarks/startup.py`
 
 Each command is a process of its own, run in turn with `python -c "import hydra"` as the yardstick; medians of several rounds.
-A command is in time when it takes at most half a second more. Then the first picture: a whole process of composer's beside one of a
+A command is in time when it takes at most half a second more. Then the first image: a whole process of composer's beside one of a
 short script with raw diffusers, both on the embedded checkpoint, 20 steps of DDIM, one thread.
 Last, what `--warm` takes beside its computing.
 """
@@ -40,9 +40,9 @@ pipeline = StableDiffusionPipeline.from_pretrained({{checkpoint!r}}, safety_chec
 pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
 pipeline({PROMPT!r}, num_inference_steps=20, guidance_scale=5, generator=torch.Generator().manual_seed(0)).images[0].save("raw.png")
 """
-#: Seconds that composer's first picture may come later.
+#: Seconds that composer's first image may come later.
 FIRST = 0.3
-#: Seconds that a picture of the resident process may take beside its computing.
+#: Seconds that an image of the resident process may take beside its computing.
 RESIDENT = 0.5
 
 
@@ -67,7 +67,7 @@ def first_picture(folder: str, rounds: int) -> bool:
     for name, found in taken.items():
         walls, cpus = zip(*found)
         print(
-            f"first picture, {name:16} {min(walls):6.2f} s least {statistics.median(walls):6.2f} s median"
+            f"first image, {name:16} {min(walls):6.2f} s least {statistics.median(walls):6.2f} s median"
             f"   CPU {min(cpus):6.2f} {statistics.median(cpus):6.2f}"
         )
     late = statistics.median(mine[0] - raw[0] for raw, mine in zip(*taken.values()))
@@ -76,7 +76,7 @@ def first_picture(folder: str, rounds: int) -> bool:
 
 
 def warm(folder: str, rounds: int) -> bool:
-    """Whether a picture of the resident process comes soon: its command's seconds beside what the run itself took."""
+    """Whether an image of the resident process comes soon: its command's seconds beside what the run itself took."""
     words = ["-m", "composer", "--warm", f"prompt={PROMPT}", "steps=20", "output.folder=warm"]
     firsts, extra = [], []
     for _ in range(rounds):

@@ -88,7 +88,7 @@ def swept(folder: Path, model: tuple[str, ...], steps: tuple[int, ...], seeds: i
 
 
 def images(folder: Path) -> list[bytes]:
-    """Pixels of all pictures of a sweep, or of single runs, by number."""
+    """Pixels of all images of a sweep, or of single runs, by number."""
     files = sorted(folder.glob("[0-9]*/000.png")) or sorted(folder.glob("*.png"))
     return [Image.open(file).tobytes() for file in files]
 
@@ -115,7 +115,7 @@ def compare(
     print(f"{name}, {jobs} jobs: a process each {each:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s")
     print(f"  over a process each {each / best:.2f}x (with batches {each / auto:.2f}x); against the script by hand {best / raw:.3f}x")
     far = furthest(own, images(folder / "auto"))
-    print(f"  pictures equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255")
+    print(f"  images equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255")
 
 
 def embedded(root: Path) -> None:
@@ -138,9 +138,9 @@ from composer.cli import main as cli
 from composer.families.sd import StableDiffusion
 from composer.guidance import Branches
 from composer.images import read_image
-picture = read_image("image", "sample:scene").resize((128, 128))
+image = read_image("image", "sample:scene").resize((128, 128))
 StableDiffusion.predict = lambda self, step: Branches(step.model_input)
-StableDiffusion.decode = lambda self, latents, request: [picture.copy() for _ in latents]
+StableDiffusion.decode = lambda self, latents, request: [image.copy() for _ in latents]
 code = cli.main(sys.argv[1:])
 spent = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({"code": code, "cpu": spent.ru_utime + spent.ru_stime, "torch": "torch" in sys.modules}))

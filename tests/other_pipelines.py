@@ -1,6 +1,6 @@
 """Tiny random checkpoints of diffusers pipelines that composer has no native family for, one function a pipeline class.
 
-Built like the real ones, small enough to draw in a second; `composer.testing.pipelines` has those of the native families.
+Built like the real ones, small enough to generate in a second; `composer.testing.pipelines` has those of the native families.
 """
 
 from __future__ import annotations

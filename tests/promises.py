@@ -27,7 +27,7 @@ class Promise:
 
 
 PROMISES = (
-    # --- A: a picture where there should have been an error
+    # --- A: an image where there should have been an error
     Promise(
         "A1",
         "half a tokenizer is refused",
@@ -48,7 +48,7 @@ PROMISES = (
     ),
     Promise(
         "A3",
-        "what is not finite becomes no picture; a decode that overflows is repeated in fp32",
+        "what is not finite becomes no image; a decode that overflows is repeated in fp32",
         (
             "sampling/test_non_finite.py::test_it_is_said_where_and_nothing_is_written",
             "sampling/test_non_finite.py::test_any_other_pipeline_says_it_too",
@@ -69,7 +69,7 @@ PROMISES = (
     ),
     Promise(
         "A5",
-        "steps, sizes and seeds have bounds; a drawn seed is recorded",
+        "steps, sizes and seeds have bounds; a generated seed is recorded",
         ("cli/test_main.py::test_errors_are_one_line", "cli/test_main.py::test_a_drawn_seed_is_recorded_and_makes_the_same_picture"),
     ),
     Promise(
@@ -79,7 +79,7 @@ PROMISES = (
     ),
     Promise(
         "A7",
-        "every mode of a picture gives the same RGB",
+        "every mode of an image gives the same RGB",
         (
             "images/test_reading.py::test_every_mode_of_a_picture_gives_the_same_rgb",
             "images/test_reading.py::test_what_is_transparent_lies_on_white",
@@ -106,7 +106,7 @@ PROMISES = (
     ),
     Promise(
         "A10",
-        "an edited picture keeps its size, and rounding is said",
+        "an edited image keeps its size, and rounding is said",
         ("tasks/test_requests.py::test_the_picture_keeps_its_size_and_rounding_is_said",),
     ),
     Promise(
@@ -156,7 +156,7 @@ PROMISES = (
     ),
     Promise(
         "A16",
-        "picture i of a batch is the run with seed + i: within 1 level in fp32, a few in bf16",
+        "image i of a batch is the run with seed + i: within 1 level in fp32, a few in bf16",
         (
             "sampling/test_loop.py::test_image_i_of_a_batch_is_the_single_run_with_seed_plus_i",
             "sampling/test_loop.py::test_in_bf16_image_i_is_a_few_levels_from_the_single_run_at_most",
@@ -170,7 +170,7 @@ PROMISES = (
         "a model of another role is refused with the right task",
         ("checkpoints/test_components.py::test_a_checkpoint_of_the_wrong_kind_is_refused_with_the_right_task",),
     ),
-    Promise("B2", "a missing mask or picture is asked for", ("tasks/test_requests.py::test_refusals_are_one_line",)),
+    Promise("B2", "a missing mask or image is asked for", ("tasks/test_requests.py::test_refusals_are_one_line",)),
     Promise("B3", "a missing component folder is named", ("cli/test_main.py::test_half_a_download_is_refused_by_name",)),
     Promise(
         "B4",
@@ -190,12 +190,12 @@ PROMISES = (
     ),
     Promise(
         "B8",
-        "lists of prompts, negatives and pictures must match",
+        "lists of prompts, negatives and images must match",
         ("cli/test_main.py::test_errors_are_one_line", "tasks/test_requests.py::test_refusals_are_one_line"),
     ),
     Promise(
         "B9",
-        "truncated pictures and bombs are refused before they are decoded",
+        "truncated images and bombs are refused before they are decoded",
         (
             "images/test_reading.py::test_half_a_file_is_never_half_a_picture",
             "images/test_reading.py::test_a_bomb_is_refused_before_it_is_decoded",
@@ -290,7 +290,7 @@ PROMISES = (
     ),
     Promise(
         "E4",
-        "a hostile picture draws, reads and writes nothing that the user did not allow",
+        "a hostile image generates, reads and writes nothing that the user did not allow",
         (
             "reruns/test_hostile.py::test_forty_hostile_pictures",
             "reruns/test_hostile.py::test_files_that_are_hardly_pictures",

@@ -25,7 +25,7 @@ COMMANDS = [line for line in LINES if "--warm" not in line]
 RESIDENT = [line for line in LINES if "--warm" in line]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 HUB = ("model=sd15", "model=sdxl", "model=flux", "model=local", "device=cuda")
-#: Lines that draw dozens of pictures.
+#: Lines that generate dozens of images.
 SLOW = ("scheduler=euler,ddim,heun steps=10,20", "images=12 batch=4", "preset=baseline,half,fast", "steps=5,10,20", "images=8 memory=auto")
 #: Lines that write what a later line reads, by the folder that both name.
 WRITERS = {place: line for line in COMMANDS for place in re.findall(r"output\.folder=(\S+)", line)}

@@ -85,7 +85,7 @@ def list_options(group: str | None = None, *overrides: str, config_dir: str | No
 @interruptible()
 @in_turn
 def rerun(image: str | os.PathLike[str], /, *overrides: str, trust: bool = False, config_dir: str | None = None, **values: Any) -> Result:
-    """Draw an image again from the record in it, or a variation of it.
+    """Generate an image again from the record in it, or a variation of it.
 
     Args:
         image: an image of composer's, a run.json, or the folder that holds one.
@@ -96,7 +96,7 @@ def rerun(image: str | os.PathLike[str], /, *overrides: str, trust: bool = False
         The images; if the same ones were wanted, a note says whether they are, bit for bit.
 
     Raises:
-        ComposerError: the record can't be read, or not be drawn here.
+        ComposerError: the record can't be read, or not be generated here.
     """
     from composer.config.python_values import given
     from composer.records import metadata
@@ -109,7 +109,7 @@ def rerun(image: str | os.PathLike[str], /, *overrides: str, trust: bool = False
     record, found = metadata.read(path), given(overrides, values)
     if found.images or found.callbacks:
         key = next(iter(found.images), "callbacks")
-        raise ComposerError(key, None, "a record is drawn again from files and names alone: save the image and give its name")
+        raise ComposerError(key, None, "a record is generated again from files and names alone: save the image and give its name")
     wanted = asked(path, record, found.words, folder_of(config_dir), trust)
     with silence(), threads_kept():
         result = drawn(record, replace(wanted, folder=None), lambda note: None)

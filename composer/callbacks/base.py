@@ -62,7 +62,7 @@ class Step:
         guidance_scale: how strongly the prompt pulls; 1 is not at all.
         embedded_guidance: the scale told to a model that takes one as input.
         mask: where a task repaints, 1, and where not, 0, in a shape that broadcasts with the latents; else None.
-        masked_latents: of the picture with the masked part grayed out, in the shape of the latents.
+        masked_latents: of the image with the masked part grayed out, in the shape of the latents.
         depth: (B, 1, h, w) at the latents' size, −1 far … 1 near.
     """
 
@@ -86,13 +86,13 @@ class Run:
 
     Args:
         timesteps: (total,) of the scheduler.
-        generators: one CPU generator for each picture.
+        generators: one CPU generator for each image.
         scheduler: read it; changing it is undefined.
-        decode: latents → pictures, through the VAE.
+        decode: latents → images, through the VAE.
         denoised: (step, prediction) → estimate of the clean latents x₀, in the shape of the latents.
         predicted: (step, x₀) → the prediction whose `denoised` is x₀; with it a callback edits the estimate.
         noised: (clean latents, noise, index) → what they look like before iteration `index`.
-        encode: (prompts, negative prompts) → conditioning like that of the steps; one text for each picture.
+        encode: (prompts, negative prompts) → conditioning like that of the steps; one text for each image.
         predict: (step) → its guided prediction, between `before_step` and `after_predict`; for a step with other conditioning, at
             the cost of one more evaluation of the model.
         latent_mask: a mask (B or 1, 1, H, W) over the pixels, 0–1 → the same in a shape that broadcasts with the latents.
@@ -125,7 +125,7 @@ class StepCallback:
 
     needs: what it can't do without: fields of `Step` and `Run` that must have a value, such as {"mask"}, and other callbacks that
     must come before it, such as {"callbacks.trace"}. families: those that it works with, None for all. Where the chosen
-    checkpoint, task and callbacks can't give that, the run is refused before weights load. batch_safe: each picture of a batch comes
+    checkpoint, task and callbacks can't give that, the run is refused before weights load. batch_safe: each image of a batch comes
     out as it would alone, and no files are written; sweeps then run several jobs as one batch.
     """
 
@@ -134,7 +134,7 @@ class StepCallback:
     batch_safe: ClassVar[bool] = False
 
     def around(self, run: Run) -> AbstractContextManager[None]:
-        """Own resources from the first step until the pictures are decoded; left whatever happens."""
+        """Own resources from the first step until the images are decoded; left whatever happens."""
         return nullcontext()
 
     def before_step(self, step: Step) -> Step | None:
@@ -147,4 +147,4 @@ class StepCallback:
         """Change the new latents x_{t−1}. May raise `StopDenoising`."""
 
     def after_decode(self, run: Run, images: list[Image]) -> list[Image] | None:
-        """Change the finished pictures."""
+        """Change the finished images."""

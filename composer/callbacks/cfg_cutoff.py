@@ -1,4 +1,4 @@
-"""No guidance in the last steps: nearly the same picture, and the negative branch is not computed any more."""
+"""No guidance in the last steps: nearly the same image, and the negative branch is not computed any more."""
 
 from __future__ import annotations
 

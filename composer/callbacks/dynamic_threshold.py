@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DynamicThreshold(StepCallback):
-    """percentile: 0–1, of the estimate's magnitudes in each picture. limit: what may pass unchanged; 1 in pixel space, where
+    """percentile: 0–1, of the estimate's magnitudes in each image. limit: what may pass unchanged; 1 in pixel space, where
     it comes from; latents of a unit variance reach 4 or so.
     """
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EarlyStop(StepCallback):
-    """tolerance: largest change of any picture's estimate, relative to its norm. patience: for so many steps in a row.
+    """tolerance: largest change of any image's estimate, relative to its norm. patience: for so many steps in a row.
 
     The estimate itself becomes the result, so that no noise is left in it.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Keep(StepCallback):
-    """clean, noise: latents x₀ of the picture and the noise it started with. mask: 1 where the model may paint."""
+    """clean, noise: latents x₀ of the image and the noise it started with. mask: 1 where the model may paint."""
 
     def __init__(self, clean: Tensor, noise: Tensor, mask: Tensor) -> None:
         self.clean, self.noise, self.mask = clean, noise, mask

@@ -1,4 +1,4 @@
-"""Ends a run whose numbers have left the range of floats, instead of decoding them into a black picture."""
+"""Ends a run whose numbers have left the range of floats, instead of decoding them into a black image."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class NanGuard(StepCallback):
 
 
 def check(name: str, tensor: Tensor) -> None:
-    """Raises: ValueError that counts what is NaN or infinite, and in which pictures."""
+    """Raises: ValueError that counts what is NaN or infinite, and in which images."""
     if tensor.isfinite().all():
         return
     odd = ~tensor.isfinite().flatten(1)
     images = [i for i, each in enumerate(odd.any(1).tolist()) if each]
     raise ValueError(
-        f"{int(odd.sum())} of {odd.numel()} numbers in {name} are not finite (picture {', '.join(map(str, images))}): try precision=fp32"
+        f"{int(odd.sum())} of {odd.numel()} numbers in {name} are not finite (image {', '.join(map(str, images))}): try precision=fp32"
     )

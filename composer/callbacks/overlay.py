@@ -1,4 +1,4 @@
-"""Inpainting's last touch: every unmasked pixel is the picture's own, not what the VAE makes of it."""
+"""Inpainting's last touch: every unmasked pixel is the image's own, not what the VAE makes of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Overlay(StepCallback):
-    """originals, masks: one of each a picture. blur: width in pixels of the blend, inside the mask's edge."""
+    """originals, masks: one of each an image. blur: width in pixels of the blend, inside the mask's edge."""
 
     def __init__(self, originals: tuple[Image, ...], masks: tuple[Image, ...], blur: float) -> None:
         self.originals, self.masks, self.blur = originals, masks, blur

@@ -1,4 +1,4 @@
-"""Watch the denoising: the estimate of the finished picture at every step, as frames and as one animation a picture."""
+"""Watch the denoising: the estimate of the finished image at every step, as frames and as one animation an image."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMATS, DECODERS = ("webp", "gif"), ("latents", "vae")
-#: The finished picture is shown for so many frames.
+#: The finished image is shown for so many frames.
 REST = 8
 
 
 class Preview(StepCallback):
-    """Shows x₀, not x_t: what the model believes the picture to be.
+    """Shows x₀, not x_t: what the model believes the image to be.
 
     every: iterations from frame to frame. decode: latents paints them by the linear map to colours that suits the finished
-    picture best, at no cost to the run; vae decodes each in full. format: of the animation. frames: also keep each as a PNG.
+    image best, at no cost to the run; vae decodes each in full. format: of the animation. frames: also keep each as a PNG.
     size: of the longer edge in pixels. milliseconds: that a frame is shown.
     """
 
@@ -50,7 +50,7 @@ class Preview(StepCallback):
     def after_predict(self, step: Step, prediction: Tensor) -> None:
         if self.run.folder is not None and (step.index % self.every == 0 or step.index + 1 == step.total):
             clean = self.run.denoised(step, prediction)
-            # packed latents have no shape to paint, and pixels are pictures already: both are the family's to decode
+            # packed latents have no shape to paint, and pixels are images already: both are the family's to decode
             by_family = self.decode == "vae" or clean.ndim != 4 or clean.shape[1] == 3
             self.seen.append(self.run.decode(clean) if by_family else clean.float().cpu())
 
@@ -68,7 +68,7 @@ class Preview(StepCallback):
                 write(run.folder / "preview" / f"{i:03d}-{number:03d}.png", png(frame))
 
     def fitted(self, image: Image.Image, like: tuple[int, int]) -> Image.Image:
-        """Scaled to the finished picture's proportions."""
+        """Scaled to the finished image's proportions."""
         scale = self.size / max(like)
         return image.resize((round(like[0] * scale), round(like[1] * scale)), Image.Resampling.BICUBIC)
 
@@ -83,7 +83,7 @@ class Preview(StepCallback):
 
 
 def painted(seen: list[Tensor | list[Image.Image]], images: list[Image.Image]) -> list[list[Image.Image]]:
-    """x₀ estimates (B, C, h, w) → pictures of w × h pixels; what is decoded already stays as it is."""
+    """x₀ estimates (B, C, h, w) → images of w × h pixels; what is decoded already stays as it is."""
     if isinstance(seen[-1], list):
         return seen
     colours = fit(seen[-1], images)
@@ -93,7 +93,7 @@ def painted(seen: list[Tensor | list[Image.Image]], images: list[Image.Image]) -
 
 
 def fit(latents: Tensor, images: list[Image.Image]) -> Tensor:
-    """The least-squares map (C + 1, 3) from latents and 1 to colours of 0–255, from decoded pictures of these latents."""
+    """The least-squares map (C + 1, 3) from latents and 1 to colours of 0–255, from decoded images of these latents."""
     import numpy as np
     import torch
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Progress(StepCallback):
-    """Draws on stderr while it is a terminal, or below a notebook's cell, and leaves nothing behind."""
+    """Generates on stderr while it is a terminal, or below a notebook's cell, and leaves nothing behind."""
 
     batch_safe = True
 

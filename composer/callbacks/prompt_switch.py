@@ -11,7 +11,7 @@ from composer.errors import ComposerError
 
 
 class PromptSwitch(StepCallback):
-    """prompt, negative_prompt: the new texts, for all pictures. step: the first iteration, from 0, that hears them."""
+    """prompt, negative_prompt: the new texts, for all images. step: the first iteration, from 0, that hears them."""
 
     batch_safe = True
     needs = frozenset({"encode"})

@@ -10,15 +10,15 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One batch of pictures.
+    """One batch of images.
 
     Args:
-        prompts, negative_prompts: one for each picture; None in negative_prompts is "none given".
-        seeds: one for each picture, 0 … 2⁶⁴−1.
+        prompts, negative_prompts: one for each image; None in negative_prompts is "none given".
+        seeds: one for each image, 0 … 2⁶⁴−1.
         steps: denoising steps asked for; second-order schedulers iterate more often.
         height, width: pixels.
-        skip: steps left out at the start, where a task begins from a picture.
-        inputs: what else the task takes, by its config key; one entry a picture where it is a picture.
+        skip: steps left out at the start, where a task begins from an image.
+        inputs: what else the task takes, by its config key; one entry an image where it is an image.
         notes: what the user should know, such as a size that had to be rounded; printed and recorded.
     """
 

@@ -1,4 +1,4 @@
-"""What tells models and pictures from others, whatever they are called."""
+"""What tells models and images from others, whatever they are called."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PIECES = 64
 
 
 def fingerprint(image: Any) -> str:
-    """Of a PIL picture or an array, by its pixels."""
+    """Of a PIL image or an array, by its pixels."""
     traits = f"{getattr(image, 'mode', '')}{getattr(image, 'size', '')}{getattr(image, 'shape', '')}"
     return hashlib.sha256(traits.encode() + image.tobytes()).hexdigest()
 
 
 def are_images(value: Any) -> bool:
-    """Whether a request's input is given for each picture, as pixels."""
+    """Whether a request's input is given for each image, as pixels."""
     return isinstance(value, tuple) and bool(value) and all(hasattr(each, "tobytes") for each in value)
 
 

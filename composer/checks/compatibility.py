@@ -23,7 +23,7 @@ ROLES = {
     "depth": ("takes depth besides (a depth model)", "depth2img"),
     "any": (
         "is run by its own diffusers pipeline, so callbacks have after_step and after_decode alone",
-        "text2img, or img2img where it takes a picture",
+        "text2img, or img2img where it takes an image",
     ),
 }
 
@@ -45,7 +45,7 @@ class Checked:
 
     @property
     def at_once(self) -> int:
-        """Pictures in one batch at least; with batch=auto there may be more."""
+        """Images in one batch at least; with batch=auto there may be more."""
         most, asked = self.request.batch, self.spec.batch
         return most if asked is None else 1 if asked == "auto" else min(asked, most)
 

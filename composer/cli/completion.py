@@ -10,7 +10,7 @@ import yaml
 from composer.config.keys import LISTS
 from composer.config.search_path import conf_folders, groups, options
 
-#: Verbs after which a file or folder comes, and the shell knows better.
+#: Commands after which a file or folder comes, and the shell knows better.
 OF_FILES = ("rerun", "info", "resume", "status")
 #: What each shell is told; `compose completion words LINE` prints the candidates.
 SCRIPTS = {

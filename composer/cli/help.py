@@ -1,12 +1,12 @@
 """What `compose --help` prints."""
 
 TEXT = """\
-compose makes pictures with diffusion models: say what you want, and the pipeline is put together for it.
+compose makes images with diffusion models: say what you want, and the pipeline is put together for it.
 
-  compose                                        a picture with the checkpoint inside this package
+  compose                                        an image with the checkpoint inside this package
   compose prompt="a red cone on sand" seed=7     your own words; commas, quotes and any alphabet as they are
-  compose scheduler=euler steps=30 images=4      another sampler, four pictures with seeds 0 to 3
-  compose task=img2img image=a.png strength=0.5  from a picture; also variations, upscale, depth2img, outpaint
+  compose scheduler=euler steps=30 images=4      another sampler, four images with seeds 0 to 3
+  compose task=img2img image=a.png strength=0.5  from an image; also variations, upscale, depth2img, outpaint
   compose task=inpaint image=a.png mask=m.png    repaint what is white in the mask; the rest stays to the byte
   compose task=unconditional                     no text at all
   compose model=sd15 device=cuda precision=fp16  a checkpoint from the hub, on a GPU
@@ -15,8 +15,8 @@ compose makes pictures with diffusion models: say what you want, and the pipelin
 What can be set (`compose list` counts the options, `compose list GROUP` tells each in a line)
   groups       preset  model  task  scheduler  guidance  precision  device  memory  accel  callbacks  output  sweep  sheet
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
-  at once      batch=4 draws images=64 four at a time; batch=auto as many as memory should hold
-  from a picture   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
+  at once      batch=4 generates images=64 four at a time; batch=auto as many as memory should hold
+  from an image   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
   of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false  model.sha256=SUM
   too long     prompt_overflow=warn says what of a prompt the model does not read; error refuses; chunk reads all of it
   files        output.folder=DIR is where a run's or a sweep's files go; otherwise outputs/DATE/TIME and outputs/sweeps/NAME
@@ -30,15 +30,15 @@ Prompts
   prompt=@words.txt         the text of a file
   "(a:1.2)  <lora:…>  BREAK  {a|b}"  marks of other tools are read as plain text, and a note says so
   "prompt=['one','two']"    several in one batch; seed_step=0 gives all the same seed
-  seed=null  seed=-1        draw a seed and record it
+  seed=null  seed=-1        generate a seed and record it
 
-Verbs
+Commands
   compose list [GROUP]              what there is to choose from; compose list scheduler model=sd15: what fits it
   compose show [OVERRIDES]          what the pipeline is made of, and the steps it will take; loads no weights
   compose check [OVERRIDES]         whether it can work, and nothing else; with -m, all jobs of a sweep
   compose config [OVERRIDES]        the composed config, and where each value comes from
-  compose rerun IMAGE [OVERRIDES]   draw a picture again from its own record; overrides make a variation
-  compose info IMAGE                what a picture's record says
+  compose rerun IMAGE [OVERRIDES]   generate an image again from its own record; overrides make a variation
+  compose info IMAGE                what an image's record says
   compose plan -m …                 what a sweep would run: jobs, groups, batches, memory
   compose resume DIR                go on with a sweep; the same command again does it too
   compose status DIR                how far a sweep is
@@ -52,7 +52,7 @@ Verbs
 
 Flags
   -m, --multirun            every combination of comma-separated values: compose -m scheduler=euler,ddim steps=10,20
-  --warm                    in a process that stays and keeps the models: the next picture comes without start-up
+  --warm                    in a process that stays and keeps the models: the next image comes without start-up
   -v, --verbose             let the libraries speak; tracebacks
   -q, --quiet               the names of the files and nothing else; errors are always said
   --json                    what any command found, or why not, as one line of JSON

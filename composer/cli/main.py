@@ -1,4 +1,4 @@
-"""argv → a verb or a Hydra run. Imports no torch until a config is valid.
+"""argv → a command or a Hydra run. Imports no torch until a config is valid.
 
 Exit codes: 0 done; 1 the run failed; 2 the request can't be met; 3 another process works in the folder; 130 interrupted.
 """

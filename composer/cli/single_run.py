@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
-    """Make the pictures of one composed config and say where they are."""
+    """Make the images of one composed config and say where they are."""
     from composer.config.read import read
     from composer.pipelines.run import execute
 
@@ -35,7 +35,7 @@ def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
 
 
 def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result:
-    """Make pictures, write them into a folder and say where they are; of a failure nothing is left."""
+    """Make images, write them into a folder and say where they are; of a failure nothing is left."""
     from composer.system.library_logs import enable_library_logs, silence_libraries
 
     console.manner.run = shown(folder)
@@ -55,7 +55,7 @@ def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result
         except BaseException:
             leave_nothing(new)
             raise
-    where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} pictures in {shown(paths[0].parent)}"
+    where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} images in {shown(paths[0].parent)}"
     told = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
     more = written(folder, before, paths)
     if more:
@@ -66,7 +66,7 @@ def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result
 
 
 def taken(record: Mapping[str, Any]) -> str:
-    """How far the denoising went: `20 iterations`, or `4 of 10 steps` where it began from a picture."""
+    """How far the denoising went: `20 iterations`, or `4 of 10 steps` where it began from an image."""
     if record["steps_left_out"]:
         return f"{record['steps'] - record['steps_left_out']} of {record['steps']} steps"
     return f"{record['iterations']} iterations"

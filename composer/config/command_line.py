@@ -1,4 +1,4 @@
-"""The words of a command line, sorted: verb, overrides, flags."""
+"""The words of a command line, sorted: command, overrides, flags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTEAD = {
     "--experimental-rerun": "`compose rerun IMAGE`",
 }
 
-#: Verbs that can be about several runs.
+#: Commands that can be about several runs.
 SWEEPING = ("check", "plan")
 
 #: Our own that take no value → fields of a line.
@@ -38,7 +38,7 @@ class ParsedArgs:
     ask: str | None  # "help" or "version"
     verbose: bool = False
     warm: bool = False  # in the resident process
-    trust: bool = False  # a picture's record, whatever it names
+    trust: bool = False  # an image's record, whatever it names
     json: bool = False
     quiet: bool = False
 
@@ -108,7 +108,7 @@ def _refuse_flags(line: ParsedArgs) -> None:
         return
     for flag in (each for each in line.flags if each.startswith("-")):
         if flag not in ("-m", "--multirun"):
-            raise ComposerError(flag, None, f"does not go with a verb: `compose {flag} …`, without {line.command}")
+            raise ComposerError(flag, None, f"does not go with a command: `compose {flag} …`, without {line.command}")
         if line.command not in SWEEPING:
             reason = f"{' and '.join(SWEEPING)} take it, and {line.command} does not: leave it out, and give one value to each key"
             raise ComposerError(flag, None, reason)

@@ -163,8 +163,8 @@ _NOT_YET = {
 }
 NOT_YET = {word: what for what, words in _NOT_YET.items() for word in words.split()}
 
-#: Words in the place of a command: to draw needs none, and some are flags or commands of another name.
-NO_COMMAND = (*_inverted({"": "generate run draw sample infer predict create make start render compose imagine paint"}),)
+#: Words in the place of a command: to generate needs none, and some are flags or commands of another name.
+NO_COMMAND = (*_inverted({"": "generate run generate sample infer predict create make start render compose imagine paint"}),)
 COMMANDS = _inverted(
     {
         "compose --version": "version",

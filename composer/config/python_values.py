@@ -72,7 +72,7 @@ def _check_word(word: Any) -> None:
 
 def named(key: str) -> str:
     """What a record says instead of an image that no file holds."""
-    return f"(a picture given from Python as {key})"
+    return f"(an image given from Python as {key})"
 
 
 def overrides_of(values: Mapping[str, Any], above: str = "") -> Iterator[str]:

@@ -253,7 +253,7 @@ def _precision(node: dict[str, Any]) -> PrecisionSpec:
 def _batch(value: Any) -> int | str | None:
     if value in (None, "auto") or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise ComposerError("batch", value, "must be a whole number, 1 or more, auto, or null: pictures drawn at once")
+    raise ComposerError("batch", value, "must be a whole number, 1 or more, auto, or null: images generated at once")
 
 
 def _output(node: dict[str, Any]) -> OutputSpec:

@@ -28,7 +28,7 @@ def refuse_secrets(tree: Mapping[str, Any]) -> None:
     for key, value in iter_leaves(tree):
         named = any(NAME.search(part) for part in key.split(".")) and isinstance(value, str)
         if named or (isinstance(value, str) and (TOKEN.search(value) or (known and known.search(value)))):
-            advice = "a token is taken from HF_TOKEN or from `hf auth login`, and never from a config, which is written beside the pictures"
+            advice = "a token is taken from HF_TOKEN or from `hf auth login`, and never from a config, which is written beside the images"
             raise ComposerError(key, "***", f"looks like a secret: {advice}")
 
 

@@ -103,7 +103,7 @@ class RunSpec:
     values: the root keys of the task as the user left them (prompt, steps, seed, …).
     config: the whole resolved config as plain data, for the record.
     skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to hold less.
-    accel: ways to be faster. batch: pictures drawn at once, `auto` for as many as should fit into memory, None for all.
+    accel: ways to be faster. batch: images generated at once, `auto` for as many as should fit into memory, None for all.
     chosen: group → name of its option, or several in a list. overflow: what becomes of prompts that are too long.
     """
 

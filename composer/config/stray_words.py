@@ -32,7 +32,7 @@ def _advice(words: Sequence[str], at: int, stray: list[str], commands: Iterable[
     if not at and plain(word) in ELSEWHERE:
         return f"Type {ELSEWHERE[plain(word)]}."
     if not at and plain(word) in NO_COMMAND:
-        return f"To draw needs no command: type compose {_drawn(words[1:])}."
+        return f"To generate needs no command: type compose {_drawn(words[1:])}."
     if pairs := _pairs(stray, root_keys(known)):
         return pairs
     if len(stray) == 1 and (one := _one_word(word)):

@@ -176,16 +176,16 @@ class Family(Protocol):
         """Prompts → embeddings; the negative ones only when `contrast`."""
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        """Pixels (B, 3, H, W) in −1 … 1 → clean latents in the model's packing; generator i draws picture i's sample."""
+        """Pixels (B, 3, H, W) in −1 … 1 → clean latents in the model's packing; generator i generates image i's sample."""
 
     def scale_mask(self, mask: Tensor) -> Tensor:
         """Mask (B, 1, H, W) of 0 and 1 → the same in a shape that broadcasts with the latents."""
 
     def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
-        """Depth maps (H, W), larger is nearer, or the model's estimate from the pictures → (B, 1, h, w) in −1 … 1."""
+        """Depth maps (H, W), larger is nearer, or the model's estimate from the images → (B, 1, h, w) in −1 … 1."""
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
-        """Standard normal latents in the model's packing, picture i from generator i."""
+        """Standard normal latents in the model's packing, image i from generator i."""
 
     def predict(self, step: Step) -> Branches:
         """What the model says of `step.model_input`, for each branch there is conditioning for."""

@@ -59,7 +59,7 @@ class Flux(DiffusersFamily):
 
     @staticmethod
     def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
-        """Sigmas 1 … 1/steps, and a shift that grows with the picture, for the schedulers that take them."""
+        """Sigmas 1 … 1/steps, and a shift that grows with the image, for the schedulers that take them."""
         config, taken = scheduler.config, keywords_of(scheduler.set_timesteps)
         tokens = (request.height // (PATCH * factor)) * (request.width // (PATCH * factor))
         from diffusers.pipelines.flux.pipeline_flux import calculate_shift

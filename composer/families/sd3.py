@@ -68,7 +68,7 @@ class StableDiffusion3(DiffusersFamily):
 
     @staticmethod
     def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
-        """A shift that grows with the picture, for checkpoints that want one and schedulers that take it."""
+        """A shift that grows with the image, for checkpoints that want one and schedulers that take it."""
         config, settings = scheduler.config, {}
         if config.get("use_dynamic_shifting") and "mu" in keywords_of(scheduler.set_timesteps):
             tokens = (request.height // factor // PATCH) * (request.width // factor // PATCH)

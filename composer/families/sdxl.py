@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and its refiner: a UNet told the picture's size besides the text. https://arxiv.org/abs/2307.01952"""
+"""Stable Diffusion XL and its refiner: a UNet told the image's size besides the text. https://arxiv.org/abs/2307.01952"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from composer.families.vae import decoded, encoded, in_fp32
 if TYPE_CHECKING:
     from diffusers import StableDiffusionXLPipeline
 
-#: Aesthetic scores (0–10) that a refiner is told of the prompt's and the negative prompt's picture; diffusers' defaults.
+#: Aesthetic scores (0–10) that a refiner is told of the prompt's and the negative prompt's image; diffusers' defaults.
 SCORE, NEGATIVE_SCORE = 6.0, 2.5
 
 
@@ -74,7 +74,7 @@ class StableDiffusionXL(LatentUNet):
         return mean, std
 
     def _time_ids(self, request: Request, score: float, like: Tensor) -> Tensor:
-        """What the UNet is told of the picture, (B, 6): original size, crop and target size; (B, 5) with a score for the last."""
+        """What the UNet is told of the image, (B, 6): original size, crop and target size; (B, 5) with a score for the last."""
         size, uncropped = (request.height, request.width), (0, 0)
         told = [*size, *uncropped, score] if self._asks_score else [*size, *uncropped, *size]
         return torch.tensor([told], dtype=like.dtype).repeat(request.batch, 1).to(self.device)

@@ -1,4 +1,4 @@
-"""What families with a VAE share: pixels → latents, a generator a picture, and masks at the latents' size."""
+"""What families with a VAE share: pixels → latents, a generator an image, and masks at the latents' size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from composer.sampling.non_finite import check, finite
 def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
     """Pixels (B, 3, H, W) in −1 … 1 → samples of the VAE's distribution (B, C, H/f, W/f), not yet scaled.
 
-    Each distinct image goes through the VAE alone, as diffusers does it for a list of generators; each image of the batch draws a
+    Each distinct image goes through the VAE alone, as diffusers does it for a list of generators; each image of the batch generates a
     sample of its own.
     """
     first, rows = places([digest(row) for row in pixels] if len(pixels) > 1 else [""] * len(pixels))
@@ -57,7 +57,7 @@ def decoded(
         dtype = str(vae.dtype).removeprefix("torch.")
         notes = (f"vae: its pixels overflowed in {dtype}, so they were decoded once more in fp32",)
         pixels = _decoded(vae, latents, unscaled, True)
-    check("vae", "its picture", pixels)
+    check("vae", "its image", pixels)
     return pixels, notes
 
 

@@ -1,4 +1,4 @@
-"""Where repainted and kept pixels meet: margins, soft edges inside a mask, and the picture put together."""
+"""Where repainted and kept pixels meet: margins, soft edges inside a mask, and the image put together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from composer.images.reading import HALF
 
 
 def pad_for_outpainting(image: Image.Image, left: int, top: int, right: int, bottom: int) -> tuple[Image.Image, Image.Image]:
-    """An RGB picture with margins in pixels, filled with its stretched edges, and a mask (L) that is white on them."""
+    """An RGB image with margins in pixels, filled with its stretched edges, and a mask (L) that is white on them."""
     canvas = Image.fromarray(np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge"))
     mask = Image.new("L", canvas.size, 255)
     mask.paste(0, (left, top, left + image.width, top + image.height))
@@ -23,7 +23,7 @@ def feather_mask(mask: Image.Image, width: float) -> Image.Image:
 
 
 def composite(original: Image.Image, generated: Image.Image, mask: Image.Image) -> Image.Image:
-    """RGB pictures of one size: `generated` where the mask (L) is 255, `original` to the byte where it is 0, a blend between."""
+    """RGB images of one size: `generated` where the mask (L) is 255, `original` to the byte where it is 0, a blend between."""
     return Image.composite(generated, original, mask)
 
 

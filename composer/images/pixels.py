@@ -1,4 +1,4 @@
-"""PIL pictures → tensors, as diffusers' VaeImageProcessor makes them (its own tests' oracle), one row a picture."""
+"""PIL images → tensors, as diffusers' VaeImageProcessor makes them (its own tests' oracle), one row an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def to_pixels(images: Sequence[Image]) -> Tensor:
-    """RGB pictures of one size → (B, 3, H, W) in −1 … 1."""
+    """RGB images of one size → (B, 3, H, W) in −1 … 1."""
     return 2.0 * _zero_to_one(images).permute(0, 3, 1, 2) - 1.0
 
 

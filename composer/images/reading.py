@@ -1,6 +1,6 @@
-"""Input pictures, masks and depth maps: files → PIL pictures and arrays, or one line that says what is wrong.
+"""Input images, masks and depth maps: files → PIL images and arrays, or one line that says what is wrong.
 
-One rule makes any picture RGB: it is turned as its EXIF tag says, deep pixels are scaled to 8 bits, what is transparent
+One rule makes any image RGB: it is turned as its EXIF tag says, deep pixels are scaled to 8 bits, what is transparent
 lies on white, and PIL converts what is left (CMYK, YCbCr, LAB, HSV, palettes, gray). Colour profiles are not applied.
 Deep pixels are scaled, never clipped: I;16 from 0–65535; 32-bit integers and floats, which do not say their range, from
 the smallest of 0–1 (floats only), 0–255 and 0–65535 that holds them all, else from their least to their greatest value.
@@ -31,19 +31,19 @@ NEARLY = 24
 
 
 def is_sample(value: object) -> bool:
-    """Whether this names a picture that comes with the package."""
+    """Whether this names an image that comes with the package."""
     return isinstance(value, str) and value.startswith(SAMPLE)
 
 
 def open_picture(key: str, value: object) -> Image.Image:
-    """A whole, decoded, upright picture in the file's own mode; of an animation, the first frame.
+    """A whole, decoded, upright image in the file's own mode; of an animation, the first frame.
 
     Args:
         key: the config key, for the error.
-        value: a path (`~` is expanded), `sample:NAME`, or from Python a PIL picture.
+        value: a path (`~` is expanded), `sample:NAME`, or from Python a PIL image.
 
     Raises:
-        ComposerError: not a text, no such file, not a picture, damaged, or more than `MAX_PIXELS`.
+        ComposerError: not a text, no such file, not an image, damaged, or more than `MAX_PIXELS`.
     """
     if isinstance(value, Image.Image):  # from Python
         return ImageOps.exif_transpose(value)
@@ -61,7 +61,7 @@ def open_picture(key: str, value: object) -> Image.Image:
     except Image.DecompressionBombError:
         raise _too_large(key, value) from None
     except Image.UnidentifiedImageError:
-        raise ComposerError(key, value, f"is not a picture, or its first bytes are damaged (read are {', '.join(FORMATS)})") from None
+        raise ComposerError(key, value, f"is not an image, or its first bytes are damaged (read are {', '.join(FORMATS)})") from None
     except PermissionError:
         raise ComposerError(key, value, "may not be read: see the file's permissions") from None
     except Exception as error:  # PIL's readers let out whatever a damaged file makes them stumble over
@@ -69,7 +69,7 @@ def open_picture(key: str, value: object) -> Image.Image:
 
 
 def read_image(key: str, value: object) -> Image.Image:
-    """An RGB picture, by the rule at the top of this file; raises as `open_picture` does."""
+    """An RGB image, by the rule at the top of this file; raises as `open_picture` does."""
     return _on(_shallow(key, value, open_picture(key, value)), "white")
 
 
@@ -136,7 +136,7 @@ def read_depth(key: str, value: object) -> np.ndarray:
 
 
 def check_size(key: str, image: Image.Image, multiple: int) -> None:
-    """Refuse a picture with a side of less than `multiple` pixels.
+    """Refuse an image with a side of less than `multiple` pixels.
 
     Raises:
         ComposerError: it is too small for the model to see.
@@ -156,17 +156,17 @@ def fitted(image: Image.Image, height: int, width: int) -> Image.Image:
 def _file(key: str, value: object) -> Path:
     """The file that a value names, looked at but not opened: a pipe would wait for ever."""
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise ComposerError(key, None, f"a picture is needed: {key}=FILE")
+        raise ComposerError(key, None, f"an image is needed: {key}=FILE")
     if not isinstance(value, str):
         raise ComposerError(key, value, f"must be the name of a file: {key}=FILE")
     if is_sample(value):
         return _sample(key, value)
     if value.startswith(("http://", "https://")):
-        raise ComposerError(key, value, "is a web address: download the picture and name its file")
+        raise ComposerError(key, value, "is a web address: download the image and name its file")
     try:
         path = expanded(value)
         if path.is_dir():
-            raise ComposerError(key, value, f"is a folder: name a picture in it: {key}=FILE")
+            raise ComposerError(key, value, f"is a folder: name an image in it: {key}=FILE")
         found, there = path.is_file(), path.exists()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, the home of nobody
         found = there = False

@@ -1,4 +1,4 @@
-"""batch=…: the pictures of a run drawn so many at a time, each share as a run of its own."""
+"""batch=…: the images of a run generated so many at a time, each share as a run of its own."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from composer.system.memory import free_memory, ran_out
 
 
 def draw(pipeline: Pipeline, checked: Checked, request: Request, folder: Path | None = None) -> Result:
-    """Draw a request in shares of what its config asks for; `auto` begins with what should fit and halves when memory runs out.
+    """Generate a request in shares of what its config asks for; `auto` begins with what should fit and halves when memory runs out.
 
-    Callbacks write into a folder for each share, named after its first picture, where there are several.
+    Callbacks write into a folder for each share, named after its first image, where there are several.
     """
     size, auto = at_once(pipeline, checked, request), checked.spec.batch == "auto"
     results: list[Result] = []
@@ -31,7 +31,7 @@ def draw(pipeline: Pipeline, checked: Checked, request: Request, folder: Path | 
         place = folder if folder is None or share.batch == request.batch else folder / str(begin)
         try:
             results.append(pipeline(share, place))
-        except LeftBehind as error:  # what was made stays; it is told once all is drawn
+        except LeftBehind as error:  # what was made stays; it is told once all is generated
             if error.result is None:
                 raise
             left, begin = error, begin + share.batch
@@ -54,7 +54,7 @@ def draw(pipeline: Pipeline, checked: Checked, request: Request, folder: Path | 
 
 
 def at_once(pipeline: Pipeline, checked: Checked, request: Request) -> int:
-    """Pictures of the first share."""
+    """Images of the first share."""
     asked = checked.spec.batch
     if asked != "auto":
         return asked or request.batch
@@ -63,7 +63,7 @@ def at_once(pipeline: Pipeline, checked: Checked, request: Request) -> int:
 
 
 def fitting(pipeline: Pipeline, checked: Checked, most: int, free: int) -> int:
-    """The most pictures that should fit into so many bytes beside the weights, which lie there already; at least one."""
+    """The most images that should fit into so many bytes beside the weights, which lie there already; at least one."""
     parts = tuple((name, dtype_of(model)) for name, model in pipeline.family.modules.items())
     numbers = DtypePlan(pipeline.family.dtype, parts)
     sliced, tiled = (f"memory.vae_{way}" in pipeline.options for way in ("slicing", "tiling"))
@@ -71,7 +71,7 @@ def fitting(pipeline: Pipeline, checked: Checked, most: int, free: int) -> int:
 
 
 def cut(request: Request, begin: int, end: int) -> Request:
-    """Some of a request's pictures."""
+    """Some of a request's images."""
     if request.batch <= end - begin:
         return request
     inputs = {key: value[begin:end] if isinstance(value, tuple) else value for key, value in request.inputs.items()}
@@ -100,9 +100,9 @@ def joined(results: list[Result]) -> Result:
 
 
 def _counted(batches: tuple[int, ...]) -> str:
-    """`8, 8, 3 pictures at once` in few words."""
+    """`8, 8, 3 images at once` in few words."""
     sizes = list(dict.fromkeys(batches))
-    return f"{' then '.join(map(str, sizes))} picture{'s' * (sizes != [1])} at once"
+    return f"{' then '.join(map(str, sizes))} image{'s' * (sizes != [1])} at once"
 
 
 def _shifted(results: list[Result]) -> Iterator[int]:

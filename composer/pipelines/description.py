@@ -39,7 +39,7 @@ def describe(checked: Checked, notes: Sequence[str]) -> str:
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
         *(f"{group:10} {', '.join(named)}" for group, named in {"memory": spec.memory, "accel": spec.accel}.items() if named),
-        f"pictures   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"
+        f"images   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"
         + (" …" if request.batch > 8 else "")
         + (f", {spec.batch} at once" if spec.batch else ""),
         *(f"note       {note}" for note in notes),

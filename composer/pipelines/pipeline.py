@@ -115,7 +115,7 @@ class Pipeline:
             self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
             sampler = Sampler(scheduler, generators, self.step_settings)
             start = task.start(self.family, sampler, request)
-            check("vae", "the encoded picture", start.latents)
+            check("vae", "the encoded image", start.latents)
             callbacks, denoiser = {**start.callbacks, **self.callbacks}, self.family.denoiser
             with scratch() as temporary, restore_after_run(self.family.modules, callbacks, self.skip_on_error, notes, forget):
                 run = Run(
@@ -149,11 +149,11 @@ class Pipeline:
         return guidance.prediction(scaled, self.family.predict)
 
     def _encode(self, request: Request, prompts: Sequence[str], negatives: Sequence[str | None]) -> Conditioning:
-        """Other texts for the same pictures."""
+        """Other texts for the same images."""
         return self._conditioning(replace(request, prompts=tuple(prompts), negative_prompts=tuple(negatives)))
 
     def _conditioning(self, request: Request) -> Conditioning:
-        """Embeddings of the request's texts, for pictures of its size."""
+        """Embeddings of the request's texts, for images of its size."""
         modules, contrast = self.family.modules, self.guidance.contrast
         encoders = [each for name, each in modules.items() if name.startswith("text_encoder")]
 
@@ -170,7 +170,7 @@ class Pipeline:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Tie torch's global generator to the seed, for callbacks and schedulers that draw from it, and restore it afterwards."""
+    """Tie torch's global generator to the seed, for callbacks and schedulers that generate from it, and restore it afterwards."""
     with torch.random.fork_rng():
         if torch.accelerator.is_available():
             torch.manual_seed(seed)

@@ -1,7 +1,7 @@
-"""Two models for one picture: the base takes the first share of the schedule, a refiner the rest. https://arxiv.org/abs/2307.01952
+"""Two models for one image: the base takes the first share of the schedule, a refiner the rest. https://arxiv.org/abs/2307.01952
 
 Each has a run of its own, which callbacks see one after the other: in the first `step.total` counts the whole schedule, of which
-the base takes its share; in the second it counts what is left. Pictures are decoded once, at the end.
+the base takes its share; in the second it counts what is left. Images are decoded once, at the end.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ContinueTask(Task):
         start = self.task.start(family, sampler, request)
         sampler.begin(len(sampler.scheduler.timesteps) - remaining(sampler.scheduler, self.handover.share))
         for mine, used in zip(sampler.generators, self.handover.run.generators):
-            mine.set_state(used.get_state())  # the same noise twice in a picture would show
+            mine.set_state(used.get_state())  # the same noise twice in an image would show
         return replace(start, latents=self.handover.latents)
 
 

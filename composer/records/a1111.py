@@ -1,4 +1,4 @@
-"""The `parameters` text that tools of the field write into pictures and read back.
+"""The `parameters` text that tools of the field write into images and read back.
 
 https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#png-info: the prompt, a line for the negative prompt, and a line of
 `Key: value` pairs.
@@ -22,7 +22,7 @@ SAMPLERS = {
 
 
 def parameters(record: Mapping[str, Any], number: int) -> str:
-    """What one picture of a run was made with."""
+    """What one image of a run was made with."""
     image, config = record["images"][number], record["config"]
     lines = [image["prompt"] or ""]
     if image["negative_prompt"]:

@@ -1,7 +1,7 @@
-"""A run's record inside its pictures, and out of them again.
+"""A run's record inside its images, and out of them again.
 
 PNG: the text chunks `composer` (JSON) and `parameters`. JPEG and WebP: EXIF's ImageDescription (JSON) and UserComment (parameters).
-Pictures come from anywhere, so reading takes nothing for granted: small, plain JSON, of known form, and never more than data.
+Images come from anywhere, so reading takes nothing for granted: small, plain JSON, of known form, and never more than data.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SHAPE = {
 
 
 def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[str, Any]:
-    """Keywords for PIL's save, by which a picture carries the record. number: the picture's in its run, None for the sheet of all."""
+    """Keywords for PIL's save, by which an image carries the record. number: the image's in its run, None for the sheet of all."""
     if "images" not in record:
         return {}
     text = json.dumps({**record, "number": number}, ensure_ascii=True, separators=(",", ":"))
@@ -58,10 +58,10 @@ def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[s
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record in a picture, or in a run.json, with `number` set.
+    """The record in an image, or in a run.json, with `number` set.
 
     Raises:
-        ComposerError: no such file, no picture, no record in it, or one that can't be one of composer's.
+        ComposerError: no such file, no image, no record in it, or one that can't be one of composer's.
     """
     text = _text(path)
     if len(text) > LONGEST:
@@ -96,7 +96,7 @@ def _instead(path: Path, inside: embedded_texts.ImageTexts) -> str:
     if not inside.texts or inside.tool == embedded_texts.OURS:
         return "; where it came from, a run.json may lie beside it"
     whose = f"one of {inside.tool}" if inside.tool else "texts of another tool"
-    return f", but {whose}: `compose info {path.name}` shows it, and composer can't draw from it"
+    return f", but {whose}: `compose info {path.name}` shows it, and composer can't generate from it"
 
 
 def _check(path: Path, record: Any) -> None:
@@ -110,7 +110,7 @@ def _check(path: Path, record: Any) -> None:
         raise ComposerError(str(path), None, "its record has choices of another kind, so composer did not write it")
     for key, kind in SHAPE.items():
         if not isinstance(record.get(key), kind):
-            raise ComposerError(str(path), None, f"its record has no {key} of the right kind, so it can't be drawn again from it")
+            raise ComposerError(str(path), None, f"its record has no {key} of the right kind, so it can't be generated again from it")
     notes = record.get("notes", [])
     if not isinstance(record.get("accel", {}), dict) or not isinstance(notes, list) or not all(isinstance(each, str) for each in notes):
         raise ComposerError(str(path), None, "its record has accel or notes of another kind, so composer did not write it")
@@ -118,15 +118,15 @@ def _check(path: Path, record: Any) -> None:
         raise ComposerError(str(path), None, f"its record is nested deeper than {DEEPEST} times, so composer did not write it")
     whole = all(type(size) is int and size >= 1 for size in record["batches"])
     if not _are_pictures(record["images"]):
-        raise ComposerError(str(path), None, "its record does not say with which seed and prompt each picture was drawn")
+        raise ComposerError(str(path), None, "its record does not say with which seed and prompt each image was generated")
     number, together = record.setdefault("number", None), record.get("together")
     known = number is None or (type(number) is int and 0 <= number < len(record["images"]))
     if not whole or not known or len(record["pixels"]) != len(record["images"]) or not _is_batch(together):
-        raise ComposerError(str(path), None, "its record does not say which picture of which batch it is")
+        raise ComposerError(str(path), None, "its record does not say which image of which batch it is")
 
 
 def _are_pictures(images: Any) -> bool:
-    """Whether this is a list of what differs between pictures: seed, prompt, negative prompt."""
+    """Whether this is a list of what differs between images: seed, prompt, negative prompt."""
     return isinstance(images, list) and bool(images) and all(map(_is_picture, images))
 
 
@@ -136,7 +136,7 @@ def _is_picture(each: Any) -> bool:
 
 
 def _is_batch(together: Any) -> bool:
-    """Whether this is nothing, or all pictures of the batches that a sweep's job was drawn in, and where its own begin."""
+    """Whether this is nothing, or all images of the batches that a sweep's job was generated in, and where its own begin."""
     if together is None:
         return True
     return (

@@ -46,7 +46,7 @@ class Composed(Protocol):
 
 
 def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, Any]:
-    """All that is needed to make the pictures again, as plain data."""
+    """All that is needed to make the images again, as plain data."""
     request, checkpoint = checked.request, checked.checkpoint
     return {
         "schema": SCHEMA,
@@ -91,7 +91,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
 
 
 def image_entries(request: Request) -> list[dict[str, Any]]:
-    """What differs between the pictures of a request."""
+    """What differs between the images of a request."""
     each = zip(request.seeds, request.prompts, request.negative_prompts, strict=True)
     return [{"seed": seed, "prompt": prompt, "negative_prompt": negative} for seed, prompt, negative in each]
 
@@ -115,7 +115,7 @@ def _threads() -> int:
 
 
 def _refiner(checked: Checked) -> dict[str, Any] | None:
-    """The second checkpoint, if one finished the pictures, and the share of the schedule after which it began."""
+    """The second checkpoint, if one finished the images, and the share of the schedule after which it began."""
     if checked.refiner is None:
         return None
     return {"source": checked.refiner.source, "commit": checked.refiner.commit, "start": checked.spec.model.refiner.start}

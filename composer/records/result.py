@@ -24,9 +24,9 @@ from composer.system.files import write
 class Result:
     """What a run made.
 
-    images: RGB pictures. seeds: of each. seconds: of the whole run without loading. notes: what the user should know.
-    blackened: numbers of pictures that the checkpoint's safety checker hid. batches: how many pictures were drawn at once, in turn.
-    together: what else was drawn in these batches, see `sweep.work`. numbers: of the pictures in their run, None for all of it.
+    images: RGB images. seeds: of each. seconds: of the whole run without loading. notes: what the user should know.
+    blackened: numbers of images that the checkpoint's safety checker hid. batches: how many images were generated at once, in turn.
+    together: what else was generated in these batches, see `sweep.work`. numbers: of the images in their run, None for all of it.
     record: how it was made, plain data.
     """
 
@@ -43,18 +43,18 @@ class Result:
 
     @property
     def image(self) -> Image.Image:
-        """The first picture."""
+        """The first image."""
         return self.images[0]
 
     @property
     def told(self) -> tuple[str, ...]:
-        """The notes, and what must not pass for the model's picture."""
+        """The notes, and what must not pass for the model's image."""
         words = "was blackened by the checkpoint's safety checker (model.safety_checker=false turns it off)"
-        return (*self.notes, *(f"picture {number} {words}" for number in self.flagged))
+        return (*self.notes, *(f"image {number} {words}" for number in self.flagged))
 
     @property
     def grid(self) -> Image.Image:
-        """All pictures on one sheet."""
+        """All images on one sheet."""
 
         return grid(self.images)
 
@@ -71,7 +71,7 @@ class Result:
         return png(self.grid if len(self.images) > 1 else self.image)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write pictures, run.json and config.yaml; the pictures' paths come back."""
+        """Write images, run.json and config.yaml; the images' paths come back."""
 
         return save(self, Path(folder))
 
@@ -119,7 +119,7 @@ def image_names(result: Result) -> list[str]:
 
 
 def encoded(image: Image.Image, output: OutputSpec, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
-    """A picture in the chosen format. more: keywords for PIL's save."""
+    """An image in the chosen format. more: keywords for PIL's save."""
     options = dict(more)
     if output.format == "png":
         options |= {"compress_level": COMPRESSION}
@@ -133,7 +133,7 @@ def encoded(image: Image.Image, output: OutputSpec, more: Mapping[str, Any] = Ma
 
 
 def grid(images: list[Image.Image]) -> Image.Image:
-    """Pictures row by row on the squarest sheet that holds them, two pixels apart."""
+    """Images row by row on the squarest sheet that holds them, two pixels apart."""
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     width, height = (max(side) for side in zip(*(image.size for image in images)))

@@ -1,1 +1,1 @@
-"""`compose rerun` and `compose info`: a picture's own record, read and drawn again."""
+"""`compose rerun` and `compose info`: an image's own record, read and generated again."""

@@ -1,4 +1,4 @@
-"""Whether a picture drawn again is the same, and what was otherwise where it is not."""
+"""Whether an image generated again is the same, and what was otherwise where it is not."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def verdict(path: Path, old: Mapping[str, Any], result: Result) -> tuple[bool, s
     numbers, found = result.numbers or (), result.record["pixels"]
     others = [i for i in numbers if found[i] != old["pixels"][i]]
     if not others:
-        return True, f"the same as {path}, bit for bit" + (f" ({len(numbers)} pictures)" if len(numbers) > 1 else "")
+        return True, f"the same as {path}, bit for bit" + (f" ({len(numbers)} images)" if len(numbers) > 1 else "")
     why = "; ".join(differences(old, result.record)) or "nothing that the record tells is otherwise"
-    how = _distance(path, result.image) if len(numbers) == 1 else f" ({len(others)} of {len(numbers)} pictures)"
+    how = _distance(path, result.image) if len(numbers) == 1 else f" ({len(others)} of {len(numbers)} images)"
     return False, f"not the same as {path}{how}: {why}"
 
 
@@ -43,7 +43,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
         yield "the model's files are others"
     for key in sorted({*old["inputs"], *new["inputs"]}):
         if old["inputs"].get(key) != new["inputs"].get(key):
-            yield f"{key} is another picture"
+            yield f"{key} is another image"
     for group in ("callbacks", "memory", "accel"):
         yield from _differs(group, sorted(old[group]), sorted(new[group]))
 

@@ -16,9 +16,9 @@ MOST = 4000
 
 
 def told(name: str, record: Mapping[str, Any]) -> str:
-    """A picture's record in a dozen lines."""
+    """An image's record in a dozen lines."""
     number, images = record["number"], record["images"]
-    which = f"{len(images)} pictures" if number is None else f"picture {number + 1} of {len(images)}"
+    which = f"{len(images)} images" if number is None else f"image {number + 1} of {len(images)}"
     rows = {
         "prompt": _each(record, "prompt"),
         "negative": _each(record, "negative_prompt"),
@@ -42,7 +42,7 @@ def told(name: str, record: Mapping[str, Any]) -> str:
 
 
 def about(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool) -> str:
-    """In one line, what is going to be drawn: the picture of a record again, or what a config asks for."""
+    """In one line, what is going to be generated: the image of a record again, or what a config asks for."""
     first = record["images"][record["number"] or 0] if same else tree
     options = " ".join(f"{group}={_short(tree['chosen'].get(group))}" for group in ("task", "model", "scheduler"))
     prompt = f', prompt "{_short(first["prompt"])}"' if first.get("prompt") else ""
@@ -60,7 +60,7 @@ def foreign(name: str, inside: ImageTexts) -> str:
 
 
 def _each(record: Mapping[str, Any], key: str) -> str:
-    """A value of the picture, or of all where they differ."""
+    """A value of the image, or of all where they differ."""
     number, values = record["number"], [each[key] for each in record["images"]]
     wanted = dict.fromkeys(values if number is None else [values[number]])
     return " | ".join(str(value) for value in wanted if value is not None)

@@ -1,4 +1,4 @@
-"""Draws a record's pictures again, in the batches that they were drawn in."""
+"""Generates a record's images again, in the batches that they were generated in."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ THREADS = 64
 
 @in_turn
 def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) -> Result:
-    """The pictures again, or a variation, with a record of their own.
+    """The images again, or a variation, with a record of their own.
 
-    A picture comes out the same to the last bit only among the others of its batch (see docs/sweeps.md), so the whole batch is drawn.
+    An image comes out the same to the last bit only among the others of its batch (see docs/sweeps.md), so the whole batch is drawn.
 
     Raises:
-        ComposerError: it can't be drawn here, or the record contradicts itself.
+        ComposerError: it can't be generated here, or the record contradicts itself.
     """
     spec = read(wanted.tree)
     if not wanted.same:
@@ -51,7 +51,7 @@ def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) 
 
 @dataclass(frozen=True)
 class _Share:
-    """Of a request, the batches `spans` as (first, end), and those pictures of them that are wanted; `begin` is where a job's own begin."""
+    """Of a request, the batches `spans` as (first, end), and those images of them that are wanted; `begin` is where a job's own begin."""
 
     request: Request
     spans: tuple[tuple[int, int], ...]
@@ -74,12 +74,12 @@ class _Share:
 
 
 def _share(record: Mapping[str, Any], checked: Checked) -> _Share:
-    """The batches in which the wanted pictures were drawn."""
+    """The batches in which the wanted images were drawn."""
     own, number, together = record["images"], record["number"], record.get("together")
     begin, images = (0, own) if together is None else (together["begin"], together["pictures"])
     request, fits = checked.request, len(images) % checked.request.batch == 0
     if len(own) != request.batch or not fits or sum(record["batches"]) != len(images) or images[begin : begin + len(own)] != own:
-        raise ComposerError("images", len(own), "its record does not agree with itself about how many pictures were drawn")
+        raise ComposerError("images", len(own), "its record does not agree with itself about how many images were generated")
     request = replace(
         request,
         prompts=tuple(each["prompt"] or "" for each in images),
@@ -94,7 +94,7 @@ def _share(record: Mapping[str, Any], checked: Checked) -> _Share:
 
 
 def _again(value: Any, batch: int) -> Any:
-    """An input given for each picture, for the jobs besides, whose inputs are the same."""
+    """An input given for each image, for the jobs besides, whose inputs are the same."""
     return value * (batch // len(value)) if isinstance(value, tuple) else value
 
 
@@ -126,7 +126,7 @@ def threads_kept() -> Iterator[None]:
 
 
 def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, result: Result) -> Result:
-    """With a record by which the files can be drawn again in their turn."""
+    """With a record by which the files can be generated again in their turn."""
     from composer.records.record import record
 
     result = replace(result, notes=(*checked.request.notes, *pipeline.notes, *result.notes), together=old.get("together"))

@@ -1,8 +1,8 @@
-"""A record and the user's words → the config to draw again.
+"""A record and the user's words → the config to generate again.
 
 A record comes from anywhere, so it can say little: names of options that are installed here, and plain values for keys that they
 have. Its values are set on the composed config as data: no grammar and no interpolation ever sees them. Classes are the options'
-own. What it names on the disk or on the hub is used if it lies in the current folder or beside the picture, or if the user trusts it.
+own. What it names on the disk or on the hub is used if it lies in the current folder or beside the image, or if the user trusts it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from composer.config.source_settings import SOURCE
 from composer.errors import ComposerError, suggest
 from composer.images.reading import is_sample
 
-#: Keys that say which pictures are drawn; any other leaves them as they are.
+#: Keys that say which images are generated; any other leaves them as they are.
 PICTURES = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
-#: What can be said otherwise without wanting another picture: where it goes, and where things lie.
+#: What can be said otherwise without wanting another image: where it goes, and where things lie.
 PLACES = ("output", "hydra", "device", "image", "mask", "depth", "model")
 #: Keys that only an option file gives: records of composer 0.1 hold them, and whatever they say, they are not read.
 OF_OPTIONS = ("_target_", "_kind_")
@@ -36,7 +36,7 @@ FROM = ("source", "config", "components", "refiner", "variants")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """tree: the config, plain. folder: for the files, if any. same: whether the same pictures are wanted, and not a variation of them."""
+    """tree: the config, plain. folder: for the files, if any. same: whether the same images are wanted, and not a variation of them."""
 
     tree: dict[str, Any]
     folder: Path | None
@@ -47,7 +47,7 @@ def asked(path: Path, record: Mapping[str, Any], overrides: Sequence[str], confi
     """What to draw.
 
     Args:
-        path: of the picture; what lies beside it can be used.
+        path: of the image; what lies beside it can be used.
         overrides: the user's own, which come first.
         trust: use files and models that the record names wherever they are.
 
@@ -146,11 +146,11 @@ class _Overlay:
             for each in value:
                 self._check(key, each)
         elif isinstance(value, str) and not self.trust and _reaches(key, value) and not self._near(value):
-            advice = f"add --trust if you know where the picture comes from, or say {key}=… yourself"
-            raise ComposerError(key, value, f"its record names what lies neither in this folder nor beside the picture: {advice}")
+            advice = f"add --trust if you know where the image comes from, or say {key}=… yourself"
+            raise ComposerError(key, value, f"its record names what lies neither in this folder nor beside the image: {advice}")
 
     def _near(self, value: str) -> bool:
-        """Whether it is a file or folder in the current folder or in the picture's."""
+        """Whether it is a file or folder in the current folder or in the image's."""
         try:
             found = Path(value).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
@@ -171,7 +171,7 @@ def _reaches(key: str, value: str) -> bool:
 
 
 def _one(tree: dict[str, Any], record: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
-    """For a variation of one picture of several: its own prompt, seed and inputs alone."""
+    """For a variation of one image of several: its own prompt, seed and inputs alone."""
     number = record["number"]
     if number is None:
         return tree

@@ -1,4 +1,4 @@
-"""What one job of a sweep computed and another can use: embeddings of prompts, encoded pictures, depth maps.
+"""What one job of a sweep computed and another can use: embeddings of prompts, encoded images, depth maps.
 
 Kept beside the model that made it and gone with it, by content. Outside of `remembering` nothing is kept.
 """

@@ -30,7 +30,7 @@ class Guidance:
     """Combines branches; `scale` and `embedded` are what a step starts with.
 
     contrast: whether a negative branch is wanted. families: those whose models it fits, None for all that take a prompt.
-    batch_safe: each picture of a batch comes out as it would alone.
+    batch_safe: each image of a batch comes out as it would alone.
     """
 
     scale: float = 1.0
@@ -62,7 +62,7 @@ class Unguided(Guidance):
 class ClassifierFree(Guidance):
     """negative + scale · (positive − negative), https://arxiv.org/abs/2207.12598.
 
-    rescale: 0–1, how far the result's standard deviation is drawn back to the positive's, https://arxiv.org/abs/2305.08891.
+    rescale: 0–1, how far the result's standard deviation is generated back to the positive's, https://arxiv.org/abs/2305.08891.
     """
 
     def __init__(self, scale: float = 7.5, rescale: float = 0.0, embedded: float = 1.0) -> None:
@@ -122,7 +122,7 @@ class Auto(Guidance):
 
 
 def rescaled(guided: Tensor, positive: Tensor, amount: float) -> Tensor:
-    """Section 3.4 of https://arxiv.org/abs/2305.08891, with the deviations taken over each picture."""
+    """Section 3.4 of https://arxiv.org/abs/2305.08891, with the deviations taken over each image."""
     over = list(range(1, positive.ndim))
     matched = guided * (positive.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True))
     return amount * matched + (1 - amount) * guided

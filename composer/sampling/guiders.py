@@ -111,7 +111,7 @@ class Guider(Guidance):
 
     @property
     def batch_safe(self) -> bool:
-        return self.guider != "AutoGuidance"  # whose dropout draws for the whole batch
+        return self.guider != "AutoGuidance"  # whose dropout generates for the whole batch
 
     @property
     def contrast(self) -> bool:
@@ -148,7 +148,7 @@ class BoundGuider(Guidance):
 
     def prediction(self, step: Step, predict: Callable[[Step], Branches]) -> Tensor:
         if isinstance(self.guider, Smoothed) and step.latents.shape[-1] != step.latents.shape[-2]:
-            raise ComposerError("guidance", "seg", "blurs as if every picture were square: give height and width alike")
+            raise ComposerError("guidance", "seg", "blurs as if every image were square: give height and width alike")
         guider, positive, negative = self.guider, step.conditioning.positive, step.conditioning.negative
         guider.guidance_scale = step.guidance_scale if negative is not None else 1.0
         guider.set_state(step=step.index, num_inference_steps=step.total, timestep=step.timestep)

@@ -41,7 +41,7 @@ class Hooks:
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        """Enter all callbacks, from the first step until the pictures are decoded; leave them in the opposite order."""
+        """Enter all callbacks, from the first step until the images are decoded; leave them in the opposite order."""
         with ExitStack() as stack:
             for name, callback in self.callbacks.items():
                 if overrides(callback, "around"):
@@ -105,7 +105,7 @@ class Hooks:
         self._call(name, "around", None, type(manager).__enter__, manager)
         try:
             yield
-        except BaseException:  # nor can it be swallowed: there would be no picture
+        except BaseException:  # nor can it be swallowed: there would be no image
             self._call(name, "around", None, type(manager).__exit__, manager, *sys.exc_info())
             raise
         try:
@@ -149,11 +149,11 @@ class Hooks:
         """As many as there were, and of a kind that every format can hold."""
         if not isinstance(after, list) or len(after) != len(before):
             many = f" of {len(after)}" if isinstance(after, list) else ""
-            raise self._error(name, "after_decode", None, f"returned {kind(after)}{many} for {len(before)} pictures")
+            raise self._error(name, "after_decode", None, f"returned {kind(after)}{many} for {len(before)} images")
         odd = next((each for each in after if getattr(each, "mode", None) != "RGB"), None)
         if odd is not None:
-            what = f"a picture of mode {odd.mode}" if hasattr(odd, "mode") else kind(odd)
-            raise self._error(name, "after_decode", None, f"returned {what}, which is no RGB picture of PIL's")
+            what = f"an image of mode {odd.mode}" if hasattr(odd, "mode") else kind(odd)
+            raise self._error(name, "after_decode", None, f"returned {what}, which is no RGB image of PIL's")
 
     def _told(self, name: str, before: Step, after: Step) -> None:
         """What the model will be told besides the latents is finite, and of the same batch."""

@@ -1,4 +1,4 @@
-"""Numbers that left the range of floats never become a picture: diffusers would write a black one and warn in a log."""
+"""Numbers that left the range of floats never become an image: diffusers would write a black one and warn in a log."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Sampler:
 
     Args:
         scheduler: fresh, with `set_timesteps` called.
-        generators: one for each picture of the batch; they feed every scheduler that draws noise.
+        generators: one for each image of the batch; they feed every scheduler that generates noise.
         settings: keywords for its `step`, such as eta; those it does not take are not passed.
     """
 

@@ -1,4 +1,4 @@
-"""Draws a sweep: batches out, pictures back, each written down before the next thing is believed."""
+"""Generates a sweep: batches out, images back, each written down before the next thing is believed."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Driver:
         seconds = sum(record["seconds"] for record in records) / max(images * iterations, 1)
         self.plan.sizes[batch.loads].ran(len(batch.entries), seconds, all(made.room for made in outcome))
         for i, (entry, made) in enumerate(zip(batch.entries, outcome)):
-            if entry.state == "running":  # one that was done before was drawn for the sake of the others
+            if entry.state == "running":  # one that was done before was generated for the sake of the others
                 self._keep(entry, made, {"index": i, "jobs": [each.id for each in batch.entries]})
         self.pages.write(finished=False)
 
@@ -172,14 +172,14 @@ class Driver:
                 console.line(line)
         images = len({row.id for row in rows if row.state == "done"})
         counts = {
-            "drawn": self.drawn, "were there already": images - self.drawn, "the same as others": there["done"] - images,
+            "generated": self.drawn, "were there already": images - self.drawn, "the same as others": there["done"] - images,
             "failed": there["failed"], "invalid": there["invalid"], "left out after the first failure": there["waiting"] + there["running"],
             DROPPED: there[DROPPED],
         }  # fmt: skip
-        words = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
+        words = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "generated")
         seconds, page = time.monotonic() - self.started, f"{self.sweep.folder}/index.html"
         more = facts(self.sweep.folder, rows, self.journal.briefs)
-        more = {**more, "drawn": self.drawn, "same": there["done"] - images, "seconds": round(seconds, 3)}
+        more = {**more, "generated": self.drawn, "same": there["done"] - images, "seconds": round(seconds, 3)}
         console.report_result(f"{more['asked']} jobs: {words}, {seconds:.1f} s  →  {page}", [page], **more)
         return 1 if there["failed"] else 0
 

@@ -1,4 +1,4 @@
-"""Where batches are drawn: in this process, one after the other. `ray` has the same four words for many machines."""
+"""Where batches are generated: in this process, one after the other. `ray` has the same four words for many machines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """This process: a batch is drawn when it is waited for."""
+    """This process: a batch is generated when it is waited for."""
 
     loaded: tuple[str, ...] | None = None
 

@@ -1,6 +1,6 @@
 """A sweep's folder: what is done, and what was tried. https://www.sqlite.org/testing.html is the model for its tests.
 
-A job is done when its run.json is there, whole, and the pictures beside it have the sums that it names; that alone is trusted.
+A job is done when its run.json is there, whole, and the images beside it have the sums that it names; that alone is trusted.
 The journal tells the rest: which ids jobs came to, which of them ran in one batch, and what failed.
 """
 

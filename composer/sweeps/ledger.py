@@ -97,7 +97,7 @@ class Ledger:
             write(file, data)
 
     def rows(self) -> list[Row]:
-        """Every job that was ever asked for: of the present request, of earlier ones, and pictures that came to be otherwise."""
+        """Every job that was ever asked for: of the present request, of earlier ones, and images that came to be otherwise."""
         rows = [self._row(each) for each in self.asked]
         known = {row.id for row in rows if row.id}
         for each in self.former:
@@ -120,7 +120,7 @@ class Ledger:
         return Row(state="waiting" if reason is None else "failed", id=job, reason=reason, **about)
 
     def _others(self, known: set[str]) -> Iterator[Row]:
-        """Pictures that no row names; where jobs were not listed, these are the jobs, with those that failed and those that wait."""
+        """Images that no row names; where jobs were not listed, these are the jobs, with those that failed and those that wait."""
         there = {job: place for job, place in sorted(self.journal.done.items(), key=lambda each: each[1]) if job not in known}
         for job, place in there.items():
             values = self.journal.briefs[job]["values"]
@@ -159,7 +159,7 @@ def _asked(job: Job, reason: str | None) -> Asked:
 
 
 def before_in(folder: Path) -> dict[str, Any]:
-    """The last request; empty where there was none, or its file is damaged: the pictures are still there, and have rows."""
+    """The last request; empty where there was none, or its file is damaged: the images are still there, and have rows."""
     try:
         return asked(folder)
     except ComposerError:

@@ -23,7 +23,7 @@ FREE = ("prompt", "negative_prompt", "seed")
 MOST = 16
 #: States that none leaves.
 OVER = ("done", "twin", "failed")
-#: How much larger each try of `auto` is than the one before, and how much cheaper a picture must get for it to be worth it.
+#: How much larger each try of `auto` is than the one before, and how much cheaper an image must get for it to be worth it.
 GROWTH, GAIN = 4, 0.97
 
 
@@ -39,13 +39,13 @@ class Entry:
     tries: int = 0
 
     def over(self, state: str) -> None:
-        """It is not drawn any more: its pictures, config and all need not be kept."""
+        """It is not generated any more: its images, config and all need not be kept."""
         self.state, self.tree, self.checked = state, {}, None
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Jobs that run as one. entries: in the order of their pictures. fixed: as an earlier process ran it. loads: the group it is of."""
+    """Jobs that run as one. entries: in the order of their images. fixed: as an earlier process ran it. loads: the group it is of."""
 
     entries: tuple[Entry, ...]
     loads: tuple[str, ...]
@@ -65,7 +65,7 @@ class Sizes:
         return self.size
 
     def ran(self, jobs: int, seconds: float, room: bool = True) -> None:
-        """A batch took so many seconds for each picture and iteration. room: whether memory is left for a larger one."""
+        """A batch took so many seconds for each image and iteration. room: whether memory is left for a larger one."""
         if not self.grows or jobs != self.size or self.size == self.most:
             return
         if not room:
@@ -170,7 +170,7 @@ class Plan:
 
 
 def _joinable(one: Entry, other: Entry) -> bool:
-    """Pictures of one batch have one size; without a size of their own, prompts and seeds change none."""
+    """Images of one batch have one size; without a size of their own, prompts and seeds change none."""
     first, second = one.checked.request, other.checked.request
     return (first.height, first.width, first.steps, first.skip) == (second.height, second.width, second.steps, second.skip)
 

@@ -76,7 +76,7 @@ def plan_text(sweep: Sweep, bad: Mapping[int, ComposerError]) -> str:
         f"weights of all groups, shared ones once: {format_mib(sum(there.values()))}; prompts to encode: {max(len(texts), 1)}",
         f"a batch has up to {sweep.spec.batch} jobs that differ in prompt or seed alone"
         if isinstance(sweep.spec.batch, int)
-        else f"batches grow up to {MOST} jobs while that makes a picture cheaper",
+        else f"batches grow up to {MOST} jobs while that makes an image cheaper",
     ]
     return "\n".join([*about, *([invalid_table(sweep.jobs, bad)] if bad else [])])
 
@@ -108,7 +108,7 @@ def speedup_table(plan: Plan, journal: Journal) -> str | None:
         return None
     first, *others = taken.values()
     said = ["1.00 x", *(verdict(first, other) for other in others)]
-    lines = [(f"{axes[0]}={shorten(value, 40)}", f"{medians[value]:.2f} s a picture", each) for value, each in zip(medians, said)]
+    lines = [(f"{axes[0]}={shorten(value, 40)}", f"{medians[value]:.2f} s an image", each) for value, each in zip(medians, said)]
     advice = '\nmeasured once, a time says little: add "seed=range(4)" sweep.batch=1' if "measured once" in said else ""
     return rows(lines) + advice
 

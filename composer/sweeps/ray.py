@@ -1,7 +1,7 @@
-"""The same plan on Ray: workers draw batches, wherever they are; the driver alone writes. https://docs.ray.io
+"""The same plan on Ray: workers generate batches, wherever they are; the driver alone writes. https://docs.ray.io
 
 A worker is an actor with a device of its own. It keeps the models of the group that it works on; when a group has nothing left,
-it helps with another. A worker that dies costs the batch it had, which is drawn again by a new one.
+it helps with another. A worker that dies costs the batch it had, which is generated again by a new one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A sweep from the words of the command line to its last page: parse, refuse, lock, draw, report."""
+"""A sweep from the words of the command line to its last page: parse, refuse, lock, generate, report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(line: ParsedArgs) -> int:
 
 
 def drive(sweep: Sweep) -> tuple[int, Driver]:
-    """Draw what waits, and say with which exit code the command ends and who drew it."""
+    """Generate what waits, and say with which exit code the command ends and who generated it."""
     refuse(sweep)
     with locked(sweep.folder):
         if sweep.spec.fresh:

@@ -62,6 +62,6 @@ def read_search(config: DictConfig) -> SearchSpec:
             raise ComposerError(f"search.{name}", value, "must be a number, 0 or more, or null")
     if spec.reference is None and (spec.within is not None or spec.metric == "distance"):
         key, value = ("within", spec.within) if spec.within is not None else ("metric", spec.metric)
-        reason = 'needs a picture to compare with: search.reference=FILE, or search.reference="steps=50"'
+        reason = 'needs an image to compare with: search.reference=FILE, or search.reference="steps=50"'
         raise ComposerError(f"search.{key}", value, reason)
     return spec

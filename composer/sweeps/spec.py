@@ -53,7 +53,7 @@ class RaySpec:
 class SearchSpec:
     """What hydra/sweeper=optuna looks for.
 
-    metric: what is to be least. trials: different settings to try. reference: a picture file, or overrides in one string, None for
+    metric: what is to be least. trials: different settings to try. reference: an image file, or overrides in one string, None for
     none. within: largest distance to it, the mean difference of RGB values 0–255. seed: of the sampler. timeout: seconds after
     which no trial is begun.
     """

@@ -19,7 +19,7 @@ FEW = 20
 
 
 def pace(briefs: Iterable[Mapping[str, Any]]) -> float | None:
-    """Seconds that a picture took for each step, on average over the jobs that are done."""
+    """Seconds that an image took for each step, on average over the jobs that are done."""
     found = list(briefs)
     steps = sum((brief["steps"] or 0) * len(brief["images"]) for brief in found)
     return sum(brief["seconds"] or 0.0 for brief in found) / steps if steps else None
@@ -35,7 +35,7 @@ def status_text(ledger: Ledger) -> str:
     )
     line += "".join(f", {counts[state]} {state}" for state in ("invalid", DROPPED) if counts[state])
     if speed := pace(ledger.journal.briefs.values()):
-        line += f"; {speed * 1000:.0f} ms a picture and step"
+        line += f"; {speed * 1000:.0f} ms an image and step"
     bad = [row for row in rows if row.state in ("failed", "invalid")]
     more = [f"  and {len(bad) - FEW} more"] if len(bad) > FEW else []
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Draws one batch of jobs: plain configs in, files and records out. Runs in this process or in another machine's."""
+"""Generates one batch of jobs: plain configs in, files and records out. Runs in this process or in another machine's."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Worker:
 
     @in_turn
     def draw(self, jobs: Sequence[Checked | Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[JobOutput]:
-        """Draw a batch of jobs that differ in prompts and seeds alone, each checked already or a config.
+        """Generate a batch of jobs that differ in prompts and seeds alone, each checked already or a config.
 
         Raises:
             Failed: with the reason; nothing of what was computed is kept alive by it.
@@ -103,7 +103,7 @@ def drop_progress_callback(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def joined(requests: Sequence[Request]) -> Request:
-    """Several requests as one; what is given for each picture is put together, all else must be the same."""
+    """Several requests as one; what is given for each image is put together, all else must be the same."""
     first = requests[0]
     if len(requests) == 1:
         return first
@@ -119,14 +119,14 @@ def joined(requests: Sequence[Request]) -> Request:
 
 
 def together(request: Request, begin: int) -> dict[str, Any]:
-    """All pictures that a job of several was drawn with, of which its own begin at this number."""
+    """All images that a job of several was generated with, of which its own begin at this number."""
     from composer.records.record import image_entries
 
     return {"begin": begin, "pictures": image_entries(request)}
 
 
 def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -> Result:
-    """One job's share of what a batch made; the time is divided among the pictures."""
+    """One job's share of what a batch made; the time is divided among the images."""
     end = begin + request.batch
     seconds = result.seconds * request.batch / len(result.images)
     flagged = tuple(number - begin for number in result.flagged if begin <= number < end)
@@ -134,7 +134,7 @@ def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -
 
 
 def batch_safe(checked: Checked) -> bool:
-    """Whether jobs like this one can be drawn as one batch, each picture as it would be alone; imports what the config names."""
+    """Whether jobs like this one can be generated as one batch, each image as it would be alone; imports what the config names."""
     import diffusers
 
     from composer.checkpoints.layouts import CLASSIC

@@ -50,7 +50,7 @@ def alone(folder: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise Busy("output.folder", folder, "another process is drawing into it: wait for that, or name another folder") from None
+        raise Busy("output.folder", folder, "another process is generating into it: wait for that, or name another folder") from None
     finally:
         os.close(handle)
 

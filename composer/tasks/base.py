@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EMBEDDED = "embedded"
-#: Pictures to a prompt, and pixels along a side: more is a slip of the hand.
+#: Images to a prompt, and pixels along a side: more is a slip of the hand.
 MOST, LONGEST = 100_000, 16_384
 
 
@@ -42,7 +42,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a task takes beside text: the pictures' size in pixels, its inputs by key, and what the user should know."""
+    """What a task takes beside text: the images' size in pixels, its inputs by key, and what the user should know."""
 
     height: int
     width: int
@@ -80,7 +80,7 @@ class Task:
         first, step = seed(values["seed"]), whole("seed_step", values["seed_step"], 0)
         seeds = tuple(first + i * step for i in range(len(prompts)))
         if seeds[-1] >= SEEDS:
-            raise ComposerError("seed", values["seed"], "the last picture's seed would be 2^64 or more")
+            raise ComposerError("seed", values["seed"], "the last image's seed would be 2^64 or more")
         # diffusers counts `steps_offset` on top: as many steps as were trained would look one timestep too far
         most = checkpoint.scheduler.get("num_train_timesteps", 1000) - checkpoint.scheduler.get("steps_offset", 0)
         steps = whole("steps", values["steps"], 1, most)

@@ -1,4 +1,4 @@
-"""Pictures that keep the depth of a picture while the prompt changes the rest. https://huggingface.co/docs/diffusers/using-diffusers/depth2img"""
+"""Images that keep the depth of an image while the prompt changes the rest. https://huggingface.co/docs/diffusers/using-diffusers/depth2img"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures from a picture: start from its latents with noise on them. https://arxiv.org/abs/2108.01073"""
+"""Images from an image: start from its latents with noise on them. https://arxiv.org/abs/2108.01073"""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class Img2Img(Task):
     def size(
         self, values: Mapping[str, Any], loaded: Sequence[Image], checkpoint: Checkpoint
     ) -> tuple[int, int, tuple[str, ...]]:  # fmt: skip
-        """Height and width in pixels: as asked for, else the pictures' own, rounded down to what the model can make; and what to say."""
+        """Height and width in pixels: as asked for, else the images' own, rounded down to what the model can make; and what to say."""
         from composer.images.reading import is_sample
 
         asked, own, notes = [values.get(key) for key in ("height", "width")], checkpoint.size, ()
-        # a sample comes in the size that the model draws best
+        # a sample comes in the size that the model generates best
         if None in asked and not all(is_sample(one) for one in several(values["image"])):
             own, notes = natural(loaded, checkpoint)
         height, width = (side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own))
         return height, width, notes
 
     def read_images(self, key: str, values: Mapping[str, Any], batch: int, images: int) -> tuple[Image, ...]:
-        """One RGB picture for all prompts or one for each → one for each of the batch."""
+        """One RGB image for all prompts or one for each → one for each of the batch."""
         from composer.images.reading import read_image
 
         return each(key, [read_image(key, one) for one in several(values[key])], batch, images)
@@ -74,19 +74,19 @@ def several(value: Any) -> list[Any]:
 
 
 def natural(loaded: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """The pictures' own height and width, down to a multiple of what the model makes."""
+    """The images' own height and width, down to a multiple of what the model makes."""
     from composer.images.reading import check_size
 
     first, multiple = loaded[0], checkpoint.multiple
     if any(image.size != first.size for image in loaded):
-        raise ComposerError("image", None, "these pictures have different sizes: set height and width for all of them")
+        raise ComposerError("image", None, "these images have different sizes: set height and width for all of them")
     check_size("image", first, multiple)
     height, width = first.height // multiple * multiple, first.width // multiple * multiple
     return (height, width), scaling("image", first, height, width, f", multiples of {multiple}")
 
 
 def scaling(key: str, image: Image, height: int, width: int, why: str = "") -> tuple[str, ...]:
-    """What to say where a picture does not keep its size."""
+    """What to say where an image does not keep its size."""
     if image.size == (width, height):
         return ()
     return (f"{key}: scaled from {image.width} x {image.height} to {width} x {height} pixels{why}",)

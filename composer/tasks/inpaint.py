@@ -1,4 +1,4 @@
-"""Repaint the masked part of a picture and keep the rest.
+"""Repaint the masked part of an image and keep the rest.
 
 A model that takes the mask (9 input channels) is told what to keep; with any other, what is kept is put back after each
 step, noised to that step's level, as RePaint does it (https://arxiv.org/abs/2201.09865).
@@ -38,7 +38,7 @@ class Inpaint(Img2Img):
         from composer.images.reading import fitted, is_sample, mask_doubt, read_mask
 
         if values["mask"] is None:
-            raise ComposerError("mask", None, f"a picture is needed: mask=FILE{hole(values)}")
+            raise ComposerError("mask", None, f"an image is needed: mask=FILE{hole(values)}")
         base = super().inputs(values, batch, images, checkpoint)
         invert = flag("invert_mask", values["invert_mask"])
         given = [read_mask("mask", one, invert) for one in several(values["mask"])]
@@ -66,7 +66,7 @@ class Inpaint(Img2Img):
 
         sampler.skip(request.skip)
         pixels, mask = to_pixels(request.inputs["image"]), to_mask(request.inputs["mask"])
-        pure = request.inputs["strength"] == 1  # then nothing of the picture is under the mask
+        pure = request.inputs["strength"] == 1  # then nothing of the image is under the mask
         # contiguous, as diffusers' inpainting leaves them: convolutions sum in the order of the memory format
         clean = None if pure and family.takes_mask else family.encode_image(pixels, sampler.generators).contiguous()
         noise = family.start_noise(request, sampler.generators)

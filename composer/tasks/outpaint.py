@@ -1,4 +1,4 @@
-"""Paint what lies beyond a picture's edges: inpainting, with the margins as the mask."""
+"""Paint what lies beyond an image's edges: inpainting, with the margins as the mask."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MOST = 8192
 
 class Outpaint(Inpaint):
     keys = (*Img2Img.keys, "margins", "blur", "keep_unmasked")
-    #: Wider than in a picture: whatever the edges cut through goes on beyond them.
+    #: Wider than in an image: whatever the edges cut through goes on beyond them.
     seam = 32
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        """The picture on its canvas; height and width are those of the canvas."""
+        """The image on its canvas; height and width are those of the canvas."""
         from composer.images.masks import pad_for_outpainting
         from composer.images.reading import fitted, is_sample
 
@@ -36,12 +36,12 @@ class Outpaint(Inpaint):
             base = super(Img2Img, self).inputs(values, batch, images, checkpoint)
             inner = base.height - top - bottom, base.width - left - right
             if min(inner) < 1:
-                raise ComposerError("margins", values["margins"], f"leave nothing of {base.width} x {base.height} pixels to the picture")
+                raise ComposerError("margins", values["margins"], f"leave nothing of {base.width} x {base.height} pixels to the image")
             loaded = tuple(fitted(image, *inner) for image in loaded)
         multiple = checkpoint.multiple
         first = loaded[0]
         if any(image.size != first.size for image in loaded):
-            raise ComposerError("image", values["image"], "these pictures have different sizes: set height and width of the whole")
+            raise ComposerError("image", values["image"], "these images have different sizes: set height and width of the whole")
         more = -(first.width + left + right) % multiple, -(first.height + top + bottom) % multiple
         right, bottom = right + more[0], bottom + more[1]
         canvases, masks = zip(*(pad_for_outpainting(image, left, top, right, bottom) for image in loaded))

@@ -1,4 +1,4 @@
-"""Pictures from a text: start from noise."""
+"""Images from a text: start from noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A larger picture in a second pass: draw it, or take one, scale it up, and let the model redraw the detail."""
+"""A larger image in a second pass: generate it, or take one, scale it up, and let the model redraw the detail."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from composer.errors import ComposerError
 
 #: As many as torch's generators take.
 SEEDS = 2**64
-#: A drawn seed is short enough to be typed again.
+#: A generated seed is short enough to be typed again.
 DRAWN = 2**32
 
 
@@ -42,7 +42,7 @@ def flag(key: str, value: Any) -> bool:
 
 
 def seed(value: Any) -> int:
-    """0 … 2⁶⁴−1; null or −1 draws one."""
+    """0 … 2⁶⁴−1; null or −1 generates one."""
     if value is None or value == -1:
         return secrets.randbelow(DRAWN)
     return whole("seed", value, 0, SEEDS - 1)
@@ -58,7 +58,7 @@ def texts(key: str, value: Any) -> list[str]:
 
 
 def negatives(values: Mapping[str, Any], batch: int, images: int) -> tuple[str | None, ...]:
-    """Negative prompts, one a picture: given for all, or one for each prompt."""
+    """Negative prompts, one an image: given for all, or one for each prompt."""
     given = values.get("negative_prompt")
     if given is None or isinstance(given, str):
         return (given,) * batch
@@ -66,7 +66,7 @@ def negatives(values: Mapping[str, Any], batch: int, images: int) -> tuple[str |
 
 
 def each(key: str, given: list[Any], batch: int, images: int) -> tuple[Any, ...]:
-    """One value for all prompts, or one for each, → one a picture."""
+    """One value for all prompts, or one for each, → one an image."""
     if len(given) == 1:
         return (given[0],) * batch
     if len(given) * images != batch:

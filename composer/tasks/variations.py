@@ -1,4 +1,4 @@
-"""Variations of one picture: what an unprompted model makes of it from half-way back to noise, a seed for each."""
+"""Variations of one image: what an unprompted model makes of it from half-way back to noise, a seed for each."""
 
 from __future__ import annotations
 

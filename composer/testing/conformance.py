@@ -25,7 +25,7 @@ from composer.testing.runs import SIZES, run, tasks_of
 class CallbackTests:
     """Tests that a subclass named `Test…` inherits.
 
-    neutral: the callback only looks, so the picture must stay as it is, to the bit.
+    neutral: the callback only looks, so the image must stay as it is, to the bit.
     families, tasks: what it claims to work with; None for all of the tiny pipelines'.
     """
 
@@ -55,11 +55,11 @@ class CallbackTests:
             assert len(drawn.images) == batch
             if self.neutral:
                 plain = run(family, {}, **settings)
-                assert same(drawn, plain), f"{task}: it is said to be neutral and changes the picture"
+                assert same(drawn, plain), f"{task}: it is said to be neutral and changes the image"
 
     @pytest.mark.parametrize("family", SIZES)
     def test_nothing_leaks_from_run_to_run(self, family: str, tmp_path: Path) -> None:
-        """The same callback twice, and after a run of another size, draws what a fresh one draws."""
+        """The same callback twice, and after a run of another size, generates what a fresh one draws."""
         for task in self._claimed(family)[:1]:
             used = self.make()
             first = run(family, {"callback": used}, task=task, folder=tmp_path / "a")

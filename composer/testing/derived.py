@@ -10,7 +10,7 @@ from PIL import Image
 
 #: Columns of results.csv that no two runs have in common.
 MEASURED = ("seconds", "peak_memory")
-#: Durations and amounts of memory in a page, and the curve that is drawn of them.
+#: Durations and amounts of memory in a page, and the curve that is generated of them.
 _NUMBERS = re.compile(r'(?<=<td class="right") data-v="[\d.]*">[\d.]*|[\d.,]+(?:</b>)? (?:s|min|h|[KMG]iB)\b|<svg.*?</svg>', re.DOTALL)
 
 

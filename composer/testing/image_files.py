@@ -1,4 +1,4 @@
-"""Picture files compared by what is seen: their metadata tells when they were drawn, so that no two files are alike."""
+"""Image files compared by what is seen: their metadata tells when they were generated, so that no two files are alike."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from PIL import Image
 
 
 def pixels(path: str | Path) -> bytes:
-    """The decoded pixels of a picture file."""
+    """The decoded pixels of an image file."""
     with Image.open(path) as image:
         return image.tobytes()

@@ -39,7 +39,7 @@ def run(
     family: str, callbacks: Mapping[str, StepCallback], *, task: str = "text2img", batch: int = 1, heun: bool = False, steps: int = 4,
     folder: Path | None = None, skip_on_error: frozenset[str] = frozenset(), guidance: Guidance | None = None,
 ) -> Result:  # fmt: skip
-    """A run with seeds 0, 1, …; img2img and inpaint start half-way and from one picture.
+    """A run with seeds 0, 1, …; img2img and inpaint start half-way and from one image.
 
     Args:
         folder: where callbacks may write. skipping: callbacks that are left out when they fail. guidance: another than
@@ -80,7 +80,7 @@ def run(
 
 
 def inputs(task: str, side: int, batch: int, strength: float) -> dict[str, Any]:
-    """A picture of smooth colours and, for inpainting, a mask over its middle."""
+    """An image of smooth colours and, for inpainting, a mask over its middle."""
     small = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     given: dict[str, Any] = {
         "image": (Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC),) * batch,

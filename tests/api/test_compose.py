@@ -64,7 +64,7 @@ def test_pictures_can_be_given_as_they_are(tmp_path):
     first = composer.compose("callbacks=[]", steps=2).image
     from_python = composer.compose("task=img2img", "callbacks=[]", image=first, steps=4, strength=0.5)
     assert from_python.image.size == first.size
-    assert from_python.record["config"]["image"] == "(a picture given from Python as image)"
+    assert from_python.record["config"]["image"] == "(an image given from Python as image)"
     first.save(tmp_path / "a.png")
     from_file = composer.compose("task=img2img", "callbacks=[]", image=tmp_path / "a.png", steps=4, strength=0.5)
     assert from_file.image.tobytes() == from_python.image.tobytes()

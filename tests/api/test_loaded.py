@@ -1,4 +1,4 @@
-"""A held pipeline draws what a run with the same words does, and loads nothing again."""
+"""A held pipeline generates what a run with the same words does, and loads nothing again."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = {
-    "ladder.py": (("--quick",), ["| 32 bits, 50 steps |", "| the same, 4 pictures at once |"]),
+    "ladder.py": (("--quick",), ["| 32 bits, 50 steps |", "| the same, 4 images at once |"]),
     "memory.py": (("--quick",), ["| nothing | ", "| vae_tiling | ", "refused: memory=model_offload: does nothing on cpu"]),
     "quality.py": (("--quick",), ["| 10 steps | ", "| deepcache, every 3rd | "]),
     "gpu.py": (

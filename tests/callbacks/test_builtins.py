@@ -114,7 +114,7 @@ def test_cfg_cutoff_is_bit_equal_to_diffusers_own(theirs, ours):
 
 
 def test_cfg_cutoff_is_right_with_two_prompts_where_diffusers_own_fails():
-    """SDCFGCutoffCallback keeps the last row of the embeddings alone: two pictures, one prompt."""
+    """SDCFGCutoffCallback keeps the last row of the embeddings alone: two images, one prompt."""
     pipe = pipelines.sd()
     pipe.set_progress_bar_config(disable=True)
     classic = partial(
@@ -154,7 +154,7 @@ def test_preview_writes_one_animation_a_picture_and_frames(tmp_path):
 
 @pytest.mark.parametrize("family", ["sd", "sd3", "flux", "ddpm"])
 def test_the_last_frame_looks_like_the_picture(family, tmp_path):
-    """Decoded in full it is the picture, for a model that predicts x₀ in the end."""
+    """Decoded in full it is the image, for a model that predicts x₀ in the end."""
     task = "unconditional" if family == "ddpm" else "text2img"
     result = run(family, {"preview": Preview(frames=True, decode="vae", size=32)}, task=task, folder=tmp_path)
     last = sorted((tmp_path / "preview").iterdir())[-1]
@@ -164,7 +164,7 @@ def test_the_last_frame_looks_like_the_picture(family, tmp_path):
 
 
 def test_cheap_colours_follow_the_decoded_ones(tmp_path):
-    """On the checkpoint that draws something: random weights have no colours to find."""
+    """On the checkpoint that generates something: random weights have no colours to find."""
     import composer
 
     composer.compose("callbacks=[]", steps=4)  # the weights are warm
@@ -208,7 +208,7 @@ def test_nan_guard_names_the_step_and_the_picture_that_went_wrong():
     assert "callbacks.nan_guard: failed in after_predict, step 2/4: ValueError: 256 of 512 numbers in the model's prediction" in str(
         caught.value
     )
-    assert "are not finite (picture 1): try precision=fp32" in str(caught.value)
+    assert "are not finite (image 1): try precision=fp32" in str(caught.value)
 
 
 def test_guidance_schedules():

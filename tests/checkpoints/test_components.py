@@ -44,7 +44,7 @@ def test_a_vae_from_elsewhere(compose, checkpoints, other_vae, place):
 
 
 def by_hand(base: Path, other: Path) -> bytes:
-    """What diffusers draws with the swapped VAE."""
+    """What diffusers generates with the swapped VAE."""
     from diffusers import AutoencoderKL, StableDiffusionPipeline
 
     threads = torch.get_num_threads()
@@ -165,7 +165,7 @@ def guarded(tmp_path_factory) -> Path:
 
 def test_a_safety_checker_is_kept_and_what_it_blackens_is_said(compose, guarded):
     done = compose(*local(guarded))
-    assert done.code == 0 and "picture 0 was blackened by the checkpoint's safety checker" in done.err, done.err
+    assert done.code == 0 and "image 0 was blackened by the checkpoint's safety checker" in done.err, done.err
     assert np.asarray(Image.open("out/000.png")).max() == 0
     assert json.loads(Path("out/run.json").read_text())["model"]["safety_checker"] is True
 

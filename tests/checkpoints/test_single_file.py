@@ -53,7 +53,7 @@ def test_a_pickled_file_draws_what_the_safe_one_draws(compose, checkpoints, suff
 
 @pytest.mark.parametrize(("family", "name"), [("sd", "text_encoder"), ("flux", "text_encoder_2")])
 def test_a_text_encoder_can_be_a_file(compose, checkpoints, family, name):
-    """It is another one than the checkpoint's own, and draws what it draws as a folder."""
+    """It is another one than the checkpoint's own, and generates what it generates as a folder."""
     getattr(pipelines, family)(seed=3).save_pretrained("other")
     words = [*WORDS, f"model.source={checkpoints[family]}"]
     assert compose(*words, f"model.components.{name}=other/{name}", "output.folder=folder").code == 0

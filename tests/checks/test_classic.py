@@ -1,4 +1,4 @@
-"""What a pipeline class can't take or do is refused before weights load; what it can is drawn as diffusers draws it."""
+"""What a pipeline class can't take or do is refused before weights load; what it can is generated as diffusers generates it."""
 
 from __future__ import annotations
 

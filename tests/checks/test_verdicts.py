@@ -128,7 +128,7 @@ FILES = [
     ("model.source={cut_pickle} model.allow_pickle=true", "it is cut short"),
     ("model.source={page_ckpt} model.allow_pickle=true", "is a web page"),
     ("model.source={safe_ckpt} model.allow_pickle=true", "is a safetensors file: rename it"),
-    ("model.source={picture}", "a single file must be a .safetensors file"),
+    ("model.source={image}", "a single file must be a .safetensors file"),
     ("model.source={sd} model.components.vae={pointer}", "model.components.vae={pointer}: is a Git LFS pointer"),
     ("model.source={sd} model.components.unet={empty}", "model.components.unet={empty}: is empty"),
     ("model.source={sd} model.components.vae={lfs_unet}/unet", "is a Git LFS pointer"),
@@ -139,7 +139,7 @@ FILES = [
     ("model.source=https://huggingface.co/nobody/a-model/blob/main/a.safetensors", "hf download nobody/a-model a.safetensors"),
     ("model.source=https://huggingface.co/nobody/a-model/blob/main/a.ckpt?download=true", "hf download nobody/a-model a.ckpt"),
     ("model.source=HTTPS://HuggingFace.co/nobody/a-model", "model.source=nobody/a-model"),
-    ("model.source=https://huggingface.co/datasets/nobody/pictures", "is a web address: download the file"),
+    ("model.source=https://huggingface.co/datasets/nobody/images", "is a web address: download the file"),
     ("model.source=https://example.org/a.safetensors", "is a web address: download the file"),
     ("model.source={sd} model.components.vae=https://huggingface.co/nobody/a-vae", "model.components.vae=nobody/a-vae"),
 ]

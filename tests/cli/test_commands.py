@@ -130,7 +130,7 @@ def test_json_is_one_line_of_facts(compose):
     assert told["files"] == ["out/000.png", "out/001.png"] and [each["seed"] for each in told["images"]] == [4, 5]
     assert told["record"] == "out/run.json" and told["seconds"] > 0
     sweep = json.loads(compose("--json", "-m", "steps=1,2", "sweep.name=s").out)
-    assert sweep["asked"] == sweep["drawn"] == len(sweep["jobs"]) == 2
+    assert sweep["asked"] == sweep["generated"] == len(sweep["jobs"]) == 2
     assert sweep["failed"] == 0 and sweep["files"] == ["outputs/sweeps/s/index.html"]
     assert json.loads(compose("info", "out/001.png", "--json").out)["number"] == 1
     assert json.loads(compose("check", "--json").out)["files"] == []

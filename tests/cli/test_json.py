@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(compose [^`]+)` \| (.*) \|$", PAGE, re.MULTILINE)
 #: Keys before a parenthesis are those of the object itself.
 KEYS = {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)|:.*", "", said)) for command, said in ROWS}
-SLOW = ("compose doctor", "compose -m")  # these compile, and draw in batches
+SLOW = ("compose doctor", "compose -m")  # these compile, and generate in batches
 FREE = (
     "compose config steps=2",
     "compose doctor",

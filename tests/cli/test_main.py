@@ -150,7 +150,7 @@ def test_errors_are_one_line(compose, tmp_path, words, said):
 def test_a_run_makes_pictures_a_grid_and_a_record(compose, tmp_path):
     done = compose("images=2", "steps=2", "hydra.run.dir=out", "prompt=a red cone, on ${sand}")
     assert done.code == 0 and done.err == "", done.err
-    assert done.out.startswith("2 pictures in out") and done.out.endswith("\nbeside them: grid.png\n")
+    assert done.out.startswith("2 images in out") and done.out.endswith("\nbeside them: grid.png\n")
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["000.png", "001.png", "config.yaml", "grid.png", "run.json"]
     record = json.loads((tmp_path / "out" / "run.json").read_text("utf-8"))
     assert [image["seed"] for image in record["images"]] == [0, 1]
@@ -300,7 +300,7 @@ def test_two_runs_in_one_folder_do_not_interleave(compose, tmp_path):
     handle = os.open(tmp_path / "out", os.O_RDONLY)  # as another process would hold it
     fcntl.flock(handle, fcntl.LOCK_EX)
     done = compose("steps=1", "output.folder=out")
-    assert done.code == 3 and "another process is drawing into it" in done.err and not list((tmp_path / "out").iterdir())
+    assert done.code == 3 and "another process is generating into it" in done.err and not list((tmp_path / "out").iterdir())
     os.close(handle)
     assert compose("steps=1", "output.folder=out").code == 0 and len(list((tmp_path / "out").iterdir())) == 3
 

@@ -29,7 +29,7 @@ NODES = {
     "job: {env_set: {LD_PRELOAD: ./a.so}}": "hydra.job.env_set.LD_PRELOAD=./a.so",
     "verbose: true": "hydra.verbose=True",
 }
-#: Lines that compose: a run, a sweep, another's launcher, and verbs.
+#: Lines that compose: a run, a sweep, another's launcher, and commands.
 LINES = {
     "run": ("steps=1",),
     "sweep": ("-m", "steps=1,2"),
@@ -175,7 +175,7 @@ def test_typed_hydra_settings_work_or_are_refused(compose, words, said):
         (["--cfg"], "(allowed: job, hydra, all)"),
         (["--cfg", "job", "--package", "nowhere"], "there is no such node"),
         (["--cfg", "job", "-m", "seed=1,2"], "shows one run"),
-        (["show", "--cfg", "job"], "does not go with a verb"),
+        (["show", "--cfg", "job"], "does not go with a command"),
         (["config", "-m", "seed=1,2"], "check and plan take it"),
         (["list", "-m"], "check and plan take it"),
     ],

@@ -21,7 +21,7 @@ SAMPLE = [
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory) -> Path:
-    """A picture that is what it says, for `rerun`."""
+    """An image that is what it says, for `rerun`."""
     from composer.api.run import compose
 
     folder = tmp_path_factory.mktemp("honest")

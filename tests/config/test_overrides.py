@@ -73,7 +73,7 @@ def test_texts_and_files_of_callbacks_arrive_as_typed():
 
 @pytest.fixture
 def jobs(monkeypatch, tmp_path):
-    """Run the real command line and Hydra's real grammar; instead of drawing, keep each job's prompt."""
+    """Run the real command line and Hydra's real grammar; instead of generating, keep each job's prompt."""
     monkeypatch.chdir(tmp_path)
     seen: list[str] = []
 

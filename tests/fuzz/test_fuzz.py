@@ -1,4 +1,4 @@
-"""Whatever is typed, opened or read back: a picture, or one line that says what is wrong. Never a traceback.
+"""Whatever is typed, opened or read back: an image, or one line that says what is wrong. Never a traceback.
 
 A short search here; a long one, with other examples each time: `COMPOSER_FUZZ=5000 pytest tests/fuzz --hypothesis-profile=default`.
 """

@@ -118,7 +118,7 @@ def test_transparency_is_still_read(tmp_path):
 )
 def test_what_pixels_need_must_be_whole(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)
-    with pytest.raises(ComposerError, match=r"damaged|not a picture") as caught:
+    with pytest.raises(ComposerError, match=r"damaged|not an image") as caught:
         reading.read_image("image", str(tmp_path / "a.png"))
     assert "\n" not in str(caught.value)
 

@@ -48,7 +48,7 @@ def png(width: int, height: int, data: bytes, depth: int = 8, colour: int = 0, m
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", zlib.compress(data, 9)) + chunk(b"IEND", b"")
 
 
-# --- any picture → RGB --------------------------------------------------------------------------------------------------
+# --- any image → RGB --------------------------------------------------------------------------------------------------
 
 LOSSLESS = {
     "L": (GRAY.convert("L"), "a.png"),
@@ -190,9 +190,9 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (None, "a picture is needed: image=FILE"),
-        ("", "a picture is needed"),
-        (" ", "a picture is needed"),
+        (None, "an image is needed: image=FILE"),
+        ("", "an image is needed"),
+        (" ", "an image is needed"),
         (3, "must be the name of a file"),
         (["a.png"], "must be the name of a file"),
         (np.zeros((2, 2)), "must be the name of a file"),
@@ -214,14 +214,14 @@ def test_values_that_name_no_picture(value, reason):
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"P6 0 0 255\n", b"II*\0" + b"\xff" * 60, bytes(999)])
 def test_files_that_hold_no_picture(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)
-    refused(lambda: reading.read_image("image", str(tmp_path / "a.png")), "not a picture|damaged|no pixels")
+    refused(lambda: reading.read_image("image", str(tmp_path / "a.png")), "not an image|damaged|no pixels")
 
 
 @pytest.mark.parametrize("name", ["a.eps", "a.pdf", "a.tga", "a.ico", "a.pcx"])
 def test_readers_that_are_not_needed_are_not_run(tmp_path, monkeypatch, name):
     path = saved(tmp_path, GRAY, name)
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_args, **_more: pytest.fail("ran a program"))
-    refused(lambda: reading.read_image("image", path), "not a picture")
+    refused(lambda: reading.read_image("image", path), "not an image")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.98])
@@ -231,7 +231,7 @@ def test_half_a_file_is_never_half_a_picture(tmp_path, name, share):
     path = saved(tmp_path, Image.effect_noise((64, 64), 90), name, **options)
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[: int(len(data) * share)])
-    refused(lambda: reading.read_image("image", path), "damaged|not a picture")
+    refused(lambda: reading.read_image("image", path), "damaged|not an image")
 
 
 def test_a_flipped_bit_in_a_png_is_found(tmp_path):

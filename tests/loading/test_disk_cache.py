@@ -125,7 +125,7 @@ def run(*words: str):
 
 @pytest.fixture
 def half(checkpoints) -> tuple[str, ...]:
-    """What draws with weights that are converted, and, of small models, soon."""
+    """What generates with weights that are converted, and, of small models, soon."""
     return ("model=local", f"model.source={checkpoints['sd']}", "precision=bf16", "height=64", "width=64")
 
 

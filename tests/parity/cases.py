@@ -8,7 +8,7 @@ SD = (
     "default", "ddim", "ddpm", "pndm", "euler", "euler_karras", "euler_a", "heun", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_karras",
     "dpmpp_2m_sde", "dpmpp_2m_sde_karras", "dpmpp_3m", "dpmpp_2s", "dpmpp_sde", "unipc", "deis", "lms", "ipndm", "lcm", "tcd", "sa_solver",
 )  # fmt: skip
-#: Those that can start from a picture: diffusers' IPNDM has no `add_noise`.
+#: Those that can start from an image: diffusers' IPNDM has no `add_noise`.
 SD_FROM_PICTURE = tuple(option for option in SD if option != "ipndm")
 #: The full product of strengths, batches and guidance is run over these, all but a sample of it as slow tests; the rest once each.
 SD_CORE = ("ddim", "euler", "euler_a", "dpmpp_2m", "heun", "unipc")
@@ -20,7 +20,7 @@ FLUX = (
 FLUX_NOISY = ("flow_euler_sde", "flow_lcm", "flow_dpmpp_2m_sde")
 #: Those whose `set_timesteps` takes no sigmas or no mu, which FluxPipeline insists on passing.
 FLUX_REFUSED = {"flow_heun": "sigmas", "flow_sa_solver": "mu"}
-#: The classic pipelines that start from a picture insist on `scale_noise` and on sigmas: only the Euler family has both.
+#: The classic pipelines that start from an image insist on `scale_noise` and on sigmas: only the Euler family has both.
 FLUX_FROM_PICTURE = (
     "default", "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift",
 )  # fmt: skip
@@ -38,11 +38,11 @@ SD3 = (
 )  # fmt: skip
 #: Those that add noise.
 SD3_NOISY = ("flow_euler_sde", "flow_lcm", "flow_dpmpp_2m_sde", "flow_sa_solver")
-#: The classic pipelines that start from a picture insist on `scale_noise`, which the solvers shared with SD do not have.
+#: The classic pipelines that start from an image insist on `scale_noise`, which the solvers shared with SD do not have.
 SD3_FROM_PICTURE = (
     "default", "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_heun",
 )  # fmt: skip
 SD3_NOISY_FROM_PICTURE = ("flow_euler_sde", "flow_lcm")
 SD3_CORE = ("default", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_heun")
-#: With a shift that grows with the picture the pipeline passes a `mu`, which these do not take.
+#: With a shift that grows with the image the pipeline passes a `mu`, which these do not take.
 SD3_REFUSED = {"flow_heun": "mu", "flow_sa_solver": "mu"}

@@ -62,7 +62,7 @@ def inpaint(pipe, option, strength, batch, scale, **more):
 
 
 def unshifted(**settings):
-    """StableDiffusion3InpaintPipeline forgets the VAE's shift when it decodes, see the end: pictures can only be equal without."""
+    """StableDiffusion3InpaintPipeline forgets the VAE's shift when it decodes, see the end: images can only be equal without."""
     pipe = pipelines.sd3(**settings)
     pipe.vae.register_to_config(shift_factor=0.0)
     return pipe
@@ -155,7 +155,7 @@ def test_without_t5_is_bit_equal():
 
 
 def test_the_inpaint_pipeline_forgets_the_vaes_shift(base):
-    """It encodes with the VAE's shift and decodes without: latents are the same to the end, its pictures are off in colour."""
+    """It encodes with the VAE's shift and decodes without: latents are the same to the end, its images are off in colour."""
     mine, other = inpaint(base, "flow_euler", 0.6, 2, CFG)
     latents_alone(mine, other)
     assert mine[1][0].tobytes() != other[1][0].tobytes()
@@ -168,7 +168,7 @@ def test_the_inpaint_pipeline_forgets_the_vaes_shift(base):
 
 
 def test_the_inpaint_pipeline_encodes_masked_pictures_as_one_batch():
-    """Everything else goes through the VAE picture by picture. In one batch the convolutions round otherwise: no picture's
+    """Everything else goes through the VAE image by image. In one batch the convolutions round otherwise: no image's
     latents are then what they are alone, which composer's are."""
     pipe = unshifted(in_channels=33)
     mine, other = inpaint(pipe, "flow_euler", 0.6, 2, CFG)

@@ -91,7 +91,7 @@ def test_text2img_is_bit_equal(base, option, scale, batch):
     assert_same(*text2img(base, option, 1.0, batch, ClassifierFree(scale)))
 
 
-@pytest.mark.parametrize("option", every(3, [option for option in SDXL if option not in SDXL_CORE]))  # each runs from a picture, below
+@pytest.mark.parametrize("option", every(3, [option for option in SDXL if option not in SDXL_CORE]))  # each runs from an image, below
 def test_text2img_is_bit_equal_for_the_other_schedulers(base, option):
     assert_same(*text2img(base, option, 1.0, 2, ClassifierFree(7.5)))
 
@@ -201,7 +201,7 @@ def test_half_precision_encodes_in_full():
 
 
 def test_the_inpaint_pipeline_forgets_the_latents_mean_and_deviation():
-    """It decodes with them but encodes without, so what it keeps of the picture comes out in other colours."""
+    """It decodes with them but encodes without, so what it keeps of the image comes out in other colours."""
     pipe, pixels = with_statistics(), to_pixels(images(2))
     mine = StableDiffusionXL(pipe).encode_image(pixels, tuple(generators(2)))
     right = sibling(StableDiffusionXLImg2ImgPipeline, pipe)

@@ -93,7 +93,7 @@ def test_flux_is_bit_equal(flux_pipe, option, batch):
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("option", FLUX_NOISY)
 def test_flux_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(flux_pipe, option, batch):
-    """FluxPipeline keeps its generator from `scheduler.step`: schedulers that add noise draw it unseeded, so no run can be repeated."""
+    """FluxPipeline keeps its generator from `scheduler.step`: schedulers that add noise generate it unseeded, so no run can be repeated."""
     *mine, scheduler = ours(Flux(flux_pipe), option, Unguided(), batch, 32)
     arguments = flux_arguments(batch)
     unseeded = [

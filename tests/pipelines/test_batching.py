@@ -1,4 +1,4 @@
-"""batch=…: the same pictures in shares; auto takes what should fit and halves when memory runs out."""
+"""batch=…: the same images in shares; auto takes what should fit and halves when memory runs out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from composer.pipelines.run import execute
 from composer.testing.conformance import same
 
 FIVE = ("steps=2", "images=5", "callbacks=[]")
-#: One picture sums in another order than several, which is worth a gray level at most.
+#: One image sums in another order than several, which is worth a gray level at most.
 LEVEL = 1
 
 
@@ -84,7 +84,7 @@ def test_auto_halves_when_memory_runs_out(one_thread):
 
     notes = []
     made = execute(read(compose_config([*FIVE, "batch=auto"])), say=notes.append, more=[Small()])
-    assert made.record["batches"] == [2, 2, 1] and "batch=auto: 2 then 1 pictures at once" in notes
+    assert made.record["batches"] == [2, 2, 1] and "batch=auto: 2 then 1 images at once" in notes
     assert same(made, composer.compose(*FIVE, "batch=2"))
 
 

@@ -1,6 +1,6 @@
 """A run finds nothing of the runs before it: A, B, A in one process, for every option file of every group and both doors.
 
-A is a plain run and B the same with one option. Each is drawn with weights just loaded first, then B and A in turn on the same models: the
+A is a plain run and B the same with one option. Each is generated with weights just loaded first, then B and A in turn on the same models: the
 images and what is recorded of them must be equal. A new option file joins by itself; where it needs more than its name, or can't work on
 a CPU, it gets a line in NEEDS or NOT_HERE.
 """
@@ -33,7 +33,7 @@ DOORS = {
     "native": ("sd", "sdxl", "sd3", "flux", "ddpm", "sd_depth", "sdxl_edm", "flux_dev"),
     "classic": ("sd", "sdxl", "sd3", "flux", "ddpm", "sdxl_edm", "flux_dev", "img2img", "inpaint"),
 }
-#: Models that draw from an image alone: their plain run is the task with another seed.
+#: Models that generate from an image alone: their plain run is the task with another seed.
 FROM_IMAGE = ("sd_depth", "img2img", "inpaint")
 #: What an option needs beside its name.
 NEEDS = {

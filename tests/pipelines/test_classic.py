@@ -123,7 +123,7 @@ def test_pixart_draws_what_diffusers_draws(compose, saved):
 def test_an_unconditional_one(compose, saved):
     done = compose(*words(saved["ldm"], "task=unconditional", "images=3"))
     assert done.code == 0, done.err
-    assert "3 pictures" in done.out
+    assert "3 images" in done.out
 
 
 def test_show_says_what_callbacks_can_do(compose, saved):

@@ -1,4 +1,4 @@
-"""Pictures carry their record, for composer and for other tools; what others wrote into a picture is only ever data."""
+"""Images carry their record, for composer and for other tools; what others wrote into an image is only ever data."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def good(compose) -> dict:
         (lambda text: text.replace(',"negative_prompt":null}', "}", 1), "with which seed"),
         (lambda text: text.replace('"accel":{}', '"accel":[null]'), "accel or notes of another kind"),
         (lambda text: text.replace('"notes":[]', '"notes":3'), "accel or notes of another kind"),
-        (lambda text: text.replace('"number":0', '"number":7'), "which picture of which batch"),
-        (lambda text: text.replace('"number":0', '"number":true'), "which picture of which batch"),
-        (lambda text: text.replace('"batches":[1]', '"batches":[-1]'), "which picture of which batch"),
+        (lambda text: text.replace('"number":0', '"number":7'), "which image of which batch"),
+        (lambda text: text.replace('"number":0', '"number":true'), "which image of which batch"),
+        (lambda text: text.replace('"batches":[1]', '"batches":[-1]'), "which image of which batch"),
         (lambda text: text.replace('"config":', '"other":'), "no config of the right kind"),
         (lambda text: json.dumps([json.loads(text)]), "holds no record"),
     ],
@@ -89,7 +89,7 @@ def test_a_good_one_is_read(compose, tmp_path):
 
 @pytest.mark.parametrize("name", ["absent.png", ".", "text.png", "text.json"])
 def test_files_that_are_none(tmp_path, name):
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "text.json").write_bytes(b"\xff\xfe")
     with pytest.raises(ComposerError):
         metadata.read(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Pictures that lie: whatever a record says, nothing is run, nothing is written outside the output folder, no secret gets out."""
+"""Images that lie: whatever a record says, nothing is run, nothing is written outside the output folder, no secret gets out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TARGET = {"_target_": "canary.Canary", "path": "canary-was-here"}
 
 
 def record(tmp_path: Path, monkeypatch) -> dict:
-    """An honest one, of a picture made from a picture."""
+    """An honest one, of an image made from an image."""
     from composer.cli.main import main
 
     monkeypatch.chdir(tmp_path)
@@ -44,7 +44,7 @@ def deep(levels: int) -> dict:
     return node
 
 
-#: Changes of an honest record, and a part of what must be said; None where it is drawn and does no harm.
+#: Changes of an honest record, and a part of what must be said; None where it is generated and does no harm.
 HOSTILE = {
     "task_class": (at("config/task/_target_", "os.system"), None),
     "callback_class": (at("config/callbacks/progress/_target_", "subprocess.run"), None),
@@ -143,7 +143,7 @@ def test_forty_hostile_pictures(tmp_path, monkeypatch, names):
 
 
 def met(words: list[str], code: int, out: str, err: str) -> bool:
-    """Whether a hostile picture was refused in one line with the reason, or did no harm, and nothing secret or hostile was printed."""
+    """Whether a hostile image was refused in one line with the reason, or did no harm, and nothing secret or hostile was printed."""
     said = HOSTILE[Path(words[1]).stem][1]
     if CANARY in out + err or "\33" in out + err or "Traceback" in err:
         return False
@@ -173,7 +173,7 @@ def test_files_that_are_hardly_pictures(compose, tmp_path, damage):
     else:
         data = file.read_bytes()
         file.write_bytes(
-            {"half": data[: len(data) // 2], "text": b"no picture", "empty": b"", "chunk": data.replace(b"tEXt", b"tEXx", 1)}[damage]
+            {"half": data[: len(data) // 2], "text": b"no image", "empty": b"", "chunk": data.replace(b"tEXt", b"tEXx", 1)}[damage]
         )
     for command in ("rerun", "info"):
         done = compose(command, str(file))

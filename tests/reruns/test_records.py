@@ -1,4 +1,4 @@
-"""Records name options and no classes; those of composer 0.1, which named classes by their modules, are still drawn again."""
+"""Records name options and no classes; those of composer 0.1, which named classes by their modules, are still generated again."""
 
 from __future__ import annotations
 

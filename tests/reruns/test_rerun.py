@@ -1,4 +1,4 @@
-"""A picture draws itself again: from its file alone, in another process and another folder."""
+"""An image generates itself again: from its file alone, in another process and another folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FROM_PICTURES = {
     "img2img": ["strength=0.6"], "inpaint": [], "outpaint": ["margins=[8,0,8,0]"], "variations": [], "upscale": [], "depth2img": [],
 }  # fmt: skip
 MEMORY = ("vae_slicing", "vae_tiling", "attention_slicing")
-#: What makes a picture, and the number of the one that is drawn again.
+#: What makes an image, and the number of the one that is generated again.
 SOME = {
     "batch": (["images=3", "seed=5"], 1),
     "shares": (["images=5", "batch=2"], 3),
@@ -64,7 +64,7 @@ def process(folder: Path, lines: list[list[str]]) -> list[tuple[int, str]]:
 
 
 def proven(tmp_path: Path, cases: dict[str, tuple[list[str], int]]) -> None:
-    """Each case's picture, moved away from all else that its run left, and drawn again."""
+    """Each case's image, moved away from all else that its run left, and generated again."""
     made = process(tmp_path / "made", [["steps=4", "output.folder=" + name, *words] for name, (words, _) in cases.items()])
     for name, (code, said) in zip(cases, made):
         assert code == 0, f"{name}: {said}"

@@ -1,4 +1,4 @@
-"""Images that the packages' first layout drew are drawn again bit for bit, and its half-done sweep goes on."""
+"""Images that the packages' first layout generated are generated again bit for bit, and its half-done sweep goes on."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def test_a_sweep_that_lost_half_of_its_jobs_draws_these_alone(compose, tmp_path)
     for name in lost:
         shutil.rmtree(folder / name)
     done = compose("resume", str(folder))
-    assert done.code == 0 and "2 drawn, 2 were there already" in done.out, done.err
+    assert done.code == 0 and "2 generated, 2 were there already" in done.out, done.err
     assert all(same(json.loads((folder / name / "run.json").read_text("utf-8")), before[name]) for name in lost)

@@ -20,7 +20,7 @@ from composer.testing.image_files import pixels
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no Unix sockets")
 #: Of one request, by the parent of its process.
 WORDS = ["prompt=a red sphere", "steps=3", "seed=4"]
-#: A callback of composer's own that keeps a run busy until it is interrupted: pictures of every step, decoded.
+#: A callback of composer's own that keeps a run busy until it is interrupted: images of every step, decoded.
 LONG = ["steps=900", "callbacks=[preview]", "callbacks.preview.decode=vae"]
 
 

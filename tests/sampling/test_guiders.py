@@ -179,4 +179,4 @@ def test_a_layer_that_is_not_there_is_named():
 
 def test_blur_that_takes_pictures_for_square_says_so(compose):
     done = compose("guidance=seg", "height=64", "steps=3")
-    assert done.code == 2 and "guidance=seg: blurs as if every picture were square" in done.err
+    assert done.code == 2 and "guidance=seg: blurs as if every image were square" in done.err

@@ -151,9 +151,9 @@ HOSTILE = {
     "wrong dtype": {"after_predict": lambda self, step, prediction: prediction.half()},
     "nan": {"after_step": lambda self, step, latents: latents * torch.nan},
     "a list": {"after_predict": lambda self, step, prediction: [prediction]},
-    "no pictures": {"after_decode": lambda self, run, images: []},
-    "gray pictures": {"after_decode": lambda self, run, images: [image.convert("L") for image in images]},
-    "pixels for pictures": {"after_decode": lambda self, run, images: [image.tobytes() for image in images]},
+    "no images": {"after_decode": lambda self, run, images: []},
+    "gray images": {"after_decode": lambda self, run, images: [image.convert("L") for image in images]},
+    "pixels for images": {"after_decode": lambda self, run, images: [image.tobytes() for image in images]},
     "writes in place": {"after_step": lambda self, step, latents: latents.add_(1)},
     "writes in place in silence": {"after_predict": lambda self, step, prediction: (prediction.zero_(), None)[1]},
     "writes into the step": {"before_step": lambda self, step: (step.latents.zero_(), None)[1]},
@@ -194,7 +194,7 @@ def test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind(kind,
     with pytest.raises(CallbackError, match=r"callbacks.hostile: failed in ") as caught:
         run("sd", {"hostile": hostile(kind)})
     assert "\n" not in str(caught.value)
-    assert same(run("sd", {}), restore_after_run), "the next run draws something else"
+    assert same(run("sd", {}), restore_after_run), "the next run generates something else"
 
 
 def test_the_list_of_pictures_is_the_callbacks_own(restore_after_run):
@@ -208,7 +208,7 @@ def test_what_is_left_on_the_models_is_named_and_taken_away(kind, restore_after_
     with pytest.raises(CallbackError, match=r"callbacks.litterer: left on the models: ") as caught:
         run("sd", {"progress": Progress(), "litterer": litterer(kind)})
     assert LEAVES[kind][1] in str(caught.value) and "\n" not in str(caught.value)
-    assert same(run("sd", {}), restore_after_run), "the next run draws something else"
+    assert same(run("sd", {}), restore_after_run), "the next run generates something else"
     skipped = run("sd", {"litterer": litterer(kind)}, skip_on_error=frozenset({"litterer"}))
     assert [LEAVES[kind][1] in note for note in skipped.notes] == [True]
     assert same(run("sd", {}), restore_after_run)

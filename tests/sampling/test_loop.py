@@ -159,7 +159,7 @@ def test_a_bad_return_names_callback_moment_and_step(family, change, words):
         ("before_step", lambda self, step: (step.latents.zero_(), None)[1], "before_step, step 1/3: wrote into a tensor"),
         ("before_step", lambda self, step: replace(step, latents=step.latents * torch.nan), "before_step, step 1/3: returned numbers"),
         ("after_predict", lambda self, step, prediction: prediction[:0], "after_predict, step 1/3: returned shape"),
-        ("after_decode", lambda self, run, images: [], "after_decode: returned a list of 0 for 1 pictures"),
+        ("after_decode", lambda self, run, images: [], "after_decode: returned a list of 0 for 1 images"),
         ("around", contextmanager(leaving_fails), "callbacks.c0: failed in around: ZeroDivisionError"),
         ("before_step", lambda self, step: stop(), "failed in before_step, step 1/3: StopDenoising"),
         ("after_decode", lambda self, run, images: 1 / 0, "failed in after_decode: ZeroDivisionError"),

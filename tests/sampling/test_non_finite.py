@@ -1,4 +1,4 @@
-"""Numbers that are not finite never become a picture: the component and the step are named, and the VAE gets a second try."""
+"""Numbers that are not finite never become an image: the component and the step are named, and the VAE gets a second try."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def damaged(checkpoint: Path, to: Path, component: str, key: str, value: float) 
     ("component", "key", "said"),
     [
         ("unet", "conv_in.bias", "unet: its prediction at step 1/3 holds numbers that are not finite"),
-        ("vae", "decoder.conv_in.bias", "vae: its picture holds numbers that are not finite"),
+        ("vae", "decoder.conv_in.bias", "vae: its image holds numbers that are not finite"),
         ("text_encoder", "embeddings.token_embedding.weight", "text_encoder: the encoded prompt holds numbers"),
     ],
 )
@@ -48,7 +48,7 @@ def test_it_is_said_where_and_nothing_is_written(compose, checkpoints, tmp_path,
 def test_a_picture_that_is_encoded_too(compose, checkpoints, tmp_path):
     source = damaged(checkpoints["sd"], tmp_path / "bad", "vae", "encoder.conv_in.bias", float("inf"))
     done = compose("task=img2img", "model=local", f"model.source={source}", "steps=3")
-    assert done.code == 1 and "vae: the encoded picture holds numbers that are not finite" in done.err
+    assert done.code == 1 and "vae: the encoded image holds numbers that are not finite" in done.err
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl", "sd3"])
@@ -67,14 +67,14 @@ def test_the_vae_decodes_once_more_in_fp32_where_16_bits_overflow(checkpoints, f
         assert pipe.vae.dtype == torch.float16, "only for the while"
         upcast = make(pipe, FamilySettings(upcast_vae=True)).decode(latents, request)
         assert upcast.images[0].tobytes() == decoded.images[0].tobytes() and not upcast.notes
-        with pytest.raises(NonFinite, match="vae: its picture"):
+        with pytest.raises(NonFinite, match="vae: its image"):
             make(pipe, FamilySettings(upcast_vae=False)).decode(latents, request)
 
 
 def test_any_other_pipeline_says_it_too(compose, checkpoints, tmp_path):
     source = damaged(checkpoints["sd"], tmp_path / "bad", "vae", "decoder.conv_in.bias", float("nan"))
     done = compose("model=local", f"model.source={source}", "model.family=classic", "steps=2", "callbacks=[]")
-    assert done.code == 1 and "vae: its picture holds numbers that are not finite" in done.err, done.err
+    assert done.code == 1 and "vae: its image holds numbers that are not finite" in done.err, done.err
 
 
 def test_large_numbers_are_finite():

@@ -7,7 +7,7 @@ from composer.system import memory
 
 
 def grown(*batches: tuple[float, bool]) -> list[int]:
-    """Sizes that are tried, for seconds a picture and whether there is room."""
+    """Sizes that are tried, for seconds an image and whether there is room."""
     sizes, found = Sizes("auto"), []
     for seconds, room in batches:
         found.append(sizes.next())

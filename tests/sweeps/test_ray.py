@@ -1,4 +1,4 @@
-"""The same sweep on a real Ray on this machine: the same pictures, and a killed worker costs its batch alone."""
+"""The same sweep on a real Ray on this machine: the same images, and a killed worker costs its batch alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thr
     assert len(killed) == 2, killed
     os.kill(killed[0], signal.SIGKILL)
     rest, said = child.communicate(timeout=180)
-    assert child.returncode == 0 and "12 jobs: 12 drawn" in rest, rest + said
+    assert child.returncode == 0 and "12 jobs: 12 generated" in rest, rest + said
     ours, theirs = images(tmp_path / "here"), images(tmp_path / "there")
     assert len(ours) == 12 and ours == theirs
     entries = [json.loads(line) for line in (tmp_path / "there" / "journal.jsonl").read_text().splitlines()]

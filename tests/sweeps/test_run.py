@@ -1,4 +1,4 @@
-"""Sweeps on the command line, on the embedded checkpoint: the same pictures as single runs, each thing once, nothing hidden."""
+"""Sweeps on the command line, on the embedded checkpoint: the same images as single runs, each thing once, nothing hidden."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def test_files_of_callbacks_lie_with_their_job(compose, tmp_path):
 def test_the_same_command_again_touches_nothing_and_needs_no_torch(compose, tmp_path):
     words = ("-m", "scheduler=euler,ddim", "seed=range(3)", *SMALL)
     first = compose(*words)
-    assert first.code == 0 and first.out.count("000.png") == 6 and "6 jobs: 6 drawn" in first.out
+    assert first.code == 0 and first.out.count("000.png") == 6 and "6 jobs: 6 generated" in first.out
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
     assert folder.name.startswith("scheduler-seed-")
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.parent != folder}
     code = f"import sys; from composer.cli.main import main; print(main({list(words)!r}), 'torch' in sys.modules)"
     again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert "6 jobs: 0 drawn, 6 were there already" in again.stdout and again.stdout.splitlines()[-1] == "0 False", again.stderr
+    assert "6 jobs: 0 generated, 6 were there already" in again.stdout and again.stdout.splitlines()[-1] == "0 False", again.stderr
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.parent != folder} == before
 
 
@@ -106,7 +106,7 @@ def test_what_is_missing_or_spoilt_is_drawn_again(compose, tmp_path):
     (folder / "0002" / "000.png").write_bytes(b"spoilt")
     (folder / "journal.jsonl").write_bytes((folder / "journal.jsonl").read_bytes() + b'{"batch": ["torn')
     done = compose(*words)
-    assert done.code == 0 and "4 jobs: 2 drawn, 2 were there already" in done.out
+    assert done.code == 0 and "4 jobs: 2 generated, 2 were there already" in done.out
     assert {place: pixels(folder / place / "000.png") for place in plain} == plain
     assert compose(*words, "sweep.fresh=true").out.count("000.png") == 4
 
@@ -114,7 +114,7 @@ def test_what_is_missing_or_spoilt_is_drawn_again(compose, tmp_path):
 def test_more_jobs_under_a_name_keep_what_is_there(compose, tmp_path):
     assert compose("-m", "seed=5,6", *SMALL, "sweep.name=grows").code == 0
     done = compose("-m", "seed=4,5,6,7", *SMALL, "sweep.name=grows")
-    assert done.code == 0 and "4 jobs: 2 drawn, 2 were there already" in done.out
+    assert done.code == 0 and "4 jobs: 2 generated, 2 were there already" in done.out
     seeds = {place: record["images"][0]["seed"] for place, record in records(tmp_path / "outputs" / "sweeps" / "grows").items()}
     assert sorted(seeds.values()) == [4, 5, 6, 7] and seeds["0000"] == 5
 
@@ -128,7 +128,7 @@ def test_resume_and_status(compose, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     done = compose("resume", "../out")
-    assert done.code == 0 and "4 jobs: 1 drawn, 3 were there already" in done.out
+    assert done.code == 0 and "4 jobs: 1 generated, 3 were there already" in done.out
     assert "is no sweep's folder" in compose("resume", str(tmp_path)).err and compose("status", "nowhere").code == 2
 
 
@@ -144,20 +144,20 @@ def test_a_failed_job_hides_nothing_and_is_tried_again(compose, tmp_path, monkey
     failed = first.err.count("compose: job ")
     assert first.code == 1 and 0 < failed < 6, first.err
     assert "callbacks.nan_guard: failed in after_predict, step 1/2: ValueError: no luck" in first.err
-    assert f"{6 - failed} drawn, {failed} failed" in first.out and len(records(tmp_path / "out")) == 6 - failed
+    assert f"{6 - failed} generated, {failed} failed" in first.out and len(records(tmp_path / "out")) == 6 - failed
     again = compose(*words)
-    assert again.code == 0 and f"6 jobs: {failed} drawn, {6 - failed} were there already" in again.out, again.err
+    assert again.code == 0 and f"6 jobs: {failed} generated, {6 - failed} were there already" in again.out, again.err
 
 
 def test_fail_fast_and_retries(compose, monkeypatch):
     words = ("-m", "callbacks=[nan_guard]", *SMALL)
     monkeypatch.setattr(NanGuard, "after_predict", no_luck)
     done = compose(*words, "seed=range(4)", "sweep.fail_fast=true", "hydra.sweep.dir=a")
-    assert done.code == 1 and "0 drawn, 1 failed, 3 left out after the first failure" in done.out
+    assert done.code == 1 and "0 generated, 1 failed, 3 left out after the first failure" in done.out
     count = []
     monkeypatch.setattr(NanGuard, "after_predict", lambda *given: no_luck(*given) if count.append(1) or len(count) < 3 else None)
     done = compose(*words, "seed=1,2", "sweep.retries=2", "hydra.sweep.dir=b")
-    assert done.code == 0 and "2 jobs: 2 drawn" in done.out, done.err
+    assert done.code == 0 and "2 jobs: 2 generated" in done.out, done.err
 
 
 def test_memory_that_runs_out_halves_the_batch_and_is_given_back(compose, tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_memory_that_runs_out_halves_the_batch_and_is_given_back(compose, tmp_pa
     monkeypatch.setattr(NanGuard, "after_predict", hungry)
     monkeypatch.setattr(worker, "_free", free)
     done = compose("-m", "callbacks=[nan_guard]", "seed=range(8)", *SMALL, "sweep.batch=8", "hydra.sweep.dir=out")
-    assert done.code == 0 and "8 jobs: 8 drawn" in done.out, done.err
+    assert done.code == 0 and "8 jobs: 8 generated" in done.out, done.err
     assert "8 jobs at once: out of memory: callbacks.nan_guard" in done.out and "4 jobs at once" in done.out
     assert {len(record["sweep"]["batch"]["jobs"]) for record in records(tmp_path / "out").values()} == {2}
     assert len(held) == 4, "two batches ran out, and each time memory was given back"
@@ -191,10 +191,10 @@ def test_a_single_job_that_runs_out_of_memory_gets_the_next_option(compose, tmp_
     monkeypatch.setattr(NanGuard, "around", lambda self, run: setattr(self, "run", run) or StepCallback.around(self, run))
     words = ("-m", "callbacks=[nan_guard]", "seed=1,2", *SMALL, "sweep.batch=1", "hydra.sweep.dir=out")
     done = compose(*words)
-    assert done.code == 0 and "2 jobs: 2 drawn" in done.out, done.err
+    assert done.code == 0 and "2 jobs: 2 generated" in done.out, done.err
     assert "seed=1: out of memory; once more with memory=attention_slicing" in done.out
     assert all("attention_slicing" in record["memory"] for record in records(tmp_path / "out").values())
-    assert "0 drawn, 2 were there already" in compose(*words).out
+    assert "0 generated, 2 were there already" in compose(*words).out
 
 
 def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
@@ -221,7 +221,7 @@ def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
     sources = f"model.source={checkpoints['sd']},{checkpoints['sdxl']},{tmp_path / 'another'}"
     axes = ("scheduler=euler,ddim", "seed=range(2)", "steps=1", "height=64", "width=64")
     done = compose("-m", *axes, "model=local", sources, "sweep.batch=1", "sweep.shuffle=1")
-    assert done.code == 0 and "12 jobs: 12 drawn" in done.out
+    assert done.code == 0 and "12 jobs: 12 generated" in done.out
     assert len(loader.loaded) >= 9 and set(loader.loaded.values()) == {1}, loader.loaded
     loader.loaded.clear()
     assert compose("-m", "scheduler=euler,ddim", *SMALL, "task=text2img,inpaint,depth2img", "sweep.batch=1").code == 0
@@ -234,7 +234,7 @@ def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):
     words = ("task=img2img", "strength=0.5", "scheduler=euler,ddim", "steps=2,4", "seed=1,2", "sweep.batch=1", "height=64", "width=64")
     assert compose("-m", *words).code == 0
     (memo,) = seen
-    assert memo.made == 2 and memo.reused == 14, "one prompt and one picture for eight jobs"
+    assert memo.made == 2 and memo.reused == 14, "one prompt and one image for eight jobs"
 
 
 def test_what_is_remembered_is_what_was_made():
@@ -284,7 +284,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
 
 def test_a_job_that_is_asked_for_twice_is_drawn_once(compose, tmp_path):
     done = compose("-m", "seed=1,1,2", *SMALL, "hydra.sweep.dir=out")
-    assert done.code == 0 and "3 jobs: 2 drawn, 1 the same as others" in done.out and len(records(tmp_path / "out")) == 2
+    assert done.code == 0 and "3 jobs: 2 generated, 1 the same as others" in done.out and len(records(tmp_path / "out")) == 2
 
 
 def test_the_plan_is_told_without_loading(compose, tmp_path):
@@ -355,18 +355,18 @@ def test_one_varied_setting_is_told_with_its_ratios(compose):
     assert first.split()[0] == "preset=baseline" and first.endswith("1.00 x"), done.out
     assert second.split()[0] == "preset=fast" and float(second.split()[-2]) > 1
     records = [json.loads(file.read_text())["seconds"] for file in sorted(Path("outputs/sweeps/ladder").rglob("run.json"))]
-    assert f"{sum(records[:2]) / 2:.2f} s a picture" in first
+    assert f"{sum(records[:2]) / 2:.2f} s an image" in first
 
 
 @pytest.mark.parametrize("words", [("steps=1,2", "scheduler=euler,ddim"), ("seed=0,1",)])
 def test_several_varied_settings_have_no_ratios(compose, words):
-    assert "a picture" not in compose("-m", *words, "callbacks=[]", "steps=1" if "steps=1,2" not in words else "images=1").out
+    assert "an image" not in compose("-m", *words, "callbacks=[]", "steps=1" if "steps=1,2" not in words else "images=1").out
 
 
 def test_where_a_sweep_goes(compose, tmp_path):
     words = ("-m", "seed=0,1", "steps=1", "callbacks=[]")
     assert compose(*words, "output.folder=there").code == 0 and (tmp_path / "there" / "0001" / "000.png").is_file()
-    assert "2 jobs: 0 drawn, 2 were there already" in compose("resume", "there").out
+    assert "2 jobs: 0 generated, 2 were there already" in compose("resume", "there").out
     for word, said in {
         "output.folder=a,b": "one folder, as typed, is for the whole sweep",
         "output.folder=a/${prompt}": "one folder, as typed, is for the whole sweep",

@@ -35,7 +35,7 @@ def test_done_jobs_of_schema_0_stay_done(compose, tmp_path, monkeypatch, name, j
     if moved:
         with_a_moved_class(tmp_path, monkeypatch)
     done = compose("resume", str(folder))
-    assert done.code == 0 and f"{jobs} jobs: 0 drawn, {jobs} were there already" in done.out, done
+    assert done.code == 0 and f"{jobs} jobs: 0 generated, {jobs} were there already" in done.out, done
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("run.json")} == before
 
 
@@ -43,9 +43,9 @@ def test_a_lost_job_of_schema_0_alone_is_drawn(compose, tmp_path):
     folder = shutil.copytree(OLD / "batch", tmp_path / "batch")
     shutil.rmtree(folder / "0001")
     done = compose("resume", str(folder))
-    assert done.code == 0 and "1 drawn, 1 were there already" in done.out, done
+    assert done.code == 0 and "1 generated, 1 were there already" in done.out, done
     again = compose("resume", str(folder))
-    assert "0 drawn, 2 were there already" in again.out
+    assert "0 generated, 2 were there already" in again.out
 
 
 def id_of(*words: str) -> str:

@@ -1,4 +1,4 @@
-"""`composer.compose` from several threads: each draws what it draws alone, and nothing is left behind."""
+"""`composer.compose` from several threads: each generates what it generates alone, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw(number):
         except Exception as error:
             made[f"{number}.{turn}"] = f"{type(error).__name__}: {error}"
 
-threads = [threading.Thread(target=draw, args=(number,)) for number in range(len(asked))]
+threads = [threading.Thread(target=generate, args=(number,)) for number in range(len(asked))]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 from hydra.core.global_hydra import GlobalHydra

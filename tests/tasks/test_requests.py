@@ -45,20 +45,20 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
         (["task=img2img", "strength=1.5"], "strength=1.5: must be a number from 0 to 1"),
         (["task=img2img", "strength=nan"], "strength=nan: must be a finite number"),
         (["task=img2img", "strength=null"], "strength: must be a number from 0 to 1"),
-        (["task=img2img", "image=null"], "image: a picture is needed: image=FILE"),
+        (["task=img2img", "image=null"], "image: an image is needed: image=FILE"),
         (["task=img2img", "image=nowhere.png"], "image=nowhere.png: there is no such file"),
         (["task=img2img", "image=sample:scen"], "no such sample. Did you mean sample:scene"),
         (["task=img2img", "image=small.png"], "image: 1 x 1 pixels are too few: 8 is the least of each side"),
-        (["task=img2img", "image=[wide.png,tall.png]", "prompt=['a','b']"], "these pictures have different sizes: set height and width"),
+        (["task=img2img", "image=[wide.png,tall.png]", "prompt=['a','b']"], "these images have different sizes: set height and width"),
         (["task=img2img", "image=[wide.png,wide.png]", "prompt=['a','b','c']"], "give one for all prompts or one for each: 2 for 3"),
         (["task=img2img", "height=100"], "height=100: must be a multiple of 8 pixels for this model: 96 or 104"),
-        (["task=inpaint", "mask=null"], "mask: a picture is needed: mask=FILE"),
+        (["task=inpaint", "mask=null"], "mask: an image is needed: mask=FILE"),
         (["task=inpaint", "blur=-1"], "blur=-1: must be a number from 0 to 128"),
         (["task=inpaint", "keep_unmasked=maybe"], "keep_unmasked=maybe: must be true or false"),
         (["task=inpaint", "mask=zeroone.png"], "holds 0 and 1"),
         (["task=outpaint", "margins=0"], "margins=0: add nothing"),
         (["task=outpaint", "margins=[1,2,3]"], "margins=[1, 2, 3]: must be a whole number"),
-        (["task=outpaint", "margins=64"], "margins=64: leave nothing of 128 x 128 pixels to the picture"),
+        (["task=outpaint", "margins=64"], "margins=64: leave nothing of 128 x 128 pixels to the image"),
         (["task=upscale", "factor=1"], "factor=1: makes nothing larger"),
         (["task=upscale", "factor=99"], "factor=99: must be a number from 1 to 16"),
         (["task=unconditional", "image=nowhere.png"], "there is no such file"),
@@ -173,7 +173,7 @@ def test_the_unconditional_task_starts_from_a_picture(compose):
     saved("a.png", (50, 40))
     done = compose("task=unconditional", "image=a.png", "steps=10", "hydra.run.dir=out")
     assert done.code == 0 and "6 of 10 steps" in done.out and made().shape == (32, 32, 3), done.err
-    assert done.err == "compose: note: image: scaled from 50 x 40 to 32 x 32 pixels, which is all that this model draws\n"
+    assert done.err == "compose: note: image: scaled from 50 x 40 to 32 x 32 pixels, which is all that this model generates\n"
 
 
 def test_a_depth_map_or_the_models_own_estimate(compose, checkpoints):

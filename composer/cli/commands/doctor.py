@@ -174,7 +174,7 @@ def _folders() -> Iterator[tuple[str, str]]:
     from composer.config.search_path import conf_folders
 
     here = Path.cwd()
-    yield "pictures go to", f"{here / 'outputs'}" if os.access(here, os.W_OK) else f"nowhere: {here} can't be written to"
+    yield "images go to", f"{here / 'outputs'}" if os.access(here, os.W_OK) else f"nowhere: {here} can't be written to"
     for folder in conf_folders():
         yield "options from", str(folder)
 

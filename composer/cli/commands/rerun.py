@@ -14,7 +14,7 @@ from composer.system.paths import expanded
 
 
 def rerun(line: ParsedArgs) -> int:
-    """Draw a picture again from its own record, or a variation of it; 1 where it should be the same and is not."""
+    """Generate an image again from its own record, or a variation of it; 1 where it should be the same and is not."""
     path, overrides = _picture(line)
     record = metadata.read(path)
     from composer.cli.single_run import finished
@@ -38,12 +38,12 @@ def rerun(line: ParsedArgs) -> int:
 
 
 def info(line: ParsedArgs) -> int:
-    """Print a picture's record; of another tool's picture, its text."""
+    """Print an image's record; of another tool's image, its text."""
     from composer.reruns.describe import foreign, told
 
     path, more = _picture(line)
     if more:
-        raise ComposerError("info", " ".join(more), "say `compose info IMAGE`, with one picture or run.json")
+        raise ComposerError("info", " ".join(more), "say `compose info IMAGE`, with one image or run.json")
     try:
         record = metadata.read(path)
     except ComposerError:
@@ -58,6 +58,6 @@ def info(line: ParsedArgs) -> int:
 
 def _picture(line: ParsedArgs) -> tuple[Path, list[str]]:
     if not line.overrides or "=" in line.overrides[0]:
-        raise ComposerError(line.command, None, f"say `compose {line.command} IMAGE`, with a picture of composer's or its run.json")
+        raise ComposerError(line.command, None, f"say `compose {line.command} IMAGE`, with an image of composer's or its run.json")
     path = expanded(line.overrides[0])
     return (path / "run.json" if path.is_dir() else path), line.overrides[1:]

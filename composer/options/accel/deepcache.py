@@ -22,7 +22,7 @@ from composer.options.base import OptionContext
 BLOCKS = frozenset(f"{kind}{way}Block2D" for kind in ("", "Attn", "CrossAttn") for way in ("Down", "Up"))
 #: Steps at the start that are computed in full: there the deep layers' findings change most.
 FIRST = 2
-#: Cosine between a forward's input and an earlier one's, below which they are not of the same picture.
+#: Cosine between a forward's input and an earlier one's, below which they are not of the same image.
 NEAR = 0.5
 
 

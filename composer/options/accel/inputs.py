@@ -53,7 +53,7 @@ def array(tensor: Tensor) -> np.ndarray:
 
 
 def small(name: str, tensor: Tensor) -> Tensor:
-    """Enough of an input to trace a model with: of pictures a corner, of packed latents the first."""
+    """Enough of an input to trace a model with: of images a corner, of packed latents the first."""
     for axis in (2, 3) if tensor.dim() == 4 else (tensor.dim() - 2,) if name in ("hidden_states", "img_ids") else ():
         side = tensor.shape[axis]
         tensor = tensor.narrow(axis, 0, min(side, SIDE + side % SIDE))

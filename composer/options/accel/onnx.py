@@ -13,7 +13,7 @@ from composer.options.accel.converted import Converted
 from composer.options.accel.standin import Engine
 from composer.options.base import OptionContext
 
-#: Axes of an input that are left open, by its number of them: pictures, sides, tokens; channels are the model's.
+#: Axes of an input that are left open, by its number of them: images, sides, tokens; channels are the model's.
 OPEN = {4: (0, 2, 3), 3: (0, 1), 2: (0,), 1: (0,), 0: ()}
 #: Of ONNX's operators; the first with all that diffusers' models are made of.
 OPSET = 18

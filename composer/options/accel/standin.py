@@ -1,6 +1,6 @@
 """A module's forward by another library: converted and compiled when it is first called, and kept in the cache for next time.
 
-Sizes are left open, so that one converted model does for all batches, pictures and lengths of text.
+Sizes are left open, so that one converted model does for all batches, images and lengths of text.
 """
 
 from __future__ import annotations

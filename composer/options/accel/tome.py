@@ -18,7 +18,7 @@ MOST = 0.75
 
 class TokenMerging(Acceleration):
     """ratio: of tokens to merge, 0–0.75. downsample: largest factor between latents and tokens at which it is done; auto: the least
-    at which the model attends. rand: the kept tokens by chance, so that a picture depends on the batch that it is drawn in.
+    at which the model attends. rand: the kept tokens by chance, so that an image depends on the batch that it is generated in.
     """
 
     name = "tome"

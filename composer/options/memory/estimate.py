@@ -16,7 +16,7 @@ from composer.loading.precision import DtypePlan
 #: Numbers held for each pixel and outermost channel while a VAE decodes; for each latent and first channel while a UNet predicts; for
 #: each token and inner channel of a transformer.
 VAE, UNET, TRANSFORMER = 9.5, 45, 24
-#: Tiles overlap, and their pictures are put together.
+#: Tiles overlap, and their images are put together.
 TILED = 1.2
 
 
@@ -43,9 +43,9 @@ class Estimate:
 
 
 def estimate(checked: Checked, numbers: DtypePlan, batch: int | None = None, sliced: bool = False, tiled: bool = False) -> Estimate:
-    """What a run takes. batch: pictures at once, None for what the config says. sliced, tiled: how the VAE decodes."""
+    """What a run takes. batch: images at once, None for what the config says. sliced, tiled: how the VAE decodes."""
     request, checkpoint = checked.request, checked.checkpoint
-    second = request.inputs.get("second") or {}  # a pass that draws larger
+    second = request.inputs.get("second") or {}  # a pass that generates larger
     height, width = max(request.height, second.get("height", 0)), max(request.width, second.get("width", 0))
     batch = checked.at_once if batch is None else batch
     return Estimate(

@@ -24,14 +24,14 @@ class Saving(ModelOption):
 
 
 class VaeSlicing(Saving):
-    """The VAE decodes picture by picture; convolutions may then sum in another order than for the batch, by about 1e-6."""
+    """The VAE decodes image by image; convolutions may then sum in another order than for the batch, by about 1e-6."""
 
     name, component = "vae_slicing", "vae"
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if 1 in (setting.checked.request.batch, setting.checked.spec.batch):
-            self.idle("a single picture has nothing to slice, so it would do nothing")
+            self.idle("a single image has nothing to slice, so it would do nothing")
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[None]:
@@ -51,7 +51,7 @@ class VaeTiling(Saving):
         super().check(setting)
         checked = setting.checked
         tile, request = tile_of(checked.checkpoint.configs.get("vae", {})), checked.request
-        second = request.inputs.get("second") or {}  # a pass that draws larger
+        second = request.inputs.get("second") or {}  # a pass that generates larger
         if max(request.height, request.width, second.get("height", 0), second.get("width", 0)) <= tile:
             self.idle(f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}")
 

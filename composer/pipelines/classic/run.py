@@ -102,15 +102,13 @@ def _called(pipe: Any, taken: Mapping[str, Any]) -> Any:
         try:
             return pipe(**taken)
         except RuntimeWarning:
-            raise NonFinite("vae", None, "its picture holds numbers that are not finite (NaN or infinity)") from None
+            raise NonFinite("vae", None, "its image holds numbers that are not finite (NaN or infinity)") from None
 
 
 def _decoded(output: Any) -> Decoded:
     images = next((getattr(output, name) for name in IMAGES if hasattr(output, name)), None)
     if not isinstance(images, list) or not all(isinstance(image, Image.Image) for image in images):
-        raise ComposerError(
-            "model.source", None, f"this pipeline makes {type(output).__name__} and no pictures, which composer can't write"
-        )
+        raise ComposerError("model.source", None, f"this pipeline makes {type(output).__name__} and no images, which composer can't write")
     flagged = getattr(output, "nsfw_content_detected", None) or ()
     return Decoded(images=images, flagged=tuple(bool(each) for each in flagged))
 

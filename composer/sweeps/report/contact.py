@@ -1,4 +1,4 @@
-"""contact.png of a sweep: every picture small, on one sheet with the axes written beside them."""
+"""contact.png of a sweep: every image small, on one sheet with the axes written beside them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIDES = (128, 112, 96, 80, 64, 48, 32, 24, 16, 12, 8, 4, 2)
 #: A higher sheet goes on in a strip to the right, a wider grid in rows below.
 TALL, WIDE = 3_000, 5_000
 GAP, MARGIN, LINE = 4, 24, 17
-#: From a picture to the next in a gallery, with less than which no caption could be read.
+#: From an image to the next in a gallery, with less than which no caption could be read.
 LEGIBLE = 60
 #: The name under which the sheet bears the sum over what it was drawn from.
 DIGEST = "composer:digest"
@@ -53,8 +53,8 @@ class SheetLine:
 class Plan:
     """Sizes in pixels, for thumbnails of one size."""
 
-    box: tuple[int, int]  # of a picture
-    across: int  # pictures beside each other in a place
+    box: tuple[int, int]  # of an image
+    across: int  # images beside each other in a place
     label: int  # the column of row labels
     strips: tuple[tuple[SheetLine, ...], ...]
 
@@ -96,7 +96,7 @@ def digest_in(file: Path) -> str | None:
 
 
 def draw(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, digest: str = "") -> bytes:
-    """The sheet as a PNG. A picture that can't be read leaves its place empty."""
+    """The sheet as a PNG. An image that can't be read leaves its place empty."""
     ratio = first_size(folder, cells)
     for side in SIDES:
         plan = lay(blocks, axes, side, ratio)
@@ -115,7 +115,7 @@ def draw(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block
             top += line.height
     about, buffer = PngInfo(), io.BytesIO()
     about.add_text(DIGEST, digest)
-    sheet.save(buffer, "PNG", compress_level=4, pnginfo=about)  # 6 takes twice as long (2,000 pictures: 8 s), and saves 3 %
+    sheet.save(buffer, "PNG", compress_level=4, pnginfo=about)  # 6 takes twice as long (2,000 images: 8 s), and saves 3 %
     return buffer.getvalue()
 
 
@@ -137,7 +137,7 @@ def lay(blocks: Sequence[Block], axes: SheetSpec, side: int, ratio: tuple[int, i
 
 
 def images(place: Sequence[Cell]) -> list[tuple[Cell, str]]:
-    """What is drawn in a place; a job without pictures takes the room of one."""
+    """What is drawn in a place; a job without images takes the room of one."""
     return [(cell, name) for cell in place for name in ((cell.state == "done" and cell.images) or ("",))]
 
 
@@ -209,11 +209,11 @@ def draw_place(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan:
             continue
         pen.rectangle((x, y, x + plan.box[0] - 1, y + plan.box[1] - 1), fill=EMPTY)
         if plan.box[0] >= 48:
-            pen.text((x + 6, y + 4), cell.state if cell.state != "done" else "no picture", SOFT, font(12))
+            pen.text((x + 6, y + 4), cell.state if cell.state != "done" else "no image", SOFT, font(12))
 
 
 def thumbnail(path: Path, box: tuple[int, int]) -> Image.Image | None:
-    """A picture no larger than the box, transparency on white; None where it can't be read."""
+    """An image no larger than the box, transparency on white; None where it can't be read."""
     try:
         with Image.open(path) as image:
             image.draft("RGB", (2 * box[0], 2 * box[1]))  # JPEG alone: decoded at a fraction of its size

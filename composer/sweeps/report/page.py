@@ -89,7 +89,7 @@ def render(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Blo
 
 
 def first_size(folder: Path, cells: Sequence[Cell]) -> tuple[int, int]:
-    """Width and height of the first picture: places are laid out before pictures are loaded."""
+    """Width and height of the first image: places are laid out before images are loaded."""
     for cell in [cell for cell in cells if cell.images][:3]:
         try:
             with Image.open(folder / cell.folder / cell.images[0]) as image:
@@ -152,7 +152,7 @@ def grid(block: Block, axes: SheetSpec, rest: Sequence[str], index: int) -> Iter
 
 
 def figure(cell: Cell, captions: Sequence[str]) -> str:
-    """A job's pictures, or what is there instead, and under them its number, its time and the values that no head shows."""
+    """A job's images, or what is there instead, and under them its number, its time and the values that no head shows."""
     values = [f"{escaped(key)} = {escaped(value)}" for key, value in cell.values.items()]
     facts = [f"job {cell.number}, {cell.state}"]
     if cell.seeds:
@@ -170,7 +170,7 @@ def figure(cell: Cell, captions: Sequence[str]) -> str:
         links = "".join([
             f'<a href="{url}"><img loading="lazy" src="{url}" alt="{about}"></a>' for url in [address(cell, name) for name in cell.images]
         ])  # fmt: skip
-        inside = f'<div class="pictures"{f" style=--n:{n}" if n > 1 else ""}>{links}</div>'
+        inside = f'<div class="images"{f" style=--n:{n}" if n > 1 else ""}>{links}</div>'
     else:
         inside = ""
     if cell.state != "done" or not cell.images:

@@ -25,7 +25,7 @@ AUTOMATIC = SheetSpec()
 def write_sheet(folder: Path, title: str, cells: Sequence[Cell], spec: SheetSpec = AUTOMATIC, finished: bool = True) -> None:
     """Writes index.html, contact.png and results.csv into folder, each whole or not at all, and only where it would hold something else.
 
-    Jobs of earlier requests are in the tables alone. contact.png decodes every picture, so it is made only once the sweep is
+    Jobs of earlier requests are in the tables alone. contact.png decodes every image, so it is made only once the sweep is
     `finished`; the others take milliseconds.
     """
     present = [cell for cell in cells if cell.number is not None]

@@ -23,7 +23,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def results(cells: Sequence[Cell]) -> bytes:
-    """The whole table. path: of the pictures, from the sweep's folder; several of one job are separated by spaces."""
+    """The whole table. path: of the images, from the sweep's folder; several of one job are separated by spaces."""
     keys = dict.fromkeys(key for cell in cells for key in cell.values)
     axes = [key for key in keys if key not in ("prompt", "seed", "steps")]
     text = io.StringIO()

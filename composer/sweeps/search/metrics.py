@@ -1,4 +1,4 @@
-"""What a trial is measured by: how far its pictures are from others, and the memory that it took.
+"""What a trial is measured by: how far its images are from others, and the memory that it took.
 
 A distance is the mean absolute difference of RGB values, 0 to 255.
 """
@@ -26,14 +26,14 @@ SLACK = 1 << 26
 
 
 class Reference:
-    """Pictures to compare with. text: what was typed, for errors."""
+    """Images to compare with. text: what was typed, for errors."""
 
     def __init__(self, text: str, images: list[np.ndarray]) -> None:
         self.text, self.images = text, images
 
     @classmethod
     def read(cls, name: str) -> Reference:
-        """From a picture file, which is turned, and laid on white, as a task's would be."""
+        """From an image file, which is turned, and laid on white, as a task's would be."""
         return cls(name, [np.asarray(read_image(KEY, name))])
 
     @property
@@ -42,7 +42,7 @@ class Reference:
         return hashlib.sha256(b"".join(image.tobytes() for image in self.images)).hexdigest()
 
     def distance(self, images: list[np.ndarray]) -> float:
-        """Over all pictures, which must be as many and as large.
+        """Over all images, which must be as many and as large.
 
         Raises:
             ComposerError: they are not.
@@ -51,17 +51,17 @@ class Reference:
         return float(np.mean([np.abs(np.subtract(one, other, dtype=np.int16)).mean() for one, other in zip(self.images, images)]))
 
     def refuse(self, images: int, height: int, width: int) -> None:
-        """Unless a trial's pictures are as many and as large."""
+        """Unless a trial's images are as many and as large."""
         own = self.images[0].shape[:2]
         if (height, width) != own:
             reason = f"is {own[1]} x {own[0]} pixels, and what is searched for is {width} x {height}: they must be of one size"
             raise ComposerError(KEY, self.text, reason)
         if images != len(self.images):
-            raise ComposerError(KEY, self.text, f"is {len(self.images)} pictures, and each trial makes {images}: compare as many")
+            raise ComposerError(KEY, self.text, f"is {len(self.images)} images, and each trial makes {images}: compare as many")
 
 
 def decoded(files: Mapping[str, bytes], record: Mapping[str, Any]) -> list[np.ndarray]:
-    """A run's pictures, (H, W, 3) of 8 bits each, from its files by name."""
+    """A run's images, (H, W, 3) of 8 bits each, from its files by name."""
     return [np.asarray(Image.open(io.BytesIO(files[name])).convert("RGB")) for name in brief(record)["images"]]
 
 

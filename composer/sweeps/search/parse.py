@@ -1,6 +1,6 @@
-"""`hydra/sweeper=optuna`: the settings for which something is least, such as the cheapest near a picture. https://optuna.readthedocs.io
+"""`hydra/sweeper=optuna`: the settings for which something is least, such as the cheapest near an image. https://optuna.readthedocs.io
 
-A search of our own, since Hydra's Optuna plugin needs optuna<3 and draws each trial as a run from nothing. Here they are drawn in
+A search of our own, since Hydra's Optuna plugin needs optuna<3 and generates each trial as a run from nothing. Here they are generated in
 this process with what is loaded already, and kept as a sweep's jobs are. What is asked for is `search.*`; see conf/search.
 """
 
@@ -67,7 +67,7 @@ class Search:
         return self.entry(self.space.words(point), number, tuple(self.space.values(point)))
 
     def reference(self) -> Reference | Entry | None:
-        """A picture, or what is to be drawn to compare with."""
+        """An image, or what is to be generated to compare with."""
         text = self.spec.reference
         if text is None:
             return None
@@ -81,7 +81,7 @@ class Search:
         return self.entry(argv.prepare(words))
 
     def command(self, point: Point) -> str:
-        """The single run that draws a point's pictures again."""
+        """The single run that generates a point's images again."""
         fixed = [self.typed.get(text, text) for text in self.space.fixed]
         flags = [] if self.line.config_dir is None else ["--config-dir", self.line.config_dir]
         return shlex.join(["compose", *flags, *fixed, *self.space.words(point)])
@@ -99,7 +99,7 @@ def _parsed(line: ParsedArgs, overrides: list[str]) -> Search:
     of_hydra = [text for text in manner if argv.split(text)[1].startswith(("hydra", OUT))]
     for _, key, value in (argv.split(text) for text in of_hydra if text != SEARCH):
         if key not in (SWEEP_DIR, OUT):
-            raise ComposerError(key, value, f"has no say in a search, which draws in this process: leave it out, or {SEARCH}")
+            raise ComposerError(key, value, f"has no say in a search, which generates in this process: leave it out, or {SEARCH}")
     grammar = Grammar(loader(line.config_dir))
     folder = folder_of([text for text in manner if text != SEARCH])
     settings = grammar.loader.settings([text for text in manner if text not in of_hydra])

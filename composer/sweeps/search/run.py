@@ -31,20 +31,20 @@ def run(line: ParsedArgs) -> int:
 
 
 def _refuse_what_cannot_work(search: Search, reference: Reference | Entry | None) -> None:
-    """Each word and both ends of numbers once, and whether their pictures can be compared; no weights, no torch."""
+    """Each word and both ends of numbers once, and whether their images can be compared; no weights, no torch."""
     for point in search.space.corners():
         checked = search.trial(point).checked
-        if reference is None or checked.checkpoint.family == CLASSIC:  # of which only the pictures tell the size
+        if reference is None or checked.checkpoint.family == CLASSIC:  # of which only the images tell the size
             continue
         wanted, there = _makes(checked.request), None
         if isinstance(reference, Reference):
             reference.refuse(*wanted)
         elif (there := _makes(reference.checked.request)) != wanted:
             told = " and ".join(f"{images} of {width} x {height} pixels" for images, height, width in (there, wanted))
-            raise ComposerError(KEY, search.spec.reference, f"its pictures and those of a trial can't be compared: {told}")
+            raise ComposerError(KEY, search.spec.reference, f"its images and those of a trial can't be compared: {told}")
 
 
 def _makes(request) -> tuple[int, int, int]:
-    """Pictures, and their height and width; where there is a second pass, it decides."""
+    """Images, and their height and width; where there is a second pass, it decides."""
     second = request.inputs.get("second") or {}
     return request.batch, second.get("height", request.height), second.get("width", request.width)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: An interval whose ends are typed as whole numbers; Hydra makes floats of them.
 _WHOLE = re.compile(r"interval\(\s*(?:start\s*=\s*)?[+-]?\d+\s*,\s*(?:end\s*=\s*)?[+-]?\d+\s*\)")
-#: Digits that a number from an interval is rounded to: what is drawn is what is printed.
+#: Digits that a number from an interval is rounded to: what is generated is what is printed.
 DIGITS = 6
 #: One point of a space: the value of each axis, as typed.
 Point = tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The trials of a search: asked of Optuna, drawn, told to Optuna, each kept in a folder; and what they come to."""
+"""The trials of a search: asked of Optuna, generated, told to Optuna, each kept in a folder; and what they come to."""
 
 from __future__ import annotations
 
@@ -145,13 +145,13 @@ class Trials:
         self.lines.ended(1, f"{self.folder / place / brief(record)['images'][0]}  {words}  ({far}{record['seconds']:.2f} s)")
 
     def _made(self, entry: Entry) -> tuple[str, Mapping[str, Any], Mapping[str, bytes]]:
-        """A trial's folder, record and pictures: drawn, or found where an earlier process or another search left them."""
+        """A trial's folder, record and images: generated, or found where an earlier process or another search left them."""
         place = self.journal.done.get(entry.id)
         if place is not None:
             record = record_of(self.folder / place)
             return place, record, files_in(self.folder / place, record)
         if self.spec.metric == "seconds" and loads(entry.job) not in self.warm:
-            self._draw(entry)  # the first picture with a model is slower than the next ones, so its time says nothing
+            self._draw(entry)  # the first image with a model is slower than the next ones, so its time says nothing
         made = self._draw(entry)
         place = self.journal.place(entry.job.number)
         about = {"number": entry.job.number, "values": entry.job.values, "tries": 1}
@@ -177,7 +177,7 @@ class Trials:
             try:
                 made = self._draw(entry)
             except JobFailure as failed:
-                raise ComposerError("search.reference", self.spec.reference, f"can't be drawn: {failed.reason}") from None
+                raise ComposerError("search.reference", self.spec.reference, f"can't be generated: {failed.reason}") from None
             self.journal.commit(job, REFERENCE, made.files, made.record)
             record, files = made.record, made.files
         self.lines.say(f"{place / brief(record)['images'][0]}  the reference  ({record['seconds']:.2f} s)")
@@ -201,7 +201,7 @@ class Trials:
     # --- what they came to ----------------------------------------------------------------------------------------------
 
     def _report(self) -> int:
-        """The best trials and how to draw the first of them again, or why there is none."""
+        """The best trials and how to generate the first of them again, or why there is none."""
         done = [trial for trial in self.known.values() if trial.state == TrialState.COMPLETE]
         failed = [trial for trial in self.known.values() if trial.state != TrialState.COMPLETE]
         best = sorted(filter(self._near, done), key=lambda trial: (trial.value, trial.number))
@@ -212,10 +212,10 @@ class Trials:
             for line in rows([self._heads(), *map(self._cells, best[:FEW])]).splitlines():
                 console.line(line)
         counts = {
-            "drawn": self.drawn, "known before": self.before, "too far from the reference": len(done) - len(best), "failed": len(failed),
+            "generated": self.drawn, "known before": self.before, "too far from the reference": len(done) - len(best), "failed": len(failed),
         }  # fmt: skip
-        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "drawn")
-        facts = dict(zip(("drawn", "known", "too_far", "failed"), counts.values()))
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "generated")
+        facts = dict(zip(("generated", "known", "too_far", "failed"), counts.values()))
         seconds = time.monotonic() - self.started
         again = printable(self.search.command(self.space.point(best[0].params))) if best else None
         words = f"{len(self.known)} trials: {told}, {seconds:.1f} s  →  {self.folder}" + (f"\nbest: {again}" if again else "")

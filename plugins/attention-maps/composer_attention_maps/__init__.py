@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class AttentionMaps(StepCallback):
-    """Writes attention-000.png, …: the picture under a heat map for each word; changes nothing of the run.
+    """Writes attention-000.png, …: the image under a heat map for each word; changes nothing of the run.
 
-    words: those to show, None for all of the prompt. After a run `maps` holds, for each picture, word → (h, w), each pixel's
+    words: those to show, None for all of the prompt. After a run `maps` holds, for each image, word → (h, w), each pixel's
     share of attention, 0–1, at the finest resolution that the model attends in.
     """
 
@@ -57,12 +57,12 @@ class AttentionMaps(StepCallback):
         """Add one layer's attention of the positive branch, whose rows the model sees last."""
         images = len(self.run.generators)
         query, key = (attn.head_to_batch_dim(each[-images:]) for each in (attn.to_q(hidden), attn.to_k(text)))
-        shares = attn.get_attention_scores(query, key).float()  # (pictures · heads, pixels, tokens)
+        shares = attn.get_attention_scores(query, key).float()  # (images · heads, pixels, tokens)
         mean = shares.unflatten(0, (images, -1)).mean(1)
         self.sums[mean.shape[1]] = self.sums.get(mean.shape[1], 0) + mean
 
     def _together(self, run: Run) -> Tensor:
-        """All layers and steps at the finest resolution: (pictures, tokens, h, w), which sums to 1 over the tokens."""
+        """All layers and steps at the finest resolution: (images, tokens, h, w), which sums to 1 over the tokens."""
         ratio = run.request.height / run.request.width
         finest = _grid(max(self.sums), ratio)
         total = 0
@@ -106,7 +106,7 @@ def words_of(tokens: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _grid(pixels: int, ratio: float) -> tuple[int, int]:
-    """Height and width of so many pixels, for a picture's height over its width."""
+    """Height and width of so many pixels, for an image's height over its width."""
     height = max(1, round((pixels * ratio) ** 0.5))
     while pixels % height:
         height -= 1

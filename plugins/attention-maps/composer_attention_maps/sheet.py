@@ -1,4 +1,4 @@
-"""A sheet of pictures: the picture itself, then once for each word under that word's heat map."""
+"""A sheet of images: the image itself, then once for each word under that word's heat map."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EDGE, LABEL, GAP = 192, 22, 6
 
 
 def sheet(image: Image.Image, maps: Mapping[str, Tensor]) -> Image.Image:
-    """RGB, one cell of 192 pixels' width for the picture and for each word."""
+    """RGB, one cell of 192 pixels' width for the image and for each word."""
     size = EDGE, max(1, round(EDGE * image.height / image.width))
     plain = image.convert("RGB").resize(size)
     cells = [("", plain), *((word, heated(plain, heat)) for word, heat in maps.items())]
@@ -31,7 +31,7 @@ def sheet(image: Image.Image, maps: Mapping[str, Tensor]) -> Image.Image:
 
 
 def heated(image: Image.Image, heat: Tensor) -> Image.Image:
-    """A picture under a map (h, w), from its least (blue) to its most (yellow)."""
+    """An image under a map (h, w), from its least (blue) to its most (yellow)."""
     spread = (heat - heat.min()) / (heat.max() - heat.min()).clamp(min=1e-12)
     grey = Image.fromarray((spread * 255).round().byte().numpy()).resize(image.size, Image.Resampling.BICUBIC)
     return Image.blend(image, ImageOps.colorize(grey, "#101060", "#ffee60", mid="#d1495b"), 0.6)

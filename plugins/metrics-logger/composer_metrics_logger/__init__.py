@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class MetricsLogger(StepCallback):
-    """Logs sigma, guidance, seconds, and the deviations of latents and prediction; then the settings and the pictures.
+    """Logs sigma, guidance, seconds, and the deviations of latents and prediction; then the settings and the images.
 
-    folder: of TensorBoard's files; None puts them beside the pictures. mlflow: a tracking URI, None leaves MLflow out.
+    folder: of TensorBoard's files; None puts them beside the images. mlflow: a tracking URI, None leaves MLflow out.
     """
 
     def __init__(self, folder: str | None = None, mlflow: str | None = None, experiment: str = "composer") -> None:

@@ -45,7 +45,7 @@ class TensorBoard:
 
     def images(self, images: list[Image]) -> None:
         for i, image in enumerate(images):
-            self.writer.add_image(f"picture/{i}", np.asarray(image.convert("RGB")), dataformats="HWC")
+            self.writer.add_image(f"image/{i}", np.asarray(image.convert("RGB")), dataformats="HWC")
 
     def close(self) -> None:
         self.writer.close()

@@ -32,7 +32,7 @@ def test_tensorboard_reads_every_step(tmp_path):
     assert [event.step for event in events.Scalars("sigma")] == list(range(7))
     sigmas = [event.value for event in events.Scalars("sigma")]
     assert sigmas == sorted(sigmas, reverse=True) and all(event.value == 4.0 for event in events.Scalars("guidance_scale"))
-    assert events.Tags()["images"] == ["picture/0"]
+    assert events.Tags()["images"] == ["image/0"]
     text = events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "prompt: a cat, sitting" in text and "scheduler: HeunDiscreteScheduler" in text
 

@@ -21,10 +21,10 @@ KEY = "callbacks.regional_prompt"
 
 
 class RegionalPrompt(StepCallback):
-    """Inside the region the model is asked for `prompt`, outside for the run's own; the seam is one picture's.
+    """Inside the region the model is asked for `prompt`, outside for the run's own; the seam is one image's.
 
     prompt, negative_prompt: of the region; None keeps the run's own negative prompts. box: left, top, right and bottom as
-    shares, 0–1, of the picture. mask: a picture file instead, white where the region is. feather: width of the blend, as a
+    shares, 0–1, of the image. mask: an image file instead, white where the region is. feather: width of the blend, as a
     share of the shorter edge. first, last: shares of the steps, 0–1, between which the region has its own prompt.
     """
 
@@ -72,7 +72,7 @@ class RegionalPrompt(StepCallback):
             mask = mask.filter(ImageFilter.GaussianBlur(self.feather * min(width, height) / 2))
         region = torch.from_numpy(np.asarray(mask, np.float32) / 255)[None, None]
         if not region.any():
-            raise ComposerError(KEY, None, "the region is empty: nothing of the picture lies in it")
+            raise ComposerError(KEY, None, "the region is empty: nothing of the image lies in it")
         return region
 
 
@@ -94,7 +94,7 @@ def _box(value: Any) -> tuple[float, ...]:
     numbers = list(value) if isinstance(value, (list, tuple)) else []
     sound = len(numbers) == 4 and all(isinstance(each, (int, float)) and 0 <= each <= 1 for each in numbers)
     if not sound or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
-        raise ComposerError(f"{KEY}.box", value, "must be [left,top,right,bottom], shares of the picture from 0 to 1")
+        raise ComposerError(f"{KEY}.box", value, "must be [left,top,right,bottom], shares of the image from 0 to 1")
     return tuple(map(float, numbers))
 
 

@@ -22,7 +22,7 @@ class TestRegionalPrompt(CallbackTests):
 
 
 class TestTheSamePromptInside(CallbackTests):
-    """Changes nothing, to the bit. (Where all pictures of a batch have one prompt, so only for batches of one.)"""
+    """Changes nothing, to the bit. (Where all images of a batch have one prompt, so only for batches of one.)"""
 
     families = FAMILIES
 

@@ -148,7 +148,7 @@ def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, word
 
 @pytest.mark.parametrize(("words", "family", "most"), each("tome", "magcache", "fused_qkv"))
 def test_other_runs(bench, words, family, most):
-    """Three pictures, two evaluations a step, no guidance, and half of the steps from a picture."""
+    """Three images, two evaluations a step, no guidance, and half of the steps from an image."""
     kinds = [["images=3"], ["scheduler=flow_heun" if family in ("sd3", "flux") else "scheduler=heun"]]
     if family != "ddpm":
         kinds += [[f"task={task}", "image=sample:scene", "steps=10", "strength=0.6"] for task in ("img2img", "inpaint")]

@@ -39,7 +39,7 @@ BOTH = pytest.mark.parametrize("option", [VINO, ONNX])
 SLOW_VINO = pytest.mark.parametrize("option", [pytest.param(VINO, marks=pytest.mark.slow), ONNX])
 #: fp32 sums in another order, over a few steps of a tiny model whose latents are about 1.
 NEAR = 1e-3
-#: A picture's steps of 1/255, as rounding may fall on the other side.
+#: An image's steps of 1/255, as rounding may fall on the other side.
 PIXEL = 1
 
 

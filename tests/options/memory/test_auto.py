@@ -33,7 +33,7 @@ def names(options) -> list[str]:
 
 def test_the_ladder_goes_from_fast_to_sparing():
     assert [names(rung) for rung, _ in memory_steps(setting(*LARGE))] == [[], ["vae_slicing"], ["vae_slicing", "vae_tiling"]]
-    assert [names(rung) for rung, _ in memory_steps(setting())] == [[]], "a single small picture has nothing to save on a CPU"
+    assert [names(rung) for rung, _ in memory_steps(setting())] == [[]], "a single small image has nothing to save on a CPU"
     found = list(memory_steps(setting(*LARGE, device="cuda")))
     offloads = ["model_offload", "group_offload", "sequential_offload"]
     assert [names(rung)[0] for rung, _ in found[3::3]] == offloads and len(found) == 12

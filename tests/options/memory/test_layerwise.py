@@ -1,4 +1,4 @@
-"""Weights in 8 bits: pictures near those without, models that are nobody else's, and less to hold."""
+"""Weights in 8 bits: images near those without, models that are nobody else's, and less to hold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = ("steps=4", "callbacks=[]")
 SMALL = ("height=64", "width=64")
 WAYS = ["precision=fp8", "memory=[layerwise_casting]"]
-#: Three bits of fraction round each weight by up to 6 %: pictures keep what they show, not their values.
+#: Three bits of fraction round each weight by up to 6 %: images keep what they show, not their values.
 MEAN, LEAST = 25.0, 0.05
 
 

@@ -29,7 +29,7 @@ def furthest(one, other) -> int:
 @pytest.mark.parametrize(
     ("name", "words", "most"),
     [
-        ("vae_slicing", SMALL, 1),  # one picture sums in another order than two
+        ("vae_slicing", SMALL, 1),  # one image sums in another order than two
         ("attention_slicing", SMALL, 1),  # heads one after the other, without the fused kernel
         ("vae_tiling", LARGE, 120),  # tiles don't see each other: the VAE's group norms take their statistics over a tile
     ],
@@ -65,7 +65,7 @@ def test_options_are_on_while_a_run_lasts_and_off_after_a_failure():
     ("words", "said"),
     [
         (["memory=[vae_tiling]"], "memory=vae_tiling: tiles are 128 pixels, so it would do nothing for 128 × 128"),
-        (["memory=[vae_slicing]"], "memory=vae_slicing: a single picture has nothing to slice"),
+        (["memory=[vae_slicing]"], "memory=vae_slicing: a single image has nothing to slice"),
         (["memory=[vae_tiling]", "task=unconditional"], "memory=vae_tiling: ddpm models have no vae, so it would do nothing"),
         (["memory=[attention_slicing]", "task=unconditional"], "memory=attention_slicing: ddpm models attend in a way"),
         (["memory=[attention_slicing]", "memory.attention_slicing.heads=0"], "memory.attention_slicing.heads=0: must be auto, max or"),

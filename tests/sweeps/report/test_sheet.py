@@ -1,4 +1,4 @@
-"""The sheet of a sweep: in a real browser, as files, and as a picture."""
+"""The sheet of a sweep: in a real browser, as files, and as an image."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HOSTILE = (
 
 
 def job(number: int | None, values: dict[str, str], folder: Path | None = None, **rest) -> Cell:
-    """A job that is done; its picture is drawn where a folder is given."""
+    """A job that is done; its image is drawn where a folder is given."""
     cell = Cell(number=number, folder=f"{number or 0:04d}", **{"state": "done", "values": values, "images": ("000.png",)} | rest)
     if folder is not None:
         for name in cell.images:
@@ -122,7 +122,7 @@ def call(path: Path, tmp_path: Path, *options: str) -> str:
 
 
 def dump(path: Path, tmp_path: Path) -> str:
-    """The page as the browser has it after a while, in a window high enough for lazy pictures."""
+    """The page as the browser has it after a while, in a window high enough for lazy images."""
     return call(path, tmp_path, "--window-size=1280,20000", "--dump-dom")
 
 
@@ -303,7 +303,7 @@ def test_addresses_are_encoded(tmp_path):
 
 
 def test_while_it_runs(tmp_path):
-    cells = four_by_three_by_two()  # no picture is there yet
+    cells = four_by_three_by_two()  # no image is there yet
     cells[5] = replace(cells[5], state="failed", images=(), error="out of memory: 512 MiB more are needed")
     cells[6] = replace(cells[6], state="running", images=(), seconds=None)
     cells[7:] = [replace(cell, state="waiting", images=(), seconds=None) for cell in cells[7:]]
@@ -313,7 +313,7 @@ def test_while_it_runs(tmp_path):
     assert not (tmp_path / "contact.png").exists() and "contact.png" not in text
     states = [figure["class"] for figure in found.all("figure")]
     assert [states.count(state) for state in STATES] == [5, 1, 0, 1, 17, 0]
-    assert text.count("out of memory: 512 MiB more are needed") == 3  # where its picture would be, on hovering, in the table
+    assert text.count("out of memory: 512 MiB more are needed") == 3  # where its image would be, on hovering, in the table
     said = " ".join("".join(found.text).split())
     assert "24 jobs5 done1 failed1 running17 waiting" in said
     assert f"{page.duration(sum(cell.seconds or 0 for cell in cells))} in total" in said
@@ -336,7 +336,7 @@ def test_several_pictures_and_several_jobs_in_a_place(tmp_path):
     found = read(tmp_path)
     assert len(found.all("img")) == 32
     assert len([cell for cell in found.all("div") if cell.get("class") == "place"]) == 8
-    assert "".join(found.text).count("eta 1") == 8  # what no head says stands below the picture
+    assert "".join(found.text).count("eta 1") == 8  # what no head says stands below the image
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_axes_that_are_left_open(axes, spec, chosen):
 
 
 def test_long_values_are_prompts_whatever_the_key():
-    values = {"image": [f"/a/long/path/to/a/picture/of/{i}.png" for i in range(4)], "steps": ["10", "20"]}
+    values = {"image": [f"/a/long/path/to/a/image/of/{i}.png" for i in range(4)], "steps": ["10", "20"]}
     assert choose(values, SheetSpec()) == SheetSpec(x="steps", y="image")
 
 
@@ -511,7 +511,7 @@ def test_a_gallery_says_what_distinguishes_each_job(tmp_path):
     assert len(found.all("figure")) == len(found.all("img")) == 25 and not [
         each for each in found.all("table") if each.get("class") == "grid"
     ]
-    assert "".join(found.text).count("a body, number 7") == 2, "below the picture, and in the table"
+    assert "".join(found.text).count("a body, number 7") == 2, "below the image, and in the table"
 
 
 # Jobs of earlier requests

@@ -30,7 +30,7 @@ NEAR = ("scheduler=euler,ddim", "steps=range(2,8)", "search.reference='steps=12 
 
 @pytest.fixture
 def draws(monkeypatch) -> list[dict]:
-    """The config of each picture that is drawn. A picture takes a hundredth of a second for each iteration."""
+    """The config of each image that is drawn. An image takes a hundredth of a second for each iteration."""
     drawn: list[dict] = []
     draw = Worker.draw
 
@@ -55,7 +55,7 @@ def pixels(file: Path) -> np.ndarray:
 
 
 def command(said: str) -> list[str]:
-    """The words of the command that draws the best trial again."""
+    """The words of the command that generates the best trial again."""
     (line,) = (line for line in said.splitlines() if line.startswith("best: compose "))
     return shlex.split(line)[2:]
 
@@ -65,7 +65,7 @@ TABLE: dict[tuple[str, str], tuple[int, float]] = {}
 
 @pytest.fixture
 def table(compose, tmp_path, draws) -> dict[tuple[str, str], tuple[int, float]]:
-    """Scheduler and steps → iterations and distance, of a sweep over all of NEAR, each drawn alone; once for all tests."""
+    """Scheduler and steps → iterations and distance, of a sweep over all of NEAR, each generated alone; once for all tests."""
     if not TABLE:
         TABLE.update(exhaustive(compose, tmp_path))
     draws.clear()
@@ -88,7 +88,7 @@ def test_the_cheapest_within_a_distance_is_found_and_drawn_again(compose, tmp_pa
     cheapest = min(iterations for iterations, far in table.values() if far <= within)
     assert 2 < cheapest < 7  # neither end is the answer
     done = compose(*SEARCH, *NEAR, f"search.within={within}", "search.trials=50")
-    assert done.code == 0 and "12 trials: 12 drawn, 6 too far from the reference" in done.out
+    assert done.code == 0 and "12 trials: 12 generated, 6 too far from the reference" in done.out
     words = command(done.out)
     found = dict(word.split("=") for word in words)
     assert table[found["scheduler"], found["steps"]][0] == cheapest
@@ -119,11 +119,11 @@ def test_what_is_least_can_be_the_distance(compose, tmp_path, draws, table):
     done = compose(*SEARCH, *NEAR, "search.metric=distance", "search.trials=12")
     found = dict(word.split("=") for word in command(done.out))
     assert table[found["scheduler"], found["steps"]][1] == min(far for _, far in table.values())
-    assert len(draws) == 1 + 12  # the reference, and each point once: no picture is timed
+    assert len(draws) == 1 + 12  # the reference, and each point once: no image is timed
 
 
 def test_memory_is_that_of_each_trial(compose, tmp_path):
-    """In whichever order: without forgetting the first peak, one picture after eight would have theirs."""
+    """In whichever order: without forgetting the first peak, one image after eight would have theirs."""
     words = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=out", "steps=1", "search.metric=peak_memory")
     done = compose(*words, "images=choice(8)")  # of this process's first, which also holds what loading took
     done = compose(*words, "images=1,8", "sweep.fresh=true") if done.code == 0 else done
@@ -141,9 +141,9 @@ def test_the_same_command_again_goes_on_and_draws_nothing_twice(compose, tmp_pat
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("0*/*")}
     again = compose(*words, "search.trials=5")
     assert again.code == 0 and len(draws) == 6 and command(again.out) == command(first.out)
-    assert "5 trials: 0 drawn, 5 known before" in again.out
+    assert "5 trials: 0 generated, 5 known before" in again.out
     more = compose(*words, "search.trials=9")
-    assert more.code == 0 and len(draws) == 10 and "9 trials: 4 drawn, 5 known before" in more.out
+    assert more.code == 0 and len(draws) == 10 and "9 trials: 4 generated, 5 known before" in more.out
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert len(set(points(tmp_path / "out"))) == 9
 
@@ -153,7 +153,7 @@ def test_resume_and_status_know_it(compose, tmp_path, draws):
     assert compose(*words, "search.trials=4").code == 0
     assert "5 of 5 done, 0 failed" in compose("status", "out").out
     again = compose("resume", "out")
-    assert again.code == 0 and "4 trials: 0 drawn, 4 known before" in again.out and len(draws) == 5
+    assert again.code == 0 and "4 trials: 0 generated, 4 known before" in again.out and len(draws) == 5
 
 
 def test_another_question_in_the_same_folder_uses_the_pictures(compose, tmp_path, draws):
@@ -168,7 +168,7 @@ def test_a_small_space_ends_when_all_is_known(compose, tmp_path, draws):
     done = compose(
         *SEARCH, "steps=1,2", "scheduler=choice(euler,ddim)", "seed=range(3,8,2)", "search.trials=100", "search.metric=peak_memory"
     )
-    assert done.code == 0 and "12 trials: 12 drawn" in done.out and len(draws) == 12
+    assert done.code == 0 and "12 trials: 12 generated" in done.out and len(draws) == 12
     assert sorted(points(tmp_path / "out")) == sorted(product(("1", "2"), ("euler", "ddim"), ("3", "5", "7")))
 
 
@@ -220,10 +220,10 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
 
     monkeypatch.setattr(Worker, "draw", fails)
     done = compose(*SEARCH, "steps=range(1,4)")
-    assert done.code == 0 and "3 trials: 2 drawn, 1 failed" in done.out
+    assert done.code == 0 and "3 trials: 2 generated, 1 failed" in done.out
     (line,) = done.err.splitlines()
     assert line.endswith("(steps=2): the weather") and not line.startswith("compose: compose")
-    assert "3 trials: 0 drawn, 3 known before, 1 failed" in compose(*SEARCH, "steps=range(1,4)").out
+    assert "3 trials: 0 generated, 3 known before, 1 failed" in compose(*SEARCH, "steps=range(1,4)").out
     none = compose(*SEARCH, "steps=choice(2)", "sweep.fresh=true")
     assert none.code == 1 and none.err.splitlines()[-1] == "compose: search: every trial failed"
 
@@ -231,8 +231,8 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["steps=2,3", "search.within=3"], "search.within=3: needs a picture to compare with"),
-        (["steps=2,3", "search.metric=distance"], "search.metric=distance: needs a picture"),
+        (["steps=2,3", "search.within=3"], "search.within=3: needs an image to compare with"),
+        (["steps=2,3", "search.metric=distance"], "search.metric=distance: needs an image"),
         (["steps=2,3", "search.metric=beauty"], "search.metric=beauty: is not known"),
         (["steps=2,3", "search.trials=0"], "search.trials=0: must be a whole number, 1 or more"),
         (["steps=2,3", "search.trails=3"], "search.trails=3: there is no such key. Did you mean search.trials"),
@@ -240,9 +240,9 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
         (["steps=2,3", "search.reference=sample:scene"], "is 512 x 512 pixels, and what is searched for is 64 x 64"),
         (
             ["steps=2,3", "search.reference='height=128'"],
-            "search.reference=height=128: its pictures and those of a trial can't",
+            "search.reference=height=128: its images and those of a trial can't",
         ),
-        (["steps=2,3", "images=2", "search.reference='images=3'"], "search.reference=images=3: its pictures and those of a trial"),
+        (["steps=2,3", "images=2", "search.reference='images=3'"], "search.reference=images=3: its images and those of a trial"),
         (["steps=2,3", "search.reference='steps=5,6'"], "`steps=5,6` is not for one run"),
         (["steps=2,3", "search.reference='sweep.name=x'"], "`sweep.name=x` is not for one run"),
         (["steps=2,3", "search.reference='stebs=5'"], "stebs=5: there is no such key. Did you mean steps"),
