@@ -1,8 +1,11 @@
 """Does the embedded checkpoint generate what it is told? `python benchmarks/adherence.py`
 
-A classifier, trained on rendered scenes alone and never on a generated image, reads colour, shape and size at each place,
-ground and sky. Prompts are full captions of random scenes; `held out` are colour × shape pairs that no training image of
-the checkpoint showed. A prompt counts as met when every thing it names has its colour and shape at its place, and no place
+A classifier, trained on rendered scenes alone and never on a generated image, reads colour, shape and size at each
+place,
+ground and sky. Prompts are full captions of random scenes; `held out` are colour × shape pairs that no training image
+of
+the checkpoint showed. A prompt counts as met when every thing it names has its colour and shape at its place, and no
+place
 shows a thing that was not named.
 """
 
@@ -28,7 +31,12 @@ SIZE = 64  # pixels that the classifier looks at
 QUESTIONS = (len(COLOURS) + 1, len(SHAPES), len(SIZES)) * len(PLACES) + (len(GROUNDS), len(SKIES))
 NOTHING = len(COLOURS)
 SKIP = -1  # shape and size of nothing
-SETS = {"seen, one thing": ("seen", 1), "seen, two": ("seen", 2), "held out, one thing": ("held_out", 1), "held out, two": ("held_out", 2)}
+SETS = {
+    "seen, one thing": ("seen", 1),
+    "seen, two": ("seen", 2),
+    "held out, one thing": ("held_out", 1),
+    "held out, two": ("held_out", 2),
+}
 ASKED = {"seen": 0.97, "held_out": 0.92}
 BACKDROP = 0.95
 
@@ -54,7 +62,11 @@ def labels(scene: Scene) -> list[int]:
     answers = []
     for place in PLACES:
         thing = there.get(place)
-        answers += [COLOURS.index(thing.colour), SHAPES.index(thing.shape), SIZES.index(thing.size)] if thing else [NOTHING, SKIP, SKIP]
+        answers += (
+            [COLOURS.index(thing.colour), SHAPES.index(thing.shape), SIZES.index(thing.size)]
+            if thing
+            else [NOTHING, SKIP, SKIP]
+        )
     return [*answers, GROUNDS.index(scene.ground), SKIES.index(scene.sky)]
 
 
@@ -100,7 +112,9 @@ def read(model: Classifier, x: Tensor) -> Tensor:
 
 def score(answers: Tensor, drawn: list[Scene]) -> dict[str, float]:
     """prompts: all things right and nothing else there; things, colours, shapes, sizes: of those named; ground; sky."""
-    counts: dict[str, list[bool]] = {name: [] for name in ("prompts", "things", "colours", "shapes", "sizes", "ground", "sky")}
+    counts: dict[str, list[bool]] = {
+        name: [] for name in ("prompts", "things", "colours", "shapes", "sizes", "ground", "sky")
+    }
     for row, scene in zip(answers.tolist(), drawn):
         right, met = labels(scene), True
         for place in range(len(PLACES)):
@@ -122,7 +136,9 @@ def drawn(prompts: list[str], scheduler: str, steps: int, batch: int) -> Tensor:
     images = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
-        images += composer.compose(f"scheduler={scheduler}", "callbacks=[]", prompt=part, steps=steps, seed=start).images
+        images += composer.compose(
+            f"scheduler={scheduler}", "callbacks=[]", prompt=part, steps=steps, seed=start
+        ).images
     pixels = np.stack([np.asarray(image) for image in images])
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
     return F.interpolate(x, size=SIZE, mode="area")
@@ -150,7 +166,8 @@ def main() -> None:
             met = scores["prompts"] >= ASKED[pairs] and min(scores["ground"], scores["sky"]) >= BACKDROP
             failed += [] if met else [(scheduler, name)]
             print(
-                f"{scheduler:9} {name:20} {report(scores)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s", flush=True
+                f"{scheduler:9} {name:20} {report(scores)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s",
+                flush=True,
             )
     print(f"{len(failed)} of {len(args.schedulers) * len(SETS)} sets not met {failed or ''}")
     raise SystemExit(bool(failed))

@@ -1,8 +1,11 @@
 """What the denoiser's forward takes by each library: `python benchmarks/compute.py [--quick] [--compile] [--json FILE]`
 
-Random weights of tiny, Stable Diffusion 1.5's, SDXL's and Flux's shape, the latter two with their widths and fewer layers, on one
-thread. The raw diffusers module in fp32 is the base line of each group of variants; they take turns in one process of their own.
-Distances are of the output from fp32's, relative. --quick: tiny and Stable Diffusion 1.5 at 256 pixels. --compile takes minutes more.
+Random weights of tiny, Stable Diffusion 1.5's, SDXL's and Flux's shape, the latter two with their widths and fewer
+layers, on one
+thread. The raw diffusers module in fp32 is the base line of each group of variants; they take turns in one process of
+their own.
+Distances are of the output from fp32's, relative. --quick: tiny and Stable Diffusion 1.5 at 256 pixels. --compile takes
+minutes more.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ XL = {
     "projection_class_embeddings_input_dim": 2816, "use_linear_projection": True,
 }  # fmt: skip
 TINY = {"block_out_channels": (32, 64), "cross_attention_dim": 64, "attention_head_dim": 4, "norm_num_groups": 8}
-TINY |= {"down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D")}
+TINY |= {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+}
 #: Class, config, latents along a side, rounds.
 SHAPES = {
     "tiny": (UNet2DConditionModel, TINY, 16, 40),
@@ -75,7 +81,11 @@ def inputs(model: nn.Module, side: int, dtype: torch.dtype) -> dict[str, Tensor]
             "pooled_projections": random(1, config.pooled_projection_dim), "timestep": torch.tensor([0.5]).to(dtype),
             "img_ids": ids, "txt_ids": torch.zeros(256, 3, dtype=dtype), "guidance": torch.tensor([3.5]).to(dtype),
         }  # fmt: skip
-    given = {"sample": random(2, 4, side, side), "timestep": timestep, "encoder_hidden_states": random(2, 77, config.cross_attention_dim)}
+    given = {
+        "sample": random(2, 4, side, side),
+        "timestep": timestep,
+        "encoder_hidden_states": random(2, 77, config.cross_attention_dim),
+    }
     if config.addition_embed_type:
         given["added_cond_kwargs"] = {"text_embeds": random(2, 1280), "time_ids": torch.full((2, 6), 512.0).to(dtype)}
     return given
@@ -153,7 +163,9 @@ def main() -> None:
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
     for shape in asked.shapes or (("tiny", "sd15-quick") if asked.quick else ("tiny", "sd15", "sdxl", "flux")):
         for group in GROUPS[: 3 if asked.compile else 2]:
-            group = tuple(name for name in group if (shape, name) != ("flux", "onnx fp32"))  # torch can't write its norm as ONNX
+            group = tuple(
+                name for name in group if (shape, name) != ("flux", "onnx fp32")
+            )  # torch can't write its norm as ONNX
             done = subprocess.run([sys.executable, __file__, "--one", shape, *group], capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(done.stderr)

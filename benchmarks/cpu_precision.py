@@ -1,6 +1,7 @@
 """What does precision cost on this CPU? `python benchmarks/cpu_precision.py`
 
-One UNet evaluation in fp32, bf16 and fp16, the three in turn, so that a busy machine slows all alike; ratios of medians.
+One UNet evaluation in fp32, bf16 and fp16, the three in turn, so that a busy machine slows all alike; ratios of
+medians.
 """
 
 from __future__ import annotations
@@ -30,14 +31,21 @@ def medium() -> UNet2DConditionModel:
 
 
 def main() -> None:
-    for name, model, hidden in (("tiny, 16 x 16", networks.unet(), networks.WIDTH), ("SD 1.5 at a quarter width, 32 x 32", medium(), 768)):
+    for name, model, hidden in (
+        ("tiny, 16 x 16", networks.unet(), networks.WIDTH),
+        ("SD 1.5 at a quarter width, 32 x 32", medium(), 768),
+    ):
         model.eval()
         times: dict[str, list[float]] = {dtype: [] for dtype in DTYPES}
         for _ in range(ROUNDS):
             for dtype in DTYPES:
                 times[dtype].append(seconds(model, DTYPES[dtype], hidden))
         medians = {dtype: statistics.median(values) for dtype, values in times.items()}
-        print(f"{name:36}", "  ".join(f"{dtype} {value / medians['fp32']:.2f} x fp32" for dtype, value in medians.items()), flush=True)
+        print(
+            f"{name:36}",
+            "  ".join(f"{dtype} {value / medians['fp32']:.2f} x fp32" for dtype, value in medians.items()),
+            flush=True,
+        )
 
 
 @torch.no_grad()

@@ -1,11 +1,14 @@
-"""All that only a GPU can tell, by one command within eight minutes: `python benchmarks/gpu.py [--out FILE] [--device cpu --quick]`
+"""All that only a GPU can tell, by one command within eight minutes: `python benchmarks/gpu.py [--out FILE] [--device
+cpu --quick]`
 
 It makes a checkpoint of Stable Diffusion 1.5's shape with random weights, and measures
   peak    the device's real speed at large matrix products, fp16 and bf16
-  unet    forwards at 512 × 512 pixels, batch 1 and 8: share of that peak (operations are counted, not guessed), by precision and option
+  unet    forwards at 512 × 512 pixels, batch 1 and 8: share of that peak (operations are counted, not guessed), by
+  precision and option
   ladder  whole jobs, composer beside raw diffusers: fp32 50 steps, 16 bits, 20 steps of DPM-Solver++, 4 images at once
   memory  whole jobs with each memory option: most allocated, seconds, and how far the pixels are from those without
-and writes JSON with device, versions and date. What no longer fits into --budget seconds, or is refused here, is named in it.
+and writes JSON with device, versions and date. What no longer fits into --budget seconds, or is refused here, is named
+in it.
 """
 
 from __future__ import annotations
@@ -71,7 +74,13 @@ class Bench:
     """device, quick, only: as asked. until: on the clock. skipped: what was left out, and why."""
 
     def __init__(self, device: str, quick: bool, budget: float, model: Path, only: tuple[str, ...] = ("",)) -> None:
-        self.device, self.quick, self.until, self.model, self.only = device, quick, time.monotonic() + budget, model, only
+        self.device, self.quick, self.until, self.model, self.only = (
+            device,
+            quick,
+            time.monotonic() + budget,
+            model,
+            only,
+        )
         self.side, self.rounds, self.skipped = (64 if quick else 512), (1 if quick else 5), {}
 
     def words(self, precision: str, *more: str) -> list[str]:
@@ -138,25 +147,38 @@ class Bench:
         text = torch.randn(batch, 77, unet.config.cross_attention_dim, device=self.device, dtype=dtype)
         with pipeline.otherwise():
             taken = self.seconds(lambda: unet(sample, torch.tensor(500, device=self.device), text, return_dict=False))
-        return {"ms a sample": round(taken / batch * 1e3, 3), "of the peak": round(self.operations / (taken / batch) / peak, 4)}
+        return {
+            "ms a sample": round(taken / batch * 1e3, 3),
+            "of the peak": round(self.operations / (taken / batch) / peak, 4),
+        }
 
     def count(self) -> None:
         """Operations of one sample's forward."""
-        unet = diffusers.UNet2DConditionModel.from_config(json.loads((self.model / "unet" / "config.json").read_text())).to("meta")
+        unet = diffusers.UNet2DConditionModel.from_config(
+            json.loads((self.model / "unet" / "config.json").read_text())
+        ).to("meta")
         side, width = self.side // 8, unet.config.cross_attention_dim
         with FlopCounterMode(display=False) as counter:
-            unet(torch.empty(1, 4, side, side, device="meta"), torch.empty((), device="meta"), torch.empty(1, 77, width, device="meta"))
+            unet(
+                torch.empty(1, 4, side, side, device="meta"),
+                torch.empty((), device="meta"),
+                torch.empty(1, 77, width, device="meta"),
+            )
         self.operations = counter.get_total_flops()
 
     def raw(self, half: bool, solver: bool, steps: int, count: int) -> Callable[[], Any]:
         dtype = self.half if half else torch.float32
-        pipe = diffusers.StableDiffusionPipeline.from_pretrained(self.model, torch_dtype=dtype, safety_checker=None).to(self.device)
+        pipe = diffusers.StableDiffusionPipeline.from_pretrained(self.model, torch_dtype=dtype, safety_checker=None).to(
+            self.device
+        )
         if solver:
             pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
         seeds = [torch.Generator().manual_seed(seed) for seed in range(count)]
         size = {"height": self.side, "width": self.side}
-        return lambda: pipe(["a cat, sitting"] * count, num_inference_steps=steps, guidance_scale=7.5, generator=seeds, **size)
+        return lambda: pipe(
+            ["a cat, sitting"] * count, num_inference_steps=steps, guidance_scale=7.5, generator=seeds, **size
+        )
 
     @property
     def half(self) -> torch.dtype:
@@ -166,7 +188,9 @@ class Bench:
         half, solver, steps, count = rung
         steps = 3 if self.quick else steps
         precision = "fp32" if not half else "fp16" if self.device == "cuda" else "bf16"
-        own = self.job(precision, f"steps={steps}", f"images={count}", f"scheduler={'dpmpp_2m' if solver else 'default'}")
+        own = self.job(
+            precision, f"steps={steps}", f"images={count}", f"scheduler={'dpmpp_2m' if solver else 'default'}"
+        )
         sides = {"composer": own, "raw": self.raw(half, solver, steps, count)}
         taken = {name: round(self.seconds(work, 1 if self.quick else 3) / count, 4) for name, work in sides.items()}
         return taken | {"composer / raw": round(taken["composer"] / taken["raw"], 3)}
@@ -188,7 +212,9 @@ class Bench:
         made = work()
         self.wait()
         taken = time.perf_counter() - started
-        apart = np.mean([np.abs(np.asarray(a, int) - np.asarray(b, int)).mean() for a, b in zip(made.images, plain.images)])
+        apart = np.mean(
+            [np.abs(np.asarray(a, int) - np.asarray(b, int)).mean() for a, b in zip(made.images, plain.images)]
+        )
         most = torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else float("nan")
         return {"MiB": round(most), "seconds": round(taken, 3), "levels": round(float(apart), 3)} if most == most else {
             "seconds": round(taken, 3), "levels": round(float(apart), 3)
@@ -213,7 +239,12 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--quick", action="store_true", help="a tiny model: proves the script, not the point")
     parser.add_argument("--budget", type=float, default=450, help="seconds after which nothing is begun")
-    parser.add_argument("--only", nargs="+", default=[""], help="beginnings of what is measured, such as memory or 'unet: fp16, batch 8'")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        help="beginnings of what is measured, such as memory or 'unet: fp16, batch 8'",
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/gpu.json"))
     args = parser.parse_args()
     silence_libraries()

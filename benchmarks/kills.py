@@ -1,8 +1,11 @@
 """What is left of a sweep that dies: `python benchmarks/kills.py [--kills 100] [--every 1]`, some minutes.
 
-One process imports everything; each sweep runs in a fork of it, which is killed at random moments, or before the n-th file
-operation for every n, or interrupted, or run twice at once, or on a full disk. After going on, the folder is held against that of a
-sweep that nobody touched, its page, table and contact sheet too. Prints a table and exits 1 if a single job was lost, halved, doubled,
+One process imports everything; each sweep runs in a fork of it, which is killed at random moments, or before the n-th
+file
+operation for every n, or interrupted, or run twice at once, or on a full disk. After going on, the folder is held
+against that of a
+sweep that nobody touched, its page, table and contact sheet too. Prints a table and exits 1 if a single job was lost,
+halved, doubled,
 redone or generated otherwise, if one of these files differs, or if the ledger does not add up.
 """
 
@@ -36,7 +39,15 @@ WRITES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", 
 
 def sweep(folder: Path, jobs: int, *more: str) -> tuple[str, ...]:
     half = jobs // 2
-    return ("-m", f"seed=range({half})", "scheduler=euler,ddim", *QUICK, "sweep.batch=4", f"hydra.sweep.dir={folder}", *more)
+    return (
+        "-m",
+        f"seed=range({half})",
+        "scheduler=euler,ddim",
+        *QUICK,
+        "sweep.batch=4",
+        f"hydra.sweep.dir={folder}",
+        *more,
+    )
 
 
 def forked(words: tuple[str, ...], before: Callable[[], None] = lambda: None) -> int:
@@ -201,7 +212,9 @@ def two_at_once(root: Path, times: int, jobs: int) -> dict[str, int]:
 
 
 def full_disk(root: Path, jobs: int) -> dict[str, int] | None:
-    """A disk too small for it: the jobs fail by name, and when there is room the rest is drawn. None where nothing can be mounted."""
+    """A disk too small for it: the jobs fail by name, and when there is room the rest is drawn. None where nothing can
+    be mounted.
+    """
     disk = root / "small"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=240k", "tmpfs", str(disk)], capture_output=True).returncode:

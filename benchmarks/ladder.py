@@ -1,8 +1,12 @@
-"""The ladder of diffusers' tutorial, composer beside raw diffusers: `python benchmarks/ladder.py [--device cuda] [--model DIR] [--quick]`
+"""The ladder of diffusers' tutorial, composer beside raw diffusers: `python benchmarks/ladder.py [--device cuda]
+[--model DIR] [--quick]`
 
-https://huggingface.co/docs/diffusers/stable_diffusion: 32 bits and 50 steps, then 16 bits, then 20 steps of DPM-Solver++, then several
-images at once. All models are loaded before; jobs are run in turn in one process. Seconds an image, least and median; how many times
-faster than raw diffusers' first rung each is; and by how many gray levels the two images differ at most. On a CPU 16 bits are bf16.
+https://huggingface.co/docs/diffusers/stable_diffusion: 32 bits and 50 steps, then 16 bits, then 20 steps of
+DPM-Solver++, then several
+images at once. All models are loaded before; jobs are run in turn in one process. Seconds an image, least and median;
+how many times
+faster than raw diffusers' first rung each is; and by how many gray levels the two images differ at most. On a CPU 16
+bits are bf16.
 """
 
 from __future__ import annotations
@@ -34,8 +38,12 @@ RUNGS = [
 ]
 
 
-def raw_job(model: str, device: str, half: torch.dtype | None, solver: bool, steps: int, count: int) -> Callable[[], list[Image]]:
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(model, torch_dtype=half or torch.float32, safety_checker=None).to(device)
+def raw_job(
+    model: str, device: str, half: torch.dtype | None, solver: bool, steps: int, count: int
+) -> Callable[[], list[Image]]:
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(
+        model, torch_dtype=half or torch.float32, safety_checker=None
+    ).to(device)
     kind = diffusers.DPMSolverMultistepScheduler if solver else diffusers.DDIMScheduler
     pipe.scheduler = kind.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
@@ -47,7 +55,9 @@ def raw_job(model: str, device: str, half: torch.dtype | None, solver: bool, ste
     return job
 
 
-def our_job(model: str, device: str, half: torch.dtype | None, solver: bool, steps: int, count: int) -> Callable[[], list[Image]]:
+def our_job(
+    model: str, device: str, half: torch.dtype | None, solver: bool, steps: int, count: int
+) -> Callable[[], list[Image]]:
     precision = {None: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[half]
     words = [
         "model=local", f"model.source={model}", f"device={device}", f"precision={precision}", f"steps={steps}", f"images={count}",
@@ -63,17 +73,33 @@ def main() -> None:
     parser.add_argument("--model", default=str(EMBEDDED / "text2img"), help="a folder of Stable Diffusion's layout")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="few steps and one round: proves the script, not the point")
+    parser.add_argument(
+        "--quick", action="store_true", help="few steps and one round: proves the script, not the point"
+    )
     args = parser.parse_args()
     silence_libraries()
     disable_progress_bars()
     torch.set_num_threads(1)
     half = torch.bfloat16 if args.device == "cpu" else torch.float16
     first = None
-    columns = ("", "raw: least, median", "composer: least, median", "composer / raw", "× faster than the first", "levels apart")
+    columns = (
+        "",
+        "raw: least, median",
+        "composer: least, median",
+        "composer / raw",
+        "× faster than the first",
+        "levels apart",
+    )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name, sixteen, solver, steps, count in RUNGS:
-        settings = (args.model, args.device, half if sixteen else None, solver, max(steps // 10, 2) if args.quick else steps, count)
+        settings = (
+            args.model,
+            args.device,
+            half if sixteen else None,
+            solver,
+            max(steps // 10, 2) if args.quick else steps,
+            count,
+        )
         jobs, taken, images = (raw_job(*settings), our_job(*settings)), ([], []), [[], []]
         for number in range(1 + (1 if args.quick else args.rounds)):  # the first warms up
             for side in (0, 1) if number % 2 else (1, 0):

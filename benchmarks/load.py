@@ -1,11 +1,15 @@
-"""What loading costs: a checkpoint of Stable Diffusion 1.5's shape, fp32 on disk, wanted in 16 bits; processes take turns.
+"""What loading costs: a checkpoint of Stable Diffusion 1.5's shape, fp32 on disk, wanted in 16 bits; processes take
+turns.
 
     python benchmarks/load.py            (5 GB of disk for a while, 3 minutes)
     python benchmarks/load.py --quick    (the embedded checkpoint: proves the script, not the point)
 
-raw: diffusers' from_pretrained(torch_dtype=…). kept: composer, second time, with the converted weights in its cache. CPU seconds and
-the growth of resident memory while loading; imports are done before the clock starts, and so is, in the second table, a list of
-patterns that transformers compiles once a process, 0.1 s for either side. Reading through all weights once is measured apart,
+raw: diffusers' from_pretrained(torch_dtype=…). kept: composer, second time, with the converted weights in its cache.
+CPU seconds and
+the growth of resident memory while loading; imports are done before the clock starts, and so is, in the second table, a
+list of
+patterns that transformers compiles once a process, 0.1 s for either side. Reading through all weights once is measured
+apart,
 since mapped weights are paid for when they are used.
 """
 
@@ -105,7 +109,8 @@ def table(first: dict[str, float], rows: dict[str, list[dict[str, float]]]) -> N
             f"{statistics.median(each['peak']) / 2**20:10.0f}{statistics.median(each['read']):18.2f}"
         )
     cpu, peak = (
-        statistics.median(row[key] for row in rows["raw"]) / statistics.median(row[key] for row in rows["kept"]) for key in ("cpu", "peak")
+        statistics.median(row[key] for row in rows["raw"]) / statistics.median(row[key] for row in rows["kept"])
+        for key in ("cpu", "peak")
     )
     print(f"load CPU {cpu:.1f}× less, load peak {peak:.1f}× less than diffusers")
 

@@ -1,8 +1,11 @@
 """What the memory options hold and take: `python benchmarks/memory.py [--side 768] [--large] [--quick]`
 
-Each row is a process of its own: the most that is held more while generating than before it (resident, or allocated on the GPU), the seconds
-of the second of two jobs, both against the row without the option, and the mean difference of pixels in gray levels. Raw diffusers with
-the same setting is beside it, where it has one. On the embedded checkpoint; --large adds the decoding of a VAE of Stable Diffusion's
+Each row is a process of its own: the most that is held more while generating than before it (resident, or allocated on
+the GPU), the seconds
+of the second of two jobs, both against the row without the option, and the mean difference of pixels in gray levels.
+Raw diffusers with
+the same setting is beside it, where it has one. On the embedded checkpoint; --large adds the decoding of a VAE of
+Stable Diffusion's
 shape, random weights, at 512 and 1024 pixels, fp32 and bf16, with and without tiles. A new option is a line of OPTIONS.
 """
 
@@ -106,7 +109,9 @@ def child(code: str, *words: str) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pixels.npy")
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([sys.executable, "-c", PEAK + code, str(path), *words], capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK + code, str(path), *words], capture_output=True, text=True, env=environment
+        )
         if done.returncode:
             return {"refused": (done.stderr.strip().splitlines() or ["died"])[-1]}
         row = json.loads(done.stdout.splitlines()[-1])
@@ -125,7 +130,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=768, help="pixels")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="small images and three options: proves the script, not the point")
+    parser.add_argument(
+        "--quick", action="store_true", help="small images and three options: proves the script, not the point"
+    )
     args = parser.parse_args()
     side, steps = (192 if args.quick else args.side), 1
     bases: dict[tuple[str, bool], dict] = {}
@@ -140,7 +147,9 @@ def main() -> None:
         )  # fmt: skip
         rows = {"ours": child(OURS, *asked)}
         if statement is not None:
-            rows["raw"] = child(RAW, str(EMBEDDED / "text2img"), str(side), str(count), str(steps), args.device, statement)
+            rows["raw"] = child(
+                RAW, str(EMBEDDED / "text2img"), str(side), str(count), str(steps), args.device, statement
+            )
         cells = [told(row, bases.setdefault((who, several), row)) for who, row in rows.items()]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     if args.large:

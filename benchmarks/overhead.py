@@ -1,9 +1,13 @@
 """What the loop costs beside the model: `python benchmarks/overhead.py`
 
-First a model that does nothing and DDIM, composer's loop and a bare one written by hand, in turn in one process; microseconds a
-step, the least of many runs and, in brackets, the median. Then the same with five callbacks that only look. Then whole jobs, from
-prompt to image, on a tiny Stable Diffusion whose UNet does nothing: composer's pipeline as built from a checkpoint's folder, its
-options and record included, and diffusers' own, in turn; the median differences of jobs of few and of many steps give what a step and
+First a model that does nothing and DDIM, composer's loop and a bare one written by hand, in turn in one process;
+microseconds a
+step, the least of many runs and, in brackets, the median. Then the same with five callbacks that only look. Then whole
+jobs, from
+prompt to image, on a tiny Stable Diffusion whose UNet does nothing: composer's pipeline as built from a checkpoint's
+folder, its
+options and record included, and diffusers' own, in turn; the median differences of jobs of few and of many steps give
+what a step and
 what a job costs more.
 """
 
@@ -75,14 +79,26 @@ def bare(latents: torch.Tensor, generators: list[torch.Generator]) -> torch.Tens
     return latents
 
 
-def ours(latents: torch.Tensor, generators: list[torch.Generator], callbacks: dict[str, StepCallback], watch: bool = True) -> torch.Tensor:
+def ours(
+    latents: torch.Tensor, generators: list[torch.Generator], callbacks: dict[str, StepCallback], watch: bool = True
+) -> torch.Tensor:
     sampler = Sampler(scheduler(), tuple(generators))
     hooks = Hooks(callbacks, STEPS)
     unused = dict.fromkeys(field.name for field in fields(Run))
-    run = Run(**unused | {"timesteps": sampler.timesteps, "generators": tuple(generators), "scheduler": sampler.scheduler})
+    run = Run(
+        **unused | {"timesteps": sampler.timesteps, "generators": tuple(generators), "scheduler": sampler.scheduler}
+    )
     looks = {"watch": Watch("unet", STEPS)} if watch else {}
     with hooks.around(run):
-        return denoise(sampler, latents, Conditioning(positive=None), lambda step: Branches(step.model_input), Unguided(), hooks, **looks)
+        return denoise(
+            sampler,
+            latents,
+            Conditioning(positive=None),
+            lambda step: Branches(step.model_input),
+            Unguided(),
+            hooks,
+            **looks,
+        )
 
 
 def whole_jobs() -> tuple[float, float]:
@@ -93,7 +109,13 @@ def whole_jobs() -> tuple[float, float]:
         raw.set_progress_bar_config(disable=True)
         raw.unet.forward = idle
         checked = {
-            steps: check(read(compose_config(["model=local", f"model.source={folder}", f"steps={steps}", "prompt=a cat", "callbacks=[]"])))
+            steps: check(
+                read(
+                    compose_config(
+                        ["model=local", f"model.source={folder}", f"steps={steps}", "prompt=a cat", "callbacks=[]"]
+                    )
+                )
+            )
             for steps in (FEW, MANY)
         }
         ours = build_pipeline(checked[FEW])
@@ -109,7 +131,9 @@ def whole_jobs() -> tuple[float, float]:
         more = {FEW: [], MANY: []}
         for number in range(JOBS):
             for steps, found in more.items():
-                taken = [seconds(job, steps) for job in ((raw_job, composer_job) if number % 2 else (composer_job, raw_job))]
+                taken = [
+                    seconds(job, steps) for job in ((raw_job, composer_job) if number % 2 else (composer_job, raw_job))
+                ]
                 found.append((taken[1] - taken[0]) * (1 if number % 2 else -1) * 1e3)
     few, many = (statistics.median(found) for found in more.values())
     step = (many - few) / (MANY - FEW)

@@ -1,10 +1,16 @@
-"""What speed costs: each option's images against those without it. `python benchmarks/quality.py [--prompts 50] [--quick]`
+"""What speed costs: each option's images against those without it. `python benchmarks/quality.py [--prompts 50]
+[--quick]`
 
-On the embedded checkpoint, 20 steps of Euler. For each option, in one run with its reference: how many times faster a whole job of one
-image is (CPU seconds and wall, medians of runs in turn), then over the same prompts and seeds SSIM, the mean difference in gray levels,
-the distance of features, and adherence without → with the option (benchmarks/adherence.py: prompts met; sizes right). The features are
-those of adherence's classifier, layer by layer as LPIPS compares them: LPIPS' own weights are in no package that can be installed, so
-its numbers can't be compared with these. A new option is a line of OPTIONS. What can't work here is skipped with composer's own words.
+On the embedded checkpoint, 20 steps of Euler. For each option, in one run with its reference: how many times faster a
+whole job of one
+image is (CPU seconds and wall, medians of runs in turn), then over the same prompts and seeds SSIM, the mean difference
+in gray levels,
+the distance of features, and adherence without → with the option (benchmarks/adherence.py: prompts met; sizes right).
+The features are
+those of adherence's classifier, layer by layer as LPIPS compares them: LPIPS' own weights are in no package that can be
+installed, so
+its numbers can't be compared with these. A new option is a line of OPTIONS. What can't work here is skipped with
+composer's own words.
 """
 
 from __future__ import annotations
@@ -59,7 +65,9 @@ def pipeline_of(words: tuple[str, ...]):
 
 
 def speed(on: tuple[str, ...], off: tuple[str, ...], rounds: int) -> tuple[float, float]:
-    """Median CPU and wall seconds of jobs without the option over those with it. In blocks, since fitting a model anew takes time."""
+    """Median CPU and wall seconds of jobs without the option over those with it. In blocks, since fitting a model anew
+    takes time.
+    """
     sides, times = (pipeline_of(off), pipeline_of(on)), ([], [])
     for _ in range(rounds):
         for (pipeline, request), taken in zip(sides, times):
@@ -103,7 +111,9 @@ def features_apart(model: adherence.Classifier, one: Tensor, other: Tensor) -> f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=50, help="for each of the four sets of prompts")
-    parser.add_argument("--quick", action="store_true", help="two prompts, three options: proves the script, not the point")
+    parser.add_argument(
+        "--quick", action="store_true", help="two prompts, three options: proves the script, not the point"
+    )
     parser.add_argument("--only", nargs="+", help="options by name")
     parser.add_argument("--cache", type=Path, default=Path("outputs/benchmarks/adherence"))
     args = parser.parse_args()
@@ -111,7 +121,9 @@ def main() -> None:
     silence_libraries()
     count, rounds = (1, 1) if args.quick else (args.prompts, ROUNDS)
     model = adherence.trained(args.cache) if not args.quick else adherence.Classifier().eval()
-    scenes = [scene for pairs, things in adherence.SETS.values() for scene in adherence.scenes_with(count, pairs, things)]
+    scenes = [
+        scene for pairs, things in adherence.SETS.values() for scene in adherence.scenes_with(count, pairs, things)
+    ]
     prompts = [caption(scene, np.random.default_rng(i), full=True)[0] for i, scene in enumerate(scenes)]
     names = args.only or (["10 steps", "deepcache, every 3rd", "attention_slicing"] if args.quick else list(OPTIONS))
     references: dict[tuple[str, ...], np.ndarray] = {}

@@ -2,14 +2,19 @@
 
 Measured against the renderer's own truth, by the classifier of `adherence.py`, which saw nothing but renders.
 
-inpaint: a thing whose colour × shape no training image showed is asked for by three words (`a red cone`), half of the time
-over another thing, half in an empty place. It counts when colour and shape are right there. Every pixel outside the mask must
+inpaint: a thing whose colour × shape no training image showed is asked for by three words (`a red cone`), half of the
+time
+over another thing, half in an empty place. It counts when colour and shape are right there. Every pixel outside the
+mask must
 be the input file's own, to the byte.
 
 depth2img: a scene's colours and ground are asked to change, by words that name no shape and no place, with the depth
-estimated or given. Structure: correlation of the result's depth, as the estimator sees it, with the renderer's. The empty
-ground alone reaches about .96, and that of another scene .92 to .94, so what counts is the correlation of what is left when
-the ground's depth is taken away (`relief`; of another scene: .2); overlap is the intersection over union of what stands out.
+estimated or given. Structure: correlation of the result's depth, as the estimator sees it, with the renderer's. The
+empty
+ground alone reaches about .96, and that of another scene .92 to .94, so what counts is the correlation of what is left
+when
+the ground's depth is taken away (`relief`; of another scene: .2); overlap is the intersection over union of what stands
+out.
 """
 
 from __future__ import annotations
@@ -54,7 +59,8 @@ def main() -> None:
     raise SystemExit(0 if all(met) else 1)
 
 
-# --- inpainting ---------------------------------------------------------------------------------------------------------
+# --- inpainting
+# ---------------------------------------------------------------------------------------------------------
 
 
 def inpaint(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespace) -> bool:
@@ -66,7 +72,8 @@ def inpaint(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespac
         drawn = generated(args, scheduler, "inpaint", prompt=prompts, image=images, mask=masks)
     answers = read(classifier, looked_at(drawn)).tolist()
     right = [
-        row[3 * PLACES.index(place)] == COLOURS.index(colour) and row[3 * PLACES.index(place) + 1] == SHAPES.index(shape)
+        row[3 * PLACES.index(place)] == COLOURS.index(colour)
+        and row[3 * PLACES.index(place) + 1] == SHAPES.index(shape)
         for row, (_, _, place, colour, shape) in zip(answers, cases)
     ]
     kept = [bool((new[mask == 0] == old[mask == 0]).all()) for new, (old, mask, *_) in zip(drawn, cases)]
@@ -100,7 +107,8 @@ def inpaint_case(i: int) -> tuple[np.ndarray, np.ndarray, str, str, str]:
     return render(scene, SIZE).image, mask, covered.place, colour, shape
 
 
-# --- depth --------------------------------------------------------------------------------------------------------------
+# --- depth
+# --------------------------------------------------------------------------------------------------------------
 
 
 def depth2img(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespace) -> bool:
@@ -114,7 +122,9 @@ def depth2img(classifier: torch.nn.Module, scheduler: str, args: argparse.Namesp
         with tempfile.TemporaryDirectory() as folder:
             inputs = {"image": written(folder, "image", [each.image for each in rendered])}
             if given:
-                inputs["depth"] = written(folder, "depth", [(65535 * row / row.max()).astype(np.uint16) for row in near])
+                inputs["depth"] = written(
+                    folder, "depth", [(65535 * row / row.max()).astype(np.uint16) for row in near]
+                )
             drawn = generated(args, scheduler, "depth2img", prompt=[prompt for _, prompt, _ in cases], **inputs)
         seen, truth, ground = estimated(drawn), pooled(near), pooled(empty)
         correlation, relief = correlated(seen, truth), correlated(seen - ground, truth - ground)
@@ -151,7 +161,13 @@ def empty_of(scene: Scene) -> Scene:
 def recoloured(classifier: torch.nn.Module, drawn: np.ndarray, cases: list) -> float:
     answers = read(classifier, looked_at(drawn)).tolist()
     return float(
-        np.mean([row[3 * PLACES.index(place)] == COLOURS.index(c) for row, (_, _, new) in zip(answers, cases) for place, c in new.items()])
+        np.mean(
+            [
+                row[3 * PLACES.index(place)] == COLOURS.index(c)
+                for row, (_, _, new) in zip(answers, cases)
+                for place, c in new.items()
+            ]
+        )
     )
 
 
@@ -161,7 +177,11 @@ def estimated(drawn: np.ndarray) -> np.ndarray:
     from composer.tiny.estimator_stage import NEAR
     from composer.tiny.render import FAR
 
-    model = type(networks.depth_estimator()).from_pretrained(EMBEDDED / "depth" / "depth_estimator", dtype=torch.float32).eval()
+    model = (
+        type(networks.depth_estimator())
+        .from_pretrained(EMBEDDED / "depth" / "depth_estimator", dtype=torch.float32)
+        .eval()
+    )
     x = F.interpolate(to_pixels([Image.fromarray(each) for each in drawn]), size=SMALL, mode="area")
     guess = torch.cat([model(part).predicted_depth for part in x.split(50)]).numpy()
     return guess * (1 / NEAR - 1 / FAR) + 1 / FAR
@@ -188,7 +208,9 @@ def generated(args: argparse.Namespace, scheduler: str, task: str, **lists: list
     images = []
     for start in range(0, args.cases, args.batch):
         part = {name: values[start : start + args.batch] for name, values in lists.items()}
-        images += composer.compose(f"task={task}", f"scheduler={scheduler}", "callbacks=[]", steps=args.steps, seed=start, **part).images
+        images += composer.compose(
+            f"task={task}", f"scheduler={scheduler}", "callbacks=[]", steps=args.steps, seed=start, **part
+        ).images
     return np.stack([np.asarray(image) for image in images])
 
 

@@ -1,7 +1,9 @@
 """How long the answers take that need no model: `python benchmarks/startup.py`
 
-Each command is a process of its own, run in turn with `python -c "import hydra"` as the yardstick; medians of several rounds.
-A command is in time when it takes at most half a second more. Then the first image: a whole process of composer's beside one of a
+Each command is a process of its own, run in turn with `python -c "import hydra"` as the yardstick; medians of several
+rounds.
+A command is in time when it takes at most half a second more. Then the first image: a whole process of composer's
+beside one of a
 short script with raw diffusers, both on the embedded checkpoint, 20 steps of DDIM, one thread.
 Last, what `--warm` takes beside its computing.
 """
@@ -60,9 +62,15 @@ def first_picture(folder: str, rounds: int) -> bool:
     taken: dict[str, list[tuple[float, float]]] = {"raw diffusers": [], "composer": []}
     for _ in range(rounds):
         for name, words in zip(taken, (script, ours)):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime + resource.getrusage(resource.RUSAGE_CHILDREN).ru_stime
+            before = (
+                resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+                + resource.getrusage(resource.RUSAGE_CHILDREN).ru_stime
+            )
             wall = seconds(words, folder, works=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime + resource.getrusage(resource.RUSAGE_CHILDREN).ru_stime
+            after = (
+                resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+                + resource.getrusage(resource.RUSAGE_CHILDREN).ru_stime
+            )
             taken[name].append((wall, after - before))
     for name, found in taken.items():
         walls, cpus = zip(*found)
@@ -99,7 +107,10 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     # from another folder: Python puts the current one on its path
     with tempfile.TemporaryDirectory() as folder:
-        times = [{name: seconds(words, folder) for name, words in {"import hydra": YARDSTICK, **COMMANDS}.items()} for _ in range(rounds)]
+        times = [
+            {name: seconds(words, folder) for name, words in {"import hydra": YARDSTICK, **COMMANDS}.items()}
+            for _ in range(rounds)
+        ]
         soon = first_picture(folder, rounds)
         soon = (warm(folder, rounds) if os.name != "nt" else True) and soon
     median = {name: statistics.median(each[name] for each in times) for name in times[0]}

@@ -1,8 +1,11 @@
 """What a sweep costs: `python benchmarks/sweep.py [PART …]`. Ratios of whole processes, side by side in one run.
 
-jobs: on the embedded model, 4 schedulers × 5, 10, 20 steps × 2 seeds: one process a job, one sweep, and a script by hand that loads raw
-diffusers once. batches: 8 seeds with and without. stub: what 1,000 jobs cost beside the model, and what it takes to see that all of
-them are done. large, if it is named: as jobs, on random weights of Stable Diffusion 1.5's shape, where the model is all (half an hour).
+jobs: on the embedded model, 4 schedulers × 5, 10, 20 steps × 2 seeds: one process a job, one sweep, and a script by
+hand that loads raw
+diffusers once. batches: 8 seeds with and without. stub: what 1,000 jobs cost beside the model, and what it takes to see
+that all of
+them are done. large, if it is named: as jobs, on random weights of Stable Diffusion 1.5's shape, where the model is all
+(half an hour).
 """
 
 from __future__ import annotations
@@ -47,7 +50,9 @@ for name, cls in classes.items():
 
 def timed(words: list[str], cwd: Path) -> float:
     begun = time.monotonic()
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
+    done = subprocess.run(
+        words, cwd=cwd, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
     return time.monotonic() - begun
@@ -61,7 +66,19 @@ def by_hand(folder: Path, model: str, steps: tuple[int, ...], seeds: int, guidan
     folder.mkdir()
     script = BY_HAND.replace("eval_list(sys.argv[3])", "[int(each) for each in sys.argv[3].split(',')]")
     return timed(
-        [sys.executable, "-c", script, model, str(folder), ",".join(map(str, steps)), str(seeds), PROMPT, str(guidance), str(side)], folder
+        [
+            sys.executable,
+            "-c",
+            script,
+            model,
+            str(folder),
+            ",".join(map(str, steps)),
+            str(seeds),
+            PROMPT,
+            str(guidance),
+            str(side),
+        ],
+        folder,
     )
 
 
@@ -83,7 +100,12 @@ def alone(folder: Path, model: tuple[str, ...], steps: tuple[int, ...], seeds: i
 
 def swept(folder: Path, model: tuple[str, ...], steps: tuple[int, ...], seeds: int, *more: str) -> float:
     folder.parent.mkdir(exist_ok=True)
-    axes = [f"scheduler={','.join(SCHEDULERS)}", f"steps={','.join(map(str, steps))}", f"seed=range({seeds})", f"prompt={PROMPT}"]
+    axes = [
+        f"scheduler={','.join(SCHEDULERS)}",
+        f"steps={','.join(map(str, steps))}",
+        f"seed=range({seeds})",
+        f"prompt={PROMPT}",
+    ]
     return timed(composed("-m", *model, *axes, f"hydra.sweep.dir={folder}", *more), folder.parent)
 
 
@@ -98,7 +120,14 @@ def furthest(one: list[bytes], other: list[bytes]) -> int:
 
 
 def compare(
-    root: Path, name: str, model: tuple[str, ...], source: str, steps: tuple[int, ...], seeds: int, guidance: float, side: int = 128
+    root: Path,
+    name: str,
+    model: tuple[str, ...],
+    source: str,
+    steps: tuple[int, ...],
+    seeds: int,
+    guidance: float,
+    side: int = 128,
 ) -> None:
     folder = root / name
     folder.mkdir()
@@ -112,10 +141,16 @@ def compare(
     own, ours, theirs = images(folder / "alone"), images(folder / "single"), images(folder / "hand")
     assert len(own) == len(ours) == len(theirs) == jobs
     best, raw = min(single, once_more), min(hand, again)
-    print(f"{name}, {jobs} jobs: a process each {each:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s")
-    print(f"  over a process each {each / best:.2f}x (with batches {each / auto:.2f}x); against the script by hand {best / raw:.3f}x")
+    print(
+        f"{name}, {jobs} jobs: a process each {each:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s"
+    )
+    print(
+        f"  over a process each {each / best:.2f}x (with batches {each / auto:.2f}x); against the script by hand {best / raw:.3f}x"
+    )
     far = furthest(own, images(folder / "auto"))
-    print(f"  images equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255")
+    print(
+        f"  images equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255"
+    )
 
 
 def embedded(root: Path) -> None:
@@ -145,12 +180,15 @@ code = cli.main(sys.argv[1:])
 spent = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({"code": code, "cpu": spent.ru_utime + spent.ru_stime, "torch": "torch" in sys.modules}))
 """
-#: Milliseconds of CPU that a job may take beside its model; seconds, and milliseconds a job, to find that nothing is left to do.
+#: Milliseconds of CPU that a job may take beside its model; seconds, and milliseconds a job, to find that nothing is
+#: left to do.
 BESIDE, AGAIN, EACH = 20.0, 2.0, 1.0
 
 
 def stub(root: Path, jobs: int = 1000) -> None:
-    """A UNet and a VAE that do nothing: what is left is composing, checking, planning, the loop, metadata, files and the sheet."""
+    """A UNet and a VAE that do nothing: what is left is composing, checking, planning, the loop, metadata, files and
+    the sheet.
+    """
     folder = root / "stub"
     folder.mkdir()
 
@@ -158,7 +196,9 @@ def stub(root: Path, jobs: int = 1000) -> None:
         words = ["-m", f"seed=range({count})", "steps=5", "sweep.batch=1", f"output.folder={name}"]
         begun = time.monotonic()
         settings = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, env=settings, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, env=settings, check=True
+        )
         told = json.loads(done.stdout.splitlines()[-1])
         assert told["code"] == 0, done.stderr
         return told | {"wall": time.monotonic() - begun}
@@ -166,11 +206,15 @@ def stub(root: Path, jobs: int = 1000) -> None:
     few, many = run(10, "few"), run(jobs, "many")
     each = (many["cpu"] - few["cpu"]) / (jobs - 10) * 1e3
     print(f"{jobs} jobs with a stub: {each:.1f} ms CPU a job beside the model ({met(each <= BESIDE)}: {BESIDE:.0f})")
-    plain = STUB.replace(STUB[STUB.index("from composer.families") : STUB.index("code =")], "")  # which would load torch
+    plain = STUB.replace(
+        STUB[STUB.index("from composer.families") : STUB.index("code =")], ""
+    )  # which would load torch
     one, all_of_them = run(10, "few", plain), run(jobs, "many", plain)
     late, most = all_of_them["wall"] - one["wall"], AGAIN + EACH * jobs / 1e3
     loaded = "torch is loaded" if all_of_them["torch"] else "torch is not loaded"
-    print(f"going on with all {jobs} done: {late:.2f} s later than with 10, {loaded} ({met(late <= most)}: {most:.0f} s)")
+    print(
+        f"going on with all {jobs} done: {late:.2f} s later than with 10, {loaded} ({met(late <= most)}: {most:.0f} s)"
+    )
 
 
 def met(well: bool) -> str:
@@ -214,7 +258,9 @@ def main() -> None:
         "stub": stub,
         "large": large,
     }
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; all but the last if none is named")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; all but the last if none is named"
+    )
     asked = parser.parse_args()
     if unknown := set(asked.parts) - set(parts):
         parser.error(f"no such part: {unknown.pop()}")

@@ -31,7 +31,9 @@ class ComposerError(Exception):
         return printable(line)
 
     def _render_traceback_(self) -> list[str]:
-        """The lines that IPython shows: the one of the command line, since the calls that led to it tell users nothing more."""
+        """The lines that IPython shows: the one of the command line, since the calls that led to it tell users nothing
+        more.
+        """
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -42,7 +44,9 @@ class CallbackError(ComposerError):
 
 
 class LeftBehind(CallbackError):
-    """A callback left something on the models. made: what the run had made by then. result: the whole, for who writes it down."""
+    """A callback left something on the models. made: what the run had made by then. result: the whole, for who writes
+    it down.
+    """
 
     made: object = None
     result: object = None

@@ -23,24 +23,29 @@ settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
 
 
-#: Folders and files below this one whose tests are standard ones, unless they are marked as quick: they run many models or processes.
+#: Folders and files below this one whose tests are standard ones, unless they are marked as quick: they run many models
+#: or processes.
 STANDARD = (
     "api/test_kernel.py", "api/test_loaded.py", "benchmarks", "callbacks", "checkpoints/test_layouts.py", "checkpoints/test_single_file.py",
     "checks", "cli/test_commands.py", "conf", "config/test_hostile_places.py", "config/test_secrets.py", "config/test_source_settings.py",
-    "fuzz", "loading", "options/accel", "options/memory", "parity", "pipelines", "plugins", "reruns", "resident", "sampling/test_guiders.py",
+    "fuzz", "loading", "options/accel", "options/memory", "parity", "pipelines", "plugins", "reruns", "resident",
+    "sampling/test_guiders.py",
     "sampling/test_non_finite.py", "sweeps/report", "sweeps/search", "sweeps/test_kills.py", "sweeps/test_ledger.py", "sweeps/test_ray.py",
     "sweeps/test_run.py", "sweeps/test_schema0.py", "system/test_lazy_imports.py", "system/test_run_lock.py", "test_package.py",
     "test_readme.py", "testing", "tiny",
 )  # fmt: skip
 
 
-#: Families, batch sizes and whether a step has two evaluations, with which the kit runs a callback; with others as slow tests.
+#: Families, batch sizes and whether a step has two evaluations, with which the kit runs a callback; with others as slow
+#: tests.
 KIT = {("sd", 1, False), ("sd", 3, True), ("flux", 3, False), ("ddpm", 1, True)}
 
 
 def rare(item) -> bool:
     """Whether it is a test of the kit for callbacks on a family, or with settings, that others stand for."""
-    if not any(base.__name__ == "CallbackTests" for base in getattr(item.cls, "__mro__", ())) or not hasattr(item, "callspec"):
+    if not any(base.__name__ == "CallbackTests" for base in getattr(item.cls, "__mro__", ())) or not hasattr(
+        item, "callspec"
+    ):
         return False
     given = item.callspec.params
     if "batch" in given:

@@ -100,7 +100,9 @@ def group(name: str) -> Callable[[Path, Node], list[str]]:
     return place
 
 
-def experiment(node_of: Callable[[Node], Node], folder: str = "conf", words: tuple[str, ...] = ()) -> Callable[[Path, Node], list[str]]:
+def experiment(
+    node_of: Callable[[Node], Node], folder: str = "conf", words: tuple[str, ...] = ()
+) -> Callable[[Path, Node], list[str]]:
     def place(here: Path, node: Node) -> list[str]:
         put(here, f"{folder}/experiment/evil.yaml", f"# @package _global_\n{dumped(node_of(node))}")
         return [*words, "+experiment=evil"]
@@ -109,7 +111,11 @@ def experiment(node_of: Callable[[Node], Node], folder: str = "conf", words: tup
 
 
 def shadowing(here: Path, node: Node) -> list[str]:
-    put(here, "conf/output/png.yaml", f"# @package _global_\n{dumped({'output': {'format': 'png'}, 'hydra': {'callbacks': {'a': node}}})}")
+    put(
+        here,
+        "conf/output/png.yaml",
+        f"# @package _global_\n{dumped({'output': {'format': 'png'}, 'hydra': {'callbacks': {'a': node}}})}",
+    )
     return []
 
 
@@ -132,8 +138,14 @@ def main(more: Callable[[Path, Node], Node]) -> Callable[[Path, Node], list[str]
 
 def logging_option(name: str) -> Callable[[Path, Node], Node]:
     def more(here: Path, node: Node) -> Node:
-        handlers = {"a": {"()": node["_target_"], **{key: value for key, value in node.items() if not key.startswith("_")}}}
-        put(here, f"conf/hydra/{name}/evil.yaml", dumped({"version": 1, "handlers": handlers, "root": {"handlers": ["a"]}}))
+        handlers = {
+            "a": {"()": node["_target_"], **{key: value for key, value in node.items() if not key.startswith("_")}}
+        }
+        put(
+            here,
+            f"conf/hydra/{name}/evil.yaml",
+            dumped({"version": 1, "handlers": handlers, "root": {"handlers": ["a"]}}),
+        )
         return {"instead": {f"override hydra/{name}": "evil"}}
 
     return more
@@ -159,7 +171,11 @@ def rows(here: Path, node: Node) -> list[str]:
 
 def table(here: Path, node: Node) -> list[str]:
     cells = {"task._target_": node["_target_"], "hydra.callbacks": dumped(node), "+evil": dumped(node)}
-    put(here, "jobs.csv", ",".join(cells) + "\n" + ",".join('"' + text.replace('"', '""') + '"' for text in cells.values()) + "\n")
+    put(
+        here,
+        "jobs.csv",
+        ",".join(cells) + "\n" + ",".join('"' + text.replace('"', '""') + '"' for text in cells.values()) + "\n",
+    )
     return ["sweep.jobs=jobs.csv"]
 
 
@@ -216,14 +232,22 @@ def png(here: Path, node: Node) -> list[str]:
 
 
 def sweep_json(here: Path, node: Node) -> list[str]:
-    told = {"overrides": [f"task._target_={node['_target_']}"], "manner": [f"+hydra.callbacks.a={_grammar(node)}"], "cwd": str(here)}
+    told = {
+        "overrides": [f"task._target_={node['_target_']}"],
+        "manner": [f"+hydra.callbacks.a={_grammar(node)}"],
+        "cwd": str(here),
+    }
     put(here, "sweep/sweep.json", dumped(told))
     return ["@resume", "sweep"]
 
 
 def environment(here: Path, node: Node) -> list[str]:
     """What variables hold is text, `EVIL` included, whoever asks for it."""
-    put(here, "conf/experiment/evil.yaml", "# @package _global_\ntask: ${oc.decode:${oc.env:EVIL}}\nevil: ${oc.env:HYDRA_MAIN_MODULE,1}\n")
+    put(
+        here,
+        "conf/experiment/evil.yaml",
+        "# @package _global_\ntask: ${oc.decode:${oc.env:EVIL}}\nevil: ${oc.env:HYDRA_MAIN_MODULE,1}\n",
+    )
     return ["+experiment=evil"]
 
 
@@ -234,13 +258,17 @@ PLACES: dict[str, Callable[[Path, Node], list[str]]] = {
     "compose.yaml": main(lambda here, node: {"hydra": {"callbacks": {"a": node}}}),
     "compose.yaml's own keys": main(lambda here, node: {"task": node, "evil": node}),
     "experiment": experiment(lambda node: {"task": node, "callbacks": {"evil": node}}),
-    "nested settings": experiment(lambda node: {"scheduler": {"trained_betas": [node]}, "model": {"components": {"vae": node}}}),
+    "nested settings": experiment(
+        lambda node: {"scheduler": {"trained_betas": [node]}, "model": {"components": {"vae": node}}}
+    ),
     "--config-dir": experiment(lambda node: {"hydra": {"callbacks": {"a": node}}}, "own", ("--config-dir", "own")),
     "hydra.callbacks of a file": experiment(lambda node: {"hydra": {"callbacks": {"a": node}}}),
     "hydra.launcher of a file": experiment(lambda node: {"hydra": {"launcher": node}}),
     "hydra.sweeper of a file": experiment(lambda node: {"hydra": {"sweeper": node}}),
     "hydra.run.dir of a file": experiment(lambda node: {"hydra": {"run": {"dir": node}, "sweep": {"dir": node}}}),
-    "hydra.job of a file": experiment(lambda node: {"hydra": {"job": {"env_set": {"PYTHONSTARTUP": "canary.py"}, "config": node}}}),
+    "hydra.job of a file": experiment(
+        lambda node: {"hydra": {"job": {"env_set": {"PYTHONSTARTUP": "canary.py"}, "config": node}}}
+    ),
     "hydra/callbacks": hydra_option("callbacks", "+"),
     "hydra/job_logging": main(logging_option("job_logging")),
     "hydra/hydra_logging": main(logging_option("hydra_logging")),

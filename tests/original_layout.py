@@ -1,4 +1,5 @@
-"""Stable Diffusion in diffusers' layout → the single-file layout of its authors (https://github.com/CompVis/latent-diffusion).
+"""Stable Diffusion in diffusers' layout → the single-file layout of its authors
+(https://github.com/CompVis/latent-diffusion).
 
 The inverse of what `from_single_file` does, so that a single file can be tested without downloading one.
 """
@@ -24,7 +25,8 @@ VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "t
 
 def save(pipe: StableDiffusionPipeline, path: Path) -> Path:
     tensors = {
-        f"model.diffusion_model.{unet_name(name, pipe.unet.config.layers_per_block)}": t for name, t in pipe.unet.state_dict().items()
+        f"model.diffusion_model.{unet_name(name, pipe.unet.config.layers_per_block)}": t
+        for name, t in pipe.unet.state_dict().items()
     }
     levels = len(pipe.vae.config.block_out_channels)
     for name, tensor in pipe.vae.state_dict().items():
@@ -51,7 +53,9 @@ def unet_name(name: str, layers: int) -> str:
         part = {"resnets": "0", "attentions": "1", "downsamplers": "0.op"}[kind]
         return f"input_blocks.{place}.{part}.{inner(kind, tail)}"
     place = (layers + 1) * i + (j if kind != "upsamplers" else layers)
-    part = {"resnets": "0", "attentions": "1", "upsamplers": "2" if i == 0 else "1"}[kind]  # only the first up block attends
+    part = {"resnets": "0", "attentions": "1", "upsamplers": "2" if i == 0 else "1"}[
+        kind
+    ]  # only the first up block attends
     return f"output_blocks.{place}.{part}.{'.'.join(tail) if kind == 'upsamplers' else inner(kind, tail)}"
 
 

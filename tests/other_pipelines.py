@@ -1,6 +1,7 @@
 """Tiny random checkpoints of diffusers pipelines that composer has no native family for, one function a pipeline class.
 
-Built like the real ones, small enough to generate in a second; `composer.testing.pipelines` has those of the native families.
+Built like the real ones, small enough to generate in a second; `composer.testing.pipelines` has those of the native
+families.
 """
 
 from __future__ import annotations
@@ -81,8 +82,19 @@ def zimage() -> ZImagePipeline:
 def qwen(length: int | None = 131072) -> QwenImagePipeline:
     """Qwen-Image, with a `true_cfg_scale` beside a `guidance_scale`. length: of a prompt, as its tokenizer says it."""
     torch.manual_seed(0)
-    text = {**QWEN, "num_hidden_layers": 2, "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2], "rope_type": "default"}}
-    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16, "fullatt_block_indexes": [0]}
+    text = {
+        **QWEN,
+        "num_hidden_layers": 2,
+        "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2], "rope_type": "default"},
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_heads": 2,
+        "out_hidden_size": 16,
+        "fullatt_block_indexes": [0],
+    }
     return QwenImagePipeline(
         scheduler=FlowEuler(shift=1.0, use_dynamic_shifting=True), tokenizer=qwen_tokenizer(length),
         vae=AutoencoderKLQwenImage(base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1).eval(),
@@ -169,7 +181,11 @@ def fluxcontrol() -> FluxControlPipeline:
 
 
 def _flux(in_channels: int) -> dict[str, Any]:
-    components = {name: part for name, part in pipelines.flux().components.items() if name not in ("image_encoder", "feature_extractor")}
+    components = {
+        name: part
+        for name, part in pipelines.flux().components.items()
+        if name not in ("image_encoder", "feature_extractor")
+    }
     plain = {key: value for key, value in components["transformer"].config.items() if not key.startswith("_")}
     config = plain | {"in_channels": in_channels, "out_channels": 16, "guidance_embeds": True}
     return components | {"transformer": FluxTransformer2DModel.from_config(config).eval()}
@@ -198,7 +214,9 @@ def sdcontrol() -> StableDiffusionControlNetPipeline:
 
 
 def qwen_tokenizer(length: int | None = 131072) -> Qwen2Tokenizer:
-    """Byte-level, without merges, and with a chat template. length: None where it does not say how long a prompt may be."""
+    """Byte-level, without merges, and with a chat template. length: None where it does not say how long a prompt may
+    be.
+    """
     vocabulary = {token: i for i, token in enumerate((*MARKS, *bytes_to_unicode()))}
     more = {} if length is None else {"model_max_length": length}
     return Qwen2Tokenizer(vocab=vocabulary, merges=[], chat_template=CHAT, extra_special_tokens=list(MARKS[1:]), **more)

@@ -1,6 +1,8 @@
-"""What composer promises, row by row, and the tests that hold it to that: `python tests/promises.py` runs them and prints the table.
+"""What composer promises, row by row, and the tests that hold it to that: `python tests/promises.py` runs them and
+prints the table.
 
-A row passes when each of its tests ran and passed; what needs an accelerator is named, and is run by benchmarks/gpu.py where there is one.
+A row passes when each of its tests ran and passed; what needs an accelerator is named, and is run by benchmarks/gpu.py
+where there is one.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Promise:
-    """row: its number. what: goes wrong elsewhere, and what is done here. tests: of this folder. gpu: what only an accelerator shows."""
+    """row: its number. what: goes wrong elsewhere, and what is done here. tests: of this folder. gpu: what only an
+    accelerator shows.
+    """
 
     row: str
     what: str
@@ -70,12 +74,18 @@ PROMISES = (
     Promise(
         "A5",
         "steps, sizes and seeds have bounds; a generated seed is recorded",
-        ("cli/test_main.py::test_errors_are_one_line", "cli/test_main.py::test_a_drawn_seed_is_recorded_and_makes_the_same_picture"),
+        (
+            "cli/test_main.py::test_errors_are_one_line",
+            "cli/test_main.py::test_a_drawn_seed_is_recorded_and_makes_the_same_picture",
+        ),
     ),
     Promise(
         "A6",
         "strength that leaves no step is refused, and what is left of the steps is said",
-        ("tasks/test_requests.py::test_refusals_are_one_line", "tasks/test_requests.py::test_strength_says_how_many_steps_it_takes"),
+        (
+            "tasks/test_requests.py::test_refusals_are_one_line",
+            "tasks/test_requests.py::test_strength_says_how_many_steps_it_takes",
+        ),
     ),
     Promise(
         "A7",
@@ -171,22 +181,37 @@ PROMISES = (
         ("checkpoints/test_components.py::test_a_checkpoint_of_the_wrong_kind_is_refused_with_the_right_task",),
     ),
     Promise("B2", "a missing mask or image is asked for", ("tasks/test_requests.py::test_refusals_are_one_line",)),
-    Promise("B3", "a missing component folder is named", ("cli/test_main.py::test_half_a_download_is_refused_by_name",)),
+    Promise(
+        "B3", "a missing component folder is named", ("cli/test_main.py::test_half_a_download_is_refused_by_name",)
+    ),
     Promise(
         "B4",
         "few steps, low strengths, Karras' sigmas and LCM stay finite or are refused",
-        ("parity/test_from_picture.py::test_few_steps_and_low_strengths_stay_finite", "cli/test_main.py::test_errors_are_one_line"),
+        (
+            "parity/test_from_picture.py::test_few_steps_and_low_strengths_stay_finite",
+            "cli/test_main.py::test_errors_are_one_line",
+        ),
     ),
-    Promise("B5", "a flow-matching scheduler on a diffusion model is refused", ("cli/test_main.py::test_errors_are_one_line",)),
+    Promise(
+        "B5",
+        "a flow-matching scheduler on a diffusion model is refused",
+        ("cli/test_main.py::test_errors_are_one_line",),
+    ),
     Promise(
         "B6",
         "a truncated weights file is named; a sum, where given, is verified",
-        ("loading/test_loader.py::test_a_damaged_file_is_named", "loading/test_integrity.py::test_sums_are_held_against_the_files"),
+        (
+            "loading/test_loader.py::test_a_damaged_file_is_named",
+            "loading/test_integrity.py::test_sums_are_held_against_the_files",
+        ),
     ),
     Promise(
         "B7",
         "half precision runs for every kind of model, DDPM on a CPU too",
-        ("loading/test_loader.py::test_half_precision_runs", "loading/test_precision.py::test_every_family_runs_with_mixed_components"),
+        (
+            "loading/test_loader.py::test_half_precision_runs",
+            "loading/test_precision.py::test_every_family_runs_with_mixed_components",
+        ),
     ),
     Promise(
         "B8",
@@ -212,7 +237,9 @@ PROMISES = (
         ),
     ),
     Promise(
-        "C2", "a callback that returns nothing changes nothing", ("sampling/test_loop.py::test_callbacks_that_only_look_change_nothing",)
+        "C2",
+        "a callback that returns nothing changes nothing",
+        ("sampling/test_loop.py::test_callbacks_that_only_look_change_nothing",),
     ),
     Promise(
         "C3",
@@ -248,7 +275,10 @@ PROMISES = (
     Promise(
         "C6",
         "two runs never share a folder",
-        ("sweeps/test_run.py::test_two_processes_never_share_a_folder", "cli/test_main.py::test_two_runs_in_one_folder_do_not_interleave"),
+        (
+            "sweeps/test_run.py::test_two_processes_never_share_a_folder",
+            "cli/test_main.py::test_two_runs_in_one_folder_do_not_interleave",
+        ),
     ),
     Promise(
         "C7",
@@ -262,7 +292,10 @@ PROMISES = (
     Promise(
         "C8",
         "one failed job of many is told at the end with exit 1, and tried again",
-        ("sweeps/test_run.py::test_a_failed_job_hides_nothing_and_is_tried_again", "sweeps/test_run.py::test_fail_fast_and_retries"),
+        (
+            "sweeps/test_run.py::test_a_failed_job_hides_nothing_and_is_tried_again",
+            "sweeps/test_run.py::test_fail_fast_and_retries",
+        ),
     ),
     # --- E: strangers' files
     Promise(
@@ -342,7 +375,15 @@ def ran(tests: Sequence[str]) -> dict[str, str]:
     """Test → passed, skipped, failed or absent; the worst of its cases."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        words = [sys.executable, "-m", "pytest", "-q", "-n2", f"--junitxml={report}", *(str(ROOT / "tests" / test) for test in tests)]
+        words = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n2",
+            f"--junitxml={report}",
+            *(str(ROOT / "tests" / test) for test in tests),
+        ]
         subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL)
         cases = list(ElementTree.parse(report).iter("testcase"))
     ended: dict[str, list[str]] = {}
@@ -351,7 +392,10 @@ def ran(tests: Sequence[str]) -> dict[str, str]:
         state = next((child.tag for child in case if child.tag in ("failure", "error", "skipped")), "passed")
         ended.setdefault(f"{file}.py::{case.get('name', '').partition('[')[0]}", []).append(state)
     order = ("error", "failure", "passed", "skipped")  # a case that is skipped here has others that ran
-    return {test: min(ended.get(test, ["absent"]), key=lambda state: order.index(state) if state in order else -1) for test in tests}
+    return {
+        test: min(ended.get(test, ["absent"]), key=lambda state: order.index(state) if state in order else -1)
+        for test in tests
+    }
 
 
 def main() -> int:
@@ -362,7 +406,8 @@ def main() -> int:
         worst = "pass" if set(states) == {"passed"} else next(state for state in states if state != "passed")
         wrong += worst != "pass"
         print(
-            f"{promise.row:4} {worst:8} {len(states):2} tests  {promise.what}" + (f"  [needs a GPU: {promise.gpu}]" if promise.gpu else "")
+            f"{promise.row:4} {worst:8} {len(states):2} tests  {promise.what}"
+            + (f"  [needs a GPU: {promise.gpu}]" if promise.gpu else "")
         )
     print(f"{len(PROMISES)} promises: {len(PROMISES) - wrong} kept, {wrong} not proven here")
     return 1 if wrong else 0

@@ -18,7 +18,10 @@ MIB = 2**20
 def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     (file,) = folder.glob("diffusion_composer-*.whl")
@@ -47,7 +50,9 @@ def test_the_wheel_runs_from_another_folder(wheel, tmp_path):
         "import sys, composer; from composer.cli.main import main; assert composer.__file__.startswith(sys.argv[1])\n"
         "sys.exit(main(['list', 'scheduler']) or main(['steps=1', 'hydra.run.dir=out']))"
     )
-    made = subprocess.run([sys.executable, "-c", code, str(site)], cwd=tmp_path, env=env, capture_output=True, text=True)
+    made = subprocess.run(
+        [sys.executable, "-c", code, str(site)], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert made.returncode == 0 and made.stderr == "" and "scheduler=euler" in made.stdout, made.stderr
     assert (tmp_path / "out" / "000.png").is_file()
 

@@ -19,4 +19,6 @@ def test_its_tests_are_there(promise):
 
 def test_all_rows_are_there():
     rows = {"A": 16, "B": 9, "C": 8, "E": 8}
-    assert [promise.row for promise in PROMISES] == [f"{letter}{n}" for letter, most in rows.items() for n in range(1, most + 1)]
+    assert [promise.row for promise in PROMISES] == [
+        f"{letter}{n}" for letter, most in rows.items() for n in range(1, most + 1)
+    ]

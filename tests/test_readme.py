@@ -26,7 +26,13 @@ RESIDENT = [line for line in LINES if "--warm" in line]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 HUB = ("model=sd15", "model=sdxl", "model=flux", "model=local", "device=cuda")
 #: Lines that generate dozens of images.
-SLOW = ("scheduler=euler,ddim,heun steps=10,20", "images=12 batch=4", "preset=baseline,half,fast", "steps=5,10,20", "images=8 memory=auto")
+SLOW = (
+    "scheduler=euler,ddim,heun steps=10,20",
+    "images=12 batch=4",
+    "preset=baseline,half,fast",
+    "steps=5,10,20",
+    "images=8 memory=auto",
+)
 #: Lines that write what a later line reads, by the folder that both name.
 WRITERS = {place: line for line in COMMANDS for place in re.findall(r"output\.folder=(\S+)", line)}
 
@@ -51,7 +57,10 @@ def test_a_command_of_the_readme(compose, folder, monkeypatch, command):
     if any(word.startswith(HUB) for word in words):
         assert read(compose_config([word for word in words if "=" in word]))
         return
-    for place, writer in WRITERS.items():  # where lines are shared out among processes, the line before may have run elsewhere
+    for (
+        place,
+        writer,
+    ) in WRITERS.items():  # where lines are shared out among processes, the line before may have run elsewhere
         if f"{place}/" in command and not Path(place).exists():
             assert compose(*shlex.split(writer)[1:]).code == 0
     done = compose(*words)
@@ -85,7 +94,12 @@ def test_python_of_its_page(tmp_path, monkeypatch, capsys):
     page = (Path(__file__).parent.parent / "docs/python.md").read_text("utf-8")
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "page"}
-    exec(compile("\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), "docs/python.md", "exec"), names)
+    exec(
+        compile(
+            "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), "docs/python.md", "exec"
+        ),
+        names,
+    )
     assert "bit for bit" in names["again"].notes[-1] and len(names["swept"].jobs) == 4 and not names["swept"].failed
 
 

@@ -39,10 +39,14 @@ def pairs(case: tuple) -> set[tuple]:
 
 
 def slow_but(standard: Collection[Any] | Callable[[Any], bool], values: Iterable[Any]) -> list[Any]:
-    """Parameters for `pytest.mark.parametrize`, of which all but those that are named, or chosen by a function, are slow."""
+    """Parameters for `pytest.mark.parametrize`, of which all but those that are named, or chosen by a function, are
+    slow.
+    """
     chosen = standard if callable(standard) else standard.__contains__
     return [
-        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=() if chosen(value) else pytest.mark.slow)
+        pytest.param(
+            *(value if isinstance(value, tuple) else (value,)), marks=() if chosen(value) else pytest.mark.slow
+        )
         for value in values
     ]
 

@@ -1,4 +1,6 @@
-"""Command lines in a process of their own under an audit hook, which notes what is run, imported, or written where it must not."""
+"""Command lines in a process of their own under an audit hook, which notes what is run, imported, or written where it
+must not.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ WATCHED = """
 import json, os, sys
 sys.path.insert(0, os.getcwd())
 # first: imports read much
-import composer.cli.main, composer.pipelines.build, composer.records.record, composer.cli.commands.rerun, composer.reruns.replay_config, torch, diffusers
+import composer.cli.main, composer.pipelines.build, composer.records.record, composer.cli.commands.rerun
+import composer.reruns.replay_config, torch, diffusers
 allowed = tuple(json.loads(sys.argv[1]))
 seen, at_work = [], None
 def hook(event, args):
@@ -55,7 +58,13 @@ def watched(
     scratch = folder / "tmp"
     scratch.mkdir()
     allowed = json.dumps([os.path.realpath(folder), "/dev/null", "/dev/shm", "/proc"])
-    environment = {**os.environ, "HF_TOKEN": CANARY, "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1", "COMPOSER_CACHE": str(scratch)}
+    environment = {
+        **os.environ,
+        "HF_TOKEN": CANARY,
+        "TMPDIR": str(scratch),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COMPOSER_CACHE": str(scratch),
+    }
     text = "".join(json.dumps([str(place), words]) + "\n" for place, words in lines)
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, allowed], cwd=folder, input=text, capture_output=True, text=True, errors="replace",

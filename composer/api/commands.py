@@ -64,7 +64,9 @@ def show(*overrides: str, config_dir: str | None = None, **values: Any) -> Page:
         return Page(describe(found, tried(found, callbacks)))
 
 
-def list_options(group: str | None = None, *overrides: str, config_dir: str | None = None, **values: Any) -> dict[str, str]:
+def list_options(
+    group: str | None = None, *overrides: str, config_dir: str | None = None, **values: Any
+) -> dict[str, str]:
     """The options of a group with a line about each; of no group, all groups with how many options they have.
 
     Args:
@@ -84,7 +86,9 @@ def list_options(group: str | None = None, *overrides: str, config_dir: str | No
 
 @interruptible()
 @in_turn
-def rerun(image: str | os.PathLike[str], /, *overrides: str, trust: bool = False, config_dir: str | None = None, **values: Any) -> Result:
+def rerun(
+    image: str | os.PathLike[str], /, *overrides: str, trust: bool = False, config_dir: str | None = None, **values: Any
+) -> Result:
     """Generate an image again from the record in it, or a variation of it.
 
     Args:
@@ -109,7 +113,9 @@ def rerun(image: str | os.PathLike[str], /, *overrides: str, trust: bool = False
     record, found = metadata.read(path), given(overrides, values)
     if found.images or found.callbacks:
         key = next(iter(found.images), "callbacks")
-        raise ComposerError(key, None, "a record is generated again from files and names alone: save the image and give its name")
+        raise ComposerError(
+            key, None, "a record is generated again from files and names alone: save the image and give its name"
+        )
     wanted = asked(path, record, found.words, folder_of(config_dir), trust)
     with silence(), threads_kept():
         result = drawn(record, replace(wanted, folder=None), lambda note: None)
@@ -153,7 +159,8 @@ def sweep(*overrides: str, config_dir: str | None = None, **values: Any) -> Swep
     Args:
         overrides: as on the command line, `"scheduler=euler,ddim"`, `"sweep.batch=1"`.
         config_dir: a folder with option files of your own.
-        values: keys with Python values. A list is what to sweep over, `seed=range(4)`; a list in it is one batch of prompts.
+        values: keys with Python values. A list is what to sweep over, `seed=range(4)`; a list in it is one batch of
+        prompts.
 
     Returns:
         The jobs with their files.
@@ -180,7 +187,9 @@ def _swept(line: ParsedArgs) -> Swept:
 
     found = asked_for(line)
     _, driver = drive(found)
-    rows = (row for row in driver.ledger.rows() if row.number is not None)  # others are of earlier requests in this folder
+    rows = (
+        row for row in driver.ledger.rows() if row.number is not None
+    )  # others are of earlier requests in this folder
     return Swept(found.folder, tuple(_job(found.folder, row) for row in rows))
 
 

@@ -42,13 +42,18 @@ def listed(words: Sequence[str], config_dir: str | None = None) -> dict[str, dic
         return found
     if not asked or set(asked) - set(NARROWED):
         key, _, value = settings[0].partition("=")
-        raise ComposerError(key, value, f"only {' and '.join(NARROWED)} can be narrowed: type compose list scheduler model=sd15")
+        raise ComposerError(
+            key, value, f"only {' and '.join(NARROWED)} can be narrowed: type compose list scheduler model=sd15"
+        )
     for key, value in (word.split("=", 1) for word in settings):
         if key.lstrip("+").split(".")[0] not in CHOOSING:
             raise ComposerError(key, value, "has no say in which options fit: model=… has, and task=…")
     keep = _fitting(settings, config_dir)
     known = catalogue(folders)
-    return {group: {name: line for name, line in named.items() if keep(group, known[group][name])} for group, named in found.items()}
+    return {
+        group: {name: line for name, line in named.items() if keep(group, known[group][name])}
+        for group, named in found.items()
+    }
 
 
 def text(found: Mapping[str, Mapping[str, str]], asked: bool) -> str:
@@ -86,7 +91,9 @@ def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, 
 
 
 def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> tuple[str, str, bool]:
-    """Kind of scheduler, role, and whether it takes a prompt: by the checkpoint's json files, else by its option's description."""
+    """Kind of scheduler, role, and whether it takes a prompt: by the checkpoint's json files, else by its option's
+    description.
+    """
     try:
         found = find(spec.model)
         return found.kind, found.role, found.layout.text
@@ -96,6 +103,8 @@ def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> t
             raise
     named = re.findall(r"task=(\w+)", line)
     kind = "flow" if "flow matching" in line else "diffusion"
-    console.note(f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model")
+    console.note(
+        f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model"
+    )
     role = "inpaint" if "inpaint" in named else "depth" if "depth2img" in named else "plain"
     return kind, role, "unconditional" not in named

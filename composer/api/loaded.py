@@ -31,7 +31,9 @@ class LoadedPipeline:
         with silence():
             from composer.pipelines.build import build_pipeline
 
-            self._pipeline = build_pipeline(checked, self._callbacks)  # as long as this is held, its models are not loaded again
+            self._pipeline = build_pipeline(
+                checked, self._callbacks
+            )  # as long as this is held, its models are not loaded again
 
     @interruptible()
     def __call__(self, *overrides: str, **values: Any) -> Result:
@@ -59,4 +61,6 @@ class LoadedPipeline:
     def _with(self, values: Mapping[str, Any]) -> RunSpec:
         found = given((), values)
         data = {key: named(key) if key in found.images else plain(key, value) for key, value in values.items()}
-        return replace(self._spec, values={**self._spec.values, **data, **found.images}, config={**self._spec.config, **data})
+        return replace(
+            self._spec, values={**self._spec.values, **data, **found.images}, config={**self._spec.config, **data}
+        )

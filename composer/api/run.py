@@ -19,9 +19,12 @@ def compose(*overrides: str, config_dir: str | None = None, **values: Any) -> Re
     Args:
         overrides: as on the command line, `"scheduler=euler"`.
         config_dir: a folder with option files of your own, as --config-dir.
-        values: keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch, and a mapping
-            holds settings, `scheduler={"eta": 1.0}`. Numbers may be numpy's or torch's. An image can be a PIL image, or an
-            array or tensor of uint8 or of floats 0–1, instead of a file; or a list of them. `callbacks` can be a list of
+        values: keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch, and a
+        mapping
+            holds settings, `scheduler={"eta": 1.0}`. Numbers may be numpy's or torch's. An image can be a PIL image, or
+            an
+            array or tensor of uint8 or of floats 0–1, instead of a file; or a list of them. `callbacks` can be a list
+            of
             `StepCallback`s, which come after those of the config.
 
     Returns:

@@ -54,7 +54,8 @@ class Step:
     """One iteration of the denoising loop.
 
     Args:
-        index, total: iteration, from 0, and how many there are; second-order schedulers iterate more often than `steps`.
+        index, total: iteration, from 0, and how many there are; second-order schedulers iterate more often than
+        `steps`.
         timestep: the scheduler's, a tensor without dimensions.
         sigma: noise level of `latents` where the scheduler has sigmas, else None.
         latents: x_t, before the step.
@@ -93,12 +94,16 @@ class Run:
         predicted: (step, x₀) → the prediction whose `denoised` is x₀; with it a callback edits the estimate.
         noised: (clean latents, noise, index) → what they look like before iteration `index`.
         encode: (prompts, negative prompts) → conditioning like that of the steps; one text for each image.
-        predict: (step) → its guided prediction, between `before_step` and `after_predict`; for a step with other conditioning, at
+        predict: (step) → its guided prediction, between `before_step` and `after_predict`; for a step with other
+        conditioning, at
             the cost of one more evaluation of the model.
-        latent_mask: a mask (B or 1, 1, H, W) over the pixels, 0–1 → the same in a shape that broadcasts with the latents.
-        tokens: a prompt → its tokens as the tokenizer writes them, one for each position of `Embedding.hidden`, padding included.
+        latent_mask: a mask (B or 1, 1, H, W) over the pixels, 0–1 → the same in a shape that broadcasts with the
+        latents.
+        tokens: a prompt → its tokens as the tokenizer writes them, one for each position of `Embedding.hidden`, padding
+        included.
         request: prompts, seeds, steps and sizes.
-        modules: the models by component (unet or transformer, vae, text_encoder, …). What `around` changes there it must put back.
+        modules: the models by component (unet or transformer, vae, text_encoder, …). What `around` changes there it
+        must put back.
         folder: where files of this run go, and there already; None when nothing is written.
         scratch: () → a folder for temporary files, removed when the run ends.
     """
@@ -123,9 +128,11 @@ class Run:
 class StepCallback:
     """Base class of hooks: override the moments you need. Edits are returned; None means that nothing changed.
 
-    needs: what it can't do without: fields of `Step` and `Run` that must have a value, such as {"mask"}, and other callbacks that
+    needs: what it can't do without: fields of `Step` and `Run` that must have a value, such as {"mask"}, and other
+    callbacks that
     must come before it, such as {"callbacks.trace"}. families: those that it works with, None for all. Where the chosen
-    checkpoint, task and callbacks can't give that, the run is refused before weights load. batch_safe: each image of a batch comes
+    checkpoint, task and callbacks can't give that, the run is refused before weights load. batch_safe: each image of a
+    batch comes
     out as it would alone, and no files are written; sweeps then run several jobs as one batch.
     """
 

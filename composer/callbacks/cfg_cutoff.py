@@ -15,7 +15,11 @@ class CfgCutoff(StepCallback):
 
     def __init__(self, after: float = 0.5) -> None:
         if isinstance(after, bool) or not isinstance(after, (int, float)) or not 0 <= after <= 1:
-            raise ComposerError("callbacks.cfg_cutoff.after", after, "must be a number from 0 to 1: the share of the steps that are guided")
+            raise ComposerError(
+                "callbacks.cfg_cutoff.after",
+                after,
+                "must be a number from 0 to 1: the share of the steps that are guided",
+            )
         self.after = float(after)
 
     def before_step(self, step: Step) -> Step | None:

@@ -1,4 +1,6 @@
-"""Dynamic thresholding: the estimate of the clean latents can't grow without bound. https://arxiv.org/abs/2205.11487, section 2.3"""
+"""Dynamic thresholding: the estimate of the clean latents can't grow without bound. https://arxiv.org/abs/2205.11487,
+section 2.3
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class DynamicThreshold(StepCallback):
-    """percentile: 0–1, of the estimate's magnitudes in each image. limit: what may pass unchanged; 1 in pixel space, where
+    """percentile: 0–1, of the estimate's magnitudes in each image. limit: what may pass unchanged; 1 in pixel space,
+    where
     it comes from; latents of a unit variance reach 4 or so.
     """
 

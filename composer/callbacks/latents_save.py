@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class LatentsSave(StepCallback):
-    """Writes `latents-007.safetensors` with the tensors latents (B, …) and timestep after an iteration; nothing where a run has no folder.
+    """Writes `latents-007.safetensors` with the tensors latents (B, …) and timestep after an iteration; nothing where a
+    run has no folder.
 
     every: each so many iterations; 0 keeps the last ones only.
     """

@@ -19,4 +19,7 @@ class Overlay(StepCallback):
     def after_decode(self, run: Run, images: list[Image]) -> list[Image]:
         from composer.images.masks import composite, feather_mask
 
-        return [composite(old, new, feather_mask(mask, self.blur)) for old, new, mask in zip(self.originals, images, self.masks)]
+        return [
+            composite(old, new, feather_mask(mask, self.blur))
+            for old, new, mask in zip(self.originals, images, self.masks)
+        ]

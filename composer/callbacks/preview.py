@@ -23,8 +23,10 @@ REST = 8
 class Preview(StepCallback):
     """Shows x₀, not x_t: what the model believes the image to be.
 
-    every: iterations from frame to frame. decode: latents paints them by the linear map to colours that suits the finished
-    image best, at no cost to the run; vae decodes each in full. format: of the animation. frames: also keep each as a PNG.
+    every: iterations from frame to frame. decode: latents paints them by the linear map to colours that suits the
+    finished
+    image best, at no cost to the run; vae decodes each in full. format: of the animation. frames: also keep each as a
+    PNG.
     size: of the longer edge in pixels. milliseconds: that a frame is shown.
     """
 
@@ -37,7 +39,14 @@ class Preview(StepCallback):
         for name, value, allowed in (("decode", decode, DECODERS), ("format", format, FORMATS)):
             if value not in allowed:
                 raise ComposerError(f"callbacks.preview.{name}", value, "is not known", allowed)
-        self.every, self.decode, self.format, self.frames, self.size, self.milliseconds = every, decode, format, frames, size, milliseconds
+        self.every, self.decode, self.format, self.frames, self.size, self.milliseconds = (
+            every,
+            decode,
+            format,
+            frames,
+            size,
+            milliseconds,
+        )
         self.run: Run | None = None
         self.seen: list[Tensor | list[Image.Image]] = []
 
@@ -88,7 +97,10 @@ def painted(seen: list[Tensor | list[Image.Image]], images: list[Image.Image]) -
         return seen
     colours = fit(seen[-1], images)
     batch, _, height, width = seen[-1].shape
-    pixels = [(with_one(latents) @ colours).clamp(0, 255).round().byte().view(batch, height, width, 3).numpy() for latents in seen]
+    pixels = [
+        (with_one(latents) @ colours).clamp(0, 255).round().byte().view(batch, height, width, 3).numpy()
+        for latents in seen
+    ]
     return [[Image.fromarray(each) for each in batch] for batch in pixels]
 
 

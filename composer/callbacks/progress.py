@@ -40,7 +40,13 @@ class Progress(StepCallback):
 class _OnTerminal:
     def __init__(self, total: int) -> None:
         console = Console(stderr=True)
-        columns = (TextColumn("denoising"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[sigma]}"), TimeRemainingColumn())
+        columns = (
+            TextColumn("denoising"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[sigma]}"),
+            TimeRemainingColumn(),
+        )
         self.bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task("denoising", total=total, sigma="")
 

@@ -58,4 +58,10 @@ class Trace(StepCallback):
 def summary(tensor: Tensor) -> dict[str, float]:
     """Over the whole batch."""
     x = tensor.float()
-    return {"mean": float(x.mean()), "std": float(x.std()), "min": float(x.min()), "max": float(x.max()), "norm": float(x.norm())}
+    return {
+        "mean": float(x.mean()),
+        "std": float(x.std()),
+        "min": float(x.min()),
+        "max": float(x.max()),
+        "norm": float(x.norm()),
+    }

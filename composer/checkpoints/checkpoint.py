@@ -14,7 +14,18 @@ from composer.checkpoints.component_folder import check_component, variants, wei
 from composer.checkpoints.components import Component, Part, check_fit, find_component, read_part
 from composer.checkpoints.headers import PICKLED, QUANTISED, header
 from composer.checkpoints.index import component_json, components_of, has_pipeline, left_out, read_index
-from composer.checkpoints.layouts import CLASSIC, LAYOUTS, UNNAMED, FamilyInfo, classic, detect_family, does, fits, made_of, role
+from composer.checkpoints.layouts import (
+    CLASSIC,
+    LAYOUTS,
+    UNNAMED,
+    FamilyInfo,
+    classic,
+    detect_family,
+    does,
+    fits,
+    made_of,
+    role,
+)
 from composer.checkpoints.single_file import check_complete, check_described, kind_of
 from composer.checkpoints.single_file_keys import FAMILIES, repository
 from composer.checkpoints.sources import locate
@@ -28,8 +39,10 @@ class Checkpoint:
 
     path: its folder, or the single file. pipeline: the class that diffusers would load it with.
     classes: component → class name. configs: component → its json.
-    commit: the hub's, None elsewhere. described_by: the folder that a single file's configs come from. variant: of the weights.
-    swapped: components that come from elsewhere. absent: components that it was saved without. sums: SHA-256 that files must have.
+    commit: the hub's, None elsewhere. described_by: the folder that a single file's configs come from. variant: of the
+    weights.
+    swapped: components that come from elsewhere. absent: components that it was saved without. sums: SHA-256 that files
+    must have.
     pickles: whether pickled weights may be loaded.
     """
 
@@ -109,7 +122,9 @@ class Checkpoint:
 
     @property
     def role(self) -> str:
-        """What it takes beside noisy latents: plain, inpaint or depth; any where its own pipeline is called. Tasks name theirs."""
+        """What it takes beside noisy latents: plain, inpaint or depth; any where its own pipeline is called. Tasks name
+        theirs.
+        """
         return "any" if self.family == CLASSIC else role(self.family, self.configs) or "plain"
 
     @property
@@ -136,7 +151,8 @@ OPTIONAL = ("depth_estimator", "feature_extractor")
 
 
 def find(model: ModelSpec) -> Checkpoint:
-    """Locate a checkpoint and read its json files and the headers of its weights; at the hub the json files are all that is fetched.
+    """Locate a checkpoint and read its json files and the headers of its weights; at the hub the json files are all
+    that is fetched.
 
     Raises:
         ComposerError: nothing is there, nothing that composer knows, or not all of it.
@@ -151,7 +167,10 @@ def find(model: ModelSpec) -> Checkpoint:
         _check_folder(model, found, set(component_overrides))
     found = replace(found, sums=model.sha256, allow_pickle=model.allow_pickle, variant=model.variant)
     found = _swap(
-        replace(found, missing_components=tuple(name for name in found.missing_components if name not in component_overrides)),
+        replace(
+            found,
+            missing_components=tuple(name for name in found.missing_components if name not in component_overrides),
+        ),
         component_overrides,
     )
     return replace(found, family=_family(model, found))
@@ -168,25 +187,32 @@ def _folder(model: ModelSpec, key: str, path: Path, commit: str | None) -> Check
     missing_components = tuple(name for name in sorted({*left_out(index), *OPTIONAL}) if name not in classes)
     pipeline = str(index.get("_class_name", UNNAMED))
     return Checkpoint(
-        source=source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit, missing_components=missing_components
+        source=source, path=path, family="", pipeline=pipeline, classes=classes, configs=configs, commit=commit,
+        missing_components=missing_components
     )  # fmt: skip
 
 
 def _check_folder(model: ModelSpec, found: Checkpoint, given: set[str]) -> None:
     """Refuse half a download. given: components that come from elsewhere."""
     if model.config is not None:
-        raise ComposerError("model.config", model.config, f"is for a single file, and {found.path.name} is a folder: leave it out")
+        raise ComposerError(
+            "model.config", model.config, f"is for a single file, and {found.path.name} is a folder: leave it out"
+        )
     own = [name for name in found.classes if name not in given]
     there = variants(found.path / name for name in own) if model.variant else set()
     if model.variant and model.variant not in there:
         reason = "the checkpoint has no such variant" if there else "the checkpoint has no variants: leave it out"
         raise ComposerError("model.variant", model.variant, reason, sorted(there))
     for name in own:
-        check_component("model.source", model.source, found.path / name, found.classes[name], model.variant, model.allow_pickle)
+        check_component(
+            "model.source", model.source, found.path / name, found.classes[name], model.variant, model.allow_pickle
+        )
 
 
 def _swapped(model: ModelSpec, found: Checkpoint) -> dict[str, Component]:
-    return {name: find_component(name, read_part(name, node), _own(found, name)) for name, node in model.components.items()}
+    return {
+        name: find_component(name, read_part(name, node), _own(found, name)) for name, node in model.components.items()
+    }
 
 
 def _own(found: Checkpoint, name: str) -> Component | None:
@@ -196,7 +222,9 @@ def _own(found: Checkpoint, name: str) -> Component | None:
         return None
     part, cls = Part(source=found.source), found.classes[name]
     library = "diffusers" if "_class_name" in config else "transformers"
-    return Component(part=part, folder=described, subfolder=name, library=library, cls=cls, config=config, commit=found.commit)
+    return Component(
+        part=part, folder=described, subfolder=name, library=library, cls=cls, config=config, commit=found.commit
+    )
 
 
 def _swap(found: Checkpoint, component_overrides: Mapping[str, Component]) -> Checkpoint:
@@ -218,7 +246,9 @@ def _single_file(model: ModelSpec, path: Path) -> Checkpoint:
         return _described(model, path, model.config)
     kind = kind_of("model.source", model.source, header(path))
     if model.family not in ("auto", CLASSIC, FAMILIES[kind]):
-        raise ComposerError("model.family", model.family, f"{path.name} is of the family {FAMILIES[kind]}: leave it out")
+        raise ComposerError(
+            "model.family", model.family, f"{path.name} is of the family {FAMILIES[kind]}: leave it out"
+        )
     if model.config is not None:
         return _described(model, path, model.config)
     usual = repository(kind)
@@ -228,13 +258,19 @@ def _single_file(model: ModelSpec, path: Path) -> Checkpoint:
         if error.key != "model.config" or error.value != usual:
             raise
         reason = f"{path.name} is a single file, which does not tell its scheduler, sizes and tokenizer, and {usual} can't be had"
-        raise ComposerError("model.config", None, f"{reason}: name a folder with the json files of such a model") from None
+        raise ComposerError(
+            "model.config", None, f"{reason}: name a folder with the json files of such a model"
+        ) from None
 
 
 def _described(model: ModelSpec, path: Path, config: str) -> Checkpoint:
     folder, commit = locate("model.config", config, model.revision, texts=True)
     if not folder.is_dir():
-        raise ComposerError("model.config", config, "is a file: a folder with the json files and the tokenizer of such a model is needed")
+        raise ComposerError(
+            "model.config",
+            config,
+            "is a file: a folder with the json files and the tokenizer of such a model is needed",
+        )
     described = _folder(model, "model.config", folder, commit)
     for name, cls in described.classes.items():
         check_component("model.config", config, folder / name, cls, weights=False)
@@ -242,7 +278,9 @@ def _described(model: ModelSpec, path: Path, config: str) -> Checkpoint:
 
 
 def _check_file(found: Checkpoint, given: set[str]) -> None:
-    """Refuse a file that lacks a component, or is another model than its json files describe. given: components from elsewhere."""
+    """Refuse a file that lacks a component, or is another model than its json files describe. given: components from
+    elsewhere.
+    """
     if found.path.suffix in PICKLED:
         return
     table, described = header(found.path), str(found.config_source)
@@ -250,7 +288,9 @@ def _check_file(found: Checkpoint, given: set[str]) -> None:
     family = next((name for name in LAYOUTS if fits(name, found.classes, found.configs)), None)
     if family not in (None, wanted):
         raise ComposerError(
-            "model.config", described, f"describes a model of the family {family}, and {found.path.name} is one of {wanted}"
+            "model.config",
+            described,
+            f"describes a model of the family {family}, and {found.path.name} is one of {wanted}",
         )
     denoiser = LAYOUTS[wanted].denoiser[0]
     if denoiser not in given:
@@ -265,7 +305,9 @@ def _family(model: ModelSpec, found: Checkpoint) -> str:
         raise ComposerError("model.family", asked, "is not known", names)
     if asked in LAYOUTS:
         if not fits(asked, found.classes, found.configs):
-            raise ComposerError("model.family", asked, f"the checkpoint is none of this family ({found.pipeline}): leave it out")
+            raise ComposerError(
+                "model.family", asked, f"the checkpoint is none of this family ({found.pipeline}): leave it out"
+            )
         return asked
     _check_channels(model, found)
     known = detect_family(found.pipeline, found.classes, found.configs) if asked == "auto" else None
@@ -284,5 +326,7 @@ def _check_channels(model: ModelSpec, found: Checkpoint) -> None:
         part = LAYOUTS[family].denoiser[0]
         channels = found.configs.get(part, {}).get("in_channels")
         latents = found.configs.get("vae", {}).get("latent_channels")
-        reason = f"its {part} takes {channels} channels and its VAE makes {latents}, with which {found.pipeline} can't work"
+        reason = (
+            f"its {part} takes {channels} channels and its VAE makes {latents}, with which {found.pipeline} can't work"
+        )
         raise ComposerError("model.source", model.source, reason)

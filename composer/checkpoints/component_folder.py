@@ -1,4 +1,6 @@
-"""A component's folder: which of its files a loader reads, and whether all of them are there. Reads names, json and headers; no torch."""
+"""A component's folder: which of its files a loader reads, and whether all of them are there. Reads names, json and
+headers; no torch.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +15,47 @@ from composer.errors import ComposerError
 
 INCOMPLETE = "the checkpoint is incomplete, download it again"
 #: Files of which a tokenizer needs one.
-_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
 #: How diffusers and transformers call a model's weights, safe and pickled.
-_STEMS = {"diffusers": ("diffusion_pytorch_model", "diffusion_pytorch_model"), "transformers": ("model", "pytorch_model")}
+_STEMS = {
+    "diffusers": ("diffusion_pytorch_model", "diffusion_pytorch_model"),
+    "transformers": ("model", "pytorch_model"),
+}
 #: Bytes of a json file that is not read whole.
 _LONG = 1 << 18
 _SHARD = r"(?:-\d+-of-\d+)?"
 
 
 def check_component(
-    key: str, source: str, folder: Path, cls: str, variant: str | None = None, allow_pickle: bool = False, weights: bool = True
+    key: str,
+    source: str,
+    folder: Path,
+    cls: str,
+    variant: str | None = None,
+    allow_pickle: bool = False,
+    weights: bool = True,
 ) -> None:
     """Refuse a component of which a file is missing, empty or damaged: half a download.
 
     Args:
-        key: that named the checkpoint. variant: of the weights, where the folder has any of it. pickles: whether pickled weights
+        key: that named the checkpoint. variant: of the weights, where the folder has any of it. pickles: whether
+        pickled weights
             will do. weights: whether there must be any, or the json files are enough.
 
     Raises:
         ComposerError: with the file, or with the setting that finds it.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
-        raise ComposerError(key, source, f"the folder {folder.name} named in {INDEX} is missing or empty: the checkpoint is incomplete")
+        raise ComposerError(
+            key, source, f"the folder {folder.name} named in {INDEX} is missing or empty: the checkpoint is incomplete"
+        )
     kind = kind_of(folder.name, cls)
     if not any((folder / name).is_file() for name in JSON_OF[kind]):
         raise ComposerError(key, source, f"there is no {JSON_OF[kind][0]} in {folder.name}: {INCOMPLETE}")
@@ -57,7 +78,9 @@ def weight_files(folder: Path, variant: str | None = None, allow_pickle: bool = 
     for stem, suffix in _names(folder, allow_pickle):
         of = f".{variant}" if variant and variant in _variants_of(folder, stem, suffix) else ""
         single, index = folder / f"{stem}{of}.{suffix}", folder / f"{stem}.{suffix}.index{of}.json"
-        if index.is_file() and (stem != "model" or not single.is_file()):  # transformers prefers the one file, diffusers the shards
+        if index.is_file() and (
+            stem != "model" or not single.is_file()
+        ):  # transformers prefers the one file, diffusers the shards
             return [folder / name for name in sorted({*map(str, read_json(index).get("weight_map", {}).values())})]
         if single.is_file():
             return [single]
@@ -66,7 +89,12 @@ def weight_files(folder: Path, variant: str | None = None, allow_pickle: bool = 
 
 def variants(folders: Iterable[Path]) -> set[str]:
     """Variants of weights in some components' folders."""
-    return {found for folder in folders for stem, suffix in _names(folder, True) for found in _variants_of(folder, stem, suffix)}
+    return {
+        found
+        for folder in folders
+        for stem, suffix in _names(folder, True)
+        for found in _variants_of(folder, stem, suffix)
+    }
 
 
 def _check_json(key: str, file: Path) -> None:
@@ -79,7 +107,9 @@ def _check_json(key: str, file: Path) -> None:
         handle.seek(-64, 2)
         end = handle.read().rstrip()[-1:]
     if begin + end != b"{}":
-        raise ComposerError(key, file, f"is damaged: it does not {'end' if begin == b'{' else 'begin'} as json files do: {INCOMPLETE}")
+        raise ComposerError(
+            key, file, f"is damaged: it does not {'end' if begin == b'{' else 'begin'} as json files do: {INCOMPLETE}"
+        )
 
 
 def _check_weights(key: str, source: str, folder: Path, variant: str | None, allow_pickle: bool) -> None:
@@ -88,7 +118,9 @@ def _check_weights(key: str, source: str, folder: Path, variant: str | None, all
         raise ComposerError(key, source, _why_none(key, folder, allow_pickle))
     for file in files:
         if not file.is_file():
-            raise ComposerError(key, source, f"{file.name} is missing in {folder.name}, and its index names it: {INCOMPLETE}")
+            raise ComposerError(
+                key, source, f"{file.name} is missing in {folder.name}, and its index names it: {INCOMPLETE}"
+            )
         check_pickle(file, key) if file.suffix in PICKLED else header(file, key)
 
 
@@ -106,7 +138,9 @@ def _why_none(key: str, folder: Path, allow_pickle: bool) -> str:
 
 
 def _names(folder: Path, allow_pickle: bool) -> list[tuple[str, str]]:
-    """What a folder's weights are called, by the library that its json speaks of: stems and suffixes, the safe ones first."""
+    """What a folder's weights are called, by the library that its json speaks of: stems and suffixes, the safe ones
+    first.
+    """
     safe, pickled = _STEMS["diffusers" if "_class_name" in (component_json(folder) or {}) else "transformers"]
     return [(safe, "safetensors"), *([(pickled, "bin")] if allow_pickle else [])]
 

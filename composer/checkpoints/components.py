@@ -1,4 +1,6 @@
-"""A component from elsewhere, such as a better VAE: `model.components.vae=OWNER/NAME`. Reads json and headers only; no torch."""
+"""A component from elsewhere, such as a better VAE: `model.components.vae=OWNER/NAME`. Reads json and headers only; no
+torch.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,19 @@ _SHARED = {
 #: Components that a checkpoint need not have to be given one.
 _MORE = ("depth_estimator", "feature_extractor", "image_encoder", "safety_checker")
 #: Components that a single file can hold; those whose weights it can hold in fewer bits.
-_FILES, _QUANTISED = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"), ("unet", "transformer")
+_FILES, _QUANTISED = (
+    ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"),
+    ("unet", "transformer"),
+)
 #: Who defines a class is told by the key of the json that names it.
 _NAMED_BY = {"_class_name": "diffusers", "tokenizer_class": "transformers", "image_processor_type": "transformers"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Where a component comes from: a folder, a hub id or `embedded:NAME`, in a folder of this name or `subfolder`; or one file."""
+    """Where a component comes from: a folder, a hub id or `embedded:NAME`, in a folder of this name or `subfolder`; or
+    one file.
+    """
 
     source: str
     subfolder: str | None = None
@@ -41,8 +48,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """A component that was found: its part, its folder (`subfolder` below the part's), what loads it, its json, and the hub's commit.
-    described_by: where a single file, which is then the folder, has its json from: the component that it stands in for."""
+    """A component that was found: its part, its folder (`subfolder` below the part's), what loads it, its json, and the
+    hub's commit.
+    described_by: where a single file, which is then the folder, has its json from: the component that it stands in
+    for."""
 
     part: Part
     folder: Path
@@ -64,7 +73,9 @@ def read_part(name: str, node: Any) -> Part:
     key = f"model.components.{name}"
     if isinstance(node, Mapping):
         for unknown in set(node) - {field.name for field in fields(Part)}:
-            raise ComposerError(f"{key}.{unknown}", node[unknown], "there is no such key", [field.name for field in fields(Part)])
+            raise ComposerError(
+                f"{key}.{unknown}", node[unknown], "there is no such key", [field.name for field in fields(Part)]
+            )
         if isinstance(node.get("source"), str) and node["source"]:
             return Part(**node)
     if not isinstance(node, str) or not node:
@@ -92,11 +103,15 @@ def find_component(name: str, part: Part, own: Component | None = None) -> Compo
     folder = root / subfolder
     config = component_json(folder, key) if root.is_dir() else None
     if config is None:
-        raise ComposerError(key, part.source, f"holds no {name} in diffusers' format: a folder with its json file is needed")
+        raise ComposerError(
+            key, part.source, f"holds no {name} in diffusers' format: a folder with its json file is needed"
+        )
     library, cls = _class(key, part, config)
     if commit is None:
         check_component(key, part.source, folder, cls, part.variant)
-    return Component(part=part, folder=folder, subfolder=subfolder, library=library, cls=cls, config=config, commit=commit)
+    return Component(
+        part=part, folder=folder, subfolder=subfolder, library=library, cls=cls, config=config, commit=commit
+    )
 
 
 def _from_file(name: str, part: Part, file: Path, own: Component | None) -> Component:
@@ -107,11 +122,20 @@ def _from_file(name: str, part: Part, file: Path, own: Component | None) -> Comp
         raise ComposerError(key, part.source, f"{why}, by which a single file would be known")
     check_component_file(key, part.source, name, header(file, key), own.cls, own.config)
     return Component(
-        part=part, folder=file, subfolder="", library=own.library, cls=own.cls, config=own.config, commit=None, config_source=own.folder
+        part=part,
+        folder=file,
+        subfolder="",
+        library=own.library,
+        cls=own.cls,
+        config=own.config,
+        commit=None,
+        config_source=own.folder,
     )
 
 
-def check_fit(component_overrides: Mapping[str, Component], names: Iterable[str], configs: Mapping[str, Mapping[str, Any]]) -> None:
+def check_fit(
+    component_overrides: Mapping[str, Component], names: Iterable[str], configs: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Refuse components that a checkpoint has no place for, or that its others can't work with.
 
     Args:
@@ -122,13 +146,20 @@ def check_fit(component_overrides: Mapping[str, Component], names: Iterable[str]
         known = [*names, *_MORE]
         if name not in known:
             raise ComposerError(
-                key, component.part.source, f"{name} is no component of this model.{suggest(name, known)}", sorted(set(names))
+                key,
+                component.part.source,
+                f"{name} is no component of this model.{suggest(name, known)}",
+                sorted(set(names)),
             )
         setting, words = _SHARED.get(name, ("", ""))
         own, new = configs.get(name, {}).get(setting), component.config.get(setting)
-        alone = name == "vae" or len(component_overrides) == 1  # a UNet and a text encoder from one place fit each other
+        alone = (
+            name == "vae" or len(component_overrides) == 1
+        )  # a UNet and a text encoder from one place fit each other
         if alone and own is not None and new is not None and own != new:
-            raise ComposerError(key, component.part.source, f"has {new} {words} and the model's own {own}: the rest can't work with it")
+            raise ComposerError(
+                key, component.part.source, f"has {new} {words} and the model's own {own}: the rest can't work with it"
+            )
 
 
 def _class(key: str, part: Part, config: Mapping[str, Any]) -> tuple[str, str]:

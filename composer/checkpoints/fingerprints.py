@@ -9,7 +9,8 @@ from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 
-#: Bytes of a file that are looked at in each place. Layers that are tuned alone, such as attention, need not lie at its ends.
+#: Bytes of a file that are looked at in each place. Layers that are tuned alone, such as attention, need not lie at its
+#: ends.
 PIECE = 1 << 16
 #: Places in a file, evenly spaced: all of it up to 4 MiB.
 PIECES = 64
@@ -29,9 +30,12 @@ def are_images(value: Any) -> bool:
 def checkpoint_fingerprint(checkpoint: Checkpoint, pieces: int = PIECES) -> Any:
     """The hub's commit, or the sums of a local checkpoint's files; and the same for components from elsewhere."""
     component_overrides = {
-        name: each.commit or directory_fingerprint(each.folder, pieces) for name, each in sorted(checkpoint.component_overrides.items())
+        name: each.commit or directory_fingerprint(each.folder, pieces)
+        for name, each in sorted(checkpoint.component_overrides.items())
     }
-    own = [checkpoint.source, checkpoint.commit] if checkpoint.commit else directory_fingerprint(checkpoint.path, pieces)
+    own = (
+        [checkpoint.source, checkpoint.commit] if checkpoint.commit else directory_fingerprint(checkpoint.path, pieces)
+    )
     return [own, component_overrides, checkpoint.safety_checker]
 
 
@@ -41,8 +45,14 @@ def directory_fingerprint(path: Path, pieces: int = PIECES) -> str:
 
 
 def states(path: Path) -> tuple[tuple[Path, int, int], ...]:
-    """Each file of a folder, or the single file, with its size and when it was written: what tells whether it is still the same."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    """Each file of a folder, or the single file, with its size and when it was written: what tells whether it is still
+    the same.
+    """
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    )
     return tuple((file, found.st_size, found.st_mtime_ns) for file in files for found in [file.stat()])
 
 

@@ -21,7 +21,10 @@ SAFER = "use a .safetensors file, or type model.allow_pickle=true if you trust w
 _AGAIN = "download it again"
 #: What a file begins with → what it is, and what to do.
 _FOREIGN = (
-    (b"version https://git-lfs", "is a Git LFS pointer and not the weights themselves: `git lfs pull`, or download the file"),
+    (
+        b"version https://git-lfs",
+        "is a Git LFS pointer and not the weights themselves: `git lfs pull`, or download the file",
+    ),
     (b"<", "is a web page and not weights: a download was answered with a page, so download the file itself"),
     (b"{", "is a JSON text and not weights: a download was answered with a message, so download the file itself"),
     (b"\x1f\x8b", "is a compressed archive: unpack it first"),
@@ -70,8 +73,13 @@ def check_pickle(path: Path, key: str) -> None:
 
 
 def weights_of(files: list[Path]) -> dict[str, int]:
-    """Files, links resolved → how many numbers each holds: from the headers, or for a pickle from its size as 32 bits each."""
-    return {str(file.resolve()): file.stat().st_size // 4 if file.suffix in PICKLED else count(header(file)) for file in files}
+    """Files, links resolved → how many numbers each holds: from the headers, or for a pickle from its size as 32 bits
+    each.
+    """
+    return {
+        str(file.resolve()): file.stat().st_size // 4 if file.suffix in PICKLED else count(header(file))
+        for file in files
+    }
 
 
 def count(table: dict[str, Any]) -> int:
@@ -86,7 +94,10 @@ def _header(path: Path, size: int, written: int) -> dict[str, Any]:
     if (found := _what(begin)) and begin[8:9] != b"{":
         raise ValueError(found)
     if size < 8 or length > size - 8 or length > _LONGEST:
-        raise ValueError(f"is damaged, {_AGAIN}: " + ("it is cut short" if begin[8:9] == b"{" else "it begins with no table of tensors"))
+        raise ValueError(
+            f"is damaged, {_AGAIN}: "
+            + ("it is cut short" if begin[8:9] == b"{" else "it begins with no table of tensors")
+        )
     try:
         with path.open("rb") as file:
             file.seek(8)
@@ -99,7 +110,11 @@ def _header(path: Path, size: int, written: int) -> dict[str, Any]:
     if not shapes or not table:
         raise ValueError(f"is damaged, {_AGAIN}: its table of tensors is empty" if shapes else f"is damaged, {_AGAIN}")
     if end != size:
-        how = f"it is cut short, {size:,} of {end:,} bytes" if end > size else f"it is {size - end:,} bytes longer than its table says"
+        how = (
+            f"it is cut short, {size:,} of {end:,} bytes"
+            if end > size
+            else f"it is {size - end:,} bytes longer than its table says"
+        )
         raise ValueError(f"is damaged, {_AGAIN}: {how}")
     return table
 

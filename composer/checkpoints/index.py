@@ -96,8 +96,14 @@ def read_json(path: Path, key: str = "model.source") -> dict[str, Any]:
 
 
 def _is_pair(entry: Any) -> bool:
-    """Two texts, or nulls for a component that was left out; a number beside a text is no setting either, and is refused."""
-    return isinstance(entry, list) and len(entry) == 2 and (entry == [None, None] or any(isinstance(each, str) for each in entry))
+    """Two texts, or nulls for a component that was left out; a number beside a text is no setting either, and is
+    refused.
+    """
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2
+        and (entry == [None, None] or any(isinstance(each, str) for each in entry))
+    )
 
 
 def _no_index(folder: Path, at_hub: bool) -> str:

@@ -11,14 +11,18 @@ from typing import Any
 class FamilyInfo:
     """How to know a family by its checkpoint, and what follows from it before any weights are loaded.
 
-    denoiser: the (component, class) that predicts. holder: the diffusers pipeline that holds its components; holders: for
+    denoiser: the (component, class) that predicts. holder: the diffusers pipeline that holds its components; holders:
+    for
     the roles that want another. text: whether it takes a prompt. multiple: sizes must be multiples of the VAE's factor
-    times this. packed: latents that one input position holds. sample_size: latents along a side where the config is silent.
+    times this. packed: latents that one input position holds. sample_size: latents along a side where the config is
+    silent.
     kind: what schedulers suit it where the checkpoint's own does not tell. counts_begun: whether a step that strength
     only begins counts as a whole one. requires, excludes: components that tell it from others with the same denoiser.
-    pipelines: of diffusers that do what the family does, with more than its holders: a checkpoint that names another one, such as for
+    pipelines: of diffusers that do what the family does, with more than its holders: a checkpoint that names another
+    one, such as for
     edits or control, is that pipeline's own, however much its weights look alike.
-    steps, scale: defaults of its diffusers pipeline. distils: whether that scale is for models that take it as an input alone.
+    steps, scale: defaults of its diffusers pipeline. distils: whether that scale is for models that take it as an input
+    alone.
     """
 
     path: str
@@ -45,7 +49,9 @@ class FamilyInfo:
         return max(steps - min(int(steps * strength), steps), 0)
 
     def role(self, in_channels: int, latent_channels: int) -> str | None:
-        """What the model takes beside noisy latents: nothing (plain), mask and masked latents (inpaint) or depth; else None."""
+        """What the model takes beside noisy latents: nothing (plain), mask and masked latents (inpaint) or depth; else
+        None.
+        """
         more = in_channels // self.packed - latent_channels
         return {0: "plain", 1: "depth", latent_channels + 1: "inpaint"}.get(more)
 
@@ -94,12 +100,17 @@ def classic(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
     denoiser = next((name for name in ("unet", "transformer", "prior", "decoder") if name in classes), "unet")
     text = any(name.startswith("text_encoder") for name in classes)
     return FamilyInfo(
-        path="composer.pipelines.classic.run.Called", denoiser=(denoiser, classes.get(denoiser, "")), pipe=pipeline, text=text
+        path="composer.pipelines.classic.run.Called",
+        denoiser=(denoiser, classes.get(denoiser, "")),
+        pipe=pipeline,
+        text=text,
     )
 
 
 def detect_family(pipeline: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The pipeline that a checkpoint's index names, component names → class names and json; the family that fits, or None."""
+    """The pipeline that a checkpoint's index names, component names → class names and json; the family that fits, or
+    None.
+    """
     found = next((name for name in LAYOUTS if fits(name, classes, configs)), None)
     return found if found is None or pipeline == UNNAMED or does(found, pipeline) else None
 

@@ -42,7 +42,13 @@ _ALONE = {
     "vae": r"^(first_stage_model\.|vae\.)?decoder\.(conv_in|conv1|middle|mid_block|mid)\.",
 }
 #: Input channels of a UNet → what it is.
-_ROLES = {4: "a plain model", 5: "a depth model", 7: "an upscaler", 8: "an edit model, InstructPix2Pix", 9: "an inpainting model"}
+_ROLES = {
+    4: "a plain model",
+    5: "a depth model",
+    7: "an upscaler",
+    8: "an edit model, InstructPix2Pix",
+    9: "an inpainting model",
+}
 
 
 def kind_of(key: str, source: str, table: Mapping[str, Any]) -> str:
@@ -75,17 +81,26 @@ def check_described(table: Mapping[str, Any], denoiser: str, config: Mapping[str
 
 
 def check_complete(
-    name: str, table: Mapping[str, Any], classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]], given: set[str]
+    name: str,
+    table: Mapping[str, Any],
+    classes: Mapping[str, str],
+    configs: Mapping[str, Mapping[str, Any]],
+    given: set[str],
 ) -> None:
     """Refuse a file that lacks a component which is to be loaded from it.
 
     Args:
-        name: of the file. classes, configs: of the components that the json files describe. given: those that come from elsewhere.
+        name: of the file. classes, configs: of the components that the json files describe. given: those that come from
+        elsewhere.
 
     Raises:
         ComposerError: with the first that is missing, and what to type.
     """
-    lacking = [part for part in _models(classes) if part not in given and not _holds(table, part, classes[part], configs.get(part, {}))]
+    lacking = [
+        part
+        for part in _models(classes)
+        if part not in given and not _holds(table, part, classes[part], configs.get(part, {}))
+    ]
     if not lacking:
         return
     part, others = lacking[0], f" (nor {', '.join(lacking[1:])})" * (len(lacking) > 1)
@@ -96,16 +111,21 @@ def check_complete(
     raise ComposerError(f"model.components.{part}", None, f"{why}: name one, model.components.{part}=FOLDER")
 
 
-def check_component_file(key: str, source: str, name: str, table: Mapping[str, Any], cls: str, config: Mapping[str, Any]) -> None:
+def check_component_file(
+    key: str, source: str, name: str, table: Mapping[str, Any], cls: str, config: Mapping[str, Any]
+) -> None:
     """Refuse a file of one component that holds another.
 
     Args:
-        key: that named the file. name: of the component. table: the file's header. cls, config: of the component that it stands in for.
+        key: that named the file. name: of the component. table: the file's header. cls, config: of the component that
+        it stands in for.
 
     Raises:
         ComposerError: what it is instead.
     """
-    kind = next((kind for kind in _ALONE if name.startswith(kind) and (kind != "text_encoder" or cls.startswith("T5"))), "clip")
+    kind = next(
+        (kind for kind in _ALONE if name.startswith(kind) and (kind != "text_encoder" or cls.startswith("T5"))), "clip"
+    )
     found = next((each for each in table if re.search(_ALONE[kind], each.removeprefix(PREFIX))), None)
     if found is None:
         raise ComposerError(key, source, f"holds no {name}: it {what_is(table)}")
@@ -129,7 +149,10 @@ def _holds(table: Mapping[str, Any], part: str, cls: str, config: Mapping[str, A
         return any(key.startswith(_VAE) for key in table)
     if cls.startswith("CLIPText") and any(has(table, kind) for kind in _CLIPS):
         wide = config.get("hidden_size")
-        return any(has(table, kind) and (kind not in _BY_WIDTH or width(table, kind) == wide) for kind in (*_CLIPS, "clip_sdxl"))
+        return any(
+            has(table, kind) and (kind not in _BY_WIDTH or width(table, kind) == wide)
+            for kind in (*_CLIPS, "clip_sdxl")
+        )
     return _T5 in table and cls.startswith("T5")
 
 

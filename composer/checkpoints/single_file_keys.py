@@ -20,8 +20,17 @@ FAMILIES = {
     "sd3": "sd3", "sd35_medium": "sd3", "sd35_large": "sd3",
     "flux-dev": "flux", "flux-schnell": "flux", "flux-fill": "flux", "flux-depth": "flux",
 }  # fmt: skip
-#: Kinds that are named before the others, since they hold keys of them as well; then kinds known by all of their keys together.
-_FIRST = ("flux2", "flux3", "chroma", "z-image-turbo-controlnet-2.x", "z-image-turbo-controlnet", "wan_vace", "wan_animate")
+#: Kinds that are named before the others, since they hold keys of them as well; then kinds known by all of their keys
+#: together.
+_FIRST = (
+    "flux2",
+    "flux3",
+    "chroma",
+    "z-image-turbo-controlnet-2.x",
+    "z-image-turbo-controlnet",
+    "wan_vace",
+    "wan_animate",
+)
 _ALL = ("auraflow", "cosmos-1.0", "cosmos-2.0", "sana")
 #: Keys of parts or of whole families, which tell no kind.
 _PARTS = ("clip", "open_clip", "wan_vae", "autoencoder-dc", "controlnet", "animatediff", "flux", "v1", "v2")
@@ -67,7 +76,9 @@ def size(table: Mapping[str, Any], key: str, axis: int) -> int | None:
 @cache
 def known_keys() -> dict[str, tuple[str, ...]]:
     """Kind → the keys of it."""
-    return {kind: (keys,) if isinstance(keys, str) else tuple(keys) for kind, keys in _table("CHECKPOINT_KEY_NAMES").items()}
+    return {
+        kind: (keys,) if isinstance(keys, str) else tuple(keys) for kind, keys in _table("CHECKPOINT_KEY_NAMES").items()
+    }
 
 
 def repository(kind: str) -> str | None:

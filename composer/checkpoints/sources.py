@@ -21,11 +21,14 @@ _PAGE = re.compile(
 _JSON, _TEXT = ("*.json", "*/*.json"), ("*.txt", "*/*.txt", "*/*.model")
 
 
-def locate(key: str, source: str, revision: str | None, allow_pickle: bool = False, texts: bool = False) -> tuple[Path, str | None]:
+def locate(
+    key: str, source: str, revision: str | None, allow_pickle: bool = False, texts: bool = False
+) -> tuple[Path, str | None]:
     """A folder or .safetensors file, and the hub's commit where it came from there.
 
     Args:
-        key: that named it, for the error. pickles: whether pickled weights will do. texts: whether a repository's vocabularies are
+        key: that named it, for the error. pickles: whether pickled weights will do. texts: whether a repository's
+        vocabularies are
             needed besides its json files.
 
     Raises:
@@ -54,7 +57,9 @@ def _file(key: str, source: str, path: Path) -> Path:
     if path.suffix in PICKLED:
         check_pickle(path, key)
     elif path.suffix != SAFETENSORS:
-        more = "; a .gguf file holds a transformer or unet alone: model.components.transformer=FILE" * (path.suffix == QUANTISED)
+        more = "; a .gguf file holds a transformer or unet alone: model.components.transformer=FILE" * (
+            path.suffix == QUANTISED
+        )
         raise ComposerError(key, source, f"a single file must be a .safetensors file{more}")
     return path
 
@@ -72,17 +77,26 @@ def _address(key: str, source: str) -> str:
 def _fetch_json(key: str, source: str, revision: str | None, patterns: tuple[str, ...]) -> tuple[Path, str]:
     """The json files of a hub repository: all that is needed before weights."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(patterns)))
     except GatedRepoError:
-        raise ComposerError(key, source, "its owner wants you to accept terms first: do so at the hub, then `hf auth login`") from None
+        raise ComposerError(
+            key, source, "its owner wants you to accept terms first: do so at the hub, then `hf auth login`"
+        ) from None
     except RepositoryNotFoundError:
         raise ComposerError(key, source, "there is no such folder here, and no such repository at the hub") from None
     except RevisionNotFoundError:
         raise ComposerError(beside(key, "revision"), revision, f"{source} has no such branch, tag or commit") from None
     except (LocalEntryNotFoundError, OSError):
         advice = f"fetch it where it can (`hf download {source}`), or name a folder"
-        raise ComposerError(key, source, f"is not a folder here nor in the hub's cache, and the hub can't be reached: {advice}") from None
+        raise ComposerError(
+            key, source, f"is not a folder here nor in the hub's cache, and the hub can't be reached: {advice}"
+        ) from None
     return folder, folder.name

@@ -1,4 +1,6 @@
-"""Refuses what a pipeline class can't take or do, from its signature, its source and its own check of inputs; before weights load."""
+"""Refuses what a pipeline class can't take or do, from its signature, its source and its own check of inputs; before
+weights load.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +46,18 @@ def check(
     _check_guidance(pipeline, guidance, option)
     _check_needed(pipeline, arguments(pipeline, request, guidance))
     if together > 1 and told(pipeline).reads & {name_of(key, pipeline) for key in request.inputs if key in PICTURES}:
-        raise ComposerError("batch", None, f"{pipeline.__name__} takes several images for references of each: say batch=1")
+        raise ComposerError(
+            "batch", None, f"{pipeline.__name__} takes several images for references of each: say batch=1"
+        )
     _check_callbacks(pipeline, callbacks)
 
 
 def _check_output(pipeline: type) -> None:
     if not told(pipeline).images:
         what = " and ".join(sorted(told(pipeline).makes))
-        raise ComposerError("model.source", None, f"{pipeline.__name__} makes {what} and no images, which composer can't write")
+        raise ComposerError(
+            "model.source", None, f"{pipeline.__name__} makes {what} and no images, which composer can't write"
+        )
 
 
 def _check_inputs(pipeline: type, request: Request, sizes: Mapping[str, Any]) -> None:
@@ -81,7 +87,9 @@ def _check_inputs(pipeline: type, request: Request, sizes: Mapping[str, Any]) ->
 def _check_guidance(pipeline: type, guidance: Guidance, option: str) -> None:
     name, shown = pipeline.__name__, option or type(guidance).__name__
     if not plain(guidance):
-        raise ComposerError("guidance", shown, f"can't reach into {name}, which guides by itself", ("auto", "cfg", "distilled", "none"))
+        raise ComposerError(
+            "guidance", shown, f"can't reach into {name}, which guides by itself", ("auto", "cfg", "distilled", "none")
+        )
     if isinstance(guidance, Distilled):
         if name_of("guidance.embedded", pipeline) is None:
             raise ComposerError("guidance", "distilled", f"{name} takes no scale: use guidance=none")
@@ -99,7 +107,9 @@ def _check_guidance(pipeline: type, guidance: Guidance, option: str) -> None:
 def _check_needed(pipeline: type, given: Mapping[str, Any]) -> None:
     """Arguments without a default."""
     for parameter in inspect.signature(pipeline.__call__).parameters.values():
-        needed = parameter.default is inspect.Parameter.empty and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        needed = (
+            parameter.default is inspect.Parameter.empty and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        )
         if needed and parameter.name not in ("self", *given):
             raise _missing(pipeline, parameter.name)
     for name in sorted(told(pipeline).needs - set(given), reverse=True):  # a mask comes with an image
@@ -127,7 +137,9 @@ def check_step(pipeline: type, scheduler: type, settings: Mapping[str, Any]) -> 
     usual = inspect.signature(scheduler.step).parameters
     for name, value in settings.items():
         if name not in keywords_of(pipeline.__call__) and value != usual[name].default:
-            raise ComposerError(f"scheduler.{name}", value, f"{pipeline.__name__} does not hand it to its scheduler: leave it out")
+            raise ComposerError(
+                f"scheduler.{name}", value, f"{pipeline.__name__} does not hand it to its scheduler: leave it out"
+            )
 
 
 def check_own(pipeline: Any, given: Mapping[str, Any]) -> None:
@@ -162,10 +174,14 @@ def _raised(error: Exception) -> bool:
 
 def _refusal(pipeline: type, given: Mapping[str, Any], error: Exception) -> ComposerError:
     """In composer's words where an image is missing, else in the class's own."""
-    missing = next((name for key in PICTURES for name in TABLE[key] if _mentions(error, name) and name not in given), None)
+    missing = next(
+        (name for key in PICTURES for name in TABLE[key] if _mentions(error, name) and name not in given), None
+    )
     if missing is not None:
         return _missing(pipeline, missing)
-    return ComposerError("model.source", None, f"{pipeline.__name__} refuses its inputs: {(str(error).splitlines() or [''])[0]}")
+    return ComposerError(
+        "model.source", None, f"{pipeline.__name__} refuses its inputs: {(str(error).splitlines() or [''])[0]}"
+    )
 
 
 def _missing(pipeline: type, name: str) -> ComposerError:

@@ -62,23 +62,31 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Chec
     spec = recommend(spec, checkpoint)
     for name, wanted in spec.precision.components.items():
         if name not in checkpoint.classes:
-            raise ComposerError(f"precision.{name}", wanted, "the model has no such component", sorted(checkpoint.classes))
+            raise ComposerError(
+                f"precision.{name}", wanted, "the model has no such component", sorted(checkpoint.classes)
+            )
     _task_fits(spec, task, checkpoint)
     _scheduler_fits(spec, checkpoint)
     early.refuse(spec, checkpoint)
     refiner = _refiner(spec, checkpoint)
-    return Checked(spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint), refiner=refiner)
+    return Checked(
+        spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint), refiner=refiner
+    )
 
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
     name = spec.task.name
     if task.text != checkpoint.layout.text:
         takes = "takes no prompt" if task.text else "wants a prompt"
-        raise ComposerError("task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={tasks_of(checkpoint)}")
+        raise ComposerError(
+            "task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={tasks_of(checkpoint)}"
+        )
     if checkpoint.role in (*task.roles, "any"):
         return
     wanted, takes, advice = ROLES[task.roles[0]][0], ROLES[checkpoint.role][0], tasks_of(checkpoint)
-    raise ComposerError("task", name, f"wants a model that {wanted}, and {spec.model.name} {takes}: use task={advice}, or another model")
+    raise ComposerError(
+        "task", name, f"wants a model that {wanted}, and {spec.model.name} {takes}: use task={advice}, or another model"
+    )
 
 
 def tasks_of(checkpoint: Checkpoint) -> str:
@@ -99,7 +107,9 @@ def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
             else "edm_euler"
         )
         raise ComposerError(
-            "scheduler", name, f"is for {words[given]} models, and {spec.model.name} is a {words[wanted]} model: use {advice}"
+            "scheduler",
+            name,
+            f"is for {words[given]} models, and {spec.model.name} is a {words[wanted]} model: use {advice}",
         )
 
 
@@ -113,20 +123,33 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
         raise ComposerError("model.refiner", wanted.source, reason)
     number = isinstance(wanted.start, (int, float)) and not isinstance(wanted.start, bool)
     if not number or not 0 < wanted.start < 1:
-        raise ComposerError("model.refiner.start", wanted.start, "must lie between 0 and 1, such as 0.8: the share of the base model")
+        raise ComposerError(
+            "model.refiner.start", wanted.start, "must lie between 0 and 1, such as 0.8: the share of the base model"
+        )
     whole = isinstance((spec.config.get("model") or {}).get("refiner"), str)  # typed as model.refiner=SOURCE
     asked = ModelSpec(
-        name="refiner", source=wanted.source, revision=wanted.revision, variant=wanted.variant, allow_pickle=spec.model.allow_pickle
+        name="refiner",
+        source=wanted.source,
+        revision=wanted.revision,
+        variant=wanted.variant,
+        allow_pickle=spec.model.allow_pickle,
     )
     try:
         found = find(asked)
     except ComposerError as error:
-        key, reason = (re.sub(r"\bmodel\.(?=source|variant|revision)", "model.refiner.", text) for text in (error.key, error.reason))
+        key, reason = (
+            re.sub(r"\bmodel\.(?=source|variant|revision)", "model.refiner.", text)
+            for text in (error.key, error.reason)
+        )
         if whole:
             key, reason = (text.replace("model.refiner.source", "model.refiner") for text in (key, reason))
         raise ComposerError(key, error.value, reason, error.allowed) from None
     if (found.family, found.role) != (REFINED, "plain"):
-        raise ComposerError("model.refiner.source", wanted.source, f"is no {REFINED} checkpoint that goes on with latents alone")
+        raise ComposerError(
+            "model.refiner.source", wanted.source, f"is no {REFINED} checkpoint that goes on with latents alone"
+        )
     if found.factor != checkpoint.factor:
-        raise ComposerError("model.refiner.source", wanted.source, "its latents are of another size than the base model's")
+        raise ComposerError(
+            "model.refiner.source", wanted.source, "its latents are of another size than the base model's"
+        )
     return found

@@ -1,4 +1,6 @@
-"""Steps and a guidance scale for who names none: of the checkpoint's option, else the defaults of its diffusers pipeline class."""
+"""Steps and a guidance scale for who names none: of the checkpoint's option, else the defaults of its diffusers
+pipeline class.
+"""
 
 from __future__ import annotations
 
@@ -48,4 +50,7 @@ def _liked(checkpoint: Checkpoint) -> dict[str, Any]:
 
         return liked(checkpoint.pipeline, bool(checkpoint.takes_guidance_scale))
     layout = checkpoint.layout
-    return {"steps": layout.steps, "guidance": layout.scale if not layout.distils or checkpoint.takes_guidance_scale else 1.0}
+    return {
+        "steps": layout.steps,
+        "guidance": layout.scale if not layout.distils or checkpoint.takes_guidance_scale else 1.0,
+    }

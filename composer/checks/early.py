@@ -1,4 +1,6 @@
-"""What is refused before torch is imported, which takes seconds: settings that no class takes, options for devices that are not there."""
+"""What is refused before torch is imported, which takes seconds: settings that no class takes, options for devices that
+are not there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a pipeline's `__call__` is given of a request: one table, from what composer calls it to what diffusers' pipelines do."""
+"""What a pipeline's `__call__` is given of a request: one table, from what composer calls it to what diffusers'
+pipelines do.
+"""
 
 from __future__ import annotations
 

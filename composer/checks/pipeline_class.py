@@ -25,9 +25,11 @@ INPUTS = ("image", "mask_image", "control_image")
 class Told:
     """makes: names of what a pipeline returns, such as images or frames; empty where its source does not say.
     passes: keywords that it hands to `set_timesteps` of its own accord, such as sigmas and mu.
-    reads: inputs that it goes through one by one, as several references for each image. uses: names that it does something with.
+    reads: inputs that it goes through one by one, as several references for each image. uses: names that it does
+    something with.
     needs: images without which it can do nothing, although its signature lets them be left out.
-    spares_flow: whether it passes no sigmas to a scheduler with `use_flow_sigmas`. lists: whether its sigmas are a list and
+    spares_flow: whether it passes no sigmas to a scheduler with `use_flow_sigmas`. lists: whether its sigmas are a list
+    and
     no array, with which not every scheduler can reckon.
     """
 
@@ -51,7 +53,9 @@ def told(pipeline: type) -> Told:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(pipeline.__call__))))
     except (OSError, TypeError, SyntaxError):
         return Told()
-    uses = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+    uses = frozenset(
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    )
     needs = frozenset(name for name in _left_out(tree) if name in uses and _needed(tree, name))
     reads = frozenset(_gone_through(tree)) - needs
     return Told(
@@ -71,7 +75,12 @@ def _made(tree: ast.AST) -> Iterator[str]:
 
 def _passed(tree: ast.AST) -> frozenset[str]:
     """Of sigmas and mu those that are passed wherever it lays out steps, and made in the function itself."""
-    made = {name for node in ast.walk(tree) if isinstance(node, ast.Assign) and not _is_none(node.value) for name in _targets(node)}
+    made = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and not _is_none(node.value)
+        for name in _targets(node)
+    }
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(LAYING)]
     passed = [frozenset(_keywords(tree, call, made)) for call in calls]
     return frozenset.intersection(*passed) if passed else frozenset()
@@ -124,7 +133,9 @@ def _needed(tree: ast.AST, name: str) -> bool:
         for node in ast.walk(tree)
         if isinstance(node, ast.Compare) and ast.unparse(node.left) == name and _is_none(node.comparators[0])
     ]
-    refused = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == f"{name} is None"]
+    refused = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == f"{name} is None"
+    ]
     return not asked or _measured(tree, name) or any(isinstance(node.body[0], ast.Raise) for node in refused)
 
 
@@ -132,7 +143,11 @@ def _measured(tree: ast.AST, name: str) -> bool:
     """Whether its size is looked at whatever comes."""
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     plain = [statement for statement in function.body if isinstance(statement, ast.Assign)]
-    return any(isinstance(node, ast.Attribute) and ast.unparse(node) == f"{name}.size" for each in plain for node in ast.walk(each))
+    return any(
+        isinstance(node, ast.Attribute) and ast.unparse(node) == f"{name}.size"
+        for each in plain
+        for node in ast.walk(each)
+    )
 
 
 def _targets(node: ast.Assign) -> Iterator[str]:

@@ -48,6 +48,10 @@ class Steps:
             scheduler.set_timesteps(request.steps, device=device, **settings)
 
     def _passed(self, scheduler: Any) -> frozenset[str]:
-        """Keywords that the pipeline hands to this scheduler; many leave sigmas to one that makes those of a flow itself."""
+        """Keywords that the pipeline hands to this scheduler; many leave sigmas to one that makes those of a flow
+        itself.
+        """
         found = told(self.pipeline)
-        return found.passes - {"sigmas"} if found.spares_flow and scheduler.config.get("use_flow_sigmas") else found.passes
+        return (
+            found.passes - {"sigmas"} if found.spares_flow and scheduler.config.get("use_flow_sigmas") else found.passes
+        )

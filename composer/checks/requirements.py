@@ -1,4 +1,6 @@
-"""What callbacks and guidance state that they need, against what the checkpoint and the task can give; before any weights are loaded."""
+"""What callbacks and guidance state that they need, against what the checkpoint and the task can give; before any
+weights are loaded.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ KNOWN = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | 
 OTHER = "callbacks."
 
 
-def check(callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpoint, task_name: str = "the task") -> None:
+def check(
+    callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpoint, task_name: str = "the task"
+) -> None:
     """Raises:
     ComposerError: a callback that can't do its work here, and why.
     """
@@ -30,7 +34,9 @@ def check(callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpo
         callback_methods.check(name, callback)
         key, family = f"callbacks.{name}", checkpoint.family
         if callback.families is not None and family not in callback.families:
-            raise ComposerError(key, None, f"is for other models than {family}", sorted(callback.families & set(LAYOUTS)))
+            raise ComposerError(
+                key, None, f"is for other models than {family}", sorted(callback.families & set(LAYOUTS))
+            )
         for need in sorted(callback.needs):
             if need.startswith(OTHER):
                 if need.removeprefix(OTHER) not in before:
@@ -55,4 +61,6 @@ def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:
     if fits is not None and family not in fits:
         raise ComposerError("guidance", name, f"can't reach into {family} models", sorted(fits))
     if guidance.contrast and not checkpoint.layout.text:
-        raise ComposerError("guidance", name, f"{family} takes no prompt, so there is nothing to guide: use guidance=none")
+        raise ComposerError(
+            "guidance", name, f"{family} takes no prompt, so there is nothing to guide: use guidance=none"
+        )

@@ -1,6 +1,7 @@
 """What a class takes, read from its source: what can be refused by it is refused without importing torch.
 
-Where the source does not tell at once (a base class elsewhere, a computed value), None is returned and the imported class decides.
+Where the source does not tell at once (a base class elsewhere, a computed value), None is returned and the imported
+class decides.
 """
 
 from __future__ import annotations
@@ -14,17 +15,31 @@ from pathlib import Path
 #: Methods of a scheduler whose parameters are settings.
 METHODS = ("__init__", "step", "set_timesteps")
 #: Parameters of these that are no settings.
-NO_SETTINGS = {"self", "model_output", "timestep", "sample", "generator", "return_dict", "variance_noise", "num_inference_steps", "device"}
+NO_SETTINGS = {
+    "self",
+    "model_output",
+    "timestep",
+    "sample",
+    "generator",
+    "return_dict",
+    "variance_noise",
+    "num_inference_steps",
+    "device",
+}
 
 
 @cache
 def scheduler_settings(path: str) -> frozenset[str] | None:
     """Names of all settings of one of diffusers' schedulers."""
-    found = _class(_diffusers(path.rpartition(".")[2]), path.rpartition(".")[2]) if path.startswith("diffusers.") else None
+    found = (
+        _class(_diffusers(path.rpartition(".")[2]), path.rpartition(".")[2]) if path.startswith("diffusers.") else None
+    )
     methods = {each.name: each.args for each in found.body if isinstance(each, ast.FunctionDef)} if found else {}
     if not all(name in methods and methods[name].kwarg is None for name in METHODS[:2]):
         return None
-    given = (each.arg for name in METHODS if name in methods for each in (*methods[name].args, *methods[name].kwonlyargs))
+    given = (
+        each.arg for name in METHODS if name in methods for each in (*methods[name].args, *methods[name].kwonlyargs)
+    )
     return frozenset(given) - NO_SETTINGS
 
 
@@ -36,9 +51,15 @@ def devices_of(path: str) -> frozenset[str] | None:
         return None
     found = _class(Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py"), name)
     for each in found.body if found else ():
-        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "devices" and isinstance(each.value, ast.Call):
+        if (
+            isinstance(each, ast.Assign)
+            and ast.unparse(each.targets[0]) == "devices"
+            and isinstance(each.value, ast.Call)
+        ):
             return frozenset(ast.literal_eval(each.value.args[0]))
-    inherited = (devices_of(f"{module}.{base.id}") for base in (found.bases if found else ()) if isinstance(base, ast.Name))
+    inherited = (
+        devices_of(f"{module}.{base.id}") for base in (found.bases if found else ()) if isinstance(base, ast.Name)
+    )
     return next((devices for devices in inherited if devices is not None), None)
 
 
@@ -56,4 +77,6 @@ def _class(file: Path | None, name: str) -> ast.ClassDef | None:
         tree = ast.parse(file.read_text("utf-8")) if file else None
     except (OSError, ValueError, SyntaxError):
         return None
-    return next((each for each in (tree.body if tree else ()) if isinstance(each, ast.ClassDef) and each.name == name), None)
+    return next(
+        (each for each in (tree.body if tree else ()) if isinstance(each, ast.ClassDef) and each.name == name), None
+    )

@@ -1,4 +1,6 @@
-"""What a command line without a command does: a single run, a sweep, a search, or what another's launcher makes of several runs."""
+"""What a command line without a command does: a single run, a sweep, a search, or what another's launcher makes of
+several runs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Launchers and sweepers of Hydra's that others wrote, such as joblib and submitit: each job is a run of its own, under Hydra."""
+"""Launchers and sweepers of Hydra's that others wrote, such as joblib and submitit: each job is a run of its own, under
+Hydra.
+"""
 
 from __future__ import annotations
 
@@ -81,11 +83,15 @@ def _job(verbose: bool) -> Callable[[DictConfig], None]:
 def _refuse_without_effect(overrides: Sequence[str]) -> None:
     for _, key, value in map(argv.split, overrides):
         if key in (OUT, RUN_DIR):
-            raise ComposerError(key, value, f"has no effect under a launcher or sweeper of Hydra's: {SWEEP_DIR}=DIR is where files go")
+            raise ComposerError(
+                key, value, f"has no effect under a launcher or sweeper of Hydra's: {SWEEP_DIR}=DIR is where files go"
+            )
         if key == SEARCH_PATH:
             raise refusal(key, value)
         if key.split(".")[0] in OF_SWEEPS:
-            raise ComposerError(key, value, "is about composer's own sweeps, and has no effect under a launcher or sweeper of Hydra's")
+            raise ComposerError(
+                key, value, "is about composer's own sweeps, and has no effect under a launcher or sweeper of Hydra's"
+            )
 
 
 def _refuse_missing(overrides: Sequence[str], loader: Loader) -> None:
@@ -97,7 +103,11 @@ def _refuse_missing(overrides: Sequence[str], loader: Loader) -> None:
                 there = loader.get_group_options(group)
             if name not in there:
                 package = PACKAGES.get(name)
-                reason = f"is not installed: pip install {package}" if package else f"there is no such option.{suggest(name, PACKAGES)}"
+                reason = (
+                    f"is not installed: pip install {package}"
+                    if package
+                    else f"there is no such option.{suggest(name, PACKAGES)}"
+                )
                 raise ComposerError(group, name, reason, sorted({*there, "ray" if group == GROUPS[0] else "optuna"}))
 
 

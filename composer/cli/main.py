@@ -1,6 +1,7 @@
 """argv → a command or a Hydra run. Imports no torch until a config is valid.
 
-Exit codes: 0 done; 1 the run failed; 2 the request can't be met; 3 another process works in the folder; 130 interrupted.
+Exit codes: 0 done; 1 the run failed; 2 the request can't be met; 3 another process works in the folder; 130
+interrupted.
 """
 
 from __future__ import annotations

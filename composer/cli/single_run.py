@@ -60,7 +60,10 @@ def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result
     more = written(folder, before, paths)
     if more:
         told += f"\nbeside {'it' if len(paths) == 1 else 'them'}: {named(folder, more)}"
-    facts = {"more": [shown(path) for path in more], **{key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")}}
+    facts = {
+        "more": [shown(path) for path in more],
+        **{key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")},
+    }
     console.report_result(told, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
     return result
 

@@ -1,4 +1,6 @@
-"""`compose --cfg job|hydra|all`: a composed config as YAML, as Hydra's programs print it. `compose config` says where values come from."""
+"""`compose --cfg job|hydra|all`: a composed config as YAML, as Hydra's programs print it. `compose config` says where
+values come from.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Which class the option files of composer and of plugins name, and what an option is recorded and hashed as.
 
-An option is known by its group, name, settings and provider. Where its class lies is nobody's business but the option file's: a
-class that moves to another module changes no record and no job. Only an option file of the user's own can give a name to another
+An option is known by its group, name, settings and provider. Where its class lies is nobody's business but the option
+file's: a
+class that moves to another module changes no record and no job. Only an option file of the user's own can give a name
+to another
 class tomorrow, so there the class has a say.
 """
 

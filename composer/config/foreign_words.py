@@ -1,6 +1,7 @@
 """How diffusers and the tools around it call what composer calls otherwise: by hand, what option files cannot tell.
 
-`composer.config.spellings` reads these tables, besides the option files. Words stand here as `plain` has them: `guidance-scale`,
+`composer.config.spellings` reads these tables, besides the option files. Words stand here as `plain` has them:
+`guidance-scale`,
 `guidanceScale` and `guidance_scale` are one.
 """
 
@@ -164,7 +165,9 @@ _NOT_YET = {
 NOT_YET = {word: what for what, words in _NOT_YET.items() for word in words.split()}
 
 #: Words in the place of a command: to generate needs none, and some are flags or commands of another name.
-NO_COMMAND = (*_inverted({"": "generate run generate sample infer predict create make start render compose imagine paint"}),)
+NO_COMMAND = (
+    *_inverted({"": "generate run generate sample infer predict create make start render compose imagine paint"}),
+)
 COMMANDS = _inverted(
     {
         "compose --version": "version",

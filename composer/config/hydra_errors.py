@@ -42,7 +42,9 @@ def explained(overrides: Sequence[str], config_dir: str | None) -> Iterator[None
         raise
     except Exception as error:
         interrupts.check(error)
-        raise explain(error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(config_dir)) from error
+        raise explain(
+            error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(config_dir)
+        ) from error
 
 
 def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> ComposerError:
@@ -50,7 +52,9 @@ def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> 
     if not str(error):  # Hydra wraps what it did not foresee
         error = error.__cause__ or error
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
-        for file in (file for folder in folders if folder != packaged_conf() for file in sorted(folder.rglob("*.yaml"))):
+        for file in (
+            file for folder in folders if folder != packaged_conf() for file in sorted(folder.rglob("*.yaml"))
+        ):
             _content(file)
     hydras = _of_hydra(str(error), [folder for folder in folders if folder != packaged_conf()])
     if hydras:
@@ -68,7 +72,13 @@ def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> 
                 return wrong
             choices[key] = _names(value)
             given.add(key)
-    choices.update({group: names for group, names in _chosen_by_task(choices.get("task", []), folders).items() if group not in given})
+    choices.update(
+        {
+            group: names
+            for group, names in _chosen_by_task(choices.get("task", []), folders).items()
+            if group not in given
+        }
+    )
     known = _known_keys(choices, folders)
     for override in overrides:
         prefix, key, value = split(override)
@@ -83,9 +93,17 @@ def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> 
 def _misused(override: str, message: str, choices: Collection[str]) -> ComposerError | None:
     """Hydra's marks and `null` where they have no place; each as Hydra complains of it."""
     prefix, key, value = split(override)
-    none = f"{key}=[] is none of them" if key in LISTS else "leave it out" if key == "preset" else f"`compose list {key}` shows all"
+    none = (
+        f"{key}=[] is none of them"
+        if key in LISTS
+        else "leave it out"
+        if key == "preset"
+        else f"`compose list {key}` shows all"
+    )
     if prefix == "~" and "Could not delete" in message and f"'{key}'" in message:
-        reason = f"can't be taken away: {none}" if key in choices else f"there is nothing to take away: {key}=VALUE sets it"
+        reason = (
+            f"can't be taken away: {none}" if key in choices else f"there is nothing to take away: {key}=VALUE sets it"
+        )
         return ComposerError(key, value, reason)
     complaints = ("Multiple values", "more than once", "force-add of config groups")
     if prefix.startswith("+") and key in choices and any(each in message for each in complaints):
@@ -99,12 +117,20 @@ def _misused(override: str, message: str, choices: Collection[str]) -> ComposerE
 
 
 def _of_hydra(message: str, folders: list[Path]) -> Path | None:
-    """An option file that speaks of Hydra's own node, where Hydra itself complains of that before composer can refuse it."""
+    """An option file that speaks of Hydra's own node, where Hydra itself complains of that before composer can refuse
+    it.
+    """
     if "hydra" not in message.partition("\n")[0]:  # further lines tell where Hydra looked
         return None
     named = re.search(r"(?:In|merging) '([^']+)'", message)
-    files = [file for folder in folders if named and (file := folder / f"{named[1]}.yaml").is_file() and "hydra" in file.read_text("utf-8")]
-    return next(iter([*files, *(file for folder in folders for file in sorted((folder / "hydra").rglob("*.yaml")))]), None)
+    files = [
+        file
+        for folder in folders
+        if named and (file := folder / f"{named[1]}.yaml").is_file() and "hydra" in file.read_text("utf-8")
+    ]
+    return next(
+        iter([*files, *(file for folder in folders for file in sorted((folder / "hydra").rglob("*.yaml")))]), None
+    )
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -131,7 +157,9 @@ def _defaults(folders: list[Path]) -> dict[str, list[str]]:
     chosen: dict[str, list[str]] = {}
     listed = _content(main).get("defaults")
     if not listed:
-        raise ComposerError("config", main, "stands for composer's own compose.yaml and has no list of defaults: give it another name")
+        raise ComposerError(
+            "config", main, "stands for composer's own compose.yaml and has no list of defaults: give it another name"
+        )
     for entry in listed:
         if entry != "_self_":
             chosen.update({group: _names(value) for group, value in entry.items() if not group.startswith("override ")})
@@ -143,7 +171,13 @@ def _chosen_by_task(names: list[str], folders: list[Path]) -> dict[str, list[str
     chosen: dict[str, list[str]] = {}
     for file in filter(None, (_file("task", name, folders) for name in names)):
         for entry in _content(file).get("defaults") or []:
-            chosen.update({key.removeprefix("override /"): _names(value) for key, value in entry.items() if key.startswith("override /")})
+            chosen.update(
+                {
+                    key.removeprefix("override /"): _names(value)
+                    for key, value in entry.items()
+                    if key.startswith("override /")
+                }
+            )
     return chosen
 
 
@@ -187,7 +221,9 @@ def _dotted(node: object, prefix: str) -> set[str]:
     return keys.union(*(_dotted(value, f"{prefix}{key}.") for key, value in node.items()))
 
 
-def _unknown_key(key: str, value: str, choices: dict[str, list[str]], known: set[str], folders: list[Path]) -> ComposerError:
+def _unknown_key(
+    key: str, value: str, choices: dict[str, list[str]], known: set[str], folders: list[Path]
+) -> ComposerError:
     group = key.split(".")[0] if key.split(".")[0] in choices else "task"
     usual = [*_defaults(folders).get(group, []), *_FIRST.get(group, ())]
     for option in (*usual, *options(group, folders)):
@@ -214,6 +250,8 @@ def _other(error: BaseException, overrides: list[str]) -> ComposerError:
     if key.startswith("hydra."):
         return ComposerError(key, value, "Hydra has no such key")
     if getattr(error, "override", None) is not None:
-        return ComposerError(key, value, "can't be read; put quotes around a value with commas, brackets or spaces: key=\"'…'\"")
+        return ComposerError(
+            key, value, "can't be read; put quotes around a value with commas, brackets or spaces: key=\"'…'\""
+        )
     first, *more = message.splitlines()
     return ComposerError(at_fault or "config", None, f"{first} {more[0]}" if first.endswith(":") and more else first)

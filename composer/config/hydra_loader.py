@@ -1,4 +1,6 @@
-"""Hydra composes by an object of ours: no global state of Hydra's is touched, and nothing that a config says is instantiated."""
+"""Hydra composes by an object of ours: no global state of Hydra's is touched, and nothing that a config says is
+instantiated.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,11 @@ class Loader(ConfigLoaderImpl):
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
         """Hydra would add these places, and import what is named as a package."""
         found = None if config_name is None else repo.load_config(config_path=config_name)
-        named = OmegaConf.select(found.config, "hydra.searchpath") if OmegaConf.is_dict(getattr(found, "config", None)) else None
+        named = (
+            OmegaConf.select(found.config, "hydra.searchpath")
+            if OmegaConf.is_dict(getattr(found, "config", None))
+            else None
+        )
         if named is not None:
             raise _refusal("searchpath", named, _place(found, MAIN))
 
@@ -81,11 +87,15 @@ class Loader(ConfigLoaderImpl):
 
     def _culprit(self, overrides: Sequence[str]) -> str:
         """The file that speaks of Hydra, among those that a config is composed of."""
-        paths = [each.config_path for each in self.compute_defaults_list(MAIN, list(overrides), RunMode.MULTIRUN).defaults]
+        paths = [
+            each.config_path for each in self.compute_defaults_list(MAIN, list(overrides), RunMode.MULTIRUN).defaults
+        ]
         loaded = {path: self.repository.load_config(path) for path in reversed(paths) if path}
         files = [Path(_place(found, path)) for path, found in loaded.items() if found is not None]
         own = [file for file in files if any(file.is_relative_to(folder) for folder in self.foreign)]
-        return str(next((file for file in own if "hydra" in str(file) + file.read_text("utf-8")), own[0] if own else MAIN))
+        return str(
+            next((file for file in own if "hydra" in str(file) + file.read_text("utf-8")), own[0] if own else MAIN)
+        )
 
 
 def _place(loaded: Any, path: str) -> str:
@@ -160,11 +170,17 @@ def _refuse_lists(overrides: Sequence[str]) -> None:
             continue
         several = value.strip("[] ")
         if "," in several:
-            raise ComposerError(key, value, f"one option is chosen: type {key}=NAME, or -m {key}={several} for a run of each")
+            raise ComposerError(
+                key, value, f"one option is chosen: type {key}=NAME, or -m {key}={several} for a run of each"
+            )
         if not several:
             raise ComposerError(key, value, f"an option is chosen by its name: `compose list {key}` shows all")
 
 
 def _refusal(key: str, value: Any, file: str) -> ComposerError:
     instead = "output: {folder: DIR} chooses where files go" if key in ("run.dir", "sweep.dir") else "take it out"
-    return ComposerError(f"hydra.{key}", value, f"comes from {file}; option files set nothing of Hydra's, which could run code: {instead}")
+    return ComposerError(
+        f"hydra.{key}",
+        value,
+        f"comes from {file}; option files set nothing of Hydra's, which could run code: {instead}",
+    )

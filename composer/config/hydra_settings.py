@@ -1,4 +1,6 @@
-"""What may be typed of Hydra's own settings. composer runs its jobs itself, so that most of them would do nothing: those are refused."""
+"""What may be typed of Hydra's own settings. composer runs its jobs itself, so that most of them would do nothing:
+those are refused.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ INSTEAD = {
 
 
 def as_nodes(overrides: Sequence[str]) -> list[str]:
-    """With `${hydra:…}`, which asks a running Hydra program, as `${hydra.…}`, which asks the config, in the names of folders."""
+    """With `${hydra:…}`, which asks a running Hydra program, as `${hydra.…}`, which asks the config, in the names of
+    folders.
+    """
     return [word.replace("${hydra:", "${hydra.") if split(word)[1] in (RUN_DIR, OUT) else word for word in overrides]
 
 
@@ -62,7 +66,9 @@ def refusal(key: str, value: str | None, manner: str = "a run") -> ComposerError
     usual = f"has no effect on {manner}: {OUT}=DIR is where its files go, and the rest is composer's"
     reason = next((text for start, text in INSTEAD.items() if key.startswith(start)), usual)
     if reason == SEVERAL and manner != "a run":
-        reason = f"chooses how Hydra runs jobs, which has no effect on {manner} of composer's or a look at one: leave it out"
+        reason = (
+            f"chooses how Hydra runs jobs, which has no effect on {manner} of composer's or a look at one: leave it out"
+        )
     return ComposerError(key, value, reason)
 
 

@@ -1,4 +1,6 @@
-"""Where a run's files go: the folder that was typed, or one by date and time; made when needed, gone again when nothing came of it."""
+"""Where a run's files go: the folder that was typed, or one by date and time; made when needed, gone again when nothing
+came of it.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def allowed(folder: Path, key: str | None, value: str | None, root: str | None) 
     if value and re.search(r"\$\{(?!oc\.env:)", value):
         above = (root or "").strip("'\"").split("${")[0].rpartition("/")[0]
         if not folder.resolve().is_relative_to(expanded(above).resolve()):
-            raise ComposerError(key or OUT, value, f"comes to {folder}, which is not inside {above or 'the current folder'}")
+            raise ComposerError(
+                key or OUT, value, f"comes to {folder}, which is not inside {above or 'the current folder'}"
+            )
     refuse_secrets({OUT: str(folder)})
     return folder
 

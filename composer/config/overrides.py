@@ -1,6 +1,7 @@
 r"""What users type → what Hydra parses.
 
-Hydra's grammar gives commas, parentheses, quotes, `=`, `#` and every non-ASCII letter a meaning or an error of its own. The
+Hydra's grammar gives commas, parentheses, quotes, `=`, `#` and every non-ASCII letter a meaning or an error of its own.
+The
 value of a text key is therefore quoted before Hydra sees it, unless it already is deliberate syntax:
 
     'one quoted string'   "or this"   'several','of them' (a sweep)   choice('a','b')   ['a batch','of prompts']   null
@@ -24,7 +25,8 @@ OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"(?:null\s*,\s*)*{_STRING}(?:\s*,\s*(?:null|{_STRING}))*"  # null beside texts: with and without
 _DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\s*{_STRINGS}\s*\])\s*", re.DOTALL)
-#: Names that only option files give: whose class an option is, and what Hydra would make of it. In keys, and in values as `{_x_: …}`.
+#: Names that only option files give: whose class an option is, and what Hydra would make of it. In keys, and in values
+#: as `{_x_: …}`.
 _RESERVED = re.compile(r"(?:^|[.{,\s'\"])_\w+_(?:$|[.@])")
 _RESERVED_INSIDE = re.compile(r"[{,\s'\"]_\w+_['\"]?\s*:")
 #: A path from a home folder, in a list or a mapping.
@@ -56,7 +58,9 @@ def quote(text: str) -> str:
         ComposerError: for `???`, which OmegaConf takes for a missing value however it is quoted.
     """
     if text == "???":
-        raise ComposerError("override", text, "three question marks alone mean a missing value in a config; add a space or a word")
+        raise ComposerError(
+            "override", text, "three question marks alone mean a missing value in a config; add a space or a word"
+        )
     text = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)
     text = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", text)
     text = re.sub(r"(\\+)\Z", lambda m: m[1] * 2, text)
@@ -85,7 +89,9 @@ def refuse_odd_text(key: str, text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         where = f"character {error.start + 1}"
-        raise ComposerError(key, text, f"is not UTF-8 text at {where}: type it in a terminal whose encoding is UTF-8") from None
+        raise ComposerError(
+            key, text, f"is not UTF-8 text at {where}: type it in a terminal whose encoding is UTF-8"
+        ) from None
 
 
 def _prepare(override: str, multirun: bool) -> str:
@@ -95,7 +101,9 @@ def _prepare(override: str, multirun: bool) -> str:
     name = key.rpartition(".")[2]
     text = name in (*TEXT_KEYS, *FILE_KEYS)
     if _RESERVED.search(key) or (value and not text and _RESERVED_INSIDE.search(value)):
-        raise ComposerError(key, value, "classes are chosen by the names of options, which installed packages and your own conf bring")
+        raise ComposerError(
+            key, value, "classes are chosen by the names of options, which installed packages and your own conf bring"
+        )
     if value is None or prefix == "~":
         return override
     if not prefix and key.startswith(OPEN_NODES):
@@ -119,7 +127,9 @@ def _homes(value: str, multirun: bool) -> str:
         return value
     if value.startswith(("[", "{")):
         return _INSIDE.sub(lambda found: quote(found[0]), value)
-    return ",".join(quote(each) if each.startswith("~") else each for each in (value.split(",") if multirun else [value]))
+    return ",".join(
+        quote(each) if each.startswith("~") else each for each in (value.split(",") if multirun else [value])
+    )
 
 
 def _text(key: str, value: str, multirun: bool) -> str:
@@ -149,4 +159,6 @@ def _read(key: str, name: str) -> list[str]:
         return lines(read_text(expanded(name)))
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ComposerError(key, f"@{name}", f"this file can't be read: {why}. To start a prompt with @, quote it: \"'@…'\".") from None
+        raise ComposerError(
+            key, f"@{name}", f"this file can't be read: {why}. To start a prompt with @, quote it: \"'@…'\"."
+        ) from None

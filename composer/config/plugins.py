@@ -1,6 +1,8 @@
-"""Packages that bring options and classes: entry points of the group `composer.plugins`, read without importing any of them.
+"""Packages that bring options and classes: entry points of the group `composer.plugins`, read without importing any of
+them.
 
-A plugin is a distribution with an entry point whose value is the name of its package; option files lie in that package's
+A plugin is a distribution with an entry point whose value is the name of its package; option files lie in that
+package's
 folder `conf`, laid out as composer's own. `COMPOSER_PLUGINS` names those to use (`a,b`), nothing (``) uses none.
 """
 
@@ -22,7 +24,9 @@ VARIABLE = "COMPOSER_PLUGINS"
 
 @dataclass(frozen=True)
 class Plugin:
-    """One installed distribution. package: the top-level package that it is trusted for. conf: its option files, if any."""
+    """One installed distribution. package: the top-level package that it is trusted for. conf: its option files, if
+    any.
+    """
 
     name: str
     distribution: str

@@ -1,4 +1,5 @@
-"""Values given from Python → words of the command line; and images and callbacks, which only Python can give as objects.
+"""Values given from Python → words of the command line; and images and callbacks, which only Python can give as
+objects.
 
 Values are known by protocol: what is an index, a number or an array counts as one, whoever made its class.
 """
@@ -144,9 +145,13 @@ def swept(values: Mapping[str, Any]) -> list[str]:
 
 def _axis(key: str, value: Any) -> Iterator[str]:
     if is_image(value, arrays=key in FILE_KEYS):
-        raise ComposerError(key, kind(value), "a sweep reads images from files, so that it can be resumed: save it and give its name")
+        raise ComposerError(
+            key, kind(value), "a sweep reads images from files, so that it can be resumed: save it and give its name"
+        )
     if key == CALLBACKS and callbacks_of(value):
-        raise ComposerError(key, kind(value), 'a sweep takes callbacks by name, so that it can be resumed: "callbacks=[preview]"')
+        raise ComposerError(
+            key, kind(value), 'a sweep takes callbacks by name, so that it can be resumed: "callbacks=[preview]"'
+        )
     if isinstance(value, Mapping):
         for name, each in value.items():
             yield from _axis(f"{key}.{name}", each)
@@ -176,7 +181,9 @@ def callbacks_of(value: Any) -> Sequence[StepCallback]:
 
 def _instead(odd: Any) -> str:
     """What to pass for something that is no callback."""
-    base = "composer.StepCallback, with the moments that it needs: before_step, after_predict, after_step or after_decode"
+    base = (
+        "composer.StepCallback, with the moments that it needs: before_step, after_predict, after_step or after_decode"
+    )
     if isinstance(odd, type) and issubclass(odd, StepCallback):
         return f"is a class: pass an object of it, callbacks=[{odd.__name__}()]"
     if isinstance(odd, Mapping):
@@ -189,7 +196,9 @@ def _instead(odd: Any) -> str:
 def _unfit(key: str, value: Any) -> ComposerError:
     """The error for an object that no config can hold."""
     if isinstance(value, Mapping):
-        return ComposerError(key, value, "settings in a list can't be passed: give each by its key, such as 'scheduler.eta=1.0'")
+        return ComposerError(
+            key, value, "settings in a list can't be passed: give each by its key, such as 'scheduler.eta=1.0'"
+        )
     name = (value if isinstance(value, type) else type(value)).__name__
     group = key.partition(".")[0]
     if key in FILE_KEYS:

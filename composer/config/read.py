@@ -1,4 +1,5 @@
-"""Composed DictConfig → RunSpec: the only reader of DictConfig; what a sweep reads besides is in `sweep/settings.py`, by its help.
+"""Composed DictConfig → RunSpec: the only reader of DictConfig; what a sweep reads besides is in `sweep/settings.py`,
+by its help.
 
 What a schema does not know is refused by name here, since Hydra lets `+typo=3` through.
 """
@@ -92,12 +93,16 @@ def _named(node: Any, where: str = "") -> None:
     pairs = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for name, value in pairs:
         if isinstance(node, Mapping) and not isinstance(name, str):
-            raise ComposerError(where or "config", {name: value}, f"a key must be text, and this one is {name!r}: put quotes around it")
+            raise ComposerError(
+                where or "config", {name: value}, f"a key must be text, and this one is {name!r}: put quotes around it"
+            )
         _named(value, f"{where}.{name}" if where else str(name))
 
 
 def _finite(tree: Mapping[str, Any]) -> None:
-    """diffusers would take nan for guidance, leave guidance out and say nothing; text that can't be written would fail after drawing."""
+    """diffusers would take nan for guidance, leave guidance out and say nothing; text that can't be written would fail
+    after drawing.
+    """
     for key, value in iter_leaves(tree):
         if isinstance(value, float) and not isfinite(value):
             raise ComposerError(key, value, "must be a finite number")
@@ -142,12 +147,16 @@ def _missing(node: Any, key: str = "") -> Iterator[str]:
 
 
 def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = MappingProxyType({})) -> Choice:
-    """A node as the class that it names; `chosen` tells which option of the group it is, a list's nodes stand under their names."""
+    """A node as the class that it names; `chosen` tells which option of the group it is, a list's nodes stand under
+    their names.
+    """
     group, _, name = key.partition(".")
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise ComposerError(key, node, f"choose an option by its name: `compose list {group}` shows them")
     path, keywords = node["_target_"], MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
-    return Choice(path=path, keywords=keywords, group=group, name=name or str(chosen.get(group) or option_of(group, path) or ""))
+    return Choice(
+        path=path, keywords=keywords, group=group, name=name or str(chosen.get(group) or option_of(group, path) or "")
+    )
 
 
 def _told(node: Any) -> Any:
@@ -202,7 +211,9 @@ def _sums(node: Any) -> Mapping[str, str]:
     sums = {} if node is None else node if isinstance(node, Mapping) else {"": node}
     for name, value in sums.items():
         if not re.fullmatch(r"[0-9a-fA-F]{64}", str(value)):
-            raise ComposerError("model.sha256", value, f"must be 64 hexadecimal digits{f', of the file {name}' if name else ''}")
+            raise ComposerError(
+                "model.sha256", value, f"must be 64 hexadecimal digits{f', of the file {name}' if name else ''}"
+            )
     return {name: str(value) for name, value in sums.items()}
 
 
@@ -219,7 +230,9 @@ def _refiner(node: Any) -> RefinerSpec | None:
 
 def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec:
     keywords = MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
-    target = replace(_target("scheduler", node, chosen), keywords=MappingProxyType({})) if node.get("_target_") else None
+    target = (
+        replace(_target("scheduler", node, chosen), keywords=MappingProxyType({})) if node.get("_target_") else None
+    )
     kind = node.get("_kind_")
     if kind is not None:
         one_of("scheduler._kind_", kind, KINDS)
@@ -240,7 +253,9 @@ def _precision(node: dict[str, Any]) -> PrecisionSpec:
         if not isinstance(value, bool):
             raise ComposerError(f"precision.{name}", value, "must be true or false")
     if flags.get("strict") and flags.get("force"):
-        raise ComposerError("precision.force", True, "contradicts precision.strict, which refuses: leave one of the two out")
+        raise ComposerError(
+            "precision.force", True, "contradicts precision.strict, which refuses: leave one of the two out"
+        )
     upcast = node.pop("vae_upcast", "auto")
     one_of("precision.vae_upcast", upcast, ("auto", True, False))
     storage = node.pop("storage", None)

@@ -40,7 +40,9 @@ def own_folders(extra: str | None = None) -> list[Path]:
     try:
         own = Path.cwd() / "conf"
     except FileNotFoundError:
-        raise ComposerError("output.folder", ".", "the current folder was deleted meanwhile: change into another one") from None
+        raise ComposerError(
+            "output.folder", ".", "the current folder was deleted meanwhile: change into another one"
+        ) from None
     folders = [*([expanded(extra)] if extra else []), *([own] if (own / MARKER).is_file() else [])]
     return [folder for folder in folders if folder.resolve() != packaged_conf()]
 
@@ -82,15 +84,21 @@ def refuse_clashes(config: Mapping[str, Any], choices: Mapping[str, Any]) -> Non
         ComposerError: an option that two plugins offer, so that it would depend on the order in which they are found.
     """
     for (group, name), owners in clashes().items():
-        chosen = [choices[group]] if group in choices else list(config.get(group) or ())  # lists nest each option under its name
+        chosen = (
+            [choices[group]] if group in choices else list(config.get(group) or ())
+        )  # lists nest each option under its name
         if name in chosen:
             both = " and ".join(map(str, owners))
-            raise ComposerError(group, name, f"{both} both offer it: uninstall one, or name those to use in COMPOSER_PLUGINS")
+            raise ComposerError(
+                group, name, f"{both} both offer it: uninstall one, or name those to use in COMPOSER_PLUGINS"
+            )
 
 
 def groups(folders: list[Path]) -> list[str]:
     """Names of all groups."""
-    found = {child.name for folder in folders for child in folder.iterdir() if child.is_dir() and any(child.glob("*.yaml"))}
+    found = {
+        child.name for folder in folders for child in folder.iterdir() if child.is_dir() and any(child.glob("*.yaml"))
+    }
     return sorted(found - {"hydra"})
 
 

@@ -1,4 +1,6 @@
-"""Tokens and passwords belong into the environment: none may come into a config, and so into a file, a record or a message."""
+"""Tokens and passwords belong into the environment: none may come into a config, and so into a file, a record or a
+message.
+"""
 
 from __future__ import annotations
 

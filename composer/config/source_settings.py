@@ -1,4 +1,6 @@
-"""Settings that an option file of `model` gives with its checkpoint belong to that one: they go when another source takes its place."""
+"""Settings that an option file of `model` gives with its checkpoint belong to that one: they go when another source
+takes its place.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def completed(overrides: Sequence[str]) -> list[str]:
 
 
 def untie(config: DictConfig, notes: DictConfig, typed: Collection[str]) -> str | None:
-    """Take from `config.model` what its option says of another source than the one it has now; the option that it then is.
+    """Take from `config.model` what its option says of another source than the one it has now; the option that it then
+    is.
 
     Args:
         notes: Hydra's own node, which tells the option and where it was found.

@@ -1,6 +1,7 @@
 """What is asked for, as frozen dataclasses: the resolved side of the config, standard library only.
 
-Nothing here is optional that the code later needs: values left open in the config (`seed=null`, `steps=null`) are settled
+Nothing here is optional that the code later needs: values left open in the config (`seed=null`, `steps=null`) are
+settled
 before a `Request` exists.
 """
 
@@ -16,7 +17,8 @@ from typing import Any
 class Choice:
     """A class by its dotted path, with keywords for it; checked in `targets.py` before anything is built.
 
-    group, name: of the option that names the class, by which messages, records and job ids know it; the path is told to nobody.
+    group, name: of the option that names the class, by which messages, records and job ids know it; the path is told to
+    nobody.
     """
 
     path: str
@@ -51,9 +53,11 @@ class ModelSpec:
     """Which checkpoint: a folder, a hub id, a single .safetensors file or `embedded:NAME`.
 
     family: `auto` reads it from the checkpoint. revision and variant: as diffusers' from_pretrained takes them.
-    config: for a single file, a folder or hub id whose json files and tokenizer describe it; None takes what diffusers does for its kind.
+    config: for a single file, a folder or hub id whose json files and tokenizer describe it; None takes what diffusers
+    does for its kind.
     components: name → where it comes from instead, see `components.read_part`. safety_checker: whether to keep one.
-    refiner: a second checkpoint that finishes what this one began. sha256: file of the checkpoint → the sum it must have; `` is a
+    refiner: a second checkpoint that finishes what this one began. sha256: file of the checkpoint → the sum it must
+    have; `` is a
     single file itself. allow_pickle: whether weights may come from pickles, which can run code.
     """
 
@@ -72,10 +76,13 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionSpec:
-    """dtype: of the models, auto for the fastest that the device really computes with. components: name → dtype of those that differ.
-    strict: refuse what the device is slow at, instead of taking the nearest that works. force: compute in it all the same.
+    """dtype: of the models, auto for the fastest that the device really computes with. components: name → dtype of
+    those that differ.
+    strict: refuse what the device is slow at, instead of taking the nearest that works. force: compute in it all the
+    same.
     cache: keep converted weights for next time.
-    storage: how the denoiser's weights are kept, see `quantised`; None as they compute. vae_upcast: whether the VAE decodes in fp32, or
+    storage: how the denoiser's weights are kept, see `quantised`; None as they compute. vae_upcast: whether the VAE
+    decodes in fp32, or
     `auto`, where it overflows in fewer bits."""
 
     dtype: str
@@ -89,7 +96,9 @@ class PrecisionSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSpec:
-    """format: png, webp or jpeg. quality: 1–100 (webp: 100 is lossless). folder: of the files, None for one by date and time."""
+    """format: png, webp or jpeg. quality: 1–100 (webp: 100 is lossless). folder: of the files, None for one by date and
+    time.
+    """
 
     format: str = "png"
     quality: int = 95
@@ -102,8 +111,10 @@ class RunSpec:
 
     values: the root keys of the task as the user left them (prompt, steps, seed, …).
     config: the whole resolved config as plain data, for the record.
-    skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to hold less.
-    accel: ways to be faster. batch: images generated at once, `auto` for as many as should fit into memory, None for all.
+    skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to
+    hold less.
+    accel: ways to be faster. batch: images generated at once, `auto` for as many as should fit into memory, None for
+    all.
     chosen: group → name of its option, or several in a list. overflow: what becomes of prompts that are too long.
     """
 

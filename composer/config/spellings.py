@@ -1,4 +1,5 @@
-"""From what is called otherwise elsewhere to what to type here: read from the option files, and from the tables in `words`.
+"""From what is called otherwise elsewhere to what to type here: read from the option files, and from the tables in
+`words`.
 
 Each function says in a sentence what to type, or nothing where no word is near.
 """
@@ -18,7 +19,19 @@ from composer.config.search_path import conf_folders, offered
 #: Files of weights, by their ends.
 WEIGHTS = (".safetensors", ".ckpt", ".gguf", ".pt", ".bin")
 #: Groups whose options are chosen for a run, the likeliest first.
-GROUPS = ("task", "scheduler", "model", "precision", "device", "memory", "accel", "callbacks", "guidance", "output", "preset")
+GROUPS = (
+    "task",
+    "scheduler",
+    "model",
+    "precision",
+    "device",
+    "memory",
+    "accel",
+    "callbacks",
+    "guidance",
+    "output",
+    "preset",
+)
 #: Keys elsewhere for width and height in one.
 SIZES = ("size", "resolution", "imagesize", "dimensions", "res")
 _HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/")
@@ -115,7 +128,9 @@ def _same(name: str, known: Iterable[str]) -> str | None:
 def _by_class(there: Catalogue, word: str) -> list[str]:
     """Options whose class has this name; those that set least besides come first, and those for flow matching last."""
     targets = {name: str(content.get("_target_") or "") for name, content in there.items()}
-    found = [name for name, path in targets.items() if path and plain(path.rpartition(".")[2]) in (word, f"{word}scheduler")]
+    found = [
+        name for name, path in targets.items() if path and plain(path.rpartition(".")[2]) in (word, f"{word}scheduler")
+    ]
     return sorted(found, key=lambda name: (there[name].get("_kind_") != "diffusion", len(there[name]), name))
 
 
@@ -125,7 +140,9 @@ def _by_source(there: Catalogue, name: str) -> Iterator[str]:
     wanted = plain("/".join(_hub_id(name).split("/")[:2]))
     yield from (option for option, source in sources.items() if plain(source) == wanted)
     repository = wanted.rpartition("/")[2]
-    yield from (option for option, source in sources.items() if plain(source).rpartition("/")[2] == repository != plain(source))
+    yield from (
+        option for option, source in sources.items() if plain(source).rpartition("/")[2] == repository != plain(source)
+    )
     if "/" not in wanted:
         yield from (option for option, source in sources.items() if plain(source).startswith(f"{wanted}/"))
 
@@ -180,7 +197,9 @@ def _plugin(group: str, name: str) -> str:
 def _setting(known: Catalogue, key: str, value: str | None) -> str:
     """A setting whose group was left away."""
     leaf = plain(key.rpartition(".")[2])
-    found = dict.fromkeys(full for group in GROUPS[1:-1] for _, full in settings(known, group) if plain(full.rpartition(".")[2]) == leaf)
+    found = dict.fromkeys(
+        full for group in GROUPS[1:-1] for _, full in settings(known, group) if plain(full.rpartition(".")[2]) == leaf
+    )
     return f"Type {' or '.join(typed(full, value) for full in list(found)[:2])}." if found else ""
 
 

@@ -38,7 +38,11 @@ def _advice(words: Sequence[str], at: int, stray: list[str], commands: Iterable[
     if len(stray) == 1 and (one := _one_word(word)):
         return one
     if len(stray) == 1 and (group := group_of(known, word)):
-        return for_key(word, None) if group not in ("task", "model", "scheduler") else for_option(group, word) or f"Type {group}={word}."
+        return (
+            for_key(word, None)
+            if group not in ("task", "model", "scheduler")
+            else for_option(group, word) or f"Type {group}={word}."
+        )
     near = suggest(word, commands) if not at else ""
     return f"{near.strip()} For a prompt type {_prompt(words, at, stray)}.".strip()
 
@@ -66,7 +70,11 @@ def _one_word(word: str) -> str:
     """A file, an address, or what composer does not do."""
     if word.lower().endswith(IMAGES):
         return f"Type task=img2img image={word} to start from it, or compose info {word} to read its record."
-    if word.lower().endswith(WEIGHTS) or "://" in word or (Path(word).is_dir() and (Path(word) / "model_index.json").is_file()):
+    if (
+        word.lower().endswith(WEIGHTS)
+        or "://" in word
+        or (Path(word).is_dir() and (Path(word) / "model_index.json").is_file())
+    ):
         return for_option("model", word)
     return for_key(word, None) if plain(word) in NOT_YET else ""
 

@@ -33,9 +33,16 @@ def resolve(key: str, target: Choice, kind: type | None = None) -> type:
         raise ComposerError(f"{key}._target_", target.path, "only classes of these packages can be built", packages)
     try:
         found = getattr(import_module(module), name)
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way: it breaks the runs that name it, and says whose fault it is
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a plugin may fail in any way: it breaks the runs that name it, and says whose fault it is
         whose, why = provider(module), (str(error).splitlines() or [type(error).__name__])[0]
-        reason = f"can't be imported: {why}" if whose is None else f"can't be imported from {whose}: {type(error).__name__}: {why}"
+        reason = (
+            f"can't be imported: {why}"
+            if whose is None
+            else f"can't be imported from {whose}: {type(error).__name__}: {why}"
+        )
         raise ComposerError(f"{key}._target_", target.path, reason) from None
     if not isinstance(found, type) or found.__module__.split(".")[0] not in packages:
         raise ComposerError(f"{key}._target_", target.path, "is not a class of these packages", packages)
@@ -56,4 +63,6 @@ def build(key: str, target: Choice, kind: type) -> Any:
         raise
     except (Exception, SystemExit) as error:
         whose = provider(found.__module__) or "composer"
-        raise ComposerError(key, None, f"{found.__name__} of {whose} can't be made: {type(error).__name__}: {error}") from None
+        raise ComposerError(
+            key, None, f"{found.__name__} of {whose} can't be made: {type(error).__name__}: {error}"
+        ) from None

@@ -1,4 +1,6 @@
-"""YAML that users bring: a file that grows beyond all bounds when its aliases are followed is refused before anything follows them."""
+"""YAML that users bring: a file that grows beyond all bounds when its aliases are followed is refused before anything
+follows them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def read_bounded_yaml(key: str, path: Path) -> str:
     try:
         text = read_text(path) if path.stat().st_size <= LONGEST else None
     except (OSError, UnicodeError) as error:
-        raise ComposerError(key, path, f"can't be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
+        raise ComposerError(
+            key, path, f"can't be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
+        ) from None
     if text is None:
         raise ComposerError(key, path, f"is longer than {LONGEST >> 20} MiB")
     if "*" in text and "&" in text:
@@ -38,7 +42,8 @@ def read_bounded_yaml(key: str, path: Path) -> str:
 
 
 def refuse_mark(key: str, path: Path) -> None:
-    """Refuse an option file that begins with a byte order mark: Hydra reads it itself, and takes the mark for a part of its first line.
+    """Refuse an option file that begins with a byte order mark: Hydra reads it itself, and takes the mark for a part of
+    its first line.
 
     Raises:
         ComposerError: it does.
@@ -47,7 +52,9 @@ def refuse_mark(key: str, path: Path) -> None:
         head = file.read(3)
     if head.startswith(MARKS):
         raise ComposerError(
-            key, path, "begins with a byte order mark, behind which its first line is not seen: save it as UTF-8 without one"
+            key,
+            path,
+            "begins with a byte order mark, behind which its first line is not seen: save it as UTF-8 without one",
         )
 
 

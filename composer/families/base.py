@@ -35,7 +35,8 @@ class DiffusersFamily:
 
     Args:
         holder: the pipeline, shared between runs.
-        settings: of the run, None for the usual ones. Nothing is set on a family after it was made, so that no run finds what
+        settings: of the run, None for the usual ones. Nothing is set on a family after it was made, so that no run
+        finds what
             another has left.
     """
 
@@ -97,10 +98,16 @@ class DiffusersFamily:
         """Embeddings of texts, a row for each image of the request: what each family does its own way."""
         raise NotImplementedError
 
-    def embedding(self, hidden: Tensor, pooled: Tensor | None = None, extra: Mapping[str, Tensor] = MappingProxyType({})) -> Embedding:
+    def embedding(
+        self, hidden: Tensor, pooled: Tensor | None = None, extra: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> Embedding:
         """What the text encoders made, in the numbers that the denoiser computes with."""
         pooled = None if pooled is None else pooled.to(self.dtype)
-        return Embedding(hidden=hidden.to(self.dtype), pooled=pooled, extra={name: each.to(self.dtype) for name, each in extra.items()})
+        return Embedding(
+            hidden=hidden.to(self.dtype),
+            pooled=pooled,
+            extra={name: each.to(self.dtype) for name, each in extra.items()},
+        )
 
     def tokens(self, prompt: str) -> list[str]:
         return spelled(self.pipe.tokenizer, prompt)
@@ -108,14 +115,21 @@ class DiffusersFamily:
     @property
     def reader(self) -> tuple[Any, int] | None:
         """The tokenizer of the encoder that reads furthest, and how many tokens that is; None where there is none."""
-        found = next((each for name in ("tokenizer", "tokenizer_2") if (each := getattr(self.pipe, name, None)) is not None), None)
+        found = next(
+            (each for name in ("tokenizer", "tokenizer_2") if (each := getattr(self.pipe, name, None)) is not None),
+            None,
+        )
         return None if found is None else (found, found.model_max_length)
 
 
 def spelled(tokenizer: Any, prompt: str, length: int | None = None) -> list[str]:
-    """A prompt as `length` tokens, None for as many as the tokenizer allows, cut or padded as diffusers' pipelines do it."""
+    """A prompt as `length` tokens, None for as many as the tokenizer allows, cut or padded as diffusers' pipelines do
+    it.
+    """
     most = length or tokenizer.model_max_length
-    return tokenizer.convert_ids_to_tokens(tokenizer(prompt, padding="max_length", max_length=most, truncation=True).input_ids)
+    return tokenizer.convert_ids_to_tokens(
+        tokenizer(prompt, padding="max_length", max_length=most, truncation=True).input_ids
+    )
 
 
 class Family(Protocol):

@@ -1,6 +1,8 @@
-"""Prompts of any length for CLIP: read in windows, each from a beginning to an end, and their embeddings put one after the other.
+"""Prompts of any length for CLIP: read in windows, each from a beginning to an end, and their embeddings put one after
+the other.
 
-As the field does it, with 75 tokens to a window (https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#infinite-prompt-length).
+As the field does it, with 75 tokens to a window
+(https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#infinite-prompt-length).
 The shorter texts of a batch, and the negative ones, get empty windows: all embeddings are of one length.
 """
 
@@ -53,7 +55,9 @@ def _tokenizers(pipe: Any) -> list[tuple[str, Any]]:
 
 
 def _reading(pipe: Any, index: int) -> Any:
-    """A copy whose tokenizers read that window alone; set past diffusers' setter, which would note them in the pipeline's config."""
+    """A copy whose tokenizers read that window alone; set past diffusers' setter, which would note them in the
+    pipeline's config.
+    """
     own = copy(pipe)
     vars(own).update({name: _Reader(tokenizer, index) for name, tokenizer in _tokenizers(pipe)})
     return own

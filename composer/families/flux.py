@@ -70,7 +70,9 @@ class Flux(DiffusersFamily):
         )  # fmt: skip
         settings = {"mu": shift} if "mu" in taken and config.get("use_dynamic_shifting") else {}
         if "sigmas" in taken and not config.get("use_flow_sigmas"):
-            scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / request.steps, request.steps), device=device, **settings)
+            scheduler.set_timesteps(
+                sigmas=np.linspace(1.0, 1 / request.steps, request.steps), device=device, **settings
+            )
         else:
             scheduler.set_timesteps(request.steps, device=device, **settings)
 
@@ -83,12 +85,18 @@ class Flux(DiffusersFamily):
     def decode(self, latents: Tensor, request: Request) -> Decoded:
         vae = self.pipe.vae
         latents = self.pipe._unpack_latents(latents, request.height, request.width, self.pipe.vae_scale_factor)
-        pixels, notes = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
+        pixels, notes = decoded(
+            self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor
+        )
         return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
 
     def _transformer(self, step: Step, embedding: Embedding) -> Tensor:
         latents = step.model_input
-        scale = torch.full([1], step.embedded_guidance, device=latents.device).expand(len(latents)) if self.takes_guidance_scale else None
+        scale = (
+            torch.full([1], step.embedded_guidance, device=latents.device).expand(len(latents))
+            if self.takes_guidance_scale
+            else None
+        )
         return self.pipe.transformer(
             hidden_states=latents,
             timestep=step.timestep.expand(len(latents)).to(latents.dtype) / 1000,
@@ -100,9 +108,15 @@ class Flux(DiffusersFamily):
         )[0]
 
     def _embed(self, prompts: list[str], request: Request) -> Embedding:
-        hidden, pooled, text_ids = self.pipe.encode_prompt(prompts, device=self.device, max_sequence_length=self._tokens)
+        hidden, pooled, text_ids = self.pipe.encode_prompt(
+            prompts, device=self.device, max_sequence_length=self._tokens
+        )
         image_ids = self.pipe._prepare_latent_image_ids(
-            request.batch, request.height // (PATCH * self.factor), request.width // (PATCH * self.factor), self.device, hidden.dtype
+            request.batch,
+            request.height // (PATCH * self.factor),
+            request.width // (PATCH * self.factor),
+            self.device,
+            hidden.dtype,
         )
         return self.embedding(hidden, pooled, {"txt_ids": text_ids, "img_ids": image_ids})
 
@@ -111,7 +125,9 @@ class Flux(DiffusersFamily):
 
     def _prepare(self, request: Request, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
         channels = self.pipe.transformer.config.in_channels // 4
-        return self.pipe.prepare_latents(request.batch, channels, request.height, request.width, self.dtype, self.device, generators)
+        return self.pipe.prepare_latents(
+            request.batch, channels, request.height, request.width, self.dtype, self.device, generators
+        )
 
     @property
     def reader(self) -> tuple[Any, int] | None:

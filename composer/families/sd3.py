@@ -27,7 +27,9 @@ T5_TOKENS = 256
 
 
 class StableDiffusion3(DiffusersFamily):
-    """Latents (B, 16, H/f, W/f) with the VAE's factor f = 8. Two CLIP encoders and T5, which may be left out to save memory."""
+    """Latents (B, 16, H/f, W/f) with the VAE's factor f = 8. Two CLIP encoders and T5, which may be left out to save
+    memory.
+    """
 
     pipe: StableDiffusion3Pipeline
     takes_guidance_scale = False
@@ -42,13 +44,16 @@ class StableDiffusion3(DiffusersFamily):
             list(request.prompts), None, None, self.device, 1, contrast, negative_prompt=negatives
         )
         return Conditioning(
-            positive=self.embedding(hidden, pooled), negative=self.embedding(negative, negative_pooled) if contrast else None
+            positive=self.embedding(hidden, pooled),
+            negative=self.embedding(negative, negative_pooled) if contrast else None,
         )
 
     def tokens(self, prompt: str) -> list[str]:
         """Those of CLIP, then those of T5, or as many empty ones where it was left out."""
         ours, theirs = self.pipe.tokenizer, self.pipe.tokenizer_3
-        return spelled(ours, prompt) + (spelled(theirs, prompt, T5_TOKENS) if self.pipe.text_encoder_3 else [""] * T5_TOKENS)
+        return spelled(ours, prompt) + (
+            spelled(theirs, prompt, T5_TOKENS) if self.pipe.text_encoder_3 else [""] * T5_TOKENS
+        )
 
     @property
     def reader(self) -> tuple[Any, int] | None:
@@ -63,7 +68,12 @@ class StableDiffusion3(DiffusersFamily):
         return scaled_mask(mask, self.factor, self.device, self.dtype)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
-        shape = (request.batch, self.pipe.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
+        shape = (
+            request.batch,
+            self.pipe.vae.config.latent_channels,
+            request.height // self.factor,
+            request.width // self.factor,
+        )
         return noise(shape, generators, self.dtype, self.device)
 
     @staticmethod
@@ -81,11 +91,15 @@ class StableDiffusion3(DiffusersFamily):
         scheduler.set_timesteps(request.steps, device=device, **settings)
 
     def predict(self, step: Step) -> Branches:
-        return branches(step, self._extra_channels, lambda latents, embedding: self._transformer(step, latents, embedding))
+        return branches(
+            step, self._extra_channels, lambda latents, embedding: self._transformer(step, latents, embedding)
+        )
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
         vae = self.pipe.vae
-        pixels, notes = decoded(self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor)
+        pixels, notes = decoded(
+            self, latents, lambda latents: latents / vae.config.scaling_factor + vae.config.shift_factor
+        )
         return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
 
     @property

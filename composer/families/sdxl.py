@@ -74,7 +74,9 @@ class StableDiffusionXL(LatentUNet):
         return mean, std
 
     def _time_ids(self, request: Request, score: float, like: Tensor) -> Tensor:
-        """What the UNet is told of the image, (B, 6): original size, crop and target size; (B, 5) with a score for the last."""
+        """What the UNet is told of the image, (B, 6): original size, crop and target size; (B, 5) with a score for the
+        last.
+        """
         size, uncropped = (request.height, request.width), (0, 0)
         told = [*size, *uncropped, score] if self._asks_score else [*size, *uncropped, *size]
         return torch.tensor([told], dtype=like.dtype).repeat(request.batch, 1).to(self.device)

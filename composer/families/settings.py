@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class FamilySettings:
     """How a run wants its family to work.
 
-    device: where the models compute; None asks the pipeline. upcast_vae: whether the VAE decodes in fp32: true, false, or `auto`
+    device: where the models compute; None asks the pipeline. upcast_vae: whether the VAE decodes in fp32: true, false,
+    or `auto`
     where 16 bits overflow. long_prompts: whether a prompt longer than its encoder reads is cut, or read in chunks.
     """
 
@@ -27,7 +28,8 @@ class FamilySettings:
 class Decoded:
     """What latents were decoded to.
 
-    images: RGB. flagged: for each image whether the checkpoint's safety checker replaced it; empty where there is no checker.
+    images: RGB. flagged: for each image whether the checkpoint's safety checker replaced it; empty where there is no
+    checker.
     notes: what the user should know, such as a second decoding in fp32.
     """
 

@@ -1,4 +1,6 @@
-"""What Stable Diffusion and SDXL share: a UNet with cross-attention on a VAE's latents. https://arxiv.org/abs/2112.10752"""
+"""What Stable Diffusion and SDXL share: a UNet with cross-attention on a VAE's latents.
+https://arxiv.org/abs/2112.10752
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,11 @@ class LatentUNet(DiffusersFamily):
         tokenizer = self.pipe.tokenizer or self.pipe.tokenizer_2
         if not self.chunked:
             return spelled(tokenizer, prompt)
-        return [token for row in windows(tokenizer, prompt) for token in tokenizer.convert_ids_to_tokens(padded(tokenizer, row))]
+        return [
+            token
+            for row in windows(tokenizer, prompt)
+            for token in tokenizer.convert_ids_to_tokens(padded(tokenizer, row))
+        ]
 
     @property
     def takes_guidance_scale(self) -> bool:
@@ -49,7 +55,12 @@ class LatentUNet(DiffusersFamily):
         return scaled_mask(mask, self.factor, self.device, self.dtype)
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
-        shape = (request.batch, self.pipe.vae.config.latent_channels, request.height // self.factor, request.width // self.factor)
+        shape = (
+            request.batch,
+            self.pipe.vae.config.latent_channels,
+            request.height // self.factor,
+            request.width // self.factor,
+        )
         return noise(shape, generators, self.dtype, self.device)
 
     @staticmethod

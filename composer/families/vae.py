@@ -19,7 +19,8 @@ from composer.sampling.non_finite import check, finite
 def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
     """Pixels (B, 3, H, W) in −1 … 1 → samples of the VAE's distribution (B, C, H/f, W/f), not yet scaled.
 
-    Each distinct image goes through the VAE alone, as diffusers does it for a list of generators; each image of the batch generates a
+    Each distinct image goes through the VAE alone, as diffusers does it for a list of generators; each image of the
+    batch generates a
     sample of its own.
     """
     first, rows = places([digest(row) for row in pixels] if len(pixels) > 1 else [""] * len(pixels))
@@ -38,7 +39,8 @@ def _distribution(vae: nn.Module, pixels: Tensor) -> Any:
 def decoded(
     held: DiffusersFamily, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool = False
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Latents → pixels (B, 3, H, W), −1 … 1 and a little beyond; once more in fp32 where they overflow in 16 bits, as SDXL's may.
+    """Latents → pixels (B, 3, H, W), −1 … 1 and a little beyond; once more in fp32 where they overflow in 16 bits, as
+    SDXL's may.
 
     Args:
         unscaled: makes the latents what the VAE knows.

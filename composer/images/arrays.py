@@ -1,7 +1,9 @@
 """Arrays and tensors given as images → PIL images, where their meaning is clear.
 
-Clear is: whole numbers 0–255 (uint8) or floats 0–1; (H, W), or 1, 3 or 4 channels besides, where both ends could be that, last in
-arrays and first in torch's tensors, as diffusers has them; before these, an axis of several images. true and false are a mask. A depth
+Clear is: whole numbers 0–255 (uint8) or floats 0–1; (H, W), or 1, 3 or 4 channels besides, where both ends could be
+that, last in
+arrays and first in torch's tensors, as diffusers has them; before these, an axis of several images. true and false are
+a mask. A depth
 map is a number for each pixel, in any unit.
 """
 
@@ -22,7 +24,9 @@ ADVICE = "pass a file or a PIL image, or an array of uint8 0–255 or of floats 
 
 
 def is_image(value: Any, arrays: bool = True) -> bool:
-    """Whether this is an image, or a list of nothing else; without importing PIL for those who pass none. arrays: whether these count."""
+    """Whether this is an image, or a list of nothing else; without importing PIL for those who pass none. arrays:
+    whether these count.
+    """
     several = value if isinstance(value, (list, tuple)) else [value]
     return bool(several) and all(_is_pil(each) or (arrays and _is_array(each)) for each in several)
 

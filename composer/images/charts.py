@@ -21,7 +21,13 @@ def plot(series: Mapping[str, Sequence[float | None]], across: str) -> bytes:
     sheet = Image.new("RGB", (WIDTH, len(shown) * (HEIGHT + GAP + TOP) + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     for row, (name, values) in enumerate(shown.items()):
-        panel(draw, row * (HEIGHT + GAP + TOP) + TOP, name, [0.0 if value is None else float(value) for value in values], COLOURS[row % 5])
+        panel(
+            draw,
+            row * (HEIGHT + GAP + TOP) + TOP,
+            name,
+            [0.0 if value is None else float(value) for value in values],
+            COLOURS[row % 5],
+        )
     draw.text((WIDTH - 80, sheet.height - GAP), across, fill="gray", font_size=12)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)

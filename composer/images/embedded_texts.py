@@ -23,7 +23,9 @@ OURS = "composer"
 TOOLS: dict[str, Callable[[Mapping[str, str]], bool]] = {
     OURS: lambda texts: _any(texts, r"(?m)^Steps: \d+, .*Version: composer "),
     "NovelAI": lambda texts: texts.get("Software") == "NovelAI",
-    "InvokeAI": lambda texts: any(key in texts for key in ("invokeai_metadata", "invokeai_graph", "sd-metadata", "Dream")),
+    "InvokeAI": lambda texts: any(
+        key in texts for key in ("invokeai_metadata", "invokeai_graph", "sd-metadata", "Dream")
+    ),
     "Fooocus": lambda texts: "fooocus_scheme" in texts or _any(texts, r'^Fooocus|"version": "Fooocus'),
     "SwarmUI": lambda texts: _any(texts, r'"sui_image_params"'),
     "ComfyUI": lambda texts: _any(texts, r'"class_type"|"last_node_id"|"nodes"\s*:'),
@@ -33,7 +35,9 @@ TOOLS: dict[str, Callable[[Mapping[str, str]], bool]] = {
 
 @dataclass(frozen=True)
 class ImageTexts:
-    """texts: by PNG keyword or Exif tag. damaged: keywords of those that can't be read. tool: whose they are, None where unknown."""
+    """texts: by PNG keyword or Exif tag. damaged: keywords of those that can't be read. tool: whose they are, None
+    where unknown.
+    """
 
     texts: Mapping[str, str]
     damaged: tuple[str, ...] = ()

@@ -1,6 +1,8 @@
-"""Exif's UserComment (https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, 4.6.5): eight bytes that name an encoding, and the text.
+"""Exif's UserComment (https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, 4.6.5): eight bytes that name an encoding,
+and the text.
 
-The name is often wrong, and UNICODE does not say which byte comes first. So a text is read as each encoding that its name allows, and
+The name is often wrong, and UNICODE does not say which byte comes first. So a text is read as each encoding that its
+name allows, and
 what reads best is taken.
 """
 
@@ -38,7 +40,9 @@ def decoded(data: bytes) -> str:
 
 
 def likely(text: str) -> tuple[float, float]:
-    """How much of a text reads as one: the share of its letters that are assigned, and how few blocks of 256 they are from."""
+    """How much of a text reads as one: the share of its letters that are assigned, and how few blocks of 256 they are
+    from.
+    """
     if not text:
         return 0.0, 0.0
     strange = sum(unicodedata.category(c) in ("Cn", "Co", "Cs", "Cc") and c not in "\t\n\r" for c in text)

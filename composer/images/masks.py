@@ -8,7 +8,9 @@ from PIL import Image
 from composer.images.reading import HALF
 
 
-def pad_for_outpainting(image: Image.Image, left: int, top: int, right: int, bottom: int) -> tuple[Image.Image, Image.Image]:
+def pad_for_outpainting(
+    image: Image.Image, left: int, top: int, right: int, bottom: int
+) -> tuple[Image.Image, Image.Image]:
     """An RGB image with margins in pixels, filled with its stretched edges, and a mask (L) that is white on them."""
     canvas = Image.fromarray(np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge"))
     mask = Image.new("L", canvas.size, 255)
@@ -23,7 +25,9 @@ def feather_mask(mask: Image.Image, width: float) -> Image.Image:
 
 
 def composite(original: Image.Image, generated: Image.Image, mask: Image.Image) -> Image.Image:
-    """RGB images of one size: `generated` where the mask (L) is 255, `original` to the byte where it is 0, a blend between."""
+    """RGB images of one size: `generated` where the mask (L) is 255, `original` to the byte where it is 0, a blend
+    between.
+    """
     return Image.composite(generated, original, mask)
 
 

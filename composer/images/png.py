@@ -1,6 +1,8 @@
-"""PNG chunk by chunk (https://www.w3.org/TR/png-3/): what pixels need, apart from texts that can be of any length or damaged.
+"""PNG chunk by chunk (https://www.w3.org/TR/png-3/): what pixels need, apart from texts that can be of any length or
+damaged.
 
-PIL reads every chunk that it knows before it hands out a pixel, and refuses the file for a long text or a wrong check sum in one.
+PIL reads every chunk that it knows before it hands out a pixel, and refuses the file for a long text or a wrong check
+sum in one.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ LONGEST, MOST = 16 << 20, 64 << 20
 
 @dataclass(frozen=True)
 class Chunk:
-    """kind: its four letters. begin, end: where it lies in the file, with length and check sum. whole: nothing of it is cut off."""
+    """kind: its four letters. begin, end: where it lies in the file, with length and check sum. whole: nothing of it is
+    cut off.
+    """
 
     kind: bytes
     begin: int
@@ -62,7 +66,9 @@ def pixels_alone(file: BinaryIO) -> BinaryIO:
 
 
 def texts(file: BinaryIO) -> tuple[dict[str, str], list[str]]:
-    """A PNG's texts by keyword, of one that is there twice the last; and the keywords of those that are damaged or too long."""
+    """A PNG's texts by keyword, of one that is there twice the last; and the keywords of those that are damaged or too
+    long.
+    """
     found: dict[str, str] = {}
     bad: list[str] = []
     room = MOST
@@ -104,7 +110,11 @@ def _text(kind: bytes, data: bytes, most: int) -> tuple[str, str | None]:
     elif kind == b"iTXt":
         flag, body = rest[:1], rest[1:2] + rest[2:].split(b"\0", 2)[-1]
         plain = _inflated(body, most) if flag == b"\1" else body[1:]
-    text = None if plain is None or len(plain) > most else plain.decode("utf-8" if kind == b"iTXt" else "latin-1", "replace")
+    text = (
+        None
+        if plain is None or len(plain) > most
+        else plain.decode("utf-8" if kind == b"iTXt" else "latin-1", "replace")
+    )
     return keyword.decode("latin-1"), text
 
 

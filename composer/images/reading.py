@@ -61,7 +61,9 @@ def open_picture(key: str, value: object) -> Image.Image:
     except Image.DecompressionBombError:
         raise _too_large(key, value) from None
     except Image.UnidentifiedImageError:
-        raise ComposerError(key, value, f"is not an image, or its first bytes are damaged (read are {', '.join(FORMATS)})") from None
+        raise ComposerError(
+            key, value, f"is not an image, or its first bytes are damaged (read are {', '.join(FORMATS)})"
+        ) from None
     except PermissionError:
         raise ComposerError(key, value, "may not be read: see the file's permissions") from None
     except Exception as error:  # PIL's readers let out whatever a damaged file makes them stumble over
@@ -142,7 +144,9 @@ def check_size(key: str, image: Image.Image, multiple: int) -> None:
         ComposerError: it is too small for the model to see.
     """
     if min(image.size) < multiple:
-        raise ComposerError(key, None, f"{image.width} x {image.height} pixels are too few: {multiple} is the least of each side")
+        raise ComposerError(
+            key, None, f"{image.width} x {image.height} pixels are too few: {multiple} is the least of each side"
+        )
 
 
 def fitted(image: Image.Image, height: int, width: int) -> Image.Image:

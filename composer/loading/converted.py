@@ -1,6 +1,7 @@
 """Weights in other numbers than their files hold, kept for next time.
 
-Weights whose file has the wanted dtype are mapped into memory and read as they are needed; any other must be read whole and converted,
+Weights whose file has the wanted dtype are mapped into memory and read as they are needed; any other must be read whole
+and converted,
 which takes seconds and holds them twice. So they are written down once they are converted.
 """
 
@@ -53,13 +54,21 @@ def place(where: Path, library: str, dtype: torch.dtype, variant: str | None, lo
             (draft / EXTRA).write_text(json.dumps(extra))
 
     try:
-        traits = (disk_cache.content(where)[:40], str(dtype).removeprefix("torch."), variant, library, import_module(library).__version__)
+        traits = (
+            disk_cache.content(where)[:40],
+            str(dtype).removeprefix("torch."),
+            variant,
+            library,
+            import_module(library).__version__,
+        )
         return disk_cache.keep(KIND, "-".join(filter(None, traits)), make)
     except OSError:  # no room or no right to write: a run must not fail for that
         return where
 
 
-def read(folder: Path, library: str, name: str, dtype: torch.dtype, load: Callable[[str], Any]) -> torch.nn.Module | None:
+def read(
+    folder: Path, library: str, name: str, dtype: torch.dtype, load: Callable[[str], Any]
+) -> torch.nn.Module | None:
     """A component of a folder that `place` made; None where it was damaged since, or is gone.
 
     Args:
@@ -79,7 +88,8 @@ def read(folder: Path, library: str, name: str, dtype: torch.dtype, load: Callab
 
 
 def _assigned(folder: Path, library: str, name: str, dtype: torch.dtype) -> torch.nn.Module | None:
-    """Built without numbers, then given those of the files, in which nothing is left to rename or convert: half the time of a library.
+    """Built without numbers, then given those of the files, in which nothing is left to rename or convert: half the
+    time of a library.
 
     None where that is not all: numbers that no file holds depend on how the library makes them.
     """
@@ -88,7 +98,11 @@ def _assigned(folder: Path, library: str, name: str, dtype: torch.dtype) -> torc
 
     cls = getattr(import_module(library), name)
     with no_init_weights(), init_empty_weights(include_buffers=False), _default(dtype):
-        config = read_json(folder / "config.json") if library == "diffusers" else cls.config_class.from_pretrained(str(folder))
+        config = (
+            read_json(folder / "config.json")
+            if library == "diffusers"
+            else cls.config_class.from_pretrained(str(folder))
+        )
         model = cls.from_config(config) if library == "diffusers" else cls(config)
     filed = {key: weight for file in folder.glob("*.safetensors") for key, weight in load_file(file).items()}
     if any(buffer.is_floating_point() and key not in filed for key, buffer in model.named_buffers()):

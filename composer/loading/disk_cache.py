@@ -1,6 +1,8 @@
-"""What is dear to make and can be made again: weights in other numbers, converted models. Found by content, capped in size.
+"""What is dear to make and can be made again: weights in other numbers, converted models. Found by content, capped in
+size.
 
-It lies in the user's cache folder (COMPOSER_CACHE says where instead) and takes at most COMPOSER_CACHE_GIB, of which what was not
+It lies in the user's cache folder (COMPOSER_CACHE says where instead) and takes at most COMPOSER_CACHE_GIB, of which
+what was not
 used for longest goes first. An entry is a folder that appears whole or not at all. Imports no torch.
 """
 
@@ -91,7 +93,9 @@ def _make(place: Path, make: Callable[[Path], None]) -> None:
 
 
 def content(where: Path) -> str:
-    """A sum over the names and contents of a component's files: json and weights; files that did not change are not read again."""
+    """A sum over the names and contents of a component's files: json and weights; files that did not change are not
+    read again.
+    """
     total = hashlib.sha256()
     for file in sorted(where.iterdir() if where.is_dir() else [where]):
         if file.suffix in (".json", ".safetensors") and file.is_file():
@@ -110,7 +114,9 @@ def _sum(file: Path) -> str:
     if known.is_file() and _BLOB.fullmatch(found := known.read_text("ascii", errors="replace")):
         return found
     with real.open("rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
+        found = (
+            hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
+        )
     if time.time() - state.st_mtime > CALM and real.stat().st_mtime_ns == state.st_mtime_ns:
         write(known, found.encode())
     return found
@@ -125,7 +131,13 @@ def _digest(handle) -> str:  # Python 3.10
 
 def entries() -> list[Entry]:
     """All there is, what was used last first."""
-    places = [place for kind in _folders(root()) if kind.name != SUMS for place in _folders(kind) if not place.name.startswith(DRAFT)]
+    places = [
+        place
+        for kind in _folders(root())
+        if kind.name != SUMS
+        for place in _folders(kind)
+        if not place.name.startswith(DRAFT)
+    ]
     found = [Entry(place.parent.name, place.name, place, _size(place), place.stat().st_mtime) for place in places]
     return sorted(found, key=lambda entry: -entry.used)
 

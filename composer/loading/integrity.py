@@ -32,12 +32,15 @@ def whole(where: str, missing: Collection[str]) -> None:
     """
     if missing:
         raise ComposerError(
-            "model.source", where, f"{_names(missing)} missing in its files: the checkpoint is incomplete, download it again"
+            "model.source",
+            where,
+            f"{_names(missing)} missing in its files: the checkpoint is incomplete, download it again",
         )
 
 
 def check_components(checkpoint: Checkpoint, pipe: type) -> None:
-    """Refuse a checkpoint without a component that its pipeline can't do without, whether its index leaves it out or names none.
+    """Refuse a checkpoint without a component that its pipeline can't do without, whether its index leaves it out or
+    names none.
 
     Raises:
         ComposerError: with the component.
@@ -48,13 +51,19 @@ def check_components(checkpoint: Checkpoint, pipe: type) -> None:
     spare = {*pipe._optional_components, *OPTIONAL, "safety_checker", *SPARE.get(checkpoint.family, ())}
     missing = sorted({*wanted} - spare - {*checkpoint.classes})
     if missing:
-        cure = f"name one, model.components.{missing[0]}=FOLDER" if missing[0] in checkpoint.missing_components else "download it again"
+        cure = (
+            f"name one, model.components.{missing[0]}=FOLDER"
+            if missing[0] in checkpoint.missing_components
+            else "download it again"
+        )
         reason = f"{checkpoint.path.name} has none, and {pipe.__name__} needs it: {cure}"
         raise ComposerError(f"model.components.{missing[0]}", None, reason)
 
 
 def meta_parameters(error: BaseException) -> list[str]:
-    """Weights that a single file left without numbers: diffusers stumbles over the model that waits for them, and does not name them."""
+    """Weights that a single file left without numbers: diffusers stumbles over the model that waits for them, and does
+    not name them.
+    """
     for frame, _ in walk_tb(error.__traceback__):
         model = frame.f_locals.get("self")
         if isinstance(model, torch.nn.Module):
@@ -72,15 +81,25 @@ def check_tokenizers(source: str, pipe: Any) -> None:
     Raises:
         ComposerError: every prompt would come out the same.
     """
-    there = {name: part for name in ("tokenizer", "tokenizer_2", "tokenizer_3") if (part := getattr(pipe, name, None)) is not None}
-    cut = [*there][-1:] if "max_sequence_length" in keywords_of(pipe.__call__) else []  # of which the pipeline says how much it reads
+    there = {
+        name: part
+        for name in ("tokenizer", "tokenizer_2", "tokenizer_3")
+        if (part := getattr(pipe, name, None)) is not None
+    }
+    cut = (
+        [*there][-1:] if "max_sequence_length" in keywords_of(pipe.__call__) else []
+    )  # of which the pipeline says how much it reads
     for name, tokenizer in there.items():
         if len(tokenizer) < FEWEST_TOKENS:
-            reason = f"its {name} knows {len(tokenizer)} tokens, so its vocabulary is missing: download the checkpoint again"
+            reason = (
+                f"its {name} knows {len(tokenizer)} tokens, so its vocabulary is missing: download the checkpoint again"
+            )
             raise ComposerError("model.source", source, reason)
         if tokenizer.model_max_length > LONGEST and name not in cut:
             raise ComposerError(
-                "model.source", source, f"its {name} does not say how long a prompt may be: tokenizer_config.json is missing"
+                "model.source",
+                source,
+                f"its {name} does not say how long a prompt may be: tokenizer_config.json is missing",
             )
 
 
@@ -94,7 +113,9 @@ def check_hashes(source: str, place: Path, sums: Mapping[str, str]) -> None:
         file = place / name if name else place
         if not file.is_file():
             raise ComposerError(
-                "model.sha256", name or wanted, f"{source} holds no such file" if name else "a folder has no sum: give one for each file"
+                "model.sha256",
+                name or wanted,
+                f"{source} holds no such file" if name else "a folder has no sum: give one for each file",
             )
         found = _sum(file)
         if found != wanted.lower():

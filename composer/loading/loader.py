@@ -32,8 +32,10 @@ from composer.system.signatures import keywords_of
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """numbers: to compute with. device: where the weights lie. variant: of the files. keep: converted weights, for next time.
-    waits: whether they only wait there for another device: what comes back lies otherwise in memory, and sums may then differ."""
+    """numbers: to compute with. device: where the weights lie. variant: of the files. keep: converted weights, for next
+    time.
+    waits: whether they only wait there for another device: what comes back lies otherwise in memory, and sums may then
+    differ."""
 
     numbers: DtypePlan
     device: torch.device
@@ -44,7 +46,9 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class CheckpointKey:
-    """What a pipe is made of, as a key: two checkpoints with the same are one. files: what lies there now, of those not from the hub."""
+    """What a pipe is made of, as a key: two checkpoints with the same are one. files: what lies there now, of those not
+    from the hub.
+    """
 
     where: str
     files: tuple[tuple[str, int, int], ...]
@@ -124,7 +128,9 @@ def source_of(checkpoint: Checkpoint) -> CheckpointKey:
         pipe=checkpoint.pipe,
         revision=checkpoint.commit,
         config_source=str(checkpoint.config_source) if checkpoint.config_source else None,
-        component_overrides=tuple((name, *_place(component)) for name, component in checkpoint.component_overrides.items()),
+        component_overrides=tuple(
+            (name, *_place(component)) for name, component in checkpoint.component_overrides.items()
+        ),
         missing_components=checkpoint.missing_components,
         safety_checker=checkpoint.safety_checker,
         sums=tuple(checkpoint.sums.items()),
@@ -135,8 +141,15 @@ def source_of(checkpoint: Checkpoint) -> CheckpointKey:
 def _places(checkpoint: Checkpoint) -> list[Path]:
     """Where its files lie, of those that are not a commit's."""
     described = checkpoint.config_source or checkpoint.path
-    own = [] if checkpoint.commit is not None else [checkpoint.path, described, *(described / name for name in checkpoint.classes)]
-    return [*own, *(component.folder for component in checkpoint.component_overrides.values() if component.commit is None)]
+    own = (
+        []
+        if checkpoint.commit is not None
+        else [checkpoint.path, described, *(described / name for name in checkpoint.classes)]
+    )
+    return [
+        *own,
+        *(component.folder for component in checkpoint.component_overrides.values() if component.commit is None),
+    ]
 
 
 def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None, str | None]:
@@ -172,9 +185,11 @@ def _load(source: CheckpointKey, how: LoadOptions) -> Any:
 
 
 def assembled(cls: type, folder: Path, parts: Mapping[str, Any]) -> Any:
-    """A pipeline of loaded models and of what is no model, as from_pretrained puts it together; None where more is to be done.
+    """A pipeline of loaded models and of what is no model, as from_pretrained puts it together; None where more is to
+    be done.
 
-    from_pretrained imports whatever a model could be, onnxruntime for one, to look at those that it is handed: a fifth of the time.
+    from_pretrained imports whatever a model could be, onnxruntime for one, to look at those that it is handed: a fifth
+    of the time.
     """
     index, wanted = read_json(folder / INDEX), inspect.signature(cls).parameters
     found = {name: index.get(name, parameter.default) for name, parameter in wanted.items()} | parts
@@ -219,7 +234,12 @@ def _alone(name: str, how: LoadOptions, library: str, cls: str, file: Path, desc
         loaded[str(file)] += 1
         try:
             made = _of_file(name, file, library, cls, dtype, storage, described)
-        except (LookupError, ValueError, TypeError, AttributeError) as error:  # diffusers converts whatever it does not recognise
+        except (
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as error:  # diffusers converts whatever it does not recognise
             reason = f"does not hold the weights of this {cls}: some are missing, or it is of another model"
             raise ComposerError(f"model.components.{name}", file, reason) from error
         integrity.whole(str(file), integrity.empty(made))
@@ -227,27 +247,44 @@ def _alone(name: str, how: LoadOptions, library: str, cls: str, file: Path, desc
     return model
 
 
-def _of_file(name: str, file: Path, library: str, cls: str, dtype: torch.dtype, storage: str | None, described: str) -> torch.nn.Module:
+def _of_file(
+    name: str, file: Path, library: str, cls: str, dtype: torch.dtype, storage: str | None, described: str
+) -> torch.nn.Module:
     """A component as diffusers converts it, or a text encoder, whose files are in its library's own layout."""
     if library == "diffusers":
-        settings = {"config": described, "subfolder": name, "torch_dtype": dtype, **quantization.loading(storage, dtype)}
+        settings = {
+            "config": described,
+            "subfolder": name,
+            "torch_dtype": dtype,
+            **quantization.loading(storage, dtype),
+        }
         return _class(library, cls).from_single_file(str(file), **settings)
     kind = _class(library, cls)
     config = kind.config_class.from_pretrained(described, subfolder=name)
-    model, found = kind.from_pretrained(None, config=config, state_dict=load_file(file), dtype=dtype, output_loading_info=True)
+    model, found = kind.from_pretrained(
+        None, config=config, state_dict=load_file(file), dtype=dtype, output_loading_info=True
+    )
     integrity.whole(str(file), found["missing_keys"])
     return model
 
 
 def own_models(folder: Path, without: set[str], how: LoadOptions, safe: bool | None) -> dict[str, torch.nn.Module]:
-    """The models of a checkpoint, each taken from whatever pipeline still holds it, as links between folders make it one."""
+    """The models of a checkpoint, each taken from whatever pipeline still holds it, as links between folders make it
+    one.
+    """
     found = {}
     for name, (library, cls) in components_of(read_json(folder / INDEX)).items():
-        if name in without or library not in ("diffusers", "transformers") or not (folder / name / "config.json").is_file():
+        if (
+            name in without
+            or library not in ("diffusers", "transformers")
+            or not (folder / name / "config.json").is_file()
+        ):
             continue
         if issubclass(_class(library, cls), torch.nn.Module):
             own = how.variant if how.variant in variants([folder / name]) else None
-            safe_here = safe if weight_files(folder / name, own) else False  # else diffusers tries, and says on stderr that it failed
+            safe_here = (
+                safe if weight_files(folder / name, own) else False
+            )  # else diffusers tries, and says on stderr that it failed
             found[name] = _kept(name, folder / name, library, cls, how, own, safe_here)
     return found
 

@@ -13,7 +13,8 @@ from composer.loading.quantization import STORAGES
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-#: Bytes of a denoiser's fp32 weights below which 16 bits save no time on a CPU: the sums are too small for its 16-bit units.
+#: Bytes of a denoiser's fp32 weights below which 16 bits save no time on a CPU: the sums are too small for its 16-bit
+#: units.
 SMALL = 200 << 20
 
 
@@ -44,11 +45,15 @@ class DtypePlan:
 
 
 def dtype_of(model: torch.nn.Module) -> torch.dtype | None:
-    """What a model's first weights are; diffusers' own `dtype` walks through all of its modules, which takes milliseconds."""
+    """What a model's first weights are; diffusers' own `dtype` walks through all of its modules, which takes
+    milliseconds.
+    """
     return next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
 
 
-def resolve_dtypes(spec: PrecisionSpec, device: torch.device, size: int, single_file: bool = False) -> tuple[DtypePlan, tuple[str, ...]]:
+def resolve_dtypes(
+    spec: PrecisionSpec, device: torch.device, size: int, single_file: bool = False
+) -> tuple[DtypePlan, tuple[str, ...]]:
     """The dtypes to compute with, and lines for the user where they are not those asked for.
 
     Args:
@@ -61,12 +66,16 @@ def resolve_dtypes(spec: PrecisionSpec, device: torch.device, size: int, single_
     parts = {name: _settled(name, wanted, device, size, spec) for name, wanted in spec.components.items()}
     if single_file and any(dtype != default for dtype, _ in parts.values()):
         name = next(iter(parts))
-        raise ComposerError(f"precision.{name}", spec.components[name], "a single file is loaded in one precision: use a folder")
+        raise ComposerError(
+            f"precision.{name}", spec.components[name], "a single file is loaded in one precision: use a folder"
+        )
     notes = tuple(dict.fromkeys(line for line in (note, *(line for _, line in parts.values())) if line))
     return DtypePlan(default, tuple((name, dtype) for name, (dtype, _) in parts.items() if dtype != default)), notes
 
 
-def _settled(key: str, wanted: str, device: torch.device, size: int, spec: PrecisionSpec) -> tuple[torch.dtype, str | None]:
+def _settled(
+    key: str, wanted: str, device: torch.device, size: int, spec: PrecisionSpec
+) -> tuple[torch.dtype, str | None]:
     if wanted == "auto":
         return best(device, size), None
     dtype = DTYPES[wanted]
@@ -121,7 +130,13 @@ def device_of(name: str) -> torch.device:
         name = next(kind for kind, number in count.items() if number)
     kind, _, index = name.partition(":")
     if int(index or 0) >= count[kind]:
-        reason = f"this machine has {count[kind] or 'none'}, counted from 0" if index and count[kind] else "this machine has none"
-        there = [f"{each}:{i}" if index and number > 1 else each for each, number in count.items() for i in range(number)]
+        reason = (
+            f"this machine has {count[kind] or 'none'}, counted from 0"
+            if index and count[kind]
+            else "this machine has none"
+        )
+        there = [
+            f"{each}:{i}" if index and number > 1 else each for each, number in count.items() for i in range(number)
+        ]
         raise ComposerError("device", name, reason, dict.fromkeys(there))
     return torch.device(name)

@@ -21,7 +21,8 @@ FP8 = torch.float8_e4m3fn
 
 @dataclass(frozen=True)
 class Storage:
-    """size: bytes a weight. package and extra: what it needs. config: what diffusers' from_pretrained is given, for the dtype that is
+    """size: bytes a weight. package and extra: what it needs. config: what diffusers' from_pretrained is given, for the
+    dtype that is
     computed in. devices: where it works, None for all."""
 
     size: float
@@ -80,12 +81,16 @@ def check(name: str, device: torch.device, single_file: bool) -> None:
     """
     storage = STORAGES[name]
     if storage.devices is not None and device.type not in storage.devices:
-        raise ComposerError("precision.storage", name, f"works on {' and '.join(sorted(storage.devices))} alone, not on {device.type}")
+        raise ComposerError(
+            "precision.storage", name, f"works on {' and '.join(sorted(storage.devices))} alone, not on {device.type}"
+        )
     if storage.package is not None and not _there(storage.package):
         reason = f"needs the package {storage.package}: pip install 'diffusion-composer[{storage.extra}]'"
         raise ComposerError("precision.storage", name, reason)
     if storage.config is not None and single_file:
-        raise ComposerError("precision.storage", name, "needs a checkpoint's folder, and this is a single file: use fp8, or a folder")
+        raise ComposerError(
+            "precision.storage", name, "needs a checkpoint's folder, and this is a single file: use fp8, or a folder"
+        )
 
 
 def _there(package: str) -> bool:

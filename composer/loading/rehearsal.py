@@ -15,7 +15,15 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import PICKLED, header
 from composer.checkpoints.index import kind_of
 from composer.loading import integrity
-from composer.loading.loader import CheckpointKey, LoadOptions, assembled, from_elsewhere, in_one_line, own_models, source_of
+from composer.loading.loader import (
+    CheckpointKey,
+    LoadOptions,
+    assembled,
+    from_elsewhere,
+    in_one_line,
+    own_models,
+    source_of,
+)
 from composer.loading.precision import DtypePlan
 from composer.system.library_logs import disable_progress_bars
 from composer.system.run_lock import in_turn
@@ -48,7 +56,10 @@ def _rehearse(checkpoint: Checkpoint, source: CheckpointKey, variant: str | None
     integrity.check_components(checkpoint, cls)
     how = LoadOptions(DtypePlan(torch.float32), torch.device("meta"), variant, keep=False)
     for name, *place in source.component_overrides:
-        if checkpoint.component_overrides[name].commit is None and not checkpoint.component_overrides[name].folder.is_file():
+        if (
+            checkpoint.component_overrides[name].commit is None
+            and not checkpoint.component_overrides[name].folder.is_file()
+        ):
             from_elsewhere(name, how, *place)
     if checkpoint.single_file:
         _rehearse_file(checkpoint)
@@ -67,7 +78,11 @@ def _rehearse_file(checkpoint: Checkpoint) -> None:
     if checkpoint.path.suffix in PICKLED:
         return
     tensors = {key: torch.zeros(()).expand(entry["shape"]) for key, entry in header(checkpoint.path).items()}
-    own = {name: cls for name, cls in checkpoint.classes.items() if name not in (*checkpoint.component_overrides, "safety_checker")}
+    own = {
+        name: cls
+        for name, cls in checkpoint.classes.items()
+        if name not in (*checkpoint.component_overrides, "safety_checker")
+    }
     for name, cls in sorted(own.items()):
         library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
         if kind_of(name, cls) == "model":

@@ -1,6 +1,8 @@
-"""A checkpoint's diffusers pipeline without weights: its class, its scheduler, and components that hold their settings alone.
+"""A checkpoint's diffusers pipeline without weights: its class, its scheduler, and components that hold their settings
+alone.
 
-Pipeline classes change settings of their scheduler when they are made, and check inputs against their components' settings. Both can be
+Pipeline classes change settings of their scheduler when they are made, and check inputs against their components'
+settings. Both can be
 had before any weights load.
 """
 
@@ -49,7 +51,9 @@ def _index(checkpoint: Checkpoint) -> Mapping[str, Any]:
 
 
 def _part(checkpoint: Checkpoint, index: Mapping[str, Any], name: str, default: Any) -> Any:
-    """A component without weights, None where it has no settings that are read here, or a plain setting of the pipeline."""
+    """A component without weights, None where it has no settings that are read here, or a plain setting of the
+    pipeline.
+    """
     entry = index.get(name)
     if name == "scheduler":
         return getattr(diffusers, checkpoint.classes["scheduler"]).from_config(dict(checkpoint.scheduler))
@@ -57,13 +61,19 @@ def _part(checkpoint: Checkpoint, index: Mapping[str, Any], name: str, default: 
         plain = entry is not None and not isinstance(entry, list)
         return entry if plain else None if default is inspect.Parameter.empty else default
     component_overrides = checkpoint.component_overrides.get(name)
-    library = component_overrides.library if component_overrides else entry[0] if isinstance(entry, list) else "diffusers"
+    library = (
+        component_overrides.library if component_overrides else entry[0] if isinstance(entry, list) else "diffusers"
+    )
     config = checkpoint.configs.get(name)
     return None if config is None else _empty(getattr(_module(library), checkpoint.classes[name], None), config)
 
 
 def _module(library: str) -> Any:
-    return import_module(library) if library in ("diffusers", "transformers") else import_module(f"diffusers.pipelines.{library}")
+    return (
+        import_module(library)
+        if library in ("diffusers", "transformers")
+        else import_module(f"diffusers.pipelines.{library}")
+    )
 
 
 def _empty(cls: Any, config: Mapping[str, Any]) -> Any:
@@ -77,5 +87,7 @@ def _empty(cls: Any, config: Mapping[str, Any]) -> Any:
     else:
         parameters = inspect.signature(cls.__init__).parameters
         usual = {name: each.default for name, each in parameters.items() if each.default is not inspect.Parameter.empty}
-        made._internal_dict = FrozenDict({**usual, **{key: value for key, value in config.items() if not key.startswith("_")}})
+        made._internal_dict = FrozenDict(
+            {**usual, **{key: value for key, value in config.items() if not key.startswith("_")}}
+        )
     return made

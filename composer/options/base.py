@@ -1,6 +1,7 @@
 """What the options of memory=[…] and accel=[…] have in common: the same models, run in another way.
 
-An option that would do nothing is refused: before weights load where configs can tell, else when it finds nothing to hook.
+An option that would do nothing is refused: before weights load where configs can tell, else when it finds nothing to
+hook.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from composer.loading.precision import DtypePlan
 
 @dataclass(frozen=True, kw_only=True)
 class OptionContext:
-    """What an option can know before weights are loaded. active: `group.name` of all options of the run, itself among them."""
+    """What an option can know before weights are loaded. active: `group.name` of all options of the run, itself among
+    them.
+    """
 
     checked: Checked
     device: torch.device
@@ -28,14 +31,18 @@ class OptionContext:
 
 
 class NoEffect(ComposerError):
-    """An option that would do nothing here: refused for a run, and left out with a note in a sweep, so that its axis goes on."""
+    """An option that would do nothing here: refused for a run, and left out with a note in a sweep, so that its axis
+    goes on.
+    """
 
 
 class ModelOption:
-    """group, name: as the config calls it. component: of the checkpoint, that it is about; `denoiser` for the UNet or transformer.
+    """group, name: as the config calls it. component: of the checkpoint, that it is about; `denoiser` for the UNet or
+    transformer.
     excludes: `group.name` of options that it can't be together with. families: that it can reach into, None for all.
     devices: that it does something on, None for all. stores: how the denoiser's weights are kept, None as they compute.
-    fewer: whether it can be together with weights in fewer bits. waits: models lie in the CPU's memory until they are needed.
+    fewer: whether it can be together with weights in fewer bits. waits: models lie in the CPU's memory until they are
+    needed.
     """
 
     group: ClassVar[str]
@@ -61,7 +68,9 @@ class ModelOption:
         if self.devices is not None and setting.device.type not in self.devices:
             self.idle(f"does nothing on {setting.device.type}: it is for {' and '.join(sorted(self.devices))}")
         if not self.fewer and (setting.numbers.stored or "memory.layerwise_casting" in setting.active):
-            self.refuse("needs the weights as they compute, and here they are kept in fewer bits: leave one of the two away")
+            self.refuse(
+                "needs the weights as they compute, and here they are kept in fewer bits: leave one of the two away"
+            )
         clash = sorted(self.excludes & setting.active)
         if clash:
             self.refuse(f"can't be together with {clash[0].replace('.', '=')}: choose one of them")
@@ -72,7 +81,9 @@ class ModelOption:
 
     @contextmanager
     def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        """Change the models that a diffusers pipeline holds for all runs with this option; undone before one without it."""
+        """Change the models that a diffusers pipeline holds for all runs with this option; undone before one without
+        it.
+        """
         yield
 
     @contextmanager

@@ -1,4 +1,5 @@
-"""Options that are put on models once and stay until a run wants them otherwise: such as compiling, which takes a minute.
+"""Options that are put on models once and stay until a run wants them otherwise: such as compiling, which takes a
+minute.
 
 Models are shared between pipelines, so whatever is fitted to one of them is taken off before another pipeline runs it.
 """

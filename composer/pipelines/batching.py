@@ -18,7 +18,8 @@ from composer.system.memory import free_memory, ran_out
 
 
 def draw(pipeline: Pipeline, checked: Checked, request: Request, folder: Path | None = None) -> Result:
-    """Generate a request in shares of what its config asks for; `auto` begins with what should fit and halves when memory runs out.
+    """Generate a request in shares of what its config asks for; `auto` begins with what should fit and halves when
+    memory runs out.
 
     Callbacks write into a folder for each share, named after its first image, where there are several.
     """
@@ -67,7 +68,10 @@ def fitting(pipeline: Pipeline, checked: Checked, most: int, free: int) -> int:
     parts = tuple((name, dtype_of(model)) for name, model in pipeline.family.modules.items())
     numbers = DtypePlan(pipeline.family.dtype, parts)
     sliced, tiled = (f"memory.vae_{way}" in pipeline.options for way in ("slicing", "tiling"))
-    return max((size for size in range(1, most + 1) if estimate(checked, numbers, size, sliced, tiled).working <= free), default=1)
+    return max(
+        (size for size in range(1, most + 1) if estimate(checked, numbers, size, sliced, tiled).working <= free),
+        default=1,
+    )
 
 
 def cut(request: Request, begin: int, end: int) -> Request:

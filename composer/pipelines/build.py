@@ -60,7 +60,8 @@ class Parts:
 
 @in_turn
 def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
-    """Everything that can be refused by name without the weights is refused here; `more` are callbacks beside the config's.
+    """Everything that can be refused by name without the weights is refused here; `more` are callbacks beside the
+    config's.
 
     Raises:
         ComposerError: what can't work, and why.
@@ -177,7 +178,9 @@ def _suits_refiner(option: ModelOption, setting: OptionContext, refiner: Checkpo
         # a copy: what an option notes of the checkpoint that it is checked against is of the base model
         copy(option).check(replace(setting, checked=replace(setting.checked, checkpoint=refiner, refiner=None)))
     except ComposerError as error:
-        raise type(error)(error.key, error.value, f"{error.reason} (the refiner, {refiner.source})", error.allowed) from None
+        raise type(error)(
+            error.key, error.value, f"{error.reason} (the refiner, {refiner.source})", error.allowed
+        ) from None
 
 
 def _idle(option: ModelOption, setting: OptionContext) -> NoEffect | None:
@@ -197,7 +200,9 @@ def _stored(numbers: DtypePlan, checkpoint: Checkpoint, storage: str) -> DtypePl
     denoiser = checkpoint.layout.denoiser[0]
     if checkpoint.quantised and storage != quantization.OF_FILES:
         file = checkpoint.folder(denoiser).name
-        raise ComposerError(f"model.components.{denoiser}", file, f"is quantised already, and can't be kept as {storage} besides")
+        raise ComposerError(
+            f"model.components.{denoiser}", file, f"is quantised already, and can't be kept as {storage} besides"
+        )
     return replace(numbers, stored=((denoiser, storage),))
 
 
@@ -215,12 +220,24 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: LoadOptions) -> Refined:
     """The same scheduler option, guidance and callbacks on a second checkpoint."""
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    own = tuple(each for each in how.numbers.stored if each[1] != quantization.OF_FILES)  # what the base's files hold is not the refiner's
-    pipe = load(checkpoint, replace(how, numbers=replace(how.numbers, stored=own), variant=spec.model.refiner.variant), remove_options)
+    own = tuple(
+        each for each in how.numbers.stored if each[1] != quantization.OF_FILES
+    )  # what the base's files hold is not the refiner's
+    pipe = load(
+        checkpoint,
+        replace(how, numbers=replace(how.numbers, stored=own), variant=spec.model.refiner.variant),
+        remove_options,
+    )
     family = family_class(checkpoint)(pipe, family_settings(spec, base.device))
     scheduler = partial(make_scheduler, cls, scheduler_config(pipe), settings)
-    refiner = replace(base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.takes_guidance_scale))
-    return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=spec.model.refiner.start)
+    refiner = replace(
+        base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.takes_guidance_scale)
+    )
+    return Refined(
+        **{each.name: getattr(base, each.name) for each in fields(base)},
+        refiner=refiner,
+        share=spec.model.refiner.start,
+    )
 
 
 def family_settings(spec: RunSpec, device: torch.device) -> FamilySettings:
@@ -238,7 +255,9 @@ def classic_class(checkpoint: Checkpoint) -> type:
     """The diffusers pipeline that a checkpoint without a native family names."""
     found = getattr(diffusers, checkpoint.pipeline, None)
     if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
-        raise ComposerError("model.source", checkpoint.source, f"diffusers {diffusers.__version__} has no {checkpoint.pipeline}")
+        raise ComposerError(
+            "model.source", checkpoint.source, f"diffusers {diffusers.__version__} has no {checkpoint.pipeline}"
+        )
     return found
 
 

@@ -34,11 +34,19 @@ def describe(checked: Checked, notes: Sequence[str]) -> str:
         f"task       {spec.task.name}",
         f"model      {spec.model.name}: {checkpoint.source}, family {checkpoint.family} ({_does(checkpoint)})",
         f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={tasks_of(checkpoint)}",
-        *([f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"] if checked.refiner else []),
+        *(
+            [f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"]
+            if checked.refiner
+            else []
+        ),
         f"compute    {spec.precision.dtype} on {spec.device}",
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
-        *(f"{group:10} {', '.join(named)}" for group, named in {"memory": spec.memory, "accel": spec.accel}.items() if named),
+        *(
+            f"{group:10} {', '.join(named)}"
+            for group, named in {"memory": spec.memory, "accel": spec.accel}.items()
+            if named
+        ),
         f"images   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"
         + (" …" if request.batch > 8 else "")
         + (f", {spec.batch} at once" if spec.batch else ""),
@@ -60,13 +68,19 @@ def _does(checkpoint: Checkpoint) -> str:
 def _components(checkpoint: Checkpoint) -> list[str]:
     lines, single = [], checkpoint.single_file
     if single:
-        lines.append(f"  {checkpoint.path.name}: {_weights([checkpoint.path])}; json files of {checkpoint.config_source}")
+        lines.append(
+            f"  {checkpoint.path.name}: {_weights([checkpoint.path])}; json files of {checkpoint.config_source}"
+        )
     for name, cls in sorted(checkpoint.classes.items()):
         elsewhere = name in checkpoint.component_overrides or not single
         folder = checkpoint.folder(name) if elsewhere else checkpoint.path
         weights = _weights(checkpoint.files(name)) if elsewhere else ""
         lines.append(f"  {name:14} {cls:24} {weights or '-':42} {folder}")
-        told = {key: value for key, value in checkpoint.configs.get(name, {}).items() if key in TELLING and value is not None}
+        told = {
+            key: value
+            for key, value in checkpoint.configs.get(name, {}).items()
+            if key in TELLING and value is not None
+        }
         if told:
             lines.append(f"  {'':14} {_pairs(told)}")
     return lines
@@ -87,12 +101,17 @@ def _weights(files: list[Path]) -> str:
 
 def _scheduler(checked: Checked) -> list[str]:
     checkpoint, request = checked.checkpoint, checked.request
-    cls, settings, of_step = scheduler_parts(checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+    cls, settings, of_step = scheduler_parts(
+        checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler")
+    )
     scheduler = make_scheduler(cls, original_of(checkpoint), settings)
     config = {key: value for key, value in taken(scheduler).items() if value is not None}
     lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
     lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
-    laid_out, steps = layer(checkpoint), f"{request.steps - request.skip} of {request.steps}" if request.skip else request.steps
+    laid_out, steps = (
+        layer(checkpoint),
+        f"{request.steps - request.skip} of {request.steps}" if request.skip else request.steps,
+    )
     if isinstance(laid_out, Steps) and laid_out.own(scheduler):
         return [*lines, "", f"steps      {steps}, laid out by {laid_out.pipeline.__name__} itself"]
     laid_out.set_timesteps(scheduler, request, checkpoint.factor, "cpu")

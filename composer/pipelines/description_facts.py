@@ -29,7 +29,9 @@ def facts(checked: Checked, notes: Sequence[str], text: str) -> dict[str, Any]:
         "memory": list(spec.memory),
         "accel": list(spec.accel),
         "components": dict(checkpoint.classes),
-        "scheduler": spec.scheduler.target.path.rpartition(".")[2] if spec.scheduler.target else checkpoint.classes.get("scheduler"),
+        "scheduler": spec.scheduler.target.path.rpartition(".")[2]
+        if spec.scheduler.target
+        else checkpoint.classes.get("scheduler"),
         "images": request.batch,
         "width": request.width,
         "height": request.height,

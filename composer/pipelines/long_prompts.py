@@ -1,4 +1,6 @@
-"""prompt_overflow=…: what becomes of a prompt that is longer than the text encoder reads; diffusers drops the rest with a line in a log."""
+"""prompt_overflow=…: what becomes of a prompt that is longer than the text encoder reads; diffusers drops the rest with
+a line in a log.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def settle(reader: tuple[Any, int] | None, request: Request, mode: str, tell: Ca
 
 
 def split(tokenizer: Any, length: int, text: str) -> tuple[int, int, int]:
-    """Tokens that fit into an encoder's `length` beside its own, how many the text has beyond them, and where these begin."""
+    """Tokens that fit into an encoder's `length` beside its own, how many the text has beyond them, and where these
+    begin.
+    """
     room = length - tokenizer.num_special_tokens_to_add()
     if len(text.encode()) <= room:  # no token is less than a byte
         return room, 0, len(text)

@@ -38,8 +38,10 @@ from composer.tasks.base import Task
 class Pipeline:
     """A family, a task, a scheduler, guidance and callbacks; call it with requests.
 
-    notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. options: other ways
-    to run the models, by `group.name`, on during each run. device: where they compute. overflow: what becomes of prompts that are
+    notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. options:
+    other ways
+    to run the models, by `group.name`, on during each run. device: where they compute. overflow: what becomes of
+    prompts that are
     too long.
     """
 
@@ -105,7 +107,9 @@ class Pipeline:
         return replace(decoded, images=hooks.finish(run, decoded.images))
 
     @contextmanager
-    def denoised(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> Iterator[tuple[Hooks, Run, Tensor]]:
+    def denoised(
+        self, task: Task, request: Request, folder: Path | None, notes: list[str]
+    ) -> Iterator[tuple[Hooks, Run, Tensor]]:
         """One pass up to its latents, with the callbacks still around it."""
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         with seeded(request.seeds[0]), self.otherwise():
@@ -117,7 +121,10 @@ class Pipeline:
             start = task.start(self.family, sampler, request)
             check("vae", "the encoded image", start.latents)
             callbacks, denoiser = {**start.callbacks, **self.callbacks}, self.family.denoiser
-            with scratch() as temporary, restore_after_run(self.family.modules, callbacks, self.skip_on_error, notes, forget):
+            with (
+                scratch() as temporary,
+                restore_after_run(self.family.modules, callbacks, self.skip_on_error, notes, forget),
+            ):
                 run = Run(
                     timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,
                     decode=lambda latents: self.family.decode(latents, request).images, denoised=sampler.denoised,
@@ -130,7 +137,9 @@ class Pipeline:
                 guidance = self.guidance.for_run(denoiser)
                 with hooks.around(run):
                     watch = Watch(self.family.predictor, len(run.timesteps))
-                    latents = denoise(sampler, start.latents, conditioning, self.family.predict, guidance, hooks, start.inputs, watch)
+                    latents = denoise(
+                        sampler, start.latents, conditioning, self.family.predict, guidance, hooks, start.inputs, watch
+                    )
                     watch.settle()
                     yield hooks, run, latents
 
@@ -170,7 +179,9 @@ class Pipeline:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Tie torch's global generator to the seed, for callbacks and schedulers that generate from it, and restore it afterwards."""
+    """Tie torch's global generator to the seed, for callbacks and schedulers that generate from it, and restore it
+    afterwards.
+    """
     with torch.random.fork_rng():
         if torch.accelerator.is_available():
             torch.manual_seed(seed)

@@ -1,6 +1,8 @@
-"""Two models for one image: the base takes the first share of the schedule, a refiner the rest. https://arxiv.org/abs/2307.01952
+"""Two models for one image: the base takes the first share of the schedule, a refiner the rest.
+https://arxiv.org/abs/2307.01952
 
-Each has a run of its own, which callbacks see one after the other: in the first `step.total` counts the whole schedule, of which
+Each has a run of its own, which callbacks see one after the other: in the first `step.total` counts the whole schedule,
+of which
 the base takes its share; in the second it counts what is left. Images are decoded once, at the end.
 """
 
@@ -50,7 +52,9 @@ def iterations(scheduler: Any, timesteps: Any, share: float) -> int:
     base = sum(float(t) >= cutoff(scheduler, share) for t in timesteps)
     if not 0 < base < len(timesteps):
         who = "the refiner" if base else "the base model"
-        raise ComposerError("model.refiner.start", share, f"leaves none of {len(timesteps)} iterations to {who}: take more steps")
+        raise ComposerError(
+            "model.refiner.start", share, f"leaves none of {len(timesteps)} iterations to {who}: take more steps"
+        )
     return base
 
 
@@ -74,7 +78,9 @@ class Handover(StepCallback):
 
 
 class ContinueTask(Task):
-    """Starts as a task does, with its masks and callbacks, but later in the schedule and from latents that were handed over."""
+    """Starts as a task does, with its masks and callbacks, but later in the schedule and from latents that were handed
+    over.
+    """
 
     def __init__(self, task: Task, handover: Handover) -> None:
         self.task, self.handover = task, handover
@@ -96,7 +102,8 @@ def cutoff(scheduler: Any, share: float) -> int:
 def remaining(scheduler: Any, share: float) -> int:
     """The refiner's iterations, counted as StableDiffusionXLImg2ImgPipeline does it with `denoising_start`.
 
-    Second-order schedulers list every timestep but the first twice; an odd number of them begins with a first evaluation.
+    Second-order schedulers list every timestep but the first twice; an odd number of them begins with a first
+    evaluation.
     """
     count = sum(float(t) < cutoff(scheduler, share) for t in scheduler.timesteps)
     return count + 1 if getattr(scheduler, "order", 1) == 2 and count % 2 == 0 else count

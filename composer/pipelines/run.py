@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @in_turn
 def execute(
-    spec: RunSpec, folder: Path | None = None, say: Callable[[str], None] = lambda note: None, more: Sequence[StepCallback] = ()
+    spec: RunSpec,
+    folder: Path | None = None,
+    say: Callable[[str], None] = lambda note: None,
+    more: Sequence[StepCallback] = (),
 ) -> Result:
     """Run a spec.
 

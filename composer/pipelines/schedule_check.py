@@ -23,7 +23,9 @@ from composer.system.signatures import keywords_of
 ODD = ("v_prediction", "sample")
 
 
-def check_schedule(checked: Checked, cls: type, settings: dict[str, Any], step_settings: dict[str, Any], family: Any) -> tuple[str, ...]:
+def check_schedule(
+    checked: Checked, cls: type, settings: dict[str, Any], step_settings: dict[str, Any], family: Any
+) -> tuple[str, ...]:
     """Refuse a scheduler that can't lay out the request's steps, or can't walk them; what comes back are notes.
 
     Args:
@@ -49,17 +51,25 @@ def check_schedule(checked: Checked, cls: type, settings: dict[str, Any], step_s
     try:
         scheduler = laid_out(settings)
     except ComposerError as error:
-        raise (ComposerError("scheduler", name, error.reason, error.allowed) if error.key == "scheduler" else error) from None
+        raise (
+            ComposerError("scheduler", name, error.reason, error.allowed) if error.key == "scheduler" else error
+        ) from None
     except Exception as error:
         found = blamed(cls, typed, error, laid_out)
         raise (found if "." in found.key else _not_laid_out(name, cls, request, error)) from None
     if checked.refiner is not None:
-        iterations(scheduler, scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :], checked.spec.model.refiner.start)
+        iterations(
+            scheduler,
+            scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :],
+            checked.spec.model.refiner.start,
+        )
     try:
         walked({**settings, **step_settings})
     except Stumbled as error:
         found = blamed(cls, typed, error, walked)
-        raise (found if "." in found.key else ComposerError("scheduler", name, f"{cls.__name__} can't: {error}")) from None
+        raise (
+            found if "." in found.key else ComposerError("scheduler", name, f"{cls.__name__} can't: {error}")
+        ) from None
     lost = dropped(scheduler, checkpoint.classes.get("scheduler", ""))
     return (f"scheduler: {cls.__name__} has no {', '.join(lost)}, which the checkpoint's own has",) if lost else ()
 
@@ -93,7 +103,9 @@ def _walk(sampler: Sampler, request: Request) -> None:
     Raises:
         Stumbled: at a step.
     """
-    if request.skip or "strength" in request.inputs:  # without, schedulers look for the place of their first timestep themselves
+    if (
+        request.skip or "strength" in request.inputs
+    ):  # without, schedulers look for the place of their first timestep themselves
         sampler.skip(request.skip)
     drawn, total = torch.Generator().manual_seed(0), len(sampler.timesteps)
     noise, prediction = (torch.randn(1, 4, 8, 8, generator=drawn) for _ in range(2))
@@ -107,9 +119,13 @@ def _walk(sampler: Sampler, request: Request) -> None:
         except Exception as error:  # an index past a table's end, a setting that the class does not implement
             raise Stumbled(f"{where}, {_line(error)}: choose another scheduler, or other settings or steps") from None
         if not finite(latents):
-            raise Stumbled(f"{where}, what comes of it is not finite: choose another scheduler, or other settings or steps")
+            raise Stumbled(
+                f"{where}, what comes of it is not finite: choose another scheduler, or other settings or steps"
+            )
 
 
 def _line(error: Exception) -> str:
     first = (str(error).strip().splitlines() or [""])[0]
-    return first if isinstance(error, (ValueError, NotImplementedError)) and first else f"{type(error).__name__}: {first}"
+    return (
+        first if isinstance(error, (ValueError, NotImplementedError)) and first else f"{type(error).__name__}: {first}"
+    )

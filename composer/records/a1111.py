@@ -1,6 +1,7 @@
 """The `parameters` text that tools of the field write into images and read back.
 
-https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#png-info: the prompt, a line for the negative prompt, and a line of
+https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#png-info: the prompt, a line for the negative
+prompt, and a line of
 `Key: value` pairs.
 """
 

@@ -28,7 +28,9 @@ def named(folder: Path, files: list[Path]) -> str:
     counts = Counter(file.parent for file in files)
     many = {place for place, count in counts.items() if count > FEW and place != folder}
     names = dict.fromkeys(file.parent if file.parent in many else file for file in files)
-    return ", ".join(f"{each.relative_to(folder)}" + (f"{os.sep} ({counts[each]} files)" if each in many else "") for each in names)
+    return ", ".join(
+        f"{each.relative_to(folder)}" + (f"{os.sep} ({counts[each]} files)" if each in many else "") for each in names
+    )
 
 
 def _files(folder: Path, deep: int) -> Iterator[os.DirEntry[str]]:

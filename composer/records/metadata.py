@@ -1,7 +1,9 @@
 """A run's record inside its images, and out of them again.
 
-PNG: the text chunks `composer` (JSON) and `parameters`. JPEG and WebP: EXIF's ImageDescription (JSON) and UserComment (parameters).
-Images come from anywhere, so reading takes nothing for granted: small, plain JSON, of known form, and never more than data.
+PNG: the text chunks `composer` (JSON) and `parameters`. JPEG and WebP: EXIF's ImageDescription (JSON) and UserComment
+(parameters).
+Images come from anywhere, so reading takes nothing for granted: small, plain JSON, of known form, and never more than
+data.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ SHAPE = {
 
 
 def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[str, Any]:
-    """Keywords for PIL's save, by which an image carries the record. number: the image's in its run, None for the sheet of all."""
+    """Keywords for PIL's save, by which an image carries the record. number: the image's in its run, None for the sheet
+    of all.
+    """
     if "images" not in record:
         return {}
     text = json.dumps({**record, "number": number}, ensure_ascii=True, separators=(",", ":"))
@@ -65,7 +69,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     text = _text(path)
     if len(text) > LONGEST:
-        raise ComposerError(str(path), None, f"its record is longer than {LONGEST >> 10} KiB, so composer did not write it")
+        raise ComposerError(
+            str(path), None, f"its record is longer than {LONGEST >> 10} KiB, so composer did not write it"
+        )
     try:
         record = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
@@ -81,7 +87,9 @@ def _text(path: Path) -> str:
                 return " " * (LONGEST + 1)
             return read_text(path)
         except (OSError, UnicodeError) as error:
-            raise ComposerError(str(path), None, f"can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}") from None
+            raise ComposerError(
+                str(path), None, f"can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}"
+            ) from None
     inside = embedded_texts.read(path)
     found = inside.texts.get(KEY) or inside.texts.get("ImageDescription", "")
     if not found.startswith("{"):
@@ -105,20 +113,36 @@ def _check(path: Path, record: Any) -> None:
         raise ComposerError(str(path), None, "its record is no object of JSON")
     schema, choices = record.setdefault("schema", 0), record.setdefault("choices", [])
     if type(schema) is not int or not 0 <= schema <= SCHEMA:
-        raise ComposerError(str(path), None, f"its record has a form that this composer does not know ({shorten(schema)}): update composer")
+        raise ComposerError(
+            str(path),
+            None,
+            f"its record has a form that this composer does not know ({shorten(schema)}): update composer",
+        )
     if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
         raise ComposerError(str(path), None, "its record has choices of another kind, so composer did not write it")
     for key, kind in SHAPE.items():
         if not isinstance(record.get(key), kind):
-            raise ComposerError(str(path), None, f"its record has no {key} of the right kind, so it can't be generated again from it")
+            raise ComposerError(
+                str(path), None, f"its record has no {key} of the right kind, so it can't be generated again from it"
+            )
     notes = record.get("notes", [])
-    if not isinstance(record.get("accel", {}), dict) or not isinstance(notes, list) or not all(isinstance(each, str) for each in notes):
-        raise ComposerError(str(path), None, "its record has accel or notes of another kind, so composer did not write it")
+    if (
+        not isinstance(record.get("accel", {}), dict)
+        or not isinstance(notes, list)
+        or not all(isinstance(each, str) for each in notes)
+    ):
+        raise ComposerError(
+            str(path), None, "its record has accel or notes of another kind, so composer did not write it"
+        )
     if not _shallow(record, DEEPEST):
-        raise ComposerError(str(path), None, f"its record is nested deeper than {DEEPEST} times, so composer did not write it")
+        raise ComposerError(
+            str(path), None, f"its record is nested deeper than {DEEPEST} times, so composer did not write it"
+        )
     whole = all(type(size) is int and size >= 1 for size in record["batches"])
     if not _are_pictures(record["images"]):
-        raise ComposerError(str(path), None, "its record does not say with which seed and prompt each image was generated")
+        raise ComposerError(
+            str(path), None, "its record does not say with which seed and prompt each image was generated"
+        )
     number, together = record.setdefault("number", None), record.get("together")
     known = number is None or (type(number) is int and 0 <= number < len(record["images"]))
     if not whole or not known or len(record["pixels"]) != len(record["images"]) or not _is_batch(together):
@@ -131,12 +155,16 @@ def _are_pictures(images: Any) -> bool:
 
 
 def _is_picture(each: Any) -> bool:
-    texts = isinstance(each, dict) and all(isinstance(each.get(key, 0), (str, type(None))) for key in ("prompt", "negative_prompt"))
+    texts = isinstance(each, dict) and all(
+        isinstance(each.get(key, 0), (str, type(None))) for key in ("prompt", "negative_prompt")
+    )
     return texts and type(each.get("seed")) is int and 0 <= each["seed"] < SEEDS
 
 
 def _is_batch(together: Any) -> bool:
-    """Whether this is nothing, or all images of the batches that a sweep's job was generated in, and where its own begin."""
+    """Whether this is nothing, or all images of the batches that a sweep's job was generated in, and where its own
+    begin.
+    """
     if together is None:
         return True
     return (

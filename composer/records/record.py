@@ -60,7 +60,9 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "batches": list(result.batches),
         "together": result.together,
         "pixels": [hashlib.sha256(image.tobytes()).hexdigest() for image in result.images],
-        "inputs": {key: [fingerprint(each) for each in value] for key, value in request.inputs.items() if are_images(value)},
+        "inputs": {
+            key: [fingerprint(each) for each in value] for key, value in request.inputs.items() if are_images(value)
+        },
         "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
         "scheduler": _plain(pipeline.scheduler),
         "model": {
@@ -118,7 +120,11 @@ def _refiner(checked: Checked) -> dict[str, Any] | None:
     """The second checkpoint, if one finished the images, and the share of the schedule after which it began."""
     if checked.refiner is None:
         return None
-    return {"source": checked.refiner.source, "commit": checked.refiner.commit, "start": checked.spec.model.refiner.start}
+    return {
+        "source": checked.refiner.source,
+        "commit": checked.refiner.commit,
+        "start": checked.spec.model.refiner.start,
+    }
 
 
 def _choices(spec: RunSpec) -> list[dict[str, Any]]:

@@ -25,8 +25,10 @@ class Result:
     """What a run made.
 
     images: RGB images. seeds: of each. seconds: of the whole run without loading. notes: what the user should know.
-    blackened: numbers of images that the checkpoint's safety checker hid. batches: how many images were generated at once, in turn.
-    together: what else was generated in these batches, see `sweep.work`. numbers: of the images in their run, None for all of it.
+    blackened: numbers of images that the checkpoint's safety checker hid. batches: how many images were generated at
+    once, in turn.
+    together: what else was generated in these batches, see `sweep.work`. numbers: of the images in their run, None for
+    all of it.
     record: how it was made, plain data.
     """
 
@@ -62,7 +64,9 @@ class Result:
         """In one line; `record` holds the rest."""
         many = f"{len(self.images)} images" if len(self.images) > 1 else "1 image"
         size, seeds = f"{self.image.width} x {self.image.height}", ", ".join(map(str, self.seeds[:8]))
-        return f"Result({many} of {size} pixels, seed {seeds}{', …' if len(self.seeds) > 8 else ''}, {self.seconds:.1f} s)"
+        return (
+            f"Result({many} of {size} pixels, seed {seeds}{', …' if len(self.seeds) > 8 else ''}, {self.seconds:.1f} s)"
+        )
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows: the image, or all of them on one sheet."""
@@ -108,9 +112,13 @@ def files_of(result: Result) -> dict[str, bytes]:
         for name, image, number in zip(image_names(result), result.images, numbers)
     }
     if len(files) > 1:
-        files[f"grid.{SUFFIXES[output.format]}"] = encoded(grid(result.images), output, saving(result.record, None, output.format))
+        files[f"grid.{SUFFIXES[output.format]}"] = encoded(
+            grid(result.images), output, saving(result.record, None, output.format)
+        )
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's is ten times faster
-    return files | {"config.yaml": yaml.dump(_literal(config), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()}
+    return files | {
+        "config.yaml": yaml.dump(_literal(config), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()
+    }
 
 
 def image_names(result: Result) -> list[str]:

@@ -79,14 +79,22 @@ def _model(record: Mapping[str, Any]) -> str:
 
 def _scheduler(record: Mapping[str, Any]) -> str:
     left, steps = record.get("steps_left_out"), record.get("steps")
-    count = f"{steps - left} of {steps} steps" if isinstance(left, int) and isinstance(steps, int) and left else f"{steps} steps"
+    count = (
+        f"{steps - left} of {steps} steps"
+        if isinstance(left, int) and isinstance(steps, int) and left
+        else f"{steps} steps"
+    )
     return f"{_mapping(record.get('scheduler')).get('class')}, {count}"
 
 
 def _made(record: Mapping[str, Any]) -> str:
     parts = [f"on {record['device']}", str(record.get("dtype"))]
     if isinstance(record.get("seconds"), (int, float)):
-        parts.append(f"in {timedelta(seconds=round(record['seconds']))}" if record["seconds"] > 120 else f"in {record['seconds']:.1f} s")
+        parts.append(
+            f"in {timedelta(seconds=round(record['seconds']))}"
+            if record["seconds"] > 120
+            else f"in {record['seconds']:.1f} s"
+        )
     if isinstance(record.get("peak_memory"), int):
         parts.append(f"with {record['peak_memory'] / 2**20:,.0f} MiB at most")
     return ", ".join(parts)
@@ -94,7 +102,11 @@ def _made(record: Mapping[str, Any]) -> str:
 
 def _settings(node: Any) -> str:
     node = _mapping(node)
-    rest = ", ".join(f"{key} {value}" for key, value in node.items() if key != "class" and not key.startswith("_") and value is not None)
+    rest = ", ".join(
+        f"{key} {value}"
+        for key, value in node.items()
+        if key != "class" and not key.startswith("_") and value is not None
+    )
     return f"{node.get('class')}, {rest}" if rest else str(node.get("class") or "")
 
 

@@ -29,7 +29,8 @@ THREADS = 64
 def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) -> Result:
     """The images again, or a variation, with a record of their own.
 
-    An image comes out the same to the last bit only among the others of its batch (see docs/sweeps.md), so the whole batch is drawn.
+    An image comes out the same to the last bit only among the others of its batch (see docs/sweeps.md), so the whole
+    batch is drawn.
 
     Raises:
         ComposerError: it can't be generated here, or the record contradicts itself.
@@ -51,7 +52,9 @@ def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) 
 
 @dataclass(frozen=True)
 class _Share:
-    """Of a request, the batches `spans` as (first, end), and those images of them that are wanted; `begin` is where a job's own begin."""
+    """Of a request, the batches `spans` as (first, end), and those images of them that are wanted; `begin` is where a
+    job's own begin.
+    """
 
     request: Request
     spans: tuple[tuple[int, int], ...]
@@ -62,7 +65,12 @@ class _Share:
         from composer.pipelines.batching import cut, joined
 
         results = [pipeline(cut(self.request, *span), folder) for span in self.spans]
-        made = dict(zip((i for span in self.spans for i in range(*span)), (image for result in results for image in result.images)))
+        made = dict(
+            zip(
+                (i for span in self.spans for i in range(*span)),
+                (image for result in results for image in result.images),
+            )
+        )
         flagged = {i for span, result in zip(self.spans, results) for i in (span[0] + each for each in result.flagged)}
         return replace(
             joined(results),
@@ -78,8 +86,15 @@ def _share(record: Mapping[str, Any], checked: Checked) -> _Share:
     own, number, together = record["images"], record["number"], record.get("together")
     begin, images = (0, own) if together is None else (together["begin"], together["pictures"])
     request, fits = checked.request, len(images) % checked.request.batch == 0
-    if len(own) != request.batch or not fits or sum(record["batches"]) != len(images) or images[begin : begin + len(own)] != own:
-        raise ComposerError("images", len(own), "its record does not agree with itself about how many images were generated")
+    if (
+        len(own) != request.batch
+        or not fits
+        or sum(record["batches"]) != len(images)
+        or images[begin : begin + len(own)] != own
+    ):
+        raise ComposerError(
+            "images", len(own), "its record does not agree with itself about how many images were generated"
+        )
     request = replace(
         request,
         prompts=tuple(each["prompt"] or "" for each in images),
@@ -129,8 +144,14 @@ def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, resu
     """With a record by which the files can be generated again in their turn."""
     from composer.records.record import record
 
-    result = replace(result, notes=(*checked.request.notes, *pipeline.notes, *result.notes), together=old.get("together"))
+    result = replace(
+        result, notes=(*checked.request.notes, *pipeline.notes, *result.notes), together=old.get("together")
+    )
     new = record(checked, pipeline, result)
     known = dict(zip(result.numbers or (), new["pixels"]))
-    new |= {"images": old["images"], "batches": old["batches"], "pixels": [known.get(i) for i in range(len(old["images"]))]}
+    new |= {
+        "images": old["images"],
+        "batches": old["batches"],
+        "pixels": [known.get(i) for i in range(len(old["images"]))],
+    }
     return replace(result, record=new)

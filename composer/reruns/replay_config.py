@@ -1,8 +1,11 @@
 """A record and the user's words → the config to generate again.
 
-A record comes from anywhere, so it can say little: names of options that are installed here, and plain values for keys that they
-have. Its values are set on the composed config as data: no grammar and no interpolation ever sees them. Classes are the options'
-own. What it names on the disk or on the hub is used if it lies in the current folder or beside the image, or if the user trusts it.
+A record comes from anywhere, so it can say little: names of options that are installed here, and plain values for keys
+that they
+have. Its values are set on the composed config as data: no grammar and no interpolation ever sees them. Classes are the
+options'
+own. What it names on the disk or on the hub is used if it lies in the current folder or beside the image, or if the
+user trusts it.
 """
 
 from __future__ import annotations
@@ -36,14 +39,18 @@ FROM = ("source", "config", "components", "refiner", "variants")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """tree: the config, plain. folder: for the files, if any. same: whether the same images are wanted, and not a variation of them."""
+    """tree: the config, plain. folder: for the files, if any. same: whether the same images are wanted, and not a
+    variation of them.
+    """
 
     tree: dict[str, Any]
     folder: Path | None
     same: bool
 
 
-def asked(path: Path, record: Mapping[str, Any], overrides: Sequence[str], config_dir: str | None = None, trust: bool = False) -> Asked:
+def asked(
+    path: Path, record: Mapping[str, Any], overrides: Sequence[str], config_dir: str | None = None, trust: bool = False
+) -> Asked:
     """What to draw.
 
     Args:
@@ -56,7 +63,9 @@ def asked(path: Path, record: Mapping[str, Any], overrides: Sequence[str], confi
     """
     typed = {argv.split(word)[1] for word in argv.prepare(overrides)}
     if "preset" in typed:
-        raise ComposerError("preset", None, "chooses what the record says already: say which option you want, such as precision=bf16")
+        raise ComposerError(
+            "preset", None, "chooses what the record says already: say which option you want, such as precision=bf16"
+        )
     moved = {"model"} if SOURCE in typed else set()  # what the record says of the model is about another source
     names = _names(record, typed | moved, conf_folders(config_dir))
     config = compose_whole([*names, *overrides], config_dir)
@@ -66,7 +75,9 @@ def asked(path: Path, record: Mapping[str, Any], overrides: Sequence[str], confi
         tree.pop(node, None)
     told = {key: value for key, value in record["config"].items() if key not in OF_SWEEPS}
     told["output"] = {key: value for key, value in _node(told, "output").items() if key != "folder"}
-    told["memory"] = {name: node for name, node in _node(told, "memory").items() if name != "auto"}  # what it chose has a name
+    told["memory"] = {
+        name: node for name, node in _node(told, "memory").items() if name != "auto"
+    }  # what it chose has a name
     if moved:
         told["model"] = {key: value for key, value in _node(told, "model").items() if key == "recommended"}
     chosen = tree.pop(CHOSEN)
@@ -93,7 +104,9 @@ def _names(record: Mapping[str, Any], typed: set[str], folders: list[Path]) -> I
         known = options(group, folders)
         for each in several:
             if not isinstance(each, str) or each not in known:
-                raise ComposerError(group, each, f"its record names an option that is not installed here{_whose(record, group, each)}")
+                raise ComposerError(
+                    group, each, f"its record names an option that is not installed here{_whose(record, group, each)}"
+                )
         yield f"{group}=[{','.join(several)}]" if group in LISTS else f"{group}={name}"
 
 
@@ -101,7 +114,9 @@ def _whose(record: Mapping[str, Any], group: str, name: Any) -> str:
     """Which package would bring an option."""
     made = record["callbacks"].get(name) if group == "callbacks" and isinstance(name, str) else None
     package = made.get("distribution") if isinstance(made, Mapping) else None  # in records of composer 0.1
-    told = (each.get("provider") for each in record["choices"] if (each.get("group"), each.get("name")) == (group, name))
+    told = (
+        each.get("provider") for each in record["choices"] if (each.get("group"), each.get("name")) == (group, name)
+    )
     package = next((each for each in (*told, package) if isinstance(each, str)), None)
     return f": it comes with {package}" if package else ""
 
@@ -134,10 +149,14 @@ class _Overlay:
         """Refuse a value that is more than data, or that reaches out."""
         name = (above or key).rpartition(".")[2]
         if name.startswith("_"):
-            raise ComposerError(key, value, "its record names another class than the option does: only installed options choose classes")
+            raise ComposerError(
+                key, value, "its record names another class than the option does: only installed options choose classes"
+            )
         if key == "model.allow_pickle" and value:
             raise ComposerError(
-                key, value, "its record asks for pickled weights, which can run code: that can be said only on the command line"
+                key,
+                value,
+                "its record asks for pickled weights, which can run code: that can be said only on the command line",
             )
         if isinstance(value, dict):
             for inner, each in value.items():
@@ -147,7 +166,9 @@ class _Overlay:
                 self._check(key, each)
         elif isinstance(value, str) and not self.trust and _reaches(key, value) and not self._near(value):
             advice = f"add --trust if you know where the image comes from, or say {key}=… yourself"
-            raise ComposerError(key, value, f"its record names what lies neither in this folder nor beside the image: {advice}")
+            raise ComposerError(
+                key, value, f"its record names what lies neither in this folder nor beside the image: {advice}"
+            )
 
     def _near(self, value: str) -> bool:
         """Whether it is a file or folder in the current folder or in the image's."""
@@ -181,7 +202,9 @@ def _one(tree: dict[str, Any], record: Mapping[str, Any], typed: set[str]) -> di
             tree[key] = image[key]
     for key in FILE_KEYS:
         if isinstance(tree.get(key), list) and key not in typed and len(tree[key]) > 1:
-            tree[key] = tree[key][min(number // (images if isinstance(images, int) and images > 0 else 1), len(tree[key]) - 1)]
+            tree[key] = tree[key][
+                min(number // (images if isinstance(images, int) and images > 0 else 1), len(tree[key]) - 1)
+            ]
     if "images" in tree and "images" not in typed:
         tree["images"] = 1
     return tree

@@ -34,7 +34,9 @@ def call(argv: list[str]) -> int:
             code = _run(peer, argv)
         if code is not None:
             return code
-    raise ComposerError("--warm", None, "the resident process ends as soon as it is asked: run without --warm to see why")
+    raise ComposerError(
+        "--warm", None, "the resident process ends as soon as it is asked: run without --warm to see why"
+    )
 
 
 def _run(peer: socket.socket, argv: list[str]) -> int | None:
@@ -121,7 +123,9 @@ def _started(name: str) -> socket.socket:
         if found is not None:
             return found
         time.sleep(0.01)
-    raise ComposerError("--warm", None, f"the resident process did not start: {socket_path.folder() / 'log.txt'} may say why")
+    raise ComposerError(
+        "--warm", None, f"the resident process did not start: {socket_path.folder() / 'log.txt'} may say why"
+    )
 
 
 @contextmanager
@@ -187,7 +191,11 @@ def asked(words: list[str]) -> int:
             stop(path)
     lines = []
     for each in there:
-        left = "at work" if each["busy"] else f"ends in {max(0, each['idle'] - (time.time() - each['since']) / 60):.0f} min"
+        left = (
+            "at work"
+            if each["busy"]
+            else f"ends in {max(0, each['idle'] - (time.time() - each['since']) / 60):.0f} min"
+        )
         lines.append(f"process {each['pid']}: {each['runs']} runs, {'stopped' if words == ['stop'] else left}")
     console.facts({"processes": there}, "\n".join(lines) or "no resident process")
     return 0

@@ -1,6 +1,8 @@
-"""The resident process: one command line after the other, each as if it were a process of its own, the models kept between them.
+"""The resident process: one command line after the other, each as if it were a process of its own, the models kept
+between them.
 
-It ends after idle minutes, when asked to, when a file that it runs has changed, and after a run that failed: whatever broke
+It ends after idle minutes, when asked to, when a file that it runs has changed, and after a run that failed: whatever
+broke
 the run may have broken the process.
 """
 
@@ -156,12 +158,20 @@ class Server:
         peer.close()
 
     def state(self) -> dict[str, Any]:
-        return {"pid": os.getpid(), "runs": self.runs, "busy": self.current is not None, "since": self.since, "idle": self.idle}
+        return {
+            "pid": os.getpid(),
+            "runs": self.runs,
+            "busy": self.current is not None,
+            "since": self.since,
+            "idle": self.idle,
+        }
 
 
 @contextlib.contextmanager
 def _as_if(job: Job) -> Iterator[None]:
-    """Be the client's process, as far as a run can tell: its folder, environment, umask, stdout and stderr; and ourselves again."""
+    """Be the client's process, as far as a run can tell: its folder, environment, umask, stdout and stderr; and
+    ourselves again.
+    """
     environment, streams, arguments, path = dict(os.environ), (sys.stdout, sys.stderr), sys.argv[:], sys.path[:]
     kept = [os.dup(1), os.dup(2)]
     mask = os.umask(job.about["umask"])

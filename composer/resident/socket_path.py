@@ -1,4 +1,6 @@
-"""Where client and server meet: a socket in a folder that nobody else can enter, named after all that makes servers differ."""
+"""Where client and server meet: a socket in a folder that nobody else can enter, named after all that makes servers
+differ.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,15 @@ def folder() -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise ComposerError("--warm", None, f"{path} must be a folder of yours that nobody else can enter: remove it")
     if len(os.fsencode(path)) + 25 > LONGEST:
-        raise ComposerError("--warm", None, f"{path} is too long for a socket: set XDG_RUNTIME_DIR to a folder nearer the root")
+        raise ComposerError(
+            "--warm", None, f"{path} is too long for a socket: set XDG_RUNTIME_DIR to a folder nearer the root"
+        )
     return path
 
 
 def key() -> str:
-    """What a server must have in common with the command that asks it: Python, where it finds packages, the environment.
+    """What a server must have in common with the command that asks it: Python, where it finds packages, the
+    environment.
 
     What changes in files while the server lives, it finds itself.
     """

@@ -16,7 +16,9 @@ class Changes:
         self.look(float("inf"))
 
     def look(self, since: float) -> None:
-        """Note modules imported meanwhile. A file written after `since` may be newer than what was read of it: it counts as changed."""
+        """Note modules imported meanwhile. A file written after `since` may be newer than what was read of it: it
+        counts as changed.
+        """
         for file in {file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}:
             if file not in self.files:
                 written = _written(file)
@@ -39,5 +41,7 @@ def _packages() -> set[tuple[str, float | None]]:
     found = set()
     for place in sys.path:
         if Path(place).is_dir():
-            found |= {entry.path for entry in os.scandir(place) if entry.name.endswith((".dist-info", ".egg-info", ".pth"))}
+            found |= {
+                entry.path for entry in os.scandir(place) if entry.name.endswith((".dist-info", ".egg-info", ".pth"))
+            }
     return {(path, _written(path)) for path in found}

@@ -1,6 +1,8 @@
-"""Messages between client and server: one line of JSON each, and with the first the client's stdout and stderr themselves.
+"""Messages between client and server: one line of JSON each, and with the first the client's stdout and stderr
+themselves.
 
-Nothing is ever unpickled, and a line has a longest length. What a run prints goes straight to the client's terminal or file.
+Nothing is ever unpickled, and a line has a longest length. What a run prints goes straight to the client's terminal or
+file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Whether a callback's methods are moments of a run: one that nobody would call is refused, and not passed over in silence."""
+"""Whether a callback's methods are moments of a run: one that nobody would call is refused, and not passed over in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,18 @@ def check(name: str, callback: StepCallback) -> None:
     own = [each for each in dir(callback) if each not in dir(StepCallback) and not each.startswith("_")]
     for method in filter(lambda each: callable(getattr(type(callback), each, None)), own):
         if _HOOK.fullmatch(method) or _misspelt(method):
-            raise ComposerError(f"callbacks.{name}", method, f"is never called here: {_described(_meant(method))}", ARGUMENTS)
+            raise ComposerError(
+                f"callbacks.{name}", method, f"is never called here: {_described(_meant(method))}", ARGUMENTS
+            )
     if callable(callback) and not any(_overridden(callback, moment) for moment in ARGUMENTS):
-        raise ComposerError(f"callbacks.{name}", "__call__", f"is never called here: {_described('after_step')}", ARGUMENTS)
+        raise ComposerError(
+            f"callbacks.{name}", "__call__", f"is never called here: {_described('after_step')}", ARGUMENTS
+        )
     for moment, arguments in ARGUMENTS.items():
         if _overridden(callback, moment) and not _takes(getattr(callback, moment), len(arguments)):
-            raise ComposerError(f"callbacks.{name}", moment, f"takes other arguments than it gets: {_described(moment)}")
+            raise ComposerError(
+                f"callbacks.{name}", moment, f"takes other arguments than it gets: {_described(moment)}"
+            )
 
 
 def _misspelt(method: str) -> str | None:

@@ -22,9 +22,13 @@ def custom_steps(keywords: Mapping[str, Any]) -> tuple[str, list[float]] | None:
     for key, value in given.items():
         number = isinstance(value, (list, tuple)) and value and all(type(each) in (int, float) for each in value)
         if not number:
-            raise ComposerError(f"scheduler.{key}", value, f"must be a list of numbers, one for each step: scheduler.{key}=[…]")
+            raise ComposerError(
+                f"scheduler.{key}", value, f"must be a list of numbers, one for each step: scheduler.{key}=[…]"
+            )
         if any(after >= before for before, after in pairwise(value)):
             raise ComposerError(f"scheduler.{key}", value, "must go down, from the noisiest step to the cleanest")
     if len(given) > 1:
-        raise ComposerError("scheduler.sigmas", given["sigmas"], "are said by scheduler.timesteps already: leave one of the two out")
+        raise ComposerError(
+            "scheduler.sigmas", given["sigmas"], "are said by scheduler.timesteps already: leave one of the two out"
+        )
     return next(((key, list(value)) for key, value in given.items()), None)

@@ -20,7 +20,8 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 #: Results kept for each model.
 MOST = 64
 _now: ContextVar[Memo | None] = ContextVar("memo", default=None)
-#: How the models of the run under way are run, as text: an option can change what they make without changing what they are.
+#: How the models of the run under way are run, as text: an option can change what they make without changing what they
+#: are.
 _options: ContextVar[str] = ContextVar("options", default="")
 _numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _next = count()

@@ -1,6 +1,7 @@
 """How the predictions of a step become one.
 
-A family makes branches (positive, negative); guidance combines them and knows no model. Which branches are needed it says
+A family makes branches (positive, negative); guidance combines them and knows no model. Which branches are needed it
+says
 beforehand, so that a negative prompt costs nothing where it is not used.
 """
 
@@ -29,7 +30,8 @@ class Branches:
 class Guidance:
     """Combines branches; `scale` and `embedded` are what a step starts with.
 
-    contrast: whether a negative branch is wanted. families: those whose models it fits, None for all that take a prompt.
+    contrast: whether a negative branch is wanted. families: those whose models it fits, None for all that take a
+    prompt.
     batch_safe: each image of a batch comes out as it would alone.
     """
 
@@ -62,7 +64,8 @@ class Unguided(Guidance):
 class ClassifierFree(Guidance):
     """negative + scale · (positive − negative), https://arxiv.org/abs/2207.12598.
 
-    rescale: 0–1, how far the result's standard deviation is generated back to the positive's, https://arxiv.org/abs/2305.08891.
+    rescale: 0–1, how far the result's standard deviation is generated back to the positive's,
+    https://arxiv.org/abs/2305.08891.
     """
 
     def __init__(self, scale: float = 7.5, rescale: float = 0.0, embedded: float = 1.0) -> None:
@@ -82,12 +85,16 @@ class ClassifierFree(Guidance):
 
 
 class Interval(ClassifierFree):
-    """Classifier-free guidance in the middle of the denoising alone, where it helps most. https://arxiv.org/abs/2404.07724
+    """Classifier-free guidance in the middle of the denoising alone, where it helps most.
+    https://arxiv.org/abs/2404.07724
 
-    first, last: shares of the iterations, 0–1, between which the prompt pulls; outside the negative branch is not computed.
+    first, last: shares of the iterations, 0–1, between which the prompt pulls; outside the negative branch is not
+    computed.
     """
 
-    def __init__(self, scale: float = 7.5, rescale: float = 0.0, embedded: float = 1.0, first: float = 0.2, last: float = 0.8) -> None:
+    def __init__(
+        self, scale: float = 7.5, rescale: float = 0.0, embedded: float = 1.0, first: float = 0.2, last: float = 0.8
+    ) -> None:
         super().__init__(scale, rescale, embedded)
         self.first, self.last = number("guidance.first", first), number("guidance.last", last)
         if not self.first <= self.last <= 1:
@@ -107,7 +114,11 @@ class Distilled(Guidance):
 
     def for_model(self, takes_guidance_scale: bool) -> Guidance:
         if not takes_guidance_scale:
-            raise ComposerError("guidance", "distilled", "this model takes no scale as an input, so it would do nothing: use auto or cfg")
+            raise ComposerError(
+                "guidance",
+                "distilled",
+                "this model takes no scale as an input, so it would do nothing: use auto or cfg",
+            )
         return self
 
 

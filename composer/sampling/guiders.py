@@ -1,4 +1,5 @@
-"""diffusers' own guiders as guidance: several opinions of one model, each a forward of its own. https://huggingface.co/docs/diffusers/api/guiders
+"""diffusers' own guiders as guidance: several opinions of one model, each a forward of its own.
+https://huggingface.co/docs/diffusers/api/guiders
 
 Their separate forwards differ from one of twice the batch by about 3e-5, so plain classifier-free guidance stays ours.
 """
@@ -23,7 +24,8 @@ from composer.system.signatures import check_keywords, keywords_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-#: Guiders whose hooks fit only some models: what the others have instead of their attention, diffusers' hooks don't know.
+#: Guiders whose hooks fit only some models: what the others have instead of their attention, diffusers' hooks don't
+#: know.
 SUPPORTED_FAMILIES = {
     "PerturbedAttentionGuidance": frozenset({"sd", "sdxl"}),
     "SmoothedEnergyGuidance": frozenset({"sd", "sdxl", "sd3"}),
@@ -32,7 +34,9 @@ SUPPORTED_FAMILIES = {
 
 
 class Smoothed(guiders.SmoothedEnergyGuidance):
-    """As its paper means it: diffusers 0.42 never counts the forwards, so it never weakens a layer and is plain guidance."""
+    """As its paper means it: diffusers 0.42 never counts the forwards, so it never weakens a layer and is plain
+    guidance.
+    """
 
     def prepare_models(self, denoiser: nn.Module) -> None:
         before = self._count_prepared
@@ -48,7 +52,9 @@ class Skipping(guiders.SkipLayerGuidance):
         self._count_prepared += 1
         self.handles = []
         if self._is_slg_enabled() and self.is_conditional and self._count_prepared > 1:
-            blocks = [denoiser.get_submodule(f"{each.fqn}.{i}") for each in self.skip_layer_config for i in each.indices]
+            blocks = [
+                denoiser.get_submodule(f"{each.fqn}.{i}") for each in self.skip_layer_config for i in each.indices
+            ]
             self.handles = [block.register_forward_hook(pass_through, with_kwargs=True) for block in blocks]
 
     def cleanup_models(self, denoiser: nn.Module) -> None:
@@ -86,8 +92,15 @@ class Guider(Guidance):
         settings: its other keywords.
     """
 
-    def __init__(self, guider: str, scale: float = 7.5, layers: Any = None, settings: Mapping[str, Any] | None = None) -> None:
-        self.guider, self.scale, self.layers, self.settings = guider, number("guidance.scale", scale), layers, dict(settings or {})
+    def __init__(
+        self, guider: str, scale: float = 7.5, layers: Any = None, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self.guider, self.scale, self.layers, self.settings = (
+            guider,
+            number("guidance.scale", scale),
+            layers,
+            dict(settings or {}),
+        )
         cls = getattr(guiders, guider, None)
         if not (isinstance(cls, type) and issubclass(cls, BaseGuidance)):
             known = [name for name in dir(guiders) if name.endswith("Guidance")]
@@ -122,7 +135,9 @@ class Guider(Guidance):
             return BoundGuider(self.scale, self._made({}), denoiser)
         places = stacks(denoiser, self.layers or "auto")
         return BoundGuider(
-            self.scale, self._made({LAYER_CONFIGS[self.guider][0]: [self._weakened(*each) for each in places.items()]}), denoiser
+            self.scale,
+            self._made({LAYER_CONFIGS[self.guider][0]: [self._weakened(*each) for each in places.items()]}),
+            denoiser,
         )
 
     def _made(self, layers: Mapping[str, Any]) -> BaseGuidance:
@@ -170,7 +185,8 @@ def stacks(denoiser: nn.Module, layers: str | Sequence[str]) -> dict[str, list[i
     """
     modules = {name for name, _ in denoiser.named_modules()}
     blocks = sorted(
-        (name for name in modules if _is_block(name)), key=lambda name: [(not p.isdigit(), p.zfill(4)) for p in name.split(".")]
+        (name for name in modules if _is_block(name)),
+        key=lambda name: [(not p.isdigit(), p.zfill(4)) for p in name.split(".")],
     )
     if layers == "auto":
         middle = [name for name in blocks if name.startswith("mid_block.")]
@@ -180,7 +196,10 @@ def stacks(denoiser: nn.Module, layers: str | Sequence[str]) -> dict[str, list[i
     for name in layers:
         if name not in blocks:
             raise ComposerError(
-                "guidance.layers", name, f"the model has no such transformer block.{suggest(str(name), blocks)}", blocks[:6]
+                "guidance.layers",
+                name,
+                f"the model has no such transformer block.{suggest(str(name), blocks)}",
+                blocks[:6],
             )
         stack, _, index = name.rpartition(".")
         found.setdefault(stack, []).append(int(index))

@@ -35,7 +35,9 @@ class Hooks:
         self.callbacks, self.total, self.skip, self.notes = callbacks, total, skip, [] if notes is None else notes
         # Only overridden moments are called: a callback costs nothing where it does nothing.
         self.moments = {
-            moment: [(name, getattr(callback, moment)) for name, callback in callbacks.items() if overrides(callback, moment)]
+            moment: [
+                (name, getattr(callback, moment)) for name, callback in callbacks.items() if overrides(callback, moment)
+            ]
             for moment in MOMENTS
         }
 
@@ -60,7 +62,9 @@ class Hooks:
                     raise self._wrote(name, "before_step", step.index)
                 if changed is not None:
                     if not isinstance(changed, Step):
-                        raise self._error(name, "before_step", step.index, f"returned {kind(changed)}, which is no Step")
+                        raise self._error(
+                            name, "before_step", step.index, f"returned {kind(changed)}, which is no Step"
+                        )
                     self._fits(name, "before_step", step, step.latents, changed.latents)
                     self._told(name, step, changed)
                     step = changed
@@ -165,13 +169,18 @@ class Hooks:
             for tensor in () if branch is None else (branch.hidden, branch.pooled):
                 if tensor is not None and len(tensor) != len(before.latents):
                     raise self._error(
-                        name, "before_step", before.index, f"returned conditioning of {len(tensor)} for {len(before.latents)}"
+                        name,
+                        "before_step",
+                        before.index,
+                        f"returned conditioning of {len(tensor)} for {len(before.latents)}",
                     )
                 if tensor is not None and not tensor.isfinite().all():
                     raise self._error(name, "before_step", before.index, "returned conditioning that is not finite")
 
     def _wrote(self, name: str, moment: str, index: int) -> WroteInPlace:
-        error = self._error(name, moment, index, "wrote into a tensor that it was handed: return a changed copy instead")
+        error = self._error(
+            name, moment, index, "wrote into a tensor that it was handed: return a changed copy instead"
+        )
         return WroteInPlace(error.key, None, error.reason)
 
     def _error(self, name: str, moment: str, index: int | None, reason: str) -> CallbackError:

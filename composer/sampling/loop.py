@@ -38,7 +38,9 @@ def denoise(
         guidance_scale=guidance.scale, embedded_guidance=guidance.embedded, **inputs,
     )  # fmt: skip
     for index, timestep in enumerate(timesteps):
-        step = replace_step(each, index=index, timestep=timestep, sigma=sampler.sigma(index), latents=latents, model_input=latents)
+        step = replace_step(
+            each, index=index, timestep=timestep, sigma=sampler.sigma(index), latents=latents, model_input=latents
+        )
         step = hooks.before(step)
         step = replace_step(step, model_input=sampler.scale(step.latents, timestep))
         prediction = hooks.edit("after_predict", step, guidance.prediction(step, predict))
@@ -52,7 +54,9 @@ def denoise(
 
 
 def replace_step(step: Step, **changes: Any) -> Step:
-    """What `dataclasses.replace` gives, in a tenth of its time: steps are made twice an iteration, and frozen fields are dear to set."""
+    """What `dataclasses.replace` gives, in a tenth of its time: steps are made twice an iteration, and frozen fields
+    are dear to set.
+    """
     made = object.__new__(type(step))
     vars(made).update(vars(step), **changes)
     return made

@@ -11,7 +11,8 @@ from torch import nn
 from composer.callbacks.base import StepCallback
 from composer.errors import LeftBehind
 
-#: Libraries whose hooks are their own affair: transformers puts one on each layer when it is first asked for hidden states.
+#: Libraries whose hooks are their own affair: transformers puts one on each layer when it is first asked for hidden
+#: states.
 LIBRARIES = ("transformers", "accelerate")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
 
@@ -21,7 +22,8 @@ def restore_after_run(
     models: Mapping[str, nn.Module], callbacks: Mapping[str, StepCallback], skip: frozenset[str], notes: list[str],
     lost: Callable[[], None],
 ) -> Iterator[None]:  # fmt: skip
-    """Hold callbacks to leaving the models as they were: hooks, attention processors, forwards, modes, layers and weights.
+    """Hold callbacks to leaving the models as they were: hooks, attention processors, forwards, modes, layers and
+    weights.
 
     Args:
         skip: callbacks whose leavings are a line in `notes` where they could be taken away.
@@ -50,7 +52,9 @@ def restore_after_run(
 
 
 class Keeping:
-    """Around `untouched`: what is left behind is told with what was made, so that the images are not lost. made: set once they are."""
+    """Around `untouched`: what is left behind is told with what was made, so that the images are not lost. made: set
+    once they are.
+    """
 
     made: Any = None
 
@@ -99,7 +103,11 @@ class ModuleSnapshot:
                 known, there = self.hooks[place].get(kind, {}), getattr(module, kind)
                 known = {**known, **{key: hook for key, hook in there.items() if _library(module, key, hook)}}
                 if there.keys() != known.keys():
-                    found += [(place, f"a hook ({_whose(hook)})") for key, hook in there.items() if key not in known and callable(hook)]
+                    found += [
+                        (place, f"a hook ({_whose(hook)})")
+                        for key, hook in there.items()
+                        if key not in known and callable(hook)
+                    ]
                     there.clear()
                     there.update(known)
             if _own(module) != self.own[place]:
@@ -111,7 +119,11 @@ class ModuleSnapshot:
         if self.modules.keys() != dict(self.model.named_modules()).keys():
             return "layers added or taken out"
         after = _versions(self.model)
-        return "weights written over" if any(after.get(key, version) != version for key, version in self.versions.items()) else ""
+        return (
+            "weights written over"
+            if any(after.get(key, version) != version for key, version in self.versions.items())
+            else ""
+        )
 
 
 def _library(module: nn.Module, key: int, hook: Any) -> bool:

@@ -46,7 +46,8 @@ def advised(models: Mapping[str, torch.nn.Module]) -> Iterator[None]:
 
 
 class Watch:
-    """Looks at the latents after each of `total` steps. On an accelerator, where looking means waiting, it is told at the end.
+    """Looks at the latents after each of `total` steps. On an accelerator, where looking means waiting, it is told at
+    the end.
 
     name: of the component that predicts.
     """

@@ -1,6 +1,7 @@
 """A diffusers scheduler under one signature, whatever its class takes and has.
 
-Knows no model and no diffusers class: it asks the object at hand. Schedulers hold state, so a sampler lives for one run.
+Knows no model and no diffusers class: it asks the object at hand. Schedulers hold state, so a sampler lives for one
+run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class Sampler:
         settings: keywords for its `step`, such as eta; those it does not take are not passed.
     """
 
-    def __init__(self, scheduler: Any, generators: tuple[torch.Generator, ...], settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, scheduler: Any, generators: tuple[torch.Generator, ...], settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.scheduler, self.generators = scheduler, generators
         # eta=0 and the generators: what diffusers' pipelines pass to every scheduler that takes them
         offered = {"eta": 0.0, "generator": list(generators), **(settings or {})}
@@ -70,7 +73,9 @@ class Sampler:
 
     @cached_property
     def _sigmas(self) -> list[float] | None:
-        """Noise levels of the whole schedule; read once, since a number out of a tensor takes microseconds, and on a GPU waits for it."""
+        """Noise levels of the whole schedule; read once, since a number out of a tensor takes microseconds, and on a
+        GPU waits for it.
+        """
         sigmas = getattr(self.scheduler, "sigmas", None)
         if sigmas is None:
             return None
@@ -131,6 +136,8 @@ class Sampler:
         if float(self.initial_sigma) > 1:
             return 1.0, step.sigma
         if not hasattr(self.scheduler, "alphas_cumprod"):  # IPNDM has a schedule of its own
-            return float(self.scheduler.alphas[step.index + self.first]), float(self.scheduler.betas[step.index + self.first])
+            return float(self.scheduler.alphas[step.index + self.first]), float(
+                self.scheduler.betas[step.index + self.first]
+            )
         alpha = float(self.scheduler.alphas_cumprod[int(step.timestep)])
         return alpha**0.5, (1 - alpha) ** 0.5

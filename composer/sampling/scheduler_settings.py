@@ -25,7 +25,8 @@ WORDS = {
 
 
 def refuse_kinds(cls: type, settings: Mapping[str, Any]) -> None:
-    """Refuse a word where the class wants a truth value or a number (Python takes `maybe` for true), and a word that it never asks for.
+    """Refuse a word where the class wants a truth value or a number (Python takes `maybe` for true), and a word that it
+    never asks for.
 
     Raises:
         ComposerError: such a setting.
@@ -59,11 +60,17 @@ def _known(cls: type, name: str) -> list[str]:
 def _kinds(parameter: inspect.Parameter) -> set[str]:
     """Names of the types that an annotation allows beside None."""
     note = parameter.annotation
-    text = getattr(note, "__name__", str(note)) if isinstance(note, type) else str(note).removeprefix("typing.Optional[").rstrip("]")
+    text = (
+        getattr(note, "__name__", str(note))
+        if isinstance(note, type)
+        else str(note).removeprefix("typing.Optional[").rstrip("]")
+    )
     return {each.strip() for each in text.split("|")} - {"None"}
 
 
-def blamed(cls: type, settings: Mapping[str, Any], error: Exception, works: Callable[[Mapping[str, Any]], object]) -> ComposerError:
+def blamed(
+    cls: type, settings: Mapping[str, Any], error: Exception, works: Callable[[Mapping[str, Any]], object]
+) -> ComposerError:
     """What a class raised, as a refusal of the one setting without which it does not.
 
     Args:
@@ -72,7 +79,9 @@ def blamed(cls: type, settings: Mapping[str, Any], error: Exception, works: Call
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     for name, value in settings.items():
         if _tried(works, {key: each for key, each in settings.items() if key != name}):
-            allowed = [word for word in WORDS.get(name, ()) if word != value and _tried(works, {**settings, name: word})]
+            allowed = [
+                word for word in WORDS.get(name, ()) if word != value and _tried(works, {**settings, name: word})
+            ]
             return ComposerError(f"scheduler.{name}", value, f"{cls.__name__} can't do it: {reason}", allowed)
     return ComposerError("scheduler", cls.__name__, f"refuses these settings: {reason}")
 

@@ -19,7 +19,9 @@ from composer.sampling.scheduler_settings import blamed, refuse_kinds
 from composer.system.signatures import check_keywords, keywords_of
 
 #: Settings of how one kind of scheduler integrates; another kind loses nothing without them.
-OF_SOLVERS = frozenset({"skip_prk_steps", "set_alpha_to_one", "solver_order", "solver_type", "algorithm_type", "final_sigmas_type"})
+OF_SOLVERS = frozenset(
+    {"skip_prk_steps", "set_alpha_to_one", "solver_order", "solver_type", "algorithm_type", "final_sigmas_type"}
+)
 #: Settings that classes take and do nothing with.
 IDLE = {
     "LCMScheduler": frozenset({"timestep_spacing", "steps_offset", "set_alpha_to_one"}),
@@ -47,11 +49,24 @@ def scheduler_parts(spec: SchedulerSpec, own: str) -> tuple[type, dict[str, Any]
         raise ComposerError("model.components.scheduler", own, f"{reason}, model.components.scheduler=FOLDER")
     cls = getattr(diffusers, own) if spec.target is None else resolve("scheduler", spec.target, SchedulerMixin)
     _check_custom(cls, spec.keywords)
-    of_step = keywords_of(cls.step) - {"model_output", "timestep", "sample", "generator", "return_dict", "variance_noise"}
+    of_step = keywords_of(cls.step) - {
+        "model_output",
+        "timestep",
+        "sample",
+        "generator",
+        "return_dict",
+        "variance_noise",
+    }
     made_with = keywords_of(cls.__init__) | set(CUSTOM)
-    check_keywords("scheduler", {key: value for key, value in spec.keywords.items() if key not in CUSTOM}, made_with | of_step)
+    check_keywords(
+        "scheduler", {key: value for key, value in spec.keywords.items() if key not in CUSTOM}, made_with | of_step
+    )
     for key in idle(cls, spec.keywords) & set(spec.keywords):
-        raise ComposerError(f"scheduler.{key}", spec.keywords[key], f"changes nothing with {cls.__name__} and these settings: leave it out")
+        raise ComposerError(
+            f"scheduler.{key}",
+            spec.keywords[key],
+            f"changes nothing with {cls.__name__} and these settings: leave it out",
+        )
     split: dict[bool, dict[str, Any]] = {True: {}, False: {}}
     for name, value in spec.keywords.items():
         split[name in made_with][name] = value
@@ -115,7 +130,8 @@ def idle(cls: type, config: Mapping[str, Any]) -> frozenset[str]:
 
 
 def dropped(scheduler: Any, own: str) -> list[str]:
-    """What a checkpoint's own scheduler is set to do beside its class's defaults, and this scheduler's class has no setting for.
+    """What a checkpoint's own scheduler is set to do beside its class's defaults, and this scheduler's class has no
+    setting for.
 
     Args:
         own: the class of the checkpoint's scheduler.
@@ -125,5 +141,9 @@ def dropped(scheduler: Any, own: str) -> list[str]:
     known = {*keywords_of(type(scheduler).__init__), *OF_SOLVERS}
     if "flow_shift" in known:
         known.add("shift")
-    lost = {key: value for key, value in scheduler.config.items() if key in usual and key not in known and value not in (None, False)}
+    lost = {
+        key: value
+        for key, value in scheduler.config.items()
+        if key in usual and key not in known and value not in (None, False)
+    }
     return [f"{key}={value}" for key, value in sorted(lost.items()) if value != usual[key]]

@@ -48,7 +48,9 @@ def clean(words: Sequence[str]) -> tuple[list[Folder], bool]:
     dry = _dry(settings.get("dry_run", "true"))
     named = [Path(word).expanduser() for word in words if "=" not in word]
     if named and "older" in settings:
-        raise ComposerError("older", settings["older"], "is about runs by their days: leave it out, or leave out the folders")
+        raise ComposerError(
+            "older", settings["older"], "is about runs by their days: leave it out, or leave out the folders"
+        )
     folders = [_known(path) for path in named] if named else list(_runs(_days(settings.get("older", "0"))))
     if not dry:
         for folder in folders:
@@ -60,8 +62,13 @@ def told(folders: Sequence[Folder], gone: bool) -> str:
     """A line for each day or named folder, and what to type next."""
     sizes: dict[Path, list[int]] = {}
     for folder in folders:
-        sizes.setdefault(folder.path.parent if DAY.fullmatch(folder.path.parent.name) else folder.path, []).append(folder.size)
-    lines = [f"{sum(each) / 2**20:9,.1f} MiB  {len(each):4} {'run' if len(each) == 1 else 'runs'}  {path}" for path, each in sizes.items()]
+        sizes.setdefault(folder.path.parent if DAY.fullmatch(folder.path.parent.name) else folder.path, []).append(
+            folder.size
+        )
+    lines = [
+        f"{sum(each) / 2**20:9,.1f} MiB  {len(each):4} {'run' if len(each) == 1 else 'runs'}  {path}"
+        for path, each in sizes.items()
+    ]
     total = f"{sum(folder.size for folder in folders) / 2**20:,.1f} MiB in {len(folders)} folders"
     if not folders:
         return "nothing to remove: there is no run of its own under outputs/ (a sweep goes where it is named: compose clean DIR)"

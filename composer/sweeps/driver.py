@@ -46,7 +46,9 @@ class Driver:
         finally:
             self.journal.running.clear()
             self.journal.flush()
-            self.pages.write(finished=not any(entry.state in ("waiting", "running") for entry in self.plan.entries), now=True)
+            self.pages.write(
+                finished=not any(entry.state in ("waiting", "running") for entry in self.plan.entries), now=True
+            )
         return self._report()
 
     def _write_down(self) -> None:
@@ -91,7 +93,10 @@ class Driver:
         if isinstance(outcome, JobFailure):
             return self._went_wrong(batch, outcome)
         records = [made.record for made in outcome]
-        images, iterations = sum(len(record["images"]) for record in records), max(record["iterations"] for record in records)
+        images, iterations = (
+            sum(len(record["images"]) for record in records),
+            max(record["iterations"] for record in records),
+        )
         seconds = sum(record["seconds"] for record in records) / max(images * iterations, 1)
         self.plan.sizes[batch.loads].ran(len(batch.entries), seconds, all(made.room for made in outcome))
         for i, (entry, made) in enumerate(zip(batch.entries, outcome)):
@@ -101,7 +106,13 @@ class Driver:
 
     def _keep(self, entry: Entry, made: JobOutput, batch: Mapping[str, Any]) -> None:
         place = self.journal.place(entry.job.number)
-        about = {"number": entry.job.number, "key": entry.job.key, "values": entry.job.values, "batch": batch, "tries": entry.tries}
+        about = {
+            "number": entry.job.number,
+            "key": entry.job.key,
+            "values": entry.job.values,
+            "batch": batch,
+            "tries": entry.tries,
+        }
         try:
             self.journal.commit(entry.id, place, made.files, {**made.record, "sweep": about})
         except OSError as error:
@@ -135,7 +146,9 @@ class Driver:
             self.plan.sizes[batch.loads].failed(2)  # one by one, to find the one at fault
 
     def _save(self, entry: Entry) -> bool:
-        """Give a job that ran out of memory the next memory option that helps; False where none is left. Its record tells."""
+        """Give a job that ran out of memory the next memory option that helps; False where none is left. Its record
+        tells.
+        """
         from composer.options.memory.slicing import LADDER
         from composer.pipelines.build import parts
 
@@ -158,7 +171,9 @@ class Driver:
         entry.over("failed")
         self.failed = True
         job = entry.job
-        self.journal.fail(entry.id or job.key, reason, key=job.key, number=job.number, values=job.values, tries=entry.tries)
+        self.journal.fail(
+            entry.id or job.key, reason, key=job.key, number=job.number, values=job.values, tries=entry.tries
+        )
         self.lines.ended(1, f"failed  {label(job)}  {reason}")
 
     def _report(self) -> int:

@@ -1,4 +1,6 @@
-"""What was typed → the jobs of a sweep, each a tuple of overrides. Hydra's grammar, and what it can't say: zips, job files, filters."""
+"""What was typed → the jobs of a sweep, each a tuple of overrides. Hydra's grammar, and what it can't say: zips, job
+files, filters.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,11 @@ class Grammar:
                 reason = "an interval has no steps to sweep over: use range(…), or hydra/sweeper=optuna"
                 raise ComposerError(override.key_or_group, None, reason)
             key = override.get_key_element()
-            texts = [f"{key}={value}" for value in override.sweep_string_iterator()] if override.is_sweep_override() else [text]
+            texts = (
+                [f"{key}={value}" for value in override.sweep_string_iterator()]
+                if override.is_sweep_override()
+                else [text]
+            )
             found.pop(override.key_or_group, None)
             found[override.key_or_group] = [(self.setting(each),) for each in texts]
         return found
@@ -100,35 +106,51 @@ def jobs(grammar: Grammar, overrides: Sequence[str], spec: SweepSpec, known: Map
         ComposerError: axes that can't be zipped, a jobs file that can't be read, a condition that can't be understood.
     """
     axes = grammar.axes(overrides)
-    swept = [key for key, choices in axes.items() if len(choices) > 1 or grammar.parse(choices[0][0].text).is_sweep_override()]
+    swept = [
+        key
+        for key, choices in axes.items()
+        if len(choices) > 1 or grammar.parse(choices[0][0].text).is_sweep_override()
+    ]
     columns = zipped(list(axes.values()), axes, spec.zip)
     if spec.jobs is not None:
         rows = read_jobs(grammar, spec.jobs)
         columns.append(rows)
         swept += [key for key in dict.fromkeys(setting.key for row in rows for setting in row) if key not in swept]
-    points = (Job(0, tuple(itertools.chain.from_iterable(point)), tuple(swept)) for point in itertools.product(*columns))
+    points = (
+        Job(0, tuple(itertools.chain.from_iterable(point)), tuple(swept)) for point in itertools.product(*columns)
+    )
     if spec.where is not None:
         condition = Condition(spec.where)
-        points = (job for job in points if condition({**known, **{setting.key: setting.value for setting in job.settings}}))
+        points = (
+            job for job in points if condition({**known, **{setting.key: setting.value for setting in job.settings}})
+        )
     if spec.shuffle is not None:
         points = iter(shuffled(list(points), spec.shuffle))
     return (replace(job, number=i) for i, job in enumerate(itertools.islice(points, spec.limit)))
 
 
-def zipped(columns: list[list[AxisValue]], axes: Mapping[str, list[AxisValue]], groups: Sequence[Any]) -> list[list[AxisValue]]:
+def zipped(
+    columns: list[list[AxisValue]], axes: Mapping[str, list[AxisValue]], groups: Sequence[Any]
+) -> list[list[AxisValue]]:
     """Join axes that advance together: `[a,b]` is one such group, `[[a,b],[c,d]]` are two."""
     for group in [groups] if groups and all(isinstance(key, str) for key in groups) else groups:
         for key in group:
             if key not in axes:
-                raise ComposerError("sweep.zip", key, f"is not among what this sweep sets.{suggest(str(key), axes)}", axes)
+                raise ComposerError(
+                    "sweep.zip", key, f"is not among what this sweep sets.{suggest(str(key), axes)}", axes
+                )
         sizes = {key: len(axes[key]) for key in group}
         if len(set(sizes.values())) != 1:
             counts = ", ".join(f"{key} has {count}" for key, count in sizes.items())
-            raise ComposerError("sweep.zip", f"[{','.join(group)}]", f"axes that advance together must have as many values: {counts}")
+            raise ComposerError(
+                "sweep.zip", f"[{','.join(group)}]", f"axes that advance together must have as many values: {counts}"
+            )
         members = [axes[key] for key in group]
         joined = [tuple(itertools.chain.from_iterable(each)) for each in zip(*members)]
         first = next(i for i, column in enumerate(columns) if column in members)
-        columns = [joined if i == first else column for i, column in enumerate(columns) if i == first or column not in members]
+        columns = [
+            joined if i == first else column for i, column in enumerate(columns) if i == first or column not in members
+        ]
     return columns
 
 
@@ -147,7 +169,9 @@ def _setting(grammar: Grammar, name: str, row: int, text: str) -> JobSetting:
     if setting.key.split(".")[0] in ("hydra", "sweep", "sheet") or setting.key == "model.allow_pickle":
         raise ComposerError("sweep.jobs", name, f"row {row + 1} sets {setting.key}, which is not for a job to choose")
     if grammar.parse(text).is_sweep_override():
-        raise ComposerError("sweep.jobs", name, f"row {row + 1} gives several values to {setting.key}: a row is one job")
+        raise ComposerError(
+            "sweep.jobs", name, f"row {row + 1} gives several values to {setting.key}: a row is one job"
+        )
     return setting
 
 

@@ -51,13 +51,23 @@ class Composer:
         return [known.get(text) or self.grammar.setting(text) for text in completed(list(known))]
 
     def _is_structural(self, setting: JobSetting) -> bool:
-        """Whether only Hydra can apply it: options of groups, additions, removals, interpolations, and Hydra's own keys."""
+        """Whether only Hydra can apply it: options of groups, additions, removals, interpolations, and Hydra's own
+        keys.
+        """
         override = self.grammar.parse(setting.text)
         plain = override.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
         if setting.key == SOURCE:  # other settings go with it
             return True
-        is_group = self.grammar.parser.config_loader.repository.group_exists(setting.key) if "." not in setting.key else False
-        return not plain or is_group or override.package is not None or interpolates(setting.value) or setting.key.startswith("hydra.")
+        is_group = (
+            self.grammar.parser.config_loader.repository.group_exists(setting.key) if "." not in setting.key else False
+        )
+        return (
+            not plain
+            or is_group
+            or override.package is not None
+            or interpolates(setting.value)
+            or setting.key.startswith("hydra.")
+        )
 
     def _base(self, structural: tuple[str, ...]) -> dict[str, Any] | None:
         """The config with these overrides alone, None where it has interpolations, which values could feed."""

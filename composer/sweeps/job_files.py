@@ -1,4 +1,6 @@
-"""`sweep.jobs=FILE`: a table or a list with one job a row. CSV (commas, semicolons or tabs), JSON Lines, and YAML, which JSON is too."""
+"""`sweep.jobs=FILE`: a table or a list with one job a row. CSV (commas, semicolons or tabs), JSON Lines, and YAML,
+which JSON is too.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def read_rows(name: str) -> list[Row]:
 
 
 def _csv(name: str, text: str) -> Iterator[Row]:
-    """Cells are read as words of the command line are. An empty one is an empty text; where a key takes no text it is refused."""
+    """Cells are read as words of the command line are. An empty one is an empty text; where a key takes no text it is
+    refused.
+    """
     table, mark = _separated(text)
     try:
         rows = [row for row in csv.reader(io.StringIO(table, newline=""), delimiter=mark, strict=True) if any(row)]
@@ -53,7 +57,9 @@ def _csv(name: str, text: str) -> Iterator[Row]:
     keys = [key.strip() for key in rows[0]] if rows else []
     for key in keys:
         if not _A_KEY.fullmatch(key):
-            raise ComposerError(KEY, name, f"its first line must name keys between commas, semicolons or tabs, and {key!r} is none")
+            raise ComposerError(
+                KEY, name, f"its first line must name keys between commas, semicolons or tabs, and {key!r} is none"
+            )
         if key and keys.count(key) > 1:
             raise ComposerError(KEY, name, f"has two columns named {key}")
     for number, row in enumerate(rows[1:], 1):
@@ -61,7 +67,9 @@ def _csv(name: str, text: str) -> Iterator[Row]:
 
 
 def _separated(text: str) -> tuple[str, str]:
-    """A table without a spreadsheet's first line `sep=;`, and what separates its cells: a comma, unless the header has none."""
+    """A table without a spreadsheet's first line `sep=;`, and what separates its cells: a comma, unless the header has
+    none.
+    """
     first, _, rest = text.lstrip("\n").partition("\n")
     if first.startswith("sep=") and len(first) == 5:
         return rest, first[4]
@@ -71,9 +79,8 @@ def _separated(text: str) -> tuple[str, str]:
 def _paired(name: str, number: int, keys: list[str], row: list[str]) -> Iterator[tuple[str, str]]:
     """A row's cells by key; a column without a name must be empty."""
     if len(row) != len(keys) and any(row[len(keys) :] or [True]):
-        reason = (
-            f"row {number} has {len(row)} cells and the header {len(keys)}: quote a text that holds the separator, fill in what is missing"
-        )
+        reason = f"row {number} has {len(row)} cells and the header {len(keys)}: "
+        reason += "quote a text that holds the separator, fill in what is missing"
         raise ComposerError(KEY, name, reason)
     for key, cell in zip(keys, row):
         if not key and cell:
@@ -84,7 +91,9 @@ def _paired(name: str, number: int, keys: list[str], row: list[str]) -> Iterator
 
 def _cell(name: str, number: int, key: str, cell: str) -> str:
     if not cell.strip() and key.rpartition(".")[2] not in TEXT_KEYS:
-        reason = f"row {number} leaves {key} empty: fill it in; rows of JSON Lines or YAML need not all have the same keys"
+        reason = (
+            f"row {number} leaves {key} empty: fill it in; rows of JSON Lines or YAML need not all have the same keys"
+        )
         raise ComposerError(KEY, name, reason)
     return f"{key}={cell}"
 
@@ -98,7 +107,11 @@ def _json_lines(name: str, text: str) -> Iterator[Row]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise ComposerError(KEY, name, f'line {number} is no JSON object: one job a line, such as {{"prompt": "a cat", "steps": 20}}')
+            raise ComposerError(
+                KEY,
+                name,
+                f'line {number} is no JSON object: one job a line, such as {{"prompt": "a cat", "steps": 20}}',
+            )
         yield _mapping(row)
 
 

@@ -1,4 +1,6 @@
-"""What makes two jobs the same: everything that has a say in their files, and nothing else, such as paths or the device's number."""
+"""What makes two jobs the same: everything that has a say in their files, and nothing else, such as paths or the
+device's number.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,21 @@ def essence(checked: Checked) -> dict[str, Any]:
         "refiner": checked.refiner and [checkpoint_fingerprint(checked.refiner), spec.model.refiner.start],
         "scheduler": scheduler_choice(spec.scheduler),
         "guidance": choice(spec.guidance),
-        "callbacks": [[name, choice(target), name in spec.skip_on_error] for name, target in spec.callbacks.items() if name != "progress"],
+        "callbacks": [
+            [name, choice(target), name in spec.skip_on_error]
+            for name, target in spec.callbacks.items()
+            if name != "progress"
+        ],
         "memory": [choice(target) for target in spec.memory.values()],
         "accel": [choice(target) for target in spec.accel.values()],
-        "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components), *forced],
+        "precision": [
+            precision.dtype,
+            precision.strict,
+            precision.storage,
+            precision.vae_upcast,
+            dict(precision.components),
+            *forced,
+        ],
         "device": spec.device,
         "batch": spec.batch,
         "overflow": spec.overflow,

@@ -1,6 +1,7 @@
 """A sweep's folder: what is done, and what was tried. https://www.sqlite.org/testing.html is the model for its tests.
 
-A job is done when its run.json is there, whole, and the images beside it have the sums that it names; that alone is trusted.
+A job is done when its run.json is there, whole, and the images beside it have the sums that it names; that alone is
+trusted.
 The journal tells the rest: which ids jobs came to, which of them ran in one batch, and what failed.
 """
 
@@ -136,7 +137,11 @@ class Journal:
     def commit(self, job: str, place: str, files: Mapping[str, bytes], record: Mapping[str, Any]) -> None:
         """Write a job's files, and last the record that makes it count; Ctrl-C waits until that is done."""
         where = self.folder / place
-        whole = {**record, "job": job, "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
+        whole = {
+            **record,
+            "job": job,
+            "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        }
         with defer_sigint():
             for name, data in files.items():
                 write(where / name, data)
@@ -229,5 +234,7 @@ def asked(folder: Path) -> dict[str, Any]:
         raise ComposerError("sweep", folder, f"is no sweep's folder: it holds no {ASKED}")
     for override in (*found["overrides"], *found.get("manner", ())):
         if str(override).lstrip("+~").startswith(("hydra", PICKLES)) and override not in OWN:
-            raise ComposerError("sweep", folder, f"its {ASKED} asks for {shorten(override)}, which is not for a file to choose")
+            raise ComposerError(
+                "sweep", folder, f"its {ASKED} asks for {shorten(override)}, which is not for a file to choose"
+            )
     return found

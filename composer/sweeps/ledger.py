@@ -1,6 +1,7 @@
 """A sweep's folder is a ledger: every job that was ever asked for in it is one row, in one state.
 
-What was asked for stands in sweep.json, which is written as a whole; what became of it is told by the records of the jobs and by the
+What was asked for stands in sweep.json, which is written as a whole; what became of it is told by the records of the
+jobs and by the
 journal. `compose status`, results.csv, --json, the page and resume all read these rows.
 """
 
@@ -55,7 +56,8 @@ class Ledger:
     Attributes:
         asked: jobs of the present request, in their order.
         former: jobs of earlier requests that the present one does not ask for.
-        unlisted: jobs of a folder that an earlier composer, or a search, made: they were counted and not listed. None elsewhere.
+        unlisted: jobs of a folder that an earlier composer, or a search, made: they were counted and not listed. None
+        elsewhere.
     """
 
     journal: Journal
@@ -97,7 +99,9 @@ class Ledger:
             write(file, data)
 
     def rows(self) -> list[Row]:
-        """Every job that was ever asked for: of the present request, of earlier ones, and images that came to be otherwise."""
+        """Every job that was ever asked for: of the present request, of earlier ones, and images that came to be
+        otherwise.
+        """
         rows = [self._row(each) for each in self.asked]
         known = {row.id for row in rows if row.id}
         for each in self.former:
@@ -120,8 +124,12 @@ class Ledger:
         return Row(state="waiting" if reason is None else "failed", id=job, reason=reason, **about)
 
     def _others(self, known: set[str]) -> Iterator[Row]:
-        """Images that no row names; where jobs were not listed, these are the jobs, with those that failed and those that wait."""
-        there = {job: place for job, place in sorted(self.journal.done.items(), key=lambda each: each[1]) if job not in known}
+        """Images that no row names; where jobs were not listed, these are the jobs, with those that failed and those
+        that wait.
+        """
+        there = {
+            job: place for job, place in sorted(self.journal.done.items(), key=lambda each: each[1]) if job not in known
+        }
         for job, place in there.items():
             values = self.journal.briefs[job]["values"]
             yield Row(None, "done" if self.unlisted is not None else DROPPED, values, None, None, job, place)
@@ -154,7 +162,9 @@ def facts(folder: Path, rows: Sequence[Row], briefs: Mapping[str, Mapping[str, A
 
 
 def _asked(job: Job, reason: str | None) -> Asked:
-    typed = next((str(setting.value) for setting in job.settings if setting.key == "prompt" and setting.value is not None), None)
+    typed = next(
+        (str(setting.value) for setting in job.settings if setting.key == "prompt" and setting.value is not None), None
+    )
     return Asked(job.key, job.number, job.values, typed, reason)
 
 
@@ -168,6 +178,10 @@ def before_in(folder: Path) -> dict[str, Any]:
 
 def _listed(found: Any) -> list[Asked]:
     """Rows of the file, which anybody can have written."""
-    texts = [each for each in found if isinstance(each, dict) and isinstance(each.get("values"), dict)] if isinstance(found, list) else []
+    texts = (
+        [each for each in found if isinstance(each, dict) and isinstance(each.get("values"), dict)]
+        if isinstance(found, list)
+        else []
+    )
     names = [field.name for field in fields(Asked)]
     return [Asked(**{name: each.get(name) for name in names}) for each in texts]

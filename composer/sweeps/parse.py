@@ -38,7 +38,9 @@ SWEEPS = Path("outputs/sweeps")
 
 @dataclass
 class Sweep:
-    """What was asked for, parsed. own: overrides that make the jobs. title: these as typed. invalid: jobs to be left out, and why."""
+    """What was asked for, parsed. own: overrides that make the jobs. title: these as typed. invalid: jobs to be left
+    out, and why.
+    """
 
     line: ParsedArgs
     own: list[str]
@@ -84,7 +86,9 @@ def _parsed(line: ParsedArgs, overrides: list[str]) -> Sweep:
     refuse_unusable(folder)
     worker = Worker()
     executor = _cluster(read_ray(settings)) if RAY in overrides else LocalExecutor(worker)
-    title = " ".join(_typed(word) for word, made in zip(line.overrides, overrides) if made in own or made.startswith(MAKES_JOBS))
+    title = " ".join(
+        _typed(word) for word, made in zip(line.overrides, overrides) if made in own or made.startswith(MAKES_JOBS)
+    )
     return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor, title)
 
 
@@ -113,10 +117,14 @@ def folder_of(manner: Sequence[str]) -> Path | None:
     folder = None
     for _, key, value in map(argv.split, manner):
         if key in (RUN_DIR, "hydra.sweep.subdir"):
-            raise ComposerError(key, value, f"has no say in a sweep, which numbers its jobs: {OUT}=DIR is where all of them go")
+            raise ComposerError(
+                key, value, f"has no say in a sweep, which numbers its jobs: {OUT}=DIR is where all of them go"
+            )
         if key in (SWEEP_DIR, OUT) and value:
             if "${" in value or ("," in value and value[0] not in "'\""):
-                raise ComposerError(key, value, "one folder, as typed, is for the whole sweep, which is found again by it")
+                raise ComposerError(
+                    key, value, "one folder, as typed, is for the whole sweep, which is found again by it"
+                )
             folder = expanded(value.strip("'\""))
         elif is_hydras(key) and f"{key}={value}" != RAY:
             raise refusal(key, value, "a sweep")

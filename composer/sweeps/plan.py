@@ -23,7 +23,8 @@ FREE = ("prompt", "negative_prompt", "seed")
 MOST = 16
 #: States that none leaves.
 OVER = ("done", "twin", "failed")
-#: How much larger each try of `auto` is than the one before, and how much cheaper an image must get for it to be worth it.
+#: How much larger each try of `auto` is than the one before, and how much cheaper an image must get for it to be worth
+#: it.
 GROWTH, GAIN = 4, 0.97
 
 
@@ -45,7 +46,9 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Jobs that run as one. entries: in the order of their images. fixed: as an earlier process ran it. loads: the group it is of."""
+    """Jobs that run as one. entries: in the order of their images. fixed: as an earlier process ran it. loads: the
+    group it is of.
+    """
 
     entries: tuple[Entry, ...]
     loads: tuple[str, ...]
@@ -53,7 +56,9 @@ class Batch:
 
 
 class Sizes:
-    """How many jobs to a batch, for jobs of one model: what was asked, or grown while it helps and halved when memory ran out."""
+    """How many jobs to a batch, for jobs of one model: what was asked, or grown while it helps and halved when memory
+    ran out.
+    """
 
     def __init__(self, asked: int | str) -> None:
         self.grows = asked == "auto"
@@ -90,7 +95,12 @@ class Plan:
     """
 
     def __init__(
-        self, jobs: Iterable[Job], journal: Journal, batch: int | str, settle: Callable[[Entry], None], safe: Callable[[Checked], bool]
+        self,
+        jobs: Iterable[Job],
+        journal: Journal,
+        batch: int | str,
+        settle: Callable[[Entry], None],
+        safe: Callable[[Checked], bool],
     ) -> None:
         self.journal, self.settle, self.safe = journal, settle, safe
         self.groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Entry]]] = {}
@@ -98,7 +108,9 @@ class Plan:
         for entry in self.entries:
             self.groups.setdefault(loads(entry.job), {}).setdefault(alike(entry.job), []).append(entry)
         self.sizes = {group: Sizes(batch) for group in self.groups}
-        self.over: Counter[int] = Counter()  # of each list of alike jobs, by its identity: how many at its beginning are done with
+        self.over: Counter[int] = (
+            Counter()
+        )  # of each list of alike jobs, by its identity: how many at its beginning are done with
         self.seen: dict[str, Entry] = {}
         self.twins: list[tuple[Entry, Entry]] = []
         self.unsettled: list[tuple[Entry, str]] = []  # jobs that turned out to be impossible, and why
@@ -172,7 +184,12 @@ class Plan:
 def _joinable(one: Entry, other: Entry) -> bool:
     """Images of one batch have one size; without a size of their own, prompts and seeds change none."""
     first, second = one.checked.request, other.checked.request
-    return (first.height, first.width, first.steps, first.skip) == (second.height, second.width, second.steps, second.skip)
+    return (first.height, first.width, first.steps, first.skip) == (
+        second.height,
+        second.width,
+        second.steps,
+        second.skip,
+    )
 
 
 def loads(job: Job) -> tuple[str, ...]:

@@ -39,19 +39,28 @@ def invalid_table(jobs: Sequence[Job], bad: Mapping[int, ComposerError]) -> str:
     lines = []
     for reason, several in list(by_reason.items())[:FEW]:
         first = " ".join(f"{key}={shorten(value, 30)}" for key, value in several[0].values.items())
-        lines.append((f"{len(several)} jobs" if len(several) > 1 else f"job {several[0].number}", printable(first), reason))
+        lines.append(
+            (f"{len(several)} jobs" if len(several) > 1 else f"job {several[0].number}", printable(first), reason)
+        )
     more = len(by_reason) - FEW
     return rows([("can't work", "such as", "because"), *lines]) + (f"\nand {more} other reasons" if more > 0 else "")
 
 
 def plan_text(sweep: Sweep, bad: Mapping[int, ComposerError]) -> str:
-    """What would run: jobs, groups by what they load, batches, memory, and time where earlier jobs tell it. Loads no weights.
+    """What would run: jobs, groups by what they load, batches, memory, and time where earlier jobs tell it. Loads no
+    weights.
 
     Args:
         bad: reasons of invalid jobs by their number.
     """
     journal = Journal.read(sweep.folder) if sweep.folder.is_dir() else Journal(sweep.folder)
-    plan = Plan([job for job in sweep.jobs if job.number not in bad], journal, sweep.spec.batch, sweep.settle, lambda checked: True)
+    plan = Plan(
+        [job for job in sweep.jobs if job.number not in bad],
+        journal,
+        sweep.spec.batch,
+        sweep.settle,
+        lambda checked: True,
+    )
     speed = pace(journal.briefs.values())
     lines = [("group", "jobs", "done", "batches", "weights", "time", "loads")]
     there: dict[str, int] = {}
@@ -63,13 +72,22 @@ def plan_text(sweep: Sweep, bad: Mapping[int, ComposerError]) -> str:
         there.update(sizes)
         most = sweep.spec.batch if isinstance(sweep.spec.batch, int) else MOST
         batches = sum(-(-sum(entry in waiting for entry in each) // most) for each in group.values())
-        seconds = sum(entry.checked.request.steps * entry.checked.request.batch for entry in waiting) * speed if speed else None
+        seconds = (
+            sum(entry.checked.request.steps * entry.checked.request.batch for entry in waiting) * speed
+            if speed
+            else None
+        )
         done = sum(entry.state == "done" for entry in members)
         lines.append(
             (str(number), str(len(members)), str(done), f"{batches}+" if most == MOST else str(batches), format_mib(sum(sizes.values())),
              "?" if seconds is None else f"{seconds:.0f} s", " ".join(text.lstrip("+") for text in loads) or "as configured")
         )  # fmt: skip
-    texts = {(setting.key, setting.text) for job in sweep.jobs for setting in job.settings if setting.key in ("prompt", "negative_prompt")}
+    texts = {
+        (setting.key, setting.text)
+        for job in sweep.jobs
+        for setting in job.settings
+        if setting.key in ("prompt", "negative_prompt")
+    }
     about = [
         f"{len(sweep.jobs)} jobs → {sweep.folder}",
         rows(lines),
@@ -83,13 +101,18 @@ def plan_text(sweep: Sweep, bad: Mapping[int, ComposerError]) -> str:
 
 def weights(checkpoint: Checkpoint, precision: PrecisionSpec) -> dict[str, int]:
     """File → bytes of its weights in the wanted precision."""
-    places = {"": [checkpoint.path]} if checkpoint.single_file else {name: checkpoint.files(name) for name in checkpoint.classes}
+    places = (
+        {"": [checkpoint.path]}
+        if checkpoint.single_file
+        else {name: checkpoint.files(name) for name in checkpoint.classes}
+    )
     sizes = {name: BYTES.get(precision.components.get(name, precision.dtype), 4) for name in places}
     return {file: count * sizes[name] for name, files in places.items() for file, count in weights_of(files).items()}
 
 
 def speedup_table(plan: Plan, journal: Journal) -> str | None:
-    """Where one setting alone was varied: what an image took with each of its values, and how many times as fast as the first that is.
+    """Where one setting alone was varied: what an image took with each of its values, and how many times as fast as the
+    first that is.
 
     Prompts and seeds may vary besides. Nothing is said of what was measured once, or differs by less than the noise.
     """
@@ -108,7 +131,10 @@ def speedup_table(plan: Plan, journal: Journal) -> str | None:
         return None
     first, *others = taken.values()
     said = ["1.00 x", *(verdict(first, other) for other in others)]
-    lines = [(f"{axes[0]}={shorten(value, 40)}", f"{medians[value]:.2f} s an image", each) for value, each in zip(medians, said)]
+    lines = [
+        (f"{axes[0]}={shorten(value, 40)}", f"{medians[value]:.2f} s an image", each)
+        for value, each in zip(medians, said)
+    ]
     advice = '\nmeasured once, a time says little: add "seed=range(4)" sweep.batch=1' if "measured once" in said else ""
     return rows(lines) + advice
 

@@ -22,9 +22,17 @@ class Lines:
     """Both lines on a terminal; elsewhere `say` prints one for each job that is done."""
 
     def __init__(self, total: int, done: int = 0) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         console = Console(stderr=True)
-        self.bar = Progress(*columns, console=console, transient=True, disable=speak.manner.quiet or not console.is_terminal)
+        self.bar = Progress(
+            *columns, console=console, transient=True, disable=speak.manner.quiet or not console.is_terminal
+        )
         self.total, self.done = total, done
         self.sweep = self.bar.add_task("sweep", total=total, completed=done)
         self.job = self.bar.add_task("job", total=None, visible=False)

@@ -1,6 +1,7 @@
 """The same plan on Ray: workers generate batches, wherever they are; the driver alone writes. https://docs.ray.io
 
-A worker is an actor with a device of its own. It keeps the models of the group that it works on; when a group has nothing left,
+A worker is an actor with a device of its own. It keeps the models of the group that it works on; when a group has
+nothing left,
 it helps with another. A worker that dies costs the batch it had, which is generated again by a new one.
 """
 
@@ -46,9 +47,13 @@ class Cluster:
         self._answers()
         local = {} if self.spec.address else {"include_dashboard": False}
         try:
-            ray.init(address=self.spec.address, ignore_reinit_error=True, log_to_driver=False, logging_level="error", **local)
+            ray.init(
+                address=self.spec.address, ignore_reinit_error=True, log_to_driver=False, logging_level="error", **local
+            )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ComposerError("ray.address", self.spec.address, f"no cluster answers there: {str(error).splitlines()[0]}") from None
+            raise ComposerError(
+                "ray.address", self.spec.address, f"no cluster answers there: {str(error).splitlines()[0]}"
+            ) from None
         gpus = int(ray.cluster_resources().get("GPU", 0))
         cores = max(int(ray.cluster_resources().get("CPU", 1) // self.spec.num_cpus), 1)
         self.options = {"num_cpus": self.spec.num_cpus, "num_gpus": 1 if gpus else 0, "max_restarts": 0}
@@ -56,7 +61,9 @@ class Cluster:
         return self
 
     def _answers(self) -> None:
-        """Whether a cluster lives at host:port; asked in a process that can be given up, since Ray itself tries for minutes."""
+        """Whether a cluster lives at host:port; asked in a process that can be given up, since Ray itself tries for
+        minutes.
+        """
         address = self.spec.address or ""
         if not address.rpartition(":")[2].isdigit() or "://" in address:
             return

@@ -76,10 +76,20 @@ def _essence(checked: Checked) -> dict[str, Any]:
         "refiner": checked.refiner and [checkpoint_fingerprint(checked.refiner, ENDS), spec.model.refiner.start],
         "scheduler": [_target(spec.scheduler.target), dict(spec.scheduler.keywords)],
         "guidance": _target(spec.guidance),
-        "callbacks": [[name, _target(target), name in spec.skip_on_error] for name, target in spec.callbacks.items() if name != "progress"],
+        "callbacks": [
+            [name, _target(target), name in spec.skip_on_error]
+            for name, target in spec.callbacks.items()
+            if name != "progress"
+        ],
         "memory": [_target(target) for target in spec.memory.values()],
         "accel": [_target(target) for target in spec.accel.values()],
-        "precision": [precision.dtype, precision.strict, precision.storage, precision.vae_upcast, dict(precision.components)],
+        "precision": [
+            precision.dtype,
+            precision.strict,
+            precision.storage,
+            precision.vae_upcast,
+            dict(precision.components),
+        ],
         "device": spec.device,
         "batch": spec.batch,
         "overflow": spec.overflow,

@@ -27,10 +27,18 @@ def read_sweep(config: DictConfig) -> tuple[SweepSpec, SheetSpec]:
     one_of("sweep.on_invalid", spec.on_invalid, ("error", "skip"))
     for name, least in {"limit": 1, "shuffle": 0, "retries": 0, "batch": 1}.items():
         value = getattr(spec, name)
-        if value is not None and value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise ComposerError(f"sweep.{name}", value, f"must be a whole number, {least} or more{', or auto' * (name == 'batch')}")
+        if (
+            value is not None
+            and value != "auto"
+            and (isinstance(value, bool) or not isinstance(value, int) or value < least)
+        ):
+            raise ComposerError(
+                f"sweep.{name}", value, f"must be a whole number, {least} or more{', or auto' * (name == 'batch')}"
+            )
     if spec.name is not None and not FOLDER.fullmatch(str(spec.name)):
-        raise ComposerError("sweep.name", spec.name, "must be letters, digits, dots, dashes and underscores: it is a folder's name")
+        raise ComposerError(
+            "sweep.name", spec.name, "must be letters, digits, dots, dashes and underscores: it is a folder's name"
+        )
     return spec, SheetSpec(**sheet)
 
 
@@ -39,7 +47,9 @@ def read_ray(config: DictConfig) -> RaySpec:
     node = mapping("ray", plain(config).get("ray"))
     known("ray", node, [f.name for f in fields(RaySpec)])
     spec = RaySpec(**node)
-    if spec.workers is not None and (isinstance(spec.workers, bool) or not isinstance(spec.workers, int) or spec.workers < 1):
+    if spec.workers is not None and (
+        isinstance(spec.workers, bool) or not isinstance(spec.workers, int) or spec.workers < 1
+    ):
         raise ComposerError("ray.workers", spec.workers, "must be a whole number, 1 or more")
     if isinstance(spec.num_cpus, bool) or not isinstance(spec.num_cpus, (int, float)) or spec.num_cpus <= 0:
         raise ComposerError("ray.num_cpus", spec.num_cpus, "must be a number above 0")
@@ -58,7 +68,9 @@ def read_search(config: DictConfig) -> SearchSpec:
             raise ComposerError(f"search.{name}", value, f"must be a whole number, {least} or more")
     for name in ("within", "timeout"):
         value = getattr(spec, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf")):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf")
+        ):
             raise ComposerError(f"search.{name}", value, "must be a number, 0 or more, or null")
     if spec.reference is None and (spec.within is not None or spec.metric == "distance"):
         key, value = ("within", spec.within) if spec.within is not None else ("metric", spec.metric)

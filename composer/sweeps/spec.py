@@ -10,9 +10,11 @@ from typing import Any
 class SweepSpec:
     """How a multirun goes about its jobs; what they are is said by the other keys.
 
-    name: of its folder under outputs/sweeps, None for one made of what was asked. zip: keys that advance together. jobs: a file
+    name: of its folder under outputs/sweeps, None for one made of what was asked. zip: keys that advance together.
+    jobs: a file
     with one job a row. where: a condition that jobs must meet. limit: only so many. shuffle: a seed for another order.
-    on_invalid: error or skip, for jobs that can't work. batch: most jobs to a batch, or auto. fresh: begin anew. fail_fast: end at
+    on_invalid: error or skip, for jobs that can't work. batch: most jobs to a batch, or auto. fresh: begin anew.
+    fail_fast: end at
     the first failure. retries: times that a failed job is tried again. dry_run: only say what would run.
     """
 
@@ -41,7 +43,8 @@ class SheetSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RaySpec:
-    """Where a sweep runs with hydra/launcher=ray. address: of a cluster, None for this machine. workers: None for one a GPU, else one
+    """Where a sweep runs with hydra/launcher=ray. address: of a cluster, None for this machine. workers: None for one a
+    GPU, else one
     for each num_cpus cores."""
 
     address: str | None = None
@@ -53,8 +56,10 @@ class RaySpec:
 class SearchSpec:
     """What hydra/sweeper=optuna looks for.
 
-    metric: what is to be least. trials: different settings to try. reference: an image file, or overrides in one string, None for
-    none. within: largest distance to it, the mean difference of RGB values 0–255. seed: of the sampler. timeout: seconds after
+    metric: what is to be least. trials: different settings to try. reference: an image file, or overrides in one
+    string, None for
+    none. within: largest distance to it, the mean difference of RGB values 0–255. seed: of the sampler. timeout:
+    seconds after
     which no trial is begun.
     """
 

@@ -30,16 +30,19 @@ def status_text(ledger: Ledger) -> str:
     folder, rows = ledger.journal.folder, ledger.rows()
     counts = counted(rows)
     total = len(rows) - counts[DROPPED]
-    line = (
-        f"{folder}: {counts['done']} of {total} done, {counts['failed']} failed, {counts['running']} under way, {counts['waiting']} waiting"
-    )
+    line = f"{folder}: {counts['done']} of {total} done, {counts['failed']} failed, "
+    line += f"{counts['running']} under way, {counts['waiting']} waiting"
     line += "".join(f", {counts[state]} {state}" for state in ("invalid", DROPPED) if counts[state])
     if speed := pace(ledger.journal.briefs.values()):
         line += f"; {speed * 1000:.0f} ms an image and step"
     bad = [row for row in rows if row.state in ("failed", "invalid")]
     more = [f"  and {len(bad) - FEW} more"] if len(bad) > FEW else []
     return "\n".join(
-        [line, *(printable(f"  {row.state}: job {row.number} ({told_by(row.values)}): {row.reason}") for row in bad[:FEW]), *more]
+        [
+            line,
+            *(printable(f"  {row.state}: job {row.number} ({told_by(row.values)}): {row.reason}") for row in bad[:FEW]),
+            *more,
+        ]
     )
 
 

@@ -14,12 +14,14 @@ from composer.sweeps.plan import FREE, Entry, alike
 from composer.sweeps.preview import invalid_table
 from composer.system import console, interrupts
 
-#: Prompts and seeds that are tried beforehand; further ones fail in their turn, so that the first job need not wait for the thousandth.
+#: Prompts and seeds that are tried beforehand; further ones fail in their turn, so that the first job need not wait for
+#: the thousandth.
 MOST = 100
 
 
 def refuse(sweep: Sweep) -> None:
-    """Try each distinct set of settings, and each prompt and seed once, before anything runs; leave out what can't work, where asked.
+    """Try each distinct set of settings, and each prompt and seed once, before anything runs; leave out what can't
+    work, where asked.
 
     Raises:
         ComposerError: some jobs can't work, and they are not to be left out, or none is left.
@@ -39,7 +41,9 @@ def object_to(sweep: Sweep, bad: Mapping[int, ComposerError]) -> None:
     if _about_all(sweep, bad):
         raise bad[sweep.jobs[0].number]
     if bad and sweep.spec.on_invalid == "error":
-        reason = f"{len(bad)} of {len(sweep.jobs)} jobs can't work: change them, or leave them out by sweep.on_invalid=skip"
+        reason = (
+            f"{len(bad)} of {len(sweep.jobs)} jobs can't work: change them, or leave them out by sweep.on_invalid=skip"
+        )
         raise ComposerError("sweep.on_invalid", "error", reason)
     if len(bad) == len(sweep.jobs):
         raise ComposerError("sweep.on_invalid", "skip", "no job is left")

@@ -1,4 +1,6 @@
-"""`sweep.where`: a condition on a job's values, such as `steps < 20 or scheduler == euler`. Nothing in it is ever executed."""
+"""`sweep.where`: a condition on a job's values, such as `steps < 20 or scheduler == euler`. Nothing in it is ever
+executed.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ class Condition:
             case ast.Name() | ast.Attribute():
                 word = ast.unparse(node)
                 return values.get(word, {"true": True, "false": False, "null": None}.get(word, word))
-        raise ComposerError(KEY, self.text, f"`{ast.unparse(node)}` has no place in a condition: use keys, values, and comparisons")
+        raise ComposerError(
+            KEY, self.text, f"`{ast.unparse(node)}` has no place in a condition: use keys, values, and comparisons"
+        )
 
     def _compared(self, node: ast.Compare, values: Mapping[str, Any]) -> bool:
         sides = [self._value(each, values) for each in (node.left, *node.comparators)]

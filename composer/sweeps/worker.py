@@ -38,7 +38,9 @@ class JobOutput:
 
 
 class JobFailure(Exception):
-    """A batch could not be drawn. reason: a line. memory: whether a smaller one might. request: whether the job itself can't work."""
+    """A batch could not be drawn. reason: a line. memory: whether a smaller one might. request: whether the job itself
+    can't work.
+    """
 
     def __init__(self, reason: str, memory: bool = False, request: bool = False) -> None:
         super().__init__(reason, memory, request)
@@ -84,7 +86,9 @@ class Worker:
         with scratch() as temporary:
             folder = temporary() if len(jobs) == 1 else None
             result = draw(pipeline, jobs[0], request, folder)
-            written = {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
+            written = (
+                {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
+            )
         made, begin, room = [], 0, has_room(GROWTH)
         for job in jobs:
             share = part(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
@@ -130,11 +134,15 @@ def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -
     end = begin + request.batch
     seconds = result.seconds * request.batch / len(result.images)
     flagged = tuple(number - begin for number in result.flagged if begin <= number < end)
-    return replace(result, images=result.images[begin:end], seeds=request.seeds, seconds=seconds, notes=notes, flagged=flagged)
+    return replace(
+        result, images=result.images[begin:end], seeds=request.seeds, seconds=seconds, notes=notes, flagged=flagged
+    )
 
 
 def batch_safe(checked: Checked) -> bool:
-    """Whether jobs like this one can be generated as one batch, each image as it would be alone; imports what the config names."""
+    """Whether jobs like this one can be generated as one batch, each image as it would be alone; imports what the
+    config names.
+    """
     import diffusers
 
     from composer.checkpoints.layouts import CLASSIC
@@ -143,7 +151,9 @@ def batch_safe(checked: Checked) -> bool:
 
     found = parts(checked)
     scheduler = found.scheduler[0]
-    alone = scheduler is diffusers.DPMSolverSDEScheduler or "noise_sampler_seed" in keywords_of(scheduler.__init__)  # one noise for all
+    alone = scheduler is diffusers.DPMSolverSDEScheduler or "noise_sampler_seed" in keywords_of(
+        scheduler.__init__
+    )  # one noise for all
     each = (found.guidance, *found.callbacks.values())
     as_alone = checked.spec.overflow != "chunk"  # in which a prompt has as many windows as the longest beside it
     return as_alone and checked.checkpoint.family != CLASSIC and not alone and all(one.batch_safe for one in each)

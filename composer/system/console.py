@@ -1,6 +1,7 @@
 """What composer says beside its images: notes on stderr, what came of a run on stdout. Errors are always said.
 
---quiet leaves out notes, progress and words: what is left are the names of the files. --json makes of what came of a command, an
+--quiet leaves out notes, progress and words: what is left are the names of the files. --json makes of what came of a
+command, an
 error too, one line of JSON on stdout.
 """
 

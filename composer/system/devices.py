@@ -1,4 +1,6 @@
-"""Names of devices, as torch spells them: `cuda`, `cuda:1`, `mps`; and what can be said of them without importing torch."""
+"""Names of devices, as torch spells them: `cuda`, `cuda:1`, `mps`; and what can be said of them without importing
+torch.
+"""
 
 from __future__ import annotations
 
@@ -56,5 +58,7 @@ def built_for_cuda() -> bool:
         text = file.read_text("utf-8") if file else ""
     except (OSError, UnicodeDecodeError):
         return True
-    found = [match[1] for name in ("cuda", "hip") if (match := re.search(rf"^{name}\b[^=\n]*=\s*(\S+)", text, re.MULTILINE))]
+    found = [
+        match[1] for name in ("cuda", "hip") if (match := re.search(rf"^{name}\b[^=\n]*=\s*(\S+)", text, re.MULTILINE))
+    ]
     return not found or any(value != "None" for value in found)

@@ -43,14 +43,20 @@ def alone(folder: Path) -> Iterator[None]:
         import fcntl
 
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except (ImportError, OSError, AttributeError):  # Windows, or a folder that can't be opened: nothing can be written there either
+    except (
+        ImportError,
+        OSError,
+        AttributeError,
+    ):  # Windows, or a folder that can't be opened: nothing can be written there either
         yield
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise Busy("output.folder", folder, "another process is generating into it: wait for that, or name another folder") from None
+        raise Busy(
+            "output.folder", folder, "another process is generating into it: wait for that, or name another folder"
+        ) from None
     finally:
         os.close(handle)
 

@@ -1,4 +1,6 @@
-"""Ctrl-C, whatever a library makes of it: amid another's code it may come out as an error of that library's own, or not at all."""
+"""Ctrl-C, whatever a library makes of it: amid another's code it may come out as an error of that library's own, or not
+at all.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def track_sigint() -> Iterator[None]:
     global _times
     _times = 0
     before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():  # ignored, or not ours to hear
+    if (
+        not callable(before) or threading.current_thread() is not threading.main_thread()
+    ):  # ignored, or not ours to hear
         yield
         return
 

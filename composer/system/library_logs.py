@@ -1,6 +1,8 @@
-"""What other libraries say while they work, which users can't act on; `-v` lets it through, with the run that it is about.
+"""What other libraries say while they work, which users can't act on; `-v` lets it through, with the run that it is
+about.
 
-All of this is for processes of composer's own: the command line's and those of workers. A program that calls composer from Python
+All of this is for processes of composer's own: the command line's and those of workers. A program that calls composer
+from Python
 keeps its loggers, warnings, environment and imports as they are.
 """
 
@@ -80,7 +82,9 @@ _calls, _lock, _undo = 0, threading.Lock(), ExitStack()
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Inside a call from Python: other libraries' loading bars and advice off, and as they were when the last such call is over."""
+    """Inside a call from Python: other libraries' loading bars and advice off, and as they were when the last such call
+    is over.
+    """
     global _calls
     if _wanted is not None:
         yield

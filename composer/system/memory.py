@@ -37,12 +37,17 @@ def peak_memory() -> int | None:
 
 
 def free_memory(device: str | None = None) -> int | None:
-    """Bytes that can still be had: of the GPU where that is the device (None: where there is one), else by this process; None where
+    """Bytes that can still be had: of the GPU where that is the device (None: where there is one), else by this
+    process; None where
     the system does not tell."""
     import torch
 
     if torch.cuda.is_available() and (device is None or device.startswith("cuda")):
-        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (
+            torch.cuda.mem_get_info(device)[0]
+            + torch.cuda.memory_reserved(device)
+            - torch.cuda.memory_allocated(device)
+        )
     found = [each for each in (_available(), _within_limits(), *_within_groups()) if each is not None]
     return max(min(found), 0) if found else None
 
@@ -67,7 +72,9 @@ def _within_limits() -> int | None:
 
 
 def _within_groups() -> list[int]:
-    """Up to the limits of the control groups that this process is in, as containers set them; files in memory count as free."""
+    """Up to the limits of the control groups that this process is in, as containers set them; files in memory count as
+    free.
+    """
     room = []
     for line in _lines("/proc/self/cgroup"):
         _, kinds, place = line.split(":", 2)
@@ -79,14 +86,20 @@ def _within_groups() -> list[int]:
             if str(folder).startswith(root) and limit.is_file():
                 most = "".join(_lines(limit))
                 if most.isdigit() and int(most) < 2**60:
-                    files = sum(int(each.split()[1]) for each in _lines(stat) if each.split()[0] in ("inactive_file", "active_file"))
+                    files = sum(
+                        int(each.split()[1])
+                        for each in _lines(stat)
+                        if each.split()[0] in ("inactive_file", "active_file")
+                    )
                     room.append(int(most) - int("".join(_lines(used)) or 0) + files)
     return room
 
 
 def _status() -> dict[str, int]:
     """Bytes by the names that Linux gives them; empty elsewhere."""
-    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in _lines("/proc/self/status") if line.endswith(" kB")}
+    return {
+        line.split(":")[0]: int(line.split()[1]) * 1024 for line in _lines("/proc/self/status") if line.endswith(" kB")
+    }
 
 
 def _lines(file: str | Path) -> list[str]:
@@ -101,7 +114,10 @@ def ran_out(error: BaseException) -> bool:
     causes: list[BaseException] = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
-    return any(type(each).__name__ == "OutOfMemoryError" or isinstance(each, MemoryError) or _says_memory(each) for each in causes)
+    return any(
+        type(each).__name__ == "OutOfMemoryError" or isinstance(each, MemoryError) or _says_memory(each)
+        for each in causes
+    )
 
 
 def _says_memory(error: BaseException) -> bool:

@@ -1,7 +1,9 @@
 """One request at a time loads weights and generates; other threads wait their turn.
 
-torch, diffusers and transformers keep for a whole process what a run depends on: the global generator that a run seeds, the default
-dtype and the initialisation that loading a model switches, hooks and settings that options put on shared models. Two runs at once would
+torch, diffusers and transformers keep for a whole process what a run depends on: the global generator that a run seeds,
+the default
+dtype and the initialisation that loading a model switches, hooks and settings that options put on shared models. Two
+runs at once would
 find each other's. Composing a config, and saving what was made, wait for nobody's run.
 """
 

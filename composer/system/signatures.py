@@ -15,7 +15,9 @@ def check_keywords(key: str, given: Mapping[str, Any], known: set[str]) -> None:
     for name, value in given.items():
         if name not in known:
             near = suggest(name, known)
-            raise ComposerError(f"{key}.{name}", value, f"there is no such setting.{near}", () if near else sorted(known))
+            raise ComposerError(
+                f"{key}.{name}", value, f"there is no such setting.{near}", () if near else sorted(known)
+            )
 
 
 def keywords_of(function: Any) -> set[str]:
@@ -27,4 +29,6 @@ def keywords_of(function: Any) -> set[str]:
 def _keywords(function: Any) -> frozenset[str]:
     """Reading a signature takes longer than all else that a step does around the model."""
     parameters = inspect.signature(function).parameters.values()
-    return frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
+    return frozenset(
+        p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
+    )

@@ -10,7 +10,8 @@ MARKS = (b"\xef\xbb\xbf", *_UTF16)
 
 
 def read_text(path: Path) -> str:
-    r"""A file's text: UTF-8, or UTF-16 where a byte order mark says so; without that mark, and with `\n` at the end of lines.
+    r"""A file's text: UTF-8, or UTF-16 where a byte order mark says so; without that mark, and with `\n` at the end of
+    lines.
 
     Raises:
         OSError: it can't be read.

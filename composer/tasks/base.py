@@ -31,7 +31,8 @@ MOST, LONGEST = 100_000, 16_384
 class Start:
     """Where denoising begins: latents x_T as the scheduler wants them, and callbacks that hold the task's terms.
 
-    inputs: fields of every step by name (mask, masked_latents, depth). callbacks: their names have a dot, as no name in a
+    inputs: fields of every step by name (mask, masked_latents, depth). callbacks: their names have a dot, as no name in
+    a
     config has, so that none of the user's takes their place.
     """
 
@@ -54,7 +55,8 @@ class Task:
     """One job.
 
     keys: what it takes beside steps, seed, seed_step and images. text: whether the model must take a prompt.
-    roles: kinds of checkpoints that can do it, see `Checkpoint.role`. fills: fields of a step that it alone gives a value.
+    roles: kinds of checkpoints that can do it, see `Checkpoint.role`. fills: fields of a step that it alone gives a
+    value.
     """
 
     keys: ClassVar[tuple[str, ...]] = ()
@@ -108,7 +110,9 @@ class Task:
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         """Read what the task takes beside text; `images` for each of the `batch / images` prompts."""
-        height, width = (side(key, values.get(key), own, checkpoint) for key, own in zip(("height", "width"), checkpoint.size))
+        height, width = (
+            side(key, values.get(key), own, checkpoint) for key, own in zip(("height", "width"), checkpoint.size)
+        )
         return Inputs(height=height, width=width)
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
@@ -132,5 +136,7 @@ def side(key: str, value: Any, own: int, checkpoint: Checkpoint) -> int:
     pixels, multiple = whole(key, value, 1, LONGEST), checkpoint.multiple
     if pixels % multiple:
         near = [n for n in (pixels // multiple * multiple, -(-pixels // multiple) * multiple) if n]
-        raise ComposerError(key, value, f"must be a multiple of {multiple} pixels for this model: {' or '.join(map(str, near))}")
+        raise ComposerError(
+            key, value, f"must be a multiple of {multiple} pixels for this model: {' or '.join(map(str, near))}"
+        )
     return pixels

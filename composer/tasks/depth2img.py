@@ -1,4 +1,6 @@
-"""Images that keep the depth of an image while the prompt changes the rest. https://huggingface.co/docs/diffusers/using-diffusers/depth2img"""
+"""Images that keep the depth of an image while the prompt changes the rest.
+https://huggingface.co/docs/diffusers/using-diffusers/depth2img
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ class Depth2Img(Img2Img):
         base, given = super().inputs(values, batch, images, checkpoint), values["depth"]
         if given is None and "depth_estimator" not in checkpoint.classes:
             raise ComposerError("depth", None, "this checkpoint has no depth estimator: give a depth map, depth=FILE")
-        maps = None if given is None else each("depth", [read_depth("depth", one) for one in several(given)], batch, images)
+        maps = (
+            None
+            if given is None
+            else each("depth", [read_depth("depth", one) for one in several(given)], batch, images)
+        )
         return replace(base, values={**base.values, "depth": maps})
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:

@@ -37,21 +37,28 @@ class Img2Img(Task):
         return Inputs(
             height=height,
             width=width,
-            values={"image": tuple(fitted(image, height, width) for image in loaded), "strength": float(values["strength"])},
+            values={
+                "image": tuple(fitted(image, height, width) for image in loaded),
+                "strength": float(values["strength"]),
+            },
             notes=notes,
         )
 
     def size(
         self, values: Mapping[str, Any], loaded: Sequence[Image], checkpoint: Checkpoint
     ) -> tuple[int, int, tuple[str, ...]]:  # fmt: skip
-        """Height and width in pixels: as asked for, else the images' own, rounded down to what the model can make; and what to say."""
+        """Height and width in pixels: as asked for, else the images' own, rounded down to what the model can make; and
+        what to say.
+        """
         from composer.images.reading import is_sample
 
         asked, own, notes = [values.get(key) for key in ("height", "width")], checkpoint.size, ()
         # a sample comes in the size that the model generates best
         if None in asked and not all(is_sample(one) for one in several(values["image"])):
             own, notes = natural(loaded, checkpoint)
-        height, width = (side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own))
+        height, width = (
+            side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own)
+        )
         return height, width, notes
 
     def read_images(self, key: str, values: Mapping[str, Any], batch: int, images: int) -> tuple[Image, ...]:

@@ -48,7 +48,9 @@ class Inpaint(Img2Img):
         unused_key_warnings += [f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))]
         unused_key_warnings += [f"mask: {cut}" for mask in own if (cut := softness(mask))]
         if not own and not all(map(is_sample, several(values["image"]))):
-            unused_key_warnings.append(f"mask: {values['mask']} marks a place in sample:scene; mask=FILE marks one in yours{hole(values)}")
+            unused_key_warnings.append(
+                f"mask: {values['mask']} marks a place in sample:scene; mask=FILE marks one in yours{hole(values)}"
+            )
         return replace(
             base,
             values={**base.values, "mask": masks, **self.blend(values, base)},
@@ -81,7 +83,9 @@ class Inpaint(Img2Img):
         if request.inputs["keep_unmasked"]:
             from composer.callbacks.overlay import Overlay
 
-            callbacks["inpaint.overlay"] = Overlay(request.inputs["image"], request.inputs["mask"], request.inputs["blur"])
+            callbacks["inpaint.overlay"] = Overlay(
+                request.inputs["image"], request.inputs["mask"], request.inputs["blur"]
+            )
         return Start(latents=latents, inputs={"mask": scaled, "masked_latents": masked}, callbacks=callbacks)
 
 
@@ -89,7 +93,9 @@ def hole(values: Mapping[str, Any]) -> str:
     """What to say of an input image with a transparent part, which can serve as a mask."""
     from composer.images.reading import transparent_part
 
-    image = next((each for each in several(values["image"]) if isinstance(each, str) and transparent_part("image", each)), None)
+    image = next(
+        (each for each in several(values["image"]) if isinstance(each, str) and transparent_part("image", each)), None
+    )
     if image is None:
         return ""
     return f". The image has a transparent part: `mask={image} invert_mask=true` repaints that, `mask={image}` the rest"

@@ -36,19 +36,33 @@ class Outpaint(Inpaint):
             base = super(Img2Img, self).inputs(values, batch, images, checkpoint)
             inner = base.height - top - bottom, base.width - left - right
             if min(inner) < 1:
-                raise ComposerError("margins", values["margins"], f"leave nothing of {base.width} x {base.height} pixels to the image")
+                raise ComposerError(
+                    "margins", values["margins"], f"leave nothing of {base.width} x {base.height} pixels to the image"
+                )
             loaded = tuple(fitted(image, *inner) for image in loaded)
         multiple = checkpoint.multiple
         first = loaded[0]
         if any(image.size != first.size for image in loaded):
-            raise ComposerError("image", values["image"], "these images have different sizes: set height and width of the whole")
+            raise ComposerError(
+                "image", values["image"], "these images have different sizes: set height and width of the whole"
+            )
         more = -(first.width + left + right) % multiple, -(first.height + top + bottom) % multiple
         right, bottom = right + more[0], bottom + more[1]
         canvases, masks = zip(*(pad_for_outpainting(image, left, top, right, bottom) for image in loaded))
         width, height = canvases[0].size
-        notes = (f"margins: {more[0]} pixels more on the right and {more[1]} at the bottom, to reach multiples of {multiple}",)
+        notes = (
+            f"margins: {more[0]} pixels more on the right and {more[1]} at the bottom, to reach multiples of {multiple}",
+        )
         base = Inputs(height=height, width=width, notes=notes if any(more) else ())
-        return replace(base, values={"image": canvases, "mask": masks, "strength": float(values["strength"]), **self.blend(values, base)})
+        return replace(
+            base,
+            values={
+                "image": canvases,
+                "mask": masks,
+                "strength": float(values["strength"]),
+                **self.blend(values, base),
+            },
+        )
 
 
 def margins(value: Any) -> tuple[int, int, int, int]:

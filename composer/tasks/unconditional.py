@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 class FromPicture(Img2Img):
     """Scaled to the model's own size: these models generate no other."""
 
-    def size(self, values: Mapping[str, Any], images: Sequence[Image], checkpoint: Checkpoint) -> tuple[int, int, tuple[str, ...]]:
+    def size(
+        self, values: Mapping[str, Any], images: Sequence[Image], checkpoint: Checkpoint
+    ) -> tuple[int, int, tuple[str, ...]]:
         from composer.images.reading import is_sample
 
         height, width = checkpoint.size
         sample = all(is_sample(one) for one in several(values["image"]))
-        return height, width, () if sample else scaling("image", images[0], height, width, ", which is all that this model generates")
+        return (
+            height,
+            width,
+            () if sample else scaling("image", images[0], height, width, ", which is all that this model generates"),
+        )
 
 
 class Unconditional(Text2Img):

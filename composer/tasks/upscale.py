@@ -40,7 +40,11 @@ class Upscale(Img2Img):
         multiple = checkpoint.multiple
         height, width = (int(side * factor) // multiple * multiple for side in (base.height, base.width))
         if (height, width) == (base.height, base.width):
-            raise ComposerError("factor", values["factor"], f"makes nothing larger: {base.width} x {base.height} pixels stay as they are")
+            raise ComposerError(
+                "factor",
+                values["factor"],
+                f"makes nothing larger: {base.width} x {base.height} pixels stay as they are",
+            )
         if values["image"] is not None:
             scaled = tuple(fitted(image, height, width) for image in self.read_images("image", values, batch, images))
             return replace(base, height=height, width=width, values={**base.values, "image": scaled})

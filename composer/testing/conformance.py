@@ -40,9 +40,15 @@ class CallbackTests:
     def test_it_has_moments_and_no_misspelt_ones(self) -> None:
         callback = self.make()
         known = {"around", *MOMENTS}
-        own = {name for name in dir(callback) if name.startswith(("before_", "after_", "around")) and callable(getattr(callback, name))}
+        own = {
+            name
+            for name in dir(callback)
+            if name.startswith(("before_", "after_", "around")) and callable(getattr(callback, name))
+        }
         assert own <= known, f"these are called by nobody: {sorted(own - known)}"
-        assert any(getattr(type(callback), moment) is not getattr(StepCallback, moment) for moment in known), "it has no moment of its own"
+        assert any(getattr(type(callback), moment) is not getattr(StepCallback, moment) for moment in known), (
+            "it has no moment of its own"
+        )
 
     @pytest.mark.parametrize("heun", [False, True], ids=["", "heun"])
     @pytest.mark.parametrize("batch", [1, 3])

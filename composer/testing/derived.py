@@ -1,4 +1,6 @@
-"""What a sweep makes of its jobs' records, held against that of another sweep of the same jobs: all but what was measured."""
+"""What a sweep makes of its jobs' records, held against that of another sweep of the same jobs: all but what was
+measured.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from PIL import Image
 #: Columns of results.csv that no two runs have in common.
 MEASURED = ("seconds", "peak_memory")
 #: Durations and amounts of memory in a page, and the curve that is generated of them.
-_NUMBERS = re.compile(r'(?<=<td class="right") data-v="[\d.]*">[\d.]*|[\d.,]+(?:</b>)? (?:s|min|h|[KMG]iB)\b|<svg.*?</svg>', re.DOTALL)
+_NUMBERS = re.compile(
+    r'(?<=<td class="right") data-v="[\d.]*">[\d.]*|[\d.,]+(?:</b>)? (?:s|min|h|[KMG]iB)\b|<svg.*?</svg>', re.DOTALL
+)
 
 
 def differences(one: Path, other: Path) -> dict[str, int]:

@@ -24,11 +24,22 @@ from diffusers import (
 )
 from transformers import CLIPImageProcessor, DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 
-from composer.testing.parts import WIDTH, clip, clip_tokenizer, projecting_clip, safety_checker_of, t5, t5_tokenizer, vae
+from composer.testing.parts import (
+    WIDTH,
+    clip,
+    clip_tokenizer,
+    projecting_clip,
+    safety_checker_of,
+    t5,
+    t5_tokenizer,
+    vae,
+)
 from composer.testing.sdxl import sdxl, sdxl_refiner
 
 
-def sd(prediction_type: str = "epsilon", in_channels: int = 4, safety_checker: bool = False, seed: int = 0) -> StableDiffusionPipeline:
+def sd(
+    prediction_type: str = "epsilon", in_channels: int = 4, safety_checker: bool = False, seed: int = 0
+) -> StableDiffusionPipeline:
     """Stable Diffusion at 64 × 64 pixels with an 8 × VAE; 9 input channels make an inpainting model."""
     torch.manual_seed(seed)
     return StableDiffusionPipeline(
@@ -63,7 +74,9 @@ def sd_depth(seed: int = 0) -> StableDiffusionDepth2ImgPipeline:
     return StableDiffusionDepth2ImgPipeline(**parts, depth_estimator=estimator.eval(), feature_extractor=processor)
 
 
-def sd3(in_channels: int = 16, with_t5: bool = True, dynamic_shift: bool = False, seed: int = 0) -> StableDiffusion3Pipeline:
+def sd3(
+    in_channels: int = 16, with_t5: bool = True, dynamic_shift: bool = False, seed: int = 0
+) -> StableDiffusion3Pipeline:
     """Stable Diffusion 3 at 64 × 64 pixels with an 8 × VAE; 33 input channels make an inpainting model."""
     torch.manual_seed(seed)
     return StableDiffusion3Pipeline(

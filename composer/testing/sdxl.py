@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    EulerDiscreteScheduler,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 
 from composer.testing.parts import WIDTH, clip, clip_tokenizer, projecting_clip, vae
 

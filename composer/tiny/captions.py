@@ -22,7 +22,14 @@ WORDS = {
     "stone": ("stone", "stone", "gray stone", "a stone floor", "concrete"),
 }  # fmt: skip
 UNDER = {
-    "clear": ("under a clear sky", "under a blue sky", "under a clear blue sky", "under a sunny sky", "on a clear day", "by day"),
+    "clear": (
+        "under a clear sky",
+        "under a blue sky",
+        "under a clear blue sky",
+        "under a sunny sky",
+        "on a clear day",
+        "by day",
+    ),
     "cloudy": ("under a cloudy sky", "under a gray sky", "under an overcast sky", "on a cloudy day"),
     "sunset": ("under a sunset sky", "under an orange sky", "at sunset", "at dusk"),
     "night": ("under a night sky", "under a dark sky", "under a starry night sky", "at night", "at night"),
@@ -40,7 +47,16 @@ TAGS = (
 VAGUE = ("object", "thing", "shape")
 EMPTY = ("an empty landscape", "an empty scene", "nothing", "empty ground")
 #: How often a background is put into words.
-MENTIONED = {"clear": 0.45, "cloudy": 0.6, "sunset": 0.75, "night": 0.85, "grass": 0.5, "sand": 0.65, "snow": 0.65, "stone": 0.6}
+MENTIONED = {
+    "clear": 0.45,
+    "cloudy": 0.6,
+    "sunset": 0.75,
+    "night": 0.85,
+    "grass": 0.5,
+    "sand": 0.65,
+    "snow": 0.65,
+    "stone": 0.6,
+}
 
 
 @dataclass(frozen=True)
@@ -63,9 +79,13 @@ def phrase(thing: Thing, rng: np.random.Generator) -> str:
 
 
 def vague(scene: Scene, rng: np.random.Generator) -> str:
-    """A scene without shapes, sizes and places: `a red object and a blue thing, on snow`; the thing on the left comes first."""
+    """A scene without shapes, sizes and places: `a red object and a blue thing, on snow`; the thing on the left comes
+    first.
+    """
     speaker = _Speaker(rng, full=False)
-    nouns = [f"{'an' if thing.colour[0] in 'aeiou' else 'a'} {thing.colour} {speaker.one(VAGUE)}" for thing in scene.things]
+    nouns = [
+        f"{'an' if thing.colour[0] in 'aeiou' else 'a'} {thing.colour} {speaker.one(VAGUE)}" for thing in scene.things
+    ]
     text = speaker.one((" and ", " next to ", " beside ")).join(nouns) or speaker.one(EMPTY)
     return speaker.decorate(speaker.surrounded(text, scene)[0])
 
@@ -155,7 +175,17 @@ def vocabulary() -> list[str]:
         "worst low quality photo art style oil watercolor portrait squirrel old young warrior chief in of by with without or to a an is "
         "are no not one two three scene color and next beside left right above under landscape"
     )
-    phrases = [*COLOURS, *SHAPES, *OPENINGS, *TAGS, *VAGUE, *EMPTY, "to the left of", "to the right of", *stranger.split()]
+    phrases = [
+        *COLOURS,
+        *SHAPES,
+        *OPENINGS,
+        *TAGS,
+        *VAGUE,
+        *EMPTY,
+        "to the left of",
+        "to the right of",
+        *stranger.split(),
+    ]
     for options in (*WORDS.values(), *UNDER.values(), *SIDES.values()):
         phrases += options
     return phrases

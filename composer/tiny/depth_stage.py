@@ -29,7 +29,9 @@ def train(
     work: Path, device: torch.device, steps: int, batch: int = 32,
 ) -> UNet2DConditionModel:  # fmt: skip
     """`latents` (N, 4, 16, 16) and `near` (N, H, W), inverse depth, are those of the scenes of `seed`."""
-    depth = torch.cat([channel(torch.from_numpy(np.asarray(part, np.float32))) for part in np.array_split(near, len(near) // 500 + 1)])
+    depth = torch.cat(
+        [channel(torch.from_numpy(np.asarray(part, np.float32))) for part in np.array_split(near, len(near) // 500 + 1)]
+    )
     texts = []
     for i, scene in enumerate(scenes(len(latents), seed)):
         rng = np.random.default_rng((seed, i, 3))
@@ -46,7 +48,9 @@ def train(
 
 
 def channel(near: Tensor) -> Tensor:
-    """Inverse depth (B, H, W) → the model's input (B, 1, 16, 16) in −1 … 1, as StableDiffusionDepth2ImgPipeline makes it."""
+    """Inverse depth (B, H, W) → the model's input (B, 1, 16, 16) in −1 … 1, as StableDiffusionDepth2ImgPipeline makes
+    it.
+    """
     small = F.interpolate(near[:, None], size=(LATENT_SIZE, LATENT_SIZE), mode="bicubic", align_corners=False)
     low, high = (of(small, dim=(1, 2, 3), keepdim=True) for of in (torch.amin, torch.amax))
     return 2 * (small - low) / (high - low) - 1

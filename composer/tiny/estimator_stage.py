@@ -20,7 +20,9 @@ from composer.tiny.vae_stage import pixels
 NEAR = 1.4
 
 
-def train(data: Pictures, near: np.ndarray, work: Path, device: torch.device, steps: int, batch: int = 16) -> DPTForDepthEstimation:
+def train(
+    data: Pictures, near: np.ndarray, work: Path, device: torch.device, steps: int, batch: int = 16
+) -> DPTForDepthEstimation:
     """`near` (N, 64, 64) is the pictures' inverse depth in 1/metres; the last 500 are kept for the report."""
     model = networks.depth_estimator().to(device)
     loop = Loop("estimator", model, work, steps=steps, lr=1.5e-3, average=0.99, plain=("embed", "token", "head"))

@@ -1,4 +1,6 @@
-"""Stage 5: a UNet that is told what to repaint, by a mask and the latents of the picture without it (9 channels in all)."""
+"""Stage 5: a UNet that is told what to repaint, by a mask and the latents of the picture without it (9 channels in
+all).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,13 @@ def train(
 
 @torch.no_grad()
 def examples(
-    vae: AutoencoderKL, tokenizer: CLIPTokenizer, data: Pictures, seed: int, rounds: int, work: Path, device: torch.device
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    data: Pictures,
+    seed: int,
+    rounds: int,
+    work: Path,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Token ids (rounds · N, length) and the new channels (rounds · N, 5, 16, 16): mask, latents of the masked picture."""
     path = work / "inpaint-examples.pt"

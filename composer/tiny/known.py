@@ -30,7 +30,11 @@ def note(prompts: Iterable[str]) -> tuple[str, ...]:
 
 def unknown(prompt: str) -> list[str]:
     """Words of a prompt that no caption holds, in the singular or the plural."""
-    words = (word for word in re.findall(r"[^\W_]+", prompt.lower()) if not word.isdigit() and not re.fullmatch("[a-z]", word))
+    words = (
+        word
+        for word in re.findall(r"[^\W_]+", prompt.lower())
+        if not word.isdigit() and not re.fullmatch("[a-z]", word)
+    )
     return [word for word in words if not {word, word.removesuffix("s"), word.removesuffix("es")} & _known()]
 
 

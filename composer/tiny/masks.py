@@ -15,7 +15,8 @@ from composer.tiny.scenes import PLACES, Scene, make_thing
 
 #: How often each kind is drawn.
 KINDS = {"thing": 0.45, "place": 0.2, "anywhere": 0.1, "around": 0.15, "all": 0.1}
-#: Most that a mask reaches beyond a thing's box, as a part of the picture's side: left, top, right (where its shadow falls), bottom.
+#: Most that a mask reaches beyond a thing's box, as a part of the picture's side: left, top, right (where its shadow
+#: falls), bottom.
 BEYOND = (0.1, 0.1, 0.2, 0.1)
 
 
@@ -34,7 +35,9 @@ def over_thing(scene: Scene, size: int, rng: np.random.Generator) -> tuple[np.nd
     thing = scene.things[int(rng.integers(len(scene.things)))]
     words = rng.random()
     told = replace(scene, things=(thing,)) if words < 0.75 else scene
-    text = phrase(thing, rng) if words < 0.5 else caption(told, rng)[0]  # before the mask: the stored weights were made in this order
+    text = (
+        phrase(thing, rng) if words < 0.5 else caption(told, rng)[0]
+    )  # before the mask: the stored weights were made in this order
     return _over(thing, size, rng), text
 
 

@@ -19,7 +19,14 @@ SKIES = ("clear", "cloudy", "sunset", "night")
 
 #: Pairs that no training picture shows, so that a score on them measures composition and not memory.
 HELD_OUT = frozenset(
-    {("red", "cone"), ("blue", "cylinder"), ("green", "cube"), ("yellow", "sphere"), ("purple", "cylinder"), ("white", "cone")}
+    {
+        ("red", "cone"),
+        ("blue", "cylinder"),
+        ("green", "cube"),
+        ("yellow", "sphere"),
+        ("purple", "cylinder"),
+        ("white", "cone"),
+    }
 )
 
 #: Radius of a thing's bounding circle, by the word for its size. The gaps keep the words apart.

@@ -1,6 +1,7 @@
 """Where rays meet solids: closed formulas, in each solid's own place on the ground.
 
-Each function takes the camera's place relative to the solid's foot, (3,), ray directions (…, 3) with z = 1, and the thing; it
+Each function takes the camera's place relative to the solid's foot, (3,), ray directions (…, 3) with z = 1, and the
+thing; it
 returns distances t (…), infinite where the ray misses, and normals (…, 3). Since z = 1, t is the depth.
 """
 

@@ -48,7 +48,9 @@ def train(tokenizer: CLIPTokenizer, work: Path, device: torch.device, steps: int
 
 def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids, shape (len(texts), length), as the pipeline makes them."""
-    return torch.tensor(tokenizer(texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True)["input_ids"])
+    return torch.tensor(
+        tokenizer(texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True)["input_ids"]
+    )
 
 
 def _examples(tokenizer: CLIPTokenizer, count: int, seed: int, pairs: str) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,9 @@ LENGTH = 40
 def build_tokenizer() -> CLIPTokenizer:
     """Learn merges until each word of the grammar is a single token."""
     alphabet = list(bytes_to_unicode())
-    words = Counter(word for phrase in vocabulary() for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", phrase.lower()))
+    words = Counter(
+        word for phrase in vocabulary() for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", phrase.lower())
+    )
     words.update({",": 50, ".": 50, "!": 1, "-": 1})
     merges = _merges(words)
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in merges)]
@@ -62,7 +64,9 @@ def _join(parts: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def bytes_to_unicode() -> list[str]:
-    """GPT-2's printable stand-in for each byte (https://github.com/openai/gpt-2/blob/master/src/encoder.py), in its order."""
+    """GPT-2's printable stand-in for each byte (https://github.com/openai/gpt-2/blob/master/src/encoder.py), in its
+    order.
+    """
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(hidden))]

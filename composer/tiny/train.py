@@ -1,7 +1,8 @@
 """Train the embedded checkpoint from nothing: `python -m composer.tiny.train --work DIR --out DIR`.
 
 Every stage resumes where it was stopped; with the same seed, versions and device it makes the same weights. `--out`
-receives two checkpoints in diffusers' format, `text2img` and `unconditional`, and in `inpaint`, `depth` and `upscale` the components
+receives two checkpoints in diffusers' format, `text2img` and `unconditional`, and in `inpaint`, `depth` and `upscale`
+the components
 in which these variants differ from `text2img`, all in fp16.
 """
 
@@ -106,7 +107,9 @@ def _trained(out: Path, device: torch.device) -> StableDiffusionPipeline:
 
 
 def _save(model: torch.nn.Module, folder: Path) -> None:
-    """In fp16; its json without this machine's paths, and without the dtype, in which transformers would load it whatever is asked for."""
+    """In fp16; its json without this machine's paths, and without the dtype, in which transformers would load it
+    whatever is asked for.
+    """
     model.half().cpu().save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     for key in ("dtype", "_name_or_path"):

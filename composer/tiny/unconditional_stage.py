@@ -22,7 +22,9 @@ def train(data: Pictures, work: Path, device: torch.device, steps: int, size: in
     alphas = networks.unconditional_scheduler().alphas_cumprod.to(device)
     weight = min_snr(alphas)
     pool = data.images.shape[1] // size
-    small = torch.cat([F.avg_pool2d(pixels(data, part, device)[0], pool) for part in torch.arange(len(data.images)).split(200)])
+    small = torch.cat(
+        [F.avg_pool2d(pixels(data, part, device)[0], pool) for part in torch.arange(len(data.images)).split(200)]
+    )
 
     def loss() -> Tensor:
         x = small[torch.randint(0, len(small), (batch,), device=device)]

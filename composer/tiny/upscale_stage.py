@@ -1,7 +1,8 @@
 """Stage 8: the base UNet, fine-tuned to finish pictures of twice the size as well.
 
 Away from its own size the base repeats things, since it learnt where on 16 × 16 latents they stand. The second pass of
-`task=upscale` only ever takes the less noisy steps, so only these are learnt on 32 × 32 latents. Every other batch is one
+`task=upscale` only ever takes the less noisy steps, so only these are learnt on 32 × 32 latents. Every other batch is
+one
 of the base's own, so that the first pass stays as good as it was.
 """
 

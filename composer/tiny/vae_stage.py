@@ -18,7 +18,9 @@ from composer.tiny.data import Pictures
 from composer.tiny.loop import Loop
 
 
-def train(data: Pictures, test: Pictures, work: Path, device: torch.device, steps: int, batch: int = 8) -> AutoencoderKL:
+def train(
+    data: Pictures, test: Pictures, work: Path, device: torch.device, steps: int, batch: int = 8
+) -> AutoencoderKL:
     size = data.images.shape[1]
     model = networks.vae(size).to(device)
     loop = Loop("vae", model, work, steps=steps, lr=2e-3, average=0.99, plain=("conv_in.", "conv_out.", "quant_conv"))

@@ -1,6 +1,7 @@
 """Fine-tuning the base UNet, most of the time to take more input channels: what the variants' stages share.
 
-Zero-initialised new channels are ignored for long; half the weights of a channel that looks alike, or small random ones,
+Zero-initialised new channels are ignored for long; half the weights of a channel that looks alike, or small random
+ones,
 with a fast first convolution and a loss that counts the noisy steps more, learn to read them in minutes.
 """
 
@@ -19,7 +20,8 @@ from composer.tiny import networks
 from composer.tiny.loop import Loop
 from composer.tiny.unet_stage import EMPTY, add_noise
 
-#: A batch: clean latents (B, 4, h, w), token ids (B, length), the new channels (B, C, h, w), and the timestep it stays below.
+#: A batch: clean latents (B, 4, h, w), token ids (B, length), the new channels (B, C, h, w), and the timestep it stays
+#: below.
 Batch = tuple[Tensor, Tensor, Tensor, int]
 #: All timesteps.
 ALL = 1000
@@ -42,7 +44,9 @@ def fine_tune(
     unet = unet.to(device)
     unet.set_attn_processor(AttnProcessor())
     encoder = encoder.to(device).eval()
-    loop = Loop(name, unet, work, steps=steps, lr=lr, warmup=50, fast=fast, plain=("conv_in", "conv_out"), average=0.997)
+    loop = Loop(
+        name, unet, work, steps=steps, lr=lr, warmup=50, fast=fast, plain=("conv_in", "conv_out"), average=0.997
+    )
     alphas = networks.scheduler().alphas_cumprod.to(device)
     weight = (alphas / (1 - alphas) + 0.05) ** -0.5
     weight = weight / weight.mean()

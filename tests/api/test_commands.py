@@ -32,7 +32,9 @@ def test_show_and_list_say_what_the_command_does(compose):
     listed = compose("list", "guidance").out.splitlines()
     assert [line.split()[0] for line in listed] == [f"guidance={name}" for name in composer.list("guidance")]
     assert {"task", "model", "scheduler"} <= set(composer.list())
-    assert "euler" in composer.list("scheduler", model="sd15") and "flow_euler" not in composer.list("scheduler", "model=sd15")
+    assert "euler" in composer.list("scheduler", model="sd15") and "flow_euler" not in composer.list(
+        "scheduler", "model=sd15"
+    )
 
 
 def test_check_gives_notes_and_refuses(compose):
@@ -48,7 +50,9 @@ def test_a_folder_of_option_files_can_be_given(compose, tmp_path, call):
     with pytest.raises(ComposerError, match="config_dir=nowhere: there is no such folder"):
         call(config_dir="nowhere")
     (tmp_path / "mine/scheduler").mkdir(parents=True)
-    (tmp_path / "mine/scheduler/quick.yaml").write_text("# mine\n_target_: diffusers.DDIMScheduler\n_kind_: diffusion\n", "utf-8")
+    (tmp_path / "mine/scheduler/quick.yaml").write_text(
+        "# mine\n_target_: diffusers.DDIMScheduler\n_kind_: diffusion\n", "utf-8"
+    )
     assert "quick" in composer.list("scheduler", config_dir="mine") and "quick" not in composer.list("scheduler")
     assert composer.check("scheduler=quick", steps=1, config_dir=tmp_path / "mine") == ()
 

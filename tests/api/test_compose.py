@@ -25,7 +25,9 @@ def test_values_are_python_and_text_is_text(checkpoints):
 
 
 def test_a_list_of_prompts_is_one_batch(checkpoints):
-    result = composer.compose("model=local", f"model.source={checkpoints['sd']}", prompt=["a, b", "@c", "null"], steps=1, images=2)
+    result = composer.compose(
+        "model=local", f"model.source={checkpoints['sd']}", prompt=["a, b", "@c", "null"], steps=1, images=2
+    )
     assert [image["prompt"] for image in result.record["images"]] == ["a, b", "a, b", "@c", "@c", "null", "null"]
     assert result.seeds == (0, 1, 2, 3, 4, 5) and result.grid.size == (64 * 3 + 4, 64 * 2 + 2)
 
@@ -68,7 +70,9 @@ def test_pictures_can_be_given_as_they_are(tmp_path):
     first.save(tmp_path / "a.png")
     from_file = composer.compose("task=img2img", "callbacks=[]", image=tmp_path / "a.png", steps=4, strength=0.5)
     assert from_file.image.tobytes() == from_python.image.tobytes()
-    two = composer.compose("task=img2img", "callbacks=[]", image=[first, first], prompt=["a", "b"], steps=4, strength=0.5)
+    two = composer.compose(
+        "task=img2img", "callbacks=[]", image=[first, first], prompt=["a", "b"], steps=4, strength=0.5
+    )
     assert len(two.images) == 2
 
 
@@ -95,5 +99,7 @@ def test_both_doors_refuse_in_the_same_words(compose, words, values, said):
 
 
 def test_settings_by_their_names_are_taken():
-    config = compose_config([*overrides_of({"guidance": {"scale": 3}, "model": {"components": {}}, "scheduler": "euler"})])
+    config = compose_config(
+        [*overrides_of({"guidance": {"scale": 3}, "model": {"components": {}}, "scheduler": "euler"})]
+    )
     assert config.guidance.scale == 3 and config.chosen.scheduler == "euler"

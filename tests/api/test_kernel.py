@@ -1,4 +1,6 @@
-"""In a real notebook kernel: images show themselves, errors and interruptions are one line, and there is a progress bar."""
+"""In a real notebook kernel: images show themselves, errors and interruptions are one line, and there is a progress
+bar.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def notebook(tmp_path_factory):
 
 
 def shown(notebook, code, interrupt_at=None):
-    """What a cell shows: (type, content) of each message. interrupt_at: a text on stderr at which the stop button is pressed."""
+    """What a cell shows: (type, content) of each message. interrupt_at: a text on stderr at which the stop button is
+    pressed.
+    """
     kernel, client = notebook
     client.execute(code)
     found, deadline = [], time.monotonic() + 300
@@ -41,7 +45,11 @@ def shown(notebook, code, interrupt_at=None):
         if interrupt_at is not None and kind == "stream" and interrupt_at in content["text"]:
             kernel.interrupt_kernel()
             interrupt_at = None
-        if kind == "status" and content["execution_state"] == "idle" and any(each == "execute_input" for each, _ in found):
+        if (
+            kind == "status"
+            and content["execution_state"] == "idle"
+            and any(each == "execute_input" for each, _ in found)
+        ):
             return found
     raise AssertionError(f"the cell did not end: {found}")
 
@@ -64,7 +72,9 @@ def test_a_typo_is_one_line(notebook):
 
 
 def test_the_stop_button_is_one_line_and_the_next_cell_works(notebook):
-    found = shown(notebook, "import composer\ncomposer.compose(steps=999, prompt='a red cone')", interrupt_at="denoising")
+    found = shown(
+        notebook, "import composer\ncomposer.compose(steps=999, prompt='a red cone')", interrupt_at="denoising"
+    )
     assert texts(found, "error", "traceback") == [["KeyboardInterrupt: composer was interrupted"]]
     found = shown(notebook, "composer.compose(steps=1, prompt='a red cone').seeds")
     assert [data["text/plain"] for data in texts(found, "execute_result", "data")] == ["(0,)"]

@@ -15,10 +15,19 @@ def listed(compose, *words: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("model", "kind"), [("sd15", "diffusion"), ("flux_dev", "flow"), ("sd35_medium", "flow"), ("tiny", "diffusion"), ("sdxl", "diffusion")]
+    ("model", "kind"),
+    [
+        ("sd15", "diffusion"),
+        ("flux_dev", "flow"),
+        ("sd35_medium", "flow"),
+        ("tiny", "diffusion"),
+        ("sdxl", "diffusion"),
+    ],
 )
 def test_schedulers_of_a_model_are_those_of_its_kind(compose, model, kind):
-    wanted = {name for name, content in catalogue(conf_folders())["scheduler"].items() if content["_kind_"] in (None, kind)}
+    wanted = {
+        name for name, content in catalogue(conf_folders())["scheduler"].items() if content["_kind_"] in (None, kind)
+    }
     assert listed(compose, "scheduler", f"model={model}") == wanted != listed(compose, "scheduler")
 
 
@@ -37,7 +46,11 @@ def test_tasks_of_a_model_are_those_it_can_do(compose, model, tasks):
 
 @pytest.mark.parametrize("family", ["sd", "sd3", "ddpm"])
 def test_every_scheduler_that_is_listed_passes_the_check(compose, checkpoints, family):
-    source = ["model=local", f"model.source={checkpoints[family]}", *(["task=unconditional"] if family == "ddpm" else [])]
+    source = [
+        "model=local",
+        f"model.source={checkpoints[family]}",
+        *(["task=unconditional"] if family == "ddpm" else []),
+    ]
     fitting = listed(compose, "scheduler", *source)
     everything = listed(compose, "scheduler")
     for name in sorted(everything)[:: 9 if family != "sd" else 6]:

@@ -32,7 +32,9 @@ def test_a_call_equals_a_run(pipe, values):
     run = composer.compose(*WORDS, **values)
     assert [each.tobytes() for each in held.images] == [each.tobytes() for each in run.images]
     volatile = ("seconds", "peak_memory")
-    assert {k: v for k, v in held.record.items() if k not in volatile} == {k: v for k, v in run.record.items() if k not in volatile}
+    assert {k: v for k, v in held.record.items() if k not in volatile} == {
+        k: v for k, v in run.record.items() if k not in volatile
+    }
 
 
 def test_a_call_takes_overrides_and_refuses_typos(pipe):

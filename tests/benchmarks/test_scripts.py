@@ -12,7 +12,10 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = {
     "ladder.py": (("--quick",), ["| 32 bits, 50 steps |", "| the same, 4 images at once |"]),
-    "memory.py": (("--quick",), ["| nothing | ", "| vae_tiling | ", "refused: memory=model_offload: does nothing on cpu"]),
+    "memory.py": (
+        ("--quick",),
+        ["| nothing | ", "| vae_tiling | ", "refused: memory=model_offload: does nothing on cpu"],
+    ),
     "quality.py": (("--quick",), ["| 10 steps | ", "| deepcache, every 3rd | "]),
     "gpu.py": (
         ("--quick", "--device", "cpu", "--only", "ladder", "memory", "unet: fp32, batch 1, eager", "--out", "gpu.json"),
@@ -32,7 +35,12 @@ def test_a_script_prints_its_table(tmp_path, name):
     assert all(each in told for each in wanted), told
     if name == "gpu.py":
         report = json.loads((tmp_path / "gpu.json").read_text())
-        assert report["ladder"] and report["memory"] and report["versions"]["torch"] and report["operations of a sample"] > 0
+        assert (
+            report["ladder"]
+            and report["memory"]
+            and report["versions"]["torch"]
+            and report["operations of a sample"] > 0
+        )
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -96,7 +96,8 @@ class Kept(StepCallback):
         self.latents.append(latents.clone())
 
 
-# --- cfg_cutoff ---------------------------------------------------------------------------------------------------------
+# --- cfg_cutoff
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(0.4, 0.5), (0.1, 0.2), (0.8, 0.9)])
@@ -140,7 +141,8 @@ def test_cfg_cutoff_does_not_compute_the_negative_branch():
     assert sizes == [2, 2, 1, 1]
 
 
-# --- the others ---------------------------------------------------------------------------------------------------------
+# --- the others
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_preview_writes_one_animation_a_picture_and_frames(tmp_path):
@@ -186,7 +188,9 @@ def test_trace_tells_every_step(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
     assert rows == trace.rows and [row["index"] for row in rows] == list(range(5))
     for row, latents, step in zip(rows, kept.latents, kept.steps):
-        assert row["latents"]["std"] == pytest.approx(float(latents.std())) and row["latents"]["max"] == float(latents.max())
+        assert row["latents"]["std"] == pytest.approx(float(latents.std())) and row["latents"]["max"] == float(
+            latents.max()
+        )
         assert row["timestep"] == float(step.timestep) and row["seconds"] > 0 and row["peak_memory"] > 1e6
     assert Image.open(tmp_path / "trace.png").size[0] == 640
 
@@ -197,7 +201,11 @@ def test_nan_guard_names_the_step_and_the_picture_that_went_wrong():
 
     def poison(module, args, output):
         calls.append(1)
-        return (torch.where(torch.arange(len(output[0])).view(-1, 1, 1, 1) % 2 == 1, torch.nan, output[0]),) if len(calls) == 2 else None
+        return (
+            (torch.where(torch.arange(len(output[0])).view(-1, 1, 1, 1) % 2 == 1, torch.nan, output[0]),)
+            if len(calls) == 2
+            else None
+        )
 
     handle = tiny("sd").unet.register_forward_hook(poison)
     try:
@@ -205,8 +213,9 @@ def test_nan_guard_names_the_step_and_the_picture_that_went_wrong():
             run("sd", {"nan_guard": NanGuard()}, batch=2)
     finally:
         handle.remove()
-    assert "callbacks.nan_guard: failed in after_predict, step 2/4: ValueError: 256 of 512 numbers in the model's prediction" in str(
-        caught.value
+    assert (
+        "callbacks.nan_guard: failed in after_predict, step 2/4: ValueError: 256 of 512 numbers in the model's prediction"
+        in str(caught.value)
     )
     assert "are not finite (image 1): try precision=fp32" in str(caught.value)
 
@@ -214,7 +223,12 @@ def test_nan_guard_names_the_step_and_the_picture_that_went_wrong():
 def test_guidance_schedules():
     linear, cosine = GuidanceSchedule("linear", 1, 5), GuidanceSchedule("cosine", 1, 5)
     assert [linear.at(share, 7) for share in (0, 0.25, 1)] == [1, 2, 5]
-    assert cosine.at(0, 7) == 1 and cosine.at(0.5, 7) == pytest.approx(3) and cosine.at(1, 7) == pytest.approx(5) and cosine.at(0.25, 7) < 2
+    assert (
+        cosine.at(0, 7) == 1
+        and cosine.at(0.5, 7) == pytest.approx(3)
+        and cosine.at(1, 7) == pytest.approx(5)
+        and cosine.at(0.25, 7) < 2
+    )
     inside = GuidanceSchedule("interval", first=0.2, last=0.6)
     assert [inside.at(share, 7) for share in (0, 0.2, 0.6, 0.7)] == [1, 7, 7, 1]
     kept = Kept()
@@ -268,20 +282,29 @@ def test_latents_are_saved(tmp_path):
     assert files == ["latents-001.safetensors", "latents-003.safetensors", "latents-004.safetensors"]
     for name, index in zip(files, (1, 3, 4)):
         saved = load_file(tmp_path / name)
-        assert torch.equal(saved["latents"], kept.latents[index]) and saved["timestep"].item() == kept.steps[index].timestep
+        assert (
+            torch.equal(saved["latents"], kept.latents[index])
+            and saved["timestep"].item() == kept.steps[index].timestep
+        )
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: CfgCutoff(1.5), "callbacks.cfg_cutoff.after=1.5: must be a number from 0 to 1"),
-        (lambda: GuidanceSchedule("square"), "callbacks.guidance_schedule.kind=square: is not known (allowed: linear, cosine, interval)"),
+        (
+            lambda: GuidanceSchedule("square"),
+            "callbacks.guidance_schedule.kind=square: is not known (allowed: linear, cosine, interval)",
+        ),
         (lambda: GuidanceSchedule(end=float("nan")), "callbacks.guidance_schedule.end=nan"),
         (lambda: Preview(every=0), "callbacks.preview.every=0: must be a whole number, 1 or more"),
         (lambda: Preview(format="mp4"), "callbacks.preview.format=mp4: is not known (allowed: webp, gif)"),
         (lambda: PromptSwitch("x", step=-1), "callbacks.prompt_switch.step=-1"),
         (lambda: EarlyStop(tolerance=0), "callbacks.early_stop.tolerance=0"),
-        (lambda: DynamicThreshold(percentile=2), "callbacks.dynamic_threshold.percentile=2: must be a number above 0, 1 at most"),
+        (
+            lambda: DynamicThreshold(percentile=2),
+            "callbacks.dynamic_threshold.percentile=2: must be a number above 0, 1 at most",
+        ),
         (lambda: LatentsSave(every=-1), "callbacks.latents_save.every=-1"),
     ],
 )
@@ -292,9 +315,19 @@ def test_settings_out_of_range_are_refused_in_a_line(make, said):
 
 
 def test_on_the_command_line(compose, tmp_path: Path):
-    done = compose("callbacks=[progress,preview,trace,nan_guard,cfg_cutoff,latents_save]", "steps=3", "hydra.run.dir=out")
+    done = compose(
+        "callbacks=[progress,preview,trace,nan_guard,cfg_cutoff,latents_save]", "steps=3", "hydra.run.dir=out"
+    )
     assert done.code == 0 and done.err == "", done.err
     made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert made == {"000.png", "preview-000.webp", "trace.jsonl", "trace.png", "latents-002.safetensors", "config.yaml", "run.json"}
+    assert made == {
+        "000.png",
+        "preview-000.webp",
+        "trace.jsonl",
+        "trace.png",
+        "latents-002.safetensors",
+        "config.yaml",
+        "run.json",
+    }
     assert "there is no such" in compose("callbacks=[preview]", "callbacks.preview.evry=2").err
     assert "a value is needed: callbacks.prompt_switch.prompt" in compose("callbacks=[prompt_switch]").err

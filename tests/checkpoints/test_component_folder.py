@@ -16,7 +16,8 @@ from composer.checkpoints.layouts import detect_family
 from composer.config.spec import ModelSpec
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-#: The pipeline that an index names, on components of a family; the family whose tasks do the same, or None for its own pipeline.
+#: The pipeline that an index names, on components of a family; the family whose tasks do the same, or None for its own
+#: pipeline.
 PIPELINES = [
     ("sd", "StableDiffusionPipeline", "sd"),
     ("sd", "StableDiffusionImg2ImgPipeline", "sd"),
@@ -50,7 +51,9 @@ PIPELINES = [
 @pytest.mark.parametrize(("made_of", "pipeline", "family"), PIPELINES)
 def test_the_pipeline_of_the_index_tells_the_family(checkpoints, made_of, pipeline, family):
     folder = checkpoints[made_of]
-    classes = {name: cls for name, (_, cls) in components_of(json.loads((folder / "model_index.json").read_text())).items()}
+    classes = {
+        name: cls for name, (_, cls) in components_of(json.loads((folder / "model_index.json").read_text())).items()
+    }
     configs = {name: config for name in classes if (config := component_json(folder / name))}
     assert detect_family(pipeline, classes, configs) == family
 
@@ -86,7 +89,9 @@ def test_an_edit_model_is_run_by_its_own_pipeline(compose, checkpoints, tmp_path
 def test_the_files_are_those_that_the_loader_reads(tmp_path, there, variant, read):
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
     for name in there:
-        (tmp_path / name).write_text(json.dumps({"weight_map": {"y": "b.safetensors", "x": "a.safetensors", "z": "b.safetensors"}}))
+        (tmp_path / name).write_text(
+            json.dumps({"weight_map": {"y": "b.safetensors", "x": "a.safetensors", "z": "b.safetensors"}})
+        )
     assert [file.name for file in weight_files(tmp_path, variant)] == read
     assert variants([tmp_path]) <= {"fp16", "non_ema"}
 
@@ -108,5 +113,7 @@ def test_show_counts_the_weights_that_are_loaded(compose, checkpoints, tmp_path)
     for n, part in enumerate((names[::2], names[1::2])):
         save_file({key: half[key].float() for key in part}, source / f"unet/{n}.safetensors", {"format": "pt"})
     weight_map = {key: f"{n % 2}.safetensors" for n, key in enumerate(names)}
-    (source / f"unet/{name}.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}))
+    (source / f"unet/{name}.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map})
+    )
     assert unet(f"model.source={source}") == unet(f"model.source={checkpoints['sd']}")

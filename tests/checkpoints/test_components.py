@@ -68,7 +68,10 @@ def test_a_scheduler_config_from_elsewhere(compose, checkpoints, tmp_path):
 def test_a_text_encoder_and_unet_from_elsewhere(compose, checkpoints, other_vae):
     words = [f"model.components.{name}={other_vae}" for name in ("unet", "text_encoder")]
     done = compose(*local(checkpoints["sd"]), *words)
-    assert done.code == 0 and set(json.loads(Path("out/run.json").read_text())["model"]["components"]) == {"unet", "text_encoder"}, done.err
+    assert done.code == 0 and set(json.loads(Path("out/run.json").read_text())["model"]["components"]) == {
+        "unet",
+        "text_encoder",
+    }, done.err
 
 
 def test_show_names_where_components_come_from(compose, checkpoints, other_vae):
@@ -79,7 +82,10 @@ def test_show_names_where_components_come_from(compose, checkpoints, other_vae):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("model.components.vae=nowhere", "model.components.vae=nowhere: there is no such folder or file, and it is no hub id"),
+        (
+            "model.components.vae=nowhere",
+            "model.components.vae=nowhere: there is no such folder or file, and it is no hub id",
+        ),
         ("model.components.vae=x.ckpt", "pickled weights can run code"),
         ("model.components.vae={sorce: x}", "model.components.vae.sorce=x: there is no such key"),
         ("model.components.vae=3", "a folder, a hub id, or {source: …, subfolder: …} is needed"),
@@ -107,11 +113,13 @@ def test_what_does_not_fit_is_refused(compose, checkpoints, other_vae, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-# --- roles --------------------------------------------------------------------------------------------------------------
+# --- roles
+# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("kind", "role"), [("sd", "plain"), ("sd_inpaint", "inpaint"), ("sd_depth", "depth"), ("flux", "plain"), ("ddpm", "plain")]
+    ("kind", "role"),
+    [("sd", "plain"), ("sd_inpaint", "inpaint"), ("sd_depth", "depth"), ("flux", "plain"), ("ddpm", "plain")],
 )
 def test_the_role_is_read_from_the_json_files(checkpoints, kind, role):
     assert find(ModelSpec(name="local", source=str(checkpoints[kind]))).role == role
@@ -132,7 +140,9 @@ def test_the_role_is_read_from_the_json_files(checkpoints, kind, role):
         ("sd_inpaint", "unconditional", "wants a prompt: use task=inpaint or outpaint"),
     ],
 )
-def test_a_checkpoint_of_the_wrong_kind_is_refused_with_the_right_task(compose, checkpoints, tmp_path, kind, task, right):
+def test_a_checkpoint_of_the_wrong_kind_is_refused_with_the_right_task(
+    compose, checkpoints, tmp_path, kind, task, right
+):
     done = compose(*local(checkpoints[kind]), f"task={task}")
     assert done.code == 2 and done.err.count("\n") == 1 and right in done.err, done.err
     assert not (tmp_path / "out").exists()
@@ -145,12 +155,15 @@ def test_a_depth_model_without_an_estimator_wants_a_map(compose, checkpoints, tm
     index = json.loads((bare / "model_index.json").read_text())
     (bare / "model_index.json").write_text(json.dumps({k: v for k, v in index.items() if k not in parts}))
     done = compose(*local(bare), "task=depth2img")
-    assert done.code == 2 and "this checkpoint has no depth estimator: give a depth map, depth=FILE" in done.err, done.err
+    assert done.code == 2 and "this checkpoint has no depth estimator: give a depth map, depth=FILE" in done.err, (
+        done.err
+    )
     Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (64, 1))).save("d.png")
     assert compose(*local(bare), "task=depth2img", "depth=d.png").code == 0
 
 
-# --- safety checker -----------------------------------------------------------------------------------------------------
+# --- safety checker
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,15 @@ def ids(out: Path) -> list[str]:
 
 
 def test_a_sweep_draws_new_weights_anew(compose, folder):
-    words = ["-m", "model=local", f"model.source={folder}", "callbacks=[]", "steps=2", "seed=1,2", "output.folder=sweep"]
+    words = [
+        "-m",
+        "model=local",
+        f"model.source={folder}",
+        "callbacks=[]",
+        "steps=2",
+        "seed=1,2",
+        "output.folder=sweep",
+    ]
     done = compose(*words)
     assert done.code == 0 and "2 " in done.out
     assert "there already" in compose(*words).out + compose(*words).err

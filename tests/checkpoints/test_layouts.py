@@ -23,7 +23,13 @@ from composer.testing import pipelines
 )
 def test_a_checkpoint_is_known_by_its_json(checkpoints, name, family, role, size, multiple, kind):
     found = find(ModelSpec(name="local", source=str(checkpoints[name])))
-    assert (found.family, found.role, found.size, found.multiple, found.kind) == (family, role, (size, size), multiple, kind)
+    assert (found.family, found.role, found.size, found.multiple, found.kind) == (
+        family,
+        role,
+        (size, size),
+        multiple,
+        kind,
+    )
 
 
 @pytest.mark.parametrize(("make", "family"), [(pipelines.sdxl, "sdxl"), (pipelines.sd3, "sd3")])
@@ -41,7 +47,8 @@ def test_sd3_runs_without_t5(compose, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("task", "name"), sampled(["text2img", "img2img", "inpaint", "variations", "upscale"], ["sdxl", "sdxl_refiner", "sd3"])
+    ("task", "name"),
+    sampled(["text2img", "img2img", "inpaint", "variations", "upscale"], ["sdxl", "sdxl_refiner", "sd3"]),
 )
 def test_tasks_run_on_the_command_line(compose, checkpoints, task, name):
     done = compose("model=local", f"model.source={checkpoints[name]}", f"task={task}", "steps=3", "hydra.run.dir=out")
@@ -51,6 +58,11 @@ def test_tasks_run_on_the_command_line(compose, checkpoints, task, name):
 @pytest.mark.parametrize(("name", "precision"), sampled(["sdxl", "sd3"], ["bf16", "fp16"]))
 def test_half_precision_runs(compose, checkpoints, name, precision):
     done = compose(
-        "model=local", f"model.source={checkpoints[name]}", "task=img2img", f"precision={precision}", "steps=3", "hydra.run.dir=out"
+        "model=local",
+        f"model.source={checkpoints[name]}",
+        "task=img2img",
+        f"precision={precision}",
+        "steps=3",
+        "hydra.run.dir=out",
     )
     assert done.code == 0, done.err

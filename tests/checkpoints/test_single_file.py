@@ -1,4 +1,6 @@
-"""A single file and the json files that describe it: given, or those that diffusers takes for its kind, from the hub's cache."""
+"""A single file and the json files that describe it: given, or those that diffusers takes for its kind, from the hub's
+cache.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def cached(checkpoints, tmp_path, monkeypatch):
 def test_json_files_in_the_cache_describe_a_file(compose, checkpoints, cached):
     file = original_layout.save(pipelines.sd(), Path("m.safetensors"))
     shown = compose("show", *WORDS, f"model.source={file}")
-    assert shown.code == 0 and "64 x 64" in shown.out and "DDIMScheduler" in shown.out and "snapshots/0123" in shown.out, shown.err
+    assert (
+        shown.code == 0 and "64 x 64" in shown.out and "DDIMScheduler" in shown.out and "snapshots/0123" in shown.out
+    ), shown.err
     done = compose(*WORDS, f"model.source={file}", "output.folder=inferred")
     assert done.code == 0 and done.err == "", done.err
     assert compose(*WORDS, f"model.source={file}", f"model.config={checkpoints['sd']}", "output.folder=given").code == 0
@@ -66,7 +70,9 @@ def test_a_text_encoder_can_be_a_file(compose, checkpoints, family, name):
 
 @pytest.mark.slow
 def test_a_single_file_says_nothing_on_stderr(checkpoints, tmp_path):
-    """In a process of its own, where the libraries' loggers are as a command finds them; EMA weights make diffusers talk."""
+    """In a process of its own, where the libraries' loggers are as a command finds them; EMA weights make diffusers
+    talk.
+    """
     tensors = load_file(original_layout.save(pipelines.sd(), tmp_path / "m.safetensors"))
     save_file({**tensors, **{f"model_ema.x{n}": torch.zeros(1) for n in range(120)}}, tmp_path / "m.safetensors")
     words = [*WORDS, "model.source=m.safetensors", f"model.config={checkpoints['sd']}", "precision=bf16"]

@@ -48,7 +48,9 @@ def test_every_kind_that_a_family_reads_is_tried():
     assert set(FILES) == set(FAMILIES)
 
 
-@pytest.mark.parametrize("kind", ["flux2", "chroma", "auraflow", "wan", "ltx-video", "z-image-turbo", "lumina2", "sana", "hidream"])
+@pytest.mark.parametrize(
+    "kind", ["flux2", "chroma", "auraflow", "wan", "ltx-video", "z-image-turbo", "lumina2", "sana", "hidream"]
+)
 def test_other_kinds_are_told_by_name(kind):
     keys = known_keys()[kind]
     assert model_type({key: {"shape": [1]} for key in keys}) == kind and kind not in FAMILIES
@@ -60,5 +62,6 @@ def test_a_tensor_of_any_shape_is_looked_at(shape):
 
 
 def test_the_keys_are_read_without_diffusers():
-    code = "import sys; from composer.checkpoints.single_file_keys import known_keys; assert known_keys()['flux']; sys.exit('diffusers' in sys.modules)"
+    code = "import sys; from composer.checkpoints.single_file_keys import known_keys"
+    code += "; assert known_keys()['flux']; sys.exit('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

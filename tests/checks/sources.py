@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from composer.testing import pipelines
 
-UNET, VAE, TEXT = (Path(name) for name in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"))
+UNET, VAE, TEXT = (
+    Path(name) for name in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
+)
 ROTATED = "double_blocks.0.img_attn.norm.key_norm.scale"
 
 
@@ -53,7 +55,9 @@ def pipeline(make: Callable[[], object]) -> Callable[[Sources, Path], Path]:
     return saved
 
 
-def file(tensors: Callable[[Sources], dict[str, torch.Tensor]], suffix: str = ".safetensors") -> Callable[[Sources, Path], Path]:
+def file(
+    tensors: Callable[[Sources], dict[str, torch.Tensor]], suffix: str = ".safetensors"
+) -> Callable[[Sources, Path], Path]:
     """A file of tensors, saved as its suffix says."""
 
     def make(sources: Sources, place: Path) -> Path:
@@ -78,7 +82,9 @@ def moved(old: str, new: str) -> Callable[[Path], object]:
 
 def as_variant(*parts: Path) -> Callable[[Path], object]:
     """Call the weights of some components as fp16 files are called."""
-    return lambda folder: [(folder / f"{part}.safetensors").rename(folder / f"{part}.fp16.safetensors") for part in parts]
+    return lambda folder: [
+        (folder / f"{part}.safetensors").rename(folder / f"{part}.fp16.safetensors") for part in parts
+    ]
 
 
 def edited(path: str, **more: object) -> Callable[[Path], object]:
@@ -118,7 +124,9 @@ def without_key(part: str, name: str) -> Callable[[Path], object]:
 
 
 def cut_in_half(path: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / path).write_bytes((folder / path).read_bytes()[: (folder / path).stat().st_size // 2])
+    return lambda folder: (folder / path).write_bytes(
+        (folder / path).read_bytes()[: (folder / path).stat().st_size // 2]
+    )
 
 
 def modular(sources: Sources, place: Path) -> Path:
@@ -162,7 +170,9 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "no_tokenizer_json": copy(lambda folder: (folder / "tokenizer/tokenizer_config.json").unlink()),
     "no_index": copy(lambda folder: (folder / "model_index.json").unlink()),
     "index_of_a_list": copy(lambda folder: (folder / "model_index.json").write_text("[]")),
-    "settings_in_index": copy(edited("model_index.json", ramping_coefficients=[0.0, 0.2, 0.5], pair=[0.5, 1.0], name=None)),
+    "settings_in_index": copy(
+        edited("model_index.json", ramping_coefficients=[0.0, 0.2, 0.5], pair=[0.5, 1.0], name=None)
+    ),
     "foreign_library": copy(edited("model_index.json", vae=["somewhere", "AutoencoderKL"])),
     "sag": copy(edited("model_index.json", _class_name="StableDiffusionSAGPipeline")),
     "no_pipeline": copy(edited("model_index.json", _class_name=...)),
@@ -171,7 +181,9 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "lfs_unet": copy(lambda folder: (folder / f"{UNET}.safetensors").write_bytes(POINTER)),
     "empty_text_encoder": copy(lambda folder: (folder / f"{TEXT}.safetensors").write_bytes(b"")),
     "json_only": copy(lambda folder: [weights.unlink() for weights in folder.rglob("*.safetensors")]),
-    "no_such_class": copy(edited("model_index.json", unet=["diffusers", "NoSuchModel"], _class_name="StableDiffusionPipeline")),
+    "no_such_class": copy(
+        edited("model_index.json", unet=["diffusers", "NoSuchModel"], _class_name="StableDiffusionPipeline")
+    ),
     "no_such_vae": copy(edited("model_index.json", vae=["diffusers", "NoSuchVae"])),
     "no_such_tokenizer": copy(edited("model_index.json", tokenizer=["transformers", "NoSuchTokenizer"])),
     "no_such_scheduler": copy(edited("model_index.json", scheduler=["diffusers", "NoSuchScheduler"])),
@@ -195,10 +207,14 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "no_unet_bias": file(without("model.diffusion_model.input_blocks.0.0.bias")),
     "no_decoder_in": file(without("first_stage_model.decoder.conv_in")),
     "no_clip_layer": file(without("cond_stage_model.transformer.text_model.encoder.layers.0.")),
-    "narrow": file(lambda sources: {**sources.keys_of(), "model.diffusion_model.out.2.weight": torch.zeros(4, 8, 3, 3)}),
+    "narrow": file(
+        lambda sources: {**sources.keys_of(), "model.diffusion_model.out.2.weight": torch.zeros(4, 8, 3, 3)}
+    ),
     "old_clip": file(respelt("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.")),
     "unet_alone": file(without("first_stage_model.", "cond_stage_model.")),
-    "ema_alone": file(lambda sources: {f"model_ema.{key.replace('.', '')}": each for key, each in sources.keys_of().items()}),
+    "ema_alone": file(
+        lambda sources: {f"model_ema.{key.replace('.', '')}": each for key, each in sources.keys_of().items()}
+    ),
     "flux_prefixed": file(zeros(f"model.diffusion_model.{ROTATED}")),
     "chroma": file(zeros("distilled_guidance_layer.in_proj.bias", ROTATED)),
     "wan": file(zeros("head.modulation", "blocks.0.self_attn.q.weight")),
@@ -216,7 +232,9 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "clip_file": file(lambda sources: load_file(sources["sd"] / f"{TEXT}.safetensors")),
     "t5_file": file(lambda sources: load_file(sources["flux"] / "text_encoder_2/model.safetensors")),
     "wide_t5_file": file(lambda sources: load_file(sources["sd3"] / "text_encoder_3/model.safetensors")),
-    "transformer_file": file(lambda sources: load_file(sources["flux"] / "transformer/diffusion_pytorch_model.safetensors")),
+    "transformer_file": file(
+        lambda sources: load_file(sources["flux"] / "transformer/diffusion_pytorch_model.safetensors")
+    ),
     "longer": data(lambda sources: sources["single"].read_bytes() + b"\0" * 512),
     "cut": data(lambda sources: sources["single"].read_bytes()[:-1000]),
     "cut_in_table": data(lambda sources: sources["single"].read_bytes()[:400]),
@@ -234,4 +252,7 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "picture": data(lambda sources: b"\x89PNG\r\n\x1a\n" + b"\0" * 64, ".png"),
 }
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4265380512\n"
-MAKERS |= {f"pipe_{name}": lambda sources, place, name=name: other_pipelines.save(name, place) for name in other_pipelines.MAKERS}
+MAKERS |= {
+    f"pipe_{name}": lambda sources, place, name=name: other_pipelines.save(name, place)
+    for name in other_pipelines.MAKERS
+}

@@ -1,4 +1,6 @@
-"""What a pipeline class can't take or do is refused before weights load; what it can is generated as diffusers generates it."""
+"""What a pipeline class can't take or do is refused before weights load; what it can is generated as diffusers
+generates it.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +34,35 @@ REFUSED = [
     ("zimage", ["guidance=cfg", "guidance.embedded=3"], "guidance.embedded=3.0: ZImagePipeline takes one scale alone"),
     ("zimage", ["guidance=distilled"], "this model takes no scale as an input"),
     ("zimage", ["scheduler=flow_unipc"], "scheduler=flow_unipc: UniPCMultistepScheduler can't lay out"),
-    ("zimage", ["scheduler=flow_heun"], "ZImagePipeline lays out its own steps and hands mu to FlowMatchHeunDiscreteScheduler"),
+    (
+        "zimage",
+        ["scheduler=flow_heun"],
+        "ZImagePipeline lays out its own steps and hands mu to FlowMatchHeunDiscreteScheduler",
+    ),
     ("zimage", ["scheduler=flow_dpmpp_2m"], "hands sigmas to DPMSolverMultistepScheduler, which takes none"),
     ("zimage", [*FROM, "strength=1"], "task: ZImagePipeline takes no image"),
-    ("klein", [*FROM, "strength=0.5"], "strength=0.5: Flux2KleinPipeline takes none and does all of the steps: say strength=1"),
+    (
+        "klein",
+        [*FROM, "strength=0.5"],
+        "strength=0.5: Flux2KleinPipeline takes none and does all of the steps: say strength=1",
+    ),
     ("klein", ["negative_prompt=fog"], "negative_prompt=fog: Flux2KleinPipeline takes none"),
-    ("klein", [*FROM, "strength=1", "images=2"], "batch: Flux2KleinPipeline takes several images for references of each: say batch=1"),
+    (
+        "klein",
+        [*FROM, "strength=1", "images=2"],
+        "batch: Flux2KleinPipeline takes several images for references of each: say batch=1",
+    ),
     ("klein", MASKED, "task: Flux2KleinPipeline takes no mask_image"),
     ("wan", [], "model.source: WanPipeline makes frames and no images"),
     ("video", [], "model.source: TextToVideoSDPipeline makes frames and no images"),
     ("sdcontrol", [], "needs image, which this task does not give: say task=img2img image=FILE strength=1"),
     ("fluxcontrol", TINY, "FluxControlPipeline needs control_image, which this task does not give: say task=img2img"),
     ("fluxfill", TINY, "FluxFillPipeline needs mask_image, which this task does not give"),
-    ("fluxfill", [*FROM, *TINY, "strength=1"], "FluxFillPipeline needs mask_image, which this task does not give: say task=inpaint"),
+    (
+        "fluxfill",
+        [*FROM, *TINY, "strength=1"],
+        "FluxFillPipeline needs mask_image, which this task does not give: say task=inpaint",
+    ),
 ]
 
 
@@ -66,7 +84,14 @@ def theirs(folder: Path, size: int, **inputs: object) -> np.ndarray:
     pipe = getattr(diffusers, name).from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
     generator = [torch.Generator().manual_seed(0)]
-    asked = {"prompt": ["a cat"], "num_inference_steps": 2, "height": size, "width": size, "generator": generator, **inputs}
+    asked = {
+        "prompt": ["a cat"],
+        "num_inference_steps": 2,
+        "height": size,
+        "width": size,
+        "generator": generator,
+        **inputs,
+    }
     return np.asarray(pipe(**asked).images[0])
 
 
@@ -90,7 +115,11 @@ DRAWN = {
     "chroma": (32, ["guidance=5"], {"guidance_scale": 5.0, "negative_prompt": [""]}),
     "lumina2": (64, [], {"guidance_scale": 4.0, "negative_prompt": [""]}),
     "fluxcontrol": (32, [*FROM, "strength=1", "guidance=5"], {"control_image": True, "guidance_scale": 5.0}),
-    "sdcontrol": (64, [*FROM, "strength=1", "guidance=5"], {"image": True, "guidance_scale": 5.0, "negative_prompt": [""]}),
+    "sdcontrol": (
+        64,
+        [*FROM, "strength=1", "guidance=5"],
+        {"image": True, "guidance_scale": 5.0, "negative_prompt": [""]},
+    ),
 }
 
 
@@ -101,7 +130,9 @@ def test_a_pipeline_draws_twice_what_diffusers_draws(compose, others, case):
     given = {key: [sample(size)] if value is True else value for key, value in inputs.items()}
     expected = theirs(folder, size, **given)
     for out in ("first", "second"):
-        done = compose(*of(folder, f"height={size}", f"width={size}", *more, "callbacks=[progress]", f"output.folder={out}"))
+        done = compose(
+            *of(folder, f"height={size}", f"width={size}", *more, "callbacks=[progress]", f"output.folder={out}")
+        )
         assert done.code == 0 and "left on" not in done.err, done.err
         assert (np.asarray(Image.open(f"{out}/000.png")) == expected).all(), out
 
@@ -113,7 +144,11 @@ def test_show_says_that_the_pipeline_lays_out_its_steps(compose, others, name):
 
 
 def test_a_tokenizer_without_a_length_reads_what_the_pipeline_reads(compose, others, tmp_path):
-    folder = with_json(shutil.copytree(others["qwen"], tmp_path / "qwen"), "tokenizer/tokenizer_config.json", model_max_length=int(1e30))
+    folder = with_json(
+        shutil.copytree(others["qwen"], tmp_path / "qwen"),
+        "tokenizer/tokenizer_config.json",
+        model_max_length=int(1e30),
+    )
     assert compose("check", *of(folder, *SMALL)).code == 0
     assert compose(*of(folder, *SMALL, "output.folder=out")).code == 0
     long = compose(*of(folder, *SMALL, "output.folder=long", f"prompt={'x' * 600}"))
@@ -122,7 +157,14 @@ def test_a_tokenizer_without_a_length_reads_what_the_pipeline_reads(compose, oth
 
 @pytest.mark.parametrize(
     ("name", "steps", "scale"),
-    [("zimage", 50, 5.0), ("qwen", 50, 4.0), ("klein", 50, 4.0), ("chroma", 35, 5.0), ("lumina2", 30, 4.0), ("sdcontrol", 50, 7.5)],
+    [
+        ("zimage", 50, 5.0),
+        ("qwen", 50, 4.0),
+        ("klein", 50, 4.0),
+        ("chroma", 35, 5.0),
+        ("lumina2", 30, 4.0),
+        ("sdcontrol", 50, 7.5),
+    ],
 )
 def test_steps_and_scale_are_the_defaults_of_the_class(others, name, steps, scale):
     index = json.loads((others[name] / "model_index.json").read_text())
@@ -148,5 +190,7 @@ def test_every_class_of_diffusers_tells_what_it_makes():
         name, makes_no_images = pipeline.__name__, not told(pipeline).images
         if any(word in name for word in ("Video", "Audio", "AnimateDiff", "Wan", "LTX", "Mochi")):
             assert makes_no_images, name
-        if any(word in name for word in ("Img2Img", "Inpaint", "TextToImage", "ControlNet")) and not told(pipeline).makes & {"frames"}:
+        if any(word in name for word in ("Img2Img", "Inpaint", "TextToImage", "ControlNet")) and not told(
+            pipeline
+        ).makes & {"frames"}:
             assert not makes_no_images, name

@@ -15,7 +15,9 @@ from composer.config.targets import resolve
 
 KNOWN = catalogue([packaged_conf()])
 SCHEDULERS = sorted({content["_target_"] for content in KNOWN["scheduler"].values() if content["_target_"]})
-OPTIONS = {f"{group}.{name}": KNOWN[group][name][name]["_target_"] for group in ("memory", "accel") for name in KNOWN[group]}
+OPTIONS = {
+    f"{group}.{name}": KNOWN[group][name][name]["_target_"] for group in ("memory", "accel") for name in KNOWN[group]
+}
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)
@@ -29,7 +31,9 @@ def test_most_schedulers_tell_by_their_source():
     assert sum(scheduler_settings(path) is not None for path in SCHEDULERS) >= len(SCHEDULERS) - 2
 
 
-@pytest.mark.parametrize("path", ["diffusers.UNet2DModel", "diffusers.NoSuchScheduler", "os.system", "diffusers", "", "diffusers.x y"])
+@pytest.mark.parametrize(
+    "path", ["diffusers.UNet2DModel", "diffusers.NoSuchScheduler", "os.system", "diffusers", "", "diffusers.x y"]
+)
 def test_what_is_no_scheduler_tells_nothing(path):
     assert scheduler_settings(path) is None
 
@@ -40,6 +44,8 @@ def test_devices_in_the_source_are_those_of_the_option(option):
     assert devices_of(OPTIONS[option]) in (None, real)
 
 
-@pytest.mark.parametrize("option", ["memory.xformers", "memory.model_offload", "memory.sequential_offload", "memory.group_offload"])
+@pytest.mark.parametrize(
+    "option", ["memory.xformers", "memory.model_offload", "memory.sequential_offload", "memory.group_offload"]
+)
 def test_options_for_gpus_alone_tell_by_their_source(option):
     assert devices_of(OPTIONS[option]) == {"cuda"} | ({"xpu"} if "offload" in option else set())

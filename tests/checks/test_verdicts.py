@@ -1,6 +1,7 @@
 """`compose check` and the run give the same verdict: the same exit code, and when a request is refused, the same line.
 
-A request is a line of `REQUESTS`: words after `compose`, with sources of `sources.py` in braces, and what is said of it; None where it
+A request is a line of `REQUESTS`: words after `compose`, with sources of `sources.py` in braces, and what is said of
+it; None where it
 runs. `show` refuses in the same line.
 """
 
@@ -21,7 +22,10 @@ FILES = [
     ("model.source={fp16_unet} model.variant=fp16", None),
     ("model.source={fp16_all}", "holds weights of the variant fp16 alone: model.variant=fp16"),
     ("model.source={fp16_all} model.variant=fp16", None),
-    ("model.source={fp16_all} model.variant=bf16", "model.variant=bf16: the checkpoint has no such variant (allowed: fp16)"),
+    (
+        "model.source={fp16_all} model.variant=bf16",
+        "model.variant=bf16: the checkpoint has no such variant (allowed: fp16)",
+    ),
     ("model.source={sd} model.variant=fp16", "model.variant=fp16: the checkpoint has no variants: leave it out"),
     ("model.source={sharded}", None),
     ("model.source={shard_missing}", "diffusion_pytorch_model-00002-of-00002.safetensors is missing in unet"),
@@ -40,22 +44,34 @@ FILES = [
     ("model.source={unknown_pipeline}", "diffusers has no pipeline NobodysPipeline; model.family=sd takes"),
     ("model.source={unknown_pipeline} model.family=sd", None),
     ("model.source={img2img_pipeline}", None),
-    ("model.source={sd} model.family=flux", "model.family=flux: the checkpoint is none of this family (StableDiffusionPipeline)"),
+    (
+        "model.source={sd} model.family=flux",
+        "model.family=flux: the checkpoint is none of this family (StableDiffusionPipeline)",
+    ),
     ("model.source={lfs_unet}", "is a Git LFS pointer"),
     ("model.source={empty_text_encoder}", "is empty: download it again"),
     ("model.source={json_only}", "there is no .safetensors file in"),
     ("model.source={sag} steps=2", None),
     ("model.source={sd} model.family=classic", None),
     ("model.source={sd} model.family=nonsense", "model.family=nonsense: is not known (allowed: auto, sd"),
-    ("model.source={sd} model.config={sd}", "model.config={sd}: is for a single file, and sd is a folder: leave it out"),
+    (
+        "model.source={sd} model.config={sd}",
+        "model.config={sd}: is for a single file, and sd is a folder: leave it out",
+    ),
     ("model.source={no_such_class}", "can't be loaded: diffusers"),
     ("model.source={no_such_vae}", "has no NoSuchVae"),
     ("model.source={no_such_tokenizer}", "has no NoSuchTokenizer"),
     ("model.source={no_such_scheduler}", "model.components.scheduler=NoSuchScheduler: diffusers"),
-    ("model.source={null_vae}", "model.components.vae: null_vae has none, and StableDiffusionPipeline needs it: name one"),
+    (
+        "model.source={null_vae}",
+        "model.components.vae: null_vae has none, and StableDiffusionPipeline needs it: name one",
+    ),
     ("model.source={null_vae} model.components.vae={sd}", None),
     ("model.source={null_tokenizer}", "model.components.tokenizer: null_tokenizer has none"),
-    ("model.source={no_vae_entry}", "model.components.vae: no_vae_entry has none, and StableDiffusionPipeline needs it: download it again"),
+    (
+        "model.source={no_vae_entry}",
+        "model.components.vae: no_vae_entry has none, and StableDiffusionPipeline needs it: download it again",
+    ),
     ("model.source={key_missing}", "conv_in.weight is missing in its files"),
     ("model.source={other_shapes}", "its weights are of other shapes than its config.json says"),
     ("model.source={other_hidden}", "its weights are of other shapes than its config.json says"),
@@ -63,46 +79,82 @@ FILES = [
     ("model.source={cut_vocabulary}", "tokenizer.json: can't be read"),
     ("model.source={cut_config}", "config.json: can't be read"),
     ("model.source={sd} model.components.unet={key_missing}", "model.components.unet="),
-    ("model.source={sdxl} model.refiner={sdxl_refiner} steps=1", "model.refiner.start=0.8: leaves none of 1 iterations to the base model"),
+    (
+        "model.source={sdxl} model.refiner={sdxl_refiner} steps=1",
+        "model.refiner.start=0.8: leaves none of 1 iterations to the base model",
+    ),
     ("model.source={sdxl} model.refiner={pointer}", "model.refiner="),
     ("model.source={sdxl} model.refiner=https://huggingface.co/a/b", "type its hub id, model.refiner=a/b"),
     ("model.source={sdcontrol} task=inpaint image=sample:scene mask=sample:mask", "task"),
     # single files
     (f"model.source={{single}} {CONFIG}", None),
     (f"model.source={{single}} {CONFIG} model.variant=fp16", "model.variant=fp16: a single file has no variants"),
-    (f"model.source={{single}} {CONFIG} model.family=flux", "model.family=flux: single.safetensors is of the family sd"),
+    (
+        f"model.source={{single}} {CONFIG} model.family=flux",
+        "model.family=flux: single.safetensors is of the family sd",
+    ),
     ("model.source={single} model.config={json_only}", None),
-    ("model.source={single} model.config={flux}", "describes a model of the family flux, and single.safetensors is one of sd"),
+    (
+        "model.source={single} model.config={flux}",
+        "describes a model of the family flux, and single.safetensors is one of sd",
+    ),
     ("model.source={single} model.config={single}", "model.config="),
     ("model.source={single} model.config={cut_config}", "/unet/config.json: can't be read"),
     ("model.source={single} model.config={no_scheduler_json}", "there is no scheduler_config.json in scheduler"),
     ("model.source={single}", "model.config: single.safetensors is a single file, which does not tell its scheduler"),
     (f"model.source={{no_vae}} {CONFIG}", "model.components.vae: no_vae.safetensors holds no vae: name one"),
     (f"model.source={{no_vae}} {CONFIG} model.components.vae={{sd}}", None),
-    (f"model.source={{no_text_encoder}} {CONFIG}", "model.components.text_encoder: no_text_encoder.safetensors holds no text_encoder"),
+    (
+        f"model.source={{no_text_encoder}} {CONFIG}",
+        "model.components.text_encoder: no_text_encoder.safetensors holds no text_encoder",
+    ),
     (f"model.source={{no_text_encoder}} {CONFIG} model.components.text_encoder={{sd}}", None),
-    (f"model.source={{unet_alone}} {CONFIG}", "model.components.vae: unet_alone.safetensors holds no vae (nor text_encoder)"),
-    *((f"model.source={{{name}}} {CONFIG}", "missing in its files") for name in ("no_unet_bias", "no_decoder_in", "no_clip_layer")),
+    (
+        f"model.source={{unet_alone}} {CONFIG}",
+        "model.components.vae: unet_alone.safetensors holds no vae (nor text_encoder)",
+    ),
+    *(
+        (f"model.source={{{name}}} {CONFIG}", "missing in its files")
+        for name in ("no_unet_bias", "no_decoder_in", "no_clip_layer")
+    ),
     (f"model.source={{narrow}} {CONFIG}", "its weights are of other shapes than its config.json says"),
     ("model.source={single} model.config={other_shapes}", "describes a unet of 64 numbers to a token of the prompt"),
     ("model.source={single} model.config={other_hidden}", "its weights are of other shapes than its config.json says"),
-    (f"model.source={{old_clip}} {CONFIG}", "model.components.text_encoder: old_clip.safetensors spells it in an old way"),
-    (f"model.source={{single_inpaint}} {CONFIG}", "describes a unet of 4 input channels, and the file's has 9 (an inpainting model)"),
+    (
+        f"model.source={{old_clip}} {CONFIG}",
+        "model.components.text_encoder: old_clip.safetensors spells it in an old way",
+    ),
+    (
+        f"model.source={{single_inpaint}} {CONFIG}",
+        "describes a unet of 4 input channels, and the file's has 9 (an inpainting model)",
+    ),
     ("model.source={single_inpaint} model.config={sd_inpaint}", "use task=inpaint or outpaint"),
     ("model.source={single_inpaint} model.config={sd_inpaint} task=inpaint image=sample:scene mask=sample:mask", None),
     (f"model.source={{single}} {CONFIG} model.components.vae={{vae_file}}", None),
     ("model.source={sd} model.components.text_encoder={clip_file}", None),
     ("model.source={flux} model.components.text_encoder_2={t5_file}", None),
-    ("model.source={flux} model.components.text_encoder_2={wide_t5_file}", "has 64 hidden states, and the text_encoder_2 that it stands"),
-    ("model.source={flux} model.components.text_encoder_2={clip_file}", "holds no text_encoder_2: it is a text encoder alone"),
+    (
+        "model.source={flux} model.components.text_encoder_2={wide_t5_file}",
+        "has 64 hidden states, and the text_encoder_2 that it stands",
+    ),
+    (
+        "model.source={flux} model.components.text_encoder_2={clip_file}",
+        "holds no text_encoder_2: it is a text encoder alone",
+    ),
     ("model.source={sd} model.components.vae={unet_file}", "holds no vae: it is a UNet alone"),
     ("model.source={sd} model.components.unet={unet_file}", None),
     ("model.source={sd} model.components.unet={cut}", "model.components.unet"),
-    *((f"model.source={{{suffix}}} {CONFIG} model.allow_pickle=true model.family=sd", None) for suffix in ("ckpt", "bin", "pt", "pth")),
+    *(
+        (f"model.source={{{suffix}}} {CONFIG} model.allow_pickle=true model.family=sd", None)
+        for suffix in ("ckpt", "bin", "pt", "pth")
+    ),
     ("model.source={ckpt}", "pickled weights can run code"),
     ("model.source={ckpt} model.allow_pickle=true", "a pickled file is not looked into: say its family"),
     # files that are something else
-    ("model.source={flux_prefixed} model.config={flux}", "model.components.vae: flux_prefixed.safetensors holds no vae"),
+    (
+        "model.source={flux_prefixed} model.config={flux}",
+        "model.components.vae: flux_prefixed.safetensors holds no vae",
+    ),
     ("model.source={chroma}", "is a single file of chroma"),
     ("model.source={wan}", "is a single file of wan"),
     ("model.source={ema_alone}", "holds EMA weights alone"),
@@ -133,17 +185,29 @@ FILES = [
     ("model.source={sd} model.components.unet={empty}", "model.components.unet={empty}: is empty"),
     ("model.source={sd} model.components.vae={lfs_unet}/unet", "is a Git LFS pointer"),
     # what is pasted
-    ("model.source=https://huggingface.co/nobody/a-model", "is a web address: type its hub id, model.source=nobody/a-model"),
+    (
+        "model.source=https://huggingface.co/nobody/a-model",
+        "is a web address: type its hub id, model.source=nobody/a-model",
+    ),
     ("model.source=https://huggingface.co/nobody/a-model/tree/main", "model.source=nobody/a-model"),
     ("model.source=huggingface.co/nobody/a-model", "model.source=nobody/a-model"),
-    ("model.source=https://huggingface.co/nobody/a-model/blob/main/a.safetensors", "hf download nobody/a-model a.safetensors"),
-    ("model.source=https://huggingface.co/nobody/a-model/blob/main/a.ckpt?download=true", "hf download nobody/a-model a.ckpt"),
+    (
+        "model.source=https://huggingface.co/nobody/a-model/blob/main/a.safetensors",
+        "hf download nobody/a-model a.safetensors",
+    ),
+    (
+        "model.source=https://huggingface.co/nobody/a-model/blob/main/a.ckpt?download=true",
+        "hf download nobody/a-model a.ckpt",
+    ),
     ("model.source=HTTPS://HuggingFace.co/nobody/a-model", "model.source=nobody/a-model"),
     ("model.source=https://huggingface.co/datasets/nobody/images", "is a web address: download the file"),
     ("model.source=https://example.org/a.safetensors", "is a web address: download the file"),
     ("model.source={sd} model.components.vae=https://huggingface.co/nobody/a-vae", "model.components.vae=nobody/a-vae"),
 ]
-IMAGE, MASK = "task=img2img image=sample:scene strength=1", "task=inpaint image=sample:scene mask=sample:mask strength=1"
+IMAGE, MASK = (
+    "task=img2img image=sample:scene strength=1",
+    "task=inpaint image=sample:scene mask=sample:mask strength=1",
+)
 #: Pipelines without a native family, and schedulers.
 PIPELINES = [
     ("model.source={pipe_zimage}", None),
@@ -172,11 +236,19 @@ PIPELINES = [
     ("model.source={pipe_fluxcontrol}", "needs control_image"),
     (f"model.source={{pipe_fluxcontrol}} {IMAGE}", None),
     ("model.source={sd} scheduler=euler scheduler.timesteps=[901,401] steps=2", None),
-    ("model.source={sd} scheduler=ddim scheduler.timesteps=[901,401] steps=2", "DDIMScheduler takes no list of timesteps"),
+    (
+        "model.source={sd} scheduler=ddim scheduler.timesteps=[901,401] steps=2",
+        "DDIMScheduler takes no list of timesteps",
+    ),
     ("model.source={sd} scheduler=lcm scheduler.timestep_spacing=trailing", "changes nothing with LCMScheduler"),
-    ("model.source={sd} scheduler=ddim scheduler.rescale_betas_zero_snr=true scheduler.timestep_spacing=trailing", "is not finite"),
+    (
+        "model.source={sd} scheduler=ddim scheduler.rescale_betas_zero_snr=true scheduler.timestep_spacing=trailing",
+        "is not finite",
+    ),
 ]
-REQUESTS = [("model=local steps=1 height=64 width=64 callbacks=[] " + words, said) for words, said in (*FILES, *PIPELINES)]
+REQUESTS = [
+    ("model=local steps=1 height=64 width=64 callbacks=[] " + words, said) for words, said in (*FILES, *PIPELINES)
+]
 
 
 def kind(said: str | None) -> str | None:

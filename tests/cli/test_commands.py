@@ -26,8 +26,18 @@ def test_check_runs_nothing(compose):
 def test_config_tells_where_each_value_comes_from(compose, tmp_path):
     own = tmp_path / "mine/scheduler"
     own.mkdir(parents=True)
-    (own / "mine.yaml").write_text("_target_: diffusers.EulerDiscreteScheduler\n_kind_: diffusion\nuse_karras_sigmas: true\n")
-    words = ["config", "--config-dir", str(tmp_path / "mine"), "scheduler=mine", "steps=7", "guidance=3", "callbacks=[preview]"]
+    (own / "mine.yaml").write_text(
+        "_target_: diffusers.EulerDiscreteScheduler\n_kind_: diffusion\nuse_karras_sigmas: true\n"
+    )
+    words = [
+        "config",
+        "--config-dir",
+        str(tmp_path / "mine"),
+        "scheduler=mine",
+        "steps=7",
+        "guidance=3",
+        "callbacks=[preview]",
+    ]
     done = compose(*words, "callbacks.preview.every=2", "preset=half", "scheduler.timestep_spacing=trailing")
     rows = dict(line.split("  # ") for line in done.out.splitlines())
     found = {key.strip(): place for key, place in rows.items()}
@@ -35,7 +45,10 @@ def test_config_tells_where_each_value_comes_from(compose, tmp_path):
     assert found["scheduler.timestep_spacing = trailing"] == "typed"
     assert found["precision.dtype = fp16"] == "precision/fp16.yaml" and found["seed = 0"] == "task/text2img.yaml"
     assert found["scheduler.use_karras_sigmas = true"] == str(own / "mine.yaml")
-    assert found["callbacks.preview.decode = latents"] == "callbacks/preview.yaml" and found["model.components = {}"] == "model/tiny.yaml"
+    assert (
+        found["callbacks.preview.decode = latents"] == "callbacks/preview.yaml"
+        and found["model.components = {}"] == "model/tiny.yaml"
+    )
     as_json = json.loads(compose(*words, "--json").out)
     assert as_json["steps"] == {"value": 7, "from": "typed"}
 
@@ -58,8 +71,15 @@ def test_doctor(compose, monkeypatch):
     monkeypatch.setattr("composer.doctor._compiles", lambda: "yes")  # half a minute
     monkeypatch.setattr("composer.doctor.SIDE", 64)
     found = json.loads(compose("doctor", "--json").out)
-    assert found["versions"]["torch"] and "GFLOP/s on" in found["numbers"]["fp32"] and found["cache"]["hub's token"] == "there"
-    assert all("as fast as fp32" in found["numbers"][name] or "does not work" in found["numbers"][name] for name in ("fp16", "bf16"))
+    assert (
+        found["versions"]["torch"]
+        and "GFLOP/s on" in found["numbers"]["fp32"]
+        and found["cache"]["hub's token"] == "there"
+    )
+    assert all(
+        "as fast as fp32" in found["numbers"][name] or "does not work" in found["numbers"][name]
+        for name in ("fp16", "bf16")
+    )
     assert found["compile"]["works"].startswith(("yes", "no: ")) and found["attention"]["math"] == "works"
     text = compose("doctor").out
     assert "canary" not in text + json.dumps(found) and "precision=auto" in text
@@ -139,7 +159,9 @@ def test_json_is_one_line_of_facts(compose):
 @pytest.mark.slow  # a process of its own; test_secret reads such lines too
 def test_verbose_lines_name_the_run(tmp_path):
     words = [sys.executable, "-m", "composer", "-v", "steps=1", "output.folder=out"]
-    plain = {name: value for name, value in os.environ.items() if "VERBOSITY" not in name}  # as other tests in this process left it
+    plain = {
+        name: value for name, value in os.environ.items() if "VERBOSITY" not in name
+    }  # as other tests in this process left it
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=plain)
     assert "out INFO diffusers" in done.stderr, done.stderr[-500:]
 

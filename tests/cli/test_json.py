@@ -44,7 +44,9 @@ def test_the_page_has_a_row_for_every_command():
     assert set(COMMANDS) - told <= {"completion"}
 
 
-@pytest.mark.parametrize("command", [pytest.param(each, marks=pytest.mark.slow if each.startswith(SLOW) else ()) for each in KEYS])
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=pytest.mark.slow if each.startswith(SLOW) else ()) for each in KEYS]
+)
 def test_a_command_prints_what_the_page_says(compose, command, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path_factory.mktemp("cache")))
     if "out/000.png" in command:
@@ -100,5 +102,11 @@ def test_an_error_of_another_kind_is_one_object_too(capsys):
     finally:
         console.set_manner(False, False)
     said = capsys.readouterr()
-    assert json.loads(said.out) == {"key": None, "value": None, "reason": "OSError: gone", "allowed": [], "exit_code": 1}
+    assert json.loads(said.out) == {
+        "key": None,
+        "value": None,
+        "reason": "OSError: gone",
+        "allowed": [],
+        "exit_code": 1,
+    }
     assert said.err == "compose: OSError: gone\n"

@@ -21,11 +21,20 @@ HEAVY = ("torch", "diffusers", "transformers")
 
 
 def isolated(code: str, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
 
 
 #: What ends without torch. Each is a process: all but some are slow.
-LIGHT = ("--version", "list scheduler", "scheduler=eulr", "--cfg job", "check scheduler=euler scheduler.foo=1", "device=cuda:1")
+LIGHT = (
+    "--version",
+    "list scheduler",
+    "scheduler=eulr",
+    "--cfg job",
+    "check scheduler=euler scheduler.foo=1",
+    "device=cuda:1",
+)
 
 
 def light(words: list[str], code: int, marks: Collection[pytest.MarkDecorator] = ()) -> Any:
@@ -66,7 +75,9 @@ def test_answers_without_torch(words, code, tmp_path):
 
 
 def test_importing_composer_is_light(tmp_path):
-    done = isolated("import sys, composer; assert not {'torch', 'diffusers', 'hydra', 'PIL'} & set(sys.modules)", tmp_path)
+    done = isolated(
+        "import sys, composer; assert not {'torch', 'diffusers', 'hydra', 'PIL'} & set(sys.modules)", tmp_path
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -151,7 +162,13 @@ def test_a_run_makes_pictures_a_grid_and_a_record(compose, tmp_path):
     done = compose("images=2", "steps=2", "hydra.run.dir=out", "prompt=a red cone, on ${sand}")
     assert done.code == 0 and done.err == "", done.err
     assert done.out.startswith("2 images in out") and done.out.endswith("\nbeside them: grid.png\n")
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["000.png", "001.png", "config.yaml", "grid.png", "run.json"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "000.png",
+        "001.png",
+        "config.yaml",
+        "grid.png",
+        "run.json",
+    ]
     record = json.loads((tmp_path / "out" / "run.json").read_text("utf-8"))
     assert [image["seed"] for image in record["images"]] == [0, 1]
     assert record["images"][1]["prompt"] == "a red cone, on ${sand}"
@@ -166,7 +183,9 @@ def test_the_folder_is_named_by_date_and_time(compose, tmp_path):
     assert (folder / "000.png").is_file() and len(folder.name) == len("12-34-56-123456")
 
 
-@pytest.mark.parametrize(("option", "suffix", "format"), [("png", "png", "PNG"), ("webp", "webp", "WEBP"), ("jpeg", "jpg", "JPEG")])
+@pytest.mark.parametrize(
+    ("option", "suffix", "format"), [("png", "png", "PNG"), ("webp", "webp", "WEBP"), ("jpeg", "jpg", "JPEG")]
+)
 def test_output_formats(compose, option, suffix, format):
     assert compose("steps=1", f"output={option}", "hydra.run.dir=out").code == 0
     assert Image.open(f"out/000.{suffix}").format == format
@@ -185,7 +204,10 @@ def test_a_drawn_seed_is_recorded_and_makes_the_same_picture(compose):
 
 
 def test_several_prompts_with_one_seed(compose):
-    assert compose("steps=1", "prompt=['a red cone','a blue cube']", "seed_step=0", "seed=1", "hydra.run.dir=out").code == 0
+    assert (
+        compose("steps=1", "prompt=['a red cone','a blue cube']", "seed_step=0", "seed=1", "hydra.run.dir=out").code
+        == 0
+    )
     record = json.loads(Path("out/run.json").read_text())
     assert [(image["prompt"], image["seed"]) for image in record["images"]] == [("a red cone", 1), ("a blue cube", 1)]
 
@@ -210,7 +232,15 @@ def test_a_textless_model_refuses_a_prompt(compose, checkpoints):
 def test_show_names_components_scheduler_and_steps(compose):
     done = compose("show", "scheduler=euler", "steps=4")
     assert done.code == 0, done.err
-    for word in ("UNet2DConditionModel", "parameters", "MiB", "F16", "EulerDiscreteScheduler", "beta_start", "4 iterations at timesteps"):
+    for word in (
+        "UNet2DConditionModel",
+        "parameters",
+        "MiB",
+        "F16",
+        "EulerDiscreteScheduler",
+        "beta_start",
+        "4 iterations at timesteps",
+    ):
         assert word in done.out
 
 
@@ -300,7 +330,11 @@ def test_two_runs_in_one_folder_do_not_interleave(compose, tmp_path):
     handle = os.open(tmp_path / "out", os.O_RDONLY)  # as another process would hold it
     fcntl.flock(handle, fcntl.LOCK_EX)
     done = compose("steps=1", "output.folder=out")
-    assert done.code == 3 and "another process is generating into it" in done.err and not list((tmp_path / "out").iterdir())
+    assert (
+        done.code == 3
+        and "another process is generating into it" in done.err
+        and not list((tmp_path / "out").iterdir())
+    )
     os.close(handle)
     assert compose("steps=1", "output.folder=out").code == 0 and len(list((tmp_path / "out").iterdir())) == 3
 
@@ -316,8 +350,13 @@ def test_a_value_in_a_folders_name_leads_nowhere_else(compose, tmp_path, key):
         assert done.code == 0 or (done.err.count("\n") == 1 and "which is not inside out" in done.err)
     assert done.code == 0  # an absolute path after `out/` lies inside it
     assert compose("steps=1", "prompt=../../evil", f"{key}=out/${{prompt}}").code == 2
-    assert compose("steps=1", "prompt=good", f"{key}=out/${{prompt}}-${{seed}}").code == 0 and Path("out/good-0/000.png").is_file()
-    assert compose("steps=1", f"{key}=../asked").code == 0 and (tmp_path / "asked").is_dir()  # whoever types it means it
+    assert (
+        compose("steps=1", "prompt=good", f"{key}=out/${{prompt}}-${{seed}}").code == 0
+        and Path("out/good-0/000.png").is_file()
+    )
+    assert (
+        compose("steps=1", f"{key}=../asked").code == 0 and (tmp_path / "asked").is_dir()
+    )  # whoever types it means it
 
 
 def test_a_link_in_the_place_of_a_picture_is_not_followed(compose, tmp_path):
@@ -334,13 +373,17 @@ def test_check_refuses_a_folder_as_the_run_does(compose, tmp_path, folder):
     (tmp_path / "FILE").touch()
     words = ("steps=1", f"output.folder={folder}")
     done, checked = compose(*words), compose("check", *words)
-    assert done.code == checked.code == 2 and done.err == checked.err and done.err.startswith("compose: output.folder="), done.err
+    assert (
+        done.code == checked.code == 2 and done.err == checked.err and done.err.startswith("compose: output.folder=")
+    ), done.err
     assert compose("check", "output.folder=a/${hydra:runtime.choices.scheduler}").code == 0
 
 
 @pytest.mark.parametrize("command", [(), ("rerun", "a"), ("-m", "seed=1,2")], ids=["run", "rerun", "sweep"])
 @pytest.mark.parametrize(
-    "folder", ["FILE", "FILE/b", "/proc/foo", "x" * 300, "new/" + "x" * 300], ids=["file", "below", "proc", "long", "long below"]
+    "folder",
+    ["FILE", "FILE/b", "/proc/foo", "x" * 300, "new/" + "x" * 300],
+    ids=["file", "below", "proc", "long", "long below"],
 )
 def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, command, folder):
     (tmp_path / "FILE").touch()
@@ -366,7 +409,9 @@ def test_a_disk_that_is_full_leaves_nothing(compose, tmp_path, monkeypatch):
 
     monkeypatch.setattr(result, "write", write)
     done = compose("steps=1", "callbacks=[]", "output.folder=new/out")
-    assert done.code == 2 and "output.folder=" in done.err and "can't be written to: No space left on device" in done.err
+    assert (
+        done.code == 2 and "output.folder=" in done.err and "can't be written to: No space left on device" in done.err
+    )
     assert len(count) == 3 and not list(tmp_path.iterdir())
 
 
@@ -398,7 +443,12 @@ def test_a_current_folder_that_is_gone_is_told(compose, tmp_path, words):
 )  # fmt: skip
 def test_text_that_is_not_utf_8_is_refused_before_drawing(compose, tmp_path, words):
     done = compose(*words)
-    assert done.code == 2 and "is not UTF-8 text" in done.err and done.err.count("\n") == 1 and not list(tmp_path.iterdir()), done.err
+    assert (
+        done.code == 2
+        and "is not UTF-8 text" in done.err
+        and done.err.count("\n") == 1
+        and not list(tmp_path.iterdir())
+    ), done.err
 
 
 def test_half_a_character_in_a_file_is_refused_before_drawing(compose, tmp_path):
@@ -420,7 +470,10 @@ def test_half_a_character_in_a_file_is_refused_before_drawing(compose, tmp_path)
         (["++scheduler=euler"], "scheduler=euler: is chosen without a +: type scheduler=euler"),
         (["scheduler="], "scheduler=: an option is chosen by its name: `compose list scheduler` shows all"),
         (["scheduler=[]"], "scheduler=[]: an option is chosen by its name: `compose list scheduler` shows all"),
-        (["scheduler=[euler,ddim]"], "scheduler=[euler,ddim]: one option is chosen: type scheduler=NAME, or -m scheduler=euler,ddim"),
+        (
+            ["scheduler=[euler,ddim]"],
+            "scheduler=[euler,ddim]: one option is chosen: type scheduler=NAME, or -m scheduler=euler,ddim",
+        ),
         (["task=[img2img,inpaint]"], "task=[img2img,inpaint]: one option is chosen"),
         (["+prompt=x"], "prompt=x: is there already: type prompt=VALUE, without a +"),
         (["~nothing"], "nothing: there is nothing to take away"),
@@ -435,4 +488,6 @@ def test_marks_of_hydra_are_explained_in_our_words(compose, words, said):
 def test_a_class_in_a_list_of_jobs_is_refused_by_its_key(compose, tmp_path):
     (tmp_path / "jobs.yaml").write_text("- {task: {_target_: os.system}}\n")
     done = compose("-m", "sweep.jobs=jobs.yaml")
-    assert done.code == 2 and "task._target_" in done.err and "classes are chosen by the names of options" in done.err, done.err
+    assert (
+        done.code == 2 and "task._target_" in done.err and "classes are chosen by the names of options" in done.err
+    ), done.err

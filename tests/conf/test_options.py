@@ -66,7 +66,9 @@ def test_a_scheduler_is_a_class_with_such_settings_and_a_kind(name):
     assert (spec.kind == "flow") == name.startswith("flow_")
 
 
-@pytest.mark.parametrize("group_kind", [("task", Task), ("guidance", Guidance), ("callbacks", StepCallback)], ids=lambda pair: pair[0])
+@pytest.mark.parametrize(
+    "group_kind", [("task", Task), ("guidance", Guidance), ("callbacks", StepCallback)], ids=lambda pair: pair[0]
+)
 def test_targets_are_of_their_kind(group_kind):
     group, kind = group_kind
     for name in options(group, FOLDERS):

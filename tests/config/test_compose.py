@@ -1,4 +1,6 @@
-"""Hydra composes and does nothing else: what option files say to Hydra itself is refused, what is typed has an effect or is refused."""
+"""Hydra composes and does nothing else: what option files say to Hydra itself is refused, what is typed has an effect
+or is refused.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tiers import sampled
 from composer.config.compose import compose_config
 from composer.errors import both_ends
 
-CALLBACK = "callbacks: {a: {_target_: pathlib.Path.write_text, _args_: [{_target_: pathlib.Path, _args_: [PWNED]}, text]}}"
+CALLBACK = (
+    "callbacks: {a: {_target_: pathlib.Path.write_text, _args_: [{_target_: pathlib.Path, _args_: [PWNED]}, text]}}"
+)
 #: What an option file may say to Hydra → the key that is refused.
 NODES = {
     CALLBACK: "hydra.callbacks.a._target_=pathlib.Path.write_text",
@@ -120,13 +124,19 @@ def test_a_file_that_hydra_itself_rejects_is_named(compose, option, place, text)
 
 def test_a_projects_compose_yaml_without_defaults(compose, option):
     file = option("steps: 1\n", "compose.yaml")
-    refused(compose("scheduler=euler"), f"config={both_ends(file)}: stands for composer's own compose.yaml and has no list of defaults")
+    refused(
+        compose("scheduler=euler"),
+        f"config={both_ends(file)}: stands for composer's own compose.yaml and has no list of defaults",
+    )
 
 
 def test_hydra_groups_of_a_file_are_refused_by_name(compose, option):
     option("a: {_target_: os.getcwd}\n", "hydra/callbacks/evil.yaml")
     refused(compose("+hydra/callbacks=evil"), "hydra/callbacks=evil: Hydra's callbacks are not called here")
-    refused(compose("-m", "seed=1,2", "hydra/callbacks=evil", "hydra/launcher=basic"), "hydra.callbacks.a._target_=os.getcwd")
+    refused(
+        compose("-m", "seed=1,2", "hydra/callbacks=evil", "hydra/launcher=basic"),
+        "hydra.callbacks.a._target_=os.getcwd",
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,8 +153,14 @@ def test_hydra_groups_of_a_file_are_refused_by_name(compose, option):
         (["hydra/launcher=joblib"], "is about several runs: add -m"),
         (["hydra.run.dir=a", "output.folder=b"], "name two folders"),
         (["-m", "seed=1,2", "hydra.callbacks.a=1"], "composer's own are callbacks=[…]"),
-        (["check", "-m", "seed=1,2", "hydra/launcher=joblib"], "chooses how Hydra runs jobs, which has no effect on a sweep"),
-        (["plan", "-m", "seed=1,2", "hydra.launcher.n_jobs=2"], "chooses how Hydra runs jobs, which has no effect on a sweep"),
+        (
+            ["check", "-m", "seed=1,2", "hydra/launcher=joblib"],
+            "chooses how Hydra runs jobs, which has no effect on a sweep",
+        ),
+        (
+            ["plan", "-m", "seed=1,2", "hydra.launcher.n_jobs=2"],
+            "chooses how Hydra runs jobs, which has no effect on a sweep",
+        ),
         (["-m", "seed=1,2", "hydra.verbose=true"], "-v lets the libraries speak"),
         (["-m", "seed=1,2", "hydra/job_logging=stdout"], "has no effect on a sweep"),
         (["-m", "seed=1,2", "hydra/launcher=joblib"], "is not installed: pip install hydra-joblib-launcher"),
@@ -186,9 +202,13 @@ def test_flags_of_hydra_work_or_are_refused(compose, words, said):
 
 
 def test_cfg_prints_the_config(compose):
-    assert compose("--cfg", "job", "--package", "guidance", "guidance=cfg").out.startswith("# @package guidance\n_target_: ")
+    assert compose("--cfg", "job", "--package", "guidance", "guidance=cfg").out.startswith(
+        "# @package guidance\n_target_: "
+    )
     assert "seed: 7" in compose("-c", "job", "seed=7").out and "hydra:" not in compose("-c", "job").out
-    assert "dir: a/7" in compose("--cfg=all", "--package=hydra.run", "seed=7", "hydra.run.dir=a/${seed}", "--resolve").out
+    assert (
+        "dir: a/7" in compose("--cfg=all", "--package=hydra.run", "seed=7", "hydra.run.dir=a/${seed}", "--resolve").out
+    )
 
 
 def test_a_folder_can_be_named_after_the_overrides(compose):
@@ -200,7 +220,9 @@ def test_a_folder_can_be_named_after_the_overrides(compose):
 @pytest.mark.parametrize("key", ["hydra.run.dir", "output.folder"])
 @pytest.mark.parametrize("mark", [":", "."])
 def test_a_folder_can_be_named_after_options(compose, key, mark):
-    done = compose("steps=1", "callbacks=[]", "scheduler=euler", f"{key}=a/${{hydra{mark}runtime.choices.scheduler}}-${{seed}}")
+    done = compose(
+        "steps=1", "callbacks=[]", "scheduler=euler", f"{key}=a/${{hydra{mark}runtime.choices.scheduler}}-${{seed}}"
+    )
     assert done.code == 0 and Path("a/euler-0/run.json").is_file(), done.err
     assert compose("rerun", "a/euler-0", "output.folder=b").code == 0
 
@@ -231,4 +253,6 @@ def test_threads_compose_what_each_asked_for():
         thread.start()
     for thread in threads:
         thread.join()
-    assert {name: [each.chosen.scheduler for each in configs] for name, configs in found.items()} == {name: [name] * 2 for name in names}
+    assert {name: [each.chosen.scheduler for each in configs] for name, configs in found.items()} == {
+        name: [name] * 2 for name in names
+    }

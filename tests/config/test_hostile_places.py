@@ -39,7 +39,9 @@ def test_nothing_of_a_config_is_called(compose, honest, tmp_path, monkeypatch, p
     shutil.copytree(honest, tmp_path / "honest")
     done = compose(*hostile.line(tmp_path, place, target, command))
     assert not hostile.harmed(tmp_path) and "canary" not in sys.modules
-    assert done.code in (0, 1, 2) and "Traceback" not in done.err and (done.code == 0 or "compose: " in done.err), done.err
+    assert done.code in (0, 1, 2) and "Traceback" not in done.err and (done.code == 0 or "compose: " in done.err), (
+        done.err
+    )
 
 
 @pytest.mark.slow
@@ -50,7 +52,12 @@ def test_no_target_is_called_from_any_place_by_any_command(honest, tmp_path):
         (place, target, commands[(i + j) % len(commands)])
         for i, place in enumerate(hostile.PLACES)
         for j, target in enumerate(hostile.TARGETS)
-    } | {(place, target, command) for place in hostile.PLACES for target in ("write_text", "os.system") for command in commands}
+    } | {
+        (place, target, command)
+        for place in hostile.PLACES
+        for target in ("write_text", "os.system")
+        for command in commands
+    }
     lines = []
     for number, case in enumerate(sorted(cases)):
         here = tmp_path / str(number)
@@ -60,7 +67,11 @@ def test_no_target_is_called_from_any_place_by_any_command(honest, tmp_path):
     ended, seen = watched(tmp_path, lines, {"EVIL": "{_target_: os.system, command: touch PWNED}"})
     assert seen == []
     assert not [case for case, (here, _) in zip(sorted(cases), lines) if hostile.harmed(here)]
-    odd = [(words, code, err[-300:]) for (_, words), (code, _, err) in zip(lines, ended) if code not in (0, 1, 2) or "Traceback" in err]
+    odd = [
+        (words, code, err[-300:])
+        for (_, words), (code, _, err) in zip(lines, ended)
+        if code not in (0, 1, 2) or "Traceback" in err
+    ]
     assert not odd, odd[:5]
 
 
@@ -70,5 +81,7 @@ def test_modules_of_the_current_folder_are_not_found(tmp_path, name):
     hostile.put(tmp_path, name, text)
     hostile.put(tmp_path, "evil/__init__.py", hostile.TOUCH)
     hostile.put(tmp_path, "evil/conf/callbacks/evil.yaml", "_target_: evil.Evil\n")
-    done = subprocess.run([sys.executable, "-m", "composer", "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "composer", "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0 and not (tmp_path / hostile.MARK).exists(), done.stderr

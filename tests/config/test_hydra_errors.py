@@ -12,7 +12,12 @@ def lines(compose, group: str, text: str) -> list[str]:
     file = Path("mine") / group / "odd.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(text)
-    done = compose("check", "--config-dir", "mine", f"{group}=[odd]" if group in ("callbacks", "memory", "accel") else f"{group}=odd")
+    done = compose(
+        "check",
+        "--config-dir",
+        "mine",
+        f"{group}=[odd]" if group in ("callbacks", "memory", "accel") else f"{group}=odd",
+    )
     assert done.code == 2 and done.out == ""
     return done.err.splitlines()
 
@@ -27,7 +32,9 @@ def lines(compose, group: str, text: str) -> list[str]:
 )
 def test_what_holds_no_settings(compose, group, text):
     (line,) = lines(compose, group, text)
-    assert line.startswith("compose: ") and ("must hold settings" in line or "is no YAML" in line or group in line), line
+    assert line.startswith("compose: ") and ("must hold settings" in line or "is no YAML" in line or group in line), (
+        line
+    )
     assert "yes" not in text or "mine" in line
 
 
@@ -36,12 +43,20 @@ def test_what_holds_no_settings(compose, group, text):
     [
         ("output", "null: 3", "a key must be text"),
         ("precision", "dtype: fp32\n1: fp16", "a key must be text"),
-        ("scheduler", "_target_: diffusers.EulerDiscreteScheduler\n_kind_: ffusion", "scheduler._kind_=ffusion: is not known."),
+        (
+            "scheduler",
+            "_target_: diffusers.EulerDiscreteScheduler\n_kind_: ffusion",
+            "scheduler._kind_=ffusion: is not known.",
+        ),
         ("scheduler", "_target_: [diffusers]", "scheduler="),
         ("model", "name: [a]\nsource: embedded:text2img", "model.name=['a']: must be text"),
         ("model", "source: embedded:text2img\nvariants: [1]", "model.variants=[1]: must hold settings"),
         ("model", "source: embedded:text2img\nrecommended: 3", "model.recommended=3: must hold settings"),
-        ("model", "source: embedded:text2img\nvariants: {text2img: 3}", "model.variants.text2img=3: must hold settings"),
+        (
+            "model",
+            "source: embedded:text2img\nvariants: {text2img: 3}",
+            "model.variants.text2img=3: must hold settings",
+        ),
         ("model", "source: embedded:text2img\ncomponents: [vae]", "model.components="),
         ("callbacks", "${ odd: {every: 1}", "callbacks=${ odd: is no name of an option"),
     ],

@@ -70,7 +70,10 @@ def test_numbers_of_numpy_and_torch_draw_the_same_image():
 
 
 REFUSED = {
-    "scheduler": ({"scheduler": diffusers.EulerDiscreteScheduler()}, "scheduler=EulerDiscreteScheduler: .* scheduler='euler'"),
+    "scheduler": (
+        {"scheduler": diffusers.EulerDiscreteScheduler()},
+        "scheduler=EulerDiscreteScheduler: .* scheduler='euler'",
+    ),
     "scheduler_class": ({"scheduler": diffusers.DDIMScheduler}, "scheduler='ddim'"),
     "no_scheduler": ({"scheduler": torch.nn.Identity()}, "compose list scheduler"),
     "task": ({"task": composer.Task}, "compose list task"),
@@ -78,10 +81,16 @@ REFUSED = {
     "generator": ({"seed": torch.Generator()}, "give its seed as a number"),
     "object": ({"steps": object()}, "steps=object: must be text, a number"),
     "nested": ({"negative_prompt": ["a", object()]}, "negative_prompt=object: must be text"),
-    "callback_class": ({"callbacks": [Seen]}, r"callbacks=Seen: is a class: pass an object of it, callbacks=\[Seen\(\)\]"),
+    "callback_class": (
+        {"callbacks": [Seen]},
+        r"callbacks=Seen: is a class: pass an object of it, callbacks=\[Seen\(\)\]",
+    ),
     "function": ({"callbacks": [lambda step, latents: None]}, "is a function: .* derives from composer.StepCallback"),
     "function_alone": ({"callbacks": print}, "is a function"),
-    "foreign": ({"callbacks": [Foreign()]}, "callbacks=Foreign: is no callback: its class must derive from composer.StepCallback"),
+    "foreign": (
+        {"callbacks": [Foreign()]},
+        "callbacks=Foreign: is no callback: its class must derive from composer.StepCallback",
+    ),
     "mixed": ({"callbacks": ["preview", Seen()]}, r'compose\("callbacks=\[preview\]", callbacks=\[Mine\(\)\]\)'),
     "settings": ({"callbacks": [{"preview": {"every": 2}}]}, "callbacks.preview.every=2"),
 }
@@ -115,7 +124,9 @@ def test_a_single_callback_needs_no_list():
 
 
 def test_a_list_is_what_a_sweep_is_over():
-    found = swept({"seed": range(2), "prompt": ["a, b", ["c", "d"]], "steps": np.int64(2), "callbacks": ["trace", "preview"]})
+    found = swept(
+        {"seed": range(2), "prompt": ["a, b", ["c", "d"]], "steps": np.int64(2), "callbacks": ["trace", "preview"]}
+    )
     assert found == ["seed=0,1", "prompt='a, b',['c','d']", "steps=2", "callbacks=['trace','preview']"]
 
 

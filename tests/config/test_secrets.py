@@ -28,12 +28,16 @@ for line in sys.stdin:
 
 @pytest.fixture
 def alone(tmp_path):
-    """Run command lines in a process of their own, with secrets in its environment; for each its code and everything it said."""
+    """Run command lines in a process of their own, with secrets in its environment; for each its code and everything it
+    said.
+    """
 
     def run(*lines: tuple[str, ...]) -> list[tuple[int, str]]:
         env = os.environ | {"HF_TOKEN": CANARY, "SOME_API_KEY": f"key-{CANARY}"}
         text = "".join(json.dumps(words) + "\n" for words in lines)
-        done = subprocess.run([sys.executable, "-uc", RUNS], cwd=tmp_path, env=env, input=text, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-uc", RUNS], cwd=tmp_path, env=env, input=text, capture_output=True, text=True
+        )
         said = done.stdout.split("\nEXIT ")
         assert len(said) == len(lines) + 1, done.stdout[-2000:]
         return [(int(after.split("\n")[0]), before) for before, after in pairwise(said)]
@@ -52,7 +56,13 @@ def test_nothing_that_is_drawn_holds_it(alone, tmp_path):
         ("steps=1", *SMALL, "callbacks=[trace,preview]", "output.folder=one", "-v"),
         ("-m", "steps=1", *SMALL, "seed=0,1", "callbacks=[]", "-v"),
         ("rerun", "one/000.png", "-v"),
-        ("prompt=${oc.env:HF_TOKEN}", "steps=1", *SMALL, "callbacks=[]", "output.folder=out"),  # a prompt is text and no question
+        (
+            "prompt=${oc.env:HF_TOKEN}",
+            "steps=1",
+            *SMALL,
+            "callbacks=[]",
+            "output.folder=out",
+        ),  # a prompt is text and no question
         ("model=sd15",),
     )
     for words, (code, said) in zip(lines, alone(*lines)):

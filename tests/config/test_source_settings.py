@@ -1,4 +1,6 @@
-"""`model.source=` alone names a checkpoint of one's own: nothing of the embedded one, or of any other option, goes into its runs."""
+"""`model.source=` alone names a checkpoint of one's own: nothing of the embedded one, or of any other option, goes into
+its runs.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ TASKS = ["text2img", "img2img", "inpaint", "outpaint", "depth2img", "upscale", "
 )
 def test_a_source_that_is_not_there_is_refused(compose, tmp_path, task, source, model):
     done = compose(f"task={task}", f"model.source={source}", "steps=3", *model)
-    assert done.code == 2 and done.err.startswith(f"compose: model.source={source}: ") and done.err.count("\n") == 1, done.err
+    assert done.code == 2 and done.err.startswith(f"compose: model.source={source}: ") and done.err.count("\n") == 1, (
+        done.err
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -44,7 +48,9 @@ def test_python_refuses_it():
 @pytest.mark.parametrize("task", TASKS)
 def test_no_part_of_another_model_stays(words, task):
     spec = read(compose_config([*words, "model.source=a/b", f"task={task}"]))
-    assert spec.model.source == spec.model.name == "a/b" and not spec.model.components and spec.chosen["model"] == "local"
+    assert (
+        spec.model.source == spec.model.name == "a/b" and not spec.model.components and spec.chosen["model"] == "local"
+    )
 
 
 def test_steps_and_scale_are_those_of_a_checkpoint_of_ones_own():
@@ -55,7 +61,9 @@ def test_steps_and_scale_are_those_of_a_checkpoint_of_ones_own():
 
 
 def test_what_was_typed_stays():
-    spec = read(compose_config(["model.source=a/b", "model.name=mine", "model.recommended.steps=7", "model.variant=fp16"]))
+    spec = read(
+        compose_config(["model.source=a/b", "model.name=mine", "model.recommended.steps=7", "model.variant=fp16"])
+    )
     assert (spec.model.name, spec.values["steps"], spec.model.variant) == ("mine", 7, "fp16")
 
 
@@ -83,7 +91,9 @@ def test_sweeps_and_lists_of_jobs_take_it_alike(compose, checkpoints, tmp_path):
 def test_show_and_record_name_no_embedded_part(compose, checkpoints):
     words = ("task=upscale", f"model.source={checkpoints['sd']}", "steps=5", "callbacks=[]")
     shown = compose("show", *words)
-    assert shown.code == 0 and "embedded" not in shown.out and "tiny" not in shown.out.replace(str(checkpoints["sd"]), ""), shown.out
+    assert (
+        shown.code == 0 and "embedded" not in shown.out and "tiny" not in shown.out.replace(str(checkpoints["sd"]), "")
+    ), shown.out
     assert compose(*words, "output.folder=a").code == 0
     assert "embedded:" not in Path("a/run.json").read_text()
     done = compose("rerun", "a", "--trust", "output.folder=b")

@@ -176,8 +176,22 @@ def test_words_that_are_no_setting_lead_to_one(line):
 
 #: One of each kind through the whole command line, single and swept.
 TYPED = [
-    *("scheduler=DPMSolverMultistepScheduler", "memory=[deepcache]", "precision=float16", "num_inference_steps=20", "lora=f.safetensors"),
-    *("check num_inference_steps=20", "--steps 20", "steps 20", "'a cat'", "generate a cat", "version", "show task=txt2img"),
+    *(
+        "scheduler=DPMSolverMultistepScheduler",
+        "memory=[deepcache]",
+        "precision=float16",
+        "num_inference_steps=20",
+        "lora=f.safetensors",
+    ),
+    *(
+        "check num_inference_steps=20",
+        "--steps 20",
+        "steps 20",
+        "'a cat'",
+        "generate a cat",
+        "version",
+        "show task=txt2img",
+    ),
     *("plan -m steps=1,2 'a cat'", "model=stable-diffusion-v1-5"),
 ]
 
@@ -207,7 +221,9 @@ def test_an_option_of_a_plugin_that_is_left_out_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(plugins, "everything", lambda: (plugin,))
     monkeypatch.setattr(spellings, "everything", lambda: (plugin,))
     monkeypatch.setenv("COMPOSER_PLUGINS", "")
-    assert "It comes with composer-glow 1.0, which COMPOSER_PLUGINS leaves out." in for_option("callbacks", "glow", conf_folders())
+    assert "It comes with composer-glow 1.0, which COMPOSER_PLUGINS leaves out." in for_option(
+        "callbacks", "glow", conf_folders()
+    )
 
 
 def test_the_tables_name_only_what_there_is():

@@ -23,7 +23,8 @@ HOSTILE = (
     "os.system", "os.popen", "os.execv", "builtins.eval", "builtins.exec", "builtins.open", "builtins.__import__", "builtins.compile",
     "pathlib.Path.write_text", "pathlib.Path", "subprocess.run", "subprocess.Popen", "runpy.run_path", "pickle.loads", "torch.load",
     "torch.hub.load", "numpy.load", "numpy.save", "shutil.rmtree", "functools.partial", "operator.methodcaller", "importlib.import_module",
-    "logging.config.dictConfig", "logging.os.system", "composer.records.record.os.system", "composer.cli.main.main", "composer.cli.main.Path",
+    "logging.config.dictConfig", "logging.os.system",
+    "composer.records.record.os.system", "composer.cli.main.main", "composer.cli.main.Path",
     "composer.loading.loader.torch.load", "diffusers.utils.os.system", "diffusers.DiffusionPipeline.from_pretrained", "canary.Canary",
     "canary", "composer.nowhere.X", "x", "",
 )  # fmt: skip
@@ -64,7 +65,10 @@ def refused(done, path) -> None:
     ("group", "paths"),
     [
         pytest.param("callbacks", HOSTILE, marks=pytest.mark.slow, id="callbacks-all"),
-        *(pytest.param(group, HOSTILE[::7], id=group) for group in ("callbacks", "scheduler", "task", "guidance", "memory")),
+        *(
+            pytest.param(group, HOSTILE[::7], id=group)
+            for group in ("callbacks", "scheduler", "task", "guidance", "memory")
+        ),
     ],
 )
 def test_option_files_choose_no_other_classes(compose, canary, tmp_path, group, paths):
@@ -82,7 +86,11 @@ def test_option_files_choose_no_other_classes(compose, canary, tmp_path, group, 
 
 def test_the_command_line_chooses_no_classes(compose, canary):
     for path in HOSTILE:
-        for word in (f"callbacks.progress._target_={path}", f"+scheduler._target_={path}", f"+evil={{_target_: {path or 'x'}}}"):
+        for word in (
+            f"callbacks.progress._target_={path}",
+            f"+scheduler._target_={path}",
+            f"+evil={{_target_: {path or 'x'}}}",
+        ):
             with pytest.raises(ComposerError, match="classes are chosen by the names of options"):
                 prepare([word])
     refused(compose("callbacks.progress._target_=os.system", "steps=1"), "os.system")
@@ -123,7 +131,9 @@ def test_nothing_trusts_remote_code():
 
 def test_a_checkpoints_own_code_is_not_run(compose, checkpoints, tmp_path):
     source = shutil.copytree(checkpoints["sd"], tmp_path / "evil")
-    code = "open('canary-was-here', 'w')\nfrom diffusers import StableDiffusionPipeline as P, UNet2DConditionModel as M\n"
+    code = (
+        "open('canary-was-here', 'w')\nfrom diffusers import StableDiffusionPipeline as P, UNet2DConditionModel as M\n"
+    )
     (source / "pipeline.py").write_text(code + "class Evil(P): pass\n")
     (source / "unet/mine.py").write_text(code + "class Mine(M): pass\n")
     index = json.loads((source / "model_index.json").read_text())

@@ -10,7 +10,12 @@ from composer.config.yaml_limits import LONGEST, read_bounded_yaml
 from composer.errors import ComposerError
 
 #: Nine lines that come to 10⁹ values.
-BOMB = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9))])
+BOMB = "\n".join(
+    [
+        "a0: &a0 [x, x, x, x, x, x, x, x, x, x]",
+        *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)),
+    ]
+)
 
 
 def test_aliases_that_multiply_are_refused_wherever_a_user_brings_them(compose, tmp_path):
@@ -37,7 +42,11 @@ def test_honest_aliases_are_read(compose, tmp_path):
 
 def test_what_is_too_long_or_no_text(tmp_path):
     file = tmp_path / "long.yaml"
-    for data, said in ((b" " * (LONGEST + 1), "longer than 1 MiB"), (b"\xff\xfe\x00", "not UTF-8"), (None, "No such file")):
+    for data, said in (
+        (b" " * (LONGEST + 1), "longer than 1 MiB"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (None, "No such file"),
+    ):
         file.write_bytes(data) if data else file.unlink()
         with pytest.raises(ComposerError, match=said):
             read_bounded_yaml("sweep.jobs", file)

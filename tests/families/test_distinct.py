@@ -55,12 +55,16 @@ def drawn(pipe, family, task, prompts, negatives, chunked=False, **inputs):
     pipeline = Pipeline(family=seam, task=task, make_scheduler=lambda: type(pipe.scheduler).from_config(pipe.scheduler.config),
                         guidance=ClassifierFree(4.0), overflow="chunk" if chunked else "warn")  # fmt: skip
     seeds = tuple(range(len(prompts)))
-    request = Request(prompts=prompts, negative_prompts=negatives, seeds=seeds, steps=1, height=size, width=size, inputs=inputs)
+    request = Request(
+        prompts=prompts, negative_prompts=negatives, seeds=seeds, steps=1, height=size, width=size, inputs=inputs
+    )
     return pipeline(request)
 
 
 def encoders(pipe) -> dict[str, torch.nn.Module]:
-    return {name: part for name, part in pipe.components.items() if name.startswith("text_encoder") and part is not None}
+    return {
+        name: part for name, part in pipe.components.items() if name.startswith("text_encoder") and part is not None
+    }
 
 
 @pytest.mark.parametrize("family", CLASSES)
@@ -88,7 +92,9 @@ def test_windows_of_long_prompts_see_each_distinct_pair_once():
     assert seen["text_encoder"] == [1, 1] * 2
 
 
-@pytest.mark.parametrize(("family", "task"), [("sd", Img2Img()), ("sdxl", Img2Img()), ("sd3", Img2Img()), ("flux", Img2Img())])
+@pytest.mark.parametrize(
+    ("family", "task"), [("sd", Img2Img()), ("sdxl", Img2Img()), ("sd3", Img2Img()), ("flux", Img2Img())]
+)
 def test_the_vae_encoder_sees_one_image_once(family, task):
     pipe, size = getattr(pipelines, family)(), 32 if family == "flux" else 64
     with rows_of(encoder=pipe.vae.encoder, decoder=pipe.vae.decoder) as seen:
@@ -100,7 +106,13 @@ def test_the_vae_encoder_sees_one_image_once(family, task):
 def test_the_vae_encoder_sees_equal_copies_and_masked_images_once():
     pipe, mask = pipelines.sd(), Image.new("L", (64, 64))
     mask.paste(255, (0, 0, 32, 32))
-    inputs = {"strength": 0.5, "blur": 0, "keep_unmasked": False, "image": tuple(image(i % 2) for i in range(4)), "mask": (mask,) * 4}
+    inputs = {
+        "strength": 0.5,
+        "blur": 0,
+        "keep_unmasked": False,
+        "image": tuple(image(i % 2) for i in range(4)),
+        "mask": (mask,) * 4,
+    }
     with rows_of(encoder=pipe.vae.encoder) as seen:
         drawn(pipe, "sd", Inpaint(), ("a cone",) * 4, (None,) * 4, **inputs)
     assert seen == {"encoder": [1, 1] * 2}  # two images, and the same two under the mask
@@ -122,7 +134,8 @@ def test_each_image_draws_its_own_sample_of_the_vae():
 
 
 @pytest.mark.parametrize(
-    ("keys", "first", "rows"), [("a", [0], [0]), ("aaa", [0], [0] * 3), ("abab", [0, 1], [0, 1, 0, 1]), ("bca", [0, 1, 2], [0, 1, 2])]
+    ("keys", "first", "rows"),
+    [("a", [0], [0]), ("aaa", [0], [0] * 3), ("abab", [0, 1], [0, 1, 0, 1]), ("bca", [0, 1, 2], [0, 1, 2])],
 )
 def test_places_say_where_each_distinct_key_stands(keys, first, rows):
     assert places(keys) == (first, rows)

@@ -37,7 +37,9 @@ def test_an_image_embedding_reaches_a_unet_without_pooled(told_of_an_image):
     latents, hidden = torch.randn(1, 4, 8, 8), torch.randn(1, 77, WIDTH)
     asked = {"image_embeds": torch.randn(1, WIDTH)}
     made = StableDiffusion(told_of_an_image).predict(step(latents, Embedding(hidden=hidden, extra=asked))).positive
-    theirs = told_of_an_image.unet(latents, torch.tensor(500), encoder_hidden_states=hidden, added_cond_kwargs=asked).sample
+    theirs = told_of_an_image.unet(
+        latents, torch.tensor(500), encoder_hidden_states=hidden, added_cond_kwargs=asked
+    ).sample
     assert torch.equal(made, theirs)
 
 
@@ -48,6 +50,11 @@ def test_extra_inputs_reach_the_transformer_of_sd3():
     more = {"block_controlnet_hidden_states": torch.randn(1, 1, 16, WIDTH)}
     pooled = torch.randn(1, 2 * WIDTH)
     made = StableDiffusion3(pipe).predict(step(latents, Embedding(hidden=hidden, pooled=pooled, extra=more))).positive
-    given = {"hidden_states": latents, "timestep": torch.tensor([500]), "encoder_hidden_states": hidden, "pooled_projections": pooled}
+    given = {
+        "hidden_states": latents,
+        "timestep": torch.tensor([500]),
+        "encoder_hidden_states": hidden,
+        "pooled_projections": pooled,
+    }
     assert torch.equal(made, pipe.transformer(**given, **more).sample)
     assert not torch.equal(made, pipe.transformer(**given).sample)

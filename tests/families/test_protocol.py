@@ -17,7 +17,11 @@ def asked() -> set[str]:
     found = set()
     for file in OUTSIDE:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("family", "self.family", "pipeline.family"):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in (
+                "family",
+                "self.family",
+                "pipeline.family",
+            ):
                 found.add(node.attr)
     return found
 

@@ -1,6 +1,7 @@
 """Whatever is typed, opened or read back: an image, or one line that says what is wrong. Never a traceback.
 
-A short search here; a long one, with other examples each time: `COMPOSER_FUZZ=5000 pytest tests/fuzz --hypothesis-profile=default`.
+A short search here; a long one, with other examples each time: `COMPOSER_FUZZ=5000 pytest tests/fuzz
+--hypothesis-profile=default`.
 """
 
 from __future__ import annotations
@@ -48,10 +49,16 @@ values = st.one_of(
     st.sampled_from([name for group in GROUPS for name in options(group, [packaged_conf()])]),
     st.lists(st.sampled_from(SPECIAL[:12]), max_size=3).map(lambda each: f"[{','.join(each)}]"),
 )  # fmt: skip
-keys = st.one_of(st.sampled_from(KEYS), st.sampled_from(GROUPS), st.text(st.characters(exclude_characters="="), max_size=12))
-words = st.builds(lambda prefix, key, value: f"{prefix}{key}={value}", st.sampled_from(["", "", "", "+", "++", "~"]), keys, values)
+keys = st.one_of(
+    st.sampled_from(KEYS), st.sampled_from(GROUPS), st.text(st.characters(exclude_characters="="), max_size=12)
+)
+words = st.builds(
+    lambda prefix, key, value: f"{prefix}{key}={value}", st.sampled_from(["", "", "", "+", "++", "~"]), keys, values
+)
 plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.sampled_from(SPECIAL))
-trees = st.recursive(plain, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)))
+trees = st.recursive(
+    plain, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3))
+)
 
 
 def survives(call) -> None:
@@ -80,7 +87,10 @@ def test_overrides(typed):
 
 @search
 @given(
-    st.lists(st.one_of(words, st.text(max_size=10), st.sampled_from(["-m", "--cfg", "-v", "rerun", "list", "--config-dir"])), max_size=4)
+    st.lists(
+        st.one_of(words, st.text(max_size=10), st.sampled_from(["-m", "--cfg", "-v", "rerun", "list", "--config-dir"])),
+        max_size=4,
+    )
 )
 def test_lines(typed):
     survives(lambda: parse(typed))
@@ -88,7 +98,9 @@ def test_lines(typed):
 
 @search
 @given(
-    st.sampled_from(["callbacks", "scheduler", "model", "preset", "task", "guidance", "precision", "memory", "accel", "output"]),
+    st.sampled_from(
+        ["callbacks", "scheduler", "model", "preset", "task", "guidance", "precision", "memory", "accel", "output"]
+    ),
     trees,
     st.booleans(),
 )
@@ -101,20 +113,26 @@ def test_option_files(group, tree, named):
 
 
 @search
-@given(st.sampled_from(["scheduler/euler", "callbacks/preview", "model/tiny", "task/img2img", "guidance/cfg"]), st.data())
+@given(
+    st.sampled_from(["scheduler/euler", "callbacks/preview", "model/tiny", "task/img2img", "guidance/cfg"]), st.data()
+)
 def test_damaged_option_files(name, data):
     text = (packaged_conf() / f"{name}.yaml").read_text("utf-8")
     at = data.draw(st.integers(0, len(text)))
     text = (
         text[:at]
-        + data.draw(st.one_of(st.text(max_size=5), st.sampled_from([": ", "- ", "&a ", "*a", "!!x ", "\t", "{", "${", "? "])))
+        + data.draw(
+            st.one_of(st.text(max_size=5), st.sampled_from([": ", "- ", "&a ", "*a", "!!x ", "\t", "{", "${", "? "]))
+        )
         + text[at + 2 :]
     )
     file = Path("mine") / f"{name.split('/')[0]}/odd.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
     group = name.split("/")[0]
-    survives(lambda: check(read(compose_config([f"{group}=[odd]" if group == "callbacks" else f"{group}=odd"], "mine"))))
+    survives(
+        lambda: check(read(compose_config([f"{group}=[odd]" if group == "callbacks" else f"{group}=odd"], "mine")))
+    )
 
 
 def image(form: str, mode: str) -> bytes:
@@ -124,12 +142,25 @@ def image(form: str, mode: str) -> bytes:
 
 
 PICTURES = [
-    image(*each) for each in (("png", "RGBA"), ("png", "I;16"), ("png", "P"), ("jpeg", "RGB"), ("webp", "RGB"), ("tiff", "F"), ("bmp", "L"))
+    image(*each)
+    for each in (
+        ("png", "RGBA"),
+        ("png", "I;16"),
+        ("png", "P"),
+        ("jpeg", "RGB"),
+        ("webp", "RGB"),
+        ("tiff", "F"),
+        ("bmp", "L"),
+    )
 ]
 
 
 @search
-@given(st.sampled_from(PICTURES), st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4)), max_size=4), st.integers(0, 500))
+@given(
+    st.sampled_from(PICTURES),
+    st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4)), max_size=4),
+    st.integers(0, 500),
+)
 def test_picture_files(data, changes, cut):
     for at, new in changes:
         data = data[:at] + new + data[at + len(new) :]

@@ -37,11 +37,15 @@ def test_a_clear_array_is_its_pixels(name):
 
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_an_unclear_array_is_refused(name):
-    with pytest.raises(ComposerError, match="is not clearly an image: pass a file or a PIL image, or an array of uint8"):
+    with pytest.raises(
+        ComposerError, match="is not clearly an image: pass a file or a PIL image, or an array of uint8"
+    ):
         opened("image", UNCLEAR[name])
 
 
-@pytest.mark.parametrize("several", [np.stack([PIXELS] * 2), torch.from_numpy(np.stack([FIRST] * 2)), [PIXELS, Image.fromarray(PIXELS)]])
+@pytest.mark.parametrize(
+    "several", [np.stack([PIXELS] * 2), torch.from_numpy(np.stack([FIRST] * 2)), [PIXELS, Image.fromarray(PIXELS)]]
+)
 def test_one_axis_more_is_several_images(several):
     assert [np.asarray(each).tolist() for each in opened("image", several)] == [PIXELS.tolist()] * 2
 

@@ -15,7 +15,10 @@ TOOLS = {
     "ComfyUI": ({"prompt": GRAPH, "workflow": '{"last_node_id": 3, "nodes": []}'}, "ComfyUI"),
     "InvokeAI": ({"invokeai_metadata": '{"positive_prompt": "a red cone"}'}, "InvokeAI"),
     "old InvokeAI": ({"sd-metadata": "{}", "Dream": '"a red cone" -s 20'}, "InvokeAI"),
-    "Fooocus": ({"fooocus_scheme": "fooocus", "parameters": '{"prompt": "a red cone", "version": "Fooocus v2.5.5"}'}, "Fooocus"),
+    "Fooocus": (
+        {"fooocus_scheme": "fooocus", "parameters": '{"prompt": "a red cone", "version": "Fooocus v2.5.5"}'},
+        "Fooocus",
+    ),
     "NovelAI": ({"Software": "NovelAI", "Description": "a red cone", "Comment": '{"steps": 28}'}, "NovelAI"),
     "SwarmUI": ({"parameters": '{"sui_image_params": {"prompt": "a red cone"}}'}, "SwarmUI"),
     "anything": ({"Title": "a red cone"}, "another tool"),

@@ -39,5 +39,9 @@ def test_margins_repeat_the_edges_and_are_white_in_the_mask():
     canvas, mask = masks.pad_for_outpainting(PICTURE, 1, 2, 3, 4)
     assert canvas.size == mask.size == (20, 22) and (canvas.mode, mask.mode) == ("RGB", "L")
     assert canvas.crop((1, 2, 17, 18)).tobytes() == PICTURE.tobytes()
-    assert canvas.getpixel((0, 0)) == PICTURE.getpixel((0, 0)) and canvas.getpixel((19, 21)) == PICTURE.getpixel((15, 15))
-    assert (np.array(mask)[2:18, 1:17] == 0).all() and (np.array(mask) == 0).sum() == 256 and mask.getextrema() == (0, 255)
+    assert canvas.getpixel((0, 0)) == PICTURE.getpixel((0, 0)) and canvas.getpixel((19, 21)) == PICTURE.getpixel(
+        (15, 15)
+    )
+    assert (
+        (np.array(mask)[2:18, 1:17] == 0).all() and (np.array(mask) == 0).sum() == 256 and mask.getextrema() == (0, 255)
+    )

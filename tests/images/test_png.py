@@ -32,7 +32,11 @@ def with_chunks(*more: bytes, image: Image.Image = PIXELS, last: bool = False) -
 
 def long(kind: bytes) -> bytes:
     packed = zlib.compress(b"x" * 1_500_000)
-    return {b"zTXt": b"workflow\0\0" + packed, b"iTXt": b"workflow\0\1\0\0\0" + packed, b"iCCP": b"profile\0\0" + packed}[kind]
+    return {
+        b"zTXt": b"workflow\0\0" + packed,
+        b"iTXt": b"workflow\0\1\0\0\0" + packed,
+        b"iCCP": b"profile\0\0" + packed,
+    }[kind]
 
 
 SKIPPED = {
@@ -91,7 +95,10 @@ def test_the_side_that_is_up_is_still_read(tmp_path, kind):
         "iTXt": b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>',
     }[kind]
     (tmp_path / "a.png").write_bytes(with_chunks(chunk(kind.encode(), data)))
-    assert reading.read_image("image", str(tmp_path / "a.png")).tobytes() == PIXELS.transpose(Image.Transpose.ROTATE_270).tobytes()
+    assert (
+        reading.read_image("image", str(tmp_path / "a.png")).tobytes()
+        == PIXELS.transpose(Image.Transpose.ROTATE_270).tobytes()
+    )
 
 
 def test_transparency_is_still_read(tmp_path):
@@ -114,7 +121,14 @@ def test_transparency_is_still_read(tmp_path):
         with_chunks()[:40],
         png.SIGNATURE,
     ],
-    ids=["damaged tRNS", "cut short", "endless chunk", "no chunk", "cut in the first chunk", "nothing but the signature"],
+    ids=[
+        "damaged tRNS",
+        "cut short",
+        "endless chunk",
+        "no chunk",
+        "cut in the first chunk",
+        "nothing but the signature",
+    ],
 )
 def test_what_pixels_need_must_be_whole(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)

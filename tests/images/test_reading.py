@@ -45,7 +45,13 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 def png(width: int, height: int, data: bytes, depth: int = 8, colour: int = 0, more: bytes = b"") -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", zlib.compress(data, 9)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + more
+        + chunk(b"IDAT", zlib.compress(data, 9))
+        + chunk(b"IEND", b"")
+    )
 
 
 # --- any image → RGB --------------------------------------------------------------------------------------------------
@@ -114,7 +120,9 @@ def test_what_is_transparent_lies_on_white(tmp_path, mode, alpha, expected):
     assert np.abs(array(reading.read_image("image", path)) - expected).max() <= 1
 
 
-@pytest.mark.parametrize(("mode", "name"), [("P", "a.png"), ("L", "a.png"), ("RGB", "a.png"), ("1", "a.png"), ("L", "a.gif")])
+@pytest.mark.parametrize(
+    ("mode", "name"), [("P", "a.png"), ("L", "a.png"), ("RGB", "a.png"), ("1", "a.png"), ("L", "a.gif")]
+)
 def test_a_transparent_colour_is_white_too(tmp_path, mode, name):
     image = Image.new(mode, (4, 4), 0)
     image.paste({"1": 255, "L": 200, "P": 1, "RGB": (200, 200, 200)}[mode], (0, 0, 2, 4))
@@ -184,7 +192,8 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert reading.read_image("image", "~/a.png").tobytes() == COLOURS.tobytes()
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------------
+# --- what is refused
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -211,7 +220,9 @@ def test_values_that_name_no_picture(value, reason):
     refused(lambda: reading.read_image("image", value), reason)
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"P6 0 0 255\n", b"II*\0" + b"\xff" * 60, bytes(999)])
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"P6 0 0 255\n", b"II*\0" + b"\xff" * 60, bytes(999)]
+)
 def test_files_that_hold_no_picture(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)
     refused(lambda: reading.read_image("image", str(tmp_path / "a.png")), "not an image|damaged|no pixels")
@@ -225,7 +236,9 @@ def test_readers_that_are_not_needed_are_not_run(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.98])
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "progressive.jpg", "a.webp", "a.bmp", "a.gif", "a.tiff", "lzw.tiff", "a.ppm"])
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.jpg", "progressive.jpg", "a.webp", "a.bmp", "a.gif", "a.tiff", "lzw.tiff", "a.ppm"]
+)
 def test_half_a_file_is_never_half_a_picture(tmp_path, name, share):
     options = {"progressive.jpg": {"progressive": True}, "lzw.tiff": {"compression": "tiff_lzw"}}.get(name, {})
     path = saved(tmp_path, Image.effect_noise((64, 64), 90), name, **options)
@@ -278,7 +291,8 @@ def test_a_picture_of_one_deep_value_is_no_division_by_zero(tmp_path, value):
     assert reading.read_image("image", path).getextrema()[0] in {(5, 5), (0, 0)}
 
 
-# --- masks --------------------------------------------------------------------------------------------------------------
+# --- masks
+# --------------------------------------------------------------------------------------------------------------
 
 PLACE = np.zeros((8, 8), np.uint8)
 PLACE[2:5, 3:7] = 255
@@ -338,7 +352,8 @@ def test_a_mask_that_can_hardly_be_meant(tmp_path, values, doubt, mode):
     assert reading.mask_doubt(reading.read_mask("mask", saved(tmp_path, Image.fromarray(pixels)))) == doubt
 
 
-# --- depth --------------------------------------------------------------------------------------------------------------
+# --- depth
+# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -368,7 +383,8 @@ def test_depth_without_relief_is_refused(tmp_path, values):
     refused(lambda: reading.read_depth("depth", path), "same depth everywhere", key="depth")
 
 
-# --- sizes --------------------------------------------------------------------------------------------------------------
+# --- sizes
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_fitted():
@@ -384,11 +400,15 @@ def test_fitted_is_what_diffusers_does():
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 64), (64, 7)])
 def test_a_picture_that_is_too_small(size):
-    refused(lambda: reading.check_size("image", Image.new("RGB", size), 8), f"{size[0]} x {size[1]} pixels are too few: 8 is")
+    refused(
+        lambda: reading.check_size("image", Image.new("RGB", size), 8),
+        f"{size[0]} x {size[1]} pixels are too few: 8 is",
+    )
     reading.check_size("image", Image.new("RGB", (8, 9)), 8)
 
 
-# --- samples ------------------------------------------------------------------------------------------------------------
+# --- samples
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", samples.NAMES)

@@ -70,7 +70,8 @@ def imported(tree: ast.AST, top_only: bool = False) -> set[str]:
     def walk(node: ast.AST) -> None:
         for child in ast.iter_child_nodes(node):
             if top_only and (
-                isinstance(child, ast.FunctionDef) or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
+                isinstance(child, ast.FunctionDef)
+                or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
             ):
                 continue
             if isinstance(child, ast.Import):
@@ -88,7 +89,10 @@ def imported(tree: ast.AST, top_only: bool = False) -> set[str]:
 def edges() -> dict[str, set[str]]:
     """Module → the modules of composer that it imports."""
     known = modules()
-    return {name: {each for each in imported(tree) if each in known and each not in (name, "composer")} for name, tree in known.items()}
+    return {
+        name: {each for each in imported(tree) if each in known and each not in (name, "composer")}
+        for name, tree in known.items()
+    }
 
 
 def of(names: set[str], library: str) -> set[str]:
@@ -128,7 +132,11 @@ def test_libraries_stay_in_their_packages():
         for library, packages in ANYWHERE.items():
             assert not of(imported(tree), library) or package(name) in packages.split(), (name, library)
         for library, packages in AT_IMPORT.items():
-            allowed = name not in FACADE and package(name) in packages.split() and name.removeprefix("composer.") not in TORCH_FREE
+            allowed = (
+                name not in FACADE
+                and package(name) in packages.split()
+                and name.removeprefix("composer.") not in TORCH_FREE
+            )
             assert allowed or not of(imported(tree, top_only=True), library), (name, library)
 
 
@@ -162,7 +170,8 @@ def test_nothing_dangerous_is_called():
 
 def test_callbacks_use_what_those_of_others_can():
     """The protocol, and helpers that know nothing of a run; no private attributes but their own."""
-    allowed = {f"composer.{name}" for name in ("callbacks.base", "callbacks.request", "errors", "system.files", "system.memory", "images.charts",
+    allowed = {f"composer.{name}" for name in ("callbacks.base", "callbacks.request", "errors", "system.files", "system.memory",
+        "images.charts",
                                                "images.masks")}  # fmt: skip
     for name, targets in edges().items():
         if name.startswith("composer.callbacks."):

@@ -45,13 +45,24 @@ def quantised(model: torch.nn.Module, file: Path, kind: Kind = Kind.Q8_0, withou
 
 def words(checkpoints, family: str, file: Path | None) -> list[str]:
     part = [f"model.components.{FAMILIES[family]}={file}"] if file else []
-    return ["model=local", f"model.source={checkpoints[family]}", *part, "steps=2", "height=64", "width=64", "callbacks=[]"]
+    return [
+        "model=local",
+        f"model.source={checkpoints[family]}",
+        *part,
+        "steps=2",
+        "height=64",
+        "width=64",
+        "callbacks=[]",
+    ]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_quantised_denoiser_draws_nearly_the_same_and_stays_quantised(checkpoints, tmp_path, family):
     file = quantised(getattr(getattr(pipelines, family)(), FAMILIES[family]), tmp_path / "model.gguf")
-    plain, few = composer.compose(*words(checkpoints, family, None)), composer.compose(*words(checkpoints, family, file))
+    plain, few = (
+        composer.compose(*words(checkpoints, family, None)),
+        composer.compose(*words(checkpoints, family, file)),
+    )
     # weights are rounded to one of 255 values a block
     assert 0 < np.abs(np.asarray(plain.image, int) - np.asarray(few.image, int)).mean() < 3
     held = build_pipeline(check(read(compose_config(words(checkpoints, family, file)))))

@@ -154,14 +154,20 @@ def test_what_is_read_from_them_is_what_the_libraries_read(small, monkeypatch, c
         return theirs
 
     monkeypatch.setattr(converted, "read", both)
-    loader.load(find(ModelSpec(name="local", source=str(checkpoints[family]))), loader.LoadOptions(DtypePlan(dtype), torch.device("cpu")))
+    loader.load(
+        find(ModelSpec(name="local", source=str(checkpoints[family]))),
+        loader.LoadOptions(DtypePlan(dtype), torch.device("cpu")),
+    )
     assert read
     for ours, theirs in read:
         assert ours is not None, type(theirs)
         kept, wanted = ours.state_dict(), theirs.state_dict()
         assert list(kept) == list(wanted) and _told(ours) == _told(theirs) and not ours.training
         assert [one.requires_grad for one in ours.parameters()] == [one.requires_grad for one in theirs.parameters()]
-        for one, other in [*zip(kept.values(), wanted.values(), strict=True), *zip(ours.buffers(), theirs.buffers(), strict=True)]:
+        for one, other in [
+            *zip(kept.values(), wanted.values(), strict=True),
+            *zip(ours.buffers(), theirs.buffers(), strict=True),
+        ]:
             assert one.dtype == other.dtype and torch.equal(one, other)
 
 
@@ -212,7 +218,9 @@ def test_keys_of_no_use_are_named_the_second_time_too(small, compose, checkpoint
     save_file({**load_file(file), "of_no_use": torch.zeros(1)}, file, metadata={"format": "pt"})
     for _ in range(2):
         lifecycle.forget()
-        done = compose("model=local", "model.source=own", "precision=bf16", "steps=2", "height=64", "width=64", "callbacks=[]")
+        done = compose(
+            "model=local", "model.source=own", "precision=bf16", "steps=2", "height=64", "width=64", "callbacks=[]"
+        )
         assert done.code == 0 and "note: unet: of_no_use is in its files, and not used" in done.err
 
 

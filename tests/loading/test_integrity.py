@@ -34,7 +34,12 @@ def without(folder: Path, start: str) -> None:
 
 @pytest.mark.parametrize(
     ("component", "start"),
-    [("unet", "conv_in.weight"), ("vae", "decoder.conv_out"), ("text_encoder", "encoder.layers.0."), ("unet", "up_blocks.0.resnets")],
+    [
+        ("unet", "conv_in.weight"),
+        ("vae", "decoder.conv_out"),
+        ("text_encoder", "encoder.layers.0."),
+        ("unet", "up_blocks.0.resnets"),
+    ],
 )
 def test_missing_weights_are_refused(compose, copy, component, start):
     source = copy()
@@ -45,12 +50,18 @@ def test_missing_weights_are_refused(compose, copy, component, start):
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("start", ["input_blocks.0.0.bias", "first_stage_model.decoder.conv_in", "text_model.encoder.layers.0."])
+@pytest.mark.parametrize(
+    "start", ["input_blocks.0.0.bias", "first_stage_model.decoder.conv_in", "text_model.encoder.layers.0."]
+)
 def test_missing_weights_of_a_single_file(compose, checkpoints, tmp_path, start):
     file = original_layout.save(pipelines.sd(), tmp_path / "model.safetensors")
     without(tmp_path, start)
-    done = compose("model=local", f"model.source={file}", f"model.config={checkpoints['sd']}", "steps=1", "output.folder=out")
-    assert done.code == 2 and done.err.count("\n") == 1 and "missing in" in done.err and not Path("out").exists(), done.err
+    done = compose(
+        "model=local", f"model.source={file}", f"model.config={checkpoints['sd']}", "steps=1", "output.folder=out"
+    )
+    assert done.code == 2 and done.err.count("\n") == 1 and "missing in" in done.err and not Path("out").exists(), (
+        done.err
+    )
 
 
 def test_weights_too_many_are_named(compose, copy):
@@ -71,7 +82,9 @@ def test_a_tokenizer_that_is_not_whole(compose, copy, what):
             if (file.name == "tokenizer_config.json") == (what == "config"):
                 file.unlink()
     done = compose("model=local", f"model.source={source}", "steps=1", "output.folder=out")
-    assert done.code == 2 and done.err.count("\n") == 1 and "model.source=" in done.err and not Path("out").exists(), done.err
+    assert done.code == 2 and done.err.count("\n") == 1 and "model.source=" in done.err and not Path("out").exists(), (
+        done.err
+    )
 
 
 def test_a_vocabulary_of_nothing(compose, copy):
@@ -82,7 +95,9 @@ def test_a_vocabulary_of_nothing(compose, copy):
     told["model"]["merges"] = []
     file.write_text(json.dumps(told))
     done = compose("model=local", f"model.source={source}", "steps=1", "output.folder=out")
-    assert done.code == 2 and any(why in done.err for why in ("tokens, so its vocabulary is missing", "can't be loaded")), done.err
+    assert done.code == 2 and any(
+        why in done.err for why in ("tokens, so its vocabulary is missing", "can't be loaded")
+    ), done.err
 
 
 @pytest.mark.parametrize("entry", [["canary", "Canary"], ["os", "system"], ["torch.hub", "load"], [7, "X"]])
@@ -93,7 +108,11 @@ def test_a_checkpoint_chooses_no_other_packages_classes(compose, copy, tmp_path,
     index = json.loads((source / "model_index.json").read_text())
     (source / "model_index.json").write_text(json.dumps({**index, "vae": entry}))
     done = compose("model=local", f"model.source={source}", "steps=1")
-    assert done.code == 2 and f"its vae is to come from {entry[0]}" in done.err and not list(tmp_path.rglob("canary-was-here"))
+    assert (
+        done.code == 2
+        and f"its vae is to come from {entry[0]}" in done.err
+        and not list(tmp_path.rglob("canary-was-here"))
+    )
 
 
 def test_sums_are_held_against_the_files(compose, copy):
@@ -107,7 +126,9 @@ def test_sums_are_held_against_the_files(compose, copy):
     data[-5] ^= 1  # which loads silently
     file.write_bytes(data)
     done = compose(*words, f"model.sha256={{{name}: {right}}}", "output.folder=two")
-    assert done.code == 2 and f"model.sha256={right}" in done.err and "has another content than was asked for" in done.err
+    assert (
+        done.code == 2 and f"model.sha256={right}" in done.err and "has another content than was asked for" in done.err
+    )
     assert "holds no such file" in compose(*words, f"model.sha256={{a.safetensors: {right}}}").err
     assert "give one for each file" in compose(*words, f"model.sha256={right}").err
     assert "must be 64 hexadecimal digits" in compose(*words, "model.sha256=12ab").err
@@ -117,7 +138,10 @@ def test_pickles_only_as_typed(compose, copy, tmp_path):
     source = copy()
     for name in ("unet", "vae", "text_encoder"):
         file = next((source / name).glob("*.safetensors"))
-        torch.save(load_file(file), source / name / ("pytorch_model.bin" if name == "text_encoder" else "diffusion_pytorch_model.bin"))
+        torch.save(
+            load_file(file),
+            source / name / ("pytorch_model.bin" if name == "text_encoder" else "diffusion_pytorch_model.bin"),
+        )
         file.unlink()
     words = ["model=local", f"model.source={source}", "steps=1", "callbacks=[]"]
     done = compose(*words)

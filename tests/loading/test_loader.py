@@ -52,7 +52,9 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 def test_a_second_load_is_warm(checkpoints):
     checkpoint = find(ModelSpec(name="local", source=str(checkpoints["sd"])))
-    assert load(checkpoint, LoadOptions(DtypePlan(torch.float32), CPU)) is load(checkpoint, LoadOptions(DtypePlan(torch.float32), CPU))
+    assert load(checkpoint, LoadOptions(DtypePlan(torch.float32), CPU)) is load(
+        checkpoint, LoadOptions(DtypePlan(torch.float32), CPU)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -69,7 +71,14 @@ def test_every_component_has_the_precision_asked_for(checkpoints, dtype):
 @pytest.mark.parametrize("family", ["sd", "flux", "ddpm"])
 def test_half_precision_runs(compose, checkpoints, family, precision):
     task = ["task=unconditional"] if family == "ddpm" else ["height=64", "width=64"]
-    done = compose("model=local", f"model.source={checkpoints[family]}", f"precision={precision}", "steps=2", "hydra.run.dir=out", *task)
+    done = compose(
+        "model=local",
+        f"model.source={checkpoints[family]}",
+        f"precision={precision}",
+        "steps=2",
+        "hydra.run.dir=out",
+        *task,
+    )
     assert done.code == 0, done.err
 
 
@@ -86,7 +95,10 @@ PARTS = {"someone/tiny-vae": "", "someone/tiny-sd": "vae", "someone/tiny-sd/vae"
 
 def test_components_of_hub_ids_are_pinned_too(checkpoints, tmp_path):
     """In one process of its own, since the hub's library reads where its cache is when it is imported."""
-    commits = {"tiny-vae": "89abcdef0123456789abcdef0123456789abcdef", "tiny-sd": "76543210fedcba9876543210fedcba9876543210"}
+    commits = {
+        "tiny-vae": "89abcdef0123456789abcdef0123456789abcdef",
+        "tiny-sd": "76543210fedcba9876543210fedcba9876543210",
+    }
     hub_cache(tmp_path, "tiny-vae", checkpoints["sd"] / "vae", commits["tiny-vae"])
     hub_cache(tmp_path, "tiny-sd", checkpoints["sd"], commits["tiny-sd"])
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
@@ -94,7 +106,9 @@ def test_components_of_hub_ids_are_pinned_too(checkpoints, tmp_path):
     each = [[*words, f"model.components.vae={part}", f"hydra.run.dir={n}"] for n, part in enumerate(PARTS)]
     each.append(["model=local", "model.source=someone/tiny-sd", "steps=1", "hydra.run.dir=whole"])
     code = "import json, sys; from composer.cli.main import main; sys.exit(sum(main(words) for words in json.loads(sys.argv[1])))"
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(each)], cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(each)], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     for n, (part, subfolder) in enumerate(PARTS.items()):
         found = json.loads((tmp_path / str(n) / "run.json").read_text())["model"]["components"]["vae"]
@@ -110,7 +124,9 @@ def test_a_hub_id_is_found_in_the_cache_and_pinned_to_its_commit(checkpoints, tm
     hub_cache(tmp_path, "tiny-sd", checkpoints["sd"], commit)
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     words = ["model=local", "model.source=someone/tiny-sd", "steps=1", "hydra.run.dir=out"]
-    done = subprocess.run([sys.executable, "-m", "composer", *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "composer", *words], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     model = json.loads((tmp_path / "out" / "run.json").read_text())["model"]
     assert (model["source"], model["family"], model["commit"]) == ("someone/tiny-sd", "sd", commit)

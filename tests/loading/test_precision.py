@@ -38,8 +38,22 @@ def units(monkeypatch):
         ("auto", CUDA, 0, True, torch.bfloat16, None),
         ("auto", CUDA, 0, False, torch.float16, None),
         ("fp16", CUDA, 0, True, torch.float16, None),
-        ("fp16", CPU, LARGE, True, torch.bfloat16, "precision=fp16 is many times slower on a CPU than fp32: computing in bf16"),
-        ("fp16", CPU, 0, True, torch.float32, "precision=fp16 is many times slower on a CPU than fp32: computing in fp32"),
+        (
+            "fp16",
+            CPU,
+            LARGE,
+            True,
+            torch.bfloat16,
+            "precision=fp16 is many times slower on a CPU than fp32: computing in bf16",
+        ),
+        (
+            "fp16",
+            CPU,
+            0,
+            True,
+            torch.float32,
+            "precision=fp16 is many times slower on a CPU than fp32: computing in fp32",
+        ),
         ("bf16", CUDA, 0, False, torch.float16, "precision=bf16 is only emulated on this GPU: computing in fp16"),
         ("bf16", CPU, 0, False, torch.bfloat16, None),
     ],
@@ -53,7 +67,10 @@ def test_the_nearest_that_works(units, wanted, device, size, native, dtype, said
 def test_strict_refuses_instead(compose):
     done = compose("precision=fp16", "precision.strict=true", "device=cpu")
     assert done.code == 2
-    assert "precision.dtype=fp16: is many times slower on a CPU than fp32; without precision.strict it would be fp32" in done.err
+    assert (
+        "precision.dtype=fp16: is many times slower on a CPU than fp32; without precision.strict it would be fp32"
+        in done.err
+    )
 
 
 def test_a_component_can_differ():
@@ -75,7 +92,8 @@ MIXED = {
 
 
 @pytest.mark.parametrize(
-    ("task", "mixed"), [*sampled(["text2img", "img2img", "inpaint", "depth2img"], MIXED), *slow_but((), product(["upscale"], MIXED))]
+    ("task", "mixed"),
+    [*sampled(["text2img", "img2img", "inpaint", "depth2img"], MIXED), *slow_but((), product(["upscale"], MIXED))],
 )
 def test_every_task_runs_with_mixed_components(task, mixed):
     words, half = MIXED[mixed]
@@ -85,7 +103,8 @@ def test_every_task_runs_with_mixed_components(task, mixed):
 
 
 @pytest.mark.parametrize(
-    ("family", "words"), sampled(["sd", "sdxl", "sd3", "flux", "ddpm"], [("precision=bf16", "precision.vae=fp32"), ("precision.vae=bf16",)])
+    ("family", "words"),
+    sampled(["sd", "sdxl", "sd3", "flux", "ddpm"], [("precision=bf16", "precision.vae=fp32"), ("precision.vae=bf16",)]),
 )
 def test_every_family_runs_with_mixed_components(checkpoints, family, words):
     if family == "ddpm":
@@ -104,7 +123,10 @@ def test_the_next_run_is_as_if_there_had_been_none():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("precision.vea=fp32",), "precision.vea=fp32: the model has no such component (allowed: scheduler, text_encoder"),
+        (
+            ("precision.vea=fp32",),
+            "precision.vea=fp32: the model has no such component (allowed: scheduler, text_encoder",
+        ),
         (("precision.vae=fp8",), "precision.vae=fp8: is not known"),
         (("precision.strict=maybe",), "precision.strict=maybe: must be true or false"),
         (("task=unconditional", "precision.vae=fp32"), "precision.vae=fp32: the model has no such component"),
@@ -119,11 +141,21 @@ def test_refused(words, said):
 def test_force_computes_in_what_the_device_is_slow_at(checkpoints):
     from diffusers import StableDiffusionPipeline
 
-    words = ["model=local", f"model.source={checkpoints['sd']}", "prompt=x", "steps=2", "guidance=3", "device=cpu", "callbacks=[]"]
+    words = [
+        "model=local",
+        f"model.source={checkpoints['sd']}",
+        "prompt=x",
+        "steps=2",
+        "guidance=3",
+        "device=cpu",
+        "callbacks=[]",
+    ]
     made = composer.compose(*words, "precision=fp16", "precision.force=true")
     pipe = StableDiffusionPipeline.from_pretrained(checkpoints["sd"], torch_dtype=torch.float16)
     pipe.set_progress_bar_config(disable=True)
-    theirs = pipe("x", num_inference_steps=2, guidance_scale=3.0, generator=[torch.Generator().manual_seed(0)]).images[0]
+    theirs = pipe("x", num_inference_steps=2, guidance_scale=3.0, generator=[torch.Generator().manual_seed(0)]).images[
+        0
+    ]
     assert made.image.tobytes() == theirs.tobytes()
     assert made.record["dtype"] == "float16" and any("many times slower on a CPU" in note for note in made.notes)
 

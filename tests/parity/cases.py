@@ -1,4 +1,6 @@
-"""Which scheduler options are compared with which classic pipeline; `python tests/parity/matrix.py` makes the README's table."""
+"""Which scheduler options are compared with which classic pipeline; `python tests/parity/matrix.py` makes the README's
+table.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ SD = (
 )  # fmt: skip
 #: Those that can start from an image: diffusers' IPNDM has no `add_noise`.
 SD_FROM_PICTURE = tuple(option for option in SD if option != "ipndm")
-#: The full product of strengths, batches and guidance is run over these, all but a sample of it as slow tests; the rest once each.
+#: The full product of strengths, batches and guidance is run over these, all but a sample of it as slow tests; the rest
+#: once each.
 SD_CORE = ("ddim", "euler", "euler_a", "dpmpp_2m", "heun", "unipc")
 FLUX = (
     "default", "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_dpmpp_2m",
@@ -43,6 +46,13 @@ SD3_FROM_PICTURE = (
     "default", "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_heun",
 )  # fmt: skip
 SD3_NOISY_FROM_PICTURE = ("flow_euler_sde", "flow_lcm")
-SD3_CORE = ("default", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_heun")
+SD3_CORE = (
+    "default",
+    "flow_euler_karras",
+    "flow_euler_beta",
+    "flow_euler_exponential",
+    "flow_euler_shift",
+    "flow_heun",
+)
 #: With a shift that grows with the image the pipeline passes a `mu`, which these do not take.
 SD3_REFUSED = {"flow_heun": "mu", "flow_sa_solver": "mu"}

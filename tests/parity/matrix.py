@@ -1,4 +1,6 @@
-"""Prints the README's table of what is proven equal to diffusers; `--run` runs the proofs first: `python tests/parity/matrix.py --run`"""
+"""Prints the README's table of what is proven equal to diffusers; `--run` runs the proofs first: `python
+tests/parity/matrix.py --run`
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Image-to-image, inpainting and depth-to-image against diffusers, bit for bit: the full product of strength, batch and guidance
+"""Image-to-image, inpainting and depth-to-image against diffusers, bit for bit: the full product of strength, batch and
+guidance
 over six schedulers, and every other scheduler once."""
 
 from __future__ import annotations
@@ -9,7 +10,12 @@ import numpy as np
 import pytest
 import torch
 from cases import BATCHES, FLUX_FROM_PICTURE, FLUX_NOISY_FROM_PICTURE, SCALES, SD_CORE, SD_FROM_PICTURE, STRENGTHS
-from diffusers import FluxImg2ImgPipeline, FluxInpaintPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+from diffusers import (
+    FluxImg2ImgPipeline,
+    FluxInpaintPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+)
 from runs import PROMPTS, STEPS, assert_same, classic, generators, image, mask, ours
 from tiers import every, sampled
 
@@ -34,7 +40,9 @@ def pictures(size: int, batch: int):
 def img2img(pipe, option, strength, batch, scale, eta=None):
     images = pictures(64, batch)
     inputs = {"image": images, "strength": strength, "skip": LAYOUTS["sd"].skipped(STEPS, strength)}
-    *mine, scheduler = ours(StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), eta=eta, **inputs)
+    *mine, scheduler = ours(
+        StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), eta=eta, **inputs
+    )
     other = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
     return mine, classic(other, scheduler, **asked(batch, scale, strength, eta), image=list(images))
 
@@ -43,22 +51,33 @@ def inpaint(pipe, option, strength, batch, scale, eta=None):
     images, masks = pictures(64, batch), (mask(64),) * batch
     inputs = {"image": images, "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = LAYOUTS["sd"].skipped(STEPS, strength)
-    *mine, scheduler = ours(StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), eta=eta, **inputs)
+    *mine, scheduler = ours(
+        StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), eta=eta, **inputs
+    )
     other = StableDiffusionInpaintPipeline(**pipe.components, requires_safety_checker=False)
     size = {"height": 64, "width": 64}
-    return mine, classic(other, scheduler, **asked(batch, scale, strength, eta), image=list(images), mask_image=list(masks), **size)
+    return mine, classic(
+        other, scheduler, **asked(batch, scale, strength, eta), image=list(images), mask_image=list(masks), **size
+    )
 
 
 def depth2img(pipe, option, strength, batch, scale, eta=None, maps=None):
     images = pictures(64, batch)
     inputs = {"image": images, "strength": strength, "depth": maps, "skip": LAYOUTS["sd"].skipped(STEPS, strength)}
-    *mine, scheduler = ours(StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Depth2Img(), eta=eta, **inputs)
+    *mine, scheduler = ours(
+        StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Depth2Img(), eta=eta, **inputs
+    )
     given = None if maps is None else torch.from_numpy(np.stack(maps))
     return mine, classic(pipe, scheduler, **asked(batch, scale, strength, eta), image=list(images), depth_map=given)
 
 
 def asked(batch, scale, strength, eta=None):
-    arguments = {"prompt": list(PROMPTS[:batch]), "generator": generators(batch), "guidance_scale": scale, "strength": strength}
+    arguments = {
+        "prompt": list(PROMPTS[:batch]),
+        "generator": generators(batch),
+        "guidance_scale": scale,
+        "strength": strength,
+    }
     return arguments if eta is None else arguments | {"eta": eta}
 
 
@@ -77,7 +96,9 @@ def sd(request):
 
 
 @pytest.mark.parametrize(
-    ("option", "sd", "strength", "scale", "batch"), sampled(SD_CORE, MODELS, STRENGTHS, SCALES, BATCHES, each=2), indirect=["sd"]
+    ("option", "sd", "strength", "scale", "batch"),
+    sampled(SD_CORE, MODELS, STRENGTHS, SCALES, BATCHES, each=2),
+    indirect=["sd"],
 )
 def test_sd_is_bit_equal(sd, option, strength, scale, batch):
     assert_same(*sd(option, strength, batch, scale))
@@ -109,7 +130,9 @@ def flux_img2img(pipe, option, strength, batch, guidance, noisy=False, **more):
     images = pictures(32, batch)
     inputs = {"image": images, "strength": strength, "skip": LAYOUTS["flux"].skipped(STEPS, strength)}
     *mine, scheduler = ours(Flux(pipe), option, guidance, batch, 32, Img2Img(), **inputs)
-    return mine, flux_classic(FluxImg2ImgPipeline(**pipe.components), scheduler, batch, strength, noisy, image=list(images), **more)
+    return mine, flux_classic(
+        FluxImg2ImgPipeline(**pipe.components), scheduler, batch, strength, noisy, image=list(images), **more
+    )
 
 
 def flux_inpaint(pipe, option, strength, batch, guidance, noisy=False, **more):
@@ -118,14 +141,22 @@ def flux_inpaint(pipe, option, strength, batch, guidance, noisy=False, **more):
     inputs["skip"] = LAYOUTS["flux"].skipped(STEPS, strength)
     *mine, scheduler = ours(Flux(pipe), option, guidance, batch, 32, Inpaint(), **inputs)
     other = FluxInpaintPipeline(**pipe.components)
-    return mine, flux_classic(other, scheduler, batch, strength, noisy, image=list(images), mask_image=list(masks), **more)
+    return mine, flux_classic(
+        other, scheduler, batch, strength, noisy, image=list(images), mask_image=list(masks), **more
+    )
 
 
 def flux_classic(pipe, scheduler, batch, strength, noisy, **arguments):
     generator = generators(batch)
     if noisy:  # the classic pipelines keep their generator from `step`
         scheduler.step = partial(scheduler.step, generator=generator)
-    arguments |= {"prompt": list(PROMPTS[:batch]), "height": 32, "width": 32, "max_sequence_length": 48, "generator": generator}
+    arguments |= {
+        "prompt": list(PROMPTS[:batch]),
+        "height": 32,
+        "width": 32,
+        "max_sequence_length": 48,
+        "generator": generator,
+    }
     return classic(pipe, scheduler, strength=strength, **arguments)
 
 
@@ -143,7 +174,9 @@ def test_flux_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(flu
     assert_same(*run(flux, option, strength, 2, Unguided(), noisy=True))
 
 
-@pytest.mark.parametrize(("run", "strength", "batch"), sampled([flux_img2img, flux_inpaint], STRENGTHS, BATCHES, each=2))
+@pytest.mark.parametrize(
+    ("run", "strength", "batch"), sampled([flux_img2img, flux_inpaint], STRENGTHS, BATCHES, each=2)
+)
 def test_flux_with_true_guidance_is_bit_equal(flux, run, strength, batch):
     negative = {"negative_prompt": [""] * batch, "true_cfg_scale": 4.0}
     assert_same(*run(flux, "flow_euler", strength, batch, ClassifierFree(4.0), **negative))
@@ -159,7 +192,9 @@ def test_flux_with_distilled_guidance_is_bit_equal(run):
 FEW = ((1, 1.0), (2, 0.5), (3, 0.34), (5, 0.2), (10, 0.1), (20, 0.05), (30, 0.1))
 
 
-@pytest.mark.parametrize("option", every(2, ["euler_karras", "dpmpp_2m_karras", "dpmpp_2m_sde_karras", "lcm", *SD_CORE]))
+@pytest.mark.parametrize(
+    "option", every(2, ["euler_karras", "dpmpp_2m_karras", "dpmpp_2m_sde_karras", "lcm", *SD_CORE])
+)
 def test_few_steps_and_low_strengths_stay_finite(option):
     family = StableDiffusion(pipelines.sd())
     for steps, strength in FEW:
@@ -168,7 +203,8 @@ def test_few_steps_and_low_strengths_stay_finite(option):
         assert latents and latents[-1].isfinite().all(), (steps, strength)
 
 
-# --- what no classic pipeline can do -----------------------------------------------------------------------------------
+# --- what no classic pipeline can do
+# -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("option", ["flow_heun", "flow_unipc", "flow_dpmpp_2m", "flow_deis"])
@@ -183,7 +219,15 @@ def test_flux_pipelines_raise_but_composer_runs(flux, option):
 
 def test_ipndm_starts_from_a_picture_though_it_has_no_add_noise():
     latents, _, scheduler = ours(
-        StableDiffusion(pipelines.sd()), "ipndm", ClassifierFree(7.5), 1, 64, Img2Img(), image=pictures(64, 1), strength=0.6, skip=4
+        StableDiffusion(pipelines.sd()),
+        "ipndm",
+        ClassifierFree(7.5),
+        1,
+        64,
+        Img2Img(),
+        image=pictures(64, 1),
+        strength=0.6,
+        skip=4,
     )
     assert not hasattr(scheduler, "add_noise") and len(latents) == 6 and latents[-1].isfinite().all()
 
@@ -192,14 +236,19 @@ def test_ipndm_starts_from_a_picture_though_it_has_no_add_noise():
 def test_unconditional_models_start_from_a_picture(option):
     """By hand: diffusers has no such pipeline."""
     pipe, images = pipelines.ddpm(), pictures(16, 1)
-    latents, _, scheduler = ours(Unconditional(pipe), option, Unguided(), 1, 16, Img2Img(), image=images, strength=0.6, skip=4)
+    latents, _, scheduler = ours(
+        Unconditional(pipe), option, Unguided(), 1, 16, Img2Img(), image=images, strength=0.6, skip=4
+    )
     generator = generators(1)
     scheduler.set_timesteps(STEPS)
     first = 4 * scheduler.order
     scheduler.set_begin_index(first) if hasattr(scheduler, "set_begin_index") else None
-    # [None] before permute: the memory format that composer and diffusers give an image, on which the order of sums depends
+    # [None] before permute: the memory format that composer and diffusers give an image, on which the order of sums
+    # depends
     clean = torch.from_numpy(np.array(images[0])[None].astype(np.float32) / 255.0).permute(0, 3, 1, 2) * 2 - 1
-    x = scheduler.add_noise(clean, torch.randn(clean.shape, generator=generator[0]), scheduler.timesteps[first : first + 1])
+    x = scheduler.add_noise(
+        clean, torch.randn(clean.shape, generator=generator[0]), scheduler.timesteps[first : first + 1]
+    )
     with torch.no_grad():
         for index, t in enumerate(scheduler.timesteps[first:]):
             prediction = pipe.unet(scheduler.scale_model_input(x, t), t).sample

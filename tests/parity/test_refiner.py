@@ -1,4 +1,6 @@
-"""A base model and its refiner against StableDiffusionXLPipeline followed by StableDiffusionXLImg2ImgPipeline, bit for bit."""
+"""A base model and its refiner against StableDiffusionXLPipeline followed by StableDiffusionXLImg2ImgPipeline, bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def scheduler_for(pipe, option):
 
 def refined(pipes, option, scale=7.5, share=0.8, task=None, callbacks=None):
     parts = {"task": task or Text2Img(), "guidance": ClassifierFree(scale), "callbacks": callbacks or {}}
-    base, refiner = (Pipeline(family=StableDiffusionXL(pipe), make_scheduler=scheduler_for(pipe, option), **parts) for pipe in pipes)
+    base, refiner = (
+        Pipeline(family=StableDiffusionXL(pipe), make_scheduler=scheduler_for(pipe, option), **parts) for pipe in pipes
+    )
     return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=share)
 
 
@@ -69,10 +73,19 @@ def two_classics(pipes, option, scale, share, batch, first=None, **more):
     asked = {"prompt": list(PROMPTS[:batch]), "generator": generators(batch), "guidance_scale": scale}
     size = {"height": 64, "width": 64} if first is None else {}
     made, latents = classic(
-        first or pipes[0], scheduler_for(pipes[0], option)(), STEPS, **asked, **size, denoising_end=share, output_type="latent", **more
+        first or pipes[0],
+        scheduler_for(pipes[0], option)(),
+        STEPS,
+        **asked,
+        **size,
+        denoising_end=share,
+        output_type="latent",
+        **more,
     )
     assert torch.equal(made[-1], latents)
-    more_made, images = classic(pipes[1], scheduler_for(pipes[1], option)(), STEPS, **asked, denoising_start=share, image=latents)
+    more_made, images = classic(
+        pipes[1], scheduler_for(pipes[1], option)(), STEPS, **asked, denoising_start=share, image=latents
+    )
     return [*made, *more_made], images
 
 
@@ -107,9 +120,15 @@ def test_inpainting_keeps_the_rest_in_both_stages(pipes):
     pipeline = refined(pipes, "euler", task=Inpaint(), callbacks={"recorder": recorder})
     result = pipeline(request(1, image=images, mask=masks, strength=1.0, blur=0, keep_unmasked=True))
     kept = np.array(masks[0]) == 0
-    assert (np.array(result.image)[kept] == np.array(images[0])[kept]).all() and not (np.array(result.image) == np.array(images[0])).all()
-    clean = pipeline.family.encode_image(torch.from_numpy(np.array(images[0])).permute(2, 0, 1)[None] / 127.5 - 1, tuple(generators(1)))
-    apart = [(each - clean)[:, :, :2].std().item() for each in recorder.latents]  # noise on the topmost rows, which are kept
+    assert (np.array(result.image)[kept] == np.array(images[0])[kept]).all() and not (
+        np.array(result.image) == np.array(images[0])
+    ).all()
+    clean = pipeline.family.encode_image(
+        torch.from_numpy(np.array(images[0])).permute(2, 0, 1)[None] / 127.5 - 1, tuple(generators(1))
+    )
+    apart = [
+        (each - clean)[:, :, :2].std().item() for each in recorder.latents
+    ]  # noise on the topmost rows, which are kept
     assert apart[-1] < 1e-5 and apart == sorted(apart, reverse=True)
 
 
@@ -218,7 +237,12 @@ def test_an_option_is_put_on_the_models_of_both(pipes):
 
 
 def test_the_refiner_is_built_with_the_options_of_the_run(checkpoints):
-    words = ["model=local", f"model.source={checkpoints['sdxl']}", f"model.refiner={checkpoints['sdxl_refiner']}", "callbacks=[]"]
+    words = [
+        "model=local",
+        f"model.source={checkpoints['sdxl']}",
+        f"model.refiner={checkpoints['sdxl_refiner']}",
+        "callbacks=[]",
+    ]
     checked = check(read(compose_config([*words, "steps=10", "height=64", "width=64", "accel=[fused_qkv]"])))
     whole = build_pipeline(checked)
     whole(checked.request)
@@ -231,7 +255,12 @@ def test_the_refiner_is_built_with_the_options_of_the_run(checkpoints):
     ("words", "file", "change", "said"),
     [
         ("memory=[vae_tiling]", "vae", {"sample_size": 512}, "memory=vae_tiling: tiles are 512 pixels"),
-        ("accel=[deepcache]", "unet", {"mid_block_type": None, "up_block_types": ["KUpBlock2D"]}, "accel=deepcache: can't reach into"),
+        (
+            "accel=[deepcache]",
+            "unet",
+            {"mid_block_type": None, "up_block_types": ["KUpBlock2D"]},
+            "accel=deepcache: can't reach into",
+        ),
     ],
 )
 def test_what_the_refiner_alone_cannot_bear_is_refused(compose, checkpoints, tmp_path, words, file, change, said):

@@ -32,7 +32,13 @@ def theirs(pipe, scheduler, batch, scale, noisy=False, **more):
     generator = generators(batch)
     if noisy:
         scheduler.step = partial(scheduler.step, generator=generator)
-    more |= {"prompt": list(PROMPTS[:batch]), "generator": generator, "guidance_scale": scale, "height": 64, "width": 64}
+    more |= {
+        "prompt": list(PROMPTS[:batch]),
+        "generator": generator,
+        "guidance_scale": scale,
+        "height": 64,
+        "width": 64,
+    }
     return classic(pipe, scheduler, STEPS, **more)
 
 
@@ -40,14 +46,18 @@ def theirs(pipe, scheduler, batch, scale, noisy=False, **more):
 
 
 def text2img(pipe, option, strength, batch, scale, negative=None, **more):
-    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Text2Img(), negative=negative, steps=STEPS)
+    *mine, scheduler = ours(
+        StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Text2Img(), negative=negative, steps=STEPS
+    )
     prompts = None if negative is None else [negative] * batch
     return mine, theirs(pipe, scheduler, batch, scale, negative_prompt=prompts, **more)
 
 
 def img2img(pipe, option, strength, batch, scale, **more):
     inputs = {"image": pictures(batch), "strength": strength, "skip": LAYOUTS["sd3"].skipped(STEPS, strength)}
-    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), steps=STEPS, **inputs)
+    *mine, scheduler = ours(
+        StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), steps=STEPS, **inputs
+    )
     other = StableDiffusion3Img2ImgPipeline(**pipe.components)
     return mine, theirs(other, scheduler, batch, scale, image=list(pictures(batch)), strength=strength, **more)
 
@@ -56,13 +66,19 @@ def inpaint(pipe, option, strength, batch, scale, **more):
     masks = (mask(64),) * batch
     inputs = {"image": pictures(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = LAYOUTS["sd3"].skipped(STEPS, strength)
-    *mine, scheduler = ours(StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), steps=STEPS, **inputs)
+    *mine, scheduler = ours(
+        StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), steps=STEPS, **inputs
+    )
     other = StableDiffusion3InpaintPipeline(**pipe.components)
-    return mine, theirs(other, scheduler, batch, scale, image=list(pictures(batch)), mask_image=list(masks), strength=strength, **more)
+    return mine, theirs(
+        other, scheduler, batch, scale, image=list(pictures(batch)), mask_image=list(masks), strength=strength, **more
+    )
 
 
 def unshifted(**settings):
-    """StableDiffusion3InpaintPipeline forgets the VAE's shift when it decodes, see the end: images can only be equal without."""
+    """StableDiffusion3InpaintPipeline forgets the VAE's shift when it decodes, see the end: images can only be equal
+    without.
+    """
     pipe = pipelines.sd3(**settings)
     pipe.vae.register_to_config(shift_factor=0.0)
     return pipe
@@ -116,14 +132,17 @@ def test_from_a_picture_is_bit_equal_for_the_other_schedulers(from_picture, opti
 
 
 @pytest.mark.parametrize(
-    ("option", "from_picture", "strength"), sampled(SD3_NOISY_FROM_PICTURE, TASKS, STRENGTHS, each=2), indirect=["from_picture"]
+    ("option", "from_picture", "strength"),
+    sampled(SD3_NOISY_FROM_PICTURE, TASKS, STRENGTHS, each=2),
+    indirect=["from_picture"],
 )
 def test_from_a_picture_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(from_picture, option, strength):
     assert_same(*from_picture(option, strength, 2, CFG, noisy=True))
 
 
 @pytest.mark.parametrize(
-    ("option", "strength", "scale"), sampled(["default", "flow_euler_karras", "flow_heun"], STRENGTHS, [1.0, CFG], each=2)
+    ("option", "strength", "scale"),
+    sampled(["default", "flow_euler_karras", "flow_heun"], STRENGTHS, [1.0, CFG], each=2),
 )
 def test_a_model_that_takes_the_mask_is_bit_equal(option, strength, scale):
     assert_same(*inpaint(unshifted(in_channels=33), option, strength, 1, scale))
@@ -155,13 +174,17 @@ def test_without_t5_is_bit_equal():
 
 
 def test_the_inpaint_pipeline_forgets_the_vaes_shift(base):
-    """It encodes with the VAE's shift and decodes without: latents are the same to the end, its images are off in colour."""
+    """It encodes with the VAE's shift and decodes without: latents are the same to the end, its images are off in
+    colour.
+    """
     mine, other = inpaint(base, "flow_euler", 0.6, 2, CFG)
     latents_alone(mine, other)
     assert mine[1][0].tobytes() != other[1][0].tobytes()
     config, last = base.vae.config, other[0][-1]
     with torch.no_grad():
-        right, wrong = (base.vae.decode(last / config.scaling_factor + shift).sample for shift in (config.shift_factor, 0.0))
+        right, wrong = (
+            base.vae.decode(last / config.scaling_factor + shift).sample for shift in (config.shift_factor, 0.0)
+        )
     mend = StableDiffusion3Img2ImgPipeline(**base.components).image_processor.postprocess
     assert [image.tobytes() for image in mend(right)] == [image.tobytes() for image in mine[1]]
     assert [image.tobytes() for image in mend(wrong)] == [image.tobytes() for image in other[1]]

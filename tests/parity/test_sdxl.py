@@ -35,11 +35,16 @@ def asked(batch, scale, **more):
 
 def sibling(cls, pipe):
     """Another pipeline on the same components."""
-    settings = {key: pipe.config[key] for key in ("requires_aesthetics_score", "force_zeros_for_empty_prompt") if key in pipe.config}
+    settings = {
+        key: pipe.config[key]
+        for key in ("requires_aesthetics_score", "force_zeros_for_empty_prompt")
+        if key in pipe.config
+    }
     return cls(**pipe.components, add_watermarker=False, **settings)
 
 
-# Each returns (ours, classic) for a scheduler option, a strength, a batch size and guidance. `more` goes to both, by our names.
+# Each returns (ours, classic) for a scheduler option, a strength, a batch size and guidance. `more` goes to both, by
+# our names.
 
 
 def text2img(pipe, option, strength, batch, guidance, eta=None, **more):
@@ -49,8 +54,12 @@ def text2img(pipe, option, strength, batch, guidance, eta=None, **more):
 
 def img2img(pipe, option, strength, batch, guidance, eta=None, **more):
     inputs = {"image": images(batch), "strength": strength, "skip": LAYOUTS["sdxl"].skipped(STEPS, strength)}
-    *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Img2Img(), eta=eta, steps=STEPS, **inputs)
-    arguments = asked(batch, guidance.scale, image=list(images(batch)), strength=strength, **given(eta, guidance), **more)
+    *mine, scheduler = ours(
+        StableDiffusionXL(pipe), option, guidance, batch, 64, Img2Img(), eta=eta, steps=STEPS, **inputs
+    )
+    arguments = asked(
+        batch, guidance.scale, image=list(images(batch)), strength=strength, **given(eta, guidance), **more
+    )
     return mine, classic(sibling(StableDiffusionXLImg2ImgPipeline, pipe), scheduler, STEPS, **arguments)
 
 
@@ -58,9 +67,15 @@ def inpaint(pipe, option, strength, batch, guidance, eta=None, **more):
     masks = (mask(64),) * batch
     inputs = {"image": images(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = LAYOUTS["sdxl"].skipped(STEPS, strength)
-    *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Inpaint(), eta=eta, steps=STEPS, **inputs)
-    arguments = asked(batch, guidance.scale, image=list(images(batch)), mask_image=list(masks), strength=strength, **SIZE)
-    return mine, classic(sibling(StableDiffusionXLInpaintPipeline, pipe), scheduler, STEPS, **arguments, **given(eta, guidance), **more)
+    *mine, scheduler = ours(
+        StableDiffusionXL(pipe), option, guidance, batch, 64, Inpaint(), eta=eta, steps=STEPS, **inputs
+    )
+    arguments = asked(
+        batch, guidance.scale, image=list(images(batch)), mask_image=list(masks), strength=strength, **SIZE
+    )
+    return mine, classic(
+        sibling(StableDiffusionXLInpaintPipeline, pipe), scheduler, STEPS, **arguments, **given(eta, guidance), **more
+    )
 
 
 def given(eta, guidance):
@@ -91,7 +106,9 @@ def test_text2img_is_bit_equal(base, option, scale, batch):
     assert_same(*text2img(base, option, 1.0, batch, ClassifierFree(scale)))
 
 
-@pytest.mark.parametrize("option", every(3, [option for option in SDXL if option not in SDXL_CORE]))  # each runs from an image, below
+@pytest.mark.parametrize(
+    "option", every(3, [option for option in SDXL if option not in SDXL_CORE])
+)  # each runs from an image, below
 def test_text2img_is_bit_equal_for_the_other_schedulers(base, option):
     assert_same(*text2img(base, option, 1.0, 2, ClassifierFree(7.5)))
 
@@ -143,7 +160,9 @@ def test_no_negative_prompt_is_not_an_empty_one(negative, zeros):
     """None is zeros where the checkpoint says so, "" is the empty text's embedding."""
     pipe = pipelines.sdxl()
     pipe.register_to_config(force_zeros_for_empty_prompt=zeros)
-    *mine, scheduler = ours(StableDiffusionXL(pipe), "euler", ClassifierFree(7.5), 2, 64, Text2Img(), negative=negative, steps=6)
+    *mine, scheduler = ours(
+        StableDiffusionXL(pipe), "euler", ClassifierFree(7.5), 2, 64, Text2Img(), negative=negative, steps=6
+    )
     prompts = None if negative is None else [negative] * 2
     assert_same(mine, classic(pipe, scheduler, 6, **asked(2, 7.5, negative_prompt=prompts, **SIZE)))
 
@@ -162,7 +181,11 @@ def test_a_batch_may_mix_none_and_given_negative_prompts(base):
 
 def test_the_unet_is_told_height_before_width_and_a_refiner_the_scores(base):
     told = StableDiffusionXL(base).encode(request(None, None), True)
-    assert told.positive.extra["time_ids"].tolist() == told.negative.extra["time_ids"].tolist() == [[48, 96, 0, 0, 48, 96]] * 2
+    assert (
+        told.positive.extra["time_ids"].tolist()
+        == told.negative.extra["time_ids"].tolist()
+        == [[48, 96, 0, 0, 48, 96]] * 2
+    )
     told = StableDiffusionXL(pipelines.sdxl_refiner()).encode(request(None, None), True)
     assert told.positive.extra["time_ids"].tolist() == [[48, 96, 0, 0, 6.0]] * 2
     assert told.negative.extra["time_ids"].tolist() == [[48, 96, 0, 0, 2.5]] * 2
@@ -180,7 +203,9 @@ def test_a_vae_that_tells_its_latents_mean_and_deviation_is_bit_equal(run):
 
 
 def test_half_precision_decodes_in_full():
-    """SDXL's VAE overflows in fp16: the classic pipelines decode in fp32, and so does composer, which leaves the VAE as it was."""
+    """SDXL's VAE overflows in fp16: the classic pipelines decode in fp32, and so does composer, which leaves the VAE as
+    it was.
+    """
     pipe = pipelines.sdxl().to(torch.float16)
     assert pipe.vae.config.force_upcast
     seen = []

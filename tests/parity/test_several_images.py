@@ -1,4 +1,6 @@
-"""Several images of a prompt against diffusers' `num_images_per_prompt`, bit for bit: its text encoders see each prompt once."""
+"""Several images of a prompt against diffusers' `num_images_per_prompt`, bit for bit: its text encoders see each prompt
+once.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,14 @@ def run(family: str, prompts, each: int) -> None:
     pipe, arguments = getattr(pipelines, family)(), asked(family, len(prompts) * each, num_images_per_prompt=each)
     texts = [prompt for prompt in prompts for _ in range(each)]
     *mine, scheduler = ours(
-        CLASSES[family](pipe), option(family), guided(family), len(texts), arguments["height"], Text2Img(), prompts=texts, steps=STEPS
+        CLASSES[family](pipe),
+        option(family),
+        guided(family),
+        len(texts),
+        arguments["height"],
+        Text2Img(),
+        prompts=texts,
+        steps=STEPS,
     )
     assert_same(mine, classic(pipe, scheduler, STEPS, prompt=list(prompts), **arguments))
 
@@ -97,7 +106,8 @@ def test_images_from_one_image_are_bit_equal(case):
         arguments = {key: value for key, value in arguments.items() if key not in ("height", "width")}
     image, hole = input_image(size), mask(size)
     inputs = {"image": (image,) * 3, "strength": STRENGTH, "skip": LAYOUTS[family].skipped(STEPS, STRENGTH)}
-    # a list of as many images as generators: of one, some of diffusers' pipelines generate all VAE samples from the first generator;
+    # a list of as many images as generators: of one, some of diffusers' pipelines generate all VAE samples from the
+    # first generator;
     # depth2img repeats what it makes of one, as the others do with a list
     several = image if task is Depth2Img else [image] * 3
     theirs = {"image": several, **({"mask_image": [hole] * 3} if task is Inpaint else {})}
@@ -106,6 +116,14 @@ def test_images_from_one_image_are_bit_equal(case):
     if task is Depth2Img:
         inputs["depth"] = None
     *mine, scheduler = ours(
-        CLASSES[family](pipe), option(family), guided(family), 3, size, task(), prompts=PROMPTS[:1] * 3, steps=STEPS, **inputs
+        CLASSES[family](pipe),
+        option(family),
+        guided(family),
+        3,
+        size,
+        task(),
+        prompts=PROMPTS[:1] * 3,
+        steps=STEPS,
+        **inputs,
     )
     assert_same(mine, classic(sibling(cls, pipe), scheduler, STEPS, prompt=PROMPTS[0], **theirs, **arguments))

@@ -1,6 +1,8 @@
-"""The oracle is diffusers: same components, same seeds, CPU, fp32, one thread → the same latents at every step, bit for bit.
+"""The oracle is diffusers: same components, same seeds, CPU, fp32, one thread → the same latents at every step, bit for
+bit.
 
-Each family is compared with its classic pipeline over every scheduler option for which that pipeline is right. Where it is
+Each family is compared with its classic pipeline over every scheduler option for which that pipeline is right. Where it
+is
 wrong the case is named at the end, with what goes wrong.
 """
 
@@ -36,7 +38,9 @@ def sd_pipe():
 @pytest.mark.parametrize(("option", "scale", "batch"), sampled(SD, SCALES, BATCHES))
 def test_sd_is_bit_equal(sd_pipe, option, scale, batch):
     *mine, scheduler = ours(StableDiffusion(sd_pipe), option, ClassifierFree(scale), batch, 64)
-    theirs = classic(sd_pipe, scheduler, prompt=list(PROMPTS[:batch]), generator=generators(batch), guidance_scale=scale)
+    theirs = classic(
+        sd_pipe, scheduler, prompt=list(PROMPTS[:batch]), generator=generators(batch), guidance_scale=scale
+    )
     assert_same(mine, theirs)
 
 
@@ -61,7 +65,9 @@ def test_sd_with_v_prediction_rescale_and_a_negative_prompt_is_bit_equal(option)
 def zero_snr_pipe():
     """A checkpoint whose schedule ends in pure noise (https://arxiv.org/abs/2305.08891), which its config alone says."""
     pipe = pipelines.sd(prediction_type="v_prediction")
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing")
+    pipe.scheduler = type(pipe.scheduler).from_config(
+        pipe.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
+    )
     return pipe
 
 
@@ -72,7 +78,9 @@ def test_what_the_checkpoint_says_of_its_schedule_is_kept(zero_snr_pipe, option)
     theirs_is = getattr(diffusers, cls.__name__).from_config(zero_snr_pipe.scheduler.config, **settings)
     for key in ("prediction_type", "rescale_betas_zero_snr", "timestep_spacing"):
         assert ours_was.config.get(key) == theirs_is.config.get(key), key
-    assert_same(mine, classic(zero_snr_pipe, theirs_is, prompt=list(PROMPTS[:1]), generator=generators(1), guidance_scale=5.0))
+    assert_same(
+        mine, classic(zero_snr_pipe, theirs_is, prompt=list(PROMPTS[:1]), generator=generators(1), guidance_scale=5.0)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +101,14 @@ def test_flux_is_bit_equal(flux_pipe, option, batch):
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("option", FLUX_NOISY)
 def test_flux_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(flux_pipe, option, batch):
-    """FluxPipeline keeps its generator from `scheduler.step`: schedulers that add noise generate it unseeded, so no run can be repeated."""
+    """FluxPipeline keeps its generator from `scheduler.step`: schedulers that add noise generate it unseeded, so no run
+    can be repeated.
+    """
     *mine, scheduler = ours(Flux(flux_pipe), option, Unguided(), batch, 32)
     arguments = flux_arguments(batch)
     unseeded = [
-        classic(flux_pipe, type(scheduler).from_config(scheduler.config), **flux_arguments(batch))[1][0].tobytes() for _ in range(2)
+        classic(flux_pipe, type(scheduler).from_config(scheduler.config), **flux_arguments(batch))[1][0].tobytes()
+        for _ in range(2)
     ]
     assert unseeded[0] != unseeded[1]
     scheduler.step = partial(scheduler.step, generator=arguments["generator"])

@@ -23,7 +23,10 @@ LEVEL = 1
 
 
 def furthest(one, other) -> int:
-    return max(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in zip(one.images, other.images, strict=True))
+    return max(
+        int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max())
+        for a, b in zip(one.images, other.images, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,12 @@ def test_as_many_as_there_are_is_no_share(one_thread):
 
 
 def test_prompts_go_with_their_pictures(one_thread):
-    words = ("steps=2", "prompt=['a red cone','a blue cube','a green sphere']", "negative_prompt=['a','b','c']", "callbacks=[]")
+    words = (
+        "steps=2",
+        "prompt=['a red cone','a blue cube','a green sphere']",
+        "negative_prompt=['a','b','c']",
+        "callbacks=[]",
+    )
     assert furthest(composer.compose(*words), composer.compose(*words, "batch=1")) <= LEVEL
 
 

@@ -1,7 +1,10 @@
-"""A run finds nothing of the runs before it: A, B, A in one process, for every option file of every group and both doors.
+"""A run finds nothing of the runs before it: A, B, A in one process, for every option file of every group and both
+doors.
 
-A is a plain run and B the same with one option. Each is generated with weights just loaded first, then B and A in turn on the same models: the
-images and what is recorded of them must be equal. A new option file joins by itself; where it needs more than its name, or can't work on
+A is a plain run and B the same with one option. Each is generated with weights just loaded first, then B and A in turn
+on the same models: the
+images and what is recorded of them must be equal. A new option file joins by itself; where it needs more than its name,
+or can't work on
 a CPU, it gets a line in NEEDS or NOT_HERE.
 """
 
@@ -87,7 +90,9 @@ def options() -> list[str]:
 def cases() -> list[Any]:
     """Each option behind both doors; all but a sample are slow."""
     marks = {option: () if option in OFTEN else (pytest.mark.slow,) for option in options()}
-    return [pytest.param(option, door, id=f"{option}-{door}", marks=marks[option]) for option in options() for door in DOORS]
+    return [
+        pytest.param(option, door, id=f"{option}-{door}", marks=marks[option]) for option in options() for door in DOORS
+    ]
 
 
 def plain(folder: Path, door: str) -> list[str]:
@@ -106,7 +111,12 @@ def drawn(words: list[str]) -> tuple[Any, ...]:
     """The images' pixels, and all of the record that no clock has a say in."""
     result = compose(*words)
     record = {key: value for key, value in result.record.items() if key not in ("seconds", "peak_memory", "notes")}
-    return [image.tobytes() for image in result.images], _notes(result), result.flagged, json.dumps(record, sort_keys=True, default=str)
+    return (
+        [image.tobytes() for image in result.images],
+        _notes(result),
+        result.flagged,
+        json.dumps(record, sort_keys=True, default=str),
+    )
 
 
 def _notes(result: Any) -> list[str]:
@@ -157,12 +167,19 @@ for words in json.loads(sys.argv[1]):
 @pytest.mark.slow
 def test_images_are_those_of_a_fresh_process(sources, tmp_path):
     """All plain runs and the sample of options, each after the other in one new process, the last one first."""
-    asked = [plain(sources[family], door) for door, families in DOORS.items() for family in families if family not in FROM_IMAGE]
+    asked = [
+        plain(sources[family], door)
+        for door, families in DOORS.items()
+        for family in families
+        if family not in FROM_IMAGE
+    ]
     for option in sorted(SAMPLE):
         found = suited(option, "native", sources)
         asked.append(found[1])
     here = [hashlib.sha256(b"".join(drawn(words)[0])).hexdigest() for words in asked]
     given = json.dumps(asked[::-1])
-    done = subprocess.run([sys.executable, "-c", FRESH, given], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, given], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[::-1] == here

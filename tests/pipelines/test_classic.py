@@ -96,7 +96,15 @@ def test_pix2pix_draws_what_diffusers_draws(compose, saved):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(pixels).save("a.png")
     done = compose(
-        *words(saved["pix2pix"], "task=img2img", "strength=1", "image=a.png", f"prompt={PROMPT}", "guidance=3", "scheduler=euler")
+        *words(
+            saved["pix2pix"],
+            "task=img2img",
+            "strength=1",
+            "image=a.png",
+            f"prompt={PROMPT}",
+            "guidance=3",
+            "scheduler=euler",
+        )
     )
     assert done.code == 0, done.err
     pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(saved["pix2pix"])
@@ -104,7 +112,12 @@ def test_pix2pix_draws_what_diffusers_draws(compose, saved):
     pipe.set_progress_bar_config(disable=True)
     generator = [torch.Generator().manual_seed(0)]
     theirs = pipe(
-        [PROMPT], image=[Image.fromarray(pixels)], num_inference_steps=4, guidance_scale=3.0, negative_prompt=[""], generator=generator
+        [PROMPT],
+        image=[Image.fromarray(pixels)],
+        num_inference_steps=4,
+        guidance_scale=3.0,
+        negative_prompt=[""],
+        generator=generator,
     )
     assert (drawn() == np.asarray(theirs.images[0])).all()
 
@@ -115,7 +128,9 @@ def test_pixart_draws_what_diffusers_draws(compose, saved):
     pipe = PixArtAlphaPipeline.from_pretrained(saved["pixart"])
     pipe.set_progress_bar_config(disable=True)
     generator = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    theirs = pipe([PROMPT] * 2, negative_prompt=["", ""], num_inference_steps=4, guidance_scale=3.0, generator=generator)
+    theirs = pipe(
+        [PROMPT] * 2, negative_prompt=["", ""], num_inference_steps=4, guidance_scale=3.0, generator=generator
+    )
     assert (drawn() == np.asarray(theirs.images[0])).all()
     assert json.loads(Path("out/run.json").read_text())["model"]["family"] == "classic"
 
@@ -128,7 +143,11 @@ def test_an_unconditional_one(compose, saved):
 
 def test_show_says_what_callbacks_can_do(compose, saved):
     done = compose("show", "model=local", f"model.source={saved['pixart']}")
-    assert done.code == 0 and "run by its own diffusers pipeline" in done.out and "after_step and after_decode alone" in done.out
+    assert (
+        done.code == 0
+        and "run by its own diffusers pipeline" in done.out
+        and "after_step and after_decode alone" in done.out
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,5 +231,7 @@ def test_a_callback_that_wants_more_is_refused_by_name(saved):
             return None
 
     request, _ = pipeline_of(saved["pixart"])
-    with pytest.raises(ComposerError, match="wants before_step, and PixArtAlphaPipeline is no native family: it offers after_decode"):
+    with pytest.raises(
+        ComposerError, match="wants before_step, and PixArtAlphaPipeline is no native family: it offers after_decode"
+    ):
         check_classic(PixArtAlphaPipeline, request, ClassifierFree(3.0), {"early": Early()}, {})

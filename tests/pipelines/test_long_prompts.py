@@ -61,7 +61,9 @@ def test_windows_are_what_the_encoder_makes_of_each(checkpoints, name, one_threa
     with torch.no_grad():
         short = family.encode(request("a cone"), True)
         classic = cutting.encode(request("a cone"), True)
-        assert torch.equal(short.positive.hidden, classic.positive.hidden) and torch.equal(short.negative.hidden, classic.negative.hidden)
+        assert torch.equal(short.positive.hidden, classic.positive.hidden) and torch.equal(
+            short.negative.hidden, classic.negative.hidden
+        )
         # the first window is the text cut after it, the negative one is as long
         long = family.encode(request(LONG, "a sky"), True)
         cut = cutting.encode(request(LONG, "a sky"), True)

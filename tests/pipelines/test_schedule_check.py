@@ -54,13 +54,21 @@ UNWALKED = [
         ["scheduler=ddim", "scheduler.rescale_betas_zero_snr=true", "scheduler.timestep_spacing=trailing"],
         "scheduler.rescale_betas_zero_snr=True: DDIMScheduler can't do it: step 1 of 3 fails, what comes of it is not finite",
     ),
-    ({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}, [], "scheduler=default: DDIMScheduler can't: step 1 of 3 fails"),
+    (
+        {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+        [],
+        "scheduler=default: DDIMScheduler can't: step 1 of 3 fails",
+    ),
     (
         {"prediction_type": "sample"},
         ["scheduler=euler_a"],
         "scheduler=euler_a: EulerAncestralDiscreteScheduler can't: step 1 of 3 fails",
     ),
-    ({"prediction_type": "v_prediction"}, ["scheduler=ipndm"], "scheduler=ipndm: IPNDMScheduler steps by predictions of noise alone"),
+    (
+        {"prediction_type": "v_prediction"},
+        ["scheduler=ipndm"],
+        "scheduler=ipndm: IPNDMScheduler steps by predictions of noise alone",
+    ),
 ]
 
 
@@ -123,7 +131,9 @@ DIFFUSION = [name for name in OPTIONS if not name.startswith("flow")]
 @pytest.mark.parametrize("option", slow_but([name for name in DIFFUSION if name not in SLOW], DIFFUSION))
 def test_a_setting_without_effect_is_not_shown(option):
     for key, (values, beside) in SETTINGS.items():
-        made, shown = zip(*(walked(option, {"beta_start": 0.001, "beta_end": 0.01, **beside, key: value}) for value in values))
+        made, shown = zip(
+            *(walked(option, {"beta_start": 0.001, "beta_end": 0.01, **beside, key: value}) for value in values)
+        )
         assert not torch.equal(*made) or key not in shown[0], key
 
 
@@ -143,7 +153,9 @@ def test_an_ordinary_change_of_schedulers_says_nothing(compose, checkpoints):
     assert done.code == 0 and done.err == ""
 
 
-@pytest.mark.parametrize("changes", [{"steps_offset": 0, "clip_sample": True}, {"steps_offset": 0}, {"clip_sample": True}])
+@pytest.mark.parametrize(
+    "changes", [{"steps_offset": 0, "clip_sample": True}, {"steps_offset": 0}, {"clip_sample": True}]
+)
 def test_show_names_the_timesteps_and_settings_of_the_run(compose, copy, changes):
     source = copy(**changes)
     shown = compose("show", *of(source))
@@ -161,10 +173,21 @@ def test_show_names_the_timesteps_and_settings_of_the_run(compose, copy, changes
 
 @pytest.mark.parametrize(
     ("option", "key", "values"),
-    [("euler", "timesteps", [901, 601, 201]), ("euler", "sigmas", [14.6, 3.0, 0.5]), ("dpmpp_2m", "timesteps", [901, 601, 201])],
+    [
+        ("euler", "timesteps", [901, 601, 201]),
+        ("euler", "sigmas", [14.6, 3.0, 0.5]),
+        ("dpmpp_2m", "timesteps", [901, 601, 201]),
+    ],
 )
 def test_steps_of_ones_own_are_those_of_diffusers(compose, checkpoints, option, key, values):
-    words = ["model=local", f"model.source={checkpoints['sd']}", "callbacks=[]", f"scheduler={option}", "prompt=x", "guidance=3"]
+    words = [
+        "model=local",
+        f"model.source={checkpoints['sd']}",
+        "callbacks=[]",
+        f"scheduler={option}",
+        "prompt=x",
+        "guidance=3",
+    ]
     done = compose(*words, f"scheduler.{key}={values}".replace(" ", ""), "output.folder=out")
     assert done.code == 0, done.err
     pipe = StableDiffusionPipeline.from_pretrained(checkpoints["sd"])
@@ -179,7 +202,10 @@ def test_steps_of_ones_own_are_those_of_diffusers(compose, checkpoints, option, 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["scheduler=ddim", "scheduler.timesteps=[900,500]"], "scheduler.timesteps=[900, 500]: DDIMScheduler takes no list of timesteps"),
+        (
+            ["scheduler=ddim", "scheduler.timesteps=[900,500]"],
+            "scheduler.timesteps=[900, 500]: DDIMScheduler takes no list of timesteps",
+        ),
         (["scheduler=dpmpp_2m", "scheduler.sigmas=[9,3]"], "takes no list of sigmas: it takes scheduler.timesteps"),
         (["scheduler=euler", "scheduler.timesteps=[1,2]"], "must go down"),
         (["scheduler=euler", "scheduler.timesteps=many"], "must be a list of numbers"),

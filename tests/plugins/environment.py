@@ -1,4 +1,6 @@
-"""A virtual environment of its own that sees the packages of this one, where plugins are really installed and taken out."""
+"""A virtual environment of its own that sees the packages of this one, where plugins are really installed and taken
+out.
+"""
 
 from __future__ import annotations
 
@@ -33,24 +35,32 @@ class Environment:
         venv.create(folder, with_pip=False)
         self.python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
         (site,) = folder.rglob("site-packages")
-        # a line of code in a .pth is run at start: the .pth files beside the parent's packages count too, so editable ones are found
+        # a line of code in a .pth is run at start: the .pth files beside the parent's packages count too, so editable
+        # ones are found
         (site / "parent.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
 
     def run(self, *words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([self.python, *words], cwd=cwd, env=os.environ | SETTINGS | variables, capture_output=True, text=True)
+        return subprocess.run(
+            [self.python, *words], cwd=cwd, env=os.environ | SETTINGS | variables, capture_output=True, text=True
+        )
 
     def compose(self, *words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "composer", *words, cwd=cwd, **variables)
 
     def compose_each(self, lines: list[tuple[tuple[str, ...], dict[str, str]]], cwd: Path) -> list[tuple[int, str]]:
-        """Exit code and stderr of several command lines with variables of their own, one after the other in one process."""
+        """Exit code and stderr of several command lines with variables of their own, one after the other in one
+        process.
+        """
         done = subprocess.run(
             [self.python, "-c", EACH], input="".join(json.dumps(line) + "\n" for line in lines), cwd=cwd, capture_output=True, text=True,
             env=os.environ | SETTINGS,
         )  # fmt: skip
         said = done.stderr.split("\nEXIT ")
         assert len(said) == len(lines) + 1, done.stderr[-2000:]
-        return [(int(after.split("\n")[0]), before.partition("\n")[2] if i else before) for i, (before, after) in enumerate(pairwise(said))]
+        return [
+            (int(after.split("\n")[0]), before.partition("\n")[2] if i else before)
+            for i, (before, after) in enumerate(pairwise(said))
+        ]
 
     def pip(self, *words: str) -> None:
         """This environment's pip is the parent's; it installs here."""

@@ -17,7 +17,8 @@ from composer.testing.image_files import pixels
 OURS = {"attention-maps": "attention_maps", "regional-prompt": "regional_prompt", "metrics-logger": "metrics_logger"}
 
 pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(f"composer_{name}") for name in OURS.values()), reason="a plugin is installed beside composer"
+    any(importlib.util.find_spec(f"composer_{name}") for name in OURS.values()),
+    reason="a plugin is installed beside composer",
 )
 
 
@@ -72,7 +73,9 @@ def installed(tmp_path_factory) -> Environment:
         "two": {"__init__.py": CALLBACK.format(" * float('nan')"), "conf/callbacks/twice.yaml": option("two", "twice"),
                 "conf/callbacks/spoils.yaml": option("two", "spoils")},
     }  # fmt: skip
-    made.install(*(ROOT / "plugins" / name for name in OURS), *(package(root / name, name, files) for name, files in bad.items()))
+    made.install(
+        *(ROOT / "plugins" / name for name in OURS), *(package(root / name, name, files) for name, files in bad.items())
+    )
     return made
 
 
@@ -81,7 +84,9 @@ def test_it_draws_with_all_of_them(installed, tmp_path):
         "callbacks=[progress,preview,attention_maps,regional_prompt,metrics_logger]",
         "callbacks.regional_prompt.prompt=a blue cube, right",
     )
-    done = installed.compose(*words, "callbacks.regional_prompt.box=[0.5,0,1,1]", "steps=4", "output.folder=out", cwd=tmp_path)
+    done = installed.compose(
+        *words, "callbacks.regional_prompt.box=[0.5,0,1,1]", "steps=4", "output.folder=out", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     made = {path.name for path in (tmp_path / "out").iterdir()}
     assert made == {"000.png", "attention-000.png", "preview-000.webp", "tensorboard", "config.yaml", "run.json"}
@@ -89,7 +94,10 @@ def test_it_draws_with_all_of_them(installed, tmp_path):
     regional = record["callbacks"]["regional_prompt"]
     assert (regional["distribution"], regional["version"]) == ("composer-regional-prompt", "0.1.0")
     assert regional["config"]["box"] == [0.5, 0, 1, 1] and regional["config"]["prompt"] == "a blue cube, right"
-    assert record["versions"]["composer-attention-maps"] == "0.1.0" and "distribution" not in record["callbacks"]["preview"]
+    assert (
+        record["versions"]["composer-attention-maps"] == "0.1.0"
+        and "distribution" not in record["callbacks"]["preview"]
+    )
 
 
 def test_they_are_listed_with_what_they_bring(installed, tmp_path):
@@ -103,8 +111,14 @@ def test_they_are_listed_with_what_they_bring(installed, tmp_path):
         and "callbacks=attention_maps  Where each word" in maps
         and "around, after_decode" in maps
     )
-    assert "does not load: RuntimeError: broken on purpose" in blocks["breaks"] and "does not load: SystemExit: 3" in blocks["exits"]
-    assert "hidden by composer's own option of this name" in blocks["one"] and "scheduler=mine  Euler of its own." in blocks["one"]
+    assert (
+        "does not load: RuntimeError: broken on purpose" in blocks["breaks"]
+        and "does not load: SystemExit: 3" in blocks["exits"]
+    )
+    assert (
+        "hidden by composer's own option of this name" in blocks["one"]
+        and "scheduler=mine  Euler of its own." in blocks["one"]
+    )
     assert "also offered by composer-two 1.0: neither can be chosen" in blocks["one"]
     assert "attention_maps" in installed.compose("list", "callbacks", cwd=tmp_path).stdout
 
@@ -131,16 +145,46 @@ def test_installing_changes_no_run(installed, tmp_path, compose):
 WRONG = [
     (["callbacks=[breaks]"], {}, 2, "can't be imported from composer-breaks 1.0: RuntimeError: broken on purpose"),
     (["callbacks=[exits]"], {}, 2, "can't be imported from composer-exits 1.0: SystemExit: 3"),
-    (["callbacks=[twice]"], {}, 2, "callbacks=twice: composer-one 1.0 and composer-two 1.0 both offer it: uninstall one"),
-    (["callbacks=[spoils]"], {}, 1, "callbacks.spoils: (composer-two 1.0) failed in after_step, step 1/3: returned numbers"),
+    (
+        ["callbacks=[twice]"],
+        {},
+        2,
+        "callbacks=twice: composer-one 1.0 and composer-two 1.0 both offer it: uninstall one",
+    ),
+    (
+        ["callbacks=[spoils]"],
+        {},
+        1,
+        "callbacks.spoils: (composer-two 1.0) failed in after_step, step 1/3: returned numbers",
+    ),
     (["callbacks=[twice]"], {"COMPOSER_PLUGINS": "one"}, 0, ""),
     ([], {"COMPOSER_PLUGINS": ""}, 0, ""),
     (["callbacks=[attention_maps]"], {"COMPOSER_PLUGINS": ""}, 2, "callbacks=attention_maps: there is no such option."),
-    ([], {"COMPOSER_PLUGINS": "atention_maps"}, 2, "COMPOSER_PLUGINS=atention_maps: no such plugin is installed. Did you mean attent"),
-    (["task=unconditional", "callbacks=[attention_maps]"], {}, 2, "callbacks.attention_maps: is for other models than ddpm"),
-    (["callbacks=[attention_maps]", "callbacks.attention_maps.words=[dog]"], {}, 2, "attention_maps.words=dog: is no word of the"),
+    (
+        [],
+        {"COMPOSER_PLUGINS": "atention_maps"},
+        2,
+        "COMPOSER_PLUGINS=atention_maps: no such plugin is installed. Did you mean attent",
+    ),
+    (
+        ["task=unconditional", "callbacks=[attention_maps]"],
+        {},
+        2,
+        "callbacks.attention_maps: is for other models than ddpm",
+    ),
+    (
+        ["callbacks=[attention_maps]", "callbacks.attention_maps.words=[dog]"],
+        {},
+        2,
+        "attention_maps.words=dog: is no word of the",
+    ),
     (["callbacks=[attention_maps]", "callbacks.attention_maps.word=dog"], {}, 2, "there is no such"),
-    (["callbacks=[metrics_logger]", "callbacks.metrics_logger.folder=3"], {}, 2, "callbacks.metrics_logger.folder=3: must be a text"),
+    (
+        ["callbacks=[metrics_logger]", "callbacks.metrics_logger.folder=3"],
+        {},
+        2,
+        "callbacks.metrics_logger.folder=3: must be a text",
+    ),
     (["scheduler=mine", "output.folder=out"], {}, 0, ""),
 ]
 
@@ -164,7 +208,9 @@ def test_they_import_only_public_names():
     """Of composer: what `composer` itself offers, and the kit for tests."""
     for file in (ROOT / "plugins").rglob("*.py"):
         for module in re.findall(r"^\s*(?:from|import) (composer[.\w]*)", file.read_text("utf-8"), re.MULTILINE):
-            assert module == "composer" or module.startswith(("composer_", "composer.testing")), f"{file.name}: {module}"
+            assert module == "composer" or module.startswith(("composer_", "composer.testing")), (
+                f"{file.name}: {module}"
+            )
             assert not module.startswith("composer.testing") or "tests" in file.parts, file
 
 
@@ -175,7 +221,9 @@ def test_composer_imports_none_of_them():
 
 @pytest.mark.slow  # environments and test runs of their own
 def test_a_package_written_by_composer_as_the_tutorial_goes_on_and_can_be_taken_out_again(tmp_path):
-    """new → install → its tests → plugins/README.md's callback in its place → use → its tests → uninstall: composer is as it was."""
+    """new → install → its tests → plugins/README.md's callback in its place → use → its tests → uninstall: composer is
+    as it was.
+    """
     made = Environment(tmp_path / "venv")
     before = made.compose("list", "callbacks", cwd=tmp_path).stdout
     assert made.compose("plugins", "new", "film_grain", cwd=tmp_path).returncode == 0
@@ -183,16 +231,28 @@ def test_a_package_written_by_composer_as_the_tutorial_goes_on_and_can_be_taken_
     made.install(folder)
     tests = made.run(*PYTEST, cwd=folder)
     assert tests.returncode == 0 and " passed" in tests.stdout, tests.stdout[-2000:]
-    assert made.compose("plugins", "new", "film_grain", cwd=tmp_path / "venv").returncode == 2  # the option is taken now
+    assert (
+        made.compose("plugins", "new", "film_grain", cwd=tmp_path / "venv").returncode == 2
+    )  # the option is taken now
     page = (ROOT / "plugins" / "README.md").read_text("utf-8")
-    (code,), (option,) = (re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for kind in ("python", "yaml"))
+    (code,), (option,) = (
+        re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for kind in ("python", "yaml")
+    )
     (folder / "composer_film_grain" / "__init__.py").write_text(code)
     (folder / "composer_film_grain" / "conf" / "callbacks" / "film_grain.yaml").write_text(option)
     made.install(folder)
     assert "The grain of a photographic film" in made.compose("list", "callbacks", cwd=tmp_path).stdout
     amounts = {"plain": "0", "grained": "0.1"}
     lines = [
-        (["callbacks=[progress,film_grain]", f"callbacks.film_grain.amount={amount}", "steps=3", f"output.folder={name}"], {})
+        (
+            [
+                "callbacks=[progress,film_grain]",
+                f"callbacks.film_grain.amount={amount}",
+                "steps=3",
+                f"output.folder={name}",
+            ],
+            {},
+        )
         for name, amount in amounts.items()
     ]
     assert made.compose_each(lines, tmp_path) == [(0, ""), (0, "")]

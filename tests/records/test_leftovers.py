@@ -1,4 +1,6 @@
-"""All files that a run wrote are named at its end: a grid, previews, traces, whatever callbacks leave; none of an earlier run."""
+"""All files that a run wrote are named at its end: a grid, previews, traces, whatever callbacks leave; none of an
+earlier run.
+"""
 
 from __future__ import annotations
 

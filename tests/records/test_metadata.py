@@ -19,7 +19,13 @@ PROMPT = 'ünï, (red:1.2) "cone": a 🎈'
 @pytest.mark.parametrize(("form", "suffix"), [("png", "png"), ("webp", "webp"), ("jpeg", "jpg")])
 def test_every_format_carries_the_record(compose, form, suffix):
     done = compose(
-        f"output={form}", "steps=2", "images=2", f"prompt={PROMPT}", "negative_prompt=a sky", "scheduler=dpmpp_2m_karras", "hydra.run.dir=r"
+        f"output={form}",
+        "steps=2",
+        "images=2",
+        f"prompt={PROMPT}",
+        "negative_prompt=a sky",
+        "scheduler=dpmpp_2m_karras",
+        "hydra.run.dir=r",
     )
     assert done.code == 0, done.err
     whole = json.loads(Path("r/run.json").read_text())
@@ -28,14 +34,23 @@ def test_every_format_carries_the_record(compose, form, suffix):
     assert metadata.read(Path(f"r/grid.{suffix}")) == whole | {"number": None} == metadata.read(Path("r/run.json"))
     read = ParserManager().parse(f"r/001.{suffix}")
     sampler = next(iter(read.samplers))
-    assert [each.value for each in read.prompts] == [PROMPT] and [each.value for each in read.negative_prompts] == ["a sky"]
-    assert sampler.name.startswith("DPM++ 2M") and sampler.parameters["seed"] == "1" and sampler.parameters["steps"] == "2"
+    assert [each.value for each in read.prompts] == [PROMPT] and [each.value for each in read.negative_prompts] == [
+        "a sky"
+    ]
+    assert (
+        sampler.name.startswith("DPM++ 2M") and sampler.parameters["seed"] == "1" and sampler.parameters["steps"] == "2"
+    )
     assert sampler.parameters["cfg_scale"] == "5.0" and next(iter(read.models)).name == "tiny"
 
 
 def test_a_record_too_long_for_jpeg_stays_in_its_file(compose):
     prompts = ",".join(f"'{'x' * 3600}{i}'" for i in range(20))
-    assert compose("output=jpeg", "steps=1", f"prompt=[{prompts}]", "hydra.run.dir=r", "callbacks=[]", "height=32", "width=32").code == 0
+    assert (
+        compose(
+            "output=jpeg", "steps=1", f"prompt=[{prompts}]", "hydra.run.dir=r", "callbacks=[]", "height=32", "width=32"
+        ).code
+        == 0
+    )
     assert embedded_texts.read(Path("r/000.jpg")).texts["UserComment"].startswith("xxx")
     with pytest.raises(ComposerError, match="may lie beside it"):
         metadata.read(Path("r/000.jpg"))

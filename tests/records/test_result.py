@@ -16,7 +16,13 @@ def images(count: int) -> list[Image.Image]:
 
 
 def result(count: int = 1) -> Result:
-    return Result(images=images(count), seeds=tuple(range(count)), seconds=0.1, iterations=1, record={"config": {"prompt": "${x} \\ '"}})
+    return Result(
+        images=images(count),
+        seeds=tuple(range(count)),
+        seconds=0.1,
+        iterations=1,
+        record={"config": {"prompt": "${x} \\ '"}},
+    )
 
 
 def test_a_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -46,7 +52,14 @@ def test_save_writes_pictures_grid_config_and_run_json(tmp_path):
 
     paths = result(3).save(tmp_path / "new" / "folder")
     assert [path.name for path in paths] == ["000.png", "001.png", "002.png"]
-    assert {path.name for path in paths[0].parent.iterdir()} == {"000.png", "001.png", "002.png", "grid.png", "run.json", "config.yaml"}
+    assert {path.name for path in paths[0].parent.iterdir()} == {
+        "000.png",
+        "001.png",
+        "002.png",
+        "grid.png",
+        "run.json",
+        "config.yaml",
+    }
     assert OmegaConf.load(paths[0].parent / "config.yaml").prompt == "${x} \\ '"
 
 

@@ -1,4 +1,6 @@
-"""Images that lie: whatever a record says, nothing is run, nothing is written outside the output folder, no secret gets out."""
+"""Images that lie: whatever a record says, nothing is run, nothing is written outside the output folder, no secret gets
+out.
+"""
 
 from __future__ import annotations
 
@@ -136,14 +138,18 @@ def test_forty_hostile_pictures(tmp_path, monkeypatch, names):
     assert len(HOSTILE) >= 40
     ended, seen = watched(work, [(work, words) for words in lines])
     assert seen == []
-    wrong = [f"{words} {code} {out} {err}" for words, (code, out, err) in zip(lines, ended) if not met(words, code, out, err)]
+    wrong = [
+        f"{words} {code} {out} {err}" for words, (code, out, err) in zip(lines, ended) if not met(words, code, out, err)
+    ]
     assert not wrong, "\n".join(wrong)
     assert not list(tmp_path.rglob("canary-was-here"))
     assert CANARY.encode() not in b"".join(file.read_bytes() for file in work.rglob("*") if file.is_file())
 
 
 def met(words: list[str], code: int, out: str, err: str) -> bool:
-    """Whether a hostile image was refused in one line with the reason, or did no harm, and nothing secret or hostile was printed."""
+    """Whether a hostile image was refused in one line with the reason, or did no harm, and nothing secret or hostile
+    was printed.
+    """
     said = HOSTILE[Path(words[1]).stem][1]
     if CANARY in out + err or "\33" in out + err or "Traceback" in err:
         return False
@@ -173,7 +179,12 @@ def test_files_that_are_hardly_pictures(compose, tmp_path, damage):
     else:
         data = file.read_bytes()
         file.write_bytes(
-            {"half": data[: len(data) // 2], "text": b"no image", "empty": b"", "chunk": data.replace(b"tEXt", b"tEXx", 1)}[damage]
+            {
+                "half": data[: len(data) // 2],
+                "text": b"no image",
+                "empty": b"",
+                "chunk": data.replace(b"tEXt", b"tEXx", 1),
+            }[damage]
         )
     for command in ("rerun", "info"):
         done = compose(command, str(file))

@@ -1,4 +1,6 @@
-"""Records name options and no classes; those of composer 0.1, which named classes by their modules, are still generated again."""
+"""Records name options and no classes; those of composer 0.1, which named classes by their modules, are still generated
+again.
+"""
 
 from __future__ import annotations
 
@@ -37,21 +39,31 @@ def test_records_of_schema_0_are_drawn_again(compose, tmp_path, name):
     told = json.loads((tmp_path / "again/run.json").read_text("utf-8"))
     before = metadata.read(OLD / name)
     assert done.code in (0, 1) and told["options"] == before["options"]  # 1: another machine's or library's last bit
-    assert told["schema"] == metadata.SCHEMA and told["guidance"] == before["guidance"] and told["scheduler"] == before["scheduler"]
-    assert told["dtypes"] == before["dtypes"] and told["inputs"] == before["inputs"] and told["model"] == before["model"]
+    assert (
+        told["schema"] == metadata.SCHEMA
+        and told["guidance"] == before["guidance"]
+        and told["scheduler"] == before["scheduler"]
+    )
+    assert (
+        told["dtypes"] == before["dtypes"] and told["inputs"] == before["inputs"] and told["model"] == before["model"]
+    )
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_record_names_no_class_and_wherever_they_moved_is_redrawn(compose, tmp_path, name):
     assert compose(*RUNS[name], "output.folder=first").code == 0
-    written = {file.name: file.read_bytes() for file in (tmp_path / "first").iterdir() if file.suffix != ".webp" or name == "scheduler"}
+    written = {
+        file.name: file.read_bytes()
+        for file in (tmp_path / "first").iterdir()
+        if file.suffix != ".webp" or name == "scheduler"
+    }
     told = json.loads(written["run.json"])
     image = next(file for file in sorted((tmp_path / "first").iterdir()) if file.name.startswith("000"))
     for text in (*(written[each].decode() for each in ("run.json", "config.yaml")), json.dumps(metadata.read(image))):
         assert "_target_" not in text and "_kind_" not in text and not MODULE.search(text)
-    assert {each["group"]: each["name"] for each in told["choices"] if each["group"] in ("task", "scheduler", "guidance")} == {
-        group: told["options"][group] for group in ("task", "scheduler", "guidance")
-    }
+    assert {
+        each["group"]: each["name"] for each in told["choices"] if each["group"] in ("task", "scheduler", "guidance")
+    } == {group: told["options"][group] for group in ("task", "scheduler", "guidance")}
     old = {key: value for key, value in told.items() if key not in ("schema", "choices")}
     old["config"] = {key: with_classes(value, "composer.nowhere") for key, value in told["config"].items()}
     (tmp_path / "first/run.json").write_text(json.dumps(old), "utf-8")

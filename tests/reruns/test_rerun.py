@@ -33,7 +33,10 @@ SOME = {
     "ancestral": (["scheduler=euler_a", "images=2"], 1),
     "settings": (["scheduler=ddim", "scheduler.eta=0.7", "scheduler.timestep_spacing=trailing", "guidance=3.5"], 0),
     "callbacks": (["callbacks=[preview,trace,cfg_cutoff,dynamic_threshold]", "callbacks.cfg_cutoff.after=0.5"], 0),
-    "switch": (["callbacks=[prompt_switch]", "callbacks.prompt_switch.prompt=a blue cube", "callbacks.prompt_switch.step=2"], 0),
+    "switch": (
+        ["callbacks=[prompt_switch]", "callbacks.prompt_switch.prompt=a blue cube", "callbacks.prompt_switch.step=2"],
+        0,
+    ),
     "half": (["precision=bf16", "accel=[deepcache]", "accel.deepcache.interval=2"], 0),
     "auto": (["memory=auto", "memory.auto.limit=0.12", "height=512", "width=512"], 0),
     "jpeg": (["output=jpeg"], 0),
@@ -57,7 +60,9 @@ def process(folder: Path, lines: list[list[str]]) -> list[tuple[int, str]]:
     """Exit code and what was said for each."""
     folder.mkdir()
     text = "".join(json.dumps(words) + "\n" for words in lines)
-    done = subprocess.run([sys.executable, "-c", RUNS], cwd=folder, input=text, capture_output=True, text=True, env=dict(os.environ))
+    done = subprocess.run(
+        [sys.executable, "-c", RUNS], cwd=folder, input=text, capture_output=True, text=True, env=dict(os.environ)
+    )
     parts = done.stdout.split("\nEXIT ")
     assert len(parts) == len(lines) + 1, done.stderr[-2000:]
     return [(int(after.split("\n")[0]), before + done.stderr) for before, after in pairwise(parts)]
@@ -65,17 +70,25 @@ def process(folder: Path, lines: list[list[str]]) -> list[tuple[int, str]]:
 
 def proven(tmp_path: Path, cases: dict[str, tuple[list[str], int]]) -> None:
     """Each case's image, moved away from all else that its run left, and generated again."""
-    made = process(tmp_path / "made", [["steps=4", "output.folder=" + name, *words] for name, (words, _) in cases.items()])
+    made = process(
+        tmp_path / "made", [["steps=4", "output.folder=" + name, *words] for name, (words, _) in cases.items()]
+    )
     for name, (code, said) in zip(cases, made):
         assert code == 0, f"{name}: {said}"
     alone = tmp_path / "alone"
     alone.mkdir()
-    places = {name: "0001/" if "-m" in words else "" for name, (words, _) in cases.items()}  # a job that is not the first of its batch
-    files = {name: next((tmp_path / "made" / name).glob(f"{places[name]}{number:03}.*")) for name, (_, number) in cases.items()}
+    places = {
+        name: "0001/" if "-m" in words else "" for name, (words, _) in cases.items()
+    }  # a job that is not the first of its batch
+    files = {
+        name: next((tmp_path / "made" / name).glob(f"{places[name]}{number:03}.*"))
+        for name, (_, number) in cases.items()
+    }
     for name, file in files.items():
         file.rename(alone / (name + file.suffix))
     again = process(
-        tmp_path / "again", [["rerun", str(alone / (name + file.suffix)), f"output.folder={name}"] for name, file in files.items()]
+        tmp_path / "again",
+        [["rerun", str(alone / (name + file.suffix)), f"output.folder={name}"] for name, file in files.items()],
     )
     for name, (code, said) in zip(files, again):
         assert code == 0 and "bit for bit" in said, f"{name}: {said}"

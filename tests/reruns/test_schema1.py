@@ -15,7 +15,10 @@ RUNS = sorted(each.name for each in OLD.iterdir() if each.name != "sweep")
 def same(now: dict, before: dict) -> bool:
     """The same pixels; of other libraries or threads, the last bits may differ, and the run must be the same alone."""
     alike = all(now[key] == before[key] for key in ("versions", "threads", "device"))
-    rest = all(now[key] == before[key] for key in ("schema", "choices", "options", "inputs", "scheduler", "guidance", "dtypes", "model"))
+    rest = all(
+        now[key] == before[key]
+        for key in ("schema", "choices", "options", "inputs", "scheduler", "guidance", "dtypes", "model")
+    )
     return rest and (not alike or now["pixels"] == before["pixels"])
 
 

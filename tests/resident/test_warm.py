@@ -29,7 +29,9 @@ def place():
     """A short folder for the socket, and no process left in it."""
     folder = Path(tempfile.mkdtemp(prefix="warm"))
     yield folder
-    subprocess.run([sys.executable, "-m", "composer", "warm", "stop"], env=environment(folder), check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "composer", "warm", "stop"], env=environment(folder), check=True, capture_output=True
+    )
     shutil.rmtree(folder)
 
 
@@ -76,16 +78,27 @@ def test_it_does_what_the_plain_command_does(place, tmp_path):
     again = call(place, tmp_path, "--warm", *WORDS, "output.folder=again")
     assert number is not None and server(place) == number
     for name, (code, out, err) in {"first": first, "again": again}.items():
-        assert (code, err) == (plain[0], plain[2]) and out.split("(")[0] == plain[1].split("(")[0].replace("plain", name)
+        assert (code, err) == (plain[0], plain[2]) and out.split("(")[0] == plain[1].split("(")[0].replace(
+            "plain", name
+        )
         assert pixels(tmp_path / name / "000.png") == pixels(tmp_path / "plain" / "000.png")
         told, asked = (json.loads((tmp_path / folder / "run.json").read_text()) for folder in (name, "plain"))
         assert told.keys() == asked.keys()
-        assert told["options"] == asked["options"] and told["threads"] == asked["threads"] and told["images"][0]["seed"] == 4
+        assert (
+            told["options"] == asked["options"]
+            and told["threads"] == asked["threads"]
+            and told["images"][0]["seed"] == 4
+        )
 
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [(["steps=0"], 2), (["scheduler=eulr"], 2), (["output.folder=there", "prompt=@nothing.txt"], 2), (["task=img2img", "image=no.png"], 2)],
+    [
+        (["steps=0"], 2),
+        (["scheduler=eulr"], 2),
+        (["output.folder=there", "prompt=@nothing.txt"], 2),
+        (["task=img2img", "image=no.png"], 2),
+    ],
 )
 def test_it_refuses_as_the_plain_command_does(place, tmp_path, words, code):
     plain, warm = call(place, tmp_path, *words), call(place, tmp_path, "--warm", *words)
@@ -120,7 +133,11 @@ def test_a_checkpoint_that_changed_is_read_anew(place, tmp_path, checkpoints):
     pipelines.sd(seed=5).unet.save_pretrained(tmp_path / "model" / "unet")
     assert call(place, tmp_path, *words, "output.folder=after")[0] == 0
     assert call(place, tmp_path, *words[1:], "output.folder=plain")[0] == 0
-    assert pixels(tmp_path / "after" / "000.png") == pixels(tmp_path / "plain" / "000.png") != pixels(tmp_path / "before" / "000.png")
+    assert (
+        pixels(tmp_path / "after" / "000.png")
+        == pixels(tmp_path / "plain" / "000.png")
+        != pixels(tmp_path / "before" / "000.png")
+    )
 
 
 def test_ctrl_c_ends_the_run_and_leaves_the_process(place, tmp_path):
@@ -178,7 +195,9 @@ def test_a_process_that_is_killed_is_told_and_replaced(place, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "ended in the middle of the run" in err and err.count("\n") == 1
     assert list((place / "composer").glob("*.sock"))  # what it left
-    both = [start(place, tmp_path, "--warm", *WORDS, f"output.folder={name}") for name in "ab"]  # only one starts another
+    both = [
+        start(place, tmp_path, "--warm", *WORDS, f"output.folder={name}") for name in "ab"
+    ]  # only one starts another
     assert [process.wait(120) for process in both] == [0, 0]
     assert len(list((place / "composer").glob("*.sock"))) == 1 and server(place) != number
 
@@ -210,5 +229,6 @@ def test_it_ends_by_itself(place, tmp_path):
 
 def test_the_client_needs_neither_torch_nor_hydra(tmp_path):
     """The one that answers at once must not import what takes seconds."""
-    heavy = "import sys, composer.cli.main, composer.resident.client; print([m for m in ('torch', 'hydra', 'omegaconf', 'yaml') if m in sys.modules])"
+    heavy = "import sys, composer.cli.main, composer.resident.client"
+    heavy += "; print([m for m in ('torch', 'hydra', 'omegaconf', 'yaml') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"

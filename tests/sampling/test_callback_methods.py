@@ -26,7 +26,9 @@ def made(**methods) -> StepCallback:
 
 @pytest.mark.parametrize("name", MEANT)
 def test_a_method_that_is_never_called_is_refused(name):
-    with pytest.raises(ComposerError, match=rf"callbacks\.mine={name}: is never called here: define {MEANT[name]}\(self, "):
+    with pytest.raises(
+        ComposerError, match=rf"callbacks\.mine={name}: is never called here: define {MEANT[name]}\(self, "
+    ):
         callback_methods.check("mine", made(**{name: lambda self, *arguments: None}))
 
 
@@ -39,7 +41,10 @@ def test_helpers_may_be_called_as_they_like(name):
 def test_a_moment_takes_what_it_gets(moment):
     callback_methods.check("mine", made(**{moment: lambda self, *arguments: None}))
     for wrong in (lambda self: None, lambda self, pipe, index, timestep, kwargs: None):
-        with pytest.raises(ComposerError, match=rf"callbacks\.mine={moment}: takes other arguments than it gets: define {moment}\(self, "):
+        with pytest.raises(
+            ComposerError,
+            match=rf"callbacks\.mine={moment}: takes other arguments than it gets: define {moment}\(self, ",
+        ):
             callback_methods.check("mine", made(**{moment: wrong}))
 
 

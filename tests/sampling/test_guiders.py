@@ -50,7 +50,15 @@ def latents(family: str, guidance: Guidance, **settings) -> list[torch.Tensor]:
 
 
 #: Each guider on a family, each family with a guider.
-OFTEN = [("apg", "flux"), ("pag", "sd"), ("slg", "sd3"), ("seg", "sd"), ("autoguidance", "sdxl"), ("cfg_zero", "flux"), ("tcfg", "sd3")]
+OFTEN = [
+    ("apg", "flux"),
+    ("pag", "sd"),
+    ("slg", "sd3"),
+    ("seg", "sd"),
+    ("autoguidance", "sdxl"),
+    ("cfg_zero", "flux"),
+    ("tcfg", "sd3"),
+]
 
 
 @pytest.mark.parametrize(("name", "family"), slow_but(OFTEN, product(NAMES, ["sd", "sdxl", "sd3", "flux"])))
@@ -83,7 +91,9 @@ def test_adaptive_projection_is_diffusers_own_function():
             return self
 
         def __call__(self, step, branches: Branches):
-            return normalized_guidance(branches.positive, branches.negative, step.guidance_scale, self.momentum, 0.0, 15.0)
+            return normalized_guidance(
+                branches.positive, branches.negative, step.guidance_scale, self.momentum, 0.0, 15.0
+            )
 
     for one, other in zip(latents("sd", option("apg")), latents("sd", Reference(4.0)), strict=True):
         torch.testing.assert_close(one, other, **CLOSE)
@@ -125,7 +135,10 @@ def test_skipped_layers_are_the_classic_pipelines():
         callback_on_step_end=lambda pipe, i, t, tensors: kept.append(tensors["latents"]) or tensors,
     )  # fmt: skip
     holder.scheduler = scheduler
-    ours = latents("sd3", option("slg", "guidance.layers=[transformer_blocks.1]", "guidance.settings.skip_layer_guidance_start=0.0"))
+    ours = latents(
+        "sd3",
+        option("slg", "guidance.layers=[transformer_blocks.1]", "guidance.settings.skip_layer_guidance_start=0.0"),
+    )
     for one, other in zip(ours, kept, strict=True):
         torch.testing.assert_close(one, other, **CLOSE)
 
@@ -135,11 +148,15 @@ def test_an_interval_asks_only_once_outside_of_it():
 
     class Counts(Interval):
         def prediction(self, step, predict):
-            return super().prediction(step, lambda each: asked.append(each.conditioning.negative is not None) or predict(each))
+            return super().prediction(
+                step, lambda each: asked.append(each.conditioning.negative is not None) or predict(each)
+            )
 
     inside = latents("sd", Counts(4.0, first=0.3, last=0.7), steps=5)
     assert asked == [False, False, True, False, False]
-    assert torch.equal(latents("sd", Interval(4.0, first=0.0, last=1.0), steps=5)[-1], latents("sd", ClassifierFree(4.0), steps=5)[-1])
+    assert torch.equal(
+        latents("sd", Interval(4.0, first=0.0, last=1.0), steps=5)[-1], latents("sd", ClassifierFree(4.0), steps=5)[-1]
+    )
     assert not torch.equal(inside[-1], latents("sd", ClassifierFree(4.0), steps=5)[-1])
 
 
@@ -152,7 +169,9 @@ def test_a_cut_off_takes_the_negative_branch_from_guiders_too():
 
 def test_layers_in_the_middle():
     assert stacks(tiny("sd").unet, "auto") == {"mid_block.attentions.0.transformer_blocks": [0]}
-    assert stacks(tiny("sd3").transformer, ["transformer_blocks.1", "transformer_blocks.0"]) == {"transformer_blocks": [1, 0]}
+    assert stacks(tiny("sd3").transformer, ["transformer_blocks.1", "transformer_blocks.0"]) == {
+        "transformer_blocks": [1, 0]
+    }
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,12 @@ def expected(names: str, iterations: int, stopped_by: str | None = None) -> list
 @pytest.mark.parametrize("names", ["a", "ab"])
 @pytest.mark.parametrize(
     ("family", "task", "heun", "iterations"),
-    [("sd", "text2img", False, 4), ("sd", "inpaint", False, 2), ("ddpm", "unconditional", False, 4), ("sd", "text2img", True, 7)],
+    [
+        ("sd", "text2img", False, 4),
+        ("sd", "inpaint", False, 2),
+        ("ddpm", "unconditional", False, 4),
+        ("sd", "text2img", True, 7),
+    ],
 )
 def test_the_order_of_all_calls(family, task, heun, iterations, names):
     pages: list[str] = []
@@ -87,7 +92,8 @@ def test_the_order_of_all_calls_with_an_early_stop(stopper):
     assert pages == expected("ab", 2, stopped_by=stopper)
 
 
-# --- the hostile set ----------------------------------------------------------------------------------------------------
+# --- the hostile set
+# ----------------------------------------------------------------------------------------------------
 
 
 def fault(*_):
@@ -107,7 +113,9 @@ def stop_with(latents):
 def conditioning_times(factor):
     def before_step(self, step):
         positive = step.conditioning.positive
-        return replace(step, conditioning=replace(step.conditioning, positive=replace(positive, hidden=positive.hidden * factor)))
+        return replace(
+            step, conditioning=replace(step.conditioning, positive=replace(positive, hidden=positive.hidden * factor))
+        )
 
     return before_step
 
@@ -167,8 +175,14 @@ HOSTILE = {
 #: What is left on the models for the next run: method → what is said of it. All of them keep the run at hand.
 LEAVES = {
     "a hook": (hooks_the_unet, "a hook (tests.sampling.test_hooks.hooks_the_unet.<locals>.<lambda>) on unet.mid_block"),
-    "a processor": (replaces_processors, "another attention processor (diffusers.models.attention_processor.AttnProcessor) on unet."),
-    "a forward": (replaces_forward, "another forward (tests.sampling.test_hooks.replaces_forward.<locals>.<lambda>) on unet"),
+    "a processor": (
+        replaces_processors,
+        "another attention processor (diffusers.models.attention_processor.AttnProcessor) on unet.",
+    ),
+    "a forward": (
+        replaces_forward,
+        "another forward (tests.sampling.test_hooks.replaces_forward.<locals>.<lambda>) on unet",
+    ),
     "a mode": (trains, " mode on unet"),
 }
 
@@ -199,7 +213,10 @@ def test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind(kind,
 
 def test_the_list_of_pictures_is_the_callbacks_own(restore_after_run):
     assert same(
-        run("sd", {"tidy": type("Tidy", (StepCallback,), {"after_decode": lambda self, run, images: images.clear()})()}), restore_after_run
+        run(
+            "sd", {"tidy": type("Tidy", (StepCallback,), {"after_decode": lambda self, run, images: images.clear()})()}
+        ),
+        restore_after_run,
     )
 
 
@@ -248,7 +265,9 @@ def test_one_that_sleeps_only_takes_its_time(restore_after_run):
 def test_one_that_is_skipped_when_it_fails_takes_no_part_in_the_picture(kind, restore_after_run):
     result = run("sd", {"hostile": hostile(kind)}, skip_on_error=frozenset({"hostile"}))
     assert same(result, restore_after_run)
-    assert len(result.notes) == 1 and "left out for the rest of the run: callbacks.hostile: failed in" in result.notes[0]
+    assert (
+        len(result.notes) == 1 and "left out for the rest of the run: callbacks.hostile: failed in" in result.notes[0]
+    )
 
 
 def test_writing_in_place_ends_the_run_even_where_failures_are_skipped():
@@ -266,7 +285,8 @@ def test_ctrl_c_is_no_callbacks_fault():
         run("sd", {"it": Interrupts()}, skip_on_error=frozenset({"it"}))
 
 
-# --- what is refused before anything is loaded ----------------------------------------------------------------------------
+# --- what is refused before anything is loaded
+# ----------------------------------------------------------------------------
 
 
 def needs(*names: str, families: frozenset[str] | None = None) -> StepCallback:
@@ -291,7 +311,9 @@ def test_needs_that_can_not_be_met(overrides, callback, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize(("task", "names"), [("text2img", ("sigma", "encode")), ("inpaint", ("mask",)), ("depth2img", ("depth",))])
+@pytest.mark.parametrize(
+    ("task", "names"), [("text2img", ("sigma", "encode")), ("inpaint", ("mask",)), ("depth2img", ("depth",))]
+)
 def test_needs_that_can_be_met(task, names):
     checked = check(read(compose_config([f"task={task}"])))
     assert check_needs({"needy": needs(*names)}, checked.task, checked.checkpoint) is None
@@ -303,16 +325,25 @@ def test_a_prompt_switch_without_prompts_is_refused_on_the_command_line(compose)
 
 
 def test_on_error_is_a_setting_of_every_callback(compose):
-    done = compose("callbacks=[progress,nan_guard]", "callbacks.nan_guard.on_error=skip", "steps=1", "hydra.run.dir=out")
+    done = compose(
+        "callbacks=[progress,nan_guard]", "callbacks.nan_guard.on_error=skip", "steps=1", "hydra.run.dir=out"
+    )
     assert done.code == 0, done.err
     done = compose("callbacks.progress.on_error=ignore")
-    assert done.code == 2 and "callbacks.progress.on_error=ignore: is not known." in done.err and "fail, skip" in done.err
+    assert (
+        done.code == 2 and "callbacks.progress.on_error=ignore: is not known." in done.err and "fail, skip" in done.err
+    )
     spec = read(compose_config(["callbacks=[progress,trace]", "callbacks.trace.on_error=skip"]))
     assert spec.skip_on_error == {"trace"} and build_pipeline(check(spec)).skip_on_error == {"trace"}
 
 
 def test_what_was_made_is_saved_before_a_leftover_is_told(restore_after_run, tmp_path):
-    hook = {"before_step": lambda self, step: (self.run.modules["unet"].register_forward_hook(lambda *arguments: None), None)[1]}
+    hook = {
+        "before_step": lambda self, step: (
+            self.run.modules["unet"].register_forward_hook(lambda *arguments: None),
+            None,
+        )[1]
+    }
     iter_leaves = type("Leaves", (StepCallback,), {"around": keeps_the_run, **hook})()
     with pytest.raises(LeftBehind) as caught:
         run("sd", {"leaves": iter_leaves})

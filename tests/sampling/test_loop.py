@@ -35,7 +35,14 @@ def run(family, *callbacks: StepCallback, steps: int = 3, batch: int = 1, scale:
         callbacks=named,
     )
     return pipeline(
-        Request(prompts=("a cat",) * batch, negative_prompts=(None,) * batch, seeds=tuple(range(batch)), steps=steps, height=64, width=64)
+        Request(
+            prompts=("a cat",) * batch,
+            negative_prompts=(None,) * batch,
+            seeds=tuple(range(batch)),
+            steps=steps,
+            height=64,
+            width=64,
+        )
     )
 
 
@@ -130,7 +137,10 @@ def test_stop_denoising_ends_the_loop_and_decodes(family):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda x: x[..., :4], r"callbacks.c0: failed in after_step, step 1/3: returned shape \(1, 4, 8, 4\) for \(1, 4, 8, 8\)"),
+        (
+            lambda x: x[..., :4],
+            r"callbacks.c0: failed in after_step, step 1/3: returned shape \(1, 4, 8, 4\) for \(1, 4, 8, 8\)",
+        ),
         (lambda x: x.double(), "returned dtype torch.float64 for torch.float32"),
         (lambda x: x.to("meta"), "returned device meta for cpu"),
         (lambda x: "latents", "returned a str, which is no tensor"),
@@ -156,8 +166,16 @@ def test_a_bad_return_names_callback_moment_and_step(family, change, words):
     [
         ("around", contextmanager(lambda self, run: 1 / 0), "callbacks.c0: failed in around: ZeroDivisionError"),
         ("before_step", lambda self, step: "x", "failed in before_step, step 1/3: returned a str, which is no Step"),
-        ("before_step", lambda self, step: (step.latents.zero_(), None)[1], "before_step, step 1/3: wrote into a tensor"),
-        ("before_step", lambda self, step: replace(step, latents=step.latents * torch.nan), "before_step, step 1/3: returned numbers"),
+        (
+            "before_step",
+            lambda self, step: (step.latents.zero_(), None)[1],
+            "before_step, step 1/3: wrote into a tensor",
+        ),
+        (
+            "before_step",
+            lambda self, step: replace(step, latents=step.latents * torch.nan),
+            "before_step, step 1/3: returned numbers",
+        ),
         ("after_predict", lambda self, step, prediction: prediction[:0], "after_predict, step 1/3: returned shape"),
         ("after_decode", lambda self, run, images: [], "after_decode: returned a list of 0 for 1 images"),
         ("around", contextmanager(leaving_fails), "callbacks.c0: failed in around: ZeroDivisionError"),
@@ -212,7 +230,9 @@ def test_image_i_of_a_batch_is_the_single_run_with_seed_plus_i(family):
 
 
 def test_in_bf16_image_i_is_a_few_levels_from_the_single_run_at_most(checkpoints):
-    """bf16 has 8 bits: sums in another order differ by a level or two each, in random weights by 4 in the end; trained ones: by none."""
+    """bf16 has 8 bits: sums in another order differ by a level or two each, in random weights by 4 in the end; trained
+    ones: by none.
+    """
     words = ["model=local", f"model.source={checkpoints['sd']}", "precision=bf16", "steps=3", "callbacks=[]"]
     batch = composer.compose(*words, "images=3").images
     for i, image in enumerate(batch):

@@ -1,4 +1,6 @@
-"""Numbers that are not finite never become an image: the component and the step are named, and the VAE gets a second try."""
+"""Numbers that are not finite never become an image: the component and the step are named, and the VAE gets a second
+try.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def test_the_vae_decodes_once_more_in_fp32_where_16_bits_overflow(checkpoints, f
     pipe = getattr(diffusers, checkpoint.pipe).from_pretrained(checkpoints[family])
     make = family_class(checkpoint)
     with torch.no_grad():
-        pipe.vae.decoder.conv_in.weight.mul_(3e4 / pipe.vae.decoder.conv_in.weight.abs().max())  # fits into fp16, and its sums do not
+        pipe.vae.decoder.conv_in.weight.mul_(
+            3e4 / pipe.vae.decoder.conv_in.weight.abs().max()
+        )  # fits into fp16, and its sums do not
         pipe.vae.to(torch.float16)
         latents = torch.randn(1, pipe.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0)) * 20
         request = Request(prompts=("",), negative_prompts=(None,), seeds=(0,), steps=1, height=64, width=64)
@@ -78,7 +82,9 @@ def test_any_other_pipeline_says_it_too(compose, checkpoints, tmp_path):
 
 
 def test_large_numbers_are_finite():
-    assert finite(torch.full((1, 4, 64, 64), 6e4, dtype=torch.float16)), "their sum is beyond fp16, and not what is asked"
+    assert finite(torch.full((1, 4, 64, 64), 6e4, dtype=torch.float16)), (
+        "their sum is beyond fp16, and not what is asked"
+    )
     assert not finite(torch.tensor([1.0, float("-inf")])) and not finite(torch.tensor([float("inf"), float("-inf")]))
     with pytest.raises(NonFinite, match="vae: x holds"):
         check("vae", "x", None, torch.tensor(float("nan")))

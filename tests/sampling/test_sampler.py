@@ -1,4 +1,6 @@
-"""The x₀ estimate is exact when the prediction is: noise known clean latents, hand over the true prediction, get them back."""
+"""The x₀ estimate is exact when the prediction is: noise known clean latents, hand over the true prediction, get them
+back.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ FLOW = ("flow_euler", "flow_dpmpp_2m", "flow_unipc")
 
 def sampler(option: str, **config) -> Sampler:
     spec = read(compose_config([f"scheduler={option}"])).scheduler
-    original = {**(pipelines.flux() if option in FLOW else pipelines.sd()).scheduler.config, **config, "use_dynamic_shifting": False}
+    original = {
+        **(pipelines.flux() if option in FLOW else pipelines.sd()).scheduler.config,
+        **config,
+        "use_dynamic_shifting": False,
+    }
     cls, settings, of_step = scheduler_parts(spec, "DDIMScheduler")
     scheduler = make_scheduler(cls, original, settings)
     scheduler.set_timesteps(8)
@@ -41,12 +47,16 @@ def test_denoised_inverts_the_noising(option, kind):
     it = sampler(option, prediction_type=kind)
     x0, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     for index in (0, 3):
-        alpha = it.scheduler.alphas_cumprod[int(it.timesteps[index])] if option in VP else 1 / (1 + it.sigma(index) ** 2)
+        alpha = (
+            it.scheduler.alphas_cumprod[int(it.timesteps[index])] if option in VP else 1 / (1 + it.sigma(index) ** 2)
+        )
         a, s = alpha**0.5, (1 - alpha) ** 0.5
         x = a * x0 + s * noise
         prediction = {"epsilon": noise, "v_prediction": a * noise - s * x0, "sample": x0}[kind]
         scaled = x if option in VP else x / a
-        assert torch.allclose(it.denoised(step_of(it, index, scaled), prediction), x0, atol=1e-3)  # fp32 division by a small alpha
+        assert torch.allclose(
+            it.denoised(step_of(it, index, scaled), prediction), x0, atol=1e-3
+        )  # fp32 division by a small alpha
         assert torch.allclose(it.predicted(step_of(it, index, scaled), x0), prediction, atol=1e-3)
 
 

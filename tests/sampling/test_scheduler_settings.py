@@ -6,8 +6,16 @@ import pytest
 
 #: Words, and what the line says; each is refused by `check`, before weights.
 REFUSED = [
-    (["scheduler.beta_schedule=karras"], "scheduler.beta_schedule=karras", "(allowed: linear, scaled_linear, squaredcos_cap_v2)"),
-    (["scheduler=euler", "scheduler.use_karras_sigmas=maybe"], "scheduler.use_karras_sigmas=maybe", "(allowed: true, false)"),
+    (
+        ["scheduler.beta_schedule=karras"],
+        "scheduler.beta_schedule=karras",
+        "(allowed: linear, scaled_linear, squaredcos_cap_v2)",
+    ),
+    (
+        ["scheduler=euler", "scheduler.use_karras_sigmas=maybe"],
+        "scheduler.use_karras_sigmas=maybe",
+        "(allowed: true, false)",
+    ),
     (["scheduler=ddim", "scheduler.clip_sample=maybe"], "scheduler.clip_sample=maybe", "(allowed: true, false)"),
     (["scheduler.beta_start=abc"], "scheduler.beta_start=abc", "must be a number"),
     (["scheduler.steps_offset=true"], "scheduler.steps_offset=True", "must be a number"),
@@ -28,9 +36,13 @@ REFUSED = [
 @pytest.mark.parametrize(("words", "key", "said"), REFUSED, ids=[words[-1] for words, *_ in REFUSED])
 def test_a_setting_that_a_scheduler_refuses_is_named(compose, words, key, said):
     done = compose("check", "steps=4", *words)
-    assert done.code == 2 and done.err.startswith(f"compose: {key}: ") and said in done.err and done.err.count("\n") == 1, done.err
+    assert (
+        done.code == 2 and done.err.startswith(f"compose: {key}: ") and said in done.err and done.err.count("\n") == 1
+    ), done.err
 
 
 def test_settings_that_work_are_not_blamed(compose):
-    done = compose("check", "scheduler=euler", "scheduler.use_karras_sigmas=true", "scheduler.timestep_spacing=x", "steps=4")
+    done = compose(
+        "check", "scheduler=euler", "scheduler.use_karras_sigmas=true", "scheduler.timestep_spacing=x", "steps=4"
+    )
     assert done.err.startswith("compose: scheduler.timestep_spacing=x: "), done.err

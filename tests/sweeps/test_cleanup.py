@@ -25,7 +25,9 @@ def outputs(tmp_path, monkeypatch) -> Path:
             made(tmp_path / "outputs" / day / time, "run.json", "000.png", "preview-000.webp")
     made(tmp_path / "outputs" / TODAY / "12-00-00-000001", "000.png")  # under way, or died
     made(tmp_path / "outputs" / TODAY / "my own", "run.json")
-    made(tmp_path / "outputs" / "sweeps" / "x", "sweep.json", "journal.jsonl", "index.html", "results.csv", "contact.png")
+    made(
+        tmp_path / "outputs" / "sweeps" / "x", "sweep.json", "journal.jsonl", "index.html", "results.csv", "contact.png"
+    )
     made(tmp_path / "outputs" / "sweeps" / "x" / "0000", "run.json", "000.png")
     made(tmp_path / "mine", "run.json", "000.png")
     made(tmp_path / "photos", "a.png")

@@ -22,7 +22,9 @@ def grammar():
 
 
 def made(grammar, *words: str, known=None, **spec) -> list[dict[str, str]]:
-    return [job.values for job in jobs(grammar, overrides.prepare(words, multirun=True), SweepSpec(**spec), known or {})]
+    return [
+        job.values for job in jobs(grammar, overrides.prepare(words, multirun=True), SweepSpec(**spec), known or {})
+    ]
 
 
 def test_every_combination_in_the_order_that_was_typed(grammar):
@@ -33,7 +35,11 @@ def test_every_combination_in_the_order_that_was_typed(grammar):
 
 
 def test_globs_and_texts(grammar):
-    assert [each["scheduler"] for each in made(grammar, "scheduler=glob(euler*)")] == ["euler", "euler_a", "euler_karras"]
+    assert [each["scheduler"] for each in made(grammar, "scheduler=glob(euler*)")] == [
+        "euler",
+        "euler_a",
+        "euler_karras",
+    ]
     assert [each["prompt"] for each in made(grammar, "prompt='a cat, sitting','猫'")] == ["a cat, sitting", "猫"]
     assert made(grammar, "prompt=a cat, sitting") == [{}]
 
@@ -48,7 +54,16 @@ def test_zipped_axes(grammar):
         ("5", "1", "euler"), ("5", "1", "ddim"), ("10", "2", "euler"), ("10", "2", "ddim"),
     ]  # fmt: skip
     assert (
-        len(made(grammar, "steps=5,10", "scheduler=euler,ddim", "seed=1,2", "images=1,2", zip=(["steps", "seed"], ["scheduler", "images"])))
+        len(
+            made(
+                grammar,
+                "steps=5,10",
+                "scheduler=euler,ddim",
+                "seed=1,2",
+                "images=1,2",
+                zip=(["steps", "seed"], ["scheduler", "images"]),
+            )
+        )
         == 4
     )
 
@@ -72,9 +87,17 @@ def test_a_file_of_jobs(grammar, tmp_path):
         "- {prompt: 'a cat, sitting', steps: 5}\n- {prompt: \"it's\", scheduler: ddim, callbacks.preview.every: 2}\n"
     )
     table = made(grammar, "seed=7", jobs=str(tmp_path / "jobs.csv"))
-    assert table == [{"prompt": "a cat, sitting", "steps": "5", "seed": "1"}, {"seed": "2", "prompt": "猫", "steps": "10"}]
+    assert table == [
+        {"prompt": "a cat, sitting", "steps": "5", "seed": "1"},
+        {"seed": "2", "prompt": "猫", "steps": "10"},
+    ]
     listed = made(grammar, "seed=1,2", jobs=str(tmp_path / "jobs.yaml"))
-    assert len(listed) == 4 and listed[1] == {"seed": "1", "prompt": "it's", "scheduler": "ddim", "callbacks.preview.every": "2"}
+    assert len(listed) == 4 and listed[1] == {
+        "seed": "1",
+        "prompt": "it's",
+        "scheduler": "ddim",
+        "callbacks.preview.every": "2",
+    }
 
 
 TWO = [{"prompt": "a red\ncone; on sand", "seed": "1"}, {"prompt": "猫", "seed": "2"}]
@@ -88,7 +111,10 @@ TWO = [{"prompt": "a red\ncone; on sand", "seed": "1"}, {"prompt": "猫", "seed"
         ("a.csv", 'prompt\tseed\n"a red\ncone; on sand"\t1\n猫\t2\n'),
         ("a.tsv", 'prompt\tseed\n"a red\ncone; on sand"\t1\n猫\t2\n'),
         ("a.csv", 'sep=;\nprompt;seed\n"a red\ncone; on sand";1\n猫;2\n'),
-        ("a.CSV", '\ufeff"prompt" , "seed" \r\n"a red\r\ncone; on sand",1\r\n猫,2\r\n,\r\n'.replace(' , "seed" ', ',"seed"')),
+        (
+            "a.CSV",
+            '\ufeff"prompt" , "seed" \r\n"a red\r\ncone; on sand",1\r\n猫,2\r\n,\r\n'.replace(' , "seed" ', ',"seed"'),
+        ),
         ("a.csv", '\n prompt , seed,\n"a red\ncone; on sand",1,\n猫,2,'),
         ("a.jsonl", '{"prompt": "a red\\ncone; on sand", "seed": 1}\n\n{"prompt": "猫", "seed": 2}\n'),
         ("a.ndjson", '\ufeff{"prompt": "a red\\ncone; on sand", "seed": 1}\r\n{"prompt": "猫", "seed": 2}'),
@@ -171,13 +197,19 @@ def test_conditions_limits_and_shuffles(grammar):
     assert [each["seed"] for each in made(grammar, "seed=range(6)", where="seed % 2 == 0 and seed > 0")] == ["2", "4"]
     assert [each["seed"] for each in made(grammar, "seed=range(6)", limit=2)] == ["0", "1"]
     once, again = (made(grammar, "seed=range(20)", shuffle=3) for _ in range(2))
-    assert once == again != made(grammar, "seed=range(20)") and sorted(int(each["seed"]) for each in once) == list(range(20))
+    assert once == again != made(grammar, "seed=range(20)") and sorted(int(each["seed"]) for each in once) == list(
+        range(20)
+    )
     assert len(made(grammar, "scheduler=euler,ddim", "steps=5,50", where="steps < 20 or scheduler == euler")) == 3
-    assert made(grammar, "seed=1,2", where="strength * steps >= seed", known={"strength": 0.5, "steps": 3}) == [{"seed": "1"}]
+    assert made(grammar, "seed=1,2", where="strength * steps >= seed", known={"strength": 0.5, "steps": 3}) == [
+        {"seed": "1"}
+    ]
 
 
 def test_an_interval_is_for_a_search(grammar):
-    with pytest.raises(ComposerError, match=r"steps: an interval has no steps to sweep over: use range\(…\), or hydra/sweeper=optuna"):
+    with pytest.raises(
+        ComposerError, match=r"steps: an interval has no steps to sweep over: use range\(…\), or hydra/sweeper=optuna"
+    ):
         made(grammar, "steps=interval(1,5)")
 
 
@@ -253,7 +285,12 @@ def test_a_job_is_composed_as_hydra_composes_it(grammar, words):
 def test_hydra_is_asked_once_for_a_set_of_options(grammar):
     compose = Composer(grammar)
     found = list(
-        jobs(grammar, overrides.prepare(["scheduler=euler,ddim", "steps=5,10,20", "seed=range(50)"], multirun=True), SweepSpec(), {})
+        jobs(
+            grammar,
+            overrides.prepare(["scheduler=euler,ddim", "steps=5,10,20", "seed=range(50)"], multirun=True),
+            SweepSpec(),
+            {},
+        )
     )
     trees = [compose(job.settings) for job in found]
     assert len(trees) == 300 and compose.composed == 2

@@ -23,7 +23,9 @@ FEW, SOME = "3 150 8 1", "3 60 12 2"
 def test_nothing_is_lost_halved_doubled_redone_or_drawn_otherwise(tmp_path, asked):
     options = [word for pair in zip(("--kills", "--every", "--jobs", "--interrupts"), asked.split()) for word in pair]
     words = [sys.executable, str(KILLS), *options, "--twins", "1"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line[42:]) for line in done.stdout.splitlines() if line[42:].startswith(" {")]
     assert len(rows) >= 4 and all(row["kills"] >= 3 for row in rows[:2])

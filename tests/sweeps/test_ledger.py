@@ -1,4 +1,6 @@
-"""A sweep's folder is a ledger: every job that was ever asked for has one state, whatever was asked for next and wherever it was killed."""
+"""A sweep's folder is a ledger: every job that was ever asked for has one state, whatever was asked for next and
+wherever it was killed.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ QUICK = ("steps=1", "height=64", "width=64", "callbacks=[nan_guard]")
 
 @dataclass
 class World:
-    """A folder, and what must be true of it. wanted: key → id of all that was ever asked for, done: ids that were finished."""
+    """A folder, and what must be true of it. wanted: key → id of all that was ever asked for, done: ids that were
+    finished.
+    """
 
     folder: Path
     ever: dict[str, str] = field(default_factory=dict)
@@ -63,7 +67,11 @@ def act(world: World, seeds: list[int], bad: set[int], steps: list[tuple[str, in
     journal.tidy()
     ledger = Ledger(journal)
     jobs = [world.job(number, seed) for number, seed in enumerate(seeds)]
-    ledger.ask([j for j in jobs if j.number not in bad], [(j, "no such file") for j in jobs if j.number in bad], {"overrides": []})
+    ledger.ask(
+        [j for j in jobs if j.number not in bad],
+        [(j, "no such file") for j in jobs if j.number in bad],
+        {"overrides": []},
+    )
     world.ever.update({each.key: world.id(each) for each in jobs})
     journal.start("1")
     for what, which in steps:
@@ -83,7 +91,12 @@ def work(world: World, journal: Journal, job: Job, what: str) -> None:
         return
     journal.begin([world.id(job)])
     if what == "draw":
-        record = {"images": [{"seed": 1, "prompt": "x"}], "seconds": 1.0, "steps": 1, "sweep": {"key": job.key, "values": job.values}}
+        record = {
+            "images": [{"seed": 1, "prompt": "x"}],
+            "seconds": 1.0,
+            "steps": 1,
+            "sweep": {"key": job.key, "values": job.values},
+        }
         journal.commit(world.id(job), journal.place(job.number), {"000.png": b"image"}, record)
         world.done.add(world.id(job))
     elif what == "fail":
@@ -97,14 +110,18 @@ def consistent(world: World, rows, asked: int) -> None:
     """The counts add up, no job is lost, none is there twice."""
     counts = counted(rows)
     assert set(counts) == set(STATES) and sum(counts.values()) == len(rows) and min(counts.values()) >= 0
-    assert [row.number for row in rows[:asked]] == list(range(asked)) and all(row.state != DROPPED for row in rows[:asked])
+    assert [row.number for row in rows[:asked]] == list(range(asked)) and all(
+        row.state != DROPPED for row in rows[:asked]
+    )
     assert all(row.state == DROPPED and row.number is None for row in rows[asked:])
     assert counts["done"] <= asked == len(rows) - counts[DROPPED]
     assert {row.id for row in rows if row.place} == world.done, "each finished job has a row with its images"
     former = [row.id for row in rows[asked:] if row.id]
     assert len(former) == len(set(former)) and not set(former) & {row.id for row in rows[:asked]}
     seeds = {int(row.values["seed"]) % 10 for row in rows}
-    assert seeds == {seed for seed in range(10) if hashlib.sha256(str(seed).encode()).hexdigest()[:32] in world.ever.values()}
+    assert seeds == {
+        seed for seed in range(10) if hashlib.sha256(str(seed).encode()).hexdigest()[:32] in world.ever.values()
+    }
 
 
 request = st.tuples(
@@ -141,7 +158,9 @@ def lived(requests) -> None:
             left = Ledger.read(world.folder)
             consistent(world, left.rows(), len(seeds))
             if not killed:
-                assert [told(row) for row in left.rows()] == [told(row) for row in ledger.rows()], "the folder tells all"
+                assert [told(row) for row in left.rows()] == [told(row) for row in ledger.rows()], (
+                    "the folder tells all"
+                )
             everywhere_the_same(left)
 
 
@@ -154,7 +173,9 @@ def everywhere_the_same(ledger: Ledger) -> None:
     assert [row["state"] for row in table] == [row.state for row in rows]
     told = facts(folder, rows, ledger.journal.briefs)
     assert [job["state"] for job in told["jobs"]] == [row.state for row in rows]
-    assert {state: told[state.replace(" ", "_")] for state in STATES} == counted(rows) and told["asked"] == len(rows) - counts[DROPPED]
+    assert {state: told[state.replace(" ", "_")] for state in STATES} == counted(rows) and told["asked"] == len(
+        rows
+    ) - counts[DROPPED]
     said = status_text(ledger)
     assert f"{counts['done']} of {told['asked']} done, {counts['failed']} failed, {counts['running']} under way" in said
     page = (folder / "index.html").read_text()
@@ -177,7 +198,10 @@ def test_a_smaller_request_forgets_nothing(compose, tmp_path):
     done = compose("-m", "seed=range(2)", *QUICK, "output.folder=x")
     assert "2 jobs: 0 generated, 2 were there already, 2 no longer asked for" in done.out
     said = compose("status", "x").out
-    assert "2 of 2 done, 0 failed, 0 under way, 0 waiting, 2 no longer asked for" in said and "-" not in said.split("done")[1].split(";")[0]
+    assert (
+        "2 of 2 done, 0 failed, 0 under way, 0 waiting, 2 no longer asked for" in said
+        and "-" not in said.split("done")[1].split(";")[0]
+    )
     again = compose("-m", "seed=range(5)", *QUICK, "output.folder=x", "--json")
     found = facts_of(again)
     assert (found["asked"], found["generated"], found["done"], found["no_longer_asked_for"]) == (5, 1, 5, 0)
@@ -196,7 +220,10 @@ def test_an_invalid_job_has_a_row_and_a_reason(compose, tmp_path, bad):
     assert found["jobs"][1]["state"] == "invalid" and "there is no such file" in found["jobs"][1]["reason"]
     row = list(csv.DictReader((tmp_path / "x" / "results.csv").open(newline="")))[1]
     assert row["state"] == "invalid" and "there is no such file" in row["reason"] and row["image"] == "gone.png"
-    assert "1 invalid" in compose("status", "x").out and "2 jobs: 0 generated, 1 were there already, 1 invalid" in compose(*words).out
+    assert (
+        "1 invalid" in compose("status", "x").out
+        and "2 jobs: 0 generated, 1 were there already, 1 invalid" in compose(*words).out
+    )
     assert '<figure class="invalid"' in (tmp_path / "x" / "index.html").read_text()
     shutil.copy(Path(__file__).parents[2] / "docs" / "sheet.png", tmp_path / "gone.png")
     assert facts_of(compose(*words, "--json"))["done"] == 2, "valid by now"
@@ -205,7 +232,11 @@ def test_an_invalid_job_has_a_row_and_a_reason(compose, tmp_path, bad):
 def test_keys_of_json_are_names(compose):
     found = facts_of(compose("-m", "seed=1,1,2", *QUICK, "output.folder=x", "--json"))
     assert all(key.isidentifier() for key in found) and all(key.isidentifier() for job in found["jobs"] for key in job)
-    assert found["same"] == 1 and found["generated"] == 2 and found["jobs"][0]["images"] == ["x/0000/000.png"] == found["jobs"][1]["images"]
+    assert (
+        found["same"] == 1
+        and found["generated"] == 2
+        and found["jobs"][0]["images"] == ["x/0000/000.png"] == found["jobs"][1]["images"]
+    )
 
 
 def test_a_failed_job_stays_failed_until_it_is_drawn(compose, tmp_path, monkeypatch):
@@ -256,7 +287,10 @@ def test_an_upgrade_in_the_middle_is_noted(compose, tmp_path, monkeypatch):
     every(
         2,
         [
-            (("seed=1,2", "callbacks.preview.every=2", "callbacks=[preview]"), "seed=1,2 callbacks.preview.every=2 callbacks=[preview]"),
+            (
+                ("seed=1,2", "callbacks.preview.every=2", "callbacks=[preview]"),
+                "seed=1,2 callbacks.preview.every=2 callbacks=[preview]",
+            ),
             (("prompt=a cat, on sand", "seed=1,2"), "prompt=a cat, on sand seed=1,2"),
             (("prompt=@p.txt", "guidance=2,3"), "prompt=@p.txt guidance=2,3"),
             (("++scheduler.eta=0.5,1.0", "sweep.limit=1"), "scheduler.eta=0.5,1.0 sweep.limit=1"),
@@ -279,7 +313,9 @@ def test_a_title_is_what_was_typed(compose, tmp_path, words, title):
 def test_a_folder_of_an_earlier_composer_is_understood(compose, tmp_path):
     assert compose("-m", "seed=range(3)", *QUICK, "output.folder=x").code == 0
     about = json.loads((tmp_path / "x" / "sweep.json").read_text())
-    (tmp_path / "x" / "sweep.json").write_text(json.dumps({key: about[key] for key in ("composer", "overrides", "manner", "jobs", "cwd")}))
+    (tmp_path / "x" / "sweep.json").write_text(
+        json.dumps({key: about[key] for key in ("composer", "overrides", "manner", "jobs", "cwd")})
+    )
     for file in (tmp_path / "x").glob("*/run.json"):
         record = json.loads(file.read_text())
         del record["sweep"]["key"]

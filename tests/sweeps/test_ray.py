@@ -50,7 +50,12 @@ def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thr
     assert here.code == 0, here.err
     cluster = ["hydra/launcher=ray", "ray.workers=2", "hydra.sweep.dir=there"]
     child = subprocess.Popen(
-        [*words, *SWEEP, *cluster], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings
+        [*words, *SWEEP, *cluster],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=settings,
     )
     assert "1/12" in child.stdout.readline()
     killed = workers(child.pid)
@@ -68,7 +73,9 @@ def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thr
 def test_no_cluster_at_an_address_is_said_in_a_line(compose, monkeypatch):
     monkeypatch.setattr("composer.sweeps.ray.PATIENCE", 4)
     done = compose("-m", "hydra/launcher=ray", "ray.address=127.0.0.1:1", "seed=1,2", "steps=1")
-    assert done.code == 2 and "ray.address=127.0.0.1:1: no cluster answers there" in done.err and done.err.count("\n") == 1, done.err
+    assert (
+        done.code == 2 and "ray.address=127.0.0.1:1: no cluster answers there" in done.err and done.err.count("\n") == 1
+    ), done.err
 
 
 WRONG = {"ray.workers=0": "ray.workers=0: must be a whole number", "ray.cpus=1": "ray.cpus=1: there is no such key"}

@@ -1,4 +1,6 @@
-"""Sweeps on the command line, on the embedded checkpoint: the same images as single runs, each thing once, nothing hidden."""
+"""Sweeps on the command line, on the embedded checkpoint: the same images as single runs, each thing once, nothing
+hidden.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ def test_batches_are_within_one_level_and_their_make_up_is_recorded(compose, tmp
     assert compose("-m", *words, "sweep.batch=1", "hydra.sweep.dir=alone").code == 0
     batched, alone = records(tmp_path / "batched"), records(tmp_path / "alone")
     for place in alone:
-        assert furthest(pixels(tmp_path / "batched" / place / "000.png"), pixels(tmp_path / "alone" / place / "000.png")) <= 1
+        assert (
+            furthest(pixels(tmp_path / "batched" / place / "000.png"), pixels(tmp_path / "alone" / place / "000.png"))
+            <= 1
+        )
         assert alone[place]["job"] == batched[place]["job"] and alone[place]["images"] == batched[place]["images"]
     assert [len(record["sweep"]["batch"]["jobs"]) for record in batched.values()] == [4, 4, 4, 4, 1] * 2
     assert batched["0002"]["sweep"]["batch"]["jobs"][2] == batched["0002"]["job"]
@@ -93,7 +98,9 @@ def test_the_same_command_again_touches_nothing_and_needs_no_torch(compose, tmp_
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.parent != folder}
     code = f"import sys; from composer.cli.main import main; print(main({list(words)!r}), 'torch' in sys.modules)"
     again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert "6 jobs: 0 generated, 6 were there already" in again.stdout and again.stdout.splitlines()[-1] == "0 False", again.stderr
+    assert "6 jobs: 0 generated, 6 were there already" in again.stdout and again.stdout.splitlines()[-1] == "0 False", (
+        again.stderr
+    )
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.parent != folder} == before
 
 
@@ -115,12 +122,22 @@ def test_more_jobs_under_a_name_keep_what_is_there(compose, tmp_path):
     assert compose("-m", "seed=5,6", *SMALL, "sweep.name=grows").code == 0
     done = compose("-m", "seed=4,5,6,7", *SMALL, "sweep.name=grows")
     assert done.code == 0 and "4 jobs: 2 generated, 2 were there already" in done.out
-    seeds = {place: record["images"][0]["seed"] for place, record in records(tmp_path / "outputs" / "sweeps" / "grows").items()}
+    seeds = {
+        place: record["images"][0]["seed"]
+        for place, record in records(tmp_path / "outputs" / "sweeps" / "grows").items()
+    }
     assert sorted(seeds.values()) == [4, 5, 6, 7] and seeds["0000"] == 5
 
 
 def test_resume_and_status(compose, tmp_path, monkeypatch):
-    words = ("-m", "seed=range(3)", "prompt='a cat, sitting','b'", *SMALL, "hydra.sweep.dir=out", "sweep.where=seed > 0")
+    words = (
+        "-m",
+        "seed=range(3)",
+        "prompt='a cat, sitting','b'",
+        *SMALL,
+        "hydra.sweep.dir=out",
+        "sweep.where=seed > 0",
+    )
     assert compose(*words).code == 0
     (tmp_path / "out" / "0002" / "run.json").unlink()
     status = compose("status", "out")
@@ -139,7 +156,9 @@ def no_luck(self, step, prediction):
 def test_a_failed_job_hides_nothing_and_is_tried_again(compose, tmp_path, monkeypatch):
     words = ("-m", "callbacks=[nan_guard]", "seed=range(6)", *SMALL, "hydra.sweep.dir=out", "sweep.batch=3")
     with monkeypatch.context() as patch:
-        patch.setattr(NanGuard, "after_predict", lambda self, step, x: no_luck(self, step, x) if step.latents.sum() > 0 else None)
+        patch.setattr(
+            NanGuard, "after_predict", lambda self, step, x: no_luck(self, step, x) if step.latents.sum() > 0 else None
+        )
         first = compose(*words)
     failed = first.err.count("compose: job ")
     assert first.code == 1 and 0 < failed < 6, first.err
@@ -155,7 +174,9 @@ def test_fail_fast_and_retries(compose, monkeypatch):
     done = compose(*words, "seed=range(4)", "sweep.fail_fast=true", "hydra.sweep.dir=a")
     assert done.code == 1 and "0 generated, 1 failed, 3 left out after the first failure" in done.out
     count = []
-    monkeypatch.setattr(NanGuard, "after_predict", lambda *given: no_luck(*given) if count.append(1) or len(count) < 3 else None)
+    monkeypatch.setattr(
+        NanGuard, "after_predict", lambda *given: no_luck(*given) if count.append(1) or len(count) < 3 else None
+    )
     done = compose(*words, "seed=1,2", "sweep.retries=2", "hydra.sweep.dir=b")
     assert done.code == 0 and "2 jobs: 2 generated" in done.out, done.err
 
@@ -188,7 +209,9 @@ def test_a_single_job_that_runs_out_of_memory_gets_the_next_option(compose, tmp_
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(NanGuard, "after_predict", hungry)
-    monkeypatch.setattr(NanGuard, "around", lambda self, run: setattr(self, "run", run) or StepCallback.around(self, run))
+    monkeypatch.setattr(
+        NanGuard, "around", lambda self, run: setattr(self, "run", run) or StepCallback.around(self, run)
+    )
     words = ("-m", "callbacks=[nan_guard]", "seed=1,2", *SMALL, "sweep.batch=1", "hydra.sweep.dir=out")
     done = compose(*words)
     assert done.code == 0 and "2 jobs: 2 generated" in done.out, done.err
@@ -225,13 +248,24 @@ def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
     assert len(loader.loaded) >= 9 and set(loader.loaded.values()) == {1}, loader.loaded
     loader.loaded.clear()
     assert compose("-m", "scheduler=euler,ddim", *SMALL, "task=text2img,inpaint,depth2img", "sweep.batch=1").code == 0
-    assert set(loader.loaded.values()) == {1} and sum("text_encoder" in place for place in loader.loaded) == 1, loader.loaded
+    assert set(loader.loaded.values()) == {1} and sum("text_encoder" in place for place in loader.loaded) == 1, (
+        loader.loaded
+    )
 
 
 def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):
     seen = []
     monkeypatch.setattr(Worker, "__init__", lambda self: seen.append(setattr(self, "memo", Memo()) or self.memo))
-    words = ("task=img2img", "strength=0.5", "scheduler=euler,ddim", "steps=2,4", "seed=1,2", "sweep.batch=1", "height=64", "width=64")
+    words = (
+        "task=img2img",
+        "strength=0.5",
+        "scheduler=euler,ddim",
+        "steps=2,4",
+        "seed=1,2",
+        "sweep.batch=1",
+        "height=64",
+        "width=64",
+    )
     assert compose("-m", *words).code == 0
     (memo,) = seen
     assert memo.made == 2 and memo.reused == 14, "one prompt and one image for eight jobs"
@@ -243,7 +277,11 @@ def test_what_is_remembered_is_what_was_made():
     assert remember(model, lambda: "a", make) is not remember(model, lambda: "a", make) and len(asked) == 2
     with remembering(Memo()):
         one = remember(model, lambda: "a", make)
-        assert remember(model, lambda: "a", make) is one and remember(model, lambda: "b", make) is not one and len(asked) == 4
+        assert (
+            remember(model, lambda: "a", make) is one
+            and remember(model, lambda: "b", make) is not one
+            and len(asked) == 4
+        )
         one.add_(1)
         assert remember(model, lambda: "a", make) is not one, "it was written into"
     assert digest(torch.ones(2)) != digest(torch.ones(2, 1)) != digest(torch.zeros(2, 1))
@@ -262,9 +300,16 @@ def test_two_processes_never_share_a_folder(compose, tmp_path):
     with locked(tmp_path / "out"):
         code = "import sys; from composer.cli.main import main; sys.exit(main(sys.argv[1:]))"
         other = subprocess.run(
-            [sys.executable, "-c", code, "-m", "seed=1,2", "hydra.sweep.dir=out"], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, "-c", code, "-m", "seed=1,2", "hydra.sweep.dir=out"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
         )
-    assert other.returncode == 3 and f"process {os.getpid()} is working in it" in other.stderr and other.stderr.count("\n") == 1
+    assert (
+        other.returncode == 3
+        and f"process {os.getpid()} is working in it" in other.stderr
+        and other.stderr.count("\n") == 1
+    )
     assert not (tmp_path / "out" / "sweep.json").exists()
 
 
@@ -279,12 +324,20 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     _, said = child.communicate(timeout=60)
     assert child.returncode == 130 and said.strip() == "compose: interrupted" and time.monotonic() - begun < 10
     places = [place for place in (tmp_path / "out").iterdir() if place.is_dir()]
-    assert 0 < len(places) < 500 and all(completed(place) for place in places) and (tmp_path / "out" / "index.html").exists()
+    assert (
+        0 < len(places) < 500
+        and all(completed(place) for place in places)
+        and (tmp_path / "out" / "index.html").exists()
+    )
 
 
 def test_a_job_that_is_asked_for_twice_is_drawn_once(compose, tmp_path):
     done = compose("-m", "seed=1,1,2", *SMALL, "hydra.sweep.dir=out")
-    assert done.code == 0 and "3 jobs: 2 generated, 1 the same as others" in done.out and len(records(tmp_path / "out")) == 2
+    assert (
+        done.code == 0
+        and "3 jobs: 2 generated, 1 the same as others" in done.out
+        and len(records(tmp_path / "out")) == 2
+    )
 
 
 def test_the_plan_is_told_without_loading(compose, tmp_path):
@@ -296,7 +349,10 @@ def test_the_plan_is_told_without_loading(compose, tmp_path):
 
 @pytest.mark.parametrize(
     ("bad", "words"),
-    sampled(["scheduler=euler,flow_euler", "seed=1,-5", "scheduler=flow_euler,flow_heun"], [("-m", "sweep.dry_run=true"), ("check", "-m")]),
+    sampled(
+        ["scheduler=euler,flow_euler", "seed=1,-5", "scheduler=flow_euler,flow_heun"],
+        [("-m", "sweep.dry_run=true"), ("check", "-m")],
+    ),
 )
 def test_an_impossible_job_is_in_the_table_and_exit_2(compose, tmp_path, words, bad):
     left = 0 if bad == "scheduler=flow_euler,flow_heun" else 1
@@ -313,7 +369,15 @@ def test_ids_tell_what_matters_and_nothing_else(compose, tmp_path):
 
     plain = ids("a", "seed=1")
     assert plain == ids("b", "seed=1", "callbacks=[]", "sweep.batch=3"), "the folder and the progress bar have no say"
-    for other in ("seed=2", "prompt=x", "guidance=2", "output=webp", "callbacks=[cfg_cutoff]", "scheduler.eta=0.5", "images=2"):
+    for other in (
+        "seed=2",
+        "prompt=x",
+        "guidance=2",
+        "output=webp",
+        "callbacks=[cfg_cutoff]",
+        "scheduler.eta=0.5",
+        "images=2",
+    ):
         assert not plain & ids(f"other-{other.split('=')[0]}", "seed=1", other), other
     assert Journal.read(tmp_path / "a").done.keys() == plain
 
@@ -350,17 +414,31 @@ def test_reasons_are_lines_and_keep_nothing_alive():
 
 
 def test_one_varied_setting_is_told_with_its_ratios(compose):
-    done = compose("-m", "preset=baseline,fast", "seed=0,1", "callbacks=[]", "height=64", "width=64", "sweep.batch=1", "sweep.name=ladder")
+    done = compose(
+        "-m",
+        "preset=baseline,fast",
+        "seed=0,1",
+        "callbacks=[]",
+        "height=64",
+        "width=64",
+        "sweep.batch=1",
+        "sweep.name=ladder",
+    )
     first, second = done.out.splitlines()[-3:-1]
     assert first.split()[0] == "preset=baseline" and first.endswith("1.00 x"), done.out
     assert second.split()[0] == "preset=fast" and float(second.split()[-2]) > 1
-    records = [json.loads(file.read_text())["seconds"] for file in sorted(Path("outputs/sweeps/ladder").rglob("run.json"))]
+    records = [
+        json.loads(file.read_text())["seconds"] for file in sorted(Path("outputs/sweeps/ladder").rglob("run.json"))
+    ]
     assert f"{sum(records[:2]) / 2:.2f} s an image" in first
 
 
 @pytest.mark.parametrize("words", [("steps=1,2", "scheduler=euler,ddim"), ("seed=0,1",)])
 def test_several_varied_settings_have_no_ratios(compose, words):
-    assert "an image" not in compose("-m", *words, "callbacks=[]", "steps=1" if "steps=1,2" not in words else "images=1").out
+    assert (
+        "an image"
+        not in compose("-m", *words, "callbacks=[]", "steps=1" if "steps=1,2" not in words else "images=1").out
+    )
 
 
 def test_where_a_sweep_goes(compose, tmp_path):

@@ -17,7 +17,9 @@ def test_a_device_as_torch_spells_it_is_taken(name):
     assert name == "auto" or str(torch.device(name)) == name
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:-1", "cuda:01", "cuda:x", "cpu:0", "auto:1", "", None, 0, True, "cuda:0,cuda:1"])
+@pytest.mark.parametrize(
+    "name", ["gpu", "cuda:", "cuda:-1", "cuda:01", "cuda:x", "cpu:0", "auto:1", "", None, 0, True, "cuda:0,cuda:1"]
+)
 def test_what_is_no_device_is_refused(name):
     with pytest.raises(ComposerError) as error:
         named("device.type", name)

@@ -29,20 +29,22 @@ def test_a_call_from_python_puts_nothing_in_a_module_s_place():
 
 
 def test_a_module_that_is_there_is_left_alone():
-    code = (
-        "import scipy.stats, sys; from composer.system.lazy_imports import defer; defer(); print(type(sys.modules['scipy.stats']).__name__)"
-    )
+    code = "import scipy.stats, sys; from composer.system.lazy_imports import defer; defer()"
+    code += "; print(type(sys.modules['scipy.stats']).__name__)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["module"]
 
 
 @pytest.mark.parametrize(
     "use",
-    ["from scipy.stats import norm; norm.ppf(0.5)", "import scipy.stats; scipy.stats.norm.ppf(0.5)", "import scipy.stats.distributions"],
+    [
+        "from scipy.stats import norm; norm.ppf(0.5)",
+        "import scipy.stats; scipy.stats.norm.ppf(0.5)",
+        "import scipy.stats.distributions",
+    ],
 )
 def test_every_way_to_import_it_works(use):
-    code = (
-        f"from composer.system.lazy_imports import defer; defer(); {use}; import scipy, sys; assert type(scipy.stats).__name__ == 'module'"
-    )
+    code = f"from composer.system.lazy_imports import defer; defer(); {use}"
+    code += "; import scipy, sys; assert type(scipy.stats).__name__ == 'module'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -18,7 +18,9 @@ LOGGERS = ("root", "diffusers", "transformers", "composer", "hydra", "torch", "h
 CALLS = {
     "run": lambda: composer.compose(steps=1),
     "seed": lambda: composer.compose("callbacks=[trace]", steps=1, seed=None),
-    "options": lambda: composer.compose("accel=[channels_last]", "memory=[attention_slicing]", "scheduler=ddpm", steps=2),
+    "options": lambda: composer.compose(
+        "accel=[channels_last]", "memory=[attention_slicing]", "scheduler=ddpm", steps=2
+    ),
     "classic": lambda: composer.compose("model.family=classic", "callbacks=[]", steps=1),
     "refusal": lambda: composer.compose("stepz=3"),
     "too_late": lambda: composer.compose("guidance=interval", "model.components.vae=nowhere", steps=1),
@@ -36,7 +38,8 @@ def process() -> dict[str, Any]:
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
     loggers = {
-        name: logging.getLogger(name) for name in ("root", "diffusers", "transformers", "composer", "hydra", "torch", "huggingface_hub")
+        name: logging.getLogger(name)
+        for name in ("root", "diffusers", "transformers", "composer", "hydra", "torch", "huggingface_hub")
     }
     return {
         **{name: (list(each.handlers), each.level, each.propagate, each.filters[:]) for name, each in loggers.items()},

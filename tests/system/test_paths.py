@@ -62,7 +62,9 @@ def test_files_and_models_are_found_at_home(compose, home):
     shutil.copytree(EMBEDDED / "text2img", home / "model")
     Image.new("RGB", (32, 32)).save(home / "a.png")
     (home / "p.txt").write_text("a red cone")
-    done = compose("task=img2img", "model.source=~/model", "image=~/a.png", "prompt=@~/p.txt", "output.folder=~/out", *BASE)
+    done = compose(
+        "task=img2img", "model.source=~/model", "image=~/a.png", "prompt=@~/p.txt", "output.folder=~/out", *BASE
+    )
     assert done.code == 0, done.err
     assert json.loads((home / "out/run.json").read_text("utf-8"))["images"][0]["prompt"] == "a red cone"
     assert compose("info", "~/out").code == 0

@@ -58,7 +58,9 @@ def alone(asked: list[str]) -> str:
 @pytest.mark.slow
 def test_first_calls_from_six_threads_draw_as_alone(tmp_path):
     asked = json.dumps([words(each) for each in ASKED])
-    done = subprocess.run([sys.executable, "-c", DRAW, asked, "3"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW, asked, "3"], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["made"] == {f"{number}.{turn}": alone(each) for number, each in enumerate(ASKED) for turn in range(3)}

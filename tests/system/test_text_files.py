@@ -1,4 +1,6 @@
-r"""Text files read the same whatever editor wrote them: a byte order mark, UTF-16, and lines that end in \n, \r\n or \r."""
+r"""Text files read the same whatever editor wrote them: a byte order mark, UTF-16, and lines that end in \n, \r\n or
+\r.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +77,8 @@ def test_what_is_no_text_is_refused(tmp_path, data):
         overrides.prepare([f"prompt=@{tmp_path / 'p.txt'}"])
 
 
-@pytest.mark.parametrize(("text", "found"), [("", [""]), ("a\n", ["a"]), ("a\nb", ["a", "b"]), ("a\x0bb\x85c", ["a\x0bb\x85c"])])
+@pytest.mark.parametrize(
+    ("text", "found"), [("", [""]), ("a\n", ["a"]), ("a\nb", ["a", "b"]), ("a\x0bb\x85c", ["a\x0bb\x85c"])]
+)
 def test_lines_end_at_line_feeds_alone(text, found):
     assert lines(text) == found

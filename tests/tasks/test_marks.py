@@ -36,7 +36,9 @@ def test_prose_has_no_marks(text):
 
 @pytest.mark.parametrize("key", ["prompt", "negative_prompt"])
 def test_one_note_says_that_marks_are_plain_text(compose, key):
-    done = compose(f"{key}=a (red:1.3) cone <lora:x:0.8> BREAK", "images=2", "steps=1", "output.folder=out", "callbacks=[]")
+    done = compose(
+        f"{key}=a (red:1.3) cone <lora:x:0.8> BREAK", "images=2", "steps=1", "output.folder=out", "callbacks=[]"
+    )
     assert done.code == 0 and done.err.count("read as plain text") == 1
     assert '"(red:1.3)"' in done.err and '"<lora:x:0.8>"' in done.err and '"BREAK"' in done.err
     notes = json.loads(Path("out/run.json").read_text("utf-8"))["notes"]

@@ -40,7 +40,10 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["task=img2img", "strength=0.01"], "strength=0.01: leaves none of the 20 steps to take: raise it to 0.05 or more, or steps"),
+        (
+            ["task=img2img", "strength=0.01"],
+            "strength=0.01: leaves none of the 20 steps to take: raise it to 0.05 or more, or steps",
+        ),
         (["task=img2img", "strength=0"], "leaves none of the 20 steps"),
         (["task=img2img", "strength=1.5"], "strength=1.5: must be a number from 0 to 1"),
         (["task=img2img", "strength=nan"], "strength=nan: must be a finite number"),
@@ -49,8 +52,14 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
         (["task=img2img", "image=nowhere.png"], "image=nowhere.png: there is no such file"),
         (["task=img2img", "image=sample:scen"], "no such sample. Did you mean sample:scene"),
         (["task=img2img", "image=small.png"], "image: 1 x 1 pixels are too few: 8 is the least of each side"),
-        (["task=img2img", "image=[wide.png,tall.png]", "prompt=['a','b']"], "these images have different sizes: set height and width"),
-        (["task=img2img", "image=[wide.png,wide.png]", "prompt=['a','b','c']"], "give one for all prompts or one for each: 2 for 3"),
+        (
+            ["task=img2img", "image=[wide.png,tall.png]", "prompt=['a','b']"],
+            "these images have different sizes: set height and width",
+        ),
+        (
+            ["task=img2img", "image=[wide.png,wide.png]", "prompt=['a','b','c']"],
+            "give one for all prompts or one for each: 2 for 3",
+        ),
         (["task=img2img", "height=100"], "height=100: must be a multiple of 8 pixels for this model: 96 or 104"),
         (["task=inpaint", "mask=null"], "mask: an image is needed: mask=FILE"),
         (["task=inpaint", "blur=-1"], "blur=-1: must be a number from 0 to 128"),
@@ -112,7 +121,9 @@ def test_a_multirun_goes_through_pictures(compose):
 
 def test_a_picture_for_each_prompt(compose):
     saved("a.png", (16, 16)), saved("b.png", (16, 16), seed=1)
-    done = compose("task=img2img", "image=[a.png,b.png]", "prompt=['x','y']", "images=2", "strength=0.5", "seed_step=0", *BASE)
+    done = compose(
+        "task=img2img", "image=[a.png,b.png]", "prompt=['x','y']", "images=2", "strength=0.5", "seed_step=0", *BASE
+    )
     assert done.code == 0, done.err
     first, second, third, fourth = (made(f"00{i}") for i in range(4))
     assert (first == second).all() and (third == fourth).all() and (first != third).any()
@@ -164,7 +175,10 @@ def test_upscaling_runs_twice_or_over_a_given_picture(compose):
 def test_variations_differ_and_stay_near(compose):
     assert compose("task=variations", "steps=10", "hydra.run.dir=out").code == 0
     images = [made(f"00{i}").astype(int) for i in range(4)]
-    scene = np.asarray(Image.open(Path(__file__).parents[2] / "composer/images/samples/scene.png").resize((128, 128)).convert("RGB"), int)
+    scene = np.asarray(
+        Image.open(Path(__file__).parents[2] / "composer/images/samples/scene.png").resize((128, 128)).convert("RGB"),
+        int,
+    )
     assert all(np.abs(image - scene).mean() < 25 for image in images)
     assert all(np.abs(a - b).mean() > 0.5 for a, b in itertools.pairwise(images))
 
@@ -173,7 +187,10 @@ def test_the_unconditional_task_starts_from_a_picture(compose):
     saved("a.png", (50, 40))
     done = compose("task=unconditional", "image=a.png", "steps=10", "hydra.run.dir=out")
     assert done.code == 0 and "6 of 10 steps" in done.out and made().shape == (32, 32, 3), done.err
-    assert done.err == "compose: note: image: scaled from 50 x 40 to 32 x 32 pixels, which is all that this model generates\n"
+    assert (
+        done.err
+        == "compose: note: image: scaled from 50 x 40 to 32 x 32 pixels, which is all that this model generates\n"
+    )
 
 
 def test_a_depth_map_or_the_models_own_estimate(compose, checkpoints):
@@ -188,7 +205,12 @@ def test_a_depth_map_or_the_models_own_estimate(compose, checkpoints):
 def test_a_soft_mask_is_cut_and_that_is_said(compose):
     Image.fromarray(np.tile(np.linspace(0, 255, 128).astype(np.uint8), (128, 1))).save("m.png")
     done = compose("task=inpaint", "mask=m.png", *BASE)
-    assert done.code == 0 and done.err.count("note: mask:") == 1 and "is gray and is cut" in done.err and "blur=" in done.err
+    assert (
+        done.code == 0
+        and done.err.count("note: mask:") == 1
+        and "is gray and is cut" in done.err
+        and "blur=" in done.err
+    )
     assert any("is gray and is cut" in note for note in record()["notes"])
 
 
@@ -209,16 +231,24 @@ def test_a_transparent_part_can_serve_as_a_mask(compose):
     Image.fromarray(pixels).save("hole.png")
     words = ["task=inpaint", "image=hole.png", *BASE]
     refused = compose(*words, "mask=null")
-    assert refused.code == 2 and "`mask=hole.png invert_mask=true` repaints that, `mask=hole.png` the rest" in refused.err
+    assert (
+        refused.code == 2 and "`mask=hole.png invert_mask=true` repaints that, `mask=hole.png` the rest" in refused.err
+    )
     noted = compose(*words)
-    assert noted.code == 0 and "note: mask: sample:mask marks a place in sample:scene" in noted.err and "mask=hole.png" in noted.err
+    assert (
+        noted.code == 0
+        and "note: mask: sample:mask marks a place in sample:scene" in noted.err
+        and "mask=hole.png" in noted.err
+    )
     inside = compose(*words, "mask=hole.png", "invert_mask=true")
     assert inside.code == 0 and "note: mask" not in inside.err
     changed = (made() != 200).any(axis=-1)
     assert not changed[:32].any() and changed[32:64, 32:64].any()
 
 
-@pytest.mark.parametrize(("word", "task"), [("image=a.png", "img2img"), ("strength=0.5", "img2img"), ("mask=a.png", "inpaint")])
+@pytest.mark.parametrize(
+    ("word", "task"), [("image=a.png", "img2img"), ("strength=0.5", "img2img"), ("mask=a.png", "inpaint")]
+)
 def test_the_plainest_task_that_takes_a_key_is_offered(compose, word, task):
     done = compose(word)
     assert done.code == 2 and f"task={task} does" in done.err
@@ -231,7 +261,8 @@ def test_a_mask_of_another_size_is_scaled_and_that_is_said(compose, checkpoints)
     assert done.code == 0 and done.err == "compose: note: mask: scaled from 32 x 32 to 64 x 64 pixels\n"
 
 
-# --- files from the wild ------------------------------------------------------------------------------------------------
+# --- files from the wild
+# ------------------------------------------------------------------------------------------------
 
 WORDS = ("task=img2img", "strength=0.5", "steps=4", "hydra.run.dir=out")
 
@@ -265,7 +296,9 @@ def test_a_truncated_picture_and_a_bomb_get_their_line(compose, tmp_path):
         ("bomb.png", "has too many pixels: 64 megapixels are the most"),
     ):
         done = compose(*WORDS, f"image={name}")
-        assert done.code == 2 and done.err.count("\n") == 1 and said in done.err and not (tmp_path / "out").exists(), done.err
+        assert done.code == 2 and done.err.count("\n") == 1 and said in done.err and not (tmp_path / "out").exists(), (
+            done.err
+        )
 
 
 def bomb(width: int, height: int) -> bytes:

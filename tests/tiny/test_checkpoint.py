@@ -1,4 +1,6 @@
-"""The embedded checkpoint draws what it is told; `benchmarks/adherence.py` measures how well, here a few pictures must do."""
+"""The embedded checkpoint draws what it is told; `benchmarks/adherence.py` measures how well, here a few pictures must
+do.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def test_colour_and_place_follow_the_prompt(scheduler):
         images=4,
     )
     half = images.shape[2] // 2
-    right = [share(p[:, :half], "red") > 0.05 and share(p[:, half:], "blue") > 0.05 and share(p[:, half:], "red") < 0.01 for p in images]
+    right = [
+        share(p[:, :half], "red") > 0.05 and share(p[:, half:], "blue") > 0.05 and share(p[:, half:], "red") < 0.01
+        for p in images
+    ]
     assert sum(right) >= 3
 
 
@@ -46,7 +51,9 @@ def test_the_sky_follows_the_prompt():
 
 
 def test_guidance_and_the_negative_prompt_have_a_say():
-    plain, weak, pushed = (pixels(prompt="a red cone", **more)[0] for more in ({}, {"guidance": 1}, {"negative_prompt": "a cloudy sky"}))
+    plain, weak, pushed = (
+        pixels(prompt="a red cone", **more)[0] for more in ({}, {"guidance": 1}, {"negative_prompt": "a cloudy sky"})
+    )
     assert np.abs(plain - weak).mean() > 0.5 and np.abs(plain - pushed).mean() > 0.5
 
 
@@ -61,7 +68,9 @@ def test_the_unconditional_model_draws_scenes_and_not_noise(scheduler):
 
 def test_the_files_name_no_machine():
     for path in EMBEDDED.rglob("*.json"):
-        assert "/tmp" not in path.read_text("utf-8") and "_name_or_path" not in json.dumps(json.loads(path.read_text("utf-8")))
+        assert "/tmp" not in path.read_text("utf-8") and "_name_or_path" not in json.dumps(
+            json.loads(path.read_text("utf-8"))
+        )
 
 
 def test_weights_are_stored_in_half_precision():
@@ -69,10 +78,13 @@ def test_weights_are_stored_in_half_precision():
 
     files = list(Path(EMBEDDED).rglob("*.safetensors"))
     assert len(files) >= 4
-    assert {entry["dtype"] for file in files for name, entry in header(file).items() if "position_ids" not in name} == {"F16"}
+    assert {entry["dtype"] for file in files for name, entry in header(file).items() if "position_ids" not in name} == {
+        "F16"
+    }
 
 
-# --- the variants; `benchmarks/semantics.py` measures them ---------------------------------------------------------------
+# --- the variants; `benchmarks/semantics.py` measures them
+# ---------------------------------------------------------------
 
 
 def sample(name: str) -> np.ndarray:

@@ -11,7 +11,9 @@ from composer.tiny.scenes import HELD_OUT, PLACES, SHAPES, SIZES, Scene, make_th
 GREY = {"ground": "stone", "sky": "cloudy"}
 
 
-def scene(shape: str = "sphere", colour: str = "red", size: str = "large", place: str = "center", **backdrop: str) -> Scene:
+def scene(
+    shape: str = "sphere", colour: str = "red", size: str = "large", place: str = "center", **backdrop: str
+) -> Scene:
     thing = make_thing(np.random.default_rng(0), colour, shape, size, place)
     return Scene(things=(thing,), light=-0.5, seed=1, **{**GREY, **backdrop})
 

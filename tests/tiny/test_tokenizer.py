@@ -26,9 +26,16 @@ def test_no_caption_is_cut():
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs"]), max_size=12))
 def test_any_text_becomes_known_tokens(text):
     ids = TOKENIZER(text)["input_ids"]
-    assert all(0 <= i < len(TOKENIZER) for i in ids) and ids[0] == TOKENIZER.bos_token_id and ids[-1] == TOKENIZER.eos_token_id
+    assert (
+        all(0 <= i < len(TOKENIZER) for i in ids)
+        and ids[0] == TOKENIZER.bos_token_id
+        and ids[-1] == TOKENIZER.eos_token_id
+    )
 
 
 @pytest.mark.parametrize("text", ["a red sphere", "ünïcødé 東京 🎉", ""])
 def test_what_is_saved_is_what_is_loaded(tmp_path, text):
-    assert save_tokenizer(tmp_path)(text, padding="max_length")["input_ids"] == TOKENIZER(text, padding="max_length")["input_ids"]
+    assert (
+        save_tokenizer(tmp_path)(text, padding="max_length")["input_ids"]
+        == TOKENIZER(text, padding="max_length")["input_ids"]
+    )

@@ -1,4 +1,6 @@
-"""The trainer end to end at a handful of steps: it makes checkpoints that composer runs, and resumes to the same weights."""
+"""The trainer end to end at a handful of steps: it makes checkpoints that composer runs, and resumes to the same
+weights.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,21 @@ from composer.tiny.train import main
 def test_training_makes_checkpoints_that_run(tmp_path, compose):
     stages = ("vae", "unet", "unconditional", "inpaint", "depth", "estimator", "upscale")
     steps = [word for stage in stages for word in (f"--{stage}-steps", "2")]
-    main(["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--size", "64", "--scenes", "600", "--threads", "1", *steps])
+    main(
+        [
+            "--work",
+            str(tmp_path / "work"),
+            "--out",
+            str(tmp_path / "out"),
+            "--size",
+            "64",
+            "--scenes",
+            "600",
+            "--threads",
+            "1",
+            *steps,
+        ]
+    )
     base, out = ["model=local", f"model.source={tmp_path / 'out' / 'text2img'}"], tmp_path / "out"
     depth = [f"model.components.{name}={out / 'depth'}" for name in ("unet", "depth_estimator", "feature_extractor")]
     runs = {

@@ -40,7 +40,9 @@ def test_a_mask_over_a_place_covers_no_thing():
         if scene.things[0].place != "center":
             mask, text = over_place(scene, SIZE, rng(i))
             drawn = render(scene, SIZE).masks[0] > 0.5
-            assert drawn[mask].sum() < 0.35 * drawn.sum() and any(text.count(words) for words in (*EMPTY, "landscape", "scene", "ground"))
+            assert drawn[mask].sum() < 0.35 * drawn.sum() and any(
+                text.count(words) for words in (*EMPTY, "landscape", "scene", "ground")
+            )
 
 
 def test_masks_come_in_all_kinds():
@@ -60,7 +62,9 @@ def test_no_held_out_pair_is_trained_on():
 
 
 def test_vague_captions_say_neither_shape_nor_place_nor_size():
-    forbidden = {word for name in (*SHAPES, *SIZES) for phrase in WORDS.get(name, (name,)) for word in phrase.split()} | {
+    forbidden = {
+        word for name in (*SHAPES, *SIZES) for phrase in WORDS.get(name, (name,)) for word in phrase.split()
+    } | {
         *PLACES,
         "middle",
         "side",
@@ -71,7 +75,9 @@ def test_vague_captions_say_neither_shape_nor_place_nor_size():
 
 
 def test_a_phrase_is_about_the_thing_alone():
-    said = Counter(len(phrase(scene.things[0], rng(i)).split()) for i, scene in enumerate(scenes(200, 8)) if scene.things)
+    said = Counter(
+        len(phrase(scene.things[0], rng(i)).split()) for i, scene in enumerate(scenes(200, 8)) if scene.things
+    )
     assert max(said) <= 4 and said[3] > 20
 
 

@@ -15,17 +15,23 @@ def run(line: ParsedArgs) -> int:
 
     if line.overrides == ["clear"]:
         freed = disk_cache.clear()
-        console.facts({"freed": freed, "folder": disk_cache.root()}, f"freed {freed / 2**20:,.0f} MiB in {disk_cache.root()}")
+        console.facts(
+            {"freed": freed, "folder": disk_cache.root()}, f"freed {freed / 2**20:,.0f} MiB in {disk_cache.root()}"
+        )
         return 0
     if line.overrides != ["ls"]:
-        raise ComposerError("cache", " ".join(line.overrides) or None, "say `compose cache ls` or `compose cache clear`")
+        raise ComposerError(
+            "cache", " ".join(line.overrides) or None, "say `compose cache ls` or `compose cache clear`"
+        )
     there = disk_cache.entries()
     used, most = sum(entry.size for entry in there), disk_cache.limit()
     lines = [
         f"{entry.size / 2**20:9,.0f} MiB  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  {entry.kind:10} {entry.key}"
         for entry in there
     ]
-    lines.append(f"{used / 2**30:.2f} GiB of at most {most / 2**30:g} (COMPOSER_CACHE_GIB) in {disk_cache.root()} (COMPOSER_CACHE)")
+    lines.append(
+        f"{used / 2**30:.2f} GiB of at most {most / 2**30:g} (COMPOSER_CACHE_GIB) in {disk_cache.root()} (COMPOSER_CACHE)"
+    )
     entries = [{"key": entry.key, "kind": entry.kind, "bytes": entry.size, "used": entry.used} for entry in there]
     console.facts({"entries": entries, "bytes": used, "limit": most, "folder": disk_cache.root()}, "\n".join(lines))
     return 0

@@ -28,7 +28,12 @@ SIDE, TIMES, ROUNDS = 512, 3, 4
 def report() -> dict[str, dict[str, Any]]:
     """What was found, by headings."""
     return {
-        "versions": {"composer": __version__, "python": platform.python_version(), "system": platform.platform(), **_versions(REQUIRED)},
+        "versions": {
+            "composer": __version__,
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            **_versions(REQUIRED),
+        },
         "extras": _versions(EXTRAS),
         "devices": dict(_devices()),
         "numbers": dict(_numbers()),
@@ -63,7 +68,11 @@ def _devices() -> Iterator[tuple[str, str]]:
     from composer.system.memory import free_memory, size
 
     free = free_memory("cpu")
-    yield "cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}" + ("" if free is None else f", {size(free)} free")
+    yield (
+        "cpu",
+        f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}"
+        + ("" if free is None else f", {size(free)} free"),
+    )
     for i in range(torch.cuda.device_count()):
         traits = torch.cuda.get_device_properties(i)
         yield f"cuda:{i}", f"{traits.name}, {size(torch.cuda.mem_get_info(i)[0])} of {size(traits.total_memory)} free"
@@ -90,7 +99,11 @@ def _numbers() -> Iterator[tuple[str, str]]:
         if name == "fp32" and name not in wrong:
             yield name, f"{2 * SIDE**3 / median(found) / 1e9:.0f} GFLOP/s on {device}: what the others are measured by"
         else:
-            yield name, wrong.get(name) or (f"{ratio:.2f} times as fast as fp32" if ratio else "as fast as fp32, within the noise")
+            yield (
+                name,
+                wrong.get(name)
+                or (f"{ratio:.2f} times as fast as fp32" if ratio else "as fast as fp32, within the noise"),
+            )
     yield "precision=auto", f"{str(best(device, 1 << 40)).removeprefix('torch.')} for large models"
 
 
@@ -112,7 +125,9 @@ def _compiles() -> str:
     import torch
 
     try:
-        return "yes" if float(torch.compile(lambda x: x.sin() + 1)(torch.zeros(8))[0]) == 1 else "no: its sums are wrong"
+        return (
+            "yes" if float(torch.compile(lambda x: x.sin() + 1)(torch.zeros(8))[0]) == 1 else "no: its sums are wrong"
+        )
     except Exception as error:
         return f"no: {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:120]}"
 
@@ -126,7 +141,12 @@ def _attention() -> Iterator[tuple[str, str]]:
 
     device = device_of("auto")
     query = torch.ones(1, 1, 8, 8, device=device, dtype=torch.float32 if device.type == "cpu" else torch.float16)
-    for backend in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION):
+    for backend in (
+        SDPBackend.MATH,
+        SDPBackend.FLASH_ATTENTION,
+        SDPBackend.EFFICIENT_ATTENTION,
+        SDPBackend.CUDNN_ATTENTION,
+    ):
         try:
             with sdpa_kernel(backend):
                 torch.nn.functional.scaled_dot_product_attention(query, query, query)
@@ -156,12 +176,16 @@ def _cache() -> Iterator[tuple[str, str]]:
     there = disk_cache.entries()
     yield (
         "converted",
-        f"{len(there)} models, {size(sum(entry.size for entry in there))} of at most {disk_cache.limit() / 2**30:g} GiB in {disk_cache.root()}",
+        f"{len(there)} models, {size(sum(entry.size for entry in there))} of at most "
+        f"{disk_cache.limit() / 2**30:g} GiB in {disk_cache.root()}",
     )
     hub = Path(constants.HF_HUB_CACHE)
     models = len(list(hub.glob("models--*"))) if hub.is_dir() else 0
     yield "hub", f"{models} models in {hub}" + (", offline" if constants.HF_HUB_OFFLINE else "")
-    yield "hub's token", "there" if _has_token() else "none: needed only for models whose owner wants you to accept terms"
+    yield (
+        "hub's token",
+        "there" if _has_token() else "none: needed only for models whose owner wants you to accept terms",
+    )
 
 
 def _has_token() -> bool:

@@ -58,6 +58,8 @@ def info(line: ParsedArgs) -> int:
 
 def _picture(line: ParsedArgs) -> tuple[Path, list[str]]:
     if not line.overrides or "=" in line.overrides[0]:
-        raise ComposerError(line.command, None, f"say `compose {line.command} IMAGE`, with an image of composer's or its run.json")
+        raise ComposerError(
+            line.command, None, f"say `compose {line.command} IMAGE`, with an image of composer's or its run.json"
+        )
     path = expanded(line.overrides[0])
     return (path / "run.json" if path.is_dir() else path), line.overrides[1:]

@@ -54,5 +54,7 @@ def status(line: ParsedArgs) -> int:
 
 def _folder(line: ParsedArgs) -> Path:
     if len(line.overrides) != 1:
-        raise ComposerError(line.command, " ".join(line.overrides), f"say `compose {line.command} DIR`, with a sweep's folder")
+        raise ComposerError(
+            line.command, " ".join(line.overrides), f"say `compose {line.command} DIR`, with a sweep's folder"
+        )
     return expanded(line.overrides[0])

@@ -18,7 +18,9 @@ def run(line: ParsedArgs) -> int:
         return client.asked(line.overrides)
     if line.command is not None or line.flags or line.verbose:
         what = line.command or " ".join(line.flags) or "-v"
-        raise ComposerError("--warm", what, "is for a single run (a sweep keeps its models by itself): leave one of the two out")
+        raise ComposerError(
+            "--warm", what, "is for a single run (a sweep keeps its models by itself): leave one of the two out"
+        )
     folder = [] if line.config_dir is None else ["--config-dir", line.config_dir]
     manner = [flag for flag, wanted in {"--json": line.json, "--quiet": line.quiet}.items() if wanted]
     return client.call([*folder, *manner, *line.overrides])

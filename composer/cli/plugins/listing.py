@@ -35,7 +35,9 @@ def listing(there: list[tuple[Plugin, dict[str, Any]]]) -> str:
 
 
 def facts(there: list[tuple[Plugin, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """All plugins, as plain data. error: why one does not load. state: of an option, the moments it uses or what is wrong with it."""
+    """All plugins, as plain data. error: why one does not load. state: of an option, the moments it uses or what is
+    wrong with it.
+    """
     return [
         {
             "name": plugin.name,
@@ -65,11 +67,17 @@ def block(plugin: Plugin, states: dict[str, Any]) -> list[str]:
 
 def tried(plugin: Plugin) -> dict[str, Any]:
     """Load a plugin's classes in another process."""
-    targets = {f"{group}={name}": target for group, name in offered(plugin) if (target := class_in(plugin.conf, group, name))}
+    targets = {
+        f"{group}={name}": target for group, name in offered(plugin) if (target := class_in(plugin.conf, group, name))
+    }
     command = [sys.executable, "-c", f"from {__name__} import probe; probe()"]
     try:
         done = subprocess.run(
-            command, input=json.dumps({"package": plugin.package, "targets": targets}), capture_output=True, text=True, timeout=PATIENCE
+            command,
+            input=json.dumps({"package": plugin.package, "targets": targets}),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
@@ -98,7 +106,9 @@ def probe() -> None:
         try:
             cls = resolve(option.split("=")[0], Choice(path=path))
             moments = ("around", *MOMENTS) if issubclass(cls, StepCallback) else ()
-            found[option] = ", ".join(moment for moment in moments if getattr(cls, moment) is not getattr(StepCallback, moment))
+            found[option] = ", ".join(
+                moment for moment in moments if getattr(cls, moment) is not getattr(StepCallback, moment)
+            )
         except ComposerError as error:
             found[option] = str(error)
     print(json.dumps(found))

@@ -21,10 +21,17 @@ def create(name: str, parent: Path) -> Path:
         ComposerError: the name can't be that of a package, is taken by an option, or the folder is there already.
     """
     if not NAME.fullmatch(name):
-        raise ComposerError("plugins new", name, "must be lower-case letters, digits and single underscores, such as film_grain")
+        raise ComposerError(
+            "plugins new", name, "must be lower-case letters, digits and single underscores, such as film_grain"
+        )
     if name in options("callbacks", conf_folders()):
         raise ComposerError("plugins new", name, f"there is a callbacks={name} already: choose another name")
-    words = {"name": name, "dashed": name.replace("_", "-"), "Class": "".join(map(str.capitalize, name.split("_"))), "version": __version__}
+    words = {
+        "name": name,
+        "dashed": name.replace("_", "-"),
+        "Class": "".join(map(str.capitalize, name.split("_"))),
+        "version": __version__,
+    }
     folder = parent / f"composer-{words['dashed']}"
     if folder.exists():
         raise ComposerError("plugins new", name, f"{folder.name} is there already")

@@ -1,6 +1,8 @@
-"""accel=[attention]: which kernel computes attention. https://huggingface.co/docs/diffusers/optimization/attention_backends
+"""accel=[attention]: which kernel computes attention.
+https://huggingface.co/docs/diffusers/optimization/attention_backends
 
-Layers that diffusers dispatches take any of its backends; all others call torch's attention, which can be told a kernel of its own.
+Layers that diffusers dispatches take any of its backends; all others call torch's attention, which can be told a kernel
+of its own.
 """
 
 from __future__ import annotations
@@ -42,8 +44,14 @@ class Attention(Acceleration):
         cls = setting.checked.checkpoint.layout.denoiser[1]
         there = available(setting.device.type, cls in DISPATCHED)
         if self.backend not in there:
-            reason = "is what runs without the option" if self.backend == "native" else "is not available here, or not for this model"
-            raise ComposerError("accel.attention.backend", self.backend, reason if self.backend else "choose one", there)
+            reason = (
+                "is what runs without the option"
+                if self.backend == "native"
+                else "is not available here, or not for this model"
+            )
+            raise ComposerError(
+                "accel.attention.backend", self.backend, reason if self.backend else "choose one", there
+            )
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[None]:
@@ -54,7 +62,9 @@ class Attention(Acceleration):
     @contextmanager
     def _dispatched(self, model: nn.Module) -> Iterator[int]:
         """diffusers' own switch would change the backend of every other model too, and leave it so."""
-        processors = {id(each): each for each in (getattr(module, "processor", None) for module in model.modules())}.values()
+        processors = {
+            id(each): each for each in (getattr(module, "processor", None) for module in model.modules())
+        }.values()
         before = [(each, each._attention_backend) for each in processors if hasattr(each, "_attention_backend")]
         for each, _ in before:
             each._attention_backend = AttentionBackendName(self.backend)
@@ -76,7 +86,9 @@ class Attention(Acceleration):
                     return forward(*args, **given)
             except (RuntimeError, ValueError, TypeError) as error:
                 why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                raise ComposerError("accel.attention.backend", self.backend, f"can't compute this model: {why}") from error
+                raise ComposerError(
+                    "accel.attention.backend", self.backend, f"can't compute this model: {why}"
+                ) from error
 
         return run
 

@@ -1,6 +1,8 @@
-"""accel=[first_block_cache], [magcache], [taylorseer], [faster_cache], [pyramid_attention_broadcast]: diffusers' caches for one run.
+"""accel=[first_block_cache], [magcache], [taylorseer], [faster_cache], [pyramid_attention_broadcast]: diffusers' caches
+for one run.
 
-https://huggingface.co/docs/diffusers/api/cache. They were written for diffusers' own loops, which name each branch of guidance; here
+https://huggingface.co/docs/diffusers/api/cache. They were written for diffusers' own loops, which name each branch of
+guidance; here
 every kind of forward has a state of its own, so that none takes what another one left.
 """
 
@@ -22,7 +24,8 @@ from composer.options.base import OptionContext
 
 FLUX, SD3 = "FluxTransformer2DModel", "SD3Transformer2DModel"
 NAMES = frozenset(
-    f"accel.{name}" for name in ("first_block_cache", "magcache", "taylorseer", "faster_cache", "pyramid_attention_broadcast")
+    f"accel.{name}"
+    for name in ("first_block_cache", "magcache", "taylorseer", "faster_cache", "pyramid_attention_broadcast")
 )
 #: What MagCache can't do without.
 WANTED = "needs its checkpoint's ratios: [1.0,1.21,…] as accel.magcache.calibrate=true prints them, or flux for those of Flux dev"
@@ -50,7 +53,9 @@ class Cache(Acceleration):
             self.idle("a single step has no earlier one to take from, so it would do nothing")
 
     def config(self, now: Callable[[], float]) -> Any:
-        """The cache's settings, as diffusers takes them. now: the timestep, 0–1000; without bounds where nothing is cached yet."""
+        """The cache's settings, as diffusers takes them. now: the timestep, 0–1000; without bounds where nothing is
+        cached yet.
+        """
         raise NotImplementedError
 
     @contextmanager
@@ -59,7 +64,12 @@ class Cache(Acceleration):
         states = States(1000 if type(model).__name__ == FLUX else 1)
         with clean(model):
             getattr(hooks, self.apply)(model, self.config(lambda: states.timestep))
-            states.hooks = [hook for module in model.modules() for hook in hooks_of(module) if type(hook).__module__.endswith(MODULES)]
+            states.hooks = [
+                hook
+                for module in model.modules()
+                for hook in hooks_of(module)
+                if type(hook).__module__.endswith(MODULES)
+            ]
             if not states.hooks:
                 self.idle("diffusers' cache hooks nothing in this model, so it would do nothing")
             with patched_forward(model, lambda forward: states.around(model, forward)):
@@ -79,7 +89,9 @@ def number(option: str, key: str, value: Any) -> float:
 
 
 class FirstBlockCache(Cache):
-    """All blocks but the first are left out of a step in which that changes by less than `threshold`, relative to its mean."""
+    """All blocks but the first are left out of a step in which that changes by less than `threshold`, relative to its
+    mean.
+    """
 
     name, apply = "first_block_cache", "apply_first_block_cache"
     denoisers = frozenset({FLUX})
@@ -93,7 +105,9 @@ class FirstBlockCache(Cache):
 
 
 class MagCache(Cache):
-    """Steps take an earlier one's residual while the ratios of their sizes, measured beforehand, add up to less than `threshold`."""
+    """Steps take an earlier one's residual while the ratios of their sizes, measured beforehand, add up to less than
+    `threshold`.
+    """
 
     name, apply = "magcache", "apply_mag_cache"
 
@@ -107,7 +121,11 @@ class MagCache(Cache):
     ) -> None:
         if ratios not in (None, "flux") and not isinstance(ratios, (list, tuple)):
             raise ComposerError("accel.magcache.ratios", ratios, WANTED)
-        self.ratios = FLUX_MAG_RATIOS.tolist() if ratios == "flux" else [number(self.name, "ratios", each) for each in ratios or ()]
+        self.ratios = (
+            FLUX_MAG_RATIOS.tolist()
+            if ratios == "flux"
+            else [number(self.name, "ratios", each) for each in ratios or ()]
+        )
         self.threshold, self.kept = number(self.name, "threshold", threshold), number(self.name, "kept", kept)
         self.most, self.calibrate = whole(self.name, "most", most, 1), bool(calibrate)
 
@@ -124,7 +142,9 @@ class MagCache(Cache):
 
 
 class TaylorSeer(Cache):
-    """Attention is computed at every `interval`-th step after `warmup` of them, and between continued as a polynomial of `order`."""
+    """Attention is computed at every `interval`-th step after `warmup` of them, and between continued as a polynomial
+    of `order`.
+    """
 
     name, apply = "taylorseer", "apply_taylorseer_cache"
 
@@ -140,7 +160,10 @@ class TaylorSeer(Cache):
 
     def config(self, now: Callable[[], float]) -> Any:
         return hooks.TaylorSeerCacheConfig(
-            cache_interval=self.interval, disable_cache_before_step=self.warmup, max_order=self.order, taylor_factors_dtype=torch.float32
+            cache_interval=self.interval,
+            disable_cache_before_step=self.warmup,
+            max_order=self.order,
+            taylor_factors_dtype=torch.float32,
         )
 
 
@@ -150,7 +173,11 @@ class Broadcast(Cache):
     name, apply = "pyramid_attention_broadcast", "apply_pyramid_attention_broadcast"
 
     def __init__(self, interval: int = 2, begin: float = 100, end: float = 800) -> None:
-        self.interval, self.begin, self.end = whole(self.name, "interval", interval, 2), number(self.name, "begin", begin), end
+        self.interval, self.begin, self.end = (
+            whole(self.name, "interval", interval, 2),
+            number(self.name, "begin", begin),
+            end,
+        )
         if number(self.name, "end", end) <= self.begin:
             raise ComposerError(f"accel.{self.name}.end", end, f"must be more than begin, {self.begin}")
 
@@ -162,9 +189,11 @@ class Broadcast(Cache):
 
 
 class FasterCache(Broadcast):
-    """Like it, but attention that is not computed goes on as it changed last, by `weight` of that change. https://arxiv.org/abs/2410.19355
+    """Like it, but attention that is not computed goes on as it changed last, by `weight` of that change.
+    https://arxiv.org/abs/2410.19355
 
-    The negative branch is computed as ever: diffusers estimates it from the other for models that take both in one batch of their own.
+    The negative branch is computed as ever: diffusers estimates it from the other for models that take both in one
+    batch of their own.
     """
 
     name, apply = "faster_cache", "apply_faster_cache"

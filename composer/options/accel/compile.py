@@ -1,4 +1,5 @@
-"""accel=[compile]: the denoiser as a program made for it by torch.compile, which takes a minute or more at the first run.
+"""accel=[compile]: the denoiser as a program made for it by torch.compile, which takes a minute or more at the first
+run.
 
 https://docs.pytorch.org/docs/stable/generated/torch.compile.html
 """
@@ -33,7 +34,9 @@ class Compile(Acceleration):
     name = "compile"
     excludes = (PROGRAMS - {"accel.compile"}) | {"memory.sequential_offload", "memory.xformers"}
 
-    def __init__(self, mode: str = "default", regional: bool = False, freezing: bool | str = "auto", dynamic: bool | str = "auto") -> None:
+    def __init__(
+        self, mode: str = "default", regional: bool = False, freezing: bool | str = "auto", dynamic: bool | str = "auto"
+    ) -> None:
         for key, value, allowed in (
             ("mode", mode, MODES), ("regional", regional, (True, False)), ("freezing", freezing, ("auto", True, False)),
             ("dynamic", dynamic, ("auto", True, False)),
@@ -49,11 +52,15 @@ class Compile(Acceleration):
         if missing:
             self.refuse(f"needs {missing}, which is not here: install it")
         if device == "cpu" and self.mode == "reduce-overhead":
-            raise ComposerError("accel.compile.mode", self.mode, "records CUDA graphs, so it would do nothing on a CPU: use default")
+            raise ComposerError(
+                "accel.compile.mode", self.mode, "records CUDA graphs, so it would do nothing on a CPU: use default"
+            )
         if device != "cpu" and self.freezing is True:
             raise ComposerError("accel.compile.freezing", True, "is for CPUs: leave it at auto")
         if self.regional and not getattr(getattr(diffusers, cls, None), "_repeated_blocks", None):
-            raise ComposerError("accel.compile.regional", True, f"diffusers names no blocks that repeat in a {cls}: leave it at false")
+            raise ComposerError(
+                "accel.compile.regional", True, f"diffusers names no blocks that repeat in a {cls}: leave it at false"
+            )
 
     @contextmanager
     def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
@@ -65,11 +72,15 @@ class Compile(Acceleration):
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[None]:
-        with torch._dynamo.config.patch(skip_nnmodule_hook_guards=False):  # else hooks that a callback sets later go unseen
+        with torch._dynamo.config.patch(
+            skip_nnmodule_hook_guards=False
+        ):  # else hooks that a callback sets later go unseen
             yield
 
     def _settings(self, device: torch.device) -> dict[str, Any]:
-        """torch.compile's keywords: it takes a mode or options, and freezing is an option, so that no other program is frozen."""
+        """torch.compile's keywords: it takes a mode or options, and freezing is an option, so that no other program is
+        frozen.
+        """
         options = dict(torch._inductor.list_mode_options(self.mode, dynamic=self.dynamic is True))
         if self.freezing is True or (self.freezing == "auto" and device.type == "cpu"):
             options["freezing"] = True
@@ -93,7 +104,9 @@ class Compile(Acceleration):
 
 @contextmanager
 def forgotten_afterwards(model: nn.Module) -> Iterator[None]:
-    """Take a model's compiled blocks away. torch keeps programs by code, not by model, so they go once nothing compiled is left."""
+    """Take a model's compiled blocks away. torch keeps programs by code, not by model, so they go once nothing compiled
+    is left.
+    """
     before = {module: module._compiled_call_impl for module in model.modules()}
     _compiled.append(model)
     try:

@@ -1,6 +1,7 @@
 """What accel=[openvino] and accel=[onnx] share: UNet, transformer and VAE computed by another library, on a CPU.
 
-A module stays what it is, its weights, config and dtype with it; only its forward is another. Of a VAE it is the encoder's and the
+A module stays what it is, its weights, config and dtype with it; only its forward is another. Of a VAE it is the
+encoder's and the
 decoder's, so that slices and tiles go through them as before.
 """
 
@@ -30,7 +31,9 @@ OF_VAE = ("encoder", "decoder")
 
 
 class Converted(Acceleration):
-    """components: those to convert, None for the denoiser and the VAE. packages: that it needs. engine: what converts and runs."""
+    """components: those to convert, None for the denoiser and the VAE. packages: that it needs. engine: what converts
+    and runs.
+    """
 
     devices = frozenset({"cpu"})
     fewer = False
@@ -45,7 +48,9 @@ class Converted(Acceleration):
         if components is not None and (
             isinstance(components, str) or not components or not all(isinstance(one, str) for one in components)
         ):
-            raise ComposerError(f"accel.{self.name}.components", components, "must be a list of components, or null for all")
+            raise ComposerError(
+                f"accel.{self.name}.components", components, "must be a list of components, or null for all"
+            )
         self.components = None if components is None else tuple(components)
 
     def check(self, setting: OptionContext) -> None:
@@ -58,7 +63,9 @@ class Converted(Acceleration):
         there = [denoiser, *(["vae"] if "vae" in checkpoint.classes else [])]
         unknown = [name for name in self.components or () if name not in there]
         if unknown:
-            raise ComposerError(f"accel.{self.name}.components", unknown[0], "is none that can be converted here", there)
+            raise ComposerError(
+                f"accel.{self.name}.components", unknown[0], "is none that can be converted here", there
+            )
         self.chosen = tuple(there if self.components is None else self.components)
         self.keep = setting.checked.spec.precision.cache
         if denoiser in self.chosen:
@@ -69,7 +76,9 @@ class Converted(Acceleration):
 
         guider = setting.checked.spec.guidance.keywords.get("guider")
         if guider in LAYER_CONFIGS:
-            raise ComposerError("guidance", guider, f"weakens layers of the model, which accel={self.name} replaces: choose one of them")
+            raise ComposerError(
+                "guidance", guider, f"weakens layers of the model, which accel={self.name} replaces: choose one of them"
+            )
 
     @contextmanager
     def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:

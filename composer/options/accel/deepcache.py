@@ -1,6 +1,7 @@
 """accel=[deepcache]: what the deep layers of a UNet find changes slowly, so most steps take it from an earlier one.
 
-https://arxiv.org/abs/2312.00858. The first two steps and then every `interval`-th are computed in full; between, only the
+https://arxiv.org/abs/2312.00858. The first two steps and then every `interval`-th are computed in full; between, only
+the
 outermost layers run.
 """
 
@@ -43,9 +44,13 @@ class DeepCache(Acceleration):
         super().check(setting)
         checkpoint, request = setting.checked.checkpoint, setting.checked.request
         if self.interval == 1:
-            raise ComposerError("accel.deepcache.interval", 1, "computes every step in full, so it would do nothing: take 2 or more")
+            raise ComposerError(
+                "accel.deepcache.interval", 1, "computes every step in full, so it would do nothing: take 2 or more"
+            )
         if request.steps - request.skip <= FIRST:
-            self.idle(f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.skip}")
+            self.idle(
+                f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.skip}"
+            )
         kinds = (*checkpoint.denoiser.get("down_block_types", ()), *checkpoint.denoiser.get("up_block_types", ()))
         unknown = sorted(set(kinds) - BLOCKS)
         if unknown:
@@ -56,7 +61,9 @@ class DeepCache(Acceleration):
         unet, features = denoiser_of(pipe), Features(self.interval)
         with ExitStack() as stack:
             for number, module in enumerate(deep(unet, self.layers)):
-                stack.enter_context(patched_forward(module, lambda forward, number=number: features.kept(number, forward)))
+                stack.enter_context(
+                    patched_forward(module, lambda forward, number=number: features.kept(number, forward))
+                )
             stack.enter_context(patched_forward(unet, features.around))
             yield
 
@@ -84,7 +91,9 @@ class Features:
     def around(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """The UNet's forward, that knows whether it is to be computed in full."""
 
-        def run(sample: Tensor, timestep: Any, encoder_hidden_states: Tensor | None = None, *args: Any, **settings: Any) -> Any:
+        def run(
+            sample: Tensor, timestep: Any, encoder_hidden_states: Tensor | None = None, *args: Any, **settings: Any
+        ) -> Any:
             key, text = self.forwards.count(sample, timestep, encoder_hidden_states), ()
             kept, step = self.earlier.get(key), self.forwards.step
             self.full = kept is None or step < FIRST or step - kept.step >= self.interval or not kept.near(sample)
@@ -119,8 +128,11 @@ def deep(unet: nn.Module, layers: int) -> list[nn.Module]:
     up = [_layers(block) for block in unet.up_blocks]
     most = sum(map(len, up)) - 1
     if layers > most:
-        raise ComposerError("accel.deepcache.layers", layers, f"leaves nothing to take from earlier steps: this UNet has {most} at most")
-    # The last layer on the way up takes the first convolution's output, the one before it the first layer's on the way down, …
+        raise ComposerError(
+            "accel.deepcache.layers", layers, f"leaves nothing to take from earlier steps: this UNet has {most} at most"
+        )
+    # The last layer on the way up takes the first convolution's output, the one before it the first layer's on the way
+    # down, …
     return [
         *_without(unet.down_blocks, down, layers - 1),
         *([unet.mid_block] if unet.mid_block is not None else []),
@@ -129,7 +141,9 @@ def deep(unet: nn.Module, layers: int) -> list[nn.Module]:
 
 
 def _layers(block: nn.Module, more: Any = ()) -> list[tuple[nn.Module, ...]]:
-    """A block's layers in order: each a residual block with its attention, if any; then what changes the size, if it is counted."""
+    """A block's layers in order: each a residual block with its attention, if any; then what changes the size, if it is
+    counted.
+    """
     attentions = getattr(block, "attentions", None) or [None] * len(block.resnets)
     layers = [tuple(each for each in pair if each is not None) for pair in zip(block.resnets, attentions)]
     return [*layers, *((each,) for each in more)]

@@ -1,4 +1,6 @@
-"""accel=[fused_qkv]: query, key and value of attention from one product instead of three. https://huggingface.co/docs/diffusers/optimization/fp16"""
+"""accel=[fused_qkv]: query, key and value of attention from one product instead of three.
+https://huggingface.co/docs/diffusers/optimization/fp16
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,16 @@ class FusedQKV(Acceleration):
             self.idle(f"diffusers can't fuse a {cls}, so it would do nothing")
         left_out = [key for key in ("qk_norm", "dual_attention_layers") if checkpoint.denoiser.get(key)]
         if self.of != "vae" and cls == "SD3Transformer2DModel" and left_out:
-            self.refuse(f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses: accel.fused_qkv.of=vae is left")
+            self.refuse(
+                f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses: accel.fused_qkv.of=vae is left"
+            )
 
     @contextmanager
     def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        models = [*([denoiser_of(pipe)] if self.of != "vae" else []), *([pipe.components.get("vae")] if self.of != "denoiser" else [])]
+        models = [
+            *([denoiser_of(pipe)] if self.of != "vae" else []),
+            *([pipe.components.get("vae")] if self.of != "denoiser" else []),
+        ]
         with ExitStack() as stack:
             for model in filter(None, models):
                 if not hasattr(model, "fuse_qkv_projections"):

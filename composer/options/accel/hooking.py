@@ -20,7 +20,9 @@ Like = tuple[tuple[int, ...], int]
 
 
 class Acceleration(ModelOption):
-    """denoisers: classes of the UNet or transformer that it can reach into, None for all. why: it can't reach into others."""
+    """denoisers: classes of the UNet or transformer that it can reach into, None for all. why: it can't reach into
+    others.
+    """
 
     group = "accel"
     denoisers: ClassVar[frozenset[str] | None] = None
@@ -36,7 +38,9 @@ class Acceleration(ModelOption):
 def denoiser_of(pipe: Any) -> nn.Module:
     """The UNet or transformer of a diffusers pipeline."""
     parts = pipe.components
-    return next(parts[name] for name in ("unet", "transformer", "prior", "decoder") if isinstance(parts.get(name), nn.Module))
+    return next(
+        parts[name] for name in ("unet", "transformer", "prior", "decoder") if isinstance(parts.get(name), nn.Module)
+    )
 
 
 @contextmanager
@@ -56,8 +60,10 @@ def patched_forward(module: nn.Module, make: Callable[[Callable[..., Any]], Call
 class Forwards:
     """Tells the forwards of a run apart, so that each finds what the like of it left in the step before.
 
-    A step may have several: branches of guidance apart, second evaluations, predictions that callbacks ask for. Alike are those of one
-    shape under one text, that have as many such before them in their step. It compares values, for which a GPU is waited for: once a
+    A step may have several: branches of guidance apart, second evaluations, predictions that callbacks ask for. Alike
+    are those of one
+    shape under one text, that have as many such before them in their step. It compares values, for which a GPU is
+    waited for: once a
     forward, which costs far less than what is saved.
     """
 

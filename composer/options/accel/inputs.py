@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: Places to an input's sides that are enough to trace a model with; what is left over decides how it is padded, so it stays.
+#: Places to an input's sides that are enough to trace a model with; what is left over decides how it is padded, so it
+#: stays.
 SIDE = 16
 #: What may be part of a converted model, beside tensors.
 PLAIN = (type(None), bool, int, float, str)

@@ -32,7 +32,9 @@ class ChannelsLast(Acceleration):
         super().check(setting)
         cls = setting.checked.checkpoint.layout.denoiser[1]
         if self.of != "vae" and cls not in UNETS:
-            self.idle(f"a {cls} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left")
+            self.idle(
+                f"a {cls} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left"
+            )
         if self.of == "vae" and "vae" not in setting.checked.checkpoint.classes:
             self.idle("the model has no vae, so it would do nothing")
 
@@ -55,4 +57,6 @@ def channels_last(model: nn.Module) -> Iterator[None]:
     finally:
         for weight, strides in before.items():
             if weight.stride() != strides:
-                weight.data = torch.empty_strided(weight.shape, strides, dtype=weight.dtype, device=weight.device).copy_(weight.data)
+                weight.data = torch.empty_strided(
+                    weight.shape, strides, dtype=weight.dtype, device=weight.device
+                ).copy_(weight.data)

@@ -1,4 +1,5 @@
-"""accel=[openvino]: UNet or transformer and VAE by OpenVINO, which uses a CPU's units for 16 bits better than torch does.
+"""accel=[openvino]: UNet or transformer and VAE by OpenVINO, which uses a CPU's units for 16 bits better than torch
+does.
 
 https://docs.openvino.ai
 """
@@ -35,7 +36,8 @@ class Vino(Engine):
 
     def compile(self, folder: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
         settings = {
-            "INFERENCE_PRECISION_HINT": "dynamic",  # each sum as torch would: bf16 throughout blurs the timestep, five times as far off
+            # each sum as torch would: bf16 throughout blurs the timestep, five times as far off
+            "INFERENCE_PRECISION_HINT": "dynamic",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # or workers beside one another would share a core
         }  # fmt: skip
@@ -51,7 +53,8 @@ class Vino(Engine):
 
 @cache
 def _core() -> Any:
-    """One for the life of the process: its plugin sets memory for signals aside, and when two go, what they put back is freed memory,
+    """One for the life of the process: its plugin sets memory for signals aside, and when two go, what they put back is
+    freed memory,
     upon which the next Ctrl-C is a crash."""
     import openvino
 
@@ -66,13 +69,17 @@ class OpenVINO(Converted):
     def __init__(self, precision: str = "auto", components: Sequence[str] | None = None) -> None:
         super().__init__(components)
         if precision not in ("auto", "bf16", "fp32"):
-            raise ComposerError("accel.openvino.precision", precision, "can't be computed with", ("auto", "bf16", "fp32"))
+            raise ComposerError(
+                "accel.openvino.precision", precision, "can't be computed with", ("auto", "bf16", "fp32")
+            )
         self.precision = precision
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
         if self.precision == "bf16" and best(setting.device, SMALL) != torch.bfloat16:
-            raise ComposerError("accel.openvino.precision", "bf16", "this CPU has no units for it, so it would do nothing: use auto")
+            raise ComposerError(
+                "accel.openvino.precision", "bf16", "this CPU has no units for it, so it would do nothing: use auto"
+            )
 
     def wanted(self, dtype: torch.dtype) -> torch.dtype:
         return dtype if self.precision == "auto" else DTYPES[self.precision]

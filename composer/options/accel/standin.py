@@ -1,4 +1,5 @@
-"""A module's forward by another library: converted and compiled when it is first called, and kept in the cache for next time.
+"""A module's forward by another library: converted and compiled when it is first called, and kept in the cache for next
+time.
 
 Sizes are left open, so that one converted model does for all batches, images and lengths of text.
 """
@@ -74,7 +75,14 @@ class ConvertedForward:
         self, option: str, module: nn.Module, forward: Callable[..., Any], engine: Engine, wanted: Callable[[torch.dtype], torch.dtype],
         keep: bool,
     ) -> None:  # fmt: skip
-        self.option, self.module, self.forward, self.engine, self.wanted, self.keep = option, module, forward, engine, wanted, keep
+        self.option, self.module, self.forward, self.engine, self.wanted, self.keep = (
+            option,
+            module,
+            forward,
+            engine,
+            wanted,
+            keep,
+        )
         self.inner = [(place, each) for place, each in module.named_modules() if each is not module]
         self.known, self.programs, self.sums, self.stack = self._traits(), {}, {}, ExitStack()
         self.parameters = inspect.signature(forward)
@@ -129,7 +137,9 @@ class ConvertedForward:
             warnings.simplefilter("ignore")  # of torch's tracer, on each branch that looks at a size
             module, before = self._wanted(), next(self.module.parameters()).dtype
             own = self.wanted(before)  # but timesteps, of which 16 bits leave every fourth
-            like = [own if each.dtype == before and name != "timestep" else each.dtype for name, each in tensors.items()]
+            like = [
+                own if each.dtype == before and name != "timestep" else each.dtype for name, each in tensors.items()
+            ]
             self.engine.convert(TensorOnly(module, list(tensors), like, fixed).eval(), inputs, folder)
 
     def _wanted(self) -> nn.Module:
@@ -138,7 +148,9 @@ class ConvertedForward:
         return self.module if self.wanted(own) == own else nn.Module.to(deepcopy(self.module), self.wanted(own))
 
     def _content(self, dtype: torch.dtype) -> str:
-        """A sum of the weights as they are now, and of the layers that they are in: files would not tell what was merged into them."""
+        """A sum of the weights as they are now, and of the layers that they are in: files would not tell what was
+        merged into them.
+        """
         if dtype not in self.sums:
             total = hashlib.sha256(repr(sorted(dict(getattr(self.module, "config", {})).items())).encode())
             total.update(repr([(place, type(each).__qualname__) for place, each in self.inner]).encode())
@@ -151,7 +163,8 @@ class ConvertedForward:
     def _traits(self) -> list[Any]:
         """What others may have put into the module, which a converted one would not run."""
         return [
-            (vars(each).get("forward"), vars(each).get("processor"), [len(getattr(each, kind)) for kind in HOOKS]) for _, each in self.inner
+            (vars(each).get("forward"), vars(each).get("processor"), [len(getattr(each, kind)) for kind in HOOKS])
+            for _, each in self.inner
         ] + [sum(weight._version for weight in self.module.parameters())]
 
     def _untouched(self) -> None:
@@ -160,4 +173,8 @@ class ConvertedForward:
             return
         places = [place for (place, _), before, after in zip(self.inner, self.known, now) if before != after]
         what = f"{places[0]} was hooked into or runs otherwise" if places else "weights were written over"
-        raise ComposerError("accel", self.option, f"{what}, which a converted model does not see: leave out this option, or what does that")
+        raise ComposerError(
+            "accel",
+            self.option,
+            f"{what}, which a converted model does not see: leave out this option, or what does that",
+        )

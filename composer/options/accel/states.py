@@ -16,7 +16,8 @@ from composer.options.accel.hooking import Forwards
 class States:
     """Each kind of forward's states of all hooks.
 
-    scale: what turns the model's timesteps into 0–1000. timestep: the current one so, infinite where it is the first of its kind.
+    scale: what turns the model's timesteps into 0–1000. timestep: the current one so, infinite where it is the first of
+    its kind.
     """
 
     def __init__(self, scale: float) -> None:
@@ -44,7 +45,11 @@ class States:
 @contextmanager
 def clean(model: nn.Module) -> Iterator[None]:
     """Take away what is hooked into a model meanwhile."""
-    known = {module: {id(hook) for hook in hooks_of(module)} for module in model.modules() if hasattr(module, "_diffusers_hook")}
+    known = {
+        module: {id(hook) for hook in hooks_of(module)}
+        for module in model.modules()
+        if hasattr(module, "_diffusers_hook")
+    }
     own = {module: module.__dict__.get("forward") for module in model.modules()}
     for module in known:  # a pipeline of diffusers' has listed them without those that come now
         module._diffusers_hook._child_registries_cache = None

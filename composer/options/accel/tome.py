@@ -1,4 +1,6 @@
-"""accel=[tome]: attention over fewer tokens, alike ones merged before it and parted after it. https://arxiv.org/abs/2303.17604"""
+"""accel=[tome]: attention over fewer tokens, alike ones merged before it and parted after it.
+https://arxiv.org/abs/2303.17604
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,10 @@ MOST = 0.75
 
 
 class TokenMerging(Acceleration):
-    """ratio: of tokens to merge, 0–0.75. downsample: largest factor between latents and tokens at which it is done; auto: the least
-    at which the model attends. rand: the kept tokens by chance, so that an image depends on the batch that it is generated in.
+    """ratio: of tokens to merge, 0–0.75. downsample: largest factor between latents and tokens at which it is done;
+    auto: the least
+    at which the model attends. rand: the kept tokens by chance, so that an image depends on the batch that it is
+    generated in.
     """
 
     name = "tome"
@@ -29,7 +33,9 @@ class TokenMerging(Acceleration):
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= MOST:
             raise ComposerError("accel.tome.ratio", ratio, f"must lie above 0 and not above {MOST}")
         if downsample not in ("auto", 1, 2, 4, 8) or isinstance(downsample, bool):
-            raise ComposerError("accel.tome.downsample", downsample, "is no factor between latents and tokens", ("auto", 1, 2, 4, 8))
+            raise ComposerError(
+                "accel.tome.downsample", downsample, "is no factor between latents and tokens", ("auto", 1, 2, 4, 8)
+            )
         if not isinstance(rand, bool):
             raise ComposerError("accel.tome.rand", rand, "must be true or false")
         self.ratio, self.downsample, self.rand = ratio, downsample, rand

@@ -1,4 +1,6 @@
-"""memory=auto: the fastest options that should fit into the memory that is free; one step further when it runs out all the same."""
+"""memory=auto: the fastest options that should fit into the memory that is free; one step further when it runs out all
+the same.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Auto(ModelOption):
     group, name = "memory", "auto"
 
     def __init__(self, limit: float | None = None, further: int = 0) -> None:
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < float("inf")):
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < float("inf")
+        ):
             raise ComposerError("memory.auto.limit", limit, "must be a number of GiB above 0, or null")
         if isinstance(further, bool) or not isinstance(further, int) or further < 0:
             raise ComposerError("memory.auto.further", further, "must be a whole number, 0 or more")

@@ -1,6 +1,8 @@
-"""How much memory a run will take, from the headers of its files and the sizes in its configs; measured factors, a fifth too much.
+"""How much memory a run will take, from the headers of its files and the sizes in its configs; measured factors, a
+fifth too much.
 
-What was measured: decoding with Stable Diffusion's VAE holds 967 to 1,181 numbers for each pixel, which is 9 times the channels of its
+What was measured: decoding with Stable Diffusion's VAE holds 967 to 1,181 numbers for each pixel, which is 9 times the
+channels of its
 outermost block; its UNet holds 20 to 45 times the channels of its first block for each latent (benchmarks/memory.py).
 """
 
@@ -13,7 +15,8 @@ from composer.checkpoints.headers import weights_of
 from composer.checks.compatibility import Checked
 from composer.loading.precision import DtypePlan
 
-#: Numbers held for each pixel and outermost channel while a VAE decodes; for each latent and first channel while a UNet predicts; for
+#: Numbers held for each pixel and outermost channel while a VAE decodes; for each latent and first channel while a UNet
+#: predicts; for
 #: each token and inner channel of a transformer.
 VAE, UNET, TRANSFORMER = 9.5, 45, 24
 #: Tiles overlap, and their images are put together.
@@ -42,7 +45,9 @@ class Estimate:
         return max(self.denoising, self.decoding)
 
 
-def estimate(checked: Checked, numbers: DtypePlan, batch: int | None = None, sliced: bool = False, tiled: bool = False) -> Estimate:
+def estimate(
+    checked: Checked, numbers: DtypePlan, batch: int | None = None, sliced: bool = False, tiled: bool = False
+) -> Estimate:
     """What a run takes. batch: images at once, None for what the config says. sliced, tiled: how the VAE decodes."""
     request, checkpoint = checked.request, checked.checkpoint
     second = request.inputs.get("second") or {}  # a pass that generates larger
@@ -51,7 +56,9 @@ def estimate(checked: Checked, numbers: DtypePlan, batch: int | None = None, sli
     return Estimate(
         weights=weights(checked, numbers),
         denoising=_denoising(checked, numbers, batch, height, width),
-        decoding=_decoding(checked, numbers, 1 if sliced else batch, height, width, tiled) if "vae" in checkpoint.classes else 0,
+        decoding=_decoding(checked, numbers, 1 if sliced else batch, height, width, tiled)
+        if "vae" in checkpoint.classes
+        else 0,
     )
 
 

@@ -1,4 +1,5 @@
-"""memory=[layerwise_casting]: the denoiser's layers wait in 8 bits and are cast one by one when they compute; as precision=fp8 does.
+"""memory=[layerwise_casting]: the denoiser's layers wait in 8 bits and are cast one by one when they compute; as
+precision=fp8 does.
 
 https://huggingface.co/docs/diffusers/optimization/memory#layerwise-casting. Norms and embeddings stay as they are.
 """

@@ -1,4 +1,5 @@
-"""memory=[model_offload, group_offload, sequential_offload, cpu_text_encoder]: models wait in the CPU's memory until they are needed.
+"""memory=[model_offload, group_offload, sequential_offload, cpu_text_encoder]: models wait in the CPU's memory until
+they are needed.
 
 https://huggingface.co/docs/diffusers/optimization/memory
 """
@@ -32,7 +33,9 @@ class Offload(ModelOption):
 
 
 class ModelOffload(Offload):
-    """Each model is on the device while it works, and only then; little slower, and as much is needed as the largest takes."""
+    """Each model is on the device while it works, and only then; little slower, and as much is needed as the largest
+    takes.
+    """
 
     name = "model_offload"
 
@@ -73,7 +76,11 @@ class GroupOffload(Offload):
     def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
         stream = device.type in self.devices if self.stream is None else self.stream
         blocks = 1 if stream and self.blocks else self.blocks  # diffusers fetches ahead by single blocks alone
-        level = {"offload_type": "block_level", "num_blocks_per_group": blocks} if blocks else {"offload_type": "leaf_level"}
+        level = (
+            {"offload_type": "block_level", "num_blocks_per_group": blocks}
+            if blocks
+            else {"offload_type": "leaf_level"}
+        )
         pipe.enable_group_offload(onload_device=device, use_stream=stream, **level)
         try:
             yield

@@ -43,7 +43,9 @@ class VaeSlicing(Saving):
 
 
 class VaeTiling(Saving):
-    """The VAE encodes and decodes in overlapping tiles of the size that it was trained at; seams are blended, so pixels differ."""
+    """The VAE encodes and decodes in overlapping tiles of the size that it was trained at; seams are blended, so pixels
+    differ.
+    """
 
     name, component = "vae_tiling", "vae"
 
@@ -65,13 +67,17 @@ class VaeTiling(Saving):
 
 
 class AttentionSlicing(Saving):
-    """The UNet's attention a few heads at a time. https://arxiv.org/abs/2205.14135 says why fused kernels make it needless."""
+    """The UNet's attention a few heads at a time. https://arxiv.org/abs/2205.14135 says why fused kernels make it
+    needless.
+    """
 
     name, component = "attention_slicing", "unet"
 
     def __init__(self, heads: int | str = "auto") -> None:
         if heads not in ("auto", "max") and (isinstance(heads, bool) or not isinstance(heads, int) or heads < 1):
-            raise ComposerError("memory.attention_slicing.heads", heads, "must be auto, max or a whole number, 1 or more")
+            raise ComposerError(
+                "memory.attention_slicing.heads", heads, "must be auto, max or a whole number, 1 or more"
+            )
         self.heads = heads
 
     def check(self, setting: OptionContext) -> None:

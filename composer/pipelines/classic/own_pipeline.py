@@ -10,7 +10,8 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 
 def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionPipeline:
-    """A pipeline that shares another's models and has schedulers of its own, as `pipe.scheduler = scheduler` would give it.
+    """A pipeline that shares another's models and has schedulers of its own, as `pipe.scheduler = scheduler` would give
+    it.
 
     Not made by its class from `components`: some classes rewrite the settings of a scheduler that they are made with.
 

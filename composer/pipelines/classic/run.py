@@ -48,7 +48,9 @@ class Called(DiffusersFamily):
     @property
     def reader(self) -> tuple[Any, int] | None:
         """The last of its tokenizers, which reads furthest, and as many tokens as the pipeline cuts a prompt to."""
-        tokenizers = [part for name, part in self.pipe.components.items() if name.startswith("tokenizer") and part is not None]
+        tokenizers = [
+            part for name, part in self.pipe.components.items() if name.startswith("tokenizer") and part is not None
+        ]
         length = max_length(type(self.pipe))
         if not tokenizers or length is None:
             return super().reader
@@ -68,8 +70,12 @@ class Classic(Pipeline):
         taken = arguments(type(shared), request, self.guidance) | {"generator": list(generators)}
         taken |= {name: value for name, value in self.step_settings.items() if name in known}
         if "callback_on_step_end" in known:
-            taken["callback_on_step_end"] = bridge(hooks, self.guidance.scale, steps, Watch(self.family.predictor, steps))
-        closed = dict.fromkeys(("decode", "denoised", "predicted", "noised", "encode", "predict", "latent_mask", "tokens"), _not_here)
+            taken["callback_on_step_end"] = bridge(
+                hooks, self.guidance.scale, steps, Watch(self.family.predictor, steps)
+            )
+        closed = dict.fromkeys(
+            ("decode", "denoised", "predicted", "noised", "encode", "predict", "latent_mask", "tokens"), _not_here
+        )
         settle(self.family.reader, request, self.overflow, notes.append)
         with (
             Keeping() as kept,
@@ -91,7 +97,11 @@ class Classic(Pipeline):
 def _overlay(request: Request) -> dict[str, StepCallback]:
     """What keeps the unmasked part of an image as it was, where a task has asked for it."""
     inputs = request.inputs
-    return {"inpaint.overlay": Overlay(inputs["image"], inputs["mask"], inputs["blur"])} if inputs.get("keep_unmasked") else {}
+    return (
+        {"inpaint.overlay": Overlay(inputs["image"], inputs["mask"], inputs["blur"])}
+        if inputs.get("keep_unmasked")
+        else {}
+    )
 
 
 def _called(pipe: Any, taken: Mapping[str, Any]) -> Any:
@@ -108,10 +118,16 @@ def _called(pipe: Any, taken: Mapping[str, Any]) -> Any:
 def _decoded(output: Any) -> Decoded:
     images = next((getattr(output, name) for name in IMAGES if hasattr(output, name)), None)
     if not isinstance(images, list) or not all(isinstance(image, Image.Image) for image in images):
-        raise ComposerError("model.source", None, f"this pipeline makes {type(output).__name__} and no images, which composer can't write")
+        raise ComposerError(
+            "model.source",
+            None,
+            f"this pipeline makes {type(output).__name__} and no images, which composer can't write",
+        )
     flagged = getattr(output, "nsfw_content_detected", None) or ()
     return Decoded(images=images, flagged=tuple(bool(each) for each in flagged))
 
 
 def _not_here(*_: Any) -> Any:
-    raise ComposerError("callbacks", None, "a pipeline without a native family can't decode, denoise or noise latents for a callback")
+    raise ComposerError(
+        "callbacks", None, "a pipeline without a native family can't decode, denoise or noise latents for a callback"
+    )

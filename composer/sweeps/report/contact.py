@@ -95,7 +95,9 @@ def digest_in(file: Path) -> str | None:
     return found
 
 
-def draw(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, digest: str = "") -> bytes:
+def draw(
+    folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, digest: str = ""
+) -> bytes:
     """The sheet as a PNG. An image that can't be read leaves its place empty."""
     ratio = first_size(folder, cells)
     for side in SIDES:
@@ -107,7 +109,9 @@ def draw(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block
     pen = ImageDraw.Draw(sheet)
     done = sum(cell.state == "done" for cell in cells)
     pen.text((MARGIN, MARGIN - 8), fit(title, width - 2 * MARGIN, 18), INK, font(18))
-    pen.text((MARGIN, MARGIN + 16), f"{done} of {len(cells)} jobs" if done < len(cells) else f"{done} jobs", SOFT, font(12))
+    pen.text(
+        (MARGIN, MARGIN + 16), f"{done} of {len(cells)} jobs" if done < len(cells) else f"{done} jobs", SOFT, font(12)
+    )
     for i, strip in enumerate(plan.strips):
         left, top = MARGIN + i * (plan.strip + MARGIN), 2 * MARGIN + LINE
         for line in strip:
@@ -115,7 +119,9 @@ def draw(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block
             top += line.height
     about, buffer = PngInfo(), io.BytesIO()
     about.add_text(DIGEST, digest)
-    sheet.save(buffer, "PNG", compress_level=4, pnginfo=about)  # 6 takes twice as long (2,000 images: 8 s), and saves 3 %
+    sheet.save(
+        buffer, "PNG", compress_level=4, pnginfo=about
+    )  # 6 takes twice as long (2,000 images: 8 s), and saves 3 %
     return buffer.getvalue()
 
 
@@ -127,13 +133,17 @@ def lay(blocks: Sequence[Block], axes: SheetSpec, side: int, ratio: tuple[int, i
     across = max(math.ceil(math.sqrt(most)), 1)
     label = 0
     if axes.y is not None:
-        label = min(168, max([width(axes.y, 12), *(width(value, 13) for block in blocks for value, _ in block.rows)]) + 12)
+        label = min(
+            168, max([width(axes.y, 12), *(width(value, 13) for block in blocks for value, _ in block.rows)]) + 12
+        )
     plan = Plan(box, across, label, ())
     lines = [line for block in blocks for line in block_lines(block, axes, plan)]
     total = sum(line.height for line in lines)
     columns = max((len(line.places) for line in lines), default=1)
     strips = 1 if total <= TALL else max(1, round(math.sqrt(total / (label + columns * plan.step + MARGIN))))
-    return replace(plan, strips=tuple(broken(lines, math.ceil(total / strips) + max((line.height for line in lines), default=0))))
+    return replace(
+        plan, strips=tuple(broken(lines, math.ceil(total / strips) + max((line.height for line in lines), default=0)))
+    )
 
 
 def images(place: Sequence[Cell]) -> list[tuple[Cell, str]]:
@@ -168,7 +178,11 @@ def broken(lines: Sequence[SheetLine], height: int) -> Iterator[tuple[SheetLine,
     above: dict[str, SheetLine] = {}
     filled = 0
     for i, line in enumerate(lines):
-        follow = next((after.height for after in lines[i + 1 : i + 3] if after.kind == "row"), 0) if line.kind != "row" else 0
+        follow = (
+            next((after.height for after in lines[i + 1 : i + 3] if after.kind == "row"), 0)
+            if line.kind != "row"
+            else 0
+        )
         if strip and strip[-1].kind == "row" and filled + line.height + follow > height:
             yield tuple(strip)
             strip = [before for before in above.values() if line.kind not in ("heading", before.kind)]
@@ -183,7 +197,9 @@ def broken(lines: Sequence[SheetLine], height: int) -> Iterator[tuple[SheetLine,
         yield tuple(strip)
 
 
-def draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: Plan, line: SheetLine, left: int, top: int) -> None:
+def draw_line(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: Plan, line: SheetLine, left: int, top: int
+) -> None:
     if line.kind == "heading":
         pen.text((left, top + 16), fit(line.text, plan.strip, 14), INK, font(14))
     elif line.kind == "heads":
@@ -191,7 +207,12 @@ def draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: 
         for i, head in enumerate(line.heads):
             texts = wrapped(head, plan.step - 10, line.height // LINE)
             for j, text in enumerate(texts):
-                pen.text((left + plan.label + i * plan.step, top + line.height - 4 - (len(texts) - j) * LINE), text, INK, font(13))
+                pen.text(
+                    (left + plan.label + i * plan.step, top + line.height - 4 - (len(texts) - j) * LINE),
+                    text,
+                    INK,
+                    font(13),
+                )
     else:
         if plan.label and line.height >= LINE - 4:
             for j, text in enumerate(wrapped(line.text, plan.label - 10, max(line.height // LINE, 1))):
@@ -200,7 +221,9 @@ def draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: 
             draw_place(sheet, pen, folder, plan, place, left + plan.label + i * plan.step, top)
 
 
-def draw_place(sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: Plan, place: Sequence[Cell], left: int, top: int) -> None:
+def draw_place(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, folder: Path, plan: Plan, place: Sequence[Cell], left: int, top: int
+) -> None:
     for i, (cell, name) in enumerate(images(place)):
         x, y = left + i % plan.across * (plan.box[0] + 2), top + i // plan.across * (plan.box[1] + 2)
         small = thumbnail(folder / cell.folder / name, plan.box) if name else None

@@ -31,7 +31,13 @@ class Pages:
         self.written = time.monotonic() + 20 * spent - EVERY if spent > EVERY / 20 else time.monotonic()
 
     def _cell(self, row: Row) -> Cell:
-        about = {"number": row.number, "folder": row.place, "state": row.state, "values": row.values, "error": row.reason}
+        about = {
+            "number": row.number,
+            "folder": row.place,
+            "state": row.state,
+            "values": row.values,
+            "error": row.reason,
+        }
         if not row.place:
             return Cell(prompt=row.prompt, **about)
         found = self.ledger.journal.briefs[row.id]

@@ -64,7 +64,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def render(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, finished: bool) -> bytes:
+def render(
+    folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Block], axes: SheetSpec, finished: bool
+) -> bytes:
     """The whole page."""
     columns = 1 if axes.x is axes.y is None else max((len(block.columns) for block in blocks), default=1)
     width, height = first_size(folder, cells)
@@ -81,7 +83,14 @@ def render(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Blo
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
         f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n</head>\n",
         f'<body style="--thumb: {thumb}px; --ratio: {width} / {height}">\n',
-        head(title, cells, {key: next(iter(found)) for key, found in same.items() if len(found) == 1}, blocks, axes, finished),
+        head(
+            title,
+            cells,
+            {key: next(iter(found)) for key, found in same.items() if len(found) == 1},
+            blocks,
+            axes,
+            finished,
+        ),
     ]
     parts += [line for i, block in enumerate(blocks) for line in grid(block, axes, rest, i)]
     parts += [chart(cells), *table(cells, keys), f"<script>{SCRIPT}</script>\n</body>\n</html>\n"]
@@ -104,14 +113,18 @@ def kind(state: str) -> str:
     return state.replace(" ", "-")
 
 
-def head(title: str, cells: Sequence[Cell], same: dict[str, str], blocks: Sequence[Block], axes: SheetSpec, finished: bool) -> str:
+def head(
+    title: str, cells: Sequence[Cell], same: dict[str, str], blocks: Sequence[Block], axes: SheetSpec, finished: bool
+) -> str:
     """Title, how far it is, what all jobs share, where to go from here."""
     states, present = Counter(cell.state for cell in cells), [cell for cell in cells if cell.number is not None]
     here = [state for state in STATES if states[state]]
     counts = "".join(f'<span><i class="{kind(state)}"></i><b>{states[state]:,}</b> {state}</span>' for state in here)
     bar = "".join(f'<i class="{kind(state)}" style="flex: {states[state]}"></i>' for state in here if state != DROPPED)
     total = sum(cell.seconds or 0 for cell in present)
-    shared = "".join(f'<dt class="text">{escaped(key)}</dt><dd class="text">{escaped(value)}</dd>' for key, value in same.items())
+    shared = "".join(
+        f'<dt class="text">{escaped(key)}</dt><dd class="text">{escaped(value)}</dd>' for key, value in same.items()
+    )
     names = [shorten(" ".join((block.value or "").split()), 40) or "(empty)" for block in blocks]
     pages = "".join(f'<a class="text" href="#page{i}">{escaped(name)}</a>' for i, name in enumerate(names))
     files = ["results.csv", "contact.png"] if finished else ["results.csv"]
@@ -141,12 +154,17 @@ def grid(block: Block, axes: SheetSpec, rest: Sequence[str], index: int) -> Iter
     yield f'{heading}<table class="grid" style="--across: {across}; --place: calc({across} * (var(--thumb) + 8px) - 8px)">\n'
     if axes.x is not None:
         corner = f'<div class="corner"><span>{escaped(axes.x)} →</span><span>{escaped(axes.y)} ↓</span></div>'
-        names = "".join(f'<th scope="col" title="{text}"><div class="text clamp">{text}</div></th>' for text in map(escaped, block.columns))
+        names = "".join(
+            f'<th scope="col" title="{text}"><div class="text clamp">{text}</div></th>'
+            for text in map(escaped, block.columns)
+        )
         yield f"<thead><tr><th>{corner}</th>{names}</tr></thead>\n"
     yield "<tbody>\n"
     for value, places in block.rows:
         text = escaped(value)
-        found = "".join([f'<td><div class="place">{"".join([figure(cell, rest) for cell in place])}</div></td>' for place in places])
+        found = "".join(
+            [f'<td><div class="place">{"".join([figure(cell, rest) for cell in place])}</div></td>' for place in places]
+        )
         yield f'<tr><th scope="row" title="{text}"><div class="text clamp" tabindex="-1">{text}</div></th>{found}</tr>\n'
     yield "</tbody></table>\n"
 
@@ -191,13 +209,22 @@ def caption(key: str, value: str) -> str:
 def table(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[str]:
     """The lines of a table of all jobs; a column that would be empty, or that a swept key already is, is left out."""
     seeds = any(cell.seeds and cell.values.get("seed") != ", ".join(map(str, cell.seeds)) for cell in cells)
-    seconds, memory, error = (any(getattr(cell, name) is not None for cell in cells) for name in ("seconds", "peak_memory", "error"))
+    seconds, memory, error = (
+        any(getattr(cell, name) is not None for cell in cells) for name in ("seconds", "peak_memory", "error")
+    )
     steps = "steps" not in keys and any(cell.steps is not None for cell in cells)
     scheduler = "scheduler" not in keys and any(cell.scheduler is not None for cell in cells)
     numeric = {key for key in keys if all(number(cell.values.get(key, "")) for cell in cells)}
     heads = [("job", True), ("state", False), *((key, key in numeric) for key in keys)]
-    asked = ((seeds, "seeds", True), (steps, "steps", True), (scheduler, "scheduler", False), (seconds, "seconds", True))
-    heads += [(name, right) for show, name, right in (*asked, (memory, "memory", True), (error, "error", False)) if show]
+    asked = (
+        (seeds, "seeds", True),
+        (steps, "steps", True),
+        (scheduler, "scheduler", False),
+        (seconds, "seconds", True),
+    )
+    heads += [
+        (name, right) for show, name, right in (*asked, (memory, "memory", True), (error, "error", False)) if show
+    ]
     named = "".join(
         f'<th scope="col" aria-sort="{order}"{RIGHT if right else ""}><button type="button">{escaped(name)}</button></th>'
         for (name, right), order in zip(heads, ["ascending"] + ["none"] * len(heads))
@@ -224,11 +251,19 @@ def table(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[str]:
         if scheduler:
             row.append(f"<td>{escaped(cell.scheduler or '')}")
         if seconds:
-            row.append(f"<td{RIGHT}>" if cell.seconds is None else f'<td{RIGHT} data-v="{cell.seconds}">{cell.seconds:.2f}')
+            row.append(
+                f"<td{RIGHT}>" if cell.seconds is None else f'<td{RIGHT} data-v="{cell.seconds}">{cell.seconds:.2f}'
+            )
         if memory:
-            row.append(f"<td{RIGHT}>" if cell.peak_memory is None else f'<td{RIGHT} data-v="{cell.peak_memory}">{size(cell.peak_memory)}')
+            row.append(
+                f"<td{RIGHT}>"
+                if cell.peak_memory is None
+                else f'<td{RIGHT} data-v="{cell.peak_memory}">{size(cell.peak_memory)}'
+            )
         if error:
-            row.append(f'<td><div class="text clamp" tabindex="-1">{escaped(cell.error)}</div>' if cell.error else "<td>")
+            row.append(
+                f'<td><div class="text clamp" tabindex="-1">{escaped(cell.error)}</div>' if cell.error else "<td>"
+            )
         yield "".join(row) + "\n"
     yield "</tbody></table>\n"
 
@@ -241,7 +276,9 @@ def number(text: str) -> bool:
 
 
 def chart(cells: Sequence[Cell]) -> str:
-    """Seconds against steps, one line through the medians for each scheduler; nothing where there is a single number of steps."""
+    """Seconds against steps, one line through the medians for each scheduler; nothing where there is a single number of
+    steps.
+    """
     found: dict[str, dict[int, list[float]]] = {}
     for cell in cells:
         if cell.state == "done" and cell.steps is not None and cell.seconds is not None and math.isfinite(cell.seconds):
@@ -273,7 +310,9 @@ def chart(cells: Sequence[Cell]) -> str:
         corners, dots = [], []
         for step, times in sorted(line.items()):
             middle = median(times)
-            said = f"{name}, {step} steps: {duration(middle)}" + (f", median of {len(times)} jobs" if len(times) > 1 else "")
+            said = f"{name}, {step} steps: {duration(middle)}" + (
+                f", median of {len(times)} jobs" if len(times) > 1 else ""
+            )
             corners.append(f"{x(step)} {y(middle)}")
             if len(times) > 1 and count <= 500:
                 dots += [f'<circle class="job" cx="{x(step)}" cy="{y(one)}" r="2"/>' for one in times]

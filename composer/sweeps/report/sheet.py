@@ -22,10 +22,14 @@ LONG = 32
 AUTOMATIC = SheetSpec()
 
 
-def write_sheet(folder: Path, title: str, cells: Sequence[Cell], spec: SheetSpec = AUTOMATIC, finished: bool = True) -> None:
-    """Writes index.html, contact.png and results.csv into folder, each whole or not at all, and only where it would hold something else.
+def write_sheet(
+    folder: Path, title: str, cells: Sequence[Cell], spec: SheetSpec = AUTOMATIC, finished: bool = True
+) -> None:
+    """Writes index.html, contact.png and results.csv into folder, each whole or not at all, and only where it would
+    hold something else.
 
-    Jobs of earlier requests are in the tables alone. contact.png decodes every image, so it is made only once the sweep is
+    Jobs of earlier requests are in the tables alone. contact.png decodes every image, so it is made only once the sweep
+    is
     `finished`; the others take milliseconds.
     """
     present = [cell for cell in cells if cell.number is not None]
@@ -55,7 +59,9 @@ def check_axes(spec: SheetSpec, axes: Sequence[str]) -> None:
             reason = f"is no swept key.{suggest(key, axes)}" if axes else "is no swept key: nothing is swept"
             raise ComposerError(f"sheet.{name}", key, reason, axes)
         if key in taken:
-            raise ComposerError(f"sheet.{name}", key, f"is sheet.{taken[key]} already", [axis for axis in axes if axis not in taken])
+            raise ComposerError(
+                f"sheet.{name}", key, f"is sheet.{taken[key]} already", [axis for axis in axes if axis not in taken]
+            )
         taken[key] = name
 
 
@@ -74,7 +80,8 @@ def choose(values: Mapping[str, Sequence[str]], spec: SheetSpec) -> SheetSpec:
     - x: the key with the most values that still fit across (`WIDE`), one with short values before one with prompts;
     - y: the key with the most values of those left; a prompt only where nothing else is left, or where it has more than
       `FEW` values (down is where there is room);
-    - page: of those left with `FEW` values or less a prompt first (it reads well as a heading), then the one with the most.
+    - page: of those left with `FEW` values or less a prompt first (it reads well as a heading), then the one with the
+    most.
 
     What is still left shares a place of the grid. A single axis is x: a row that wraps.
     """
@@ -95,7 +102,9 @@ def choose(values: Mapping[str, Sequence[str]], spec: SheetSpec) -> SheetSpec:
 
 
 def laid_out(cells: Sequence[Cell], spec: SheetSpec) -> SheetSpec:
-    """The axes of a page. None at all is a gallery: where what was asked for is a list of jobs and no grid, a grid would stay empty."""
+    """The axes of a page. None at all is a gallery: where what was asked for is a list of jobs and no grid, a grid
+    would stay empty.
+    """
     values = counted(cells)
     free = independent(cells, values)
     named = (spec.x, spec.y, spec.page)
@@ -110,10 +119,15 @@ def laid_out(cells: Sequence[Cell], spec: SheetSpec) -> SheetSpec:
 
 
 def independent(cells: Sequence[Cell], values: Mapping[str, Sequence[str]]) -> list[str]:
-    """Keys that take several values, without those that another decides, as the seed of a list's row goes with its prompt."""
+    """Keys that take several values, without those that another decides, as the seed of a list's row goes with its
+    prompt.
+    """
     found: list[str] = []
     for key in sorted((key for key in values if len(values[key]) > 1), key=lambda key: -len(values[key])):
-        if not any(len({(cell.values.get(other), cell.values.get(key)) for cell in cells}) == len(values[other]) for other in found):
+        if not any(
+            len({(cell.values.get(other), cell.values.get(key)) for cell in cells}) == len(values[other])
+            for other in found
+        ):
             found.append(key)
     return found
 
@@ -123,7 +137,9 @@ def sentence(key: str, values: Iterable[str]) -> bool:
 
 
 def arrange(cells: Sequence[Cell], axes: SheetSpec) -> list[Block]:
-    """A block for each value of the page axis; its rows and columns are those that its cells have. In a gallery each cell has a column."""
+    """A block for each value of the page axis; its rows and columns are those that its cells have. In a gallery each
+    cell has a column.
+    """
     if axes == SheetSpec() and len(cells) > 1:
         return [Block(None, captions(cells), (("", tuple((cell,) for cell in cells)),))]
     places: dict[str | None, dict[tuple[str, str], list[Cell]]] = {}
@@ -133,7 +149,9 @@ def arrange(cells: Sequence[Cell], axes: SheetSpec) -> list[Block]:
     blocks = []
     for value, grid in places.items():
         columns, rows = tuple(dict.fromkeys(x for _, x in grid)), tuple(dict.fromkeys(y for y, _ in grid))
-        blocks.append(Block(value, columns, tuple((y, tuple(tuple(grid.get((y, x), ())) for x in columns)) for y in rows)))
+        blocks.append(
+            Block(value, columns, tuple((y, tuple(tuple(grid.get((y, x), ())) for x in columns)) for y in rows))
+        )
     return blocks
 
 
@@ -141,4 +159,6 @@ def captions(cells: Sequence[Cell]) -> tuple[str, ...]:
     """What distinguishes each job of a gallery, in a line."""
     several = {key: values for key, values in counted(cells).items() if len(values) > 1}
     names = {key: "" if sentence(key, values) else f"{key} " for key, values in several.items()}
-    return tuple(" · ".join(f"{names[key]}{cell.values[key]}" for key in several if key in cell.values) for cell in cells)
+    return tuple(
+        " · ".join(f"{names[key]}{cell.values[key]}" for key in several if key in cell.values) for cell in cells
+    )

@@ -32,7 +32,11 @@ def results(cells: Sequence[Cell]) -> bytes:
     writer.writerow([*FIRST, *map(guarded, heads), *LAST])
     for cell in cells:
         own = measured(cell)
-        values = [*(own[name] for name in FIRST), *(cell.values.get(axis, "") for axis in axes), *(own[name] for name in LAST)]
+        values = [
+            *(own[name] for name in FIRST),
+            *(cell.values.get(axis, "") for axis in axes),
+            *(own[name] for name in LAST),
+        ]
         writer.writerow([guarded(value) if isinstance(value, str) else value for value in values])
     return text.getvalue().encode()
 

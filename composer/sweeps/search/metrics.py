@@ -48,7 +48,9 @@ class Reference:
             ComposerError: they are not.
         """
         self.refuse(len(images), *images[0].shape[:2])
-        return float(np.mean([np.abs(np.subtract(one, other, dtype=np.int16)).mean() for one, other in zip(self.images, images)]))
+        return float(
+            np.mean([np.abs(np.subtract(one, other, dtype=np.int16)).mean() for one, other in zip(self.images, images)])
+        )
 
     def refuse(self, images: int, height: int, width: int) -> None:
         """Unless a trial's images are as many and as large."""
@@ -57,7 +59,9 @@ class Reference:
             reason = f"is {own[1]} x {own[0]} pixels, and what is searched for is {width} x {height}: they must be of one size"
             raise ComposerError(KEY, self.text, reason)
         if images != len(self.images):
-            raise ComposerError(KEY, self.text, f"is {len(self.images)} images, and each trial makes {images}: compare as many")
+            raise ComposerError(
+                KEY, self.text, f"is {len(self.images)} images, and each trial makes {images}: compare as many"
+            )
 
 
 def decoded(files: Mapping[str, bytes], record: Mapping[str, Any]) -> list[np.ndarray]:

@@ -1,7 +1,10 @@
-"""`hydra/sweeper=optuna`: the settings for which something is least, such as the cheapest near an image. https://optuna.readthedocs.io
+"""`hydra/sweeper=optuna`: the settings for which something is least, such as the cheapest near an image.
+https://optuna.readthedocs.io
 
-A search of our own, since Hydra's Optuna plugin needs optuna<3 and generates each trial as a run from nothing. Here they are generated in
-this process with what is loaded already, and kept as a sweep's jobs are. What is asked for is `search.*`; see conf/search.
+A search of our own, since Hydra's Optuna plugin needs optuna<3 and generates each trial as a run from nothing. Here
+they are generated in
+this process with what is loaded already, and kept as a sweep's jobs are. What is asked for is `search.*`; see
+conf/search.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ SHARED = ("name", "fresh")
 
 @dataclass
 class Search:
-    """What was asked for, parsed. own: overrides that make the trials. manner: those that say how. typed: as they were typed, by
+    """What was asked for, parsed. own: overrides that make the trials. manner: those that say how. typed: as they were
+    typed, by
     what they were made."""
 
     line: ParsedArgs
@@ -77,7 +81,9 @@ class Search:
         for word in argv.prepare(words):
             override = self.space.grammar.parse(word)
             if override.is_sweep_override() or re.split(r"[./]", override.key_or_group)[0] in MANNER:
-                raise ComposerError(KEY, text, f"`{word}` is not for one run: it takes overrides such as steps=50 scheduler=ddim")
+                raise ComposerError(
+                    KEY, text, f"`{word}` is not for one run: it takes overrides such as steps=50 scheduler=ddim"
+                )
         return self.entry(argv.prepare(words))
 
     def command(self, point: Point) -> str:
@@ -99,7 +105,9 @@ def _parsed(line: ParsedArgs, overrides: list[str]) -> Search:
     of_hydra = [text for text in manner if argv.split(text)[1].startswith(("hydra", OUT))]
     for _, key, value in (argv.split(text) for text in of_hydra if text != SEARCH):
         if key not in (SWEEP_DIR, OUT):
-            raise ComposerError(key, value, f"has no say in a search, which generates in this process: leave it out, or {SEARCH}")
+            raise ComposerError(
+                key, value, f"has no say in a search, which generates in this process: leave it out, or {SEARCH}"
+            )
     grammar = Grammar(loader(line.config_dir))
     folder = folder_of([text for text in manner if text != SEARCH])
     settings = grammar.loader.settings([text for text in manner if text not in of_hydra])
@@ -111,7 +119,9 @@ def _parsed(line: ParsedArgs, overrides: list[str]) -> Search:
     space = Space(grammar, own)
     folder = folder or SWEEPS / (sweep.name or _name(own, spec, space))
     kept = [text for text in manner if argv.split(text)[1].startswith("search.") or text == SEARCH]
-    typed = {text: word for text, word in zip(overrides, line.overrides) if not (argv.split(word)[2] or "").startswith("@")}
+    typed = {
+        text: word for text, word in zip(overrides, line.overrides) if not (argv.split(word)[2] or "").startswith("@")
+    }
     return Search(line, own, kept, typed, spec, sweep.fresh, folder, Composer(grammar), space)
 
 

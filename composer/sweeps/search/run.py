@@ -41,7 +41,9 @@ def _refuse_what_cannot_work(search: Search, reference: Reference | Entry | None
             reference.refuse(*wanted)
         elif (there := _makes(reference.checked.request)) != wanted:
             told = " and ".join(f"{images} of {width} x {height} pixels" for images, height, width in (there, wanted))
-            raise ComposerError(KEY, search.spec.reference, f"its images and those of a trial can't be compared: {told}")
+            raise ComposerError(
+                KEY, search.spec.reference, f"its images and those of a trial can't be compared: {told}"
+            )
 
 
 def _makes(request) -> tuple[int, int, int]:

@@ -1,4 +1,6 @@
-"""What was typed → what Optuna may choose from. Hydra's grammar: `a,b`, `choice(…)`, `range(…)`, `interval(…)`, `tag(log, …)`."""
+"""What was typed → what Optuna may choose from. Hydra's grammar: `a,b`, `choice(…)`, `range(…)`, `interval(…)`,
+`tag(log, …)`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ Point = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Axis:
-    """One key that is searched over. key: as typed, with its prefix. texts: of all values where these are floats with steps, or words."""
+    """One key that is searched over. key: as typed, with its prefix. texts: of all values where these are floats with
+    steps, or words.
+    """
 
     key: str
     distribution: BaseDistribution
@@ -45,7 +49,9 @@ class Axis:
     def ends(self) -> tuple[str, ...]:
         """Values to look at beforehand: all words, both ends of numbers."""
         numbers = hasattr(self.distribution, "low")
-        return tuple(self.text(end) for end in (self.distribution.low, self.distribution.high)) if numbers else self.texts
+        return (
+            tuple(self.text(end) for end in (self.distribution.low, self.distribution.high)) if numbers else self.texts
+        )
 
     def text(self, value: Any) -> str:
         """A value of Optuna's as it would be typed."""
@@ -63,7 +69,11 @@ class Axis:
         if self.texts:
             return float(random.choice(self.texts))
         low, high = self.distribution.low, self.distribution.high
-        return random.randrange(low, high + 1, self.distribution.step) if isinstance(low, int) else random.uniform(low, high)
+        return (
+            random.randrange(low, high + 1, self.distribution.step)
+            if isinstance(low, int)
+            else random.uniform(low, high)
+        )
 
 
 class Space:
@@ -115,7 +125,9 @@ class Space:
         return [first, *others]
 
     def untried(self, parameters: Mapping[str, Any], known: Collection[Point], random: Random) -> dict[str, Any]:
-        """Near a point that is known, one that is not: it differs in one axis, or in all where these are known too. There must be one."""
+        """Near a point that is known, one that is not: it differs in one axis, or in all where these are known too.
+        There must be one.
+        """
         for _ in range(20):
             axis = random.choice(self.axes)
             near = {**parameters, axis.key: axis.any(random)}
@@ -136,8 +148,12 @@ def axis_of(override: Override) -> Axis:
     try:
         if isinstance(found, IntervalSweep):
             whole = isinstance(found.start, int) or ("float(" not in typed and _WHOLE.search(typed))
-            return Axis(key, (IntDistribution if whole else FloatDistribution)(*_bounds(found.start, found.end, whole), log=log))
-        if isinstance(found, RangeSweep) and all(isinstance(each, int) for each in (found.start, found.stop, found.step)):
+            return Axis(
+                key, (IntDistribution if whole else FloatDistribution)(*_bounds(found.start, found.end, whole), log=log)
+            )
+        if isinstance(found, RangeSweep) and all(
+            isinstance(each, int) for each in (found.start, found.stop, found.step)
+        ):
             numbers = range(found.start, found.stop, found.step)
             if not numbers:
                 raise ValueError("it has no values")

@@ -40,7 +40,9 @@ REPEATS = 3
 
 
 class Trials:
-    """known: the trial that tried a point first, failed ones too. told: how many came to an end, those that were known before too."""
+    """known: the trial that tried a point first, failed ones too. told: how many came to an end, those that were known
+    before too.
+    """
 
     def __init__(self, search: Search, reference: Reference | Entry | None) -> None:
         self.search, self.spec, self.space, self.folder = search, search.spec, search.space, search.folder
@@ -80,7 +82,12 @@ class Trials:
             self.study.enqueue_trial(trial.params)
 
     def run(self) -> int:
-        about = {"composer": __version__, "overrides": self.search.own, "manner": self.search.manner, "cwd": str(Path.cwd())}
+        about = {
+            "composer": __version__,
+            "overrides": self.search.own,
+            "manner": self.search.manner,
+            "cwd": str(Path.cwd()),
+        }
         about["jobs"] = int(self.wanted) + isinstance(self.asked, Entry)
         write(self.folder / ASKED, json.dumps(about, indent=1, ensure_ascii=False).encode())
         self.lines = Lines(int(self.wanted), min(len(self.known), self.wanted))
@@ -95,7 +102,8 @@ class Trials:
     def _late(self) -> bool:
         return self.spec.timeout is not None and time.monotonic() - self.started >= self.spec.timeout
 
-    # --- what is next ---------------------------------------------------------------------------------------------------
+    # --- what is next
+    # ---------------------------------------------------------------------------------------------------
 
     def _next(self) -> tuple[Trial, Point]:
         """Settings that were not tried; what was tried counts again for Optuna, and is not drawn."""
@@ -120,7 +128,8 @@ class Trials:
     def _random(self) -> Random:
         return Random(f"{self.spec.seed} {self.told}")
 
-    # --- one trial ------------------------------------------------------------------------------------------------------
+    # --- one trial
+    # ------------------------------------------------------------------------------------------------------
 
     def _try(self, trial: Trial, point: Point) -> None:
         number, words = len(self.known), self._label(point)
@@ -131,21 +140,34 @@ class Trials:
             distance = None if self.reference is None else self.reference.distance(decoded(files, record))
         except (ComposerError, JobFailure, OSError) as error:
             interrupts.check(error)
-            reason = str(error) if isinstance(error, ComposerError) else getattr(error, "reason", None) or f"can't be written: {error}"
+            reason = (
+                str(error)
+                if isinstance(error, ComposerError)
+                else getattr(error, "reason", None) or f"can't be written: {error}"
+            )
             self.journal.fail(f"trial {number}", reason, number=number, values=self.space.values(point), tries=1)
             trial.set_user_attr("reason", reason)
             self.known[point] = self._tell(trial, None)
             self.lines.ended(1, f"failed  {words}  {reason}")
             return
-        measured = {"place": place, "seconds": record["seconds"], "peak_memory": record["peak_memory"], "distance": distance}
+        measured = {
+            "place": place,
+            "seconds": record["seconds"],
+            "peak_memory": record["peak_memory"],
+            "distance": distance,
+        }
         for key, value in measured.items():
             trial.set_user_attr(key, value)
         self.known[point] = self._tell(trial, measured)
         far = "" if distance is None else f"distance {distance:.2f}, "
-        self.lines.ended(1, f"{self.folder / place / brief(record)['images'][0]}  {words}  ({far}{record['seconds']:.2f} s)")
+        self.lines.ended(
+            1, f"{self.folder / place / brief(record)['images'][0]}  {words}  ({far}{record['seconds']:.2f} s)"
+        )
 
     def _made(self, entry: Entry) -> tuple[str, Mapping[str, Any], Mapping[str, bytes]]:
-        """A trial's folder, record and images: generated, or found where an earlier process or another search left them."""
+        """A trial's folder, record and images: generated, or found where an earlier process or another search left
+        them.
+        """
         place = self.journal.done.get(entry.id)
         if place is not None:
             record = record_of(self.folder / place)
@@ -177,7 +199,9 @@ class Trials:
             try:
                 made = self._draw(entry)
             except JobFailure as failed:
-                raise ComposerError("search.reference", self.spec.reference, f"can't be generated: {failed.reason}") from None
+                raise ComposerError(
+                    "search.reference", self.spec.reference, f"can't be generated: {failed.reason}"
+                ) from None
             self.journal.commit(job, REFERENCE, made.files, made.record)
             record, files = made.record, made.files
         self.lines.say(f"{place / brief(record)['images'][0]}  the reference  ({record['seconds']:.2f} s)")
@@ -198,7 +222,8 @@ class Trials:
             trial.set_constraint("within", measured["distance"] - self.spec.within)
         return self.study.tell(trial, measured[self.spec.metric])
 
-    # --- what they came to ----------------------------------------------------------------------------------------------
+    # --- what they came to
+    # ----------------------------------------------------------------------------------------------
 
     def _report(self) -> int:
         """The best trials and how to generate the first of them again, or why there is none."""
@@ -207,19 +232,27 @@ class Trials:
         best = sorted(filter(self._near, done), key=lambda trial: (trial.value, trial.number))
         for trial in failed:
             label = self._label(self.space.point(trial.params))
-            print(printable(f"compose: trial {trial.user_attrs['number']} ({label}): {trial.user_attrs['reason']}"), file=sys.stderr)
+            print(
+                printable(f"compose: trial {trial.user_attrs['number']} ({label}): {trial.user_attrs['reason']}"),
+                file=sys.stderr,
+            )
         if best:
             for line in rows([self._heads(), *map(self._cells, best[:FEW])]).splitlines():
                 console.line(line)
         counts = {
-            "generated": self.drawn, "known before": self.before, "too far from the reference": len(done) - len(best), "failed": len(failed),
+            "generated": self.drawn, "known before": self.before, "too far from the reference": len(done) - len(best),
+            "failed": len(failed),
         }  # fmt: skip
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "generated")
         facts = dict(zip(("generated", "known", "too_far", "failed"), counts.values()))
         seconds = time.monotonic() - self.started
         again = printable(self.search.command(self.space.point(best[0].params))) if best else None
-        words = f"{len(self.known)} trials: {told}, {seconds:.1f} s  →  {self.folder}" + (f"\nbest: {again}" if again else "")
-        console.report_result(words, [self.folder], trials=len(self.known), **facts, seconds=round(seconds, 3), best=again)
+        words = f"{len(self.known)} trials: {told}, {seconds:.1f} s  →  {self.folder}" + (
+            f"\nbest: {again}" if again else ""
+        )
+        console.report_result(
+            words, [self.folder], trials=len(self.known), **facts, seconds=round(seconds, 3), best=again
+        )
         if best:
             return 0
         print(printable(f"compose: {self._why_none(done)}"), file=sys.stderr)
@@ -230,9 +263,15 @@ class Trials:
 
     def _why_none(self, done: list[FrozenTrial]) -> str:
         if not done:
-            return "search: every trial failed" if self.known else f"search.timeout={self.spec.timeout}: no trial was begun"
+            return (
+                "search: every trial failed"
+                if self.known
+                else f"search.timeout={self.spec.timeout}: no trial was begun"
+            )
         nearest = min(done, key=lambda trial: trial.user_attrs["distance"])
-        far = f"the nearest is {nearest.user_attrs['distance']:.2f} away: {self._label(self.space.point(nearest.params))}"
+        far = (
+            f"the nearest is {nearest.user_attrs['distance']:.2f} away: {self._label(self.space.point(nearest.params))}"
+        )
         return f"search.within={self.spec.within}: no trial is that near to the reference; {far}"
 
     def _label(self, point: Point) -> str:
@@ -253,7 +292,13 @@ class Trials:
         found, values = trial.user_attrs, self.space.values(self.space.point(trial.params)).values()
         distance = [f"{found['distance']:.2f}"] if self.asked is not None else []
         memory = [format_mib(found["peak_memory"])] if self.spec.metric == "peak_memory" else []
-        return (*(shorten(printable(value), 40) for value in values), *distance, f"{found['seconds']:.3f}", *memory, found["place"])
+        return (
+            *(shorten(printable(value), 40) for value in values),
+            *distance,
+            f"{found['seconds']:.3f}",
+            *memory,
+            found["place"],
+        )
 
 
 def opened(file: Path, name: str) -> optuna.Study:

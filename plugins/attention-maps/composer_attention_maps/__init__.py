@@ -1,4 +1,6 @@
-"""Where each word of the prompt looks: cross-attention, averaged over heads, layers and steps. https://arxiv.org/abs/2210.04885"""
+"""Where each word of the prompt looks: cross-attention, averaged over heads, layers and steps.
+https://arxiv.org/abs/2210.04885
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 class AttentionMaps(StepCallback):
     """Writes attention-000.png, …: the image under a heat map for each word; changes nothing of the run.
 
-    words: those to show, None for all of the prompt. After a run `maps` holds, for each image, word → (h, w), each pixel's
+    words: those to show, None for all of the prompt. After a run `maps` holds, for each image, word → (h, w), each
+    pixel's
     share of attention, 0–1, at the finest resolution that the model attends in.
     """
 
@@ -39,7 +42,9 @@ class AttentionMaps(StepCallback):
         self.sums: dict[int, Tensor] = {}
         self.run, self.maps = run, []
         before = dict(unet.attn_processors)
-        unet.set_attn_processor({name: Recorder(one, self) if ".attn2." in name else one for name, one in before.items()})
+        unet.set_attn_processor(
+            {name: Recorder(one, self) if ".attn2." in name else one for name, one in before.items()}
+        )
         try:
             yield
         finally:
@@ -84,7 +89,9 @@ class Recorder:
     def __init__(self, processor: Any, callback: AttentionMaps) -> None:
         self.processor, self.callback = processor, callback
 
-    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
         if encoder_hidden_states is not None and hidden_states.ndim == 3:
             text = attn.norm_encoder_hidden_states(encoder_hidden_states) if attn.norm_cross else encoder_hidden_states
             self.callback.keep(attn, hidden_states, text)

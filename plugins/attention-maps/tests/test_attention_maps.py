@@ -20,7 +20,17 @@ class TestAttentionMaps(CallbackTests):
 
 
 def test_words_are_put_together_from_tokens():
-    tokens = ["<|startoftext|>", "a</w>", "octa", "hedron</w>", ",</w>", "a</w>", "cat</w>", "<|endoftext|>", "<|endoftext|>"]
+    tokens = [
+        "<|startoftext|>",
+        "a</w>",
+        "octa",
+        "hedron</w>",
+        ",</w>",
+        "a</w>",
+        "cat</w>",
+        "<|endoftext|>",
+        "<|endoftext|>",
+    ]
     assert words_of(tokens) == {"a": [1, 5], "octahedron": [2, 3], "cat": [6]}
 
 
@@ -55,7 +65,9 @@ def test_a_picture_of_the_maps(tmp_path):
 def test_words_look_where_their_things_are():
     """With the checkpoint that comes with composer, 8 × 8 places: the sphere on the left, the cube on the right."""
     maps = AttentionMaps(["sphere", "cube"])
-    composer.compose(prompt="a large red sphere on the left and a small blue cube on the right, on snow, at night", callbacks=[maps])
+    composer.compose(
+        prompt="a large red sphere on the left and a small blue cube on the right, on snow, at night", callbacks=[maps]
+    )
     sphere, cube = (maps.maps[0][word] for word in ("sphere", "cube"))
     assert sphere.shape == (8, 8)
     assert sphere[:, :4].mean() > 2 * sphere[:, 4:].mean() and cube[:, 4:].mean() > 2 * cube[:, :4].mean()

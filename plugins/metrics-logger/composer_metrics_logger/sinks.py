@@ -60,14 +60,18 @@ class MLflow:
         ComposerError: MLflow is not installed.
         """
         if find_spec("mlflow") is None:
-            raise ComposerError("callbacks.metrics_logger.mlflow", None, "MLflow is not installed: pip install mlflow-skinny")
+            raise ComposerError(
+                "callbacks.metrics_logger.mlflow", None, "MLflow is not installed: pip install mlflow-skinny"
+            )
 
     def __init__(self, uri: str, experiment: str) -> None:
         from mlflow import MlflowClient
 
         self.client = MlflowClient(uri)
         known = self.client.get_experiment_by_name(experiment)
-        self.run = self.client.create_run(known.experiment_id if known else self.client.create_experiment(experiment)).info.run_id
+        self.run = self.client.create_run(
+            known.experiment_id if known else self.client.create_experiment(experiment)
+        ).info.run_id
 
     def settings(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():

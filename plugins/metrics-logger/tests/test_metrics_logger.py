@@ -31,7 +31,9 @@ def test_tensorboard_reads_every_step(tmp_path):
     assert set(events.Tags()["scalars"]) == {"seconds", "guidance_scale", "latents_std", "prediction_std", "sigma"}
     assert [event.step for event in events.Scalars("sigma")] == list(range(7))
     sigmas = [event.value for event in events.Scalars("sigma")]
-    assert sigmas == sorted(sigmas, reverse=True) and all(event.value == 4.0 for event in events.Scalars("guidance_scale"))
+    assert sigmas == sorted(sigmas, reverse=True) and all(
+        event.value == 4.0 for event in events.Scalars("guidance_scale")
+    )
     assert events.Tags()["images"] == ["image/0"]
     text = events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "prompt: a cat, sitting" in text and "scheduler: HeunDiscreteScheduler" in text
@@ -62,7 +64,9 @@ def test_mlflow_reads_every_step(tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="MLflow is installed")
 def test_without_mlflow_it_is_refused_in_a_line():
-    with pytest.raises(ComposerError, match=r"callbacks.metrics_logger.mlflow: MLflow is not installed: pip install mlflow-skinny"):
+    with pytest.raises(
+        ComposerError, match=r"callbacks.metrics_logger.mlflow: MLflow is not installed: pip install mlflow-skinny"
+    ):
         MetricsLogger(mlflow="http://localhost:5000")
 
 

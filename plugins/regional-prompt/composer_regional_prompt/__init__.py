@@ -1,4 +1,6 @@
-"""Another prompt inside a region: two opinions of the model on the same latents, joined by a mask. https://arxiv.org/abs/2302.08113"""
+"""Another prompt inside a region: two opinions of the model on the same latents, joined by a mask.
+https://arxiv.org/abs/2302.08113
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ KEY = "callbacks.regional_prompt"
 class RegionalPrompt(StepCallback):
     """Inside the region the model is asked for `prompt`, outside for the run's own; the seam is one image's.
 
-    prompt, negative_prompt: of the region; None keeps the run's own negative prompts. box: left, top, right and bottom as
+    prompt, negative_prompt: of the region; None keeps the run's own negative prompts. box: left, top, right and bottom
+    as
     shares, 0–1, of the image. mask: an image file instead, white where the region is. feather: width of the blend, as a
     share of the shorter edge. first, last: shares of the steps, 0–1, between which the region has its own prompt.
     """
@@ -47,7 +50,9 @@ class RegionalPrompt(StepCallback):
             raise ComposerError(KEY, None, "needs a region: box=[0.5,0,1,1] or mask=FILE, and not both")
         self.prompt, self.negative_prompt, self.mask = prompt, negative_prompt, mask
         self.box = None if box is None else _box(box)
-        self.feather, self.first, self.last = (_share(*each) for each in (("feather", feather), ("first", first), ("last", last)))
+        self.feather, self.first, self.last = (
+            _share(*each) for each in (("feather", feather), ("first", first), ("last", last))
+        )
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
@@ -61,7 +66,9 @@ class RegionalPrompt(StepCallback):
     def after_predict(self, step: Step, prediction: Tensor) -> Tensor | None:
         if not self.first <= step.index / max(step.total - 1, 1) <= self.last:
             return None
-        conditioning = self.conditioning if step.conditioning.negative is not None else replace(self.conditioning, negative=None)
+        conditioning = (
+            self.conditioning if step.conditioning.negative is not None else replace(self.conditioning, negative=None)
+        )
         inside = self.run.predict(replace(step, conditioning=conditioning))
         return torch.lerp(prediction, inside, self.region.expand_as(prediction))
 
@@ -87,7 +94,9 @@ def _read(name: str) -> Image.Image:
     try:
         return Image.open(Path(name).expanduser()).convert("L")
     except (OSError, UnidentifiedImageError) as error:
-        raise ComposerError(f"{KEY}.mask", name, f"can't be read: {getattr(error, 'strerror', None) or 'it is no picture'}") from None
+        raise ComposerError(
+            f"{KEY}.mask", name, f"can't be read: {getattr(error, 'strerror', None) or 'it is no picture'}"
+        ) from None
 
 
 def _box(value: Any) -> tuple[float, ...]:

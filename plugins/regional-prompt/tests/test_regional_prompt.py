@@ -42,7 +42,9 @@ def test_a_region_of_everything_is_the_other_prompt(family):
 
 
 def test_only_the_steps_between_first_and_last():
-    assert same(run("sd", {"it": RegionalPrompt("a dog", box=ALL, first=0.5, last=0.5)}, steps=4), run("sd", {}, steps=4))
+    assert same(
+        run("sd", {"it": RegionalPrompt("a dog", box=ALL, first=0.5, last=0.5)}, steps=4), run("sd", {}, steps=4)
+    )
 
 
 def test_a_mask_from_a_file(tmp_path):
@@ -71,7 +73,10 @@ def test_with_the_checkpoint_that_comes_along():
     [
         ({}, "callbacks.regional_prompt: needs a region"),
         ({"box": ALL, "mask": "x.png"}, "and not both"),
-        ({"box": (0.5, 0, 0.5, 1)}, r"callbacks.regional_prompt.box=\(0.5, 0, 0.5, 1\): must be \[left,top,right,bottom\]"),
+        (
+            {"box": (0.5, 0, 0.5, 1)},
+            r"callbacks.regional_prompt.box=\(0.5, 0, 0.5, 1\): must be \[left,top,right,bottom\]",
+        ),
         ({"box": ALL, "feather": 2}, "callbacks.regional_prompt.feather=2: must be a number from 0 to 1"),
         ({"mask": "nowhere.png"}, "callbacks.regional_prompt.mask=nowhere.png: can't be read: No such file"),
         ({"box": (0, 0, 0.001, 0.001)}, "the region is empty"),

@@ -1,4 +1,6 @@
-"""Options of accel: on they do what they say, to the runs that want them alone. A new one joins with a line of CASES and of REFUSED."""
+"""Options of accel: on they do what they say, to the runs that want them alone. A new one joins with a line of CASES
+and of REFUSED.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ FBC = ["accel=[first_block_cache]", "accel.first_block_cache.threshold=0.9"]
 MAG = ["accel=[magcache]", "accel.magcache.ratios=flux", "accel.magcache.threshold=1", "accel.magcache.kept=0"]
 SEER = ["accel=[taylorseer]", "accel.taylorseer.interval=2", "accel.taylorseer.warmup=1"]
 MATH = ["accel=[attention]", "accel.attention.backend=_native_math"]
-#: Name, words, families, and how far latents may go from those without the option, where sums are merely taken in another order.
+#: Name, words, families, and how far latents may go from those without the option, where sums are merely taken in
+#: another order.
 #: None: less is computed, so that they must go further.
 CASES = [
     ("deepcache", ["accel=[deepcache]"], ("sd", "sdxl", "ddpm"), None),
@@ -53,9 +56,13 @@ def marks(name, slow):
 
 
 def each(*names):
-    """Each option on each family, of which all but the first are slow; and all of those that are not named, where some are."""
+    """Each option on each family, of which all but the first are slow; and all of those that are not named, where some
+    are.
+    """
     return [
-        pytest.param(words, family, most, id=f"{name}-{family}", marks=marks(name, i > 0 or name not in (names or NAMES)))
+        pytest.param(
+            words, family, most, id=f"{name}-{family}", marks=marks(name, i > 0 or name not in (names or NAMES))
+        )
         for name, words, families, most in CASES
         for i, family in enumerate(families)
     ]
@@ -71,7 +78,11 @@ class Looks(composer.StepCallback):
     def around(self, run):
         denoiser = run.modules.get("unet") or run.modules["transformer"]
         self.traits = traits(run.modules)
-        hooks = [layer.register_forward_hook(self.count) for layer in denoiser.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+        hooks = [
+            layer.register_forward_hook(self.count)
+            for layer in denoiser.modules()
+            if isinstance(layer, (nn.Linear, nn.Conv2d))
+        ]
         try:
             yield
         finally:
@@ -90,7 +101,10 @@ def traits(models):
     found = {}
     for name, model in models.items():
         for place, layer in model.named_modules():
-            processor, hooks = getattr(layer, "processor", None), (len(layer._forward_hooks), len(layer._forward_pre_hooks))
+            processor, hooks = (
+                getattr(layer, "processor", None),
+                (len(layer._forward_hooks), len(layer._forward_pre_hooks)),
+            )
             backend = getattr(processor, "_attention_backend", None)
             found[name, place] = type(layer), {*vars(layer)}, {*layer._modules}, hooks, type(processor), backend
         found[name] = {key: (value.stride(), value.double().sum().item()) for key, value in model.state_dict().items()}
@@ -106,7 +120,13 @@ class Bench:
     def checked(self, family, *words):
         side = SIZES[family]
         usual = ["task=unconditional"] if family == "ddpm" else ["prompt=a cat", f"height={side}", f"width={side}"]
-        return check(read(compose_config(["model=local", f"model.source={self.checkpoints[family]}", "callbacks=[]", *usual, *words])))
+        return check(
+            read(
+                compose_config(
+                    ["model=local", f"model.source={self.checkpoints[family]}", "callbacks=[]", *usual, *words]
+                )
+            )
+        )
 
     def run(self, family, *words, more=()):
         looks, checked = Looks(), self.checked(family, "steps=6", *words)
@@ -152,7 +172,9 @@ def test_other_runs(bench, words, family, most):
     kinds = [["images=3"], ["scheduler=flow_heun" if family in ("sd3", "flux") else "scheduler=heun"]]
     if family != "ddpm":
         kinds += [[f"task={task}", "image=sample:scene", "steps=10", "strength=0.6"] for task in ("img2img", "inpaint")]
-        kinds += [["guidance=none"] if family != "flux" else ["guidance=cfg", "guidance.scale=3"]]  # Flux: a second forward a step
+        kinds += [
+            ["guidance=none"] if family != "flux" else ["guidance=cfg", "guidance.scale=3"]
+        ]  # Flux: a second forward a step
     for kind in kinds:
         off, on = bench.off(family, *kind), bench.run(family, *kind, *words)[1]
         assert distance(off, on) > 1e-5 if most is None else distance(off, on) <= most, kind
@@ -170,9 +192,21 @@ def test_a_failure_in_the_middle_leaves_nothing(bench, words, family, most):
 
 REFUSED = [
     ("sd3", ["accel=[deepcache]"], "accel=deepcache: can't reach into a SD3Transformer2DModel, so it would do nothing"),
-    ("sd", ["accel=[deepcache]", "accel.deepcache.interval=1"], "accel.deepcache.interval=1: computes every step in full"),
-    ("sd", ["accel=[deepcache]", "accel.deepcache.interval=x"], "accel.deepcache.interval=x: must be a whole number, 1 or more"),
-    ("sd", ["accel=[deepcache]", "steps=2"], "accel=deepcache: computes the first 2 steps in full, so it would do nothing for 2"),
+    (
+        "sd",
+        ["accel=[deepcache]", "accel.deepcache.interval=1"],
+        "accel.deepcache.interval=1: computes every step in full",
+    ),
+    (
+        "sd",
+        ["accel=[deepcache]", "accel.deepcache.interval=x"],
+        "accel.deepcache.interval=x: must be a whole number, 1 or more",
+    ),
+    (
+        "sd",
+        ["accel=[deepcache]", "steps=2"],
+        "accel=deepcache: computes the first 2 steps in full, so it would do nothing for 2",
+    ),
     ("sd", ["accel=[deepcache]", "accel.deepcache.layers=9"], "accel.deepcache.layers=9: leaves nothing to take"),
     ("sd", ["accel=[deepcache,compile]"], "accel=deepcache: can't be together with accel=compile"),
     ("ddpm", ["accel=[tome]"], "accel=tome: can't reach into a UNet2DModel"),
@@ -184,12 +218,28 @@ REFUSED = [
     ("ddpm", SEER, "accel=taylorseer: diffusers' cache hooks nothing in a UNet2DModel"),
     ("flux", ["accel=[magcache]"], "accel.magcache.ratios: needs its checkpoint's ratios"),
     ("sd", ["accel=[magcache]"], "accel=magcache: diffusers' cache hooks nothing in a UNet2DConditionModel"),
-    ("flux", ["accel=[magcache]", "accel.magcache.ratios=[1,x]"], "accel.magcache.ratios=x: must be a number, 0 or more"),
+    (
+        "flux",
+        ["accel=[magcache]", "accel.magcache.ratios=[1,x]"],
+        "accel.magcache.ratios=x: must be a number, 0 or more",
+    ),
     ("flux", ["accel=[taylorseer]"], "accel.taylorseer.warmup=3: leaves none of 4 steps to continue"),
     ("flux", ["accel=[faster_cache,taylorseer]"], "accel=faster_cache: can't be together with accel=taylorseer"),
-    ("flux", ["accel=[faster_cache]", "accel.faster_cache.end=-1"], "accel.faster_cache.end=-1: must be a number, 0 or more"),
-    ("flux", ["accel=[pyramid_attention_broadcast]", "steps=1"], "accel=pyramid_attention_broadcast: a single step has no earlier one"),
-    ("flux", ["accel=[channels_last]"], "accel=channels_last: a FluxTransformer2DModel has no convolutions to speak of"),
+    (
+        "flux",
+        ["accel=[faster_cache]", "accel.faster_cache.end=-1"],
+        "accel.faster_cache.end=-1: must be a number, 0 or more",
+    ),
+    (
+        "flux",
+        ["accel=[pyramid_attention_broadcast]", "steps=1"],
+        "accel=pyramid_attention_broadcast: a single step has no earlier one",
+    ),
+    (
+        "flux",
+        ["accel=[channels_last]"],
+        "accel=channels_last: a FluxTransformer2DModel has no convolutions to speak of",
+    ),
     ("ddpm", ["accel=[channels_last]", "accel.channels_last.of=vae"], "accel=channels_last: the model has no vae"),
     (
         "sd",
@@ -197,19 +247,49 @@ REFUSED = [
         "accel.channels_last.of=x: names no part of a model (allowed: all, unet, vae)",
     ),
     ("ddpm", ["accel=[fused_qkv]"], "accel=fused_qkv: diffusers can't fuse a UNet2DModel"),
-    ("sd3", ["accel=[fused_qkv]"], "accel=fused_qkv: diffusers leaves out this model's qk_norm and dual_attention_layers"),
-    ("sd", ["accel=[fused_qkv]", "memory=[attention_slicing]"], "accel=fused_qkv: can't be together with memory=attention_slicing"),
+    (
+        "sd3",
+        ["accel=[fused_qkv]"],
+        "accel=fused_qkv: diffusers leaves out this model's qk_norm and dual_attention_layers",
+    ),
+    (
+        "sd",
+        ["accel=[fused_qkv]", "memory=[attention_slicing]"],
+        "accel=fused_qkv: can't be together with memory=attention_slicing",
+    ),
     ("sd", ["accel=[attention]"], "accel.attention.backend: choose one (allowed: _native_math"),
-    ("sd", ["accel=[attention]", "accel.attention.backend=native"], "accel.attention.backend=native: is what runs without the option"),
-    ("flux", ["accel=[attention]", "accel.attention.backend=flash_hub"], "accel.attention.backend=flash_hub: is not available here"),
-    ("sd", ["accel=[compile]", "accel.compile.mode=fast"], "accel.compile.mode=fast: can't be chosen (allowed: default, reduce-overhead"),
-    ("sd", ["accel=[compile]", "accel.compile.mode=reduce-overhead"], "accel.compile.mode=reduce-overhead: records CUDA graphs"),
-    ("sd3", ["accel=[compile]", "accel.compile.regional=true"], "accel.compile.regional=True: diffusers names no blocks that repeat"),
+    (
+        "sd",
+        ["accel=[attention]", "accel.attention.backend=native"],
+        "accel.attention.backend=native: is what runs without the option",
+    ),
+    (
+        "flux",
+        ["accel=[attention]", "accel.attention.backend=flash_hub"],
+        "accel.attention.backend=flash_hub: is not available here",
+    ),
+    (
+        "sd",
+        ["accel=[compile]", "accel.compile.mode=fast"],
+        "accel.compile.mode=fast: can't be chosen (allowed: default, reduce-overhead",
+    ),
+    (
+        "sd",
+        ["accel=[compile]", "accel.compile.mode=reduce-overhead"],
+        "accel.compile.mode=reduce-overhead: records CUDA graphs",
+    ),
+    (
+        "sd3",
+        ["accel=[compile]", "accel.compile.regional=true"],
+        "accel.compile.regional=True: diffusers names no blocks that repeat",
+    ),
     ("sd", ["memory=[xformers]"], "memory=xformers: does nothing on cpu: it is for cuda"),
 ]
 
 
-@pytest.mark.parametrize(("family", "words", "said"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED])
+@pytest.mark.parametrize(
+    ("family", "words", "said"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED]
+)
 def test_what_would_do_nothing_is_refused(bench, family, words, said):
     if "tome" in said and "downsample" in said and find_spec("tomesd") is None:
         pytest.skip("tomesd is not installed")

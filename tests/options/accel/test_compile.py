@@ -65,7 +65,11 @@ def sources(tmp_path_factory):
 def built(source, *words, more=()):
     usual = ["task=unconditional"] if source.name == "ddpm" else ["prompt=a cat", "height=32", "width=32"]
     checked = check(
-        read(compose_config(["model=local", f"model.source={source}", "callbacks=[]", "steps=3", "device=cpu", *usual, *words]))
+        read(
+            compose_config(
+                ["model=local", f"model.source={source}", "callbacks=[]", "steps=3", "device=cpu", *usual, *words]
+            )
+        )
     )
     return build_pipeline(checked, list(more)), checked.request
 
@@ -120,5 +124,7 @@ def test_a_compiler_that_fails_is_named(sources):
 @pytest.mark.slow  # half a minute of compiling, in a process whose end is what is looked at
 def test_a_process_that_compiled_ends_without_a_word(sources, tmp_path):
     words = ["model=local", f"model.source={sources['ddpm']}", "task=unconditional", "steps=1", "callbacks=[]", *WHOLE]
-    done = subprocess.run([sys.executable, "-m", "composer", *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-m", "composer", *words], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0 and done.stderr == "", done.stderr

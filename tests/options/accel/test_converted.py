@@ -1,4 +1,6 @@
-"""OpenVINO and ONNX Runtime in the place of UNet, transformer and VAE: near to them, converted once, and gone without a trace."""
+"""OpenVINO and ONNX Runtime in the place of UNet, transformer and VAE: near to them, converted once, and gone without a
+trace.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,15 @@ class Bench:
     def built(self, family, *words, more=()):
         side = SIZES[family.removesuffix("_inpaint")]
         usual = ["task=unconditional"] if family == "ddpm" else ["prompt=a cat", f"height={side}", f"width={side}"]
-        begun = ["model=local", f"model.source={self.source(family)}", "callbacks=[]", "device=cpu", "steps=3", *usual, *words]
+        begun = [
+            "model=local",
+            f"model.source={self.source(family)}",
+            "callbacks=[]",
+            "device=cpu",
+            "steps=3",
+            *usual,
+            *words,
+        ]
         checked = check(read(compose_config(begun)))
         return build_pipeline(checked, list(more)), checked.request
 
@@ -147,7 +157,10 @@ def test_bf16_is_as_far_from_fp32_as_that_of_torch(bench):
     if not torch.cpu._is_avx512_bf16_supported():
         pytest.skip("this CPU has no units for bf16")
     plain, half = bench.run("sd")[1][-1], bench.run("sd", "precision=bf16")[1][-1].float()
-    one, other = bench.run("sd", VINO, "accel.openvino.precision=bf16")[1][-1], bench.run("sd", VINO, "precision=bf16")[1][-1].float()
+    one, other = (
+        bench.run("sd", VINO, "accel.openvino.precision=bf16")[1][-1],
+        bench.run("sd", VINO, "precision=bf16")[1][-1].float(),
+    )
     allowed = 2 * (half - plain).abs().max()
     assert NEAR < (one - plain).abs().max() <= allowed and NEAR < (other - plain).abs().max() <= allowed
 
@@ -179,7 +192,9 @@ def test_what_jobs_of_a_sweep_share_is_not_shared_with_those_without_it(bench, o
 
 
 def test_a_signal_is_heard_after_models_were_closed(tmp_path):
-    """OpenVINO's plugin sets memory for signals aside, and as it goes puts back what was there before: of two, the other's, freed."""
+    """OpenVINO's plugin sets memory for signals aside, and as it goes puts back what was there before: of two, the
+    other's, freed.
+    """
     Vino().convert(torch.nn.Linear(2, 2), {"x": torch.zeros(1, 2)}, tmp_path)
     programs = [Vino().compile(tmp_path) for _ in range(2)]
     while programs:
@@ -209,12 +224,22 @@ sys.exit(code)
 @pytest.mark.slow  # half a minute of processes
 @BOTH
 def test_another_process_takes_what_one_converted_and_a_sweep_converts_once(bench, option, tmp_path):
-    words = [f"model.source={bench.source('sd')}", "model=local", "prompt=a cat", "height=64", "width=64", "steps=2", option]
+    words = [
+        f"model.source={bench.source('sd')}",
+        "model=local",
+        "prompt=a cat",
+        "height=64",
+        "width=64",
+        "steps=2",
+        option,
+    ]
     words += ["device=cpu", "callbacks=[]"]
     env = os.environ | {"COMPOSER_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     counted = []
     for more in (["-m", "seed=1,2"], []):
-        done = subprocess.run([sys.executable, "-c", SCRIPT, *more, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, *more, *words], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         counted.append(int(done.stdout.rpartition("converted ")[2]))
     assert counted == [2, 0]  # UNet and the VAE's decoder
@@ -275,7 +300,9 @@ class Hooks(composer.StepCallback):
 
 
 @BOTH
-@pytest.mark.parametrize(("how", "said"), [("hook", "mid_block was"), ("processor", ".attn1 was"), ("weights", "weights were written")])
+@pytest.mark.parametrize(
+    ("how", "said"), [("hook", "mid_block was"), ("processor", ".attn1 was"), ("weights", "weights were written")]
+)
 def test_what_reaches_into_the_model_is_told_that_it_would_be_blind(bench, option, how, said):
     with pytest.raises(ComposerError, match="which a converted model does not see") as caught:
         bench.run("sd", option, more=[Hooks(how)])
@@ -283,9 +310,21 @@ def test_what_reaches_into_the_model_is_told_that_it_would_be_blind(bench, optio
 
 
 REFUSED = [
-    ("sd", [VINO, "accel.openvino.precision=int8"], "accel.openvino.precision=int8: can't be computed with (allowed: auto, bf16, fp32)"),
-    ("sd", [VINO, "accel.openvino.components=[transformer]"], "accel.openvino.components=transformer: is none that can be converted here"),
-    ("ddpm", [ONNX, "accel.onnx.components=[vae]"], "accel.onnx.components=vae: is none that can be converted here (allowed: unet)"),
+    (
+        "sd",
+        [VINO, "accel.openvino.precision=int8"],
+        "accel.openvino.precision=int8: can't be computed with (allowed: auto, bf16, fp32)",
+    ),
+    (
+        "sd",
+        [VINO, "accel.openvino.components=[transformer]"],
+        "accel.openvino.components=transformer: is none that can be converted here",
+    ),
+    (
+        "ddpm",
+        [ONNX, "accel.onnx.components=[vae]"],
+        "accel.onnx.components=vae: is none that can be converted here (allowed: unet)",
+    ),
     ("sd", [VINO, "accel.openvino.components=unet"], "accel.openvino.components=unet: must be a list of components"),
     ("sd", [VINO, "accel.openvino.components=[]"], "accel.openvino.components=[]: must be a list of components"),
     ("sd", ["accel=[openvino,onnx]"], "accel=openvino: can't be together with accel=onnx"),
@@ -294,14 +333,20 @@ REFUSED = [
     ("sd", ["accel=[openvino,channels_last]"], "accel=openvino: can't be together with accel=channels_last"),
     ("sd", ["accel=[onnx,fused_qkv]"], "accel=fused_qkv: can't be together with accel=onnx"),
     ("sd", [VINO, "memory=[attention_slicing]"], "memory=attention_slicing"),
-    ("sd", [VINO, "guidance=pag"], "guidance=PerturbedAttentionGuidance: weakens layers of the model, which accel=openvino replaces"),
+    (
+        "sd",
+        [VINO, "guidance=pag"],
+        "guidance=PerturbedAttentionGuidance: weakens layers of the model, which accel=openvino replaces",
+    ),
     ("sd3", [ONNX, "guidance=slg"], "guidance=SkipLayerGuidance: weakens layers of the model"),
     ("sd", [ONNX, "precision=bf16"], "accel=onnx: computes in fp32 alone, and the unet would not: precision=fp32"),
     ("flux", [ONNX], "accel=onnx: torch can't write a FluxTransformer2DModel as ONNX: use accel=[openvino]"),
 ]
 
 
-@pytest.mark.parametrize(("family", "words", "said"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED])
+@pytest.mark.parametrize(
+    ("family", "words", "said"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED]
+)
 def test_what_would_do_nothing_or_cannot_be_is_refused(bench, family, words, said):
     with pytest.raises(ComposerError) as caught:
         bench.built(family, *words)
@@ -312,7 +357,8 @@ def test_without_the_package_or_the_units(bench, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("composer.options.accel.converted.find_spec", lambda name: None)
         with pytest.raises(
-            ComposerError, match=r"^accel=openvino: needs the package openvino: pip install 'diffusion-composer\[openvino\]'$"
+            ComposerError,
+            match=r"^accel=openvino: needs the package openvino: pip install 'diffusion-composer\[openvino\]'$",
         ):
             bench.built("sd", VINO)
     monkeypatch.setattr("composer.loading.precision._native_on_cpu", lambda: False)

@@ -31,7 +31,11 @@ class Looks(composer.StepCallback):
 
     @contextmanager
     def around(self, run):
-        hooks = [layer.register_forward_hook(self.count) for layer in run.modules["unet"].modules() if isinstance(layer, nn.Conv2d)]
+        hooks = [
+            layer.register_forward_hook(self.count)
+            for layer in run.modules["unet"].modules()
+            if isinstance(layer, nn.Conv2d)
+        ]
         try:
             yield
         finally:
@@ -49,7 +53,9 @@ class Looks(composer.StepCallback):
 
 
 class Asks(composer.StepCallback):
-    """Now and then, before the step's own prediction, one of its own: of other latents under another text, or under the same."""
+    """Now and then, before the step's own prediction, one of its own: of other latents under another text, or under the
+    same.
+    """
 
     def __init__(self, text: str | None) -> None:
         self.text = text
@@ -113,9 +119,15 @@ def test_under_another_text_nothing_is_taken_from_before(source):
 def test_more_layers_run_where_more_are_asked_for(layers, more):
     unet = pipelines.sd().unet
     left = {id(inner) for module in deep(unet, layers) for inner in module.modules()}
-    running = [name for name, module in unet.named_modules() if type(module).__name__ == "ResnetBlock2D" and id(module) not in left]
+    running = [
+        name
+        for name, module in unet.named_modules()
+        if type(module).__name__ == "ResnetBlock2D" and id(module) not in left
+    ]
     up = [name for name in running if name.startswith("up_blocks")]
-    assert len(up) == layers and len(running) - len(up) == min(more, 1)  # the way down has a convolution between its two
+    assert len(up) == layers and len(running) - len(up) == min(
+        more, 1
+    )  # the way down has a convolution between its two
 
 
 def test_forwards_of_a_step_are_told_apart():

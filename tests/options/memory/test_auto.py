@@ -1,4 +1,6 @@
-"""memory=auto takes the fastest options that should fit, says so, and goes one step further when memory runs out all the same."""
+"""memory=auto takes the fastest options that should fit, says so, and goes one step further when memory runs out all
+the same.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ LARGE = ("height=256", "width=256", "images=2", "steps=2")
 
 
 def setting(*words: str, device: str = "cpu") -> OptionContext:
-    return OptionContext(checked=check(read(compose_config(list(words)))), device=torch.device(device), numbers=DtypePlan(torch.float32))
+    return OptionContext(
+        checked=check(read(compose_config(list(words)))), device=torch.device(device), numbers=DtypePlan(torch.float32)
+    )
 
 
 def names(options) -> list[str]:
@@ -32,8 +36,14 @@ def names(options) -> list[str]:
 
 
 def test_the_ladder_goes_from_fast_to_sparing():
-    assert [names(rung) for rung, _ in memory_steps(setting(*LARGE))] == [[], ["vae_slicing"], ["vae_slicing", "vae_tiling"]]
-    assert [names(rung) for rung, _ in memory_steps(setting())] == [[]], "a single small image has nothing to save on a CPU"
+    assert [names(rung) for rung, _ in memory_steps(setting(*LARGE))] == [
+        [],
+        ["vae_slicing"],
+        ["vae_slicing", "vae_tiling"],
+    ]
+    assert [names(rung) for rung, _ in memory_steps(setting())] == [[]], (
+        "a single small image has nothing to save on a CPU"
+    )
     found = list(memory_steps(setting(*LARGE, device="cuda")))
     offloads = ["model_offload", "group_offload", "sequential_offload"]
     assert [names(rung)[0] for rung, _ in found[3::3]] == offloads and len(found) == 12
@@ -90,7 +100,12 @@ def test_one_step_further_when_memory_runs_out(one_thread):
 
 
 def test_an_error_that_is_not_about_memory_ends_the_run(compose):
-    assert compose("memory=auto", "callbacks=[nan_guard,prompt_switch]", "callbacks.prompt_switch.prompt=x", "steps=0").code == 2
+    assert (
+        compose(
+            "memory=auto", "callbacks=[nan_guard,prompt_switch]", "callbacks.prompt_switch.prompt=x", "steps=0"
+        ).code
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +146,8 @@ def test_the_estimate_of_decoding_is_near_what_is_measured():
 def test_tiles_and_slices_need_less():
     checked = setting(*LARGE).checked
     whole, sliced, tiled = (
-        estimate(checked, DtypePlan(torch.float32), **how).decoding for how in ({}, {"sliced": True}, {"sliced": True, "tiled": True})
+        estimate(checked, DtypePlan(torch.float32), **how).decoding
+        for how in ({}, {"sliced": True}, {"sliced": True, "tiled": True})
     )
     assert whole == 2 * sliced > 2 * tiled
     half = estimate(checked, DtypePlan(torch.bfloat16))
@@ -159,7 +175,14 @@ def test_limits_of_the_process_count():
 @pytest.mark.parametrize(
     ("kinds", "files"),
     [
-        ("memory", {"memory.limit_in_bytes": "1000", "memory.usage_in_bytes": "900", "memory.stat": "inactive_file 300\nrss 1"}),
+        (
+            "memory",
+            {
+                "memory.limit_in_bytes": "1000",
+                "memory.usage_in_bytes": "900",
+                "memory.stat": "inactive_file 300\nrss 1",
+            },
+        ),
         ("", {"memory.max": "1000", "memory.current": "900", "memory.stat": "inactive_file 200\nactive_file 100"}),
     ],
 )
@@ -172,6 +195,8 @@ def test_limits_of_control_groups_count(tmp_path, monkeypatch, kinds, files):
     real = memory._lines
     monkeypatch.setattr(memory, "GROUPS", {kinds: (str(tmp_path), memory.GROUPS[kinds][1])})
     monkeypatch.setattr(
-        memory, "_lines", lambda file: [f"1:{kinds}:/outer/inner", "2:cpu:/"] if file == "/proc/self/cgroup" else real(file)
+        memory,
+        "_lines",
+        lambda file: [f"1:{kinds}:/outer/inner", "2:cpu:/"] if file == "/proc/self/cgroup" else real(file),
     )
     assert memory._within_groups() == [1000 - 900 + 300]

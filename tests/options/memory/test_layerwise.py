@@ -46,9 +46,15 @@ def test_both_ways_are_one():
     assert same(*(composer.compose(*FEW, way) for way in WAYS))
 
 
-@pytest.mark.parametrize("family", ["sd", "flux", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sdxl", "sd3", "ddpm"))])
+@pytest.mark.parametrize(
+    "family", ["sd", "flux", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sdxl", "sd3", "ddpm"))]
+)
 def test_every_family(checkpoints, family):
-    model = ("model=local", f"model.source={checkpoints[family]}", *(["task=unconditional"] if family == "ddpm" else SMALL))
+    model = (
+        "model=local",
+        f"model.source={checkpoints[family]}",
+        *(["task=unconditional"] if family == "ddpm" else SMALL),
+    )
     held = pipeline(*model, "precision=fp8")
     few = sum(each.dtype == torch.float8_e4m3fn for each in held.family.denoiser.parameters())
     assert few > 10 and held.family.dtype == torch.float32

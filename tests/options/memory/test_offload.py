@@ -35,12 +35,17 @@ TASKS = ["text2img", "inpaint", "depth2img"]
 
 
 def run(checked, **options):
-    pipeline = replace(build_pipeline(checked), options={f"memory.{option.name}": option for option in options.values()})
+    pipeline = replace(
+        build_pipeline(checked), options={f"memory.{option.name}": option for option in options.values()}
+    )
     return pipeline(checked.request), pipeline
 
 
 def furthest(one, other) -> int:
-    return max(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in zip(one.images, other.images, strict=True))
+    return max(
+        int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max())
+        for a, b in zip(one.images, other.images, strict=True)
+    )
 
 
 def of(*words: str):
@@ -52,7 +57,9 @@ def traces(pipeline) -> list[str]:
     found = []
     for part in pipeline.family.pipe.components.values():
         for name, module in part.named_modules() if isinstance(part, nn.Module) else ():
-            found += [f"{name}.{mark}" for mark in ("_hf_hook", "_diffusers_hook", "_old_forward") if hasattr(module, mark)]
+            found += [
+                f"{name}.{mark}" for mark in ("_hf_hook", "_diffusers_hook", "_old_forward") if hasattr(module, mark)
+            ]
     return found
 
 
@@ -70,7 +77,9 @@ def test_the_same_picture_and_nothing_left(name, task):
 
 
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("family", [pytest.param("sdxl", marks=pytest.mark.slow), pytest.param("sd3", marks=pytest.mark.slow), "flux"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("sdxl", marks=pytest.mark.slow), pytest.param("sd3", marks=pytest.mark.slow), "flux"]
+)
 def test_every_family(checkpoints, family, option):
     checked = of("model=local", f"model.source={checkpoints[family]}", "steps=2", "height=64", "width=64")
     plain, _ = run(checked)
@@ -80,7 +89,9 @@ def test_every_family(checkpoints, family, option):
     assert furthest(plain, moved) <= 1 and furthest(plain, again) <= 1 and not traces(pipeline)
 
 
-@pytest.mark.parametrize("option", [OPTIONS["model"], OPTIONS["group"], OPTIONS["sequential"]], ids=["model", "group", "sequential"])
+@pytest.mark.parametrize(
+    "option", [OPTIONS["model"], OPTIONS["group"], OPTIONS["sequential"]], ids=["model", "group", "sequential"]
+)
 def test_a_failure_in_the_middle_leaves_nothing(option):
     class Fails(composer.StepCallback):
         def before_step(self, step):
@@ -131,5 +142,7 @@ def test_they_exclude_each_other(monkeypatch):
         ModelOffload().check(setting)
     with pytest.raises(ComposerError, match="ddpm models have no text encoder"):
         CpuTextEncoder().check(
-            OptionContext(checked=of("task=unconditional"), device=torch.device("cuda"), numbers=DtypePlan(torch.float32))
+            OptionContext(
+                checked=of("task=unconditional"), device=torch.device("cuda"), numbers=DtypePlan(torch.float32)
+            )
         )

@@ -1,4 +1,6 @@
-"""Memory options: what they are worth is for benchmarks; here that they do something, change little, and leave nothing behind."""
+"""Memory options: what they are worth is for benchmarks; here that they do something, change little, and leave nothing
+behind.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ LARGE = ("steps=2", "height=192", "width=192")
 
 
 def furthest(one, other) -> int:
-    return max(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in zip(one.images, other.images, strict=True))
+    return max(
+        int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max())
+        for a, b in zip(one.images, other.images, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -31,7 +36,11 @@ def furthest(one, other) -> int:
     [
         ("vae_slicing", SMALL, 1),  # one image sums in another order than two
         ("attention_slicing", SMALL, 1),  # heads one after the other, without the fused kernel
-        ("vae_tiling", LARGE, 120),  # tiles don't see each other: the VAE's group norms take their statistics over a tile
+        (
+            "vae_tiling",
+            LARGE,
+            120,
+        ),  # tiles don't see each other: the VAE's group norms take their statistics over a tile
     ],
 )
 def test_an_option_changes_little_and_the_next_run_nothing(name, words, most):
@@ -66,9 +75,15 @@ def test_options_are_on_while_a_run_lasts_and_off_after_a_failure():
     [
         (["memory=[vae_tiling]"], "memory=vae_tiling: tiles are 128 pixels, so it would do nothing for 128 × 128"),
         (["memory=[vae_slicing]"], "memory=vae_slicing: a single image has nothing to slice"),
-        (["memory=[vae_tiling]", "task=unconditional"], "memory=vae_tiling: ddpm models have no vae, so it would do nothing"),
+        (
+            ["memory=[vae_tiling]", "task=unconditional"],
+            "memory=vae_tiling: ddpm models have no vae, so it would do nothing",
+        ),
         (["memory=[attention_slicing]", "task=unconditional"], "memory=attention_slicing: ddpm models attend in a way"),
-        (["memory=[attention_slicing]", "memory.attention_slicing.heads=0"], "memory.attention_slicing.heads=0: must be auto, max or"),
+        (
+            ["memory=[attention_slicing]", "memory.attention_slicing.heads=0"],
+            "memory.attention_slicing.heads=0: must be auto, max or",
+        ),
     ],
 )
 def test_what_would_do_nothing_is_refused(words, said):
@@ -83,7 +98,9 @@ def test_in_a_sweep_what_would_do_nothing_is_left_out_with_a_note(compose):
     assert done.code == 0, done.err
     records = [json.loads(file.read_text()) for file in sorted(Path("outputs/sweeps/axis").glob("*/run.json"))]
     assert [(record["height"], list(record["memory"])) for record in records] == [(64, []), (192, ["vae_tiling"])]
-    assert [any("so it would do nothing for 64 × 64: left out" in note for note in record["notes"]) for record in records] == [True, False]
+    assert [
+        any("so it would do nothing for 64 × 64: left out" in note for note in record["notes"]) for record in records
+    ] == [True, False]
     assert compose("rerun", "outputs/sweeps/axis/0000/000.png").code == 0
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DiffusionPipeline, KandinskyV22CombinedPipeline, PriorTransformer, VQModel
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusionPipeline,
+    KandinskyV22CombinedPipeline,
+    PriorTransformer,
+    VQModel,
+)
 from diffusers.pipelines.kandinsky2_2 import KandinskyV22Pipeline
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -22,7 +29,15 @@ SCHEDULERS = ("euler_karras", "dpmpp_2m", "ddim", "lcm", "null")
 
 def words(folder: Path, scheduler: str, out: str) -> list[str]:
     own = [] if scheduler == "null" else [f"scheduler={scheduler}"]  # null: the checkpoint's own, as nothing is said
-    return ["model=local", f"model.source={folder}", "model.family=classic", "steps=3", "prompt=a cat", f"output.folder={out}", *own]
+    return [
+        "model=local",
+        f"model.source={folder}",
+        "model.family=classic",
+        "steps=3",
+        "prompt=a cat",
+        f"output.folder={out}",
+        *own,
+    ]
 
 
 def drawn(out: str) -> tuple[bytes, dict]:
@@ -31,7 +46,11 @@ def drawn(out: str) -> tuple[bytes, dict]:
 
 def state(pipe: DiffusionPipeline) -> dict:
     """All attributes, and the settings of the pipeline and its scheduler."""
-    return {**{name: id(value) for name, value in vars(pipe).items()}, "config": dict(pipe.config), "own": dict(pipe.scheduler.config)}
+    return {
+        **{name: id(value) for name, value in vars(pipe).items()},
+        "config": dict(pipe.config),
+        "own": dict(pipe.scheduler.config),
+    }
 
 
 @pytest.mark.parametrize("between", SCHEDULERS)
@@ -62,11 +81,19 @@ def kandinsky() -> KandinskyV22CombinedPipeline:
     """A combined pipeline: two pipelines within one, of which the second has the same scheduler."""
     unet = pipelines.sd().unet
     movq = VQModel(
-        block_out_channels=(8,), norm_num_groups=4, down_block_types=("DownEncoderBlock2D",), up_block_types=("UpDecoderBlock2D",)
+        block_out_channels=(8,),
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",),
+        up_block_types=("UpDecoderBlock2D",),
     )
     prior = PriorTransformer(num_attention_heads=2, attention_head_dim=8, embedding_dim=parts.WIDTH, num_layers=1)
     vision = CLIPVisionConfig(
-        hidden_size=parts.WIDTH, intermediate_size=37, num_hidden_layers=1, num_attention_heads=4, image_size=32, patch_size=8
+        hidden_size=parts.WIDTH,
+        intermediate_size=37,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        image_size=32,
+        patch_size=8,
     )
     return KandinskyV22CombinedPipeline(
         unet=unet, movq=movq, scheduler=DDPMScheduler(), prior_prior=prior, prior_image_encoder=CLIPVisionModelWithProjection(vision),
@@ -97,6 +124,7 @@ def test_own_pipeline_draws_as_one_with_an_assigned_scheduler():
     ours = run_pipeline(pipelines.sd(), scheduler)
     theirs.scheduler = DDPMScheduler()
     images = [
-        pipe("a cat", num_inference_steps=2, output_type="pt", generator=torch.Generator().manual_seed(0)).images for pipe in (ours, theirs)
+        pipe("a cat", num_inference_steps=2, output_type="pt", generator=torch.Generator().manual_seed(0)).images
+        for pipe in (ours, theirs)
     ]
     assert torch.equal(*images)

@@ -25,11 +25,22 @@ from composer.errors import ComposerError
 from composer.sweeps.ledger import DROPPED, STATES
 from composer.sweeps.report import contact, page
 from composer.sweeps.report.cells import Cell
-from composer.sweeps.report.sheet import SheetSpec, arrange, captions, check_axes, choose, counted, laid_out, write_sheet
+from composer.sweeps.report.sheet import (
+    SheetSpec,
+    arrange,
+    captions,
+    check_axes,
+    choose,
+    counted,
+    laid_out,
+    write_sheet,
+)
 from composer.sweeps.report.tables import guarded
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium, chromium-browser or google-chrome: `apt-get install chromium`")
+browser = pytest.mark.skipif(
+    BROWSER is None, reason="needs chromium, chromium-browser or google-chrome: `apt-get install chromium`"
+)
 
 ESCAPE = "\x1b[2J"
 HOSTILE = (
@@ -52,7 +63,9 @@ HOSTILE = (
 
 def job(number: int | None, values: dict[str, str], folder: Path | None = None, **rest) -> Cell:
     """A job that is done; its image is drawn where a folder is given."""
-    cell = Cell(number=number, folder=f"{number or 0:04d}", **{"state": "done", "values": values, "images": ("000.png",)} | rest)
+    cell = Cell(
+        number=number, folder=f"{number or 0:04d}", **{"state": "done", "values": values, "images": ("000.png",)} | rest
+    )
     if folder is not None:
         for name in cell.images:
             (folder / cell.folder).mkdir(exist_ok=True)
@@ -117,8 +130,16 @@ def read(folder: Path) -> Page:
 
 
 def call(path: Path, tmp_path: Path, *options: str) -> str:
-    words = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000"]
-    return subprocess.run([BROWSER, *words, *options, path.as_uri()], capture_output=True, timeout=120, check=True).stdout.decode()
+    words = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=3000",
+    ]
+    return subprocess.run(
+        [BROWSER, *words, *options, path.as_uri()], capture_output=True, timeout=120, check=True
+    ).stdout.decode()
 
 
 def dump(path: Path, tmp_path: Path) -> str:
@@ -177,7 +198,14 @@ def test_a_click_sorts(tmp_path):
     found = Page(dump(with_script(tmp_path, script), tmp_path))
     told = json.loads(found.all("body")[0]["data-told"])
     # jobs are in order at first: a click turns them round
-    assert [order for _, order, *_ in told] == ["descending", "ascending", "ascending", "descending", "ascending", "descending"]
+    assert [order for _, order, *_ in told] == [
+        "descending",
+        "ascending",
+        "ascending",
+        "descending",
+        "ascending",
+        "descending",
+    ]
     for name, order, heads, column, jobs in told:
         full = [value if name == "scheduler" else float(value) for value in column if value]
         assert full == sorted(full, reverse=order == "descending") and heads == [name]
@@ -188,10 +216,15 @@ def test_a_click_sorts(tmp_path):
 
 @browser
 @pytest.mark.parametrize(
-    "spec", every(3, [SheetSpec(x="prompt", y="scheduler"), SheetSpec(), SheetSpec(page="prompt", x="scheduler")]), ids=str
+    "spec",
+    every(3, [SheetSpec(x="prompt", y="scheduler"), SheetSpec(), SheetSpec(page="prompt", x="scheduler")]),
+    ids=str,
 )
 def test_what_was_typed_is_shown_and_never_run(tmp_path, spec):
-    cells = [job(i, {"prompt": text, "scheduler": f"{text}|"}, tmp_path, error=text, scheduler=text) for i, text in enumerate(HOSTILE)]
+    cells = [
+        job(i, {"prompt": text, "scheduler": f"{text}|"}, tmp_path, error=text, scheduler=text)
+        for i, text in enumerate(HOSTILE)
+    ]
     cells += [
         replace(cells[i], number=100 + i, state="failed", images=(), values={"prompt": text, "scheduler": "x"})
         for i, text in enumerate(HOSTILE)
@@ -233,7 +266,9 @@ def test_without_script(tmp_path):
 @browser
 @pytest.mark.slow  # for the browser
 def test_two_thousand(tmp_path):
-    cells = product(tmp_path, scheduler=["euler", "ddim", "heun", "lcm"], steps=[5, 10, 20, 40, 80], seed=list(range(100)))
+    cells = product(
+        tmp_path, scheduler=["euler", "ddim", "heun", "lcm"], steps=[5, 10, 20, 40, 80], seed=list(range(100))
+    )
     write_sheet(tmp_path, "2,000", cells)
     found = Page(dump(tmp_path / "index.html", tmp_path))
     assert len(found.all("img")) == len(found.column("job")) == 2000
@@ -276,7 +311,9 @@ def test_grids(tmp_path):
         "dpmpp_2m",
     ] * 2
     assert [head["title"] for head in found.all("th") if head.get("scope") == "row"] == ["5", "10", "20"] * 2
-    assert len([path for path in found.all("path") if path["class"] == "curve"]) == 2 * 4  # a line and its sample for each scheduler
+    assert (
+        len([path for path in found.all("path") if path["class"] == "curve"]) == 2 * 4
+    )  # a line and its sample for each scheduler
     shown = [re.search(r"seed = (.)", figure["title"])[1] for figure in found.all("figure")]
     assert shown == ["0"] * 12 + ["1"] * 12
 
@@ -284,14 +321,19 @@ def test_grids(tmp_path):
 def test_nothing_is_fetched_from_elsewhere(tmp_path):
     write_sheet(tmp_path, "24", four_by_three_by_two(tmp_path), finished=False)
     text = (tmp_path / "index.html").read_text()
-    assert "//" not in re.sub(r"//.*", "", page.SCRIPT) and not re.search(r"(https?:|url\(|@import|<link|<base|<iframe)", text)
+    assert "//" not in re.sub(r"//.*", "", page.SCRIPT) and not re.search(
+        r"(https?:|url\(|@import|<link|<base|<iframe)", text
+    )
     found = read(tmp_path)
     linked = {attributes[name] for _, attributes in found.elements for name in ("href", "src") if name in attributes}
     assert all(re.match(r"(#\w+|\d{4}/(000\.png)?|results\.csv)$", link) for link in linked)
     policy = next(meta["content"] for meta in found.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     script = re.search(r"<script>(.*)</script>", text, re.S)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; img-src 'self' data: file:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert (
+        policy
+        == f"default-src 'none'; img-src 'self' data: file:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    )
 
 
 def test_addresses_are_encoded(tmp_path):
@@ -313,7 +355,9 @@ def test_while_it_runs(tmp_path):
     assert not (tmp_path / "contact.png").exists() and "contact.png" not in text
     states = [figure["class"] for figure in found.all("figure")]
     assert [states.count(state) for state in STATES] == [5, 1, 0, 1, 17, 0]
-    assert text.count("out of memory: 512 MiB more are needed") == 3  # where its image would be, on hovering, in the table
+    assert (
+        text.count("out of memory: 512 MiB more are needed") == 3
+    )  # where its image would be, on hovering, in the table
     said = " ".join("".join(found.text).split())
     assert "24 jobs5 done1 failed1 running17 waiting" in said
     assert f"{page.duration(sum(cell.seconds or 0 for cell in cells))} in total" in said
@@ -378,22 +422,42 @@ def test_results(tmp_path):
     assert rows[2]["seed"] == "2" and cells[2].values["seed"] != "2", "what was drawn, where that is known"
     assert rows[4]["prompt"] == 'a "quoted", =text\nin two lines 🦊'
     assert [float(row["seconds"]) for row in rows[3:]] == [cell.seconds for cell in cells[3:]]
-    assert rows[3]["path"] == "0003/000.png" and rows[3]["steps"] == "10" and rows[3]["scheduler"] == rows[3]["scheduler_class"]
+    assert (
+        rows[3]["path"] == "0003/000.png"
+        and rows[3]["steps"] == "10"
+        and rows[3]["scheduler"] == rows[3]["scheduler_class"]
+    )
 
 
 def test_results_of_what_was_not_drawn_say_what_was_asked(tmp_path):
     values = {"prompt": "a cat", "seed": "7", "steps": "5", "state": "x", "image": "a.png"}
-    cells = [job(0, values, state="invalid", images=(), error="no such file"), job(None, {"eta": "1"}, state=DROPPED, images=())]
+    cells = [
+        job(0, values, state="invalid", images=(), error="no such file"),
+        job(None, {"eta": "1"}, state=DROPPED, images=()),
+    ]
     write_sheet(tmp_path, "two", cells, finished=False)
     first, second = csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text()))
-    assert (first["prompt"], first["seed"], first["steps"], first["job.state"], first["image"]) == ("a cat", "7", "5", "x", "a.png")
+    assert (first["prompt"], first["seed"], first["steps"], first["job.state"], first["image"]) == (
+        "a cat",
+        "7",
+        "5",
+        "x",
+        "a.png",
+    )
     assert (first["state"], first["reason"], first["path"]) == ("invalid", "no such file", "")
     assert (second["number"], second["state"], second["eta"]) == ("", "no longer asked for", "1")
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0, "0.00 s"), (9.994, "9.99 s"), (9.996, "10.0 s"), (99.96, "1 min 40 s"), (3599.6, "1 h 00 min"), (90_061, "25 h 01 min")],
+    [
+        (0, "0.00 s"),
+        (9.994, "9.99 s"),
+        (9.996, "10.0 s"),
+        (99.96, "1 min 40 s"),
+        (3599.6, "1 h 00 min"),
+        (90_061, "25 h 01 min"),
+    ],
 )
 def test_durations(seconds, said):
     assert page.duration(seconds) == said
@@ -403,7 +467,9 @@ def test_durations(seconds, said):
 
 
 def test_an_axis_that_is_not_swept_is_refused(tmp_path):
-    with pytest.raises(ComposerError, match=r"sheet.x=step: is no swept key. Did you mean steps\? \(allowed: scheduler, steps\)"):
+    with pytest.raises(
+        ComposerError, match=r"sheet.x=step: is no swept key. Did you mean steps\? \(allowed: scheduler, steps\)"
+    ):
         check_axes(SheetSpec(x="step"), ["scheduler", "steps"])
     with pytest.raises(ComposerError, match=r"sheet.page=seed: is no swept key: nothing is swept"):
         check_axes(SheetSpec(page="seed"), [])
@@ -464,7 +530,11 @@ def test_jobs_that_lack_a_value(tmp_path):
 
 def listed(*columns: str, rows: int = 24, folder: Path | None = None) -> list[Cell]:
     """A list with these columns, of which a prompt is another in each row, and of the rest there are few."""
-    texts = {"prompt": lambda n: f"a body, number {n}", "seed": lambda n: str(n % 5), "scheduler": lambda n: "abc"[n * n % 7 % 3]}
+    texts = {
+        "prompt": lambda n: f"a body, number {n}",
+        "seed": lambda n: str(n % 5),
+        "scheduler": lambda n: "abc"[n * n % 7 % 3],
+    }
     return [job(n, {key: texts[key](n) for key in columns}, folder) for n in range(rows)]
 
 
@@ -503,7 +573,10 @@ def test_axes_that_are_asked_for_win_over_a_gallery():
 
 
 def test_a_gallery_says_what_distinguishes_each_job(tmp_path):
-    cells = [replace(cell, values={**cell.values, "steps": "4"}) for cell in listed("prompt", "seed", rows=24, folder=tmp_path)]
+    cells = [
+        replace(cell, values={**cell.values, "steps": "4"})
+        for cell in listed("prompt", "seed", rows=24, folder=tmp_path)
+    ]
     cells.append(replace(cells[0], number=24, values={"seed": "77"}))
     assert captions(cells)[3] == "a body, number 3 · seed 3" and captions(cells)[24] == "seed 77"
     write_sheet(tmp_path, "a list", cells)
@@ -540,7 +613,11 @@ def test_pages_are_judged_by_what_they_hold(tmp_path):
     (tmp_path / "contact.png").write_bytes(before["contact.png"][:-100])
     write_sheet(tmp_path, "24", cells)
     assert {name: (tmp_path / name).read_bytes() for name in names} == before
-    for other in (cells[:23], [replace(cells[0], sums=("another",)), *cells[1:]], [replace(cells[0], state="failed"), *cells[1:]]):
+    for other in (
+        cells[:23],
+        [replace(cells[0], sums=("another",)), *cells[1:]],
+        [replace(cells[0], state="failed"), *cells[1:]],
+    ):
         write_sheet(tmp_path, "24", cells)
         time = (tmp_path / "contact.png").stat().st_mtime_ns
         write_sheet(tmp_path, "24", other)
@@ -588,7 +665,11 @@ RATIOS = [(1, 1), (1024, 256), (256, 1024)]
 def test_the_contact_sheet_is_bounded(counts, spec, ratio):
     cells = product(**{key: list(range(count)) for key, count in counts.items()})
     axes = choose(counted(cells), spec)
-    plan = next(plan for side in contact.SIDES if max((plan := contact.lay(arrange(cells, axes), axes, side, ratio)).size) <= contact.LIMIT)
+    plan = next(
+        plan
+        for side in contact.SIDES
+        if max((plan := contact.lay(arrange(cells, axes), axes, side, ratio)).size) <= contact.LIMIT
+    )
     drawn = [cell.number for strip in plan.strips for line in strip for place in line.places for cell in place]
     assert sorted(drawn) == list(range(len(cells)))
     assert max(plan.box) >= 32
@@ -606,10 +687,19 @@ def test_texts_are_cut_to_their_room():
 @pytest.mark.slow  # for whoever wants to know
 def test_time_of_writing(tmp_path, capsys):
     """Printed, not asserted: a clock is no test."""
-    cells = product(tmp_path, scheduler=["euler", "ddim", "heun", "lcm"], steps=[5, 10, 20, 40, 80], seed=list(range(100)))
-    long = [replace(cell, values={**cell.values, "prompt": f"{cell.number} {'a large red sphere, ' * 25}"}) for cell in cells]
+    cells = product(
+        tmp_path, scheduler=["euler", "ddim", "heun", "lcm"], steps=[5, 10, 20, 40, 80], seed=list(range(100))
+    )
+    long = [
+        replace(cell, values={**cell.values, "prompt": f"{cell.number} {'a large red sphere, ' * 25}"})
+        for cell in cells
+    ]
     with capsys.disabled():
-        for name, given, finished in (("short", cells, False), ("500 characters", long, False), ("finished", cells, True)):
+        for name, given, finished in (
+            ("short", cells, False),
+            ("500 characters", long, False),
+            ("finished", cells, True),
+        ):
             start = time.perf_counter()
             write_sheet(tmp_path, "2,000", given, finished=finished)
             print(f"\n2,000 jobs, {name}: {1000 * (time.perf_counter() - start):.0f} ms", end="")

@@ -1,4 +1,6 @@
-"""hydra/sweeper=optuna on the command line, with Optuna itself and the embedded checkpoint; the time is made steady where it decides."""
+"""hydra/sweeper=optuna on the command line, with Optuna itself and the embedded checkpoint; the time is made steady
+where it decides.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ def draws(monkeypatch) -> list[dict]:
 
     def steady(self, jobs, more=()):
         drawn.extend(job.spec.config for job in jobs)
-        return [replace(made, record={**made.record, "seconds": made.record["iterations"] / 100}) for made in draw(self, jobs, more)]
+        return [
+            replace(made, record={**made.record, "seconds": made.record["iterations"] / 100})
+            for made in draw(self, jobs, more)
+        ]
 
     monkeypatch.setattr(Worker, "draw", steady)
     return drawn
@@ -65,7 +70,9 @@ TABLE: dict[tuple[str, str], tuple[int, float]] = {}
 
 @pytest.fixture
 def table(compose, tmp_path, draws) -> dict[tuple[str, str], tuple[int, float]]:
-    """Scheduler and steps → iterations and distance, of a sweep over all of NEAR, each generated alone; once for all tests."""
+    """Scheduler and steps → iterations and distance, of a sweep over all of NEAR, each generated alone; once for all
+    tests.
+    """
     if not TABLE:
         TABLE.update(exhaustive(compose, tmp_path))
     draws.clear()
@@ -112,7 +119,10 @@ def test_nothing_near_is_exit_1_and_says_what_is_nearest(compose, draws):
     done = compose(*SEARCH, *NEAR, "search.within=0", "search.trials=3")
     assert done.code == 1 and "best:" not in done.out
     (line,) = done.err.splitlines()
-    assert line.startswith("compose: search.within=0: no trial is that near to the reference; the nearest is ") and "steps=" in line
+    assert (
+        line.startswith("compose: search.within=0: no trial is that near to the reference; the nearest is ")
+        and "steps=" in line
+    )
 
 
 def test_what_is_least_can_be_the_distance(compose, tmp_path, draws, table):
@@ -130,7 +140,10 @@ def test_memory_is_that_of_each_trial(compose, tmp_path):
     if done.code == 2:
         pytest.skip(done.err)
     assert "images=1" in command(done.out)
-    one, eight = (next(r for r in records(tmp_path / "out").values() if len(r["images"]) == count)["peak_memory"] for count in (1, 8))
+    one, eight = (
+        next(r for r in records(tmp_path / "out").values() if len(r["images"]) == count)["peak_memory"]
+        for count in (1, 8)
+    )
     assert one < eight
 
 
@@ -166,7 +179,12 @@ def test_another_question_in_the_same_folder_uses_the_pictures(compose, tmp_path
 
 def test_a_small_space_ends_when_all_is_known(compose, tmp_path, draws):
     done = compose(
-        *SEARCH, "steps=1,2", "scheduler=choice(euler,ddim)", "seed=range(3,8,2)", "search.trials=100", "search.metric=peak_memory"
+        *SEARCH,
+        "steps=1,2",
+        "scheduler=choice(euler,ddim)",
+        "seed=range(3,8,2)",
+        "search.trials=100",
+        "search.metric=peak_memory",
     )
     assert done.code == 0 and "12 trials: 12 generated" in done.out and len(draws) == 12
     assert sorted(points(tmp_path / "out")) == sorted(product(("1", "2"), ("euler", "ddim"), ("3", "5", "7")))
@@ -186,7 +204,12 @@ def test_axes_are_what_hydra_writes(compose, tmp_path, draws):
         config = record["config"]
         assert isinstance(config["guidance"]["scale"], float) and 1 <= config["guidance"]["scale"] <= 9
         assert isinstance(config["seed"], int) and 1 <= config["seed"] <= 1000 and config["steps"] in (1, 2, 3)
-        assert config["prompt"] in ("a red cone, on sand", "a blue cube") and config["scheduler"]["eta"] in (0, 0.25, 0.5, 0.75)
+        assert config["prompt"] in ("a red cone, on sand", "a blue cube") and config["scheduler"]["eta"] in (
+            0,
+            0.25,
+            0.5,
+            0.75,
+        )
     assert len({record["config"]["guidance"]["scale"] for record in records(tmp_path / "out").values()}) == 6
     assert compose(*command(done.out), "hydra.run.dir=again").code == 0
     best = next(line.split()[-1] for line in done.out.splitlines()[7:] if line and line.split()[-1].isdigit())
@@ -194,7 +217,9 @@ def test_axes_are_what_hydra_writes(compose, tmp_path, draws):
 
 
 def test_a_log_scale_is_even_in_factors(compose, tmp_path, draws):
-    done = compose(*SEARCH, "steps=1", "guidance=tag(log, interval(0.001,10.0))", "search.trials=9", "search.metric=peak_memory")
+    done = compose(
+        *SEARCH, "steps=1", "guidance=tag(log, interval(0.001,10.0))", "search.trials=9", "search.metric=peak_memory"
+    )
     assert done.code == 0
     assert sum(record["config"]["guidance"]["scale"] < 0.1 for record in records(tmp_path / "out").values()) >= 3
 
@@ -242,7 +267,10 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
             ["steps=2,3", "search.reference='height=128'"],
             "search.reference=height=128: its images and those of a trial can't",
         ),
-        (["steps=2,3", "images=2", "search.reference='images=3'"], "search.reference=images=3: its images and those of a trial"),
+        (
+            ["steps=2,3", "images=2", "search.reference='images=3'"],
+            "search.reference=images=3: its images and those of a trial",
+        ),
         (["steps=2,3", "search.reference='steps=5,6'"], "`steps=5,6` is not for one run"),
         (["steps=2,3", "search.reference='sweep.name=x'"], "`sweep.name=x` is not for one run"),
         (["steps=2,3", "search.reference='stebs=5'"], "stebs=5: there is no such key. Did you mean steps"),
@@ -262,9 +290,14 @@ def test_what_cannot_be_is_refused_in_a_line(compose, tmp_path, draws, words, sa
 
 
 def test_its_settings_need_it(compose):
-    assert compose("search.trials=3").err == "compose: search.trials=3: is about a search: add -m hydra/sweeper=optuna\n"
+    assert (
+        compose("search.trials=3").err == "compose: search.trials=3: is about a search: add -m hydra/sweeper=optuna\n"
+    )
     assert compose("-m", "steps=1,2", "search.trials=3").code == 2
-    assert compose("hydra/sweeper=optuna", "steps=1,2").err == "compose: hydra/sweeper=optuna: is about several runs: add -m\n"
+    assert (
+        compose("hydra/sweeper=optuna", "steps=1,2").err
+        == "compose: hydra/sweeper=optuna: is about several runs: add -m\n"
+    )
 
 
 def test_without_optuna_a_line_says_how_to_get_it(compose, monkeypatch):
