@@ -19,7 +19,7 @@ for words in ([], ["scheduler=lms"], ["scheduler=euler", "scheduler.use_beta_sig
 def test_a_module_loads_when_it_is_used(tmp_path):
     """By beta sigmas, and by no other sampler; once it is there it stays."""
     done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.split()[1::2] == ["Later", "Later", "module"], done.stderr[-500:]
+    assert done.stdout.split()[1::2] == ["LazyModule", "LazyModule", "module"], done.stderr[-500:]
 
 
 @pytest.mark.slow  # a whole run, in a process of its own
