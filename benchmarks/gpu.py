@@ -29,13 +29,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from composer.checks.compatibility import check
+from composer.cli.process import configure_process
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.options.lifecycle import fit, forget, remove_options
 from composer.pipelines.build import build_pipeline
 from composer.records.record import versions
-from composer.system.library_logs import disable_progress_bars, silence_libraries
+from composer.system.library_logs import disable_progress_bars
 
 #: Options of the forwards, joined with a line.
 FORWARDS: dict[str, tuple[str, ...]] = {
@@ -247,7 +248,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/gpu.json"))
     args = parser.parse_args()
-    silence_libraries()
+    configure_process(verbose=False)
     disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"

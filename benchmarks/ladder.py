@@ -23,10 +23,11 @@ from PIL.Image import Image
 
 from composer.checkpoints.sources import EMBEDDED
 from composer.checks.compatibility import check
+from composer.cli.process import configure_process
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.pipelines.build import build_pipeline
-from composer.system.library_logs import disable_progress_bars, silence_libraries
+from composer.system.library_logs import disable_progress_bars
 
 PROMPT = "a large red sphere on the left and a small blue cube on the right, on snow, at night"
 #: Name, 16 bits, DPM-Solver++, steps, images.
@@ -77,7 +78,7 @@ def main() -> None:
         "--quick", action="store_true", help="few steps and one round: proves the script, not the point"
     )
     args = parser.parse_args()
-    silence_libraries()
+    configure_process(verbose=False)
     disable_progress_bars()
     torch.set_num_threads(1)
     half = torch.bfloat16 if args.device == "cpu" else torch.float16

@@ -25,6 +25,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from composer import StepCallback
 from composer.callbacks.base import Conditioning, Run
 from composer.checks.compatibility import check
+from composer.cli.process import configure_process
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.pipelines.build import build_pipeline
@@ -34,7 +35,7 @@ from composer.sampling.hooks import Hooks
 from composer.sampling.loop import denoise
 from composer.sampling.non_finite import Watch
 from composer.sampling.sampler import Sampler
-from composer.system.library_logs import disable_progress_bars, silence_libraries
+from composer.system.library_logs import disable_progress_bars
 from composer.testing import pipelines
 
 STEPS, ROUNDS = 200, 60
@@ -153,7 +154,7 @@ def seconds(job, steps: int) -> float:
 
 @torch.no_grad()
 def main() -> None:
-    silence_libraries()
+    configure_process(verbose=False)
     disable_progress_bars()
     torch.set_num_threads(1)
     step, job = whole_jobs()

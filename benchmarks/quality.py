@@ -28,11 +28,11 @@ from torch import Tensor
 
 import composer
 from composer.checks.compatibility import check
+from composer.cli.process import configure_process
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.pipelines.build import build_pipeline
-from composer.system.library_logs import silence_libraries
 from composer.tiny.captions import caption
 
 BASE = ("scheduler=euler", "steps=20", "callbacks=[]")
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("outputs/benchmarks/adherence"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    silence_libraries()
+    configure_process(verbose=False)
     count, rounds = (1, 1) if args.quick else (args.prompts, ROUNDS)
     model = adherence.trained(args.cache) if not args.quick else adherence.Classifier().eval()
     scenes = [

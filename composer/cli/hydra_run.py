@@ -4,17 +4,12 @@ several runs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from composer.cli.single_run import run_job
 from composer.config import overrides
 from composer.config.command_line import ParsedArgs
 from composer.config.hydra_settings import SEARCH
 from composer.config.output_folder import folder_of
 from composer.errors import ComposerError
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(line: ParsedArgs) -> int:
@@ -35,7 +30,7 @@ def run(line: ParsedArgs) -> int:
         print(printed(config, line), end="")
         return 0
     folder = folder_of(config)
-    run_job(without_hydra(config), folder, line.verbose)
+    run_job(without_hydra(config), folder)
     return 0
 
 
@@ -50,6 +45,7 @@ def _several(line: ParsedArgs) -> int:
         if key.startswith("search."):
             raise ComposerError(key, value, f"is about a search: add -m {SEARCH}")
     from composer.cli import launchers
+    from composer.cli.process import configure_process
     from composer.sweeps.run import run as sweep
 
-    return launchers.run(line) if launchers.wanted(line) else sweep(line)
+    return launchers.run(line) if launchers.wanted(line) else sweep(line, configure_process)

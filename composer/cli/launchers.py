@@ -64,15 +64,17 @@ def _job(verbose: bool) -> Callable[[DictConfig], None]:
     def job(config: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
+        from composer.cli.process import configure_process
         from composer.cli.single_run import run_job
         from composer.config.compose import settle
 
+        configure_process(verbose)  # a launcher may have started this process
         notes = HydraConfig.get()
         folder = Path(notes.runtime.output_dir)  # the launcher has made it
         try:
             settle(config, notes)
             key, typed = typed_folder(notes, (SUBDIR,))
-            run_job(config, allowed(folder, key, typed, f"{notes.sweep.dir}/" if key else None), verbose)
+            run_job(config, allowed(folder, key, typed, f"{notes.sweep.dir}/" if key else None))
         except BaseException:
             leave_nothing((folder, *folder.parents[:2]))
             raise

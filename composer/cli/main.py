@@ -11,15 +11,16 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from composer.cli.process import configure_process, owned_process
 from composer.config.command_line import ParsedArgs, parse
 from composer.config.commands import COMMANDS
 from composer.errors import ComposerError
-from composer.system import console, interrupts, library_logs, loading_line
+from composer.system import console, interrupts, loading_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line's entry; returns the exit code."""
-    with interrupts.track_sigint():
+    with owned_process():
         return _ended(list(sys.argv[1:] if argv is None else argv))
 
 
@@ -31,6 +32,8 @@ def _ended(argv: list[str]) -> int:
         line = parse(argv)
         verbose = line.verbose
         console.set_manner(line.quiet, line.json)
+        if not line.warm:  # the resident process makes the images
+            configure_process(line.verbose)
         loading_line.begin()
         code = run(line)
         interrupts.check()
@@ -46,9 +49,6 @@ def _ended(argv: list[str]) -> int:
         if verbose:
             raise
         return console.failed(f"{type(error).__name__}: {error} (-v shows where)", 1)
-    finally:
-        loading_line.over()
-        library_logs.release()
 
 
 def run(line: ParsedArgs) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from composer.records.result import Result
 
 
-def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
+def run_job(config: DictConfig, folder: Path) -> None:
     """Make the images of one composed config and say where they are."""
     from composer.config.read import read
     from composer.pipelines.run import execute
@@ -31,15 +31,12 @@ def run_job(config: DictConfig, folder: Path, verbose: bool) -> None:
             spec = replace(spec, callbacks={name: each for name, each in spec.callbacks.items() if name != "progress"})
         return execute(spec, folder, console.note)
 
-    finished(drawn, folder, verbose)
+    finished(drawn, folder)
 
 
-def finished(drawn: Callable[[], Result], folder: Path, verbose: bool) -> Result:
+def finished(drawn: Callable[[], Result], folder: Path) -> Result:
     """Make images, write them into a folder and say where they are; of a failure nothing is left."""
-    from composer.system.library_logs import enable_library_logs, silence_libraries
-
     console.manner.run = shown(folder)
-    enable_library_logs() if verbose else silence_libraries()
     new = make(folder)
     before = stamps(folder)
     with alone(folder):

@@ -12,7 +12,7 @@ from composer.checks.compatibility import Checked, check
 from composer.config.spec import RunSpec
 from composer.errors import LeftBehind
 from composer.system import loading_line
-from composer.system.library_logs import prepare, silence
+from composer.system.library_logs import silence
 from composer.system.memory import ran_out
 from composer.system.run_lock import in_turn
 
@@ -37,7 +37,6 @@ def execute(
     Raises:
         LeftBehind: a callback left something on the models; `result` holds what was made all the same.
     """
-    prepare()
     checked = check(spec)
     with silence():
         return _executed(spec, checked, folder, say, more)

@@ -14,7 +14,6 @@ from composer.config.read import read
 from composer.errors import ComposerError
 from composer.pipelines.run import execute
 from composer.reruns.replay_config import Asked
-from composer.system.library_logs import prepare
 from composer.system.run_lock import in_turn
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) 
     spec = read(wanted.tree)
     if not wanted.same:
         return execute(spec, wanted.folder, say)
-    prepare()
     checked = replace(check(spec), lenient=True)
     share = _share(record, checked)
     from composer.pipelines.build import build_pipeline

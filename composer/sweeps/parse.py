@@ -25,7 +25,7 @@ from composer.sweeps.plan import Entry
 from composer.sweeps.report.sheet import check_axes
 from composer.sweeps.settings import read_ray, read_sweep
 from composer.sweeps.spec import RaySpec, SheetSpec, SweepSpec
-from composer.sweeps.worker import Worker, drop_progress_callback
+from composer.sweeps.worker import Setup, Worker, drop_progress_callback, silence_worker
 from composer.system.paths import expanded
 
 #: Overrides of these say how a sweep is run and not what it is.
@@ -62,14 +62,19 @@ class Sweep:
         entry.id = identity(entry.checked)
 
 
-def asked_for(line: ParsedArgs) -> Sweep:
-    """Parse a command line."""
+def asked_for(line: ParsedArgs, setup: Setup = silence_worker) -> Sweep:
+    """Parse a command line.
+
+    Args:
+        line: The command line.
+        setup: Configures the process of each worker that the sweep starts.
+    """
     overrides = argv.prepare(line.overrides, multirun=True)
     with explained(overrides, line.config_dir):
-        return _parsed(line, overrides)
+        return _parsed(line, overrides, setup)
 
 
-def _parsed(line: ParsedArgs, overrides: list[str]) -> Sweep:
+def _parsed(line: ParsedArgs, overrides: list[str], setup: Setup) -> Sweep:
     grammar = Grammar(loader(line.config_dir))
     manner, own = manner_and_own(overrides)
     folder = folder_of(manner)
@@ -85,7 +90,7 @@ def _parsed(line: ParsedArgs, overrides: list[str]) -> Sweep:
     folder = folder or SWEEPS / (spec.name or _name(own, spec, found[0]))
     refuse_unusable(folder)
     worker = Worker()
-    executor = _cluster(read_ray(settings)) if RAY in overrides else LocalExecutor(worker)
+    executor = _cluster(read_ray(settings), setup) if RAY in overrides else LocalExecutor(worker)
     title = " ".join(
         _typed(word) for word, made in zip(line.overrides, overrides) if made in own or made.startswith(MAKES_JOBS)
     )
@@ -131,10 +136,10 @@ def folder_of(manner: Sequence[str]) -> Path | None:
     return folder
 
 
-def _cluster(spec: RaySpec) -> Executor:
+def _cluster(spec: RaySpec, setup: Setup) -> Executor:
     from composer.sweeps.ray import Cluster
 
-    return Cluster(spec)
+    return Cluster(spec, setup)
 
 
 def _name(own: Sequence[str], spec: SweepSpec, job: Job) -> str:

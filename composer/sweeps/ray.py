@@ -17,7 +17,7 @@ from composer.errors import ComposerError
 from composer.sweeps.plan import Batch
 from composer.sweeps.progress import Lines
 from composer.sweeps.spec import RaySpec
-from composer.sweeps.worker import JobFailure, JobOutput, Worker
+from composer.sweeps.worker import JobFailure, JobOutput, Setup, Worker, silence_worker
 
 #: Times that one batch may lose its worker before it counts as failed: it may be what kills them.
 DEATHS = 2
@@ -32,10 +32,10 @@ class Cluster:
         ComposerError: Ray is not installed, or there is no cluster at the address.
     """
 
-    def __init__(self, spec: RaySpec) -> None:
+    def __init__(self, spec: RaySpec, setup: Setup = silence_worker) -> None:
         if find_spec("ray") is None:
             raise ComposerError("hydra/launcher", "ray", "needs Ray: pip install 'diffusion-composer[ray]'")
-        self.spec = spec
+        self.spec, self.setup = spec, setup
         self.idle: list[Any] = []
         self.groups: dict[Any, tuple[str, ...]] = {}
         self.working: dict[Any, tuple[Any, Batch]] = {}
@@ -122,16 +122,14 @@ class Cluster:
     def _hire(self) -> Any:
         import ray
 
-        return ray.remote(Remote).options(**self.options).remote()
+        return ray.remote(Remote).options(**self.options).remote(self.setup)
 
 
 class Remote:
     """A worker on some machine of the cluster. It writes nothing."""
 
-    def __init__(self) -> None:
-        from composer.system.library_logs import silence_libraries
-
-        silence_libraries()
+    def __init__(self, setup: Setup) -> None:
+        setup(False)
         self.worker = Worker()
 
     def draw(self, trees: list[Mapping[str, Any]]) -> list[JobOutput] | tuple[str, bool, bool]:

@@ -10,6 +10,7 @@ from composer.sweeps.lock import locked
 from composer.sweeps.parse import Sweep, asked_for
 from composer.sweeps.preview import plan_text
 from composer.sweeps.validate import invalid, object_to, refuse
+from composer.sweeps.worker import Setup
 from composer.system import console
 
 
@@ -21,12 +22,17 @@ def check(line: ParsedArgs) -> int:
     return 0
 
 
-def run(line: ParsedArgs) -> int:
-    """Run a sweep, or go on with it; 0 when every job is done, 1 when some failed."""
-    from composer.system.library_logs import enable_library_logs, silence_libraries
+def run(line: ParsedArgs, setup: Setup) -> int:
+    """Run a sweep, or go on with it.
 
-    enable_library_logs() if line.verbose else silence_libraries()
-    sweep = asked_for(line)
+    Args:
+        line: The command line.
+        setup: Configures the process of each worker that the sweep starts.
+
+    Returns:
+        The exit code: 0 when every job is done, 1 when some failed.
+    """
+    sweep = asked_for(line, setup)
     if sweep.spec.dry_run:
         return _plan(sweep)
     return drive(sweep)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,20 @@ from composer.sampling.embedding_cache import Memo, remembering
 from composer.sweeps.plan import GROWTH
 from composer.system import interrupts
 from composer.system.files import scratch
-from composer.system.library_logs import prepare
+from composer.system.library_logs import silence_libraries
 from composer.system.memory import has_room, ran_out
 from composer.system.run_lock import in_turn
 
 if TYPE_CHECKING:
     from composer.records.result import Result
+
+#: Configures a worker's process, which composer owns; called with whether libraries' logs are shown.
+Setup = Callable[[bool], None]
+
+
+def silence_worker(verbose: bool) -> None:
+    """Configure a worker of a sweep that was started from Python: no logs, warnings or advice of libraries."""
+    silence_libraries()
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,6 @@ class Worker:
 
     def __init__(self) -> None:
         self.memo = Memo()
-        prepare()
 
     def checked(self, tree: Mapping[str, Any]) -> Checked:
         """A job's config, checked against its checkpoint; no weights, no torch."""

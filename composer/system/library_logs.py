@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from composer.system import console
-from composer.system.lazy_imports import defer
 
 #: What this process wants to hear of other libraries: "little", "all", or None where it is not composer's own.
 _wanted: str | None = None
@@ -47,12 +46,6 @@ def release() -> None:
     """The command is done: what is called from Python afterwards is the caller's."""
     global _wanted
     _wanted = None
-
-
-def prepare() -> None:
-    """Call before diffusers is imported: what it seldom needs then waits."""
-    if _wanted is not None:
-        defer()
 
 
 class _Named(logging.Formatter):

@@ -8,10 +8,6 @@ from composer.system import console
 
 def run(line: ParsedArgs) -> int:
     """compose check [-m] overrides"""
-    if not line.verbose:
-        from composer.system.library_logs import silence_libraries
-
-        silence_libraries()
     if line.multirun:
         from composer.sweeps.run import check
 

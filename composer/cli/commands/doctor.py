@@ -205,9 +205,6 @@ def _folders() -> Iterator[tuple[str, str]]:
 
 def run(line: ParsedArgs) -> int:
     """compose doctor"""
-    from composer.system.library_logs import silence_libraries
-
-    silence_libraries()
     found = report()
     console.facts(found, told(found))
     return 0

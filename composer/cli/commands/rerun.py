@@ -26,7 +26,7 @@ def rerun(line: ParsedArgs) -> int:
     wanted = asked(path, record, overrides, line.config_dir, line.trust)
     if not line.quiet:
         print(printable(f"compose: {about(record, wanted.tree, wanted.same)}"), file=sys.stderr)
-    result = finished(lambda: drawn(record, wanted, console.note), wanted.folder, line.verbose)
+    result = finished(lambda: drawn(record, wanted, console.note), wanted.folder)
     if not wanted.same:
         return 0
     same, words = verdict(path, record, result)

@@ -13,10 +13,6 @@ def run(line: ParsedArgs) -> int:
     from composer.config.read import read
 
     checked = check(read(compose_config(line.overrides, line.config_dir)))
-    if not line.verbose:
-        from composer.system.library_logs import silence_libraries
-
-        silence_libraries()
     from composer.pipelines.build import tried
     from composer.pipelines.description import describe
     from composer.pipelines.description_facts import facts

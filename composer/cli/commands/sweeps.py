@@ -16,11 +16,12 @@ from composer.system.paths import expanded
 
 def plan(line: ParsedArgs) -> int:
     """compose plan -m overrides"""
+    from composer.cli.process import configure_process
     from composer.sweeps.run import run as sweep
 
     if SEARCH in line.overrides:
         raise ComposerError("plan", SEARCH, "a search has no plan: what it tries next depends on what it found")
-    return sweep(replace(line, command=None, overrides=[*line.overrides, "sweep.dry_run=true"]))
+    return sweep(replace(line, command=None, overrides=[*line.overrides, "sweep.dry_run=true"]), configure_process)
 
 
 def resume(line: ParsedArgs) -> int:

@@ -17,10 +17,6 @@ def run(line: ParsedArgs) -> int:
     """Search, or go on with it; 0 when some trial is what was asked for, 1 when none is."""
     if find_spec("optuna") is None:
         raise ComposerError("hydra/sweeper", "optuna", "needs Optuna: pip install 'diffusion-composer[optuna]'")
-    if not line.verbose:
-        from composer.system.library_logs import silence_libraries
-
-        silence_libraries()
     search = asked_for(line)
     reference = search.reference()
     _refuse_what_cannot_work(search, reference)
