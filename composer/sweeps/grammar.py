@@ -1,6 +1,4 @@
-"""What was typed → the jobs of a sweep, each a tuple of overrides. Hydra's grammar, and what it can't say: zips, job
-files, filters.
-"""
+"""Overrides of a multirun to jobs: Hydra's override grammar, extended by zipped axes, job files and filters."""
 
 from __future__ import annotations
 
@@ -21,13 +19,21 @@ from composer.sweeps.job_files import read_rows
 from composer.sweeps.spec import SweepSpec
 from composer.sweeps.where import Condition
 
-#: A job's share of one axis: overrides, and what they set by key. Zipped axes and job files set several keys at once.
+#: One value of an axis: the overrides that it sets. Zipped axes and job files set several keys at once.
 AxisValue = tuple["JobSetting", ...]
+#: First parts of keys that a job file must not set.
+RESERVED_ROOTS = ("hydra", "sweep", "sheet")
 
 
 @dataclass(frozen=True)
 class JobSetting:
-    """One override. key: as it is typed without its prefix. value: the Python value that Hydra makes of it."""
+    """One parsed override.
+
+    Attributes:
+        text: The override in Hydra's grammar, such as ``"++callbacks.preview.every=2"``.
+        key: Its key without the prefix ``+`` or ``++``.
+        value: The Python value that Hydra parses from it.
+    """
 
     text: str
     key: str
@@ -36,7 +42,13 @@ class JobSetting:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep. number: in the order that was asked for. axes: what tells it from the others, by key."""
+    """One run of a sweep.
+
+    Attributes:
+        number: Position among the jobs of the sweep, from 0.
+        settings: All overrides of the job.
+        axes: Swept keys, by which jobs differ.
+    """
 
     number: int
     settings: tuple[JobSetting, ...]
@@ -44,141 +56,240 @@ class Job:
 
     @property
     def overrides(self) -> tuple[str, ...]:
+        """All overrides of the job as text."""
         return tuple(setting.text for setting in self.settings)
 
     @cached_property
     def values(self) -> dict[str, str]:
-        """Swept key → value as text."""
-        return {setting.key: shown(setting.value) for setting in self.settings if setting.key in self.axes}
+        """Value of each swept key as text."""
+        return {setting.key: format_value(setting.value) for setting in self.settings if setting.key in self.axes}
 
     @cached_property
     def key(self) -> str:
-        """A sum over what was asked, whatever the order of words; what it comes to is known once it is composed."""
+        """Hash of the overrides, whatever their order; 16 hexadecimal digits.
+
+        Known before the config is composed, unlike the job's id.
+        """
         words = sorted(setting.text.lstrip("+") for setting in self.settings)
         return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
 class Grammar:
-    """Parses overrides; `loader` knows the groups that `glob` looks into."""
+    """Parser of overrides that keeps what it has parsed.
+
+    Args:
+        loader: Loader that knows the config groups; ``glob(…)`` is resolved against them.
+    """
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
         self.parser = OverridesParser.create(config_loader=loader)
-        self.known: dict[str, Override] = {}
+        self._parsed: dict[str, Override] = {}
 
     def parse(self, text: str) -> Override:
-        if text not in self.known:
+        """Parse one override.
+
+        Args:
+            text: Override in Hydra's grammar.
+
+        Returns:
+            Hydra's parse result.
+
+        Raises:
+            HydraException: The text is no override.
+        """
+        if text not in self._parsed:
             with hydra_1_3():
-                (self.known[text],) = self.parser.parse_overrides([text])
-        return self.known[text]
+                (self._parsed[text],) = self.parser.parse_overrides([text])
+        return self._parsed[text]
+
+    def is_group(self, key: str) -> bool:
+        """Test whether a key names a config group, such as ``scheduler``.
+
+        Args:
+            key: Key without a prefix.
+
+        Returns:
+            Whether option files of that group exist.
+        """
+        return "." not in key and self.loader.repository.group_exists(key)
 
     def setting(self, text: str) -> JobSetting:
+        """Parse one override that has a single value.
+
+        Args:
+            text: Override in Hydra's grammar.
+
+        Returns:
+            The override with its key and value.
+        """
         override = self.parse(text)
         return JobSetting(text, override.key_or_group, override.value())
 
     def axes(self, overrides: Sequence[str]) -> dict[str, list[AxisValue]]:
-        """Key → its choices; a key given twice is what was given last, as in Hydra."""
-        found: dict[str, list[AxisValue]] = {}
+        """Read the axes of a sweep; an override without several values is an axis of length 1.
+
+        Args:
+            overrides: Overrides in their order. The last one of a key counts, as in Hydra.
+
+        Returns:
+            Values of each axis by its key.
+
+        Raises:
+            ComposerError: An override gives an interval, which has no discrete values.
+        """
+        axes: dict[str, list[AxisValue]] = {}
         for text in overrides:
             override = self.parse(text)
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 reason = "an interval has no steps to sweep over: use range(…), or hydra/sweeper=optuna"
                 raise ComposerError(override.key_or_group, None, reason)
-            key = override.get_key_element()
-            texts = (
-                [f"{key}={value}" for value in override.sweep_string_iterator()]
-                if override.is_sweep_override()
-                else [text]
-            )
-            found.pop(override.key_or_group, None)
-            found[override.key_or_group] = [(self.setting(each),) for each in texts]
-        return found
+            axes.pop(override.key_or_group, None)
+            axes[override.key_or_group] = [(self.setting(value),) for value in _single_overrides(text, override)]
+        return axes
 
 
-def jobs(grammar: Grammar, overrides: Sequence[str], spec: SweepSpec, known: Mapping[str, Any]) -> Iterator[Job]:
-    """All jobs in their order, made one by one.
+def _single_overrides(text: str, override: Override) -> list[str]:
+    """Expand an override with several values to one override per value."""
+    if not override.is_sweep_override():
+        return [text]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def iter_jobs(grammar: Grammar, overrides: Sequence[str], spec: SweepSpec, known: Mapping[str, Any]) -> Iterator[Job]:
+    """Iterate over the jobs of a sweep in the order in which they run.
 
     Args:
-        overrides: without those of `sweep` and `sheet`.
-        known: values by dotted key where the overrides don't tell, for `sweep.where`.
+        grammar: Parser of the overrides.
+        overrides: Overrides that make the jobs, without those of ``sweep``, ``sheet`` and ``hydra``.
+        spec: Settings of the sweep.
+        known: Config values by dotted key for ``sweep.where``; the overrides of a job take precedence.
+
+    Returns:
+        Jobs, numbered from 0. They are made one by one unless ``spec.shuffle`` is set.
 
     Raises:
-        ComposerError: axes that can't be zipped, a jobs file that can't be read, a condition that can't be understood.
+        ComposerError: Axes cannot be zipped, the job file cannot be read, or the condition cannot be parsed.
     """
     axes = grammar.axes(overrides)
-    swept = [
-        key
-        for key, choices in axes.items()
-        if len(choices) > 1 or grammar.parse(choices[0][0].text).is_sweep_override()
-    ]
-    columns = zipped(list(axes.values()), axes, spec.zip)
+    swept = [key for key, values in axes.items() if _is_swept(grammar, values)]
+    columns = zip_axes(list(axes.values()), axes, spec.zip)
     if spec.jobs is not None:
-        rows = read_jobs(grammar, spec.jobs)
+        rows = read_job_rows(grammar, spec.jobs)
         columns.append(rows)
         swept += [key for key in dict.fromkeys(setting.key for row in rows for setting in row) if key not in swept]
-    points = (
+    points: Iterator[Job] = (
         Job(0, tuple(itertools.chain.from_iterable(point)), tuple(swept)) for point in itertools.product(*columns)
     )
     if spec.where is not None:
-        condition = Condition(spec.where)
-        points = (
-            job for job in points if condition({**known, **{setting.key: setting.value for setting in job.settings}})
-        )
+        points = _matching(points, Condition(spec.where), known)
     if spec.shuffle is not None:
-        points = iter(shuffled(list(points), spec.shuffle))
+        points = iter(shuffle_jobs(list(points), spec.shuffle))
     return (replace(job, number=i) for i, job in enumerate(itertools.islice(points, spec.limit)))
 
 
-def zipped(
+def _is_swept(grammar: Grammar, values: Sequence[AxisValue]) -> bool:
+    """Whether an axis was given as a sweep, even one over a single value."""
+    return len(values) > 1 or grammar.parse(values[0][0].text).is_sweep_override()
+
+
+def _matching(jobs: Iterator[Job], condition: Condition, known: Mapping[str, Any]) -> Iterator[Job]:
+    """Jobs that meet a condition."""
+    for job in jobs:
+        if condition({**known, **{setting.key: setting.value for setting in job.settings}}):
+            yield job
+
+
+def zip_axes(
     columns: list[list[AxisValue]], axes: Mapping[str, list[AxisValue]], groups: Sequence[Any]
 ) -> list[list[AxisValue]]:
-    """Join axes that advance together: `[a,b]` is one such group, `[[a,b],[c,d]]` are two."""
+    """Join axes that advance together into one column.
+
+    Args:
+        columns: Axes of the sweep in their order.
+        axes: The same axes by key.
+        groups: ``("a", "b")`` is one group of keys, ``(["a", "b"], ["c", "d"])`` are two.
+
+    Returns:
+        The columns; a group is in the place of its first axis.
+
+    Raises:
+        ComposerError: A key is not swept, or the axes of a group differ in length.
+    """
     for group in [groups] if groups and all(isinstance(key, str) for key in groups) else groups:
-        for key in group:
-            if key not in axes:
-                raise ComposerError(
-                    "sweep.zip", key, f"is not among what this sweep sets.{suggest(str(key), axes)}", axes
-                )
-        sizes = {key: len(axes[key]) for key in group}
-        if len(set(sizes.values())) != 1:
-            counts = ", ".join(f"{key} has {count}" for key, count in sizes.items())
-            raise ComposerError(
-                "sweep.zip", f"[{','.join(group)}]", f"axes that advance together must have as many values: {counts}"
-            )
+        _require_equal_lengths(group, axes)
         members = [axes[key] for key in group]
-        joined = [tuple(itertools.chain.from_iterable(each)) for each in zip(*members)]
+        zipped = [tuple(itertools.chain.from_iterable(values)) for values in zip(*members)]
         first = next(i for i, column in enumerate(columns) if column in members)
         columns = [
-            joined if i == first else column for i, column in enumerate(columns) if i == first or column not in members
+            zipped if i == first else column for i, column in enumerate(columns) if i == first or column not in members
         ]
     return columns
 
 
-def shuffled(points: list[Job], seed: int) -> list[Job]:
-    random.Random(seed).shuffle(points)
-    return points
+def _require_equal_lengths(group: Sequence[str], axes: Mapping[str, list[AxisValue]]) -> None:
+    for key in group:
+        if key not in axes:
+            reason = f"is not among the keys that this sweep sets.{suggest(str(key), axes)}"
+            raise ComposerError("sweep.zip", key, reason, axes)
+    lengths = {key: len(axes[key]) for key in group}
+    if len(set(lengths.values())) != 1:
+        counts = ", ".join(f"{key} has {count}" for key, count in lengths.items())
+        reason = f"axes that advance together must have equally many values: {counts}"
+        raise ComposerError("sweep.zip", f"[{','.join(group)}]", reason)
 
 
-def read_jobs(grammar: Grammar, name: str) -> list[AxisValue]:
-    """One row a job, of a file."""
-    return [tuple(_setting(grammar, name, i, text) for text in row) for i, row in enumerate(read_rows(name))]
+def shuffle_jobs(jobs: list[Job], seed: int) -> list[Job]:
+    """Shuffle jobs in place.
+
+    Args:
+        jobs: Jobs to reorder.
+        seed: Seed of the order; the same seed gives the same order.
+
+    Returns:
+        The same list.
+    """
+    random.Random(seed).shuffle(jobs)
+    return jobs
 
 
-def _setting(grammar: Grammar, name: str, row: int, text: str) -> JobSetting:
+def read_job_rows(grammar: Grammar, name: str) -> list[AxisValue]:
+    """Read the file of ``sweep.jobs``.
+
+    Args:
+        grammar: Parser of the overrides in the file.
+        name: Path as typed; ``~`` is expanded.
+
+    Returns:
+        Overrides of each row; a row is one job.
+
+    Raises:
+        ComposerError: The file cannot be read, or a row sets a reserved key or several values of a key.
+    """
+    return [tuple(_row_setting(grammar, name, i, text) for text in row) for i, row in enumerate(read_rows(name))]
+
+
+def _row_setting(grammar: Grammar, name: str, row: int, text: str) -> JobSetting:
     setting = grammar.setting(text)
-    if setting.key.split(".")[0] in ("hydra", "sweep", "sheet") or setting.key == "model.allow_pickle":
-        raise ComposerError("sweep.jobs", name, f"row {row + 1} sets {setting.key}, which is not for a job to choose")
+    if setting.key.split(".")[0] in RESERVED_ROOTS or setting.key == "model.allow_pickle":
+        raise ComposerError("sweep.jobs", name, f"row {row + 1} sets {setting.key}, which a job file must not set")
     if grammar.parse(text).is_sweep_override():
-        raise ComposerError(
-            "sweep.jobs", name, f"row {row + 1} gives several values to {setting.key}: a row is one job"
-        )
+        reason = f"row {row + 1} gives several values to {setting.key}: a row is one job"
+        raise ComposerError("sweep.jobs", name, reason)
     return setting
 
 
-def shown(value: Any) -> str:
-    """A value as a label."""
+def format_value(value: Any) -> str:
+    """Format a parsed value as a label.
+
+    Args:
+        value: Value as Hydra parses it.
+
+    Returns:
+        Text such as ``"true"``, ``"null"`` or ``"1, 2"``.
+    """
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(shown, value))
+        return ", ".join(map(format_value, value))
     return str(value)

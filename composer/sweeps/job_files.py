@@ -1,5 +1,6 @@
-"""`sweep.jobs=FILE`: a table or a list with one job a row. CSV (commas, semicolons or tabs), JSON Lines, and YAML,
-which JSON is too.
+"""``sweep.jobs=FILE``: a table or a list with one job per row.
+
+Formats: CSV (separated by commas, semicolons or tabs), JSON Lines, and YAML, which includes JSON.
 """
 
 from __future__ import annotations
@@ -21,17 +22,23 @@ from composer.errors import ComposerError
 from composer.system.paths import expanded
 
 KEY = "sweep.jobs"
-#: What can stand in a table's first line; nothing where a column has no name.
-_A_KEY = re.compile(r"(?:\+{0,2}[\w./@-]+)?")
-#: A row's overrides, each prepared as a word of the command line is.
+#: Valid heads of a table's columns; an empty one is a column without a name.
+_COLUMN_HEAD = re.compile(r"(?:\+{0,2}[\w./@-]+)?")
+#: Overrides of one row, prepared as words of the command line are.
 Row = list[str]
 
 
 def read_rows(name: str) -> list[Row]:
-    """The rows of a file, by the format that its suffix says.
+    """Read the rows of a job file in the format of its suffix.
+
+    Args:
+        name: Path as typed; ``~`` is expanded. Unknown suffixes are read as YAML.
+
+    Returns:
+        Overrides of each row; at least one row.
 
     Raises:
-        ComposerError: it can't be read, is not of its format, or holds no jobs.
+        ComposerError: The file cannot be read, is invalid in its format, or holds no jobs.
     """
     path = expanded(name)
     reader = READERS.get(path.suffix.lower(), _yaml)
@@ -46,41 +53,40 @@ def read_rows(name: str) -> list[Row]:
 
 
 def _csv(name: str, text: str) -> Iterator[Row]:
-    """Cells are read as words of the command line are. An empty one is an empty text; where a key takes no text it is
-    refused.
-    """
-    table, mark = _separated(text)
+    """Read a table; an empty cell is an empty text, and an error where its key takes no text."""
+    table, separator = _separated(text)
     try:
-        rows = [row for row in csv.reader(io.StringIO(table, newline=""), delimiter=mark, strict=True) if any(row)]
+        rows = [row for row in csv.reader(io.StringIO(table, newline=""), delimiter=separator, strict=True) if any(row)]
     except csv.Error as error:
         raise ComposerError(KEY, name, f"is no table: {error}; a quote that opens a cell must close it") from None
     keys = [key.strip() for key in rows[0]] if rows else []
-    for key in keys:
-        if not _A_KEY.fullmatch(key):
-            raise ComposerError(
-                KEY, name, f"its first line must name keys between commas, semicolons or tabs, and {key!r} is none"
-            )
-        if key and keys.count(key) > 1:
-            raise ComposerError(KEY, name, f"has two columns named {key}")
+    _check_heads(name, keys)
     for number, row in enumerate(rows[1:], 1):
         yield overrides.prepare([_cell(name, number, key, cell) for key, cell in _paired(name, number, keys, row)])
 
 
+def _check_heads(name: str, keys: list[str]) -> None:
+    for key in keys:
+        if not _COLUMN_HEAD.fullmatch(key):
+            reason = f"its first line must name keys between commas, semicolons or tabs, and {key!r} is none"
+            raise ComposerError(KEY, name, reason)
+        if key and keys.count(key) > 1:
+            raise ComposerError(KEY, name, f"has two columns named {key}")
+
+
 def _separated(text: str) -> tuple[str, str]:
-    """A table without a spreadsheet's first line `sep=;`, and what separates its cells: a comma, unless the header has
-    none.
-    """
+    """A table without a spreadsheet's first line ``sep=;``, and its separator: a comma if the header has one."""
     first, _, rest = text.lstrip("\n").partition("\n")
     if first.startswith("sep=") and len(first) == 5:
         return rest, first[4]
-    return text, next((mark for mark in ",;\t" if mark in first), ",")
+    return text, next((separator for separator in ",;\t" if separator in first), ",")
 
 
 def _paired(name: str, number: int, keys: list[str], row: list[str]) -> Iterator[tuple[str, str]]:
-    """A row's cells by key; a column without a name must be empty."""
+    """Cells of a row by key; a column without a name must be empty."""
     if len(row) != len(keys) and any(row[len(keys) :] or [True]):
         reason = f"row {number} has {len(row)} cells and the header {len(keys)}: "
-        reason += "quote a text that holds the separator, fill in what is missing"
+        reason += "quote a text that holds the separator, fill in missing cells"
         raise ComposerError(KEY, name, reason)
     for key, cell in zip(keys, row):
         if not key and cell:
@@ -91,9 +97,8 @@ def _paired(name: str, number: int, keys: list[str], row: list[str]) -> Iterator
 
 def _cell(name: str, number: int, key: str, cell: str) -> str:
     if not cell.strip() and key.rpartition(".")[2] not in TEXT_KEYS:
-        reason = (
-            f"row {number} leaves {key} empty: fill it in; rows of JSON Lines or YAML need not all have the same keys"
-        )
+        reason = f"row {number} leaves {key} empty: fill it in; "
+        reason += "rows of JSON Lines or YAML need not all have the same keys"
         raise ComposerError(KEY, name, reason)
     return f"{key}={cell}"
 
@@ -107,11 +112,8 @@ def _json_lines(name: str, text: str) -> Iterator[Row]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise ComposerError(
-                KEY,
-                name,
-                f'line {number} is no JSON object: one job a line, such as {{"prompt": "a cat", "steps": 20}}',
-            )
+            reason = f'line {number} is no JSON object: one job a line, such as {{"prompt": "a cat", "steps": 20}}'
+            raise ComposerError(KEY, name, reason)
         yield _mapping(row)
 
 
@@ -123,7 +125,8 @@ def _yaml(name: str, text: str) -> Iterator[Row]:
     except (yaml.YAMLError, ValueError) as error:
         raise ComposerError(KEY, name, f"is no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        reason = "must be a list, one mapping a job: `- {prompt: a cat, steps: 20}`; tables end in .csv or .tsv, JSON Lines in .jsonl"
+        reason = "must be a list, one mapping a job: `- {prompt: a cat, steps: 20}`; "
+        reason += "tables end in .csv or .tsv, JSON Lines in .jsonl"
         raise ComposerError(KEY, name, reason)
     yield from map(_mapping, rows)
 

@@ -18,7 +18,7 @@ from composer.config.keys import OF_SWEEPS
 from composer.config.output_folder import refuse_unusable
 from composer.errors import ComposerError
 from composer.sweeps.executor import Executor, LocalExecutor
-from composer.sweeps.grammar import Grammar, Job, jobs
+from composer.sweeps.grammar import Grammar, Job, iter_jobs
 from composer.sweeps.job_configs import Composer
 from composer.sweeps.job_id import identity
 from composer.sweeps.plan import Entry
@@ -83,7 +83,7 @@ def _parsed(line: ParsedArgs, overrides: list[str], setup: Setup) -> Sweep:
     compose = Composer(grammar)
     first = [choices[0] for choices in grammar.axes(own).values()] if spec.where else []
     known = compose.choices([setting for choice in first for setting in choice]) if spec.where else {}
-    found = list(jobs(grammar, own, spec, known))
+    found = list(iter_jobs(grammar, own, spec, known))
     if not found:
         raise ComposerError("sweep.where", spec.where, "leaves no job to run")
     check_axes(sheet, found[0].axes)

@@ -1,4 +1,4 @@
-"""How a multirun goes about its jobs, how its sheet is laid out, where it runs, and what a search looks for."""
+"""Settings of a multirun: how it runs its jobs, how its sheet is laid out, where it runs, and what a search minimises."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """How a multirun goes about its jobs; what they are is said by the other keys.
+    """Settings of a sweep as a whole; the jobs themselves are set by all other keys.
 
-    name: of its folder under outputs/sweeps, None for one made of what was asked. zip: keys that advance together.
-    jobs: a file
-    with one job a row. where: a condition that jobs must meet. limit: only so many. shuffle: a seed for another order.
-    on_invalid: error or skip, for jobs that can't work. batch: most jobs to a batch, or auto. fresh: begin anew.
-    fail_fast: end at
-    the first failure. retries: times that a failed job is tried again. dry_run: only say what would run.
+    Attributes:
+        name: Name of the sweep's folder under ``outputs/sweeps``; ``None`` derives one from the overrides.
+        zip: Keys whose values advance together: one group of keys, or a list of groups.
+        jobs: File with one job per row, or ``None``.
+        where: Condition that a job must meet to run, or ``None``.
+        limit: Maximum number of jobs, >= 1, or ``None`` for all.
+        shuffle: Seed of a random job order, >= 0; ``None`` keeps the order of the overrides.
+        on_invalid: ``"error"`` or ``"skip"``, for jobs that cannot run.
+        batch: Maximum number of jobs in a batch, >= 1, or ``"auto"`` to grow batches while that is faster.
+        fresh: Whether to delete earlier results in the folder first.
+        fail_fast: Whether to stop at the first failed job.
+        retries: How many times a failed job is tried again, >= 0.
+        dry_run: Whether to print the plan and generate nothing.
     """
 
     name: str | None = None
@@ -34,7 +41,13 @@ class SweepSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SheetSpec:
-    """Axes of a sweep's sheet by swept key; None is chosen automatically."""
+    """Axes of a sweep's sheet, each a swept key; ``None`` leaves the choice to composer.
+
+    Attributes:
+        x: Key of the columns.
+        y: Key of the rows.
+        page: Key whose values get a grid each.
+    """
 
     x: str | None = None
     y: str | None = None
@@ -43,9 +56,13 @@ class SheetSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RaySpec:
-    """Where a sweep runs with hydra/launcher=ray. address: of a cluster, None for this machine. workers: None for one a
-    GPU, else one
-    for each num_cpus cores."""
+    """Settings of ``hydra/launcher=ray``.
+
+    Attributes:
+        address: Address of a running cluster; ``None`` starts Ray on this machine.
+        workers: Number of workers, >= 1; ``None`` for one per GPU, or without GPUs one per ``num_cpus`` cores.
+        num_cpus: CPU cores reserved for a worker, > 0.
+    """
 
     address: str | None = None
     workers: int | None = None
@@ -54,13 +71,15 @@ class RaySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpec:
-    """What hydra/sweeper=optuna looks for.
+    """Settings of ``hydra/sweeper=optuna``.
 
-    metric: what is to be least. trials: different settings to try. reference: an image file, or overrides in one
-    string, None for
-    none. within: largest distance to it, the mean difference of RGB values 0–255. seed: of the sampler. timeout:
-    seconds after
-    which no trial is begun.
+    Attributes:
+        metric: Quantity to minimise: ``"seconds"``, ``"peak_memory"`` (bytes) or ``"distance"``.
+        trials: Number of distinct settings to try, >= 1.
+        reference: Image file, or overrides in one string that generate an image, to compare with; or ``None``.
+        within: Largest accepted distance from the reference: mean absolute difference of RGB values, in [0, 255].
+        seed: Seed of Optuna's sampler, >= 0.
+        timeout: Seconds after which no further trial starts, or ``None``.
     """
 
     metric: str = "seconds"

@@ -153,7 +153,7 @@ def test_pickles_only_as_typed(compose, copy, tmp_path):
     done = compose("--config-dir", str(tmp_path / "mine"), "model=mine", "steps=1")
     assert done.code == 2 and "can be said only on the command line" in done.err
     (tmp_path / "jobs.yaml").write_text("- {model.allow_pickle: true}\n")
-    assert "not for a job to choose" in compose("-m", "sweep.jobs=jobs.yaml", *words).err
+    assert "which a job file must not set" in compose("-m", "sweep.jobs=jobs.yaml", *words).err
     again = compose("rerun", "out/000.png", "--trust")
     assert again.code == 2 and "only on the command line" in again.err
     assert compose("rerun", "out/000.png", "--trust", "model.allow_pickle=true").code == 0

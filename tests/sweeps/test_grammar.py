@@ -10,7 +10,7 @@ from composer.config import overrides
 from composer.config.compose import compose_config
 from composer.config.hydra_loader import loader
 from composer.errors import ComposerError
-from composer.sweeps.grammar import Grammar, jobs
+from composer.sweeps.grammar import Grammar, iter_jobs
 from composer.sweeps.job_configs import Composer
 from composer.sweeps.spec import SweepSpec
 from composer.sweeps.where import Condition
@@ -23,7 +23,8 @@ def grammar():
 
 def made(grammar, *words: str, known=None, **spec) -> list[dict[str, str]]:
     return [
-        job.values for job in jobs(grammar, overrides.prepare(words, multirun=True), SweepSpec(**spec), known or {})
+        job.values
+        for job in iter_jobs(grammar, overrides.prepare(words, multirun=True), SweepSpec(**spec), known or {})
     ]
 
 
@@ -71,8 +72,8 @@ def test_zipped_axes(grammar):
 @pytest.mark.parametrize(
     ("groups", "said"),
     [
-        (("steps", "sed"), "sweep.zip=sed: is not among what this sweep sets. Did you mean seed?"),
-        (("steps", "seed"), "must have as many values: steps has 2, seed has 3"),
+        (("steps", "sed"), "sweep.zip=sed: is not among the keys that this sweep sets. Did you mean seed?"),
+        (("steps", "seed"), "must have equally many values: steps has 2, seed has 3"),
     ],
 )
 def test_axes_that_can_not_be_zipped(grammar, groups, said):
@@ -189,7 +190,7 @@ def test_files_that_hold_no_jobs(grammar, tmp_path, name, text, said):
     ],
 )
 def test_null_among_several_values_stays_null(grammar, word, values):
-    found = jobs(grammar, overrides.prepare([word], multirun=True), SweepSpec(), {})
+    found = iter_jobs(grammar, overrides.prepare([word], multirun=True), SweepSpec(), {})
     assert [job.settings[0].value for job in found] == values
 
 
@@ -274,7 +275,7 @@ def test_a_job_is_composed_as_hydra_composes_it(grammar, words):
     from omegaconf import OmegaConf
 
     compose = Composer(grammar)
-    found = list(jobs(grammar, overrides.prepare(words, multirun=True), SweepSpec(), {}))
+    found = list(iter_jobs(grammar, overrides.prepare(words, multirun=True), SweepSpec(), {}))
     ours = [compose(job.settings) for job in found]
     asked = compose.composed
     theirs = [OmegaConf.to_container(compose_config(list(job.overrides)), resolve=True) for job in found]
@@ -285,7 +286,7 @@ def test_a_job_is_composed_as_hydra_composes_it(grammar, words):
 def test_hydra_is_asked_once_for_a_set_of_options(grammar):
     compose = Composer(grammar)
     found = list(
-        jobs(
+        iter_jobs(
             grammar,
             overrides.prepare(["scheduler=euler,ddim", "steps=5,10,20", "seed=range(50)"], multirun=True),
             SweepSpec(),

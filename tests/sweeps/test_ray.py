@@ -78,7 +78,7 @@ def test_no_cluster_at_an_address_is_said_in_a_line(compose, monkeypatch):
     ), done.err
 
 
-WRONG = {"ray.workers=0": "ray.workers=0: must be a whole number", "ray.cpus=1": "ray.cpus=1: there is no such key"}
+WRONG = {"ray.workers=0": "ray.workers=0: must be an integer", "ray.cpus=1": "ray.cpus=1: there is no such key"}
 
 
 @pytest.mark.parametrize("word", WRONG)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from composer.errors import ComposerError
-from composer.sweeps.grammar import Grammar, JobSetting, shown
+from composer.sweeps.grammar import Grammar, JobSetting, format_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -116,7 +116,7 @@ class Space:
 
     def values(self, point: Point) -> dict[str, str]:
         """Key → value as text."""
-        return {setting.key: shown(setting.value) for setting in map(self.grammar.setting, self.words(point))}
+        return {setting.key: format_value(setting.value) for setting in map(self.grammar.setting, self.words(point))}
 
     def corners(self) -> list[Point]:
         """Points that between them have each word, and both ends of each range of numbers, once."""
