@@ -170,7 +170,7 @@ def batches(root: Path) -> None:
 STUB = """
 import json, resource, sys
 from composer.cli import main as cli
-from composer.families.sd import StableDiffusion
+from composer.families.sd.model import StableDiffusion
 from composer.guidance import Branches
 from composer.images import read_image
 image = read_image("image", "sample:scene").resize((128, 128))

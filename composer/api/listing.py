@@ -79,24 +79,24 @@ def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, 
     from composer.config.read import read
 
     spec = read(compose_config(list(settings), config_dir))
-    kind, role, takes_text = _traits(spec, settings, config_dir)
+    kind, role, conditioned_on = _traits(spec, settings, config_dir)
 
     def keep(group: str, content: Mapping[str, Any]) -> bool:
         if group == "scheduler":
             return content.get("_kind_") in (None, kind)
         task = resolve("task", Choice(path=content["task"]["_target_"]), Task)
-        return task.text == takes_text and (role == "any" or role in task.roles)
+        return task.conditioned_on == conditioned_on and (role == "any" or role in task.roles)
 
     return keep
 
 
-def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> tuple[str, str, bool]:
-    """Kind of scheduler, role, and whether it takes a prompt: by the checkpoint's json files, else by its option's
+def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> tuple[str, str, str | None]:
+    """Kind of scheduler, role, and what conditions it: by the checkpoint's json files, else by its option's
     description.
     """
     try:
         found = find(spec.model)
-        return found.kind, found.role, found.layout.text
+        return found.kind, found.role, found.family_info.conditioned_on
     except ComposerError:
         line = options("model", conf_folders(config_dir)).get(str(spec.chosen.get("model")), "")
         if "http" not in line or any(word.lstrip("+").startswith("model.") for word in settings):
@@ -107,4 +107,4 @@ def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> t
         f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model"
     )
     role = "inpaint" if "inpaint" in named else "depth" if "depth2img" in named else "plain"
-    return kind, role, "unconditional" not in named
+    return kind, role, None if "unconditional" in named else "text"

@@ -12,22 +12,12 @@ from typing import Any
 
 from composer.checkpoints.component_folder import check_component, variants, weight_files
 from composer.checkpoints.components import Component, Part, check_fit, find_component, read_part
+from composer.checkpoints.detection import UNNAMED, detect_family, fits, made_of, only, role
 from composer.checkpoints.headers import PICKLED, QUANTISED, header
 from composer.checkpoints.index import component_json, components_of, has_pipeline, left_out, read_index
-from composer.checkpoints.layouts import (
-    CLASSIC,
-    LAYOUTS,
-    UNNAMED,
-    FamilyInfo,
-    classic,
-    detect_family,
-    does,
-    fits,
-    made_of,
-    role,
-)
+from composer.checkpoints.layouts import CLASSIC, FamilyInfo, broken_families, classic, families, registrations
 from composer.checkpoints.single_file import check_complete, check_described, kind_of
-from composer.checkpoints.single_file_keys import FAMILIES, repository
+from composer.checkpoints.single_file_keys import kinds, repository
 from composer.checkpoints.sources import locate
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
@@ -61,8 +51,9 @@ class Checkpoint:
     variant: str | None = None
 
     @property
-    def layout(self) -> FamilyInfo:
-        return classic(self.pipeline, self.classes) if self.family == CLASSIC else LAYOUTS[self.family]
+    def family_info(self) -> FamilyInfo:
+        """Its family: defaults, and what may reach into its models."""
+        return classic(self.pipeline, self.classes) if self.family == CLASSIC else families()[self.family]
 
     @property
     def single_file(self) -> bool:
@@ -71,12 +62,12 @@ class Checkpoint:
     @property
     def denoiser(self) -> Mapping[str, Any]:
         """Config of the UNet or transformer."""
-        return self.configs.get(self.layout.denoiser[0], {})
+        return self.configs.get(self.family_info.denoiser[0], {})
 
     @property
     def quantised(self) -> bool:
         """Whether the denoiser comes from a GGUF file."""
-        return self.folder(self.layout.denoiser[0]).suffix == QUANTISED
+        return self.folder(self.family_info.denoiser[0]).suffix == QUANTISED
 
     @property
     def takes_guidance_scale(self) -> bool:
@@ -94,12 +85,12 @@ class Checkpoint:
     @property
     def multiple(self) -> int:
         """Heights and widths are multiples of this."""
-        return self.factor * self.layout.multiple
+        return self.factor * self.family_info.size_multiple
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels that the model was trained at."""
-        sample = self.denoiser.get("sample_size", self.layout.sample_size)
+        sample = self.denoiser.get("sample_size", self.family_info.sample_size)
         height, width = (sample, sample) if isinstance(sample, int) else sample
         return height * self.factor, width * self.factor
 
@@ -113,7 +104,7 @@ class Checkpoint:
         name = self.classes.get("scheduler", "")
         if name.startswith("FlowMatch") or self.scheduler.get("use_flow_sigmas"):
             return "flow"
-        return "edm" if name.startswith("EDM") else self.layout.kind
+        return "edm" if name.startswith("EDM") else self.family_info.scheduler_type
 
     @property
     def prediction(self) -> str:
@@ -125,12 +116,12 @@ class Checkpoint:
         """What it takes beside noisy latents: plain, inpaint or depth; any where its own pipeline is called. Tasks name
         theirs.
         """
-        return "any" if self.family == CLASSIC else role(self.family, self.configs) or "plain"
+        return "any" if self.family == CLASSIC else role(self.family_info, self.configs) or "plain"
 
     @property
     def pipe(self) -> str:
         """The diffusers pipeline that holds its components."""
-        return dict(self.layout.pipes).get(self.role, self.layout.pipe)
+        return self.family_info.role_pipelines.get(self.role, self.family_info.pipeline)
 
     def folder(self, name: str) -> Path:
         """Where a component lies."""
@@ -239,16 +230,14 @@ def _single_file(model: ModelSpec, path: Path) -> Checkpoint:
     if model.variant is not None:
         raise ComposerError("model.variant", model.variant, "a single file has no variants: leave it out")
     if path.suffix in PICKLED:  # nothing is read of it before diffusers does, so the user must say what it is
-        if model.family not in LAYOUTS or model.config is None:
-            key, value = ("model.family", model.family) if model.family not in LAYOUTS else ("model.config", None)
+        if model.family not in families() or model.config is None:
+            key, value = ("model.family", model.family) if model.family not in families() else ("model.config", None)
             reason = "a pickled file is not looked into: say its family, and model.config=FOLDER with its json files"
-            raise ComposerError(key, value, reason, LAYOUTS)
+            raise ComposerError(key, value, reason, families())
         return _described(model, path, model.config)
     kind = kind_of("model.source", model.source, header(path))
-    if model.family not in ("auto", CLASSIC, FAMILIES[kind]):
-        raise ComposerError(
-            "model.family", model.family, f"{path.name} is of the family {FAMILIES[kind]}: leave it out"
-        )
+    if model.family not in ("auto", CLASSIC, kinds()[kind]):
+        raise ComposerError("model.family", model.family, f"{path.name} is of the family {kinds()[kind]}: leave it out")
     if model.config is not None:
         return _described(model, path, model.config)
     usual = repository(kind)
@@ -284,15 +273,15 @@ def _check_file(found: Checkpoint, given: set[str]) -> None:
     if found.path.suffix in PICKLED:
         return
     table, described = header(found.path), str(found.config_source)
-    wanted = FAMILIES[kind_of("model.source", found.source, table)]
-    family = next((name for name in LAYOUTS if fits(name, found.classes, found.configs)), None)
+    wanted = kinds()[kind_of("model.source", found.source, table)]
+    family = _first_fit(found)
     if family not in (None, wanted):
         raise ComposerError(
             "model.config",
             described,
             f"describes a model of the family {family}, and {found.path.name} is one of {wanted}",
         )
-    denoiser = LAYOUTS[wanted].denoiser[0]
+    denoiser = families()[wanted].denoiser[0]
     if denoiser not in given:
         check_described(table, denoiser, found.configs.get(denoiser, {}), described)
     check_complete(found.path.name, table, found.classes, found.configs, given)
@@ -300,30 +289,41 @@ def _check_file(found: Checkpoint, given: set[str]) -> None:
 
 def _family(model: ModelSpec, found: Checkpoint) -> str:
     """The family that a checkpoint is of, or the one that was asked for if it can be that."""
-    asked, names = model.family, ("auto", *LAYOUTS, CLASSIC)
+    asked, names = model.family, ("auto", *families(), CLASSIC)
     if asked not in names:
-        raise ComposerError("model.family", asked, "is not known", names)
-    if asked in LAYOUTS:
-        if not fits(asked, found.classes, found.configs):
+        raise ComposerError("model.family", asked, broken_families().get(asked, "is not known"), names)
+    if asked in families():
+        only([entry for entry in registrations() if entry.info.name == asked], "model.family", asked)
+        if not fits(families()[asked], found.classes, found.configs):
             raise ComposerError(
                 "model.family", asked, f"the checkpoint is none of this family ({found.pipeline}): leave it out"
             )
         return asked
     _check_channels(model, found)
-    known = detect_family(found.pipeline, found.classes, found.configs) if asked == "auto" else None
+    known = _detected(found) if asked == "auto" else None
     if known is None and not has_pipeline(found.pipeline):
-        alike = next((name for name in LAYOUTS if fits(name, found.classes, found.configs)), None)
+        alike = _first_fit(found)
         instead = f"; model.family={alike} takes its components for those of such a model" if alike else ""
         reason = f"no family knows this kind of checkpoint, and diffusers has no pipeline {found.pipeline}{instead}"
-        raise ComposerError("model.source", model.source, reason, sorted(LAYOUTS))
+        raise ComposerError("model.source", model.source, reason, sorted(families()))
     return known or CLASSIC
+
+
+def _detected(found: Checkpoint) -> str | None:
+    return detect_family(found.pipeline, found.classes, found.configs, found.source)
+
+
+def _first_fit(found: Checkpoint) -> str | None:
+    """The first family whose components a checkpoint has, whatever pipeline it names."""
+    return next((name for name, info in families().items() if fits(info, found.classes, found.configs)), None)
 
 
 def _check_channels(model: ModelSpec, found: Checkpoint) -> None:
     """Refuse a denoiser and a VAE of which no pipeline of a family makes use together."""
-    family = next((name for name in LAYOUTS if does(name, found.pipeline) and made_of(name, found.classes)), None)
-    if family is not None and role(family, found.configs) is None:
-        part = LAYOUTS[family].denoiser[0]
+    infos = families().values()
+    info = next((info for info in infos if found.pipeline in info.pipelines and made_of(info, found.classes)), None)
+    if info is not None and role(info, found.configs) is None:
+        part = info.denoiser[0]
         channels = found.configs.get(part, {}).get("in_channels")
         latents = found.configs.get("vae", {}).get("latent_channels")
         reason = (

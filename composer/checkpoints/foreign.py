@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from composer.checkpoints.single_file_keys import FAMILIES, PREFIX, model_type
+from composer.checkpoints.single_file_keys import PREFIX, kinds, model_type
 
 _CLASSIC = "use a folder whose model_index.json names its pipeline"
 #: A pattern found in some key → what the file is, and what to do; the first that is found decides.
@@ -46,8 +46,8 @@ def what_is(table: Mapping[str, Any]) -> str:
     """
     keys = [key.removeprefix(PREFIX) for key in table]
     kind = model_type(table)
-    if kind is not None and kind not in FAMILIES and not _found(r"\.lora_|motion_modules?\.", keys):
-        return f"is a single file of {kind}; single files are read of {', '.join(sorted(set(FAMILIES.values())))}: use its folder"
+    if kind is not None and kind not in kinds() and not _found(r"\.lora_|motion_modules?\.", keys):
+        return f"is a single file of {kind}; single files are read of {', '.join(sorted(set(kinds().values())))}: use its folder"
     if found := next((what for pattern, what in _KINDS.items() if _found(pattern, keys)), None):
         return found
     if len(table) <= 2 and all(_is_flat(entry["shape"]) for entry in table.values()) and not _found(r"\.", keys):

@@ -1,144 +1,254 @@
-"""Families: one model layout a file. This page only knows which there are, so that it can be read without torch."""
+"""What a model family is known by, and which families there are. No torch: this is read before any weights are loaded.
+
+Each family describes itself in a `FamilyInfo`. Those of composer are in `composer/families/<name>/info.py`, those of
+plugins behind entry points of the group `composer.families`. No family is named here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from composer.config.plugins import Plugin, plugins
+from composer.errors import ComposerError
+
+#: The package of composer's own families.
+OWN = "composer.families"
+#: The name of no family: a checkpoint's own diffusers pipeline is called as it is.
+CLASSIC = "classic"
+#: diffusers' guiders that change layers of the model for some of its forwards.
+LAYER_GUIDERS = frozenset({"AutoGuidance", "PerturbedAttentionGuidance", "SkipLayerGuidance", "SmoothedEnergyGuidance"})
+#: Components that may be a pipeline's denoiser, the likeliest first.
+DENOISERS = ("unet", "transformer", "prior", "decoder")
 
 
-@dataclass(frozen=True)
-class FamilyInfo:
-    """How to know a family by its checkpoint, and what follows from it before any weights are loaded.
+@dataclass(frozen=True, kw_only=True)
+class Supports:
+    """What may reach into the models of a family; all that is not named is refused with a line.
 
-    denoiser: the (component, class) that predicts. holder: the diffusers pipeline that holds its components; holders:
-    for
-    the roles that want another. text: whether it takes a prompt. multiple: sizes must be multiples of the VAE's factor
-    times this. packed: latents that one input position holds. sample_size: latents along a side where the config is
-    silent.
-    kind: what schedulers suit it where the checkpoint's own does not tell. counts_begun: whether a step that strength
-    only begins counts as a whole one. requires, excludes: components that tell it from others with the same denoiser.
-    pipelines: of diffusers that do what the family does, with more than its holders: a checkpoint that names another
-    one, such as for
-    edits or control, is that pipeline's own, however much its weights look alike.
-    steps, scale: defaults of its diffusers pipeline. distils: whether that scale is for models that take it as an input
-    alone.
+    Attributes:
+        guiders: Guidance that changes the model's layers, by its `Guidance.support`, such as `PerturbedAttentionGuidance`.
+        attention_backends: Whether diffusers dispatches the denoiser's attention (`accel=[attention]`).
+        caches: Options among diffusers' caches whose hooks know the denoiser's blocks, such as `first_block_cache`.
+        channels_last: Whether the denoiser consists of convolutions.
+        deepcache: Whether the denoiser is a UNet with blocks down and up.
+        fused_qkv: Whether diffusers can fuse the denoiser's attention projections.
+        unfused_settings: Settings of the denoiser that diffusers ignores when it fuses: models with them are refused.
+        onnx: Whether torch can export the denoiser as ONNX.
+        openvino: Whether OpenVINO can convert the denoiser.
+        tome: Whether the denoiser's tokens can be merged.
+        attention_slicing: Whether the denoiser's attention can be computed in slices.
+        xformers: Whether the denoiser's attention takes xformers' processor.
     """
 
-    path: str
+    guiders: frozenset[str] = frozenset()
+    attention_backends: bool = False
+    caches: frozenset[str] = frozenset()
+    channels_last: bool = False
+    deepcache: bool = False
+    fused_qkv: bool = False
+    unfused_settings: tuple[str, ...] = ()
+    onnx: bool = False
+    openvino: bool = False
+    tome: bool = False
+    attention_slicing: bool = False
+    xformers: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyInfo:
+    """How a family's checkpoints are recognised, and what follows from that before any weights are loaded.
+
+    Attributes:
+        name: The family's name, as in `model.family=NAME` and in its entry point.
+        family: Its class, `module:Class`; imported when a run needs it.
+        denoiser: Component and class of the model that predicts.
+        pipeline: The diffusers pipeline class that holds its components.
+        role_pipelines: Pipeline classes by role (`depth`, `inpaint`) where another one holds them.
+        other_pipelines: Pipelines of diffusers that do what the family does with the same components. A checkpoint that
+            names any other one, such as for edits or control, is that pipeline's own, however alike its weights are.
+        requires: Components that tell it from other families with the same denoiser.
+        excludes: Components that its checkpoints do not have.
+        optional_components: Components that it can do without, though its pipeline has a parameter for them.
+        single_file_kinds: diffusers' names for the kinds of single files that hold its weights.
+        conditioned_on: `text`, None for an unconditional model, or a plugin's own word that its tasks share.
+        size_multiple: Heights and widths are multiples of the VAE's factor times this.
+        pack_factor: Latents that one position of the denoiser's input holds.
+        sample_size: Latents along a side where the denoiser's config is silent.
+        timestep_scale: Factor from the denoiser's timestep input to 0-1000.
+        scheduler_type: `diffusion`, `flow` or `edm`, where the checkpoint's scheduler does not tell.
+        rounds_strength_up: Whether a step that `strength` only begins counts as a complete one.
+        steps: Default number of steps of its pipeline.
+        guidance_scale: Default guidance scale of its pipeline.
+        distilled_scale: Whether that scale is only for checkpoints that take it as an input.
+        has_refiner: Whether a second checkpoint can finish what the first began.
+        supports: What may reach into its models.
+    """
+
+    name: str
+    family: str
     denoiser: tuple[str, str]
-    pipe: str
-    text: bool = True
-    multiple: int = 1
-    packed: int = 1
-    sample_size: int = 64
-    kind: str = "diffusion"
-    rounds_strength_up: bool = False
+    pipeline: str
+    role_pipelines: Mapping[str, str] = field(default_factory=dict)
+    other_pipelines: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
-    pipes: tuple[tuple[str, str], ...] = ()
-    pipelines: tuple[str, ...] = ()
+    optional_components: tuple[str, ...] = ()
+    single_file_kinds: tuple[str, ...] = ()
+    conditioned_on: str | None = "text"
+    size_multiple: int = 1
+    pack_factor: int = 1
+    sample_size: int = 64
+    timestep_scale: float = 1
+    scheduler_type: str = "diffusion"
+    rounds_strength_up: bool = False
     steps: int = 50
-    scale: float = 7.5
-    distils: bool = False
+    guidance_scale: float = 7.5
+    distilled_scale: bool = False
+    has_refiner: bool = False
+    supports: Supports = field(default_factory=Supports)
 
-    def skipped(self, steps: int, strength: float) -> int:
-        """Steps left out at the start for a strength of 0–1, rounded as this family's diffusers pipelines do it."""
+    @property
+    def takes_prompt(self) -> bool:
+        """Whether the model is conditioned on text."""
+        return self.conditioned_on == "text"
+
+    @property
+    def pipelines(self) -> tuple[str, ...]:
+        """All diffusers pipelines whose checkpoints the family runs."""
+        return (self.pipeline, *self.role_pipelines.values(), *self.other_pipelines)
+
+    def steps_to_skip(self, steps: int, strength: float) -> int:
+        """Count the steps that are left out at the start, rounded as the family's diffusers pipelines do it.
+
+        Args:
+            steps: Steps of the schedule.
+            strength: How much of it is run, [0, 1].
+
+        Returns:
+            Steps to skip, from 0 to `steps`.
+        """
         if self.rounds_strength_up:
             return int(max(steps - min(steps * strength, steps), 0))
         return max(steps - min(int(steps * strength), steps), 0)
 
-    def role(self, in_channels: int, latent_channels: int) -> str | None:
-        """What the model takes beside noisy latents: nothing (plain), mask and masked latents (inpaint) or depth; else
-        None.
+    def conditioning_input(self, in_channels: int, latent_channels: int) -> str | None:
+        """Tell what the denoiser takes beside noisy latents.
+
+        Args:
+            in_channels: Input channels of the denoiser.
+            latent_channels: Channels of the VAE's latents.
+
+        Returns:
+            `plain` for nothing, `inpaint` for a mask and masked latents, `depth` for depth; None for anything else.
         """
-        more = in_channels // self.packed - latent_channels
+        more = in_channels // self.pack_factor - latent_channels
         return {0: "plain", 1: "depth", latent_channels + 1: "inpaint"}.get(more)
 
 
-LAYOUTS = {
-    "sd": FamilyInfo(
-        path="composer.families.sd.StableDiffusion", denoiser=("unet", "UNet2DConditionModel"), pipe="StableDiffusionPipeline",
-        requires=("vae", "text_encoder", "tokenizer"),
-        excludes=("text_encoder_2", "image_encoder", "image_normalizer", "prior", "vocoder", "controlnet"),
-        pipes=(("depth", "StableDiffusionDepth2ImgPipeline"),),
-        pipelines=(
-            "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionInpaintPipelineLegacy",
-            "LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline",
-        ),
-    ),
-    "sdxl": FamilyInfo(
-        path="composer.families.sdxl.StableDiffusionXL", denoiser=("unet", "UNet2DConditionModel"), pipe="StableDiffusionXLPipeline",
-        sample_size=128, requires=("text_encoder_2",), excludes=("controlnet", "adapter"), scale=5.0,
-        pipelines=("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
-    ),
-    "sd3": FamilyInfo(
-        path="composer.families.sd3.StableDiffusion3", denoiser=("transformer", "SD3Transformer2DModel"), pipe="StableDiffusion3Pipeline",
-        multiple=2, sample_size=128, kind="flow", rounds_strength_up=True, excludes=("controlnet",), steps=28, scale=7.0,
-        pipelines=("StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
-    ),
-    "flux": FamilyInfo(
-        path="composer.families.flux.Flux", denoiser=("transformer", "FluxTransformer2DModel"), pipe="FluxPipeline", multiple=2,
-        packed=4, sample_size=128, kind="flow", rounds_strength_up=True, pipelines=("FluxImg2ImgPipeline", "FluxInpaintPipeline"),
-        steps=28, scale=3.5, distils=True,
-    ),
-    "ddpm": FamilyInfo(
-        path="composer.families.ddpm.Unconditional", denoiser=("unet", "UNet2DModel"), pipe="DDPMPipeline", text=False,
-        excludes=("vqvae", "vae", "mel"), pipelines=("DDIMPipeline", "PNDMPipeline"), steps=1000, scale=1.0,
-    ),
-}  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A family, and who brings it.
+
+    Attributes:
+        info: The family.
+        provider: Its plugin; None for composer's own.
+    """
+
+    info: FamilyInfo
+    provider: Plugin | None = None
+
+    def __str__(self) -> str:
+        return f"{self.info.name} of {self.provider or 'composer'}"
 
 
-#: The pipeline of an index that names none: its components alone tell what it is.
-UNNAMED = "unknown"
-#: The name of no family: a checkpoint's own diffusers pipeline is called as it is.
-CLASSIC = "classic"
+def families() -> dict[str, FamilyInfo]:
+    """Collect the families by name: composer's own, then those of plugins."""
+    infos: dict[str, FamilyInfo] = {}
+    for entry in registrations():
+        infos.setdefault(entry.info.name, entry.info)
+    return infos
+
+
+def registrations() -> tuple[Registration, ...]:
+    """Collect all families that can be loaded, composer's own first; two plugins may bring one of the same name."""
+    return _of_plugins(plugins())[0]
+
+
+def broken_families() -> dict[str, str]:
+    """Collect the families of plugins that can't be loaded: name → why, in a line that names the plugin."""
+    return dict(_of_plugins(plugins())[1])
 
 
 def classic(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
-    """The layout of a checkpoint that no family knows."""
-    denoiser = next((name for name in ("unet", "transformer", "prior", "decoder") if name in classes), "unet")
-    text = any(name.startswith("text_encoder") for name in classes)
+    """Describe a checkpoint of no family, which its own diffusers pipeline runs.
+
+    Args:
+        pipeline: That pipeline's class.
+        classes: Component → class name.
+
+    Returns:
+        The info. What may reach into its denoiser is what may reach into a family's with the same class.
+    """
+    denoiser = next((name for name in DENOISERS if name in classes), "unet")
+    cls = classes.get(denoiser, "")
+    alike = next((entry.info.supports for entry in registrations() if entry.info.denoiser == (denoiser, cls)), None)
     return FamilyInfo(
-        path="composer.pipelines.classic.run.Called",
-        denoiser=(denoiser, classes.get(denoiser, "")),
-        pipe=pipeline,
-        text=text,
+        name=CLASSIC,
+        family="composer.pipelines.classic.run:Called",
+        denoiser=(denoiser, cls),
+        pipeline=pipeline,
+        conditioned_on="text" if any(name.startswith("text_encoder") for name in classes) else None,
+        supports=replace(alike, guiders=frozenset()) if alike else Supports(fused_qkv=True),  # tried when it is loaded
     )
 
 
-def detect_family(pipeline: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The pipeline that a checkpoint's index names, component names → class names and json; the family that fits, or
-    None.
-    """
-    found = next((name for name in LAYOUTS if fits(name, classes, configs)), None)
-    return found if found is None or pipeline == UNNAMED or does(found, pipeline) else None
+@lru_cache(maxsize=8)
+def _of_plugins(installed: tuple[Plugin, ...]) -> tuple[tuple[Registration, ...], tuple[tuple[str, str], ...]]:
+    """All families with these plugins, and why others can't be loaded."""
+    working, broken = [*_own()], []
+    for plugin in installed:
+        for name, path in plugin.families:
+            try:
+                working.append(Registration(info=_load(name, path, plugin), provider=plugin))
+            except ComposerError as error:
+                broken.append((name, error.reason))
+    return tuple(working), tuple(broken)
 
 
-def fits(family: str, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a checkpoint is made of a family's components, with input channels that a task has use for."""
-    return made_of(family, classes) and role(family, configs) is not None
+@cache
+def _own() -> tuple[Registration, ...]:
+    """Composer's own, from their folder: an older installation's metadata would lack the newest."""
+    spec = find_spec(OWN)
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    names = sorted(file.parent.name for folder in folders for file in folder.glob("*/info.py"))
+    return tuple(Registration(info=import_module(f"{OWN}.{name}.info").INFO) for name in names)
 
 
-def made_of(family: str, classes: Mapping[str, str]) -> bool:
-    """Whether a checkpoint is made of a family's components."""
-    layout = LAYOUTS[family]
-    component, wanted = layout.denoiser
-    alike = all(map(classes.get, layout.requires)) and not any(map(classes.get, layout.excludes))
-    return classes.get(component) == wanted and alike
+def _load(name: str, path: str, plugin: Plugin) -> FamilyInfo:
+    """The info behind a plugin's entry point, which may fail in any way."""
+    module, _, attribute = path.partition(":")
+    try:
+        info = getattr(import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        why = next(iter(str(error).splitlines()), "")
+        raise ComposerError(
+            "model.family", name, f"can't be loaded from {plugin}: {type(error).__name__}: {why}"
+        ) from None
+    problem = next(_problems(name, info), None)
+    if problem:
+        raise ComposerError("model.family", name, f"can't be loaded from {plugin}: {problem}")
+    return info
 
 
-def does(family: str, pipeline: str) -> bool:
-    """Whether a family's tasks do what a diffusers pipeline does."""
-    layout = LAYOUTS[family]
-    return pipeline in (layout.pipe, *dict(layout.pipes).values(), *layout.pipelines)
-
-
-def role(family: str, configs: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """A checkpoint's role in its family, from its json; a family without a VAE has but one."""
-    layout = LAYOUTS[family]
-    denoiser, vae = configs.get(layout.denoiser[0], {}), configs.get("vae")
-    if vae is None and denoiser.get("out_channels") is None:
-        return "plain"
-    latents = (vae or {}).get("latent_channels") or denoiser["out_channels"] // layout.packed
-    return layout.role(denoiser.get("in_channels", latents * layout.packed), latents)
+def _problems(name: str, info: object) -> Iterator[str]:
+    if not isinstance(info, FamilyInfo):
+        yield f"its entry point names a {type(info).__name__}, not a FamilyInfo"
+    elif info.name != name:
+        yield f"its entry point is called {name} and its FamilyInfo {info.name}"
+    elif name == CLASSIC or name in {entry.info.name for entry in _own()}:
+        yield f"{name} is a name of composer's own"

@@ -8,7 +8,7 @@ from typing import Any
 
 from composer.checkpoints.foreign import what_is
 from composer.checkpoints.index import kind_of as component_kind
-from composer.checkpoints.single_file_keys import FAMILIES, PREFIX, UNET, has, model_type, size, width
+from composer.checkpoints.single_file_keys import PREFIX, UNET, has, kinds, model_type, size, width
 from composer.errors import ComposerError
 
 #: Models that diffusers never takes from a single file.
@@ -58,7 +58,7 @@ def kind_of(key: str, source: str, table: Mapping[str, Any]) -> str:
         ComposerError: what the file is instead.
     """
     kind = model_type(table)
-    if kind not in FAMILIES:
+    if kind not in kinds():
         raise ComposerError(key, source, what_is(table))
     return kind
 

@@ -13,13 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-#: diffusers' names for kinds of single files that composer's families read.
-FAMILIES = {
-    "v1": "sd", "v2": "sd", "inpainting": "sd", "inpainting_v2": "sd", "instruct-pix2pix": "sd", "upscale": "sd",
-    "xl_base": "sdxl", "xl_refiner": "sdxl", "xl_inpaint": "sdxl", "playground-v2-5": "sdxl",
-    "sd3": "sd3", "sd35_medium": "sd3", "sd35_large": "sd3",
-    "flux-dev": "flux", "flux-schnell": "flux", "flux-fill": "flux", "flux-depth": "flux",
-}  # fmt: skip
+from composer.checkpoints.layouts import families
+
 #: Kinds that are named before the others, since they hold keys of them as well; then kinds known by all of their keys
 #: together.
 _FIRST = (
@@ -32,17 +27,25 @@ _FIRST = (
     "wan_animate",
 )
 _ALL = ("auraflow", "cosmos-1.0", "cosmos-2.0", "sana")
-#: Keys of parts or of whole families, which tell no kind.
-_PARTS = ("clip", "open_clip", "wan_vae", "autoencoder-dc", "controlnet", "animatediff", "flux", "v1", "v2")
+#: Keys of parts, or of kinds that are looked for before, which tell no other kind; by how they begin.
+_PARTS = (
+    "clip", "open_clip", "wan_vae", "autoencoder-dc", "controlnet", "animatediff", "flux", "v1", "v2", "inpainting", "instruct-pix2pix",
+    "upscale", "xl_", "playground-v2-5", "sd3",
+)  # fmt: skip
 #: Where the denoiser's keys begin.
 PREFIX = "model.diffusion_model."
 UNET = f"{PREFIX}input_blocks.0.0.weight"
 
 
+def kinds() -> dict[str, str]:
+    """Map diffusers' names for kinds of single files to the families that read them."""
+    return {kind: name for name, info in families().items() for kind in info.single_file_kinds}
+
+
 def model_type(table: Mapping[str, Any]) -> str | None:
     """diffusers' name for the kind of a single file, by its header; None where it is none that diffusers knows.
 
-    For the kinds of `FAMILIES` this is what diffusers infers itself; others are told by a name alone.
+    For the kinds of composer's families this is what diffusers infers itself; others are known by a name alone.
     """
     if UNET in table:
         return _unet(table, size(table, UNET, 1))
@@ -52,7 +55,7 @@ def model_type(table: Mapping[str, Any]) -> str | None:
         return _sd3(table)
     if has(table, "flux"):
         return _flux(table)
-    others = (kind for kind in known_keys() if not kind.startswith(_PARTS) and kind not in FAMILIES)
+    others = (kind for kind in known_keys() if not kind.startswith(_PARTS))
     return next((kind for kind in others if has(table, kind)), None)
 
 

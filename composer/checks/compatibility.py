@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint, find
+from composer.checkpoints.layouts import families
 from composer.checks import early
 from composer.checks.defaults import recommend
 from composer.config.spec import ModelSpec, RunSpec
@@ -26,9 +27,6 @@ ROLES = {
         "text2img, or img2img where it takes an image",
     ),
 }
-
-#: The family that has refiners.
-REFINED = "sdxl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +73,9 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Chec
 
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
-    name = spec.task.name
-    if task.text != checkpoint.layout.text:
-        takes = "takes no prompt" if task.text else "wants a prompt"
+    name, info = spec.task.name, checkpoint.family_info
+    if task.conditioned_on != info.conditioned_on:
+        takes = "wants a prompt" if info.takes_prompt else f"takes {info.conditioned_on or 'no prompt'}"
         raise ComposerError(
             "task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={tasks_of(checkpoint)}"
         )
@@ -91,7 +89,10 @@ def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
 
 def tasks_of(checkpoint: Checkpoint) -> str:
     """The tasks that a checkpoint can do, as a phrase."""
-    return ROLES[checkpoint.role][1] if checkpoint.layout.text else "unconditional"
+    if checkpoint.family_info.takes_prompt:
+        return ROLES[checkpoint.role][1]
+    of = checkpoint.family_info.conditioned_on
+    return f"one that is conditioned on {of}" if of else "unconditional"
 
 
 def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
@@ -118,8 +119,9 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
     wanted = spec.model.refiner
     if wanted is None:
         return None
-    if checkpoint.family != REFINED:
-        reason = f"only {REFINED} models have a refiner, and {spec.model.name} is of the family {checkpoint.family}"
+    if not checkpoint.family_info.has_refiner:
+        able = " and ".join(name for name, info in families().items() if info.has_refiner)
+        reason = f"only {able} models have a refiner, and {spec.model.name} is of the family {checkpoint.family}"
         raise ComposerError("model.refiner", wanted.source, reason)
     number = isinstance(wanted.start, (int, float)) and not isinstance(wanted.start, bool)
     if not number or not 0 < wanted.start < 1:
@@ -144,9 +146,11 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
         if whole:
             key, reason = (text.replace("model.refiner.source", "model.refiner") for text in (key, reason))
         raise ComposerError(key, error.value, reason, error.allowed) from None
-    if (found.family, found.role) != (REFINED, "plain"):
+    if (found.family, found.role) != (checkpoint.family, "plain"):
         raise ComposerError(
-            "model.refiner.source", wanted.source, f"is no {REFINED} checkpoint that goes on with latents alone"
+            "model.refiner.source",
+            wanted.source,
+            f"is no {checkpoint.family} checkpoint that goes on with latents alone",
         )
     if found.factor != checkpoint.factor:
         raise ComposerError(

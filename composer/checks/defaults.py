@@ -49,8 +49,8 @@ def _liked(checkpoint: Checkpoint) -> dict[str, Any]:
         from composer.checks.pipeline_arguments import liked
 
         return liked(checkpoint.pipeline, bool(checkpoint.takes_guidance_scale))
-    layout = checkpoint.layout
+    info = checkpoint.family_info
     return {
-        "steps": layout.steps,
-        "guidance": layout.scale if not layout.distils or checkpoint.takes_guidance_scale else 1.0,
+        "steps": info.steps,
+        "guidance": info.guidance_scale if not info.distilled_scale or checkpoint.takes_guidance_scale else 1.0,
     }

@@ -9,7 +9,7 @@ from dataclasses import fields
 
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.layouts import CLASSIC, LAYOUTS
+from composer.checkpoints.layouts import CLASSIC, families
 from composer.errors import ComposerError, suggest
 from composer.sampling import callback_methods
 from composer.sampling.guidance import Guidance
@@ -35,7 +35,7 @@ def check(
         key, family = f"callbacks.{name}", checkpoint.family
         if callback.families is not None and family not in callback.families:
             raise ComposerError(
-                key, None, f"is for other models than {family}", sorted(callback.families & set(LAYOUTS))
+                key, None, f"is for other models than {family}", sorted(callback.families & set(families()))
             )
         for need in sorted(callback.needs):
             if need.startswith(OTHER):
@@ -46,7 +46,7 @@ def check(
                 raise ComposerError(key, None, f"needs {need}, which no run has.{suggest(need, KNOWN)}")
             if need in OF_TASKS - task.fills:
                 raise ComposerError(key, None, f"needs {need}, which {task_name} does not have: choose another task")
-            if need in OF_TEXT and not checkpoint.layout.text:
+            if need in OF_TEXT and not checkpoint.family_info.takes_prompt:
                 raise ComposerError(key, None, f"needs {need}, and {family} takes no prompt")
         before.add(name)
 
@@ -55,12 +55,16 @@ def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:
     """Raises:
     ComposerError: a guidance that would do nothing with this model, or that can't reach into it.
     """
-    family, fits, name = checkpoint.family, guidance.families, getattr(guidance, "guider", type(guidance).__name__)
-    if family == CLASSIC and fits is not None:
-        fits = frozenset()
-    if fits is not None and family not in fits:
-        raise ComposerError("guidance", name, f"can't reach into {family} models", sorted(fits))
-    if guidance.contrast and not checkpoint.layout.text:
+    family, name = checkpoint.family, getattr(guidance, "guider", type(guidance).__name__)
+    able = guidance.families
+    if guidance.support is not None:
+        infos = families().values()
+        able = frozenset(info.name for info in infos if guidance.support in info.supports.guiders)
+    if able is not None and family not in able:
+        raise ComposerError(
+            "guidance", name, f"can't reach into {family} models", [] if family == CLASSIC else sorted(able)
+        )
+    if guidance.contrast and not checkpoint.family_info.takes_prompt:
         raise ComposerError(
             "guidance", name, f"{family} takes no prompt, so there is nothing to guide: use guidance=none"
         )

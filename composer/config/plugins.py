@@ -1,9 +1,8 @@
-"""Packages that bring options and classes: entry points of the group `composer.plugins`, read without importing any of
-them.
+"""Packages that bring options, classes and model families, read from entry points without importing any of them.
 
-A plugin is a distribution with an entry point whose value is the name of its package; option files lie in that
-package's
-folder `conf`, laid out as composer's own. `COMPOSER_PLUGINS` names those to use (`a,b`), nothing (``) uses none.
+A plugin is a distribution with an entry point of the group `composer.plugins`, whose value is the name of its package,
+or with entry points of the group `composer.families`. Option files are in that package's folder `conf`, as composer's
+own are. `COMPOSER_PLUGINS` names those to use (`a,b`); empty, it uses none.
 """
 
 from __future__ import annotations
@@ -12,20 +11,29 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from composer.errors import ComposerError, suggest
 
 GROUP = "composer.plugins"
+#: Names of model families → `module:INFO`, see `composer.FamilyInfo`.
+FAMILIES = "composer.families"
 VARIABLE = "COMPOSER_PLUGINS"
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One installed distribution. package: the top-level package that it is trusted for. conf: its option files, if
-    any.
+    """One installed distribution.
+
+    Attributes:
+        name: The name of its entry point.
+        distribution: The name that it is installed as.
+        version: Its version.
+        package: The top-level package that it is trusted for.
+        conf: The directory of its option files, if any.
+        families: Its model families, as pairs of name and `module:INFO`.
     """
 
     name: str
@@ -33,6 +41,7 @@ class Plugin:
     version: str
     package: str
     conf: Path | None
+    families: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"
@@ -67,13 +76,40 @@ def trusted() -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def everything() -> tuple[Plugin, ...]:
-    """Also those that are not to be used; read once, since it looks into every installed distribution."""
-    found = {}
+    """List all that are installed, also those that are not to be used.
+
+    It looks into every installed distribution, so it is done once.
+    """
+    families = _families()
+    installed = {}
     for point in entry_points(group=GROUP):
-        package = point.value.split(":")[0].split(".")[0].strip()
-        name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "?")
-        found[name, point.name] = Plugin(point.name, name, version, package, _conf(package))
-    return tuple(sorted(found.values(), key=lambda plugin: (plugin.name, plugin.distribution)))
+        package = _package(point)
+        distribution, version = _distribution(point)
+        mine = tuple(families.pop((distribution, package), ()))
+        installed[distribution, point.name] = Plugin(point.name, distribution, version, package, _conf(package), mine)
+    for (distribution, package), points in families.items():  # a package that brings families alone
+        version = next(_distribution(point)[1] for point in entry_points(group=FAMILIES) if _package(point) == package)
+        name = points[0][0]
+        installed[distribution, name] = Plugin(name, distribution, version, package, _conf(package), tuple(points))
+    return tuple(sorted(installed.values(), key=lambda plugin: (plugin.name, plugin.distribution)))
+
+
+def _families() -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """(Distribution, package) → its model families; composer's own are found by their folder."""
+    families: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for point in sorted(entry_points(group=FAMILIES), key=lambda point: point.name):
+        if _package(point) != "composer":
+            families.setdefault((_distribution(point)[0], _package(point)), []).append((point.name, point.value))
+    return families
+
+
+def _package(point: EntryPoint) -> str:
+    return point.value.split(":")[0].split(".")[0].strip()
+
+
+def _distribution(point: EntryPoint) -> tuple[str, str]:
+    """Name and version."""
+    return (point.dist.name, point.dist.version) if point.dist else (point.name, "?")
 
 
 def _conf(package: str) -> Path | None:

@@ -18,8 +18,6 @@ from composer.system.signatures import keywords_of
 FEWEST_TOKENS = 50
 #: transformers' own "no limit" is far beyond; a model with positions has one.
 LONGEST = 10**6
-#: Family → components that its tasks can do without, though diffusers has a place for them.
-SPARE = {"sd3": ("text_encoder_3", "tokenizer_3")}
 #: Attribute of a loaded model: keys of its files that it has no use for.
 EXTRA = "composer_extra"
 
@@ -48,7 +46,7 @@ def check_components(checkpoint: Checkpoint, pipe: type) -> None:
     if not hasattr(pipe, "_get_signature_keys"):  # a stand-in of diffusers for a class that wants another package
         return
     wanted, _ = pipe._get_signature_keys(pipe)
-    spare = {*pipe._optional_components, *OPTIONAL, "safety_checker", *SPARE.get(checkpoint.family, ())}
+    spare = {*pipe._optional_components, *OPTIONAL, "safety_checker", *checkpoint.family_info.optional_components}
     missing = sorted({*wanted} - spare - {*checkpoint.classes})
     if missing:
         cure = (

@@ -60,7 +60,7 @@ class ModelOption:
         ComposerError: it would do nothing here, or can't be together with another option.
         """
         checkpoint = setting.checked.checkpoint
-        component = checkpoint.layout.denoiser[0] if self.component == "denoiser" else self.component
+        component = checkpoint.family_info.denoiser[0] if self.component == "denoiser" else self.component
         if component is not None and component not in checkpoint.classes:
             self.idle(f"{checkpoint.family} models have no {component}, so it would do nothing")
         if self.families is not None and checkpoint.family not in self.families:

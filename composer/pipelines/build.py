@@ -197,7 +197,7 @@ def _idle(option: ModelOption, setting: OptionContext) -> NoEffect | None:
 
 
 def _stored(numbers: DtypePlan, checkpoint: Checkpoint, storage: str) -> DtypePlan:
-    denoiser = checkpoint.layout.denoiser[0]
+    denoiser = checkpoint.family_info.denoiser[0]
     if checkpoint.quantised and storage != quantization.OF_FILES:
         file = checkpoint.folder(denoiser).name
         raise ComposerError(
@@ -208,7 +208,7 @@ def _stored(numbers: DtypePlan, checkpoint: Checkpoint, storage: str) -> DtypePl
 
 def denoiser_bytes(checkpoint: Checkpoint) -> int:
     """What the denoiser's weights take in fp32, from the headers of its files; 0 where they are not here yet."""
-    files = [checkpoint.path] if checkpoint.single_file else checkpoint.files(checkpoint.layout.denoiser[0])
+    files = [checkpoint.path] if checkpoint.single_file else checkpoint.files(checkpoint.family_info.denoiser[0])
     return sum(weights_of(files).values()) * 4
 
 
@@ -262,5 +262,5 @@ def classic_class(checkpoint: Checkpoint) -> type:
 
 
 def family_class(checkpoint: Checkpoint) -> type[Family]:
-    module, _, name = checkpoint.layout.path.rpartition(".")
+    module, _, name = checkpoint.family_info.family.partition(":")
     return getattr(import_module(module), name)

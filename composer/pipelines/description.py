@@ -62,7 +62,7 @@ def describe(checked: Checked, notes: Sequence[str]) -> str:
 
 def _does(checkpoint: Checkpoint) -> str:
     """What runs it: a family's class here, or the pipeline of diffusers that its index names."""
-    return checkpoint.pipeline if checkpoint.family == CLASSIC else checkpoint.layout.path
+    return checkpoint.pipeline if checkpoint.family == CLASSIC else checkpoint.family_info.family.replace(":", ".")
 
 
 def _components(checkpoint: Checkpoint) -> list[str]:

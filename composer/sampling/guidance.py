@@ -32,13 +32,16 @@ class Guidance:
 
     contrast: whether a negative branch is wanted. families: those whose models it fits, None for all that take a
     prompt.
-    batch_safe: each image of a batch comes out as it would alone.
+    support: a name that a family's `supports.guiders` must hold, for a guidance that changes the model's layers; None for
+    any
+    model. batch_safe: each image of a batch comes out as it would alone.
     """
 
     scale: float = 1.0
     embedded: float = 1.0
     contrast: bool = False
     families: frozenset[str] | None = None
+    support: str | None = None
     batch_safe: bool = True
 
     def for_model(self, takes_guidance_scale: bool) -> Guidance:

@@ -24,14 +24,6 @@ from composer.system.signatures import check_keywords, keywords_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-#: Guiders whose hooks fit only some models: what the others have instead of their attention, diffusers' hooks don't
-#: know.
-SUPPORTED_FAMILIES = {
-    "PerturbedAttentionGuidance": frozenset({"sd", "sdxl"}),
-    "SmoothedEnergyGuidance": frozenset({"sd", "sdxl", "sd3"}),
-    "AutoGuidance": frozenset({"sd", "sdxl"}),
-}
-
 
 class Smoothed(guiders.SmoothedEnergyGuidance):
     """As its paper means it: diffusers 0.42 never counts the forwards, so it never weakens a layer and is plain
@@ -119,8 +111,8 @@ class Guider(Guidance):
         return PATCHED.get(self.guider) or getattr(guiders, self.guider)
 
     @property
-    def families(self) -> frozenset[str] | None:
-        return SUPPORTED_FAMILIES.get(self.guider)
+    def support(self) -> str | None:
+        return self.guider if self.guider in LAYER_CONFIGS else None
 
     @property
     def batch_safe(self) -> bool:

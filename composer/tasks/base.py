@@ -54,13 +54,14 @@ class Inputs:
 class Task:
     """One job.
 
-    keys: what it takes beside steps, seed, seed_step and images. text: whether the model must take a prompt.
+    keys: what it takes beside steps, seed, seed_step and images. conditioned_on: of the models that can do it, see
+    `FamilyInfo.conditioned_on`.
     roles: kinds of checkpoints that can do it, see `Checkpoint.role`. fills: fields of a step that it alone gives a
     value.
     """
 
     keys: ClassVar[tuple[str, ...]] = ()
-    text: ClassVar[bool] = True
+    conditioned_on: ClassVar[str | None] = "text"
     roles: ClassVar[tuple[str, ...]] = ("plain",)
     fills: ClassVar[frozenset[str]] = frozenset()
 
@@ -102,7 +103,7 @@ class Task:
         )
 
     def prompts(self, values: Mapping[str, Any]) -> list[str]:
-        return texts("prompt", values["prompt"]) if self.text else [""]
+        return texts("prompt", values["prompt"]) if self.conditioned_on == "text" else [""]
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
         """Steps left out at the start."""

@@ -23,7 +23,7 @@ class Img2Img(Task):
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
         strength = number("strength", values["strength"], 0, 1)
-        skipped = checkpoint.layout.skipped(steps, strength)
+        skipped = checkpoint.family_info.steps_to_skip(steps, strength)
         if skipped >= steps:
             least = f"raise it to {ceil(100 / steps) / 100:g}{' or more' * (steps > 1)}, or steps"
             raise ComposerError("strength", values["strength"], f"leaves none of the {steps} steps to take: {least}")

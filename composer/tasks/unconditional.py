@@ -36,7 +36,7 @@ class FromPicture(Img2Img):
 
 class Unconditional(Text2Img):
     keys = ("image", "strength")
-    text = False
+    conditioned_on = None
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
         return 0 if values["image"] is None else FromPicture().skip(values, steps, checkpoint)

@@ -48,9 +48,9 @@ class Upscale(Img2Img):
         if values["image"] is not None:
             scaled = tuple(fitted(image, height, width) for image in self.read_images("image", values, batch, images))
             return replace(base, height=height, width=width, values={**base.values, "image": scaled})
-        layout, steps = checkpoint.layout, int(values["steps"])
+        info, steps = checkpoint.family_info, int(values["steps"])
         strength = float(values["strength"])
-        second = {"height": height, "width": width, "skip": layout.skipped(steps, strength)}
+        second = {"height": height, "width": width, "skip": info.steps_to_skip(steps, strength)}
         return replace(base, values={"strength": strength, "second": second})
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
-from composer.checkpoints.layouts import LAYOUTS
+from composer.checkpoints.layouts import families
 from composer.config.spec import Choice, SchedulerSpec
 from composer.config.targets import resolve
 from composer.pipelines.pipeline import Pipeline
@@ -32,7 +32,7 @@ PROMPTS = ("a cat, sitting", "two dogs", "")
 
 def tasks_of(family: str) -> tuple[str, ...]:
     """The tasks that a family's tiny pipeline is run with."""
-    return ("text2img", "img2img", "inpaint") if LAYOUTS[family].text else ("unconditional",)
+    return ("text2img", "img2img", "inpaint") if families()[family].takes_prompt else ("unconditional",)
 
 
 def run(
@@ -48,15 +48,14 @@ def run(
     Raises:
         CallbackError: a callback failed.
     """
-    layout, side = LAYOUTS[family], SIZES[family]
+    info, side = families()[family], SIZES[family]
     pipe = tiny(family)
-    spec = SchedulerSpec(target=Choice(path=HEUN[layout.kind])) if heun else SchedulerSpec()
+    spec = SchedulerSpec(target=Choice(path=HEUN[info.scheduler_type])) if heun else SchedulerSpec()
     cls, settings, of_step = scheduler_parts(spec, type(pipe.scheduler).__name__)
     original = {**pipe.scheduler.config, "use_dynamic_shifting": False}  # Heun for flow matching takes no shift
-    usual = ClassifierFree(4.0) if layout.text and family != "flux" else Unguided()
-    module, _, name = layout.path.rpartition(".")
+    usual = ClassifierFree(4.0) if info.takes_prompt and family != "flux" else Unguided()
     pipeline = Pipeline(
-        family=resolve("family", Choice(path=f"{module}.{name}"))(pipe),
+        family=resolve("family", Choice(path=info.family.replace(":", ".")))(pipe),
         task=resolve("task", Choice(path=f"composer.tasks.{task}.{TASKS[task]}"), Task)(),
         make_scheduler=lambda: make_scheduler(cls, original, settings),
         guidance=guidance or usual,
@@ -67,13 +66,13 @@ def run(
     strength = 0.5
     from_picture = task in ("img2img", "inpaint")
     request = Request(
-        prompts=PROMPTS[:batch] if layout.text else ("",) * batch,
+        prompts=PROMPTS[:batch] if info.takes_prompt else ("",) * batch,
         negative_prompts=(None,) * batch,
         seeds=tuple(range(batch)),
         steps=steps,
         height=side,
         width=side,
-        skip=layout.skipped(steps, strength) if from_picture else 0,
+        skip=info.steps_to_skip(steps, strength) if from_picture else 0,
         inputs=inputs(task, side, batch, strength) if from_picture else {},
     )
     return pipeline(request, folder)

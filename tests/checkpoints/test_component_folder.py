@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from composer.checkpoints.checkpoint import find
 from composer.checkpoints.component_folder import variants, weight_files
+from composer.checkpoints.detection import detect_family
 from composer.checkpoints.index import component_json, components_of
-from composer.checkpoints.layouts import detect_family
 from composer.config.spec import ModelSpec
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -11,10 +11,10 @@ from PIL import Image
 
 from composer.callbacks.request import Request
 from composer.families.distinct import places
-from composer.families.flux import Flux
-from composer.families.sd import StableDiffusion
-from composer.families.sd3 import StableDiffusion3
-from composer.families.sdxl import StableDiffusionXL
+from composer.families.flux.model import Flux
+from composer.families.sd.model import StableDiffusion
+from composer.families.sd3.model import StableDiffusion3
+from composer.families.sdxl.model import StableDiffusionXL
 from composer.families.settings import FamilySettings
 from composer.families.vae import encoded
 from composer.pipelines.pipeline import Pipeline

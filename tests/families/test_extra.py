@@ -7,8 +7,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from composer.callbacks.base import Conditioning, Embedding, Step
-from composer.families.sd import StableDiffusion
-from composer.families.sd3 import StableDiffusion3
+from composer.families.sd.model import StableDiffusion
+from composer.families.sd3.model import StableDiffusion3
 from composer.testing import pipelines
 from composer.testing.parts import WIDTH
 

@@ -9,7 +9,7 @@ import composer
 from composer.families.base import Family
 
 ROOT = Path(composer.__file__).parent
-OUTSIDE = [file for file in ROOT.rglob("*.py") if file.parent.name not in ("families", "testing", "tiny")]
+OUTSIDE = [file for file in ROOT.rglob("*.py") if not {"families", "testing", "tiny"} & {*file.relative_to(ROOT).parts}]
 
 
 def asked() -> set[str]:

@@ -19,10 +19,10 @@ from diffusers import (
 from runs import PROMPTS, STEPS, assert_same, classic, generators, image, mask, ours
 from tiers import every, sampled
 
-from composer.checkpoints.layouts import LAYOUTS
-from composer.families.ddpm import Unconditional
-from composer.families.flux import Flux
-from composer.families.sd import StableDiffusion
+from composer.checkpoints.layouts import families
+from composer.families.ddpm.model import Unconditional
+from composer.families.flux.model import Flux
+from composer.families.sd.model import StableDiffusion
 from composer.sampling.guidance import ClassifierFree, Distilled, Unguided
 from composer.tasks.depth2img import Depth2Img
 from composer.tasks.img2img import Img2Img
@@ -39,7 +39,7 @@ def pictures(size: int, batch: int):
 
 def img2img(pipe, option, strength, batch, scale, eta=None):
     images = pictures(64, batch)
-    inputs = {"image": images, "strength": strength, "skip": LAYOUTS["sd"].skipped(STEPS, strength)}
+    inputs = {"image": images, "strength": strength, "skip": families()["sd"].steps_to_skip(STEPS, strength)}
     *mine, scheduler = ours(
         StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), eta=eta, **inputs
     )
@@ -50,7 +50,7 @@ def img2img(pipe, option, strength, batch, scale, eta=None):
 def inpaint(pipe, option, strength, batch, scale, eta=None):
     images, masks = pictures(64, batch), (mask(64),) * batch
     inputs = {"image": images, "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
-    inputs["skip"] = LAYOUTS["sd"].skipped(STEPS, strength)
+    inputs["skip"] = families()["sd"].steps_to_skip(STEPS, strength)
     *mine, scheduler = ours(
         StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), eta=eta, **inputs
     )
@@ -63,7 +63,12 @@ def inpaint(pipe, option, strength, batch, scale, eta=None):
 
 def depth2img(pipe, option, strength, batch, scale, eta=None, maps=None):
     images = pictures(64, batch)
-    inputs = {"image": images, "strength": strength, "depth": maps, "skip": LAYOUTS["sd"].skipped(STEPS, strength)}
+    inputs = {
+        "image": images,
+        "strength": strength,
+        "depth": maps,
+        "skip": families()["sd"].steps_to_skip(STEPS, strength),
+    }
     *mine, scheduler = ours(
         StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Depth2Img(), eta=eta, **inputs
     )
@@ -128,7 +133,7 @@ def flux():
 
 def flux_img2img(pipe, option, strength, batch, guidance, noisy=False, **more):
     images = pictures(32, batch)
-    inputs = {"image": images, "strength": strength, "skip": LAYOUTS["flux"].skipped(STEPS, strength)}
+    inputs = {"image": images, "strength": strength, "skip": families()["flux"].steps_to_skip(STEPS, strength)}
     *mine, scheduler = ours(Flux(pipe), option, guidance, batch, 32, Img2Img(), **inputs)
     return mine, flux_classic(
         FluxImg2ImgPipeline(**pipe.components), scheduler, batch, strength, noisy, image=list(images), **more
@@ -138,7 +143,7 @@ def flux_img2img(pipe, option, strength, batch, guidance, noisy=False, **more):
 def flux_inpaint(pipe, option, strength, batch, guidance, noisy=False, **more):
     images, masks = pictures(32, batch), (mask(32),) * batch
     inputs = {"image": images, "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
-    inputs["skip"] = LAYOUTS["flux"].skipped(STEPS, strength)
+    inputs["skip"] = families()["flux"].steps_to_skip(STEPS, strength)
     *mine, scheduler = ours(Flux(pipe), option, guidance, batch, 32, Inpaint(), **inputs)
     other = FluxInpaintPipeline(**pipe.components)
     return mine, flux_classic(
@@ -198,7 +203,11 @@ FEW = ((1, 1.0), (2, 0.5), (3, 0.34), (5, 0.2), (10, 0.1), (20, 0.05), (30, 0.1)
 def test_few_steps_and_low_strengths_stay_finite(option):
     family = StableDiffusion(pipelines.sd())
     for steps, strength in FEW:
-        inputs = {"image": pictures(64, 1), "strength": strength, "skip": LAYOUTS["sd"].skipped(steps, strength)}
+        inputs = {
+            "image": pictures(64, 1),
+            "strength": strength,
+            "skip": families()["sd"].steps_to_skip(steps, strength),
+        }
         latents, _, _ = ours(family, option, ClassifierFree(1.0), 1, 64, Img2Img(), steps=steps, **inputs)
         assert latents and latents[-1].isfinite().all(), (steps, strength)
 

@@ -21,12 +21,12 @@ from tiers import sampled
 
 from composer import StepCallback, StopDenoising
 from composer.callbacks.request import Request
-from composer.checkpoints.layouts import LAYOUTS
+from composer.checkpoints.layouts import families
 from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
-from composer.families.sdxl import StableDiffusionXL
+from composer.families.sdxl.model import StableDiffusionXL
 from composer.options.base import ModelOption
 from composer.options.lifecycle import remove_options
 from composer.pipelines.build import build_pipeline
@@ -108,7 +108,7 @@ def test_any_share_is_bit_equal(pipes, option, share):
 def test_img2img_is_bit_equal(pipes, option):
     images, recorder = tuple(image(64, seed) for seed in range(2)), Recorder()
     pipeline = refined(pipes, option, task=Img2Img(), callbacks={"recorder": recorder})
-    result = pipeline(request(image=images, strength=0.6, skip=LAYOUTS["sdxl"].skipped(STEPS, 0.6)))
+    result = pipeline(request(image=images, strength=0.6, skip=families()["sdxl"].steps_to_skip(STEPS, 0.6)))
     first = StableDiffusionXLImg2ImgPipeline(**pipes[0].components, add_watermarker=False)
     theirs = two_classics(pipes, option, 7.5, 0.8, 2, first, image=list(images), strength=0.6)
     assert_same((recorder.latents, result.images), theirs)

@@ -11,8 +11,8 @@ from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPi
 from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
 from tiers import sampled
 
-from composer.checkpoints.layouts import LAYOUTS
-from composer.families.sd3 import StableDiffusion3
+from composer.checkpoints.layouts import families
+from composer.families.sd3.model import StableDiffusion3
 from composer.sampling.guidance import ClassifierFree
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
@@ -54,7 +54,7 @@ def text2img(pipe, option, strength, batch, scale, negative=None, **more):
 
 
 def img2img(pipe, option, strength, batch, scale, **more):
-    inputs = {"image": pictures(batch), "strength": strength, "skip": LAYOUTS["sd3"].skipped(STEPS, strength)}
+    inputs = {"image": pictures(batch), "strength": strength, "skip": families()["sd3"].steps_to_skip(STEPS, strength)}
     *mine, scheduler = ours(
         StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), steps=STEPS, **inputs
     )
@@ -65,7 +65,7 @@ def img2img(pipe, option, strength, batch, scale, **more):
 def inpaint(pipe, option, strength, batch, scale, **more):
     masks = (mask(64),) * batch
     inputs = {"image": pictures(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
-    inputs["skip"] = LAYOUTS["sd3"].skipped(STEPS, strength)
+    inputs["skip"] = families()["sd3"].steps_to_skip(STEPS, strength)
     *mine, scheduler = ours(
         StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), steps=STEPS, **inputs
     )

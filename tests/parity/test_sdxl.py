@@ -12,8 +12,8 @@ from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
 from tiers import every, sampled
 
 from composer.callbacks.request import Request
-from composer.checkpoints.layouts import LAYOUTS
-from composer.families.sdxl import StableDiffusionXL
+from composer.checkpoints.layouts import families
+from composer.families.sdxl.model import StableDiffusionXL
 from composer.images.pixels import to_pixels
 from composer.sampling.guidance import ClassifierFree, Distilled
 from composer.tasks.img2img import Img2Img
@@ -53,7 +53,7 @@ def text2img(pipe, option, strength, batch, guidance, eta=None, **more):
 
 
 def img2img(pipe, option, strength, batch, guidance, eta=None, **more):
-    inputs = {"image": images(batch), "strength": strength, "skip": LAYOUTS["sdxl"].skipped(STEPS, strength)}
+    inputs = {"image": images(batch), "strength": strength, "skip": families()["sdxl"].steps_to_skip(STEPS, strength)}
     *mine, scheduler = ours(
         StableDiffusionXL(pipe), option, guidance, batch, 64, Img2Img(), eta=eta, steps=STEPS, **inputs
     )
@@ -66,7 +66,7 @@ def img2img(pipe, option, strength, batch, guidance, eta=None, **more):
 def inpaint(pipe, option, strength, batch, guidance, eta=None, **more):
     masks = (mask(64),) * batch
     inputs = {"image": images(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
-    inputs["skip"] = LAYOUTS["sdxl"].skipped(STEPS, strength)
+    inputs["skip"] = families()["sdxl"].steps_to_skip(STEPS, strength)
     *mine, scheduler = ours(
         StableDiffusionXL(pipe), option, guidance, batch, 64, Inpaint(), eta=eta, steps=STEPS, **inputs
     )

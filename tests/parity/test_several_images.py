@@ -19,11 +19,11 @@ from diffusers import (
 from runs import PROMPTS, assert_same, classic, generators, mask, ours
 from runs import image as input_image
 
-from composer.checkpoints.layouts import LAYOUTS
-from composer.families.flux import Flux
-from composer.families.sd import StableDiffusion
-from composer.families.sd3 import StableDiffusion3
-from composer.families.sdxl import StableDiffusionXL
+from composer.checkpoints.layouts import families
+from composer.families.flux.model import Flux
+from composer.families.sd.model import StableDiffusion
+from composer.families.sd3.model import StableDiffusion3
+from composer.families.sdxl.model import StableDiffusionXL
 from composer.sampling.guidance import ClassifierFree, Unguided
 from composer.tasks.depth2img import Depth2Img
 from composer.tasks.img2img import Img2Img
@@ -105,7 +105,7 @@ def test_images_from_one_image_are_bit_equal(case):
     if task is Depth2Img or cls is StableDiffusionImg2ImgPipeline:
         arguments = {key: value for key, value in arguments.items() if key not in ("height", "width")}
     image, hole = input_image(size), mask(size)
-    inputs = {"image": (image,) * 3, "strength": STRENGTH, "skip": LAYOUTS[family].skipped(STEPS, STRENGTH)}
+    inputs = {"image": (image,) * 3, "strength": STRENGTH, "skip": families()[family].steps_to_skip(STEPS, STRENGTH)}
     # a list of as many images as generators: of one, some of diffusers' pipelines generate all VAE samples from the
     # first generator;
     # depth2img repeats what it makes of one, as the others do with a list

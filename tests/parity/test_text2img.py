@@ -19,9 +19,9 @@ from runs import PROMPTS, STEPS, assert_same, classic, generators, scheduler_of
 from runs import ours as run
 from tiers import every, sampled
 
-from composer.families.ddpm import Unconditional
-from composer.families.flux import Flux
-from composer.families.sd import StableDiffusion
+from composer.families.ddpm.model import Unconditional
+from composer.families.flux.model import Flux
+from composer.families.sd.model import StableDiffusion
 from composer.sampling.guidance import ClassifierFree, Distilled, Unguided
 from composer.sampling.schedulers import scheduler_parts
 from composer.tasks.text2img import Text2Img

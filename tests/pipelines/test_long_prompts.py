@@ -10,8 +10,8 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from composer.callbacks.request import Request
 from composer.families.chunks import windows
-from composer.families.sd import StableDiffusion
-from composer.families.sdxl import StableDiffusionXL
+from composer.families.sd.model import StableDiffusion
+from composer.families.sdxl.model import StableDiffusionXL
 from composer.families.settings import FamilySettings
 
 LONG = " ".join(f"a red cone number {i}" for i in range(40)) + " at the very end"

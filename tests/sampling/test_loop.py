@@ -12,7 +12,7 @@ import composer
 from composer import StepCallback, StopDenoising
 from composer.callbacks.request import Request
 from composer.errors import CallbackError
-from composer.families.sd import StableDiffusion
+from composer.families.sd.model import StableDiffusion
 from composer.pipelines.pipeline import Pipeline
 from composer.sampling.guidance import ClassifierFree
 from composer.tasks.text2img import Text2Img

@@ -26,8 +26,6 @@ KERNELS = {
 }  # fmt: skip
 #: Backends that are no GPU's alone; torch takes its flash kernel on CPUs by itself.
 ON_CPU = ("_native_math", "flex")
-#: Denoisers whose attention diffusers dispatches.
-DISPATCHED = ("FluxTransformer2DModel",)
 
 
 class Attention(Acceleration):
@@ -41,8 +39,7 @@ class Attention(Acceleration):
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
-        cls = setting.checked.checkpoint.layout.denoiser[1]
-        there = available(setting.device.type, cls in DISPATCHED)
+        there = available(setting.device.type, setting.checked.checkpoint.family_info.supports.attention_backends)
         if self.backend not in there:
             reason = (
                 "is what runs without the option"

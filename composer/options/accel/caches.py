@@ -17,12 +17,12 @@ import torch
 from diffusers import hooks
 from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS
 
+from composer.checkpoints.layouts import Supports
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
 from composer.options.accel.states import States, clean, hooks_of
 from composer.options.base import OptionContext
 
-FLUX, SD3 = "FluxTransformer2DModel", "SD3Transformer2DModel"
 NAMES = frozenset(
     f"accel.{name}"
     for name in ("first_block_cache", "magcache", "taylorseer", "faster_cache", "pyramid_attention_broadcast")
@@ -34,21 +34,25 @@ MODULES = ("_cache", "pyramid_attention_broadcast")
 
 
 class Cache(Acceleration):
-    """One of diffusers' caches, of which a model has room for one. steps: of the run, once it was checked."""
+    """One of diffusers' caches, of which a model has room for one. steps, timestep_scale: of the run, once checked."""
 
-    denoisers = frozenset({FLUX, SD3})
     why = "diffusers' cache hooks nothing in a {}, so it would do nothing"
     #: diffusers' function, by name.
     apply: ClassVar[str]
     steps = 0
+    timestep_scale: float = 1
 
     def __init_subclass__(cls) -> None:
         cls.excludes = PROGRAMS | (NAMES - {f"accel.{cls.name}"})
+
+    def supported(self, supports: Supports) -> bool:
+        return self.name in supports.caches
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
         request = setting.checked.request
         self.steps = request.steps - request.skip
+        self.timestep_scale = setting.checked.checkpoint.family_info.timestep_scale
         if self.steps < 2:
             self.idle("a single step has no earlier one to take from, so it would do nothing")
 
@@ -61,7 +65,7 @@ class Cache(Acceleration):
     @contextmanager
     def on(self, pipe: Any) -> Iterator[None]:
         model = denoiser_of(pipe)
-        states = States(1000 if type(model).__name__ == FLUX else 1)
+        states = States(self.timestep_scale)
         with clean(model):
             getattr(hooks, self.apply)(model, self.config(lambda: states.timestep))
             states.hooks = [
@@ -94,7 +98,6 @@ class FirstBlockCache(Cache):
     """
 
     name, apply = "first_block_cache", "apply_first_block_cache"
-    denoisers = frozenset({FLUX})
     why = "diffusers' cache breaks on a {}"
 
     def __init__(self, threshold: float = 0.05) -> None:

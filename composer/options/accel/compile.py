@@ -47,7 +47,7 @@ class Compile(Acceleration):
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
-        device, cls = setting.device.type, setting.checked.checkpoint.layout.denoiser[1]
+        device, cls = setting.device.type, setting.checked.checkpoint.family_info.denoiser[1]
         missing = lacking(device)
         if missing:
             self.refuse(f"needs {missing}, which is not here: install it")

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from composer.checkpoints.layouts import Supports
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, patched_forward
 from composer.options.accel.standin import ConvertedForward, Engine
@@ -37,7 +38,6 @@ class Converted(Acceleration):
 
     devices = frozenset({"cpu"})
     fewer = False
-    denoisers = frozenset({"UNet2DConditionModel", "UNet2DModel", "SD3Transformer2DModel", "FluxTransformer2DModel"})
     packages: ClassVar[tuple[str, ...]]
     engine: ClassVar[type[Engine]]
 
@@ -53,13 +53,16 @@ class Converted(Acceleration):
             )
         self.components = None if components is None else tuple(components)
 
+    def supported(self, supports: Supports) -> bool:
+        return bool(getattr(supports, self.name))
+
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
         missing = [package for package in self.packages if find_spec(package) is None]
         if missing:
             self.refuse(f"needs the package {missing[0]}: pip install 'diffusion-composer[{self.name}]'")
         checkpoint = setting.checked.checkpoint
-        denoiser = checkpoint.layout.denoiser[0]
+        denoiser = checkpoint.family_info.denoiser[0]
         there = [denoiser, *(["vae"] if "vae" in checkpoint.classes else [])]
         unknown = [name for name in self.components or () if name not in there]
         if unknown:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from composer.checkpoints.layouts import Supports
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, Forwards, denoiser_of, patched_forward
 from composer.options.base import OptionContext
@@ -31,7 +32,6 @@ class DeepCache(Acceleration):
     """layers: layers of the way up that still run, counted from the last."""
 
     name = "deepcache"
-    denoisers = frozenset({"UNet2DConditionModel", "UNet2DModel"})
     excludes = PROGRAMS
 
     def __init__(self, interval: int = 3, layers: int = 1) -> None:
@@ -39,6 +39,9 @@ class DeepCache(Acceleration):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ComposerError(f"accel.deepcache.{key}", value, "must be a whole number, 1 or more")
         self.interval, self.layers = interval, layers
+
+    def supported(self, supports: Supports) -> bool:
+        return supports.deepcache
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)

@@ -37,13 +37,13 @@ class FusedQKV(Acceleration):
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
         checkpoint = setting.checked.checkpoint
-        cls = checkpoint.layout.denoiser[1]
+        info = checkpoint.family_info
         if self.of == "vae" and "vae" not in checkpoint.classes:
             self.idle("the model has no vae, so it would do nothing")
-        if self.of != "vae" and cls == "UNet2DModel":
-            self.idle(f"diffusers can't fuse a {cls}, so it would do nothing")
-        left_out = [key for key in ("qk_norm", "dual_attention_layers") if checkpoint.denoiser.get(key)]
-        if self.of != "vae" and cls == "SD3Transformer2DModel" and left_out:
+        if self.of != "vae" and not info.supports.fused_qkv:
+            self.idle(f"diffusers can't fuse a {info.denoiser[1]}, so it would do nothing")
+        left_out = [key for key in info.supports.unfused_settings if checkpoint.denoiser.get(key)]
+        if self.of != "vae" and left_out:
             self.refuse(
                 f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses: accel.fused_qkv.of=vae is left"
             )

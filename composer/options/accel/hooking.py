@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from composer.checkpoints.layouts import Supports, families
 from composer.errors import ComposerError
 from composer.options.base import ModelOption, OptionContext
 
@@ -20,19 +21,25 @@ Like = tuple[tuple[int, ...], int]
 
 
 class Acceleration(ModelOption):
-    """denoisers: classes of the UNet or transformer that it can reach into, None for all. why: it can't reach into
-    others.
+    """An option that changes how the denoiser runs.
+
+    Attributes:
+        why: Why it can't reach into the denoisers of other families, `{}` for their class.
     """
 
     group = "accel"
-    denoisers: ClassVar[frozenset[str] | None] = None
     why: ClassVar[str] = "can't reach into a {}, so it would do nothing"
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
-        _, cls = setting.checked.checkpoint.layout.denoiser
-        if self.denoisers is not None and cls not in self.denoisers:
-            self.refuse(self.why.format(cls), sorted(self.denoisers))
+        info = setting.checked.checkpoint.family_info
+        if not self.supported(info.supports):
+            able = sorted(other.denoiser[1] for other in families().values() if self.supported(other.supports))
+            self.refuse(self.why.format(info.denoiser[1]), sorted({*able}))
+
+    def supported(self, supports: Supports) -> bool:
+        """Whether it can reach into the denoiser of a family."""
+        return True
 
 
 def denoiser_of(pipe: Any) -> nn.Module:

@@ -15,9 +15,6 @@ from torch import nn
 from composer.options.accel.hooking import Acceleration, chosen
 from composer.options.base import OptionContext
 
-#: Denoisers made of convolutions.
-UNETS = ("UNet2DConditionModel", "UNet2DModel")
-
 
 class ChannelsLast(Acceleration):
     """of: unet, vae, or all for both where they are there."""
@@ -30,10 +27,10 @@ class ChannelsLast(Acceleration):
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
-        cls = setting.checked.checkpoint.layout.denoiser[1]
-        if self.of != "vae" and cls not in UNETS:
+        info = setting.checked.checkpoint.family_info
+        if self.of != "vae" and not info.supports.channels_last:
             self.idle(
-                f"a {cls} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left"
+                f"a {info.denoiser[1]} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left"
             )
         if self.of == "vae" and "vae" not in setting.checked.checkpoint.classes:
             self.idle("the model has no vae, so it would do nothing")

@@ -40,10 +40,7 @@ class Runtime(Engine):
 
 
 class ONNX(Converted):
-    """Not for Flux: torch's exporter lacks its norm."""
-
     name, packages, engine = "onnx", ("onnx", "onnxruntime"), Runtime
-    denoisers = Converted.denoisers - {"FluxTransformer2DModel"}
     why = "torch can't write a {} as ONNX: use accel=[openvino]"
 
     def check(self, setting: OptionContext) -> None:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.layouts import Supports
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of
 from composer.options.base import OptionContext
@@ -26,7 +27,6 @@ class TokenMerging(Acceleration):
     """
 
     name = "tome"
-    denoisers = frozenset({"UNet2DConditionModel"})
     excludes = PROGRAMS
 
     def __init__(self, ratio: float = 0.5, downsample: int | str = "auto", rand: bool = False) -> None:
@@ -39,6 +39,9 @@ class TokenMerging(Acceleration):
         if not isinstance(rand, bool):
             raise ComposerError("accel.tome.rand", rand, "must be true or false")
         self.ratio, self.downsample, self.rand = ratio, downsample, rand
+
+    def supported(self, supports: Supports) -> bool:
+        return supports.tome
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)

@@ -89,7 +89,7 @@ def tile_of(config: Mapping[str, object]) -> int:
 
 def _denoising(checked: Checked, numbers: DtypePlan, batch: int, height: int, width: int) -> int:
     checkpoint = checked.checkpoint
-    name, config = checkpoint.layout.denoiser[0], checkpoint.denoiser
+    name, config = checkpoint.family_info.denoiser[0], checkpoint.denoiser
     latents = height * width // checkpoint.factor**2
     both = 2 * batch  # with and without the prompt
     channels = config.get("block_out_channels", (0,))[0]

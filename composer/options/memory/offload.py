@@ -110,7 +110,7 @@ class CpuTextEncoder(Offload):
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
-        if not setting.checked.checkpoint.layout.text:
+        if not setting.checked.checkpoint.family_info.takes_prompt:
             self.idle(f"{setting.checked.checkpoint.family} models have no text encoder, so it would do nothing")
 
     @contextmanager

@@ -83,7 +83,7 @@ class AttentionSlicing(Saving):
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
         checkpoint = setting.checked.checkpoint
-        if not checkpoint.layout.text:
+        if not checkpoint.family_info.supports.attention_slicing:
             self.idle(f"{checkpoint.family} models attend in a way that can't be sliced, so it would do nothing")
 
     @contextmanager

@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+from composer.checkpoints.layouts import families
 from composer.errors import ComposerError
 from composer.options.accel.hooking import denoiser_of
 from composer.options.base import ModelOption, OptionContext
-
-#: Denoisers whose attention takes xformers' processor.
-DENOISERS = ("UNet2DConditionModel", "UNet2DModel", "SD3Transformer2DModel")
 
 
 class XFormers(ModelOption):
@@ -26,11 +24,12 @@ class XFormers(ModelOption):
         super().check(setting)
         if find_spec("xformers") is None:
             self.refuse("needs the package xformers, which is not installed: torch's own attention is as sparing")
-        cls = setting.checked.checkpoint.layout.denoiser[1]
-        if cls == "FluxTransformer2DModel":
-            self.idle("does nothing in Flux: use accel=[attention] accel.attention.backend=xformers")
-        if cls not in DENOISERS:
-            self.idle(f"can't reach into a {cls}, so it would do nothing", DENOISERS)
+        info = setting.checked.checkpoint.family_info
+        if info.supports.attention_backends and not info.supports.xformers:
+            self.idle(f"does nothing in {info.name}: use accel=[attention] accel.attention.backend=xformers")
+        if not info.supports.xformers:
+            able = {other.denoiser[1] for other in families().values() if other.supports.xformers}
+            self.idle(f"can't reach into a {info.denoiser[1]}, so it would do nothing", sorted(able))
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[None]:

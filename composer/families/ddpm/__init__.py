@@ -1,0 +1,1 @@
+"""Unconditional diffusion in pixel space."""
