@@ -32,11 +32,16 @@ _HOMES = {
     "StepCallback": ("composer.callbacks.base", "StepCallback"),
     "StopDenoising": ("composer.callbacks.base", "StopDenoising"),
     "Task": ("composer.tasks.base", "Task"),
+    **{
+        name: ("composer.system.constraints", name)
+        for name in ("Fraction", "Ge", "Gt", "Interval", "Le", "Lt", "MinLen", "NonFinite")
+    },
 }
 
 __all__ = [
-    "ComposerError", "Conditioning", "Embedding", "Family", "Guidance", "Request", "Result", "Run", "Step", "StepCallback",
-    "StopDenoising", "Task", "__version__", "check", "compose", "list", "load", "rerun", "show", "sweep",
+    "ComposerError", "Conditioning", "Embedding", "Family", "Fraction", "Ge", "Gt", "Guidance", "Interval", "Le", "Lt", "MinLen",
+    "NonFinite", "Request", "Result", "Run", "Step", "StepCallback", "StopDenoising", "Task", "__version__", "check", "compose", "list",
+    "load", "rerun", "show", "sweep",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from composer.families.base import Family
     from composer.records.result import Result
     from composer.sampling.guidance import Guidance
+    from composer.system.constraints import Fraction, Ge, Gt, Interval, Le, Lt, MinLen, NonFinite
     from composer.tasks.base import Task
 
 

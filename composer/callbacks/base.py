@@ -6,12 +6,15 @@ Latents are in the model's own space and packing (Flux packs them as (B, tokens,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from composer.system.constraints import Validated
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +128,7 @@ class Run:
     scratch: Callable[[], Path]
 
 
-class StepCallback:
+class StepCallback(Validated):
     """Base class of hooks: override the moments you need. Edits are returned; None means that nothing changed.
 
     needs: what it can't do without: fields of `Step` and `Run` that must have a value, such as {"mask"}, and other
@@ -139,6 +142,11 @@ class StepCallback:
     needs: ClassVar[frozenset[str]] = frozenset()
     families: ClassVar[frozenset[str] | None] = None
     batch_safe: ClassVar[bool] = False
+
+    @classmethod
+    def config_key(cls) -> str:
+        """Return `callbacks.` and the name of the class in snake case, as composer's own options are called."""
+        return "callbacks." + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def around(self, run: Run) -> AbstractContextManager[None]:
         """Own resources from the first step until the images are decoded; left whatever happens."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from composer.callbacks.base import Step, StepCallback
-from composer.errors import ComposerError
+from composer.system.constraints import Fraction
 
 
 class CfgCutoff(StepCallback):
@@ -13,13 +13,7 @@ class CfgCutoff(StepCallback):
 
     batch_safe = True
 
-    def __init__(self, after: float = 0.5) -> None:
-        if isinstance(after, bool) or not isinstance(after, (int, float)) or not 0 <= after <= 1:
-            raise ComposerError(
-                "callbacks.cfg_cutoff.after",
-                after,
-                "must be a number from 0 to 1: the share of the steps that are guided",
-            )
+    def __init__(self, after: Fraction = 0.5) -> None:
         self.after = float(after)
 
     def before_step(self, step: Step) -> Step | None:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from composer.callbacks.base import Run, Step, StepCallback
-from composer.errors import ComposerError
+from composer.system.constraints import Gt, Interval
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,11 +23,9 @@ class DynamicThreshold(StepCallback):
 
     batch_safe = True
 
-    def __init__(self, percentile: float = 0.995, limit: float = 4.0) -> None:
-        for name, value, most in (("percentile", percentile, 1.0), ("limit", limit, float("inf"))):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
-                limits = "above 0, 1 at most" if most == 1 else "above 0"
-                raise ComposerError(f"callbacks.dynamic_threshold.{name}", value, f"must be a number {limits}")
+    def __init__(
+        self, percentile: Annotated[float, Interval(gt=0, le=1)] = 0.995, limit: Annotated[float, Gt(0)] = 4.0
+    ) -> None:
         self.percentile, self.limit = float(percentile), float(limit)
         self.run: Run | None = None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
-from composer.errors import ComposerError
+from composer.system.constraints import Ge, Gt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,11 +19,7 @@ class EarlyStop(StepCallback):
     The estimate itself becomes the result, so that no noise is left in it.
     """
 
-    def __init__(self, tolerance: float = 0.01, patience: int = 2) -> None:
-        if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not tolerance > 0:
-            raise ComposerError("callbacks.early_stop.tolerance", tolerance, "must be a number above 0")
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
-            raise ComposerError("callbacks.early_stop.patience", patience, "must be a whole number, 1 or more")
+    def __init__(self, tolerance: Annotated[float, Gt(0)] = 0.01, patience: Annotated[int, Ge(1)] = 2) -> None:
         self.tolerance, self.patience = tolerance, patience
         self.run: Run | None = None
         self.clean: Tensor | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import cos, isfinite, pi
+from math import cos, pi
+from typing import Annotated, Literal
 
 from composer.callbacks.base import Step, StepCallback
-from composer.errors import ComposerError
+from composer.system.constraints import Ge
 
-KINDS = ("linear", "cosine", "interval")
+#: A guidance scale.
+Scale = Annotated[float, Ge(0)]
 
 
 class GuidanceSchedule(StepCallback):
@@ -23,24 +25,13 @@ class GuidanceSchedule(StepCallback):
 
     def __init__(
         self,
-        kind: str = "linear",
-        start: float = 1.0,
-        end: float = 7.5,
-        scale: float | None = None,
-        first: float = 0.2,
-        last: float = 0.8,
+        kind: Literal["linear", "cosine", "interval"] = "linear",
+        start: Scale = 1.0,
+        end: Scale = 7.5,
+        scale: Scale | None = None,
+        first: Annotated[float, Ge(0)] = 0.2,
+        last: Annotated[float, Ge(0)] = 0.8,
     ) -> None:
-        if kind not in KINDS:
-            raise ComposerError("callbacks.guidance_schedule.kind", kind, "is not known", KINDS)
-        for name, value in {
-            "start": start,
-            "end": end,
-            "first": first,
-            "last": last,
-            "scale": 1.0 if scale is None else scale,
-        }.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < 0:
-                raise ComposerError(f"callbacks.guidance_schedule.{name}", value, "must be a finite number, 0 or more")
         self.kind, self.start, self.end, self.scale, self.first, self.last = kind, start, end, scale, first, last
 
     def before_step(self, step: Step) -> Step:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from composer.callbacks.base import Run, Step, StepCallback
-from composer.errors import ComposerError
+from composer.system.constraints import Ge
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +20,7 @@ class LatentsSave(StepCallback):
     every: each so many iterations; 0 keeps the last ones only.
     """
 
-    def __init__(self, every: int = 0) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 0:
-            raise ComposerError("callbacks.latents_save.every", every, "must be a whole number, 0 or more")
+    def __init__(self, every: Annotated[int, Ge(0)] = 0) -> None:
         self.every = every
         self.run: Run | None = None
         self.last: tuple[Step, Tensor] | None = None

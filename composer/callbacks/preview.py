@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from PIL import Image
 
 from composer.callbacks.base import Run, Step, StepCallback
-from composer.errors import ComposerError
+from composer.system.constraints import Ge
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMATS, DECODERS = ("webp", "gif"), ("latents", "vae")
 #: The finished image is shown for so many frames.
 REST = 8
 
@@ -31,14 +30,14 @@ class Preview(StepCallback):
     """
 
     def __init__(
-        self, every: int = 1, decode: str = "latents", format: str = "webp", frames: bool = False, size: int = 256, milliseconds: int = 120
-    ) -> None:  # fmt: skip
-        for name, value in {"every": every, "size": size, "milliseconds": milliseconds}.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ComposerError(f"callbacks.preview.{name}", value, "must be a whole number, 1 or more")
-        for name, value, allowed in (("decode", decode, DECODERS), ("format", format, FORMATS)):
-            if value not in allowed:
-                raise ComposerError(f"callbacks.preview.{name}", value, "is not known", allowed)
+        self,
+        every: Annotated[int, Ge(1)] = 1,
+        decode: Literal["latents", "vae"] = "latents",
+        format: Literal["webp", "gif"] = "webp",
+        frames: bool = False,
+        size: Annotated[int, Ge(1)] = 256,
+        milliseconds: Annotated[int, Ge(1)] = 120,
+    ) -> None:
         self.every, self.decode, self.format, self.frames, self.size, self.milliseconds = (
             every,
             decode,

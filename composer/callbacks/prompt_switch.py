@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Annotated
 
 from composer.callbacks.base import Conditioning, Run, Step, StepCallback
-from composer.errors import ComposerError
+from composer.system.constraints import Ge
 
 
 class PromptSwitch(StepCallback):
@@ -16,11 +17,7 @@ class PromptSwitch(StepCallback):
     batch_safe = True
     needs = frozenset({"encode"})
 
-    def __init__(self, prompt: str, step: int, negative_prompt: str | None = None) -> None:
-        if not isinstance(prompt, str):
-            raise ComposerError("callbacks.prompt_switch.prompt", prompt, "must be a text")
-        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-            raise ComposerError("callbacks.prompt_switch.step", step, "must be a whole number, 0 or more")
+    def __init__(self, prompt: str, step: Annotated[int, Ge(0)], negative_prompt: str | None = None) -> None:
         self.prompt, self.negative_prompt, self.step = prompt, negative_prompt, step
         self.conditioning: Conditioning | None = None
 

@@ -12,6 +12,7 @@ from typing import Any
 from composer.config.plugins import provider, trusted
 from composer.config.spec import Choice
 from composer.errors import ComposerError
+from composer.system.constraints import check_arguments
 from composer.system.signatures import check_keywords, keywords_of
 
 OURS = ("composer", "diffusers")
@@ -52,17 +53,30 @@ def resolve(key: str, target: Choice, kind: type | None = None) -> type:
 
 
 def build(key: str, target: Choice, kind: type) -> Any:
-    """Resolve a target, check its keywords against the constructor, and call it."""
-    found = resolve(key, target, kind)
-    check_keywords(key, target.keywords, keywords_of(found))
+    """Resolve a target, check its keywords against the constructor's names and annotations, and call it.
+
+    Args:
+        key: Config key of the node, for messages.
+        target: The class and its keywords.
+        kind: The class that it must derive from.
+
+    Returns:
+        An object of the class.
+
+    Raises:
+        ComposerError: The class can't be resolved, a keyword is unknown or has a wrong value, or the class refuses it.
+    """
+    cls = resolve(key, target, kind)
+    check_keywords(key, target.keywords, keywords_of(cls))
+    check_arguments(key, cls, target.keywords)
     try:
-        return found(**target.keywords)
+        return cls(**target.keywords)
     except (TypeError, ValueError) as error:
-        raise ComposerError(key, None, f"{found.__name__} refuses its settings: {error}") from None
+        raise ComposerError(key, None, f"{cls.__name__} refuses its settings: {error}") from None
     except (ComposerError, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
-        whose = provider(found.__module__) or "composer"
+        whose = provider(cls.__module__) or "composer"
         raise ComposerError(
-            key, None, f"{found.__name__} of {whose} can't be made: {type(error).__name__}: {error}"
+            key, None, f"{cls.__name__} of {whose} can't be made: {type(error).__name__}: {error}"
         ) from None

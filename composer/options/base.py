@@ -16,6 +16,7 @@ import torch
 from composer.checks.compatibility import Checked
 from composer.errors import ComposerError
 from composer.loading.precision import DtypePlan
+from composer.system.constraints import Validated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class NoEffect(ComposerError):
     """
 
 
-class ModelOption:
+class ModelOption(Validated):
     """group, name: as the config calls it. component: of the checkpoint, that it is about; `denoiser` for the UNet or
     transformer.
     excludes: `group.name` of options that it can't be together with. families: that it can reach into, None for all.
@@ -54,6 +55,11 @@ class ModelOption:
     waits: ClassVar[bool] = False
     stores: ClassVar[str | None] = None
     fewer: ClassVar[bool] = True
+
+    @classmethod
+    def config_key(cls) -> str:
+        """Return group and name of the option, such as `memory.auto`."""
+        return f"{cls.group}.{cls.name}"
 
     def check(self, setting: OptionContext) -> None:
         """Raises:

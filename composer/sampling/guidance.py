@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from composer.callbacks.base import Step
 from composer.errors import ComposerError
+from composer.system.constraints import Fraction, Ge, Validated
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+#: A guidance scale. NaN would switch guidance off without a note.
+Scale = Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Branches:
     negative: Tensor | None = None
 
 
-class Guidance:
+class Guidance(Validated):
     """Combines branches; `scale` and `embedded` are what a step starts with.
 
     contrast: whether a negative branch is wanted. families: those whose models it fits, None for all that take a
@@ -43,6 +47,11 @@ class Guidance:
     families: frozenset[str] | None = None
     support: str | None = None
     batch_safe: bool = True
+
+    @classmethod
+    def config_key(cls) -> str:
+        """Return `guidance`, the config node of the one guidance of a run."""
+        return "guidance"
 
     def for_model(self, takes_guidance_scale: bool) -> Guidance:
         """The guidance to use with a model; embeds_scale says that it takes the scale as an input."""
@@ -71,9 +80,8 @@ class ClassifierFree(Guidance):
     https://arxiv.org/abs/2305.08891.
     """
 
-    def __init__(self, scale: float = 7.5, rescale: float = 0.0, embedded: float = 1.0) -> None:
-        self.scale, self.rescale = number("guidance.scale", scale), number("guidance.rescale", rescale)
-        self.embedded = number("guidance.embedded", embedded)
+    def __init__(self, scale: Scale = 7.5, rescale: Annotated[float, Ge(0)] = 0.0, embedded: Scale = 1.0) -> None:
+        self.scale, self.rescale, self.embedded = float(scale), float(rescale), float(embedded)
 
     @property
     def contrast(self) -> bool:
@@ -96,11 +104,16 @@ class Interval(ClassifierFree):
     """
 
     def __init__(
-        self, scale: float = 7.5, rescale: float = 0.0, embedded: float = 1.0, first: float = 0.2, last: float = 0.8
+        self,
+        scale: Scale = 7.5,
+        rescale: Annotated[float, Ge(0)] = 0.0,
+        embedded: Scale = 1.0,
+        first: Fraction = 0.2,
+        last: Fraction = 0.8,
     ) -> None:
         super().__init__(scale, rescale, embedded)
-        self.first, self.last = number("guidance.first", first), number("guidance.last", last)
-        if not self.first <= self.last <= 1:
+        self.first, self.last = float(first), float(last)
+        if self.first > self.last:
             raise ComposerError("guidance.last", last, f"must lie between first={self.first:g} and 1")
 
     def prediction(self, step: Step, predict: Callable[[Step], Branches]) -> Tensor:
@@ -112,8 +125,8 @@ class Interval(ClassifierFree):
 class Distilled(Guidance):
     """The scale as an input of the model, which was distilled to follow it."""
 
-    def __init__(self, scale: float = 3.5) -> None:
-        self.embedded = number("guidance.scale", scale)
+    def __init__(self, scale: Scale = 3.5) -> None:
+        self.embedded = float(scale)
 
     def for_model(self, takes_guidance_scale: bool) -> Guidance:
         if not takes_guidance_scale:
@@ -128,8 +141,8 @@ class Distilled(Guidance):
 class Auto(Guidance):
     """Distilled for a model that takes the scale, classifier-free for others."""
 
-    def __init__(self, scale: float = 7.5) -> None:
-        self.given = number("guidance.scale", scale)
+    def __init__(self, scale: Scale = 7.5) -> None:
+        self.given = float(scale)
 
     def for_model(self, takes_guidance_scale: bool) -> Guidance:
         return Distilled(self.given) if takes_guidance_scale else ClassifierFree(self.given)
@@ -140,10 +153,3 @@ def rescaled(guided: Tensor, positive: Tensor, amount: float) -> Tensor:
     over = list(range(1, positive.ndim))
     matched = guided * (positive.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True))
     return amount * matched + (1 - amount) * guided
-
-
-def number(key: str, value: object) -> float:
-    """A finite number that is not negative: NaN would switch guidance off without a word."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < 0:
-        raise ComposerError(key, value, "must be a finite number, 0 or more")
-    return float(value)

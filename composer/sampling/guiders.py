@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from diffusers import guiders
 from diffusers.guiders.guider_utils import BaseGuidance
@@ -18,7 +18,8 @@ from diffusers.utils import logging
 
 from composer.callbacks.base import Conditioning, Step
 from composer.errors import ComposerError, suggest
-from composer.sampling.guidance import Branches, Guidance, number
+from composer.sampling.guidance import Branches, Guidance, Scale
+from composer.system.constraints import MinLen, check_arguments
 from composer.system.signatures import check_keywords, keywords_of
 
 if TYPE_CHECKING:
@@ -85,23 +86,21 @@ class Guider(Guidance):
     """
 
     def __init__(
-        self, guider: str, scale: float = 7.5, layers: Any = None, settings: Mapping[str, Any] | None = None
+        self,
+        guider: str,
+        scale: Scale = 7.5,
+        layers: Literal["auto"] | Annotated[list[str], MinLen(1)] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.guider, self.scale, self.layers, self.settings = (
-            guider,
-            number("guidance.scale", scale),
-            layers,
-            dict(settings or {}),
-        )
+        self.guider, self.scale, self.layers, self.settings = guider, float(scale), layers, dict(settings or {})
         cls = getattr(guiders, guider, None)
         if not (isinstance(cls, type) and issubclass(cls, BaseGuidance)):
             known = [name for name in dir(guiders) if name.endswith("Guidance")]
             raise ComposerError("guidance.guider", guider, f"diffusers has no such guider.{suggest(guider, known)}")
         check_keywords("guidance.settings", self.settings, keywords_of(cls.__init__) - {"guidance_scale", "enabled"})
+        check_arguments("guidance.settings", cls, self.settings)
         if layers is not None and guider not in LAYER_CONFIGS:
             raise ComposerError("guidance.layers", layers, f"{guider} weakens no layers, so it would do nothing")
-        if layers not in (None, "auto") and (isinstance(layers, str) or not layers):
-            raise ComposerError("guidance.layers", layers, "must be auto, or a list of names")
         self._made(
             {LAYER_CONFIGS[guider][0]: [self._weakened("blocks", [0])]} if guider in LAYER_CONFIGS else {}
         )  # refuse settings out of range now
