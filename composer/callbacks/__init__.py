@@ -1,1 +1,1 @@
-"""Hooks into every denoising step: the protocol in `base`, one built-in callback a file."""
+"""Callbacks that act on every denoising step: the protocol in `base`, and one built-in callback a file."""

@@ -1,14 +1,15 @@
-"""The callback protocol: what a hook may look at and change, and when.
+"""The callback protocol: which hooks a callback has, and what each of them may read and change.
 
-Latents are in the model's own space and packing (Flux packs them as (B, tokens, channels)); use `Run.decode` and
-`Run.denoised` to look at them, and edit them in ways that do not depend on their shape.
+Latents are in the model's own space and packing. For a UNet or SD3 that is `(B, C, H/8, W/8)`; Flux packs them as
+`(B, tokens, channels)`. Use `Run.decode` and `Run.denoised` to look at them, and edit them in ways that do not depend
+on their shape.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 
 
 class StopDenoising(Exception):
-    """Raised in `after_step`: this was the last step; its latents are decoded, or those that it carries."""
+    """Signal from `StepCallback.after_step` that the current step is the last one.
+
+    Args:
+        latents: Latents to decode, of the shape and dtype of the step's. `None` decodes those of the current step.
+
+    Attributes:
+        latents: The same.
+    """
 
     def __init__(self, latents: Tensor | None = None) -> None:
         super().__init__("this was the last step")
@@ -34,9 +42,12 @@ class StopDenoising(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """What a text encoder makes of a batch of prompts.
+    """Output of the text encoders for a batch of prompts.
 
-    hidden: (B, tokens, width). pooled: (B, width) for models that take one. extra: further inputs of the model by name.
+    Attributes:
+        hidden: Hidden states, `(B, tokens, width)`, in the denoiser's dtype.
+        pooled: Pooled output, `(B, width)`, for models that take one; else `None`.
+        extra: Further inputs of the denoiser, by parameter name.
     """
 
     hidden: Tensor
@@ -46,7 +57,12 @@ class Embedding:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
-    """positive: of the prompts. negative: of the negative prompts, None when guidance does not use them."""
+    """Embeddings that a step is conditioned on.
+
+    Attributes:
+        positive: Of the prompts; `None` for unconditional models.
+        negative: Of the negative prompts; `None` if guidance does not use them.
+    """
 
     positive: Embedding | None
     negative: Embedding | None = None
@@ -56,18 +72,20 @@ class Conditioning:
 class Step:
     """One iteration of the denoising loop.
 
-    Args:
-        index, total: iteration, from 0, and how many there are; second-order schedulers iterate more often than
-        `steps`.
-        timestep: the scheduler's, a tensor without dimensions.
-        sigma: noise level of `latents` where the scheduler has sigmas, else None.
+    Attributes:
+        index: Iteration, from 0.
+        total: Number of iterations. Second-order schedulers iterate more often than `Request.steps`.
+        timestep: Timestep of the scheduler, a tensor of shape `()`.
+        sigma: Noise level of `latents`; `None` if the scheduler has no sigmas.
         latents: x_t, before the step.
-        model_input: `latents` as the scheduler scales them for the model; made anew after `before_step`.
-        guidance_scale: how strongly the prompt pulls; 1 is not at all.
-        embedded_guidance: the scale told to a model that takes one as input.
-        mask: where a task repaints, 1, and where not, 0, in a shape that broadcasts with the latents; else None.
-        masked_latents: of the image with the masked part grayed out, in the shape of the latents.
-        depth: (B, 1, h, w) at the latents' size, −1 far … 1 near.
+        model_input: `latents` as the scheduler scales them for the model. Computed again after `before_step`.
+        conditioning: Embeddings of the prompts.
+        guidance_scale: Weight of the prompt in classifier-free guidance; 1 turns guidance off.
+        embedded_guidance: Guidance scale that guidance-distilled models take as an input.
+        mask: 1 where a task repaints and 0 elsewhere, in a shape that broadcasts with the latents; `None` without a
+            mask.
+        masked_latents: Latents of the image with the masked part grayed out, in the shape of `latents`; else `None`.
+        depth: Depth map at the latents' size, `(B, 1, h, w)` in `[-1, 1]`, where 1 is near; else `None`.
     """
 
     index: int
@@ -86,29 +104,28 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One call of the loop, the same for all its steps.
+    """One pass through the denoising loop, the same object for all of its steps.
 
-    Args:
-        timesteps: (total,) of the scheduler.
-        generators: one CPU generator for each image.
-        scheduler: read it; changing it is undefined.
-        decode: latents → images, through the VAE.
-        denoised: (step, prediction) → estimate of the clean latents x₀, in the shape of the latents.
-        predicted: (step, x₀) → the prediction whose `denoised` is x₀; with it a callback edits the estimate.
-        noised: (clean latents, noise, index) → what they look like before iteration `index`.
-        encode: (prompts, negative prompts) → conditioning like that of the steps; one text for each image.
-        predict: (step) → its guided prediction, between `before_step` and `after_predict`; for a step with other
-        conditioning, at
-            the cost of one more evaluation of the model.
-        latent_mask: a mask (B or 1, 1, H, W) over the pixels, 0–1 → the same in a shape that broadcasts with the
-        latents.
-        tokens: a prompt → its tokens as the tokenizer writes them, one for each position of `Embedding.hidden`, padding
-        included.
-        request: prompts, seeds, steps and sizes.
-        modules: the models by component (unet or transformer, vae, text_encoder, …). What `around` changes there it
-        must put back.
-        folder: where files of this run go, and there already; None when nothing is written.
-        scratch: () → a folder for temporary files, removed when the run ends.
+    Attributes:
+        timesteps: Timesteps of the scheduler, `(total,)`.
+        generators: One CPU generator an image.
+        scheduler: The scheduler, for reading only; changing it is undefined.
+        decode: `(latents)` → one RGB image a row, through the VAE.
+        denoised: `(step, prediction)` → predicted clean latents x₀, in the shape of the latents.
+        predicted: `(step, x₀)` → the prediction whose `denoised` is x₀. Use it to edit x₀.
+        noised: `(clean latents, noise, index)` → the latents as they are before iteration `index`.
+        encode: `(prompts, negative prompts)` → conditioning like that of the steps; one text an image.
+        predict: `(step)` → the guided prediction, as between `before_step` and `after_predict`. Each call evaluates the
+            denoiser once more.
+        latent_mask: `(mask)` → the mask in a shape that broadcasts with the latents. Takes pixels, `(B or 1, 1, H, W)`
+            in `[0, 1]`.
+        tokens: `(prompt)` → its tokens as the tokenizer writes them, one for each position of `Embedding.hidden`,
+            including padding.
+        request: Prompts, seeds, steps and sizes.
+        modules: Models by component, such as `unet`, `transformer`, `vae` and `text_encoder`. A callback that changes
+            one in `around` must undo the change there.
+        folder: Existing directory that receives the files of the run; `None` if nothing is written.
+        scratch: `()` → a directory for temporary files, removed when the run ends.
     """
 
     timesteps: Tensor
@@ -129,37 +146,114 @@ class Run:
 
 
 class StepCallback(Validated):
-    """Base class of hooks: override the moments you need. Edits are returned; None means that nothing changed.
+    """Base class of callbacks: override the hooks that are needed.
 
-    needs: what it can't do without: fields of `Step` and `Run` that must have a value, such as {"mask"}, and other
-    callbacks that
-    must come before it, such as {"callbacks.trace"}. families: those that it works with, None for all. Where the chosen
-    checkpoint, task and callbacks can't give that, the run is refused before weights load. batch_safe: each image of a
-    batch comes
-    out as it would alone, and no files are written; sweeps then run several jobs as one batch.
+    Hooks return what they change, and `None` for no change. They never write into a tensor that they receive.
+
+    Attributes:
+        needs: Requirements of the callback: fields of `Step` and `Run` that must have a value, such as `{"mask"}`, and
+            callbacks that must come before it, such as `{"callbacks.trace"}`. A run that does not meet them is refused
+            before weights are loaded.
+        families: Model families that the callback supports; `None` for all.
+        batch_safe: Whether each image of a batch is the same as when generated alone, and no files are written. Sweeps
+            then run several jobs as one batch.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     families: ClassVar[frozenset[str] | None] = None
     batch_safe: ClassVar[bool] = False
 
+    _run: Run | None = None
+
     @classmethod
     def config_key(cls) -> str:
         """Return `callbacks.` and the name of the class in snake case, as composer's own options are called."""
         return "callbacks." + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
+    @property
+    def run(self) -> Run:
+        """The current run, from before `around` until the images are decoded.
+
+        Raises:
+            RuntimeError: No run is in progress.
+        """
+        if self._run is None:
+            raise RuntimeError(f"{type(self).__name__}.run exists during a run only")
+        return self._run
+
+    @run.setter
+    def run(self, run: Run | None) -> None:  # for callbacks that keep their run themselves
+        self._run = run
+
     def around(self, run: Run) -> AbstractContextManager[None]:
-        """Own resources from the first step until the images are decoded; left whatever happens."""
+        """Hold resources from the first step until the images are decoded.
+
+        Args:
+            run: The run that begins.
+
+        Returns:
+            A context manager. It is exited after failures too.
+        """
         return nullcontext()
 
     def before_step(self, step: Step) -> Step | None:
-        """Change latents, conditioning or guidance with `dataclasses.replace(step, …)`."""
+        """Change latents, conditioning or guidance of a step.
+
+        Args:
+            step: The step, before the model is evaluated.
+
+        Returns:
+            `dataclasses.replace(step, …)`, or `None` for no change.
+        """
 
     def after_predict(self, step: Step, prediction: Tensor) -> Tensor | None:
-        """Change the guided prediction before the scheduler takes its step."""
+        """Change the guided prediction before the scheduler takes its step.
+
+        Args:
+            step: The step, as all callbacks' `before_step` left it.
+            prediction: Guided prediction, in the shape and dtype of the latents.
+
+        Returns:
+            A finite tensor of the same shape, dtype and device, or `None` for no change.
+        """
 
     def after_step(self, step: Step, latents: Tensor) -> Tensor | None:
-        """Change the new latents x_{t−1}. May raise `StopDenoising`."""
+        """Change the latents after the scheduler's step.
+
+        Args:
+            step: The step.
+            latents: x_{t−1}.
+
+        Returns:
+            A finite tensor of the same shape, dtype and device, or `None` for no change.
+
+        Raises:
+            StopDenoising: This was the last step.
+        """
 
     def after_decode(self, run: Run, images: list[Image]) -> list[Image] | None:
-        """Change the finished images."""
+        """Change the finished images.
+
+        Args:
+            run: The run that ends.
+            images: One RGB image for each seed.
+
+        Returns:
+            As many RGB images, or `None` for no change.
+        """
+
+
+@contextmanager
+def bound_to(callback: StepCallback, run: Run) -> Iterator[None]:
+    """Let `callback.run` be a run inside the context.
+
+    Args:
+        callback: The callback.
+        run: Its run.
+    """
+    before = callback._run
+    object.__setattr__(callback, "_run", run)  # also of a frozen dataclass
+    try:
+        yield
+    finally:
+        object.__setattr__(callback, "_run", before)

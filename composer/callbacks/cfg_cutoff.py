@@ -1,4 +1,4 @@
-"""No guidance in the last steps: nearly the same image, and the negative branch is not computed any more."""
+"""Guidance only in the first steps: the image stays nearly the same, and the negative branch is no longer computed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from composer.system.constraints import Fraction
 
 
 class CfgCutoff(StepCallback):
-    """after: the share of the steps, 0–1, that are guided."""
+    """Turn classifier-free guidance off for the last steps.
+
+    Args:
+        after: Fraction of the steps that are guided, in `[0, 1]`.
+
+    Raises:
+        ComposerError: `after` is out of range.
+    """
 
     batch_safe = True
 
@@ -17,6 +24,7 @@ class CfgCutoff(StepCallback):
         self.after = float(after)
 
     def before_step(self, step: Step) -> Step | None:
+        """Drop the negative embeddings and set the scale to 1 once enough steps were guided."""
         if step.index < int(step.total * self.after) or step.conditioning.negative is None:
             return None
         return replace(step, guidance_scale=1.0, conditioning=replace(step.conditioning, negative=None))

@@ -1,14 +1,10 @@
-"""Dynamic thresholding: the estimate of the clean latents can't grow without bound. https://arxiv.org/abs/2205.11487,
-section 2.3
-"""
+"""Dynamic thresholding of the predicted clean latents (Imagen, https://arxiv.org/abs/2205.11487, section 2.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
-from composer.callbacks.base import Run, Step, StepCallback
+from composer.callbacks.base import Step, StepCallback
 from composer.system.constraints import Gt, Interval
 
 if TYPE_CHECKING:
@@ -16,9 +12,15 @@ if TYPE_CHECKING:
 
 
 class DynamicThreshold(StepCallback):
-    """percentile: 0–1, of the estimate's magnitudes in each image. limit: what may pass unchanged; 1 in pixel space,
-    where
-    it comes from; latents of a unit variance reach 4 or so.
+    """Clamp the predicted clean latents to a percentile of their magnitudes, and rescale them to a limit.
+
+    Args:
+        percentile: Percentile of the magnitudes of each image's prediction that is clamped to, in `(0, 1]`.
+        limit: Magnitude that passes unchanged, > 0. It is 1 in pixel space, where the method comes from; latents of
+            unit variance reach about 4.
+
+    Raises:
+        ComposerError: An argument is out of range.
     """
 
     batch_safe = True
@@ -27,14 +29,9 @@ class DynamicThreshold(StepCallback):
         self, percentile: Annotated[float, Interval(gt=0, le=1)] = 0.995, limit: Annotated[float, Gt(0)] = 4.0
     ) -> None:
         self.percentile, self.limit = float(percentile), float(limit)
-        self.run: Run | None = None
-
-    @contextmanager
-    def around(self, run: Run) -> Iterator[None]:
-        self.run = run
-        yield
 
     def after_predict(self, step: Step, prediction: Tensor) -> Tensor | None:
+        """Return the prediction of the clamped latents, or `None` if none of them exceeds the limit."""
         clean = self.run.denoised(step, prediction)
         size = clean.abs().flatten(1).float().quantile(self.percentile, dim=1).to(clean.dtype)
         if not (size > self.limit).any():

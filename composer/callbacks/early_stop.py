@@ -1,4 +1,4 @@
-"""Stops when the estimate of the clean latents no longer changes: the steps that are left would change next to nothing."""
+"""Stop when the predicted clean latents have converged, since the remaining steps would change next to nothing."""
 
 from __future__ import annotations
 
@@ -14,31 +14,43 @@ if TYPE_CHECKING:
 
 
 class EarlyStop(StepCallback):
-    """tolerance: largest change of any image's estimate, relative to its norm. patience: for so many steps in a row.
+    """Stop denoising once the predicted clean latents have converged.
 
-    The estimate itself becomes the result, so that no noise is left in it.
+    The predicted clean latents become the result, so no residual noise remains.
+
+    Args:
+        tolerance: Largest relative L2 change of any image's prediction between two steps, > 0.
+        patience: Number of consecutive steps below `tolerance` before stopping, >= 1.
+
+    Raises:
+        ComposerError: An argument is out of range.
     """
 
     def __init__(self, tolerance: Annotated[float, Gt(0)] = 0.01, patience: Annotated[int, Ge(1)] = 2) -> None:
         self.tolerance, self.patience = tolerance, patience
-        self.run: Run | None = None
         self.clean: Tensor | None = None
-        self.quiet = 0
+        self.steps_below = 0
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        self.run, self.clean, self.quiet = run, None, 0
+        """Compare predictions of one run only."""
+        self.clean, self.steps_below = None, 0
         yield
         self.clean = None
 
     def after_predict(self, step: Step, prediction: Tensor) -> None:
+        """Count consecutive steps whose predicted clean latents changed less than the tolerance."""
         clean, before = self.run.denoised(step, prediction), self.clean
         if before is not None:
             change = ((clean - before).flatten(1).norm(dim=1) / clean.flatten(1).norm(dim=1)).max()
-            self.quiet = self.quiet + 1 if change < self.tolerance else 0
+            self.steps_below = self.steps_below + 1 if change < self.tolerance else 0
         self.clean = clean
 
-    def after_step(self, step: Step, latents: Tensor) -> Tensor | None:
-        if self.quiet < self.patience:
-            return None
-        raise StopDenoising(self.clean)
+    def after_step(self, step: Step, latents: Tensor) -> None:
+        """Stop after enough such steps.
+
+        Raises:
+            StopDenoising: With the predicted clean latents.
+        """
+        if self.steps_below >= self.patience:
+            raise StopDenoising(self.clean)

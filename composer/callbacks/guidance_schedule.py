@@ -1,4 +1,4 @@
-"""A guidance scale that changes over the steps. https://arxiv.org/abs/2404.13040"""
+"""A guidance scale that changes over the steps (https://arxiv.org/abs/2404.13040)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ Scale = Annotated[float, Ge(0)]
 
 
 class GuidanceSchedule(StepCallback):
-    """From one scale to another, or one scale inside an interval and none outside (https://arxiv.org/abs/2404.07724).
+    """Change the guidance scale over the steps, or guide inside an interval only.
 
-    start, end: scales at the first and last step (linear, cosine). scale: inside the interval; None keeps the run's
-    own.
-    first, last: shares of the steps, 0–1, between which the interval lies.
+    Linear and cosine schedules follow https://arxiv.org/abs/2404.13040, intervals https://arxiv.org/abs/2404.07724.
+
+    Args:
+        kind: `linear`, `cosine` or `interval`.
+        start: Scale at the first step, for `linear` and `cosine`; >= 0.
+        end: Scale at the last step, for `linear` and `cosine`; >= 0.
+        scale: Scale inside the interval, >= 0; `None` keeps the run's. Outside of it the scale is 1.
+        first: Begin of the interval as a fraction of the steps, in `[0, 1]`.
+        last: End of the interval as a fraction of the steps, in `[0, 1]`.
+
+    Raises:
+        ComposerError: An unknown kind, or a number that is negative or not finite.
     """
 
     batch_safe = True
@@ -35,12 +44,21 @@ class GuidanceSchedule(StepCallback):
         self.kind, self.start, self.end, self.scale, self.first, self.last = kind, start, end, scale, first, last
 
     def before_step(self, step: Step) -> Step:
-        return replace(step, guidance_scale=self.at(step.index / max(step.total - 1, 1), step.guidance_scale))
+        """Set the scale of a step."""
+        return replace(step, guidance_scale=self.scale_at(step.index / max(step.total - 1, 1), step.guidance_scale))
 
-    def at(self, share: float, own: float) -> float:
-        """The scale at a share, 0–1, of the way; `own` is the run's."""
+    def scale_at(self, progress: float, run_scale: float) -> float:
+        """Compute the scale at a point of the schedule.
+
+        Args:
+            progress: Position between the first step and the last, in `[0, 1]`.
+            run_scale: The run's own guidance scale.
+
+        Returns:
+            The guidance scale.
+        """
         if self.kind == "interval":
-            inside = self.first <= share <= self.last
-            return (own if self.scale is None else self.scale) if inside else 1.0
-        way = share if self.kind == "linear" else (1 - cos(pi * share)) / 2
-        return self.start + (self.end - self.start) * way
+            inside = self.first <= progress <= self.last
+            return (run_scale if self.scale is None else self.scale) if inside else 1.0
+        weight = progress if self.kind == "linear" else (1 - cos(pi * progress)) / 2
+        return self.start + (self.end - self.start) * weight

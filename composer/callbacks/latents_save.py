@@ -1,9 +1,10 @@
-"""Keeps the latents as safetensors, to go on from or to look into."""
+"""Save latents as safetensors, for analysis or for continuing from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from composer.callbacks.base import Run, Step, StepCallback
@@ -14,36 +15,63 @@ if TYPE_CHECKING:
 
 
 class LatentsSave(StepCallback):
-    """Writes `latents-007.safetensors` with the tensors latents (B, …) and timestep after an iteration; nothing where a
-    run has no folder.
+    """Write the latents after an iteration to `latents-007.safetensors`.
 
-    every: each so many iterations; 0 keeps the last ones only.
+    A file holds the tensors `latents`, `(B, …)`, and `timestep`, `(1,)`. Nothing is written if the run has no
+    directory.
+
+    Args:
+        every: Iterations between two files, >= 0; 0 saves the last latents only.
+
+    Raises:
+        ComposerError: `every` is out of range.
     """
 
     def __init__(self, every: Annotated[int, Ge(0)] = 0) -> None:
         self.every = every
-        self.run: Run | None = None
         self.last: tuple[Step, Tensor] | None = None
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        self.run, self.last = run, None
-        yield
-        if self.last is not None and not (self.every and (self.last[0].index + 1) % self.every == 0):
-            self.write(*self.last)
+        """Save the last latents when the run ends."""
         self.last = None
+        yield
+        self.save_last(run.folder)
 
     def after_step(self, step: Step, latents: Tensor) -> None:
+        """Save the latents of every n-th iteration."""
         self.last = step, latents
-        if self.every and (step.index + 1) % self.every == 0:
-            self.write(step, latents)
+        if self.is_due(step):
+            save_latents(self.run.folder, step, latents)
 
-    def write(self, step: Step, latents: Tensor) -> None:
-        if self.run.folder is None:
-            return
-        from safetensors.torch import save
+    def save_last(self, folder: Path | None) -> None:
+        """Save the latents of the last iteration, unless they are saved already.
 
-        from composer.system.files import write
+        Args:
+            folder: Directory of the run; `None` writes nothing.
+        """
+        if self.last is not None and not self.is_due(self.last[0]):
+            save_latents(folder, *self.last)
+        self.last = None
 
-        data = save({"latents": latents.contiguous().cpu(), "timestep": step.timestep.reshape(1).cpu()})
-        write(self.run.folder / f"latents-{step.index:03d}.safetensors", data)
+    def is_due(self, step: Step) -> bool:
+        """Return whether an iteration is one of those that `every` selects."""
+        return self.every > 0 and (step.index + 1) % self.every == 0
+
+
+def save_latents(folder: Path | None, step: Step, latents: Tensor) -> None:
+    """Write latents to `latents-007.safetensors`.
+
+    Args:
+        folder: Directory of the run; `None` writes nothing.
+        step: The iteration that they follow.
+        latents: `(B, …)`.
+    """
+    if folder is None:
+        return
+    from safetensors.torch import save
+
+    from composer.system.files import write
+
+    data = save({"latents": latents.contiguous().cpu(), "timestep": step.timestep.reshape(1).cpu()})
+    write(folder / f"latents-{step.index:03d}.safetensors", data)

@@ -1,4 +1,4 @@
-"""Ends a run whose numbers have left the range of floats, instead of decoding them into a black image."""
+"""Stop a run whose values are no longer finite, instead of decoding them into a black image."""
 
 from __future__ import annotations
 
@@ -11,23 +11,43 @@ if TYPE_CHECKING:
 
 
 class NanGuard(StepCallback):
-    """Looks at every prediction and at the latents after every step; one reduction each."""
+    """Check every prediction, and the latents after every step, for NaN and infinity.
+
+    Each check costs one reduction over the tensor.
+    """
 
     batch_safe = True
 
     def after_predict(self, step: Step, prediction: Tensor) -> None:
-        check("the model's prediction", prediction)
+        """Check the model's prediction.
+
+        Raises:
+            ValueError: It is not finite.
+        """
+        check_finite("the model's prediction", prediction)
 
     def after_step(self, step: Step, latents: Tensor) -> None:
-        check("the latents after the scheduler's step", latents)
+        """Check the scheduler's result.
+
+        Raises:
+            ValueError: It is not finite.
+        """
+        check_finite("the latents after the scheduler's step", latents)
 
 
-def check(name: str, tensor: Tensor) -> None:
-    """Raises: ValueError that counts what is NaN or infinite, and in which images."""
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor with values that are NaN or infinite.
+
+    Args:
+        name: Name of the tensor, for the message.
+        tensor: `(B, …)`, one row an image.
+
+    Raises:
+        ValueError: Such values exist; the message counts them and lists their images.
+    """
     if tensor.isfinite().all():
         return
-    odd = ~tensor.isfinite().flatten(1)
-    images = [i for i, each in enumerate(odd.any(1).tolist()) if each]
-    raise ValueError(
-        f"{int(odd.sum())} of {odd.numel()} numbers in {name} are not finite (image {', '.join(map(str, images))}): try precision=fp32"
-    )
+    non_finite = ~tensor.isfinite().flatten(1)
+    images = ", ".join(str(i) for i, affected in enumerate(non_finite.any(1).tolist()) if affected)
+    count = f"{int(non_finite.sum())} of {non_finite.numel()} numbers in {name}"
+    raise ValueError(f"{count} are not finite (image {images}): try precision=fp32")

@@ -1,9 +1,9 @@
-"""Watch the denoising: the estimate of the finished image at every step, as frames and as one animation an image."""
+"""Preview of the denoising: the predicted clean image of each step, as frames and as one animation an image."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,18 +15,24 @@ from composer.system.constraints import Ge
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: The finished image is shown for so many frames.
-REST = 8
+#: How often the finished image is repeated at the end of an animation, in frames.
+LAST_FRAME_REPEATS = 8
 
 
 class Preview(StepCallback):
-    """Shows x₀, not x_t: what the model believes the image to be.
+    """Write an animation of the predicted clean images (x₀, not x_t) to `preview-000.webp`.
 
-    every: iterations from frame to frame. decode: latents paints them by the linear map to colours that suits the
-    finished
-    image best, at no cost to the run; vae decodes each in full. format: of the animation. frames: also keep each as a
-    PNG.
-    size: of the longer edge in pixels. milliseconds: that a frame is shown.
+    Args:
+        every: Iterations between two frames, >= 1.
+        decode: How frames are decoded. `latents` maps latents linearly to colours, by the map that fits the finished
+            image best; this adds no cost to the steps. `vae` decodes each frame with the VAE.
+        format: Format of the animation, `webp` or `gif`.
+        frames: Whether to write each frame as a PNG too, to `preview/`.
+        size: Longer edge of the animation, in pixels, >= 1.
+        milliseconds: Duration of a frame, in milliseconds, >= 1.
+
+    Raises:
+        ComposerError: An argument is out of range.
     """
 
     def __init__(
@@ -38,83 +44,112 @@ class Preview(StepCallback):
         size: Annotated[int, Ge(1)] = 256,
         milliseconds: Annotated[int, Ge(1)] = 120,
     ) -> None:
-        self.every, self.decode, self.format, self.frames, self.size, self.milliseconds = (
-            every,
-            decode,
-            format,
-            frames,
-            size,
-            milliseconds,
-        )
-        self.run: Run | None = None
+        self.every, self.decode, self.format = every, decode, format
+        self.frames, self.size, self.milliseconds = frames, size, milliseconds
         self.seen: list[Tensor | list[Image.Image]] = []
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        self.run, self.seen = run, []
+        """Collect frames of one run only."""
+        self.seen = []
         yield
-        self.run, self.seen = None, []
+        self.seen = []
 
     def after_predict(self, step: Step, prediction: Tensor) -> None:
+        """Keep the predicted clean latents of every n-th iteration and of the last."""
         if self.run.folder is not None and (step.index % self.every == 0 or step.index + 1 == step.total):
             clean = self.run.denoised(step, prediction)
-            # packed latents have no shape to paint, and pixels are images already: both are the family's to decode
+            # packed latents have no height and width to map, and pixels are images already: the family decodes both
             by_family = self.decode == "vae" or clean.ndim != 4 or clean.shape[1] == 3
             self.seen.append(self.run.decode(clean) if by_family else clean.float().cpu())
 
     def after_decode(self, run: Run, images: list[Image.Image]) -> None:
+        """Write the animations and the frames."""
         if run.folder is None or not self.seen:
             return
         from composer.system.files import write
 
-        shown = painted(self.seen, images)
+        shown = paint_latents(self.seen, images)
         for i, final in enumerate(images):
-            frames = [self.fitted(pictures[i], final.size) for pictures in shown]
-            last = [self.fitted(final, final.size)] * REST
-            write(run.folder / f"preview-{i:03d}.{self.format}", self.animation([*frames, *last]))
+            frames = [self.resize_to(batch[i], final.size) for batch in shown]
+            last = [self.resize_to(final, final.size)] * LAST_FRAME_REPEATS
+            write(run.folder / f"preview-{i:03d}.{self.format}", self.encode_animation([*frames, *last]))
             for number, frame in enumerate(frames if self.frames else []):
-                write(run.folder / "preview" / f"{i:03d}-{number:03d}.png", png(frame))
+                write(run.folder / "preview" / f"{i:03d}-{number:03d}.png", encode_png(frame))
 
-    def fitted(self, image: Image.Image, like: tuple[int, int]) -> Image.Image:
-        """Scaled to the finished image's proportions."""
-        scale = self.size / max(like)
-        return image.resize((round(like[0] * scale), round(like[1] * scale)), Image.Resampling.BICUBIC)
+    def resize_to(self, image: Image.Image, proportions: tuple[int, int]) -> Image.Image:
+        """Scale a frame to the preview's size.
 
-    def animation(self, frames: list[Image.Image]) -> bytes:
-        """An endless animated WebP or GIF."""
+        Args:
+            image: The frame.
+            proportions: Width and height of the finished image, in pixels.
+
+        Returns:
+            An image in these proportions, with a longer edge of `size` pixels.
+        """
+        scale = self.size / max(proportions)
+        width, height = (round(length * scale) for length in proportions)
+        return image.resize((width, height), Image.Resampling.BICUBIC)
+
+    def encode_animation(self, frames: Sequence[Image.Image]) -> bytes:
+        """Encode an animated WebP or GIF that repeats forever.
+
+        Args:
+            frames: Images of one size, one at least.
+
+        Returns:
+            The contents of the file.
+        """
         buffer = io.BytesIO()
-        more = {"quality": 85} if self.format == "webp" else {}
-        frames[0].save(
-            buffer, self.format.upper(), save_all=True, append_images=frames[1:], duration=self.milliseconds, loop=0, **more
-        )  # fmt: skip
+        options = {"quality": 85} if self.format == "webp" else {}
+        timing = {"duration": self.milliseconds, "loop": 0}
+        frames[0].save(buffer, self.format.upper(), save_all=True, append_images=frames[1:], **timing, **options)
         return buffer.getvalue()
 
 
-def painted(seen: list[Tensor | list[Image.Image]], images: list[Image.Image]) -> list[list[Image.Image]]:
-    """x₀ estimates (B, C, h, w) → images of w × h pixels; what is decoded already stays as it is."""
-    if isinstance(seen[-1], list):
-        return seen
-    colours = fit(seen[-1], images)
-    batch, _, height, width = seen[-1].shape
+def paint_latents(seen: Sequence[Tensor | list[Image.Image]], images: Sequence[Image.Image]) -> list[list[Image.Image]]:
+    """Map predicted clean latents to colours.
+
+    Args:
+        seen: For each frame latents, `(B, C, h, w)` of float32, or images that are decoded already and stay as they
+            are.
+        images: The finished images, B of them.
+
+    Returns:
+        For each frame B images, of w × h pixels where they are painted.
+    """
+    latents = [frame for frame in seen if not isinstance(frame, list)]
+    if not latents:
+        return [frame for frame in seen if isinstance(frame, list)]
+    colours = fit_colour_map(latents[-1], images)
+    batch, _, height, width = latents[-1].shape
     pixels = [
-        (with_one(latents) @ colours).clamp(0, 255).round().byte().view(batch, height, width, 3).numpy()
-        for latents in seen
+        (_append_ones(frame) @ colours).clamp(0, 255).round().byte().view(batch, height, width, 3).numpy()
+        for frame in latents
     ]
-    return [[Image.fromarray(each) for each in batch] for batch in pixels]
+    return [[Image.fromarray(image) for image in frame] for frame in pixels]
 
 
-def fit(latents: Tensor, images: list[Image.Image]) -> Tensor:
-    """The least-squares map (C + 1, 3) from latents and 1 to colours of 0–255, from decoded images of these latents."""
+def fit_colour_map(latents: Tensor, images: Sequence[Image.Image]) -> Tensor:
+    """Fit a linear map from latents to colours by least squares.
+
+    Args:
+        latents: Clean latents, `(B, C, h, w)` of float32.
+        images: The images that they decode to, B of them.
+
+    Returns:
+        The map from C channels and a constant 1 to RGB in `[0, 255]`, `(C + 1, 3)`.
+    """
     import numpy as np
     import torch
 
     height, width = latents.shape[2:]
     small = [np.asarray(image.resize((width, height), Image.Resampling.BOX), np.float32) for image in images]
-    wanted = torch.from_numpy(np.stack(small)).reshape(-1, 3)
-    return torch.linalg.lstsq(with_one(latents), wanted).solution
+    colours = torch.from_numpy(np.stack(small)).reshape(-1, 3)
+    return torch.linalg.lstsq(_append_ones(latents), colours).solution
 
 
-def with_one(latents: Tensor) -> Tensor:
+def _append_ones(latents: Tensor) -> Tensor:
     """(B, C, h, w) → (B · h · w, C + 1)."""
     import torch
 
@@ -122,7 +157,15 @@ def with_one(latents: Tensor) -> Tensor:
     return torch.cat([rows, torch.ones(len(rows), 1)], 1)
 
 
-def png(image: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
+    """Encode an image as PNG.
+
+    Args:
+        image: The image.
+
+    Returns:
+        The contents of the file.
+    """
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

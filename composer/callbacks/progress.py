@@ -1,4 +1,4 @@
-"""A progress bar with the noise level and the time left."""
+"""Progress bar with the noise level and the remaining time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import Progress as RichProgress
 
 from composer.callbacks.base import Run, Step, StepCallback
 
@@ -18,26 +18,43 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class ProgressBar(Protocol):
+    """A progress bar, entered for the time that it is shown."""
+
+    def __enter__(self) -> ProgressBar: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def show(self, done: int, sigma: str) -> None:
+        """Show how many iterations are done, and a noise level or an empty text."""
+
+
 class Progress(StepCallback):
-    """Generates on stderr while it is a terminal, or below a notebook's cell, and leaves nothing behind."""
+    """Show a progress bar on stderr if that is a terminal, or below the cell of a notebook.
+
+    The bar is erased when the run ends.
+    """
 
     batch_safe = True
 
     def __init__(self) -> None:
-        self.bar: Any = None
+        self.bar: ProgressBar | None = None
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        with (_InNotebook if in_notebook() else _OnTerminal)(len(run.timesteps)) as self.bar:
+        """Show the bar until the images are decoded."""
+        total = len(run.timesteps)
+        with _NotebookBar(total) if in_notebook() else _TerminalBar(total) as self.bar:
             yield
         self.bar = None
 
     def after_step(self, step: Step, latents: Tensor) -> None:
+        """Advance the bar."""
         if self.bar is not None:
             self.bar.show(step.index + 1, "" if step.sigma is None else f"sigma {step.sigma:.3f}")
 
 
-class _OnTerminal:
+class _TerminalBar:
     def __init__(self, total: int) -> None:
         console = Console(stderr=True)
         columns = (
@@ -47,22 +64,22 @@ class _OnTerminal:
             TextColumn("{task.fields[sigma]}"),
             TimeRemainingColumn(),
         )
-        self.bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task("denoising", total=total, sigma="")
 
-    def show(self, done: int, sigma: str) -> None:
-        self.bar.update(self.task, completed=done, sigma=sigma)
-
-    def __enter__(self) -> _OnTerminal:
+    def __enter__(self) -> _TerminalBar:
         self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
+    def show(self, done: int, sigma: str) -> None:
+        self.bar.update(self.task, completed=done, sigma=sigma)
 
-class _InNotebook:
-    """tqdm's, as a widget where there are widgets, else as a line of text."""
+
+class _NotebookBar:
+    """The bar of tqdm: a widget with ipywidgets, else a line of text."""
 
     def __init__(self, total: int) -> None:
         if find_spec("ipywidgets") is None:
@@ -71,18 +88,18 @@ class _InNotebook:
             from tqdm.notebook import tqdm
         self.bar = tqdm(total=total, desc="denoising", leave=False, file=sys.stderr)
 
-    def show(self, done: int, sigma: str) -> None:
-        self.bar.set_postfix_str(sigma, refresh=False)
-        self.bar.update(done - self.bar.n)
-
-    def __enter__(self) -> _InNotebook:
+    def __enter__(self) -> _NotebookBar:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.bar.close()
 
+    def show(self, done: int, sigma: str) -> None:
+        self.bar.set_postfix_str(sigma, refresh=False)
+        self.bar.update(done - self.bar.n)
+
 
 def in_notebook() -> bool:
-    """Whether a kernel runs this, whose output is a page and no terminal."""
-    found = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return found is not None and hasattr(found(), "kernel")
+    """Return whether a notebook kernel runs this process, whose output is a page and no terminal."""
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_shell is not None and hasattr(get_shell(), "kernel")

@@ -1,4 +1,4 @@
-"""Another prompt from some step on: the layout of one thing, the detail of another."""
+"""Another prompt from some step on: the layout follows the first one, the details follow the second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from composer.system.constraints import Ge
 
 
 class PromptSwitch(StepCallback):
-    """prompt, negative_prompt: the new texts, for all images. step: the first iteration, from 0, that hears them."""
+    """Switch to another prompt at a step.
+
+    Args:
+        prompt: New prompt, for all images.
+        step: First iteration that is conditioned on it, from 0.
+        negative_prompt: New negative prompt, for all images; `None` for none.
+
+    Raises:
+        ComposerError: An argument has another type or is out of range.
+    """
 
     batch_safe = True
     needs = frozenset({"encode"})
@@ -23,10 +32,14 @@ class PromptSwitch(StepCallback):
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
+        """Encode the new prompts once a run."""
         images = len(run.generators)
         self.conditioning = run.encode([self.prompt] * images, [self.negative_prompt] * images)
         yield
         self.conditioning = None
 
     def before_step(self, step: Step) -> Step | None:
-        return replace(step, conditioning=self.conditioning) if step.index >= self.step else None
+        """Replace the conditioning from the chosen iteration on."""
+        if self.conditioning is None or step.index < self.step:
+            return None
+        return replace(step, conditioning=self.conditioning)

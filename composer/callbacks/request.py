@@ -1,4 +1,4 @@
-"""What one batch of images is made of, as tasks and callbacks see it; nothing in it is left open."""
+"""Request of one batch of images, complete, as tasks and callbacks receive it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import Any
 class Request:
     """One batch of images.
 
-    Args:
-        prompts, negative_prompts: one for each image; None in negative_prompts is "none given".
-        seeds: one for each image, 0 … 2⁶⁴−1.
-        steps: denoising steps asked for; second-order schedulers iterate more often.
-        height, width: pixels.
-        skip: steps left out at the start, where a task begins from an image.
-        inputs: what else the task takes, by its config key; one entry an image where it is an image.
-        notes: what the user should know, such as a size that had to be rounded; printed and recorded.
+    Attributes:
+        prompts: One prompt an image.
+        negative_prompts: One negative prompt an image; `None` where none is given.
+        seeds: One seed an image, in `[0, 2⁶⁴ − 1]`.
+        steps: Number of denoising steps. Second-order schedulers iterate more often.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
+        steps_skipped: Steps omitted at the start, when a task begins from an image.
+        inputs: Further inputs of the task by config key; images as tuples of one an image.
+        notes: Notes for the user, such as about a size that was rounded. They are printed and recorded.
     """
 
     prompts: tuple[str, ...]
@@ -28,10 +30,11 @@ class Request:
     steps: int
     height: int
     width: int
-    skip: int = 0
+    steps_skipped: int = 0
     inputs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[str, ...] = ()
 
     @property
     def batch(self) -> int:
+        """Number of images."""
         return len(self.seeds)

@@ -1,4 +1,4 @@
-"""What the numbers do at every step, as lines of JSON and a plot."""
+"""Statistics of latents and predictions at every step, as JSON lines and a plot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Run, Step, StepCallback
@@ -16,47 +17,76 @@ if TYPE_CHECKING:
 
 
 class Trace(StepCallback):
-    """Writes trace.jsonl (one line an iteration) and trace.png; `rows` holds the same after a run."""
+    """Record statistics of each iteration: `trace.jsonl`, one JSON object a line, and a plot, `trace.png`.
+
+    Attributes:
+        rows: The same objects after a run. Keys are `index`, `timestep`, `sigma`, `guidance_scale`, `latents` and
+            `prediction` (see `summarize`), `seconds`, and `peak_memory` in bytes.
+    """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.run: Run | None = None
+        self.prediction: dict[str, float] = {}
         self.started = 0.0
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        self.run, self.rows, self.prediction = run, [], {}
+        """Write the files when the run has ended without an error."""
+        self.rows, self.prediction = [], {}
         yield
         if run.folder is not None and self.rows:
-            from composer.images.charts import plot
-            from composer.system.files import write
-
-            write(run.folder / "trace.jsonl", "".join(f"{json.dumps(row)}\n" for row in self.rows).encode())
-            series = {
-                "deviation of the latents": [row["latents"]["std"] for row in self.rows],
-                "deviation of the prediction": [row["prediction"]["std"] for row in self.rows],
-                "sigma": [row["sigma"] for row in self.rows],
-            }
-            write(run.folder / "trace.png", plot(series, "iteration"))
+            self.save(run.folder)
 
     def before_step(self, step: Step) -> None:
+        """Start the clock of an iteration."""
         self.started = time.perf_counter()
 
     def after_predict(self, step: Step, prediction: Tensor) -> None:
-        self.prediction = summary(prediction)
+        """Summarize the model's prediction."""
+        self.prediction = summarize(prediction)
 
     def after_step(self, step: Step, latents: Tensor) -> None:
+        """Add the row of an iteration."""
         self.rows.append(
             {
-                "index": step.index, "timestep": float(step.timestep), "sigma": step.sigma, "guidance_scale": step.guidance_scale,
-                "latents": summary(latents), "prediction": self.prediction,
-                "seconds": round(time.perf_counter() - self.started, 6), "peak_memory": peak_memory(),
+                "index": step.index,
+                "timestep": float(step.timestep),
+                "sigma": step.sigma,
+                "guidance_scale": step.guidance_scale,
+                "latents": summarize(latents),
+                "prediction": self.prediction,
+                "seconds": round(time.perf_counter() - self.started, 6),
+                "peak_memory": peak_memory(),
             }
-        )  # fmt: skip
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the rows and their plot.
+
+        Args:
+            folder: Existing directory.
+        """
+        from composer.images.charts import plot
+        from composer.system.files import write
+
+        write(folder / "trace.jsonl", "".join(f"{json.dumps(row)}\n" for row in self.rows).encode())
+        series = {
+            "deviation of the latents": [row["latents"]["std"] for row in self.rows],
+            "deviation of the prediction": [row["prediction"]["std"] for row in self.rows],
+            "sigma": [row["sigma"] for row in self.rows],
+        }
+        write(folder / "trace.png", plot(series, "iteration"))
 
 
-def summary(tensor: Tensor) -> dict[str, float]:
-    """Over the whole batch."""
+def summarize(tensor: Tensor) -> dict[str, float]:
+    """Compute statistics over a batch.
+
+    Args:
+        tensor: Any shape and floating-point dtype; computed in float32.
+
+    Returns:
+        `mean`, `std`, `min`, `max` and L2 `norm`.
+    """
     x = tensor.float()
     return {
         "mean": float(x.mean()),

@@ -110,12 +110,12 @@ def _scheduler(checked: Checked) -> list[str]:
     lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
     laid_out, steps = (
         layer(checkpoint),
-        f"{request.steps - request.skip} of {request.steps}" if request.skip else request.steps,
+        f"{request.steps - request.steps_skipped} of {request.steps}" if request.steps_skipped else request.steps,
     )
     if isinstance(laid_out, Steps) and laid_out.own(scheduler):
         return [*lines, "", f"steps      {steps}, laid out by {laid_out.pipeline.__name__} itself"]
     laid_out.set_timesteps(scheduler, request, checkpoint.factor, "cpu")
-    times = [f"{float(t):g}" for t in scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :]]
+    times = [f"{float(t):g}" for t in scheduler.timesteps[request.steps_skipped * getattr(scheduler, "order", 1) :]]
     return [*lines, "", f"steps      {steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
 
 

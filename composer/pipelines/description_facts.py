@@ -37,7 +37,7 @@ def facts(checked: Checked, notes: Sequence[str], text: str) -> dict[str, Any]:
         "height": request.height,
         "seeds": list(request.seeds),
         "steps": request.steps,
-        "steps_left_out": request.skip,
+        "steps_left_out": request.steps_skipped,
         "notes": list(notes),
         "text": text,
     }

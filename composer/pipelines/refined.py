@@ -63,11 +63,9 @@ class Handover(StepCallback):
 
     def __init__(self, share: float) -> None:
         self.share, self.latents, self.iterations = share, None, 0
-        self.run: Run | None = None
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        self.run = run
         self.iterations = iterations(run.scheduler, run.timesteps, self.share)
         yield
 

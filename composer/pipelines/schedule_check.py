@@ -60,7 +60,7 @@ def check_schedule(
     if checked.refiner is not None:
         iterations(
             scheduler,
-            scheduler.timesteps[request.skip * getattr(scheduler, "order", 1) :],
+            scheduler.timesteps[request.steps_skipped * getattr(scheduler, "order", 1) :],
             checked.spec.model.refiner.start,
         )
     try:
@@ -104,9 +104,9 @@ def _walk(sampler: Sampler, request: Request) -> None:
         Stumbled: at a step.
     """
     if (
-        request.skip or "strength" in request.inputs
+        request.steps_skipped or "strength" in request.inputs
     ):  # without, schedulers look for the place of their first timestep themselves
-        sampler.skip(request.skip)
+        sampler.skip(request.steps_skipped)
     drawn, total = torch.Generator().manual_seed(0), len(sampler.timesteps)
     noise, prediction = (torch.randn(1, 4, 8, 8, generator=drawn) for _ in range(2))
     latents = noise * float(sampler.initial_sigma)

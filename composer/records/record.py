@@ -55,7 +55,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "height": result.image.height,
         "width": result.image.width,
         "steps": request.steps,
-        "steps_left_out": request.skip,
+        "steps_left_out": request.steps_skipped,
         "iterations": result.iterations,
         "batches": list(result.batches),
         "together": result.together,

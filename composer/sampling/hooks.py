@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
+from composer.callbacks.base import Run, Step, StepCallback, StopDenoising, bound_to
 from composer.config.plugins import provider
 from composer.errors import CallbackError, ComposerError
 
@@ -46,6 +46,7 @@ class Hooks:
         """Enter all callbacks, from the first step until the images are decoded; leave them in the opposite order."""
         with ExitStack() as stack:
             for name, callback in self.callbacks.items():
+                stack.enter_context(bound_to(callback, run))
                 if overrides(callback, "around"):
                     try:
                         stack.enter_context(self._inside(name, callback, run))

@@ -184,11 +184,11 @@ class Plan:
 def _joinable(one: Entry, other: Entry) -> bool:
     """Images of one batch have one size; without a size of their own, prompts and seeds change none."""
     first, second = one.checked.request, other.checked.request
-    return (first.height, first.width, first.steps, first.skip) == (
+    return (first.height, first.width, first.steps, first.steps_skipped) == (
         second.height,
         second.width,
         second.steps,
-        second.skip,
+        second.steps_skipped,
     )
 
 

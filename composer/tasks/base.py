@@ -97,7 +97,7 @@ class Task:
             steps=steps,
             height=inputs.height,
             width=inputs.width,
-            skip=skip,
+            steps_skipped=skip,
             inputs=inputs.values,
             notes=(*inputs.notes, *of_texts(prompts, negative, checkpoint)),
         )

@@ -70,7 +70,7 @@ class Img2Img(Task):
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         from composer.images.pixels import to_pixels
 
-        sampler.skip(request.skip)
+        sampler.skip(request.steps_skipped)
         clean = family.encode_image(to_pixels(request.inputs["image"]), sampler.generators)
         noise = family.start_noise(request, sampler.generators)
         return Start(latents=sampler.noised(clean, noise, 0))

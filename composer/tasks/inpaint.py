@@ -66,7 +66,7 @@ class Inpaint(Img2Img):
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         from composer.images.pixels import to_mask, to_pixels
 
-        sampler.skip(request.skip)
+        sampler.skip(request.steps_skipped)
         pixels, mask = to_pixels(request.inputs["image"]), to_mask(request.inputs["mask"])
         pure = request.inputs["strength"] == 1  # then nothing of the image is under the mask
         # contiguous, as diffusers' inpainting leaves them: convolutions sum in the order of the memory format

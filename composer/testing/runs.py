@@ -72,7 +72,7 @@ def run(
         steps=steps,
         height=side,
         width=side,
-        skip=info.steps_to_skip(steps, strength) if from_picture else 0,
+        steps_skipped=info.steps_to_skip(steps, strength) if from_picture else 0,
         inputs=inputs(task, side, batch, strength) if from_picture else {},
     )
     return pipeline(request, folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,8 +84,8 @@ class TestDynamicThreshold(CallbackTests):
         return DynamicThreshold(limit=1.0)
 
 
-class Kept(StepCallback):
-    """Keeps what happened."""
+class RecordingCallback(StepCallback):
+    """Records steps and latents."""
 
     def __init__(self) -> None:
         self.steps, self.latents = [], []
@@ -96,34 +95,52 @@ class Kept(StepCallback):
         self.latents.append(latents.clone())
 
 
-# --- cfg_cutoff
-# ---------------------------------------------------------------------------------------------------------
+def test_run_is_there_during_a_run_only():
+    folders = []
+
+    class Reader(StepCallback):
+        def after_step(self, step, latents):
+            folders.append(self.run.folder)
+
+    callback = Reader()
+    run("sd", {"reader": callback}, steps=2)
+    assert folders == [None, None]
+    with pytest.raises(RuntimeError, match=r"Reader\.run exists during a run only"):
+        _ = callback.run
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [(0.4, 0.5), (0.1, 0.2), (0.8, 0.9)])
-def test_cfg_cutoff_is_bit_equal_to_diffusers_own(theirs, ours):
-    """Theirs cuts after the step that it is given, ours before: int(10 · .4) + 1 = int(10 · .5)."""
+# --- cfg_cutoff ---
+
+
+def diffusers_run(pipe, prompts, ratio):
+    """Images of diffusers' pipeline with its own cutoff callback."""
+    return pipe(
+        prompts,
+        num_inference_steps=10,
+        guidance_scale=4.0,
+        generator=[torch.Generator().manual_seed(seed) for seed in range(len(prompts))],
+        callback_on_step_end=SDCFGCutoffCallback(cutoff_step_ratio=ratio),
+        callback_on_step_end_tensor_inputs=["prompt_embeds"],
+    ).images
+
+
+@pytest.mark.parametrize(("diffusers_ratio", "composer_ratio"), [(0.4, 0.5), (0.1, 0.2), (0.8, 0.9)])
+def test_cfg_cutoff_is_bit_equal_to_diffusers_own(diffusers_ratio, composer_ratio):
+    """diffusers cuts after the step of its ratio, composer before: int(10 · .4) + 1 = int(10 · .5)."""
     pipe = pipelines.sd()
     pipe.set_progress_bar_config(disable=True)
-    classic = pipe(
-        PROMPTS[0], num_inference_steps=10, guidance_scale=4.0, generator=[torch.Generator().manual_seed(0)],
-        callback_on_step_end=SDCFGCutoffCallback(cutoff_step_ratio=theirs), callback_on_step_end_tensor_inputs=["prompt_embeds"],
-    ).images  # fmt: skip
-    mine = run("sd", {"cfg_cutoff": CfgCutoff(ours)}, steps=10)
+    classic = diffusers_run(pipe, [PROMPTS[0]], diffusers_ratio)
+    mine = run("sd", {"cfg_cutoff": CfgCutoff(composer_ratio)}, steps=10)
     assert mine.image.tobytes() == classic[0].tobytes()
     assert mine.image.tobytes() != run("sd", {}, steps=10).image.tobytes()
 
 
-def test_cfg_cutoff_is_right_with_two_prompts_where_diffusers_own_fails():
+def test_cfg_cutoff_takes_two_prompts_unlike_that_of_diffusers():
     """SDCFGCutoffCallback keeps the last row of the embeddings alone: two images, one prompt."""
     pipe = pipelines.sd()
     pipe.set_progress_bar_config(disable=True)
-    classic = partial(
-        pipe, list(PROMPTS[:2]), num_inference_steps=10, guidance_scale=4.0, generator=[torch.Generator().manual_seed(i) for i in (0, 1)],
-        callback_on_step_end=SDCFGCutoffCallback(cutoff_step_ratio=0.4), callback_on_step_end_tensor_inputs=["prompt_embeds"],
-    )  # fmt: skip
     with pytest.raises(RuntimeError):
-        classic()
+        diffusers_run(pipe, list(PROMPTS[:2]), 0.4)
     both = run("sd", {"cfg_cutoff": CfgCutoff(0.5)}, steps=10, batch=2)
     alone = run("sd", {"cfg_cutoff": CfgCutoff(0.5)}, steps=10)
     difference = (torch.tensor(list(both.images[0].tobytes())) - torch.tensor(list(alone.image.tobytes()))).abs().max()
@@ -141,11 +158,10 @@ def test_cfg_cutoff_does_not_compute_the_negative_branch():
     assert sizes == [2, 2, 1, 1]
 
 
-# --- the others
-# ---------------------------------------------------------------------------------------------------------
+# --- the others ---
 
 
-def test_preview_writes_one_animation_a_picture_and_frames(tmp_path):
+def test_preview_writes_one_animation_an_image_and_frames(tmp_path):
     run("sd", {"preview": Preview(every=2, frames=True, size=64)}, batch=2, steps=5, folder=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["preview", "preview-000.webp", "preview-001.webp"]
     frames = sorted((tmp_path / "preview").iterdir())
@@ -155,7 +171,7 @@ def test_preview_writes_one_animation_a_picture_and_frames(tmp_path):
 
 
 @pytest.mark.parametrize("family", ["sd", "sd3", "flux", "ddpm"])
-def test_the_last_frame_looks_like_the_picture(family, tmp_path):
+def test_the_last_frame_looks_like_the_image(family, tmp_path):
     """Decoded in full it is the image, for a model that predicts x₀ in the end."""
     task = "unconditional" if family == "ddpm" else "text2img"
     result = run(family, {"preview": Preview(frames=True, decode="vae", size=32)}, task=task, folder=tmp_path)
@@ -182,8 +198,8 @@ def test_cheap_colours_follow_the_decoded_ones(tmp_path):
     assert (a - b).abs().mean() < 16
 
 
-def test_trace_tells_every_step(tmp_path):
-    kept, trace = Kept(), Trace()
+def test_trace_records_every_step(tmp_path):
+    kept, trace = RecordingCallback(), Trace()
     run("sd", {"trace": trace, "kept": kept}, steps=5, folder=tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
     assert rows == trace.rows and [row["index"] for row in rows] == list(range(5))
@@ -195,7 +211,7 @@ def test_trace_tells_every_step(tmp_path):
     assert Image.open(tmp_path / "trace.png").size[0] == 640
 
 
-def test_nan_guard_names_the_step_and_the_picture_that_went_wrong():
+def test_nan_guard_names_the_step_and_the_image():
     """The model itself goes wrong: what a callback returns is looked at anyway."""
     calls = []
 
@@ -213,25 +229,23 @@ def test_nan_guard_names_the_step_and_the_picture_that_went_wrong():
             run("sd", {"nan_guard": NanGuard()}, batch=2)
     finally:
         handle.remove()
-    assert (
-        "callbacks.nan_guard: failed in after_predict, step 2/4: ValueError: 256 of 512 numbers in the model's prediction"
-        in str(caught.value)
-    )
+    reason = "ValueError: 256 of 512 numbers in the model's prediction"
+    assert f"callbacks.nan_guard: failed in after_predict, step 2/4: {reason}" in str(caught.value)
     assert "are not finite (image 1): try precision=fp32" in str(caught.value)
 
 
 def test_guidance_schedules():
     linear, cosine = GuidanceSchedule("linear", 1, 5), GuidanceSchedule("cosine", 1, 5)
-    assert [linear.at(share, 7) for share in (0, 0.25, 1)] == [1, 2, 5]
+    assert [linear.scale_at(share, 7) for share in (0, 0.25, 1)] == [1, 2, 5]
     assert (
-        cosine.at(0, 7) == 1
-        and cosine.at(0.5, 7) == pytest.approx(3)
-        and cosine.at(1, 7) == pytest.approx(5)
-        and cosine.at(0.25, 7) < 2
+        cosine.scale_at(0, 7) == 1
+        and cosine.scale_at(0.5, 7) == pytest.approx(3)
+        and cosine.scale_at(1, 7) == pytest.approx(5)
+        and cosine.scale_at(0.25, 7) < 2
     )
     inside = GuidanceSchedule("interval", first=0.2, last=0.6)
-    assert [inside.at(share, 7) for share in (0, 0.2, 0.6, 0.7)] == [1, 7, 7, 1]
-    kept = Kept()
+    assert [inside.scale_at(share, 7) for share in (0, 0.2, 0.6, 0.7)] == [1, 7, 7, 1]
+    kept = RecordingCallback()
     run("sd", {"guidance_schedule": linear, "kept": kept}, steps=5)
     assert [step.guidance_scale for step in kept.steps] == [1, 2, 3, 4, 5]
 
@@ -248,11 +262,11 @@ def test_a_prompt_that_switches_at_once_is_the_other_prompt():
     assert same(switched, plain) and same(never, plain) and not same(late, plain)
 
 
-def test_early_stop_ends_with_the_settled_estimate():
-    kept = Kept()
+def test_early_stop_ends_with_the_converged_estimate():
+    kept = RecordingCallback()
     result = run("sd", {"kept": kept, "early_stop": EarlyStop(tolerance=10.0, patience=2)}, steps=10)
     assert len(kept.steps) == 3 and len(result.images) == 1
-    kept = Kept()
+    kept = RecordingCallback()
     run("sd", {"kept": kept, "early_stop": EarlyStop(tolerance=1e-9)}, steps=6)
     assert len(kept.steps) == 6
 
@@ -261,10 +275,6 @@ def test_dynamic_threshold_bounds_the_estimate():
     seen = []
 
     class Estimate(StepCallback):
-        def around(self, run):
-            self.run = run
-            return super().around(run)
-
         def after_predict(self, step, prediction):
             seen.append(float(self.run.denoised(step, prediction).abs().max()))
 
@@ -276,7 +286,7 @@ def test_dynamic_threshold_bounds_the_estimate():
 
 
 def test_latents_are_saved(tmp_path):
-    kept = Kept()
+    kept = RecordingCallback()
     run("sd", {"latents_save": LatentsSave(every=2), "kept": kept}, steps=5, folder=tmp_path)
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == ["latents-001.safetensors", "latents-003.safetensors", "latents-004.safetensors"]
@@ -289,7 +299,7 @@ def test_latents_are_saved(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: CfgCutoff(1.5), "callbacks.cfg_cutoff.after=1.5: must be a number from 0 to 1"),
         (
@@ -308,10 +318,10 @@ def test_latents_are_saved(tmp_path):
         (lambda: LatentsSave(every=-1), "callbacks.latents_save.every=-1"),
     ],
 )
-def test_settings_out_of_range_are_refused_in_a_line(make, said):
+def test_settings_out_of_range_are_refused_in_a_line(make, message):
     with pytest.raises(ComposerError) as caught:
         make()
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_on_the_command_line(compose, tmp_path: Path):
@@ -319,8 +329,8 @@ def test_on_the_command_line(compose, tmp_path: Path):
         "callbacks=[progress,preview,trace,nan_guard,cfg_cutoff,latents_save]", "steps=3", "hydra.run.dir=out"
     )
     assert done.code == 0 and done.err == "", done.err
-    made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert made == {
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {
         "000.png",
         "preview-000.webp",
         "trace.jsonl",

@@ -56,7 +56,7 @@ def ours(
     )  # fmt: skip
     request = Request(
         prompts=tuple(prompts[:batch]), negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=steps, height=size, width=size,
-        skip=skip, inputs=inputs,
+        steps_skipped=skip, inputs=inputs,
     )  # fmt: skip
     result = pipeline(request)
     return recorder.latents, result.images, make_scheduler(cls, original, settings)

@@ -63,7 +63,8 @@ def refined(pipes, option, scale=7.5, share=0.8, task=None, callbacks=None):
 
 def request(batch=2, skip=0, **inputs):
     return Request(
-        prompts=PROMPTS[:batch], negative_prompts=(None,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=64, width=64, skip=skip,
+        prompts=PROMPTS[:batch], negative_prompts=(None,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=64, width=64,
+        steps_skipped=skip,
         inputs=inputs,
     )  # fmt: skip
 

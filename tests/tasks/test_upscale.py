@@ -14,4 +14,4 @@ def test_other_inputs_stay_for_the_second_pass():
     request = Request(prompts=("x",), negative_prompts=(None,), seeds=(0,), steps=4, height=64, width=64, inputs=inputs)
     _, following = Upscale().following(request, [Image.new("RGB", (64, 64))])
     assert following.inputs.keys() == {"image", "strength", "style"} and following.inputs["style"] == ("a", "b")
-    assert (following.height, following.width, following.skip) == (128, 128, 2)
+    assert (following.height, following.width, following.steps_skipped) == (128, 128, 2)

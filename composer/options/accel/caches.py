@@ -51,7 +51,7 @@ class Cache(Acceleration):
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
         request = setting.checked.request
-        self.steps = request.steps - request.skip
+        self.steps = request.steps - request.steps_skipped
         self.timestep_scale = setting.checked.checkpoint.family_info.timestep_scale
         if self.steps < 2:
             self.idle("a single step has no earlier one to take from, so it would do nothing")

@@ -50,9 +50,9 @@ class DeepCache(Acceleration):
             raise ComposerError(
                 "accel.deepcache.interval", 1, "computes every step in full, so it would do nothing: take 2 or more"
             )
-        if request.steps - request.skip <= FIRST:
+        if request.steps - request.steps_skipped <= FIRST:
             self.idle(
-                f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.skip}"
+                f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.steps_skipped}"
             )
         kinds = (*checkpoint.denoiser.get("down_block_types", ()), *checkpoint.denoiser.get("up_block_types", ()))
         unknown = sorted(set(kinds) - BLOCKS)

@@ -62,7 +62,7 @@ class Classic(Pipeline):
     """A diffusers pipeline behind the same call as ours."""
 
     def once(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> tuple[Decoded, int]:
-        shared, steps = self.family.pipe, request.steps - request.skip
+        shared, steps = self.family.pipe, request.steps - request.steps_skipped
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         scheduler = self.make_scheduler()
         callbacks = {**_overlay(request), **self.callbacks}
