@@ -20,17 +20,26 @@ _HOMES = {
     "rerun": ("composer.api.commands", "rerun"),
     "show": ("composer.api.commands", "show"),
     "sweep": ("composer.api.commands", "sweep"),
+    "Branches": ("composer.sampling.guidance", "Branches"),
     "ComposerError": ("composer.errors", "ComposerError"),
     "Conditioning": ("composer.callbacks.base", "Conditioning"),
+    "Decoded": ("composer.families.settings", "Decoded"),
     "Embedding": ("composer.callbacks.base", "Embedding"),
     "Family": ("composer.families.base", "Family"),
+    "FamilyInfo": ("composer.checkpoints.layouts", "FamilyInfo"),
+    "FamilySettings": ("composer.families.settings", "FamilySettings"),
     "Guidance": ("composer.sampling.guidance", "Guidance"),
+    "Inputs": ("composer.tasks.base", "Inputs"),
+    "ModelOption": ("composer.options.base", "ModelOption"),
+    "OptionContext": ("composer.options.base", "OptionContext"),
     "Request": ("composer.callbacks.request", "Request"),
     "Result": ("composer.records.result", "Result"),
     "Run": ("composer.callbacks.base", "Run"),
+    "Start": ("composer.tasks.base", "Start"),
     "Step": ("composer.callbacks.base", "Step"),
     "StepCallback": ("composer.callbacks.base", "StepCallback"),
     "StopDenoising": ("composer.callbacks.base", "StopDenoising"),
+    "Supports": ("composer.checkpoints.layouts", "Supports"),
     "Task": ("composer.tasks.base", "Task"),
     **{
         name: ("composer.system.constraints", name)
@@ -39,9 +48,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "ComposerError", "Conditioning", "Embedding", "Family", "Fraction", "Ge", "Gt", "Guidance", "Interval", "Le", "Lt", "MinLen",
-    "NonFinite", "Request", "Result", "Run", "Step", "StepCallback", "StopDenoising", "Task", "__version__", "check", "compose", "list",
-    "load", "rerun", "show", "sweep",
+    "Branches", "ComposerError", "Conditioning", "Decoded", "Embedding", "Family", "FamilyInfo", "FamilySettings", "Fraction", "Ge", "Gt",
+    "Guidance", "Inputs", "Interval", "Le", "Lt", "MinLen", "ModelOption", "NonFinite", "OptionContext", "Request", "Result", "Run",
+    "Start", "Step", "StepCallback", "StopDenoising", "Supports", "Task", "__version__", "check", "compose", "list", "load", "rerun",
+    "show", "sweep",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -50,12 +60,15 @@ if TYPE_CHECKING:
     from composer.api.run import compose, load
     from composer.callbacks.base import Conditioning, Embedding, Run, Step, StepCallback, StopDenoising
     from composer.callbacks.request import Request
+    from composer.checkpoints.layouts import FamilyInfo, Supports
     from composer.errors import ComposerError
     from composer.families.base import Family
+    from composer.families.settings import Decoded, FamilySettings
+    from composer.options.base import ModelOption, OptionContext
     from composer.records.result import Result
-    from composer.sampling.guidance import Guidance
+    from composer.sampling.guidance import Branches, Guidance
     from composer.system.constraints import Fraction, Ge, Gt, Interval, Le, Lt, MinLen, NonFinite
-    from composer.tasks.base import Task
+    from composer.tasks.base import Inputs, Start, Task
 
 
 def __getattr__(name: str) -> Any:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.checks.compatibility import Checked
 from composer.errors import ComposerError
-from composer.loading.precision import DtypePlan
 from composer.system.constraints import Validated
+
+if TYPE_CHECKING:
+    import torch
+
+    from composer.loading.precision import DtypePlan
 
 
 @dataclass(frozen=True, kw_only=True)
