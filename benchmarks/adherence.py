@@ -1,11 +1,11 @@
 """Does the embedded checkpoint generate what it is told? `python benchmarks/adherence.py`
 
 A classifier, trained on rendered scenes alone and never on a generated image, reads colour, shape and size at each
-place,
+position,
 ground and sky. Prompts are full captions of random scenes; `held out` are colour × shape pairs that no training image
 of
-the checkpoint showed. A prompt counts as met when every thing it names has its colour and shape at its place, and no
-place
+the checkpoint showed. A prompt counts as met when every thing it names has its colour and shape at its position, and no
+position
 shows a thing that was not named.
 """
 
@@ -24,11 +24,11 @@ from torch import Tensor, nn
 import composer
 from composer.tiny.captions import caption
 from composer.tiny.data import images, scenes
-from composer.tiny.scenes import COLOURS, GROUNDS, PLACES, SHAPES, SIZES, SKIES, Scene
+from composer.tiny.scenes import COLOURS, GROUNDS, POSITIONS, SHAPES, SIZES, SKIES, Scene
 
 SIZE = 64  # pixels that the classifier looks at
-#: Answers for each place (the last colour is "nothing there"), then for the backdrop.
-QUESTIONS = (len(COLOURS) + 1, len(SHAPES), len(SIZES)) * len(PLACES) + (len(GROUNDS), len(SKIES))
+#: Answers for each position (the last colour is "nothing there"), then for the backdrop.
+QUESTIONS = (len(COLOURS) + 1, len(SHAPES), len(SIZES)) * len(POSITIONS) + (len(GROUNDS), len(SKIES))
 NOTHING = len(COLOURS)
 SKIP = -1  # shape and size of nothing
 SETS = {
@@ -58,10 +58,10 @@ class Classifier(nn.Module):
 
 def labels(scene: Scene) -> list[int]:
     """The right answers."""
-    there = {thing.place: thing for thing in scene.things}
+    there = {thing.position: thing for thing in scene.things}
     answers = []
-    for place in PLACES:
-        thing = there.get(place)
+    for position in POSITIONS:
+        thing = there.get(position)
         answers += (
             [COLOURS.index(thing.colour), SHAPES.index(thing.shape), SIZES.index(thing.size)]
             if thing
@@ -117,9 +117,9 @@ def score(answers: Tensor, drawn: list[Scene]) -> dict[str, float]:
     }
     for row, scene in zip(answers.tolist(), drawn):
         right, met = labels(scene), True
-        for place in range(len(PLACES)):
-            colour, shape, size = (row[3 * place + k] == right[3 * place + k] for k in range(3))
-            if right[3 * place] == NOTHING:
+        for position in range(len(POSITIONS)):
+            colour, shape, size = (row[3 * position + k] == right[3 * position + k] for k in range(3))
+            if right[3 * position] == NOTHING:
                 met &= colour
                 continue
             met &= colour and shape

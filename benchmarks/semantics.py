@@ -4,11 +4,11 @@ Measured against the renderer's own truth, by the classifier of `adherence.py`, 
 
 inpaint: a thing whose colour × shape no training image showed is asked for by three words (`a red cone`), half of the
 time
-over another thing, half in an empty place. It counts when colour and shape are right there. Every pixel outside the
+over another thing, half in an empty position. It counts when colour and shape are right there. Every pixel outside the
 mask must
 be the input file's own, to the byte.
 
-depth2img: a scene's colours and ground are asked to change, by words that name no shape and no place, with the depth
+depth2img: a scene's colours and ground are asked to change, by words that name no shape and no position, with the depth
 estimated or given. Structure: correlation of the result's depth, as the estimator sees it, with the renderer's. The
 empty
 ground alone reaches about .96, and that of another scene .92 to .94, so what counts is the correlation of what is left
@@ -36,7 +36,7 @@ from composer.checkpoints.sources import EMBEDDED
 from composer.images.pixels import to_pixels
 from composer.tiny import networks
 from composer.tiny.render import box, render
-from composer.tiny.scenes import COLOURS, GROUNDS, HELD_OUT, PLACES, SHAPES, Scene, make_thing, sample_scene
+from composer.tiny.scenes import COLOURS, GROUNDS, HELD_OUT, POSITIONS, SHAPES, Scene, make_thing, sample_scene
 
 SIZE, SMALL = 128, 64
 #: What must be reached.
@@ -72,15 +72,15 @@ def inpaint(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespac
         drawn = generated(args, scheduler, "inpaint", prompt=prompts, image=images, mask=masks)
     answers = read(classifier, looked_at(drawn)).tolist()
     right = [
-        row[3 * PLACES.index(place)] == COLOURS.index(colour)
-        and row[3 * PLACES.index(place) + 1] == SHAPES.index(shape)
-        for row, (_, _, place, colour, shape) in zip(answers, cases)
+        row[3 * POSITIONS.index(position)] == COLOURS.index(colour)
+        and row[3 * POSITIONS.index(position) + 1] == SHAPES.index(shape)
+        for row, (_, _, position, colour, shape) in zip(answers, cases)
     ]
     kept = [bool((new[mask == 0] == old[mask == 0]).all()) for new, (old, mask, *_) in zip(drawn, cases)]
     over, beside = np.mean(right[0::2]), np.mean(right[1::2])
     met = np.mean(right) >= INPAINTED and all(kept)
     print(
-        f"inpaint    {scheduler:9} right {np.mean(right):.3f} (over a thing {over:.3f}, empty place {beside:.3f})  "
+        f"inpaint    {scheduler:9} right {np.mean(right):.3f} (over a thing {over:.3f}, empty position {beside:.3f})  "
         f"unmasked pixels untouched {sum(kept)}/{len(kept)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s",
         flush=True,
     )
@@ -89,7 +89,7 @@ def inpaint(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespac
 
 
 def inpaint_case(i: int) -> tuple[np.ndarray, np.ndarray, str, str, str]:
-    """Image, mask, place of the mask, and the colour and shape asked for."""
+    """Image, mask, position of the mask, and the colour and shape asked for."""
     rng = np.random.default_rng((303, i))
     while True:
         scene = sample_scene(rng, "any", 1)
@@ -98,13 +98,13 @@ def inpaint_case(i: int) -> tuple[np.ndarray, np.ndarray, str, str, str]:
         if i % 2 == 0 and thing.colour != colour and thing.shape != shape:
             covered = thing
             break
-        if i % 2 == 1 and thing.place != "center":
-            covered = make_thing(rng, colour, shape, "medium", "left" if thing.place == "right" else "right")
+        if i % 2 == 1 and thing.position != "center":
+            covered = make_thing(rng, colour, shape, "medium", "left" if thing.position == "right" else "right")
             break
     rows, cols = box(covered, SIZE)
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[max(rows.start - 6, 0) : rows.stop + 6, max(cols.start - 6, 0) : cols.stop + 6] = 255
-    return render(scene, SIZE).image, mask, covered.place, colour, shape
+    return render(scene, SIZE).image, mask, covered.position, colour, shape
 
 
 # --- depth
@@ -143,10 +143,10 @@ def depth2img(classifier: torch.nn.Module, scheduler: str, args: argparse.Namesp
 
 
 def depth_case(i: int) -> tuple[Scene, str, dict[str, str]]:
-    """A scene, words that change its colours, and the new colours by place."""
+    """A scene, words that change its colours, and the new colours by position."""
     rng = np.random.default_rng((404, i))
     scene = sample_scene(rng, "any", 1 + i % 2)
-    colours = {thing.place: str(rng.choice([c for c in COLOURS if c != thing.colour])) for thing in scene.things}
+    colours = {thing.position: str(rng.choice([c for c in COLOURS if c != thing.colour])) for thing in scene.things}
     ground = str(rng.choice([g for g in GROUNDS if g != scene.ground]))
     nouns = [f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} object" for colour in colours.values()]
     return scene, f"{' and '.join(nouns)}, on {ground}", colours
@@ -163,9 +163,9 @@ def recoloured(classifier: torch.nn.Module, drawn: np.ndarray, cases: list) -> f
     return float(
         np.mean(
             [
-                row[3 * PLACES.index(place)] == COLOURS.index(c)
+                row[3 * POSITIONS.index(position)] == COLOURS.index(c)
                 for row, (_, _, new) in zip(answers, cases)
-                for place, c in new.items()
+                for position, c in new.items()
             ]
         )
     )
@@ -216,7 +216,7 @@ def generated(args: argparse.Namespace, scheduler: str, task: str, **lists: list
 
 def looked_at(drawn: np.ndarray) -> Tensor:
     """What the classifier takes, (N, 3, 64, 64) in −1 … 1."""
-    assert len(QUESTIONS) == 3 * len(PLACES) + 2
+    assert len(QUESTIONS) == 3 * len(POSITIONS) + 2
     return F.interpolate(torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1, size=SMALL, mode="area")
 
 

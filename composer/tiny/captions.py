@@ -1,6 +1,6 @@
 """The words for a scene: a small grammar with synonyms, left-out parts and short tags.
 
-What a caption does not say is told beside it, so that a trainer can ask an encoder only for what was said. Nobody
+Each caption comes with the facts that it states, so that a trainer only expects these of an encoder. Nobody
 mentions a plain blue sky: ordinary backgrounds are left out more often than striking ones, so a short prompt gets one.
 """
 
@@ -59,28 +59,61 @@ MENTIONED = {
 }
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a caption tells: (colour, shape, size, place) of each thing in its order, None where it is silent."""
+#: (colour, shape, size, position) of each thing; None where a caption is silent.
+ThingFacts = tuple[tuple["str | None", ...], ...]
 
-    things: tuple[tuple[str | None, str | None, str | None, str | None], ...]
+
+@dataclass(frozen=True)
+class CaptionFacts:
+    """Facts that a caption states; None where it is silent.
+
+    Attributes:
+        things: (colour, shape, size, position) of each thing, in the scene's order.
+        ground: Word for the ground, one of `GROUNDS`.
+        sky: Word for the sky, one of `SKIES`.
+    """
+
+    things: ThingFacts
     ground: str | None
     sky: str | None
 
 
-def caption(scene: Scene, rng: np.random.Generator, full: bool = False) -> tuple[str, Said]:
-    """Describe a scene; `full` leaves out nothing but the size of things of medium size."""
+def caption(scene: Scene, rng: np.random.Generator, full: bool = False) -> tuple[str, CaptionFacts]:
+    """Describe a scene in words.
+
+    Args:
+        scene: The scene.
+        rng: Source of all choices.
+        full: Whether to omit nothing but the size of things of medium size.
+
+    Returns:
+        The caption and the facts that it states.
+    """
     return _Speaker(rng, full).describe(scene)
 
 
 def phrase(thing: Thing, rng: np.random.Generator) -> str:
-    """A thing alone, without its place or surroundings: `a large red cone`."""
+    """Describe a thing alone, such as `a large red cone`.
+
+    Args:
+        thing: The thing; its position and surroundings are not mentioned.
+        rng: Source of all choices.
+
+    Returns:
+        The words.
+    """
     return _Speaker(rng, full=False).noun(thing)[0]
 
 
 def vague(scene: Scene, rng: np.random.Generator) -> str:
-    """A scene without shapes, sizes and places: `a red object and a blue thing, on snow`; the thing on the left comes
-    first.
+    """Describe a scene without shapes, sizes and positions, such as `a red object and a blue thing, on snow`.
+
+    Args:
+        scene: The scene; its thing on the left is mentioned first.
+        rng: Source of all choices.
+
+    Returns:
+        The words.
     """
     speaker = _Speaker(rng, full=False)
     nouns = [
@@ -91,6 +124,8 @@ def vague(scene: Scene, rng: np.random.Generator) -> str:
 
 
 class _Speaker:
+    """Makes the choices of one caption."""
+
     def __init__(self, rng: np.random.Generator, full: bool) -> None:
         self.rng, self.full = rng, full
         self.articles = full or rng.random() < 0.85
@@ -101,10 +136,10 @@ class _Speaker:
     def one(self, options: tuple[str, ...]) -> str:
         return options[int(self.rng.integers(len(options)))]
 
-    def describe(self, scene: Scene) -> tuple[str, Said]:
+    def describe(self, scene: Scene) -> tuple[str, CaptionFacts]:
         text, things = (self.none, self.single, self.both)[len(scene.things)](*scene.things)
         text, ground, sky = self.surrounded(text, scene)
-        return self.decorate(text), Said(things, ground, sky)
+        return self.decorate(text), CaptionFacts(things, ground, sky)
 
     def surrounded(self, text: str, scene: Scene) -> tuple[str, str | None, str | None]:
         """The text with ground and sky, and which of them were mentioned."""
@@ -137,40 +172,44 @@ class _Speaker:
             text = ("an " if text[0] in "aeiou" else "a ") + text
         return text, [colour, thing.shape if shaped else None, size, None]
 
-    def none(self) -> tuple[str, tuple]:
+    def none(self) -> tuple[str, ThingFacts]:
         return self.one(EMPTY), ()
 
-    def single(self, thing: Thing) -> tuple[str, tuple]:
-        text, said = self.noun(thing)
+    def single(self, thing: Thing) -> tuple[str, ThingFacts]:
+        text, facts = self.noun(thing)
         if self.chance(0.55):
-            text, said[3] = f"{text} {self.one(SIDES[thing.place])}", thing.place
-        return text, (tuple(said),)
+            text, facts[3] = f"{text} {self.one(SIDES[thing.position])}", thing.position
+        return text, (tuple(facts),)
 
-    def both(self, left: Thing, right: Thing) -> tuple[str, tuple]:
-        (l_text, l_said), (r_text, r_said) = self.noun(left), self.noun(right)
+    def both(self, left: Thing, right: Thing) -> tuple[str, ThingFacts]:
+        (l_text, l_facts), (r_text, r_facts) = self.noun(left), self.noun(right)
         style = 0.0 if self.full else self.rng.random()
         if style < 0.80:
-            l_said[3], r_said[3] = "left", "right"
+            l_facts[3], r_facts[3] = "left", "right"
         first, second = f"{l_text} {self.one(SIDES['left'])}", f"{r_text} {self.one(SIDES['right'])}"
         if style < 0.24:
-            return f"{first} and {second}", (tuple(l_said), tuple(r_said))
+            return f"{first} and {second}", (tuple(l_facts), tuple(r_facts))
         if style < 0.40:
-            return f"{second} and {first}", (tuple(r_said), tuple(l_said))
+            return f"{second} and {first}", (tuple(r_facts), tuple(l_facts))
         if style < 0.60:
-            return f"{l_text} {self.one(('to the left of', 'left of'))} {r_text}", (tuple(l_said), tuple(r_said))
+            return f"{l_text} {self.one(('to the left of', 'left of'))} {r_text}", (tuple(l_facts), tuple(r_facts))
         if style < 0.80:
-            return f"{r_text} {self.one(('to the right of', 'right of'))} {l_text}", (tuple(r_said), tuple(l_said))
-        pair = [(l_text, tuple(l_said)), (r_text, tuple(r_said))]
+            return f"{r_text} {self.one(('to the right of', 'right of'))} {l_text}", (tuple(r_facts), tuple(l_facts))
+        pair = [(l_text, tuple(l_facts)), (r_text, tuple(r_facts))]
         if self.rng.random() < 0.5:
             pair.reverse()
         return f"{pair[0][0]} {self.one(('and', 'next to', 'beside', 'with'))} {pair[1][0]}", (pair[0][1], pair[1][1])
 
 
 def vocabulary() -> list[str]:
-    """Every phrase the grammar can say, with words a stranger is likely to try."""
+    """List every phrase of the grammar, and words that users are likely to try.
+
+    Returns:
+        Phrases, some of them several times; the tokenizer learns from their frequencies.
+    """
     from composer.tiny.scenes import COLOURS, SHAPES
 
-    stranger = (
+    untrained = (
         "cat dog person man woman house tree car sky sun moon star stars light dark black brown gold silver grey text blurry ugly bad "
         "worst low quality photo art style oil watercolor portrait squirrel old young warrior chief in of by with without or to a an is "
         "are no not one two three scene color and next beside left right above under landscape"
@@ -184,7 +223,7 @@ def vocabulary() -> list[str]:
         *EMPTY,
         "to the left of",
         "to the right of",
-        *stranger.split(),
+        *untrained.split(),
     ]
     for options in (*WORDS.values(), *UNDER.values(), *SIDES.values()):
         phrases += options

@@ -1,4 +1,4 @@
-"""The training set: scenes drawn once and kept on disk, so that every stage reads the same ones."""
+"""The training set: scenes rendered once and kept on disk, so that every stage reads the same ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from composer.tiny.captions import Said, caption
+from composer.tiny.captions import CaptionFacts, caption
 from composer.tiny.render import render
 from composer.tiny.scenes import Scene, sample_scene
 
@@ -18,20 +18,42 @@ CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """images (N, S, S, 3) uint8; weights (N, S, S) uint8, 255 on things and stars, which a loss should not overlook."""
+class ImageSet:
+    """Images of a set of scenes.
+
+    Attributes:
+        images: (N, S, S, 3) uint8.
+        weights: (N, S, S) uint8, 255 on things and stars, which a loss should not overlook.
+    """
 
     images: np.ndarray
     weights: np.ndarray
 
 
 def scenes(count: int, seed: int, pairs: str = "seen") -> list[Scene]:
-    """The first `count` scenes of a set; scene i does not depend on how many there are."""
+    """Sample the first scenes of a set.
+
+    Args:
+        count: Number of scenes; scene i does not depend on it.
+        seed: Seed of the set.
+        pairs: As for `sample_scene`.
+
+    Returns:
+        The scenes.
+    """
     return [sample_scene(np.random.default_rng((seed, i)), pairs) for i in range(count)]
 
 
-def captions(those: list[Scene], seed: int) -> list[list[tuple[str, Said]]]:
-    """`CAPTIONS` ways to put each scene."""
+def captions(those: list[Scene], seed: int) -> list[list[tuple[str, CaptionFacts]]]:
+    """Describe each scene in `CAPTIONS` ways.
+
+    Args:
+        those: The scenes of a set.
+        seed: Seed of the set.
+
+    Returns:
+        For each scene its captions, each with the facts that it states.
+    """
     out = []
     for i, scene in enumerate(those):
         rng = np.random.default_rng((seed, i, 1))
@@ -39,13 +61,25 @@ def captions(those: list[Scene], seed: int) -> list[list[tuple[str, Said]]]:
     return out
 
 
-def images(folder: Path, count: int, seed: int, size: int, pairs: str = "seen", workers: int = 1) -> Pictures:
-    """Render a set, or open it where it is already on disk."""
+def images(folder: Path, count: int, seed: int, size: int, pairs: str = "seen", workers: int = 1) -> ImageSet:
+    """Render a set of scenes, or open the files of an earlier call.
+
+    Args:
+        folder: Directory of the files.
+        count: Number of scenes.
+        seed: Seed of the set.
+        size: Pixels of an image's side.
+        pairs: As for `sample_scene`.
+        workers: Processes that render.
+
+    Returns:
+        The images, memory-mapped.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{pairs}-{seed}-{count}-{size}-{kind}.npy" for kind in ("images", "weights")]
     if not all(path.exists() for path in paths):
         _render_all(paths, count, seed, size, pairs, workers)
-    return Pictures(*(np.load(path, mmap_mode="r") for path in paths))
+    return ImageSet(*(np.load(path, mmap_mode="r") for path in paths))
 
 
 def _render_all(paths: list[Path], count: int, seed: int, size: int, pairs: str, workers: int) -> None:
@@ -57,7 +91,8 @@ def _render_all(paths: list[Path], count: int, seed: int, size: int, pairs: str,
         for job, (some_images, some_weights) in zip(jobs, pool.map(_render_chunk, jobs)):
             images[job[1] : job[2]], weights[job[1] : job[2]] = some_images, some_weights
             print(f"scenes {job[2]}/{count}", flush=True)
-    images.flush(), weights.flush()
+    images.flush()
+    weights.flush()
     for draft, path in zip(drafts, paths):
         draft.rename(path)
 
@@ -67,14 +102,26 @@ def _render_chunk(job: tuple[int, int, int, int, str]) -> tuple[np.ndarray, np.n
     images, weights = [], []
     for i in range(start, stop):
         scene = sample_scene(np.random.default_rng((seed, i)), pairs)
-        drawing = render(scene, size)
-        images.append(drawing.image)
-        weights.append(np.maximum(drawing.masks.max(0, initial=0), _stars(scene, drawing.image)) * 255)
+        rendering = render(scene, size)
+        images.append(rendering.image)
+        weights.append(np.maximum(rendering.masks.max(0, initial=0), _stars(scene, rendering.image)) * 255)
     return np.stack(images), np.stack(weights).astype(np.uint8)
 
 
 def depths(folder: Path, count: int, seed: int, size: int = 64, pairs: str = "seen", workers: int = 1) -> np.ndarray:
-    """Inverse depth of a set's scenes, (N, size, size) float16 in 1/metres: large is near, as depth estimators see it."""
+    """Render the inverse depth of a set's scenes, or open the file of an earlier call.
+
+    Args:
+        folder: Directory of the file.
+        count: Number of scenes.
+        seed: Seed of the set.
+        size: Pixels of a depth map's side.
+        pairs: As for `sample_scene`.
+        workers: Processes that render.
+
+    Returns:
+        (N, size, size) float16 in 1/metres: large is near, as depth estimators predict it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{pairs}-{seed}-{count}-{size}-depth.npy"
     if not path.exists():
@@ -88,8 +135,8 @@ def depths(folder: Path, count: int, seed: int, size: int = 64, pairs: str = "se
 
 def _depth_chunk(job: tuple[int, int, int, int, str]) -> np.ndarray:
     seed, start, stop, size, pairs = job
-    drawn = [render(sample_scene(np.random.default_rng((seed, i)), pairs), size).depth for i in range(start, stop)]
-    return (1 / np.stack(drawn)).astype(np.float16)
+    rendered = [render(sample_scene(np.random.default_rng((seed, i)), pairs), size).depth for i in range(start, stop)]
+    return (1 / np.stack(rendered)).astype(np.float16)
 
 
 def _stars(scene: Scene, image: np.ndarray) -> np.ndarray:

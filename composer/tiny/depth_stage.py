@@ -1,6 +1,6 @@
-"""Stage 6: a UNet that is shown how far away things are (a fifth channel), as Stable Diffusion 2's depth model is.
+"""Stage 6: a UNet that takes depth as a fifth input channel, as Stable Diffusion 2's depth model is.
 
-Half of the captions say neither shape nor place, so that these can only be read from the depth.
+Half of the captions mention neither shape nor position, so that these can only be read from the depth.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
+from diffusers.models import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -28,7 +28,23 @@ def train(
     base: UNet2DConditionModel, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, latents: Tensor, near: np.ndarray, seed: int,
     work: Path, device: torch.device, steps: int, batch: int = 32,
 ) -> UNet2DConditionModel:  # fmt: skip
-    """`latents` (N, 4, 16, 16) and `near` (N, H, W), inverse depth, are those of the scenes of `seed`."""
+    """Fine-tune the base UNet to take depth.
+
+    Args:
+        base: The base UNet.
+        encoder: The text encoder, which stays frozen.
+        tokenizer: Its tokenizer.
+        latents: (N, 4, 16, 16), of the scenes of `seed` in their order.
+        near: (N, H, W), inverse depth of the same scenes in 1/metres.
+        seed: Seed of the set.
+        work: Directory of the resumable state.
+        device: Device to train on.
+        steps: Number of training steps.
+        batch: Images in a step.
+
+    Returns:
+        The UNet with 5 input channels.
+    """
     depth = torch.cat(
         [channel(torch.from_numpy(np.asarray(part, np.float32))) for part in np.array_split(near, len(near) // 500 + 1)]
     )
@@ -48,8 +64,13 @@ def train(
 
 
 def channel(near: Tensor) -> Tensor:
-    """Inverse depth (B, H, W) → the model's input (B, 1, 16, 16) in −1 … 1, as StableDiffusionDepth2ImgPipeline makes
-    it.
+    """Prepare depth as StableDiffusionDepth2ImgPipeline does.
+
+    Args:
+        near: Inverse depth (B, H, W).
+
+    Returns:
+        The model's input (B, 1, 16, 16) in [-1, 1].
     """
     small = F.interpolate(near[:, None], size=(LATENT_SIZE, LATENT_SIZE), mode="bicubic", align_corners=False)
     low, high = (of(small, dim=(1, 2, 3), keepdim=True) for of in (torch.amin, torch.amax))

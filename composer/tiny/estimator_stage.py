@@ -11,35 +11,47 @@ from torch import Tensor
 from transformers import DPTForDepthEstimation
 
 from composer.tiny import networks
-from composer.tiny.data import Pictures
+from composer.tiny.data import ImageSet
 from composer.tiny.loop import Loop
 from composer.tiny.render import FAR
 from composer.tiny.vae_stage import pixels
 
-#: Metres; nothing in a picture is nearer.
+#: Metres; nothing in an image is nearer.
 NEAR = 1.4
 
 
 def train(
-    data: Pictures, near: np.ndarray, work: Path, device: torch.device, steps: int, batch: int = 16
+    data: ImageSet, near: np.ndarray, work: Path, device: torch.device, steps: int, batch: int = 16
 ) -> DPTForDepthEstimation:
-    """`near` (N, 64, 64) is the pictures' inverse depth in 1/metres; the last 500 are kept for the report."""
-    model = networks.depth_estimator().to(device)
+    """Train the depth estimator.
+
+    Args:
+        data: Images of the training set.
+        near: (N, 64, 64), their inverse depth in 1/metres; the last 500 are kept for the report.
+        work: Directory of the resumable state.
+        device: Device to train on.
+        steps: Number of training steps.
+        batch: Images in a step.
+
+    Returns:
+        The estimator.
+    """
+    model = networks.to_device(networks.depth_estimator(), device)
     loop = Loop("estimator", model, work, steps=steps, lr=1.5e-3, average=0.99, plain=("embed", "token", "head"))
     size = near.shape[-1]
 
     def look(index: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, 64, 64) in −1 … 1 and their inverse depth, 0 at the sky and 1 at `NEAR`."""
+        """Images (B, 3, 64, 64) in [-1, 1] and their inverse depth, 0 at the sky and 1 at `NEAR`."""
         x = F.interpolate(pixels(data, index, device)[0], size=size, mode="area")
         y = torch.from_numpy(np.asarray(near[index.numpy()], np.float32)).to(device)
         return x, (y - 1 / FAR) / (1 / NEAR - 1 / FAR)
 
     def loss() -> Tensor:
-        x, wanted = look(torch.randint(0, len(near) - 500, (batch,)))
+        x, labels = look(torch.randint(0, len(near) - 500, (batch,)))
         x = x + torch.randn_like(x) * 0.05 * torch.rand(batch, 1, 1, 1, device=device)
         with torch.autocast(device.type, torch.bfloat16):
             guess = model(x).predicted_depth
-        error = guess.float() - wanted
+        error = guess.float() - labels
         slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         return error.abs().mean() + 0.5 * slopes
 

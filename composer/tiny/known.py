@@ -1,4 +1,4 @@
-"""What the embedded checkpoint knows: the words that it was trained with. Standard library and captions alone."""
+"""The words that the embedded checkpoint was trained with. Standard library and captions alone."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-#: Words that tell of no thing, place or colour.
+#: Words that name no thing, position or colour.
 _SMALL = (
     "a an the of in on at by with without and or to from into over under above below between behind near next beside left right is are be "
     "no not one two some any very it its this that these those there as for color colour colored coloured scene shown standing stands lying"
 )
 ABOUT = (
-    "the embedded model draws spheres, cubes, cylinders and cones, two at most, in eight colours, "
+    "the embedded model generates spheres, cubes, cylinders and cones, two at most, in eight colours, "
     "on grass, sand, snow or stone, by day or night"
 )
 #: Words named in a note.
@@ -20,7 +20,14 @@ _MOST = 6
 
 
 def note(prompts: Iterable[str]) -> tuple[str, ...]:
-    """What to say of prompts with words that the embedded checkpoint does not know."""
+    """Note the words of prompts that the embedded checkpoint was not trained with.
+
+    Args:
+        prompts: The prompts of a request.
+
+    Returns:
+        One note, or nothing where all words are known.
+    """
     words = list(dict.fromkeys(word for prompt in dict.fromkeys(prompts) for word in unknown(prompt)))
     if not words:
         return ()
@@ -29,7 +36,14 @@ def note(prompts: Iterable[str]) -> tuple[str, ...]:
 
 
 def unknown(prompt: str) -> list[str]:
-    """Words of a prompt that no caption holds, in the singular or the plural."""
+    """List the words of a prompt that occur in no caption, neither in the singular nor in the plural.
+
+    Args:
+        prompt: The prompt.
+
+    Returns:
+        The words in lower case, in their order.
+    """
     words = (
         word
         for word in re.findall(r"[^\W_]+", prompt.lower())
@@ -43,7 +57,7 @@ def _known() -> frozenset[str]:
     from composer.tiny import captions
     from composer.tiny.scenes import COLOURS, SHAPES
 
-    said = [*COLOURS, *SHAPES, *captions.OPENINGS, *captions.TAGS, *captions.VAGUE, *captions.EMPTY, _SMALL]
+    phrases = [*COLOURS, *SHAPES, *captions.OPENINGS, *captions.TAGS, *captions.VAGUE, *captions.EMPTY, _SMALL]
     for options in (captions.WORDS, captions.UNDER, captions.SIDES):
-        said += [phrase for phrases in options.values() for phrase in phrases]
-    return frozenset(re.findall(r"[^\W_]+", " ".join(said).lower()))
+        phrases += [phrase for ways in options.values() for phrase in ways]
+    return frozenset(re.findall(r"[^\W_]+", " ".join(phrases).lower()))

@@ -1,12 +1,18 @@
 """The networks of the embedded checkpoint: ordinary diffusers and transformers classes, only small.
 
-The latents are 16 × 16 whatever the picture's size: the VAE takes the factor, so the UNet costs the same at 64 and 128
+The latents are 16 × 16 whatever the image's size: the VAE takes the factor, so the UNet costs the same at 64 and 128
 pixels.
 """
 
 from __future__ import annotations
 
-from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel, UNet2DModel
+from typing import TypeVar
+
+import torch
+from diffusers.models import AutoencoderKL, UNet2DConditionModel, UNet2DModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from torch import nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -17,11 +23,27 @@ from transformers import (
 )
 
 LATENT_SIZE = 16
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 LATENT_CHANNELS = 4
 WIDTH = 128  # of the text encoder's hidden states
 
 
+def to_device(model: ModuleT, device: torch.device) -> ModuleT:
+    """Move a model. The `to` of diffusers and transformers only adds checks of quantized weights, and is not typed.
+
+    Args:
+        model: The model.
+        device: Device to move it to.
+
+    Returns:
+        The model itself.
+    """
+    nn.Module.to(model, device)
+    return model
+
+
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Build the text encoder for a tokenizer's vocabulary."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=3, num_attention_heads=4,
         max_position_embeddings=tokenizer.model_max_length, projection_dim=WIDTH, bos_token_id=tokenizer.bos_token_id,
@@ -35,7 +57,10 @@ def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def vae(size: int) -> AutoencoderKL:
-    """Few groups: 16 groups on 16 channels would be instance norm at full resolution, and lose the colours."""
+    """Build the VAE for images of `size` pixels.
+
+    It has few groups: 16 groups on 16 channels would be instance norm at full resolution, and lose the colours.
+    """
     channels = {64: (16, 32, 64), 128: (16, 32, 64, 64)}[size]
     return AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=LATENT_CHANNELS, sample_size=size, block_out_channels=channels,
@@ -45,7 +70,7 @@ def vae(size: int) -> AutoencoderKL:
 
 
 def unet(in_channels: int = LATENT_CHANNELS, channels: tuple[int, int] = (64, 96)) -> UNet2DConditionModel:
-    """The denoiser; the depth and inpainting variants take more `in_channels`."""
+    """Build the denoiser; the depth and inpainting variants take more `in_channels`."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE, in_channels=in_channels, out_channels=LATENT_CHANNELS, block_out_channels=channels,
         layers_per_block=1, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
@@ -54,6 +79,7 @@ def unet(in_channels: int = LATENT_CHANNELS, channels: tuple[int, int] = (64, 96
 
 
 def unconditional_unet(size: int = 32) -> UNet2DModel:
+    """Build the unconditional denoiser, in pixel space."""
     return UNet2DModel(
         sample_size=size, in_channels=3, out_channels=3, block_out_channels=(32, 64, 96), layers_per_block=1,
         down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
@@ -62,7 +88,7 @@ def unconditional_unet(size: int = 32) -> UNet2DModel:
 
 
 def depth_estimator(size: int = 64) -> DPTForDepthEstimation:
-    """Pictures of `size` pixels in patches of 8."""
+    """Build the depth estimator for images of `size` pixels, in patches of 8."""
     return DPTForDepthEstimation(
         DPTConfig(
             hidden_size=96, num_hidden_layers=4, num_attention_heads=4, intermediate_size=192, image_size=size, patch_size=8,
@@ -74,12 +100,12 @@ def depth_estimator(size: int = 64) -> DPTForDepthEstimation:
 
 
 def depth_processor(size: int = 64) -> DPTImageProcessor:
-    """Pictures of any size → what the estimator takes."""
+    """Build the processor that prepares images of any size for the estimator."""
     return DPTImageProcessor(size={"height": size, "width": size}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
 def scheduler() -> DDIMScheduler:
-    """Stable Diffusion's betas; DDIM as the checkpoint's own sampler."""
+    """Build the checkpoint's scheduler: DDIM with Stable Diffusion's betas."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -91,5 +117,5 @@ def scheduler() -> DDIMScheduler:
 
 
 def unconditional_scheduler() -> DDPMScheduler:
-    """The betas of DDPM (https://arxiv.org/abs/2006.11239)."""
+    """Build the unconditional scheduler, with the betas of DDPM (https://arxiv.org/abs/2006.11239)."""
     return DDPMScheduler(beta_schedule="linear")

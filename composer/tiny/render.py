@@ -1,4 +1,4 @@
-"""A small ray caster: scene → picture, exact depth, exact masks.
+"""A small ray caster: scene → image, exact depth, exact masks.
 
 Numpy only. Rays that can meet a thing are cast 3×3 to a pixel; ground and sky are computed once a pixel, since nothing
 on them is sharper than one.
@@ -17,11 +17,11 @@ Array = np.ndarray
 
 SUPERSAMPLING = 3
 CAMERA_HEIGHT = 1.5
-#: Half the picture's width and height, as a tangent.
+#: Half the image's width and height, as a tangent.
 FIELD = 0.75
 #: The horizon's row, in −1 (top) … 1 (bottom).
 HORIZON = -0.25
-#: Depth of the sky, and the farthest that the ground is told apart.
+#: Depth of the sky, and the farthest visible ground.
 FAR = 12.0
 
 SURFACES = {
@@ -38,7 +38,14 @@ SOILS = {
 
 @dataclass(frozen=True)
 class Light:
-    """RGB (0–1) of a sky: overhead, at the horizon, of the sunlight, of the shade."""
+    """RGB colours in [0, 1] of a sky.
+
+    Attributes:
+        zenith: Colour overhead.
+        horizon: Colour at the horizon.
+        sun: Colour of the sunlight.
+        shade: Colour of the ambient light.
+    """
 
     zenith: tuple[float, float, float]
     horizon: tuple[float, float, float]
@@ -56,7 +63,13 @@ LIGHTS = {
 
 @dataclass(frozen=True)
 class Rendering:
-    """image (H, W, 3) uint8; depth (H, W) float32 in metres; masks (things, H, W) float32, the share of each pixel."""
+    """An image of a scene with its depth and masks.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        depth: (H, W) float32 in metres.
+        masks: (things, H, W) float32 in [0, 1], the fraction of each pixel that a thing covers.
+    """
 
     image: Array
     depth: Array
@@ -64,14 +77,22 @@ class Rendering:
 
 
 def render(scene: Scene, size: int = 64) -> Rendering:
-    """Draw a scene as a square of `size` pixels."""
+    """Render a scene.
+
+    Args:
+        scene: The scene.
+        size: Pixels of the image's side.
+
+    Returns:
+        Image, depth and masks.
+    """
     rng = np.random.default_rng(scene.seed)
     light = _rgb(LIGHTS[scene.sky])
     sun = unit(np.array([scene.light, 1.0, -0.55]))
     image, depth = _backdrop(scene, light, sun, size, rng)
     masks = np.zeros((len(scene.things), size, size), np.float32)
     for index in sorted(range(len(scene.things)), key=lambda i: -scene.things[i].z):
-        rows, cols, colour, cover, near = _draw(scene.things[index], light, sun, size)
+        rows, cols, colour, cover, near = _render_thing(scene.things[index], light, sun, size)
         image[rows, cols] = image[rows, cols] * (1 - cover[..., None]) + colour
         depth[rows, cols] = np.where(cover > 0.5, near, depth[rows, cols])
         masks[:, rows, cols] *= 1 - cover
@@ -82,7 +103,9 @@ def render(scene: Scene, size: int = 64) -> Rendering:
 # --- ground and sky ---------------------------------------------------------------------------------------------------
 
 
-def _backdrop(scene: Scene, light: dict, sun: Array, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def _backdrop(
+    scene: Scene, light: dict[str, Array], sun: Array, size: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
     u, v = _grid(size, 1)
     below = v > HORIZON + 1e-3
     distance = np.where(below, CAMERA_HEIGHT / (np.maximum(v - HORIZON, 1e-3) * FIELD), FAR)
@@ -91,7 +114,7 @@ def _backdrop(scene: Scene, light: dict, sun: Array, size: int, rng: np.random.G
     return image, np.minimum(distance, FAR)
 
 
-def _ground(scene: Scene, light: dict, sun: Array, x: Array, z: Array, grain: Array) -> Array:
+def _ground(scene: Scene, light: dict[str, Array], sun: Array, x: Array, z: Array, grain: Array) -> Array:
     soil = np.array(SOILS[scene.ground]) * (1 + 0.03 * grain[..., None])
     lit = np.ones_like(x)
     for thing in scene.things:
@@ -112,7 +135,7 @@ def _shadow(thing: Thing, sun: Array, x: Array, z: Array) -> Array:
     return 1 / (1 + np.exp(np.clip((aside - 0.92 * width * (1 - taper * along)) / 0.07, -30, 30)))
 
 
-def _sky(name: str, light: dict, v: Array, size: int, rng: np.random.Generator) -> Array:
+def _sky(name: str, light: dict[str, Array], v: Array, size: int, rng: np.random.Generator) -> Array:
     height = np.clip((HORIZON - v) / (HORIZON + 1), 0, 1)
     blend = height[..., None] ** 0.8
     sky = light["horizon"] * (1 - blend) + light["zenith"] * blend
@@ -154,7 +177,9 @@ def _noise(rng: np.random.Generator, cells: int, size: int) -> Array:
 # --- things -----------------------------------------------------------------------------------------------------------
 
 
-def _draw(thing: Thing, light: dict, sun: Array, size: int) -> tuple[slice, slice, Array, Array, Array]:
+def _render_thing(
+    thing: Thing, light: dict[str, Array], sun: Array, size: int
+) -> tuple[slice, slice, Array, Array, Array]:
     """Cast the rays of the box around a thing: (rows, columns, colour × cover, cover 0–1, depth in metres)."""
     rows, cols = box(thing, size)
     u, v = (axis[_fine(rows), _fine(cols)] for axis in _grid(size, SUPERSAMPLING))
@@ -166,8 +191,8 @@ def _draw(thing: Thing, light: dict, sun: Array, size: int) -> tuple[slice, slic
     return rows, cols, _pool(colour), _pool(hit[..., None].astype(float))[..., 0], np.minimum(near, FAR)
 
 
-def _shade(thing: Thing, t: Array, direction: Array, normal: Array, light: dict, sun: Array) -> Array:
-    """Blinn–Phong with a sky that lights from above and a ground that darkens what stands on it."""
+def _shade(thing: Thing, t: Array, direction: Array, normal: Array, light: dict[str, Array], sun: Array) -> Array:
+    """Blinn–Phong with a sky that lights from above and a ground that darkens the things on it."""
     base = np.clip(np.array(SURFACES[thing.colour]) + np.array(thing.tint), 0, 1)
     facing = np.clip(normal @ sun, 0, 1)[..., None]
     half = unit(sun - unit(direction))
@@ -179,7 +204,15 @@ def _shade(thing: Thing, t: Array, direction: Array, normal: Array, light: dict,
 
 
 def box(thing: Thing, size: int) -> tuple[slice, slice]:
-    """Pixels that the thing can touch: the projected corners of a box around it."""
+    """Find the pixels that a thing can touch: the projected corners of a box around it.
+
+    Args:
+        thing: The thing.
+        size: Pixels of the image's side.
+
+    Returns:
+        Rows and columns.
+    """
     r = 1.15 * thing.radius
     x, y, z = np.meshgrid([thing.x - r, thing.x + r], [0.0, 2 * r], [thing.z - r, thing.z + r])
     u, v = x / z / FIELD, HORIZON + (CAMERA_HEIGHT - y) / z / FIELD

@@ -1,8 +1,7 @@
-"""Where rays meet solids: closed formulas, in each solid's own place on the ground.
+"""Where rays meet solids: closed formulas, in coordinates relative to each solid's foot.
 
-Each function takes the camera's place relative to the solid's foot, (3,), ray directions (…, 3) with z = 1, and the
-thing; it
-returns distances t (…), infinite where the ray misses, and normals (…, 3). Since z = 1, t is the depth.
+Each function takes the camera's position relative to the solid's foot, (3,), ray directions (…, 3) with z = 1, and the
+thing; it returns distances t (…), infinite where the ray misses, and normals (…, 3). Since z = 1, t is the depth.
 """
 
 from __future__ import annotations
@@ -72,4 +71,12 @@ def _finite(t: Array) -> Array:
 
 
 def unit(vector: Array) -> Array:
+    """Normalise vectors.
+
+    Args:
+        vector: (…, 3).
+
+    Returns:
+        Vectors of length 1, (…, 3).
+    """
     return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from transformers import CLIPTokenizer
 
@@ -20,7 +21,11 @@ LENGTH = 40
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """Learn merges until each word of the grammar is a single token."""
+    """Learn merges until each word of the grammar is a single token.
+
+    Returns:
+        The tokenizer.
+    """
     alphabet = list(bytes_to_unicode())
     words = Counter(
         word for phrase in vocabulary() for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", phrase.lower())
@@ -29,18 +34,27 @@ def build_tokenizer() -> CLIPTokenizer:
     merges = _merges(words)
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in merges)]
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, model_max_length=LENGTH)
+    vocab: Any = {token: i for i, token in enumerate(tokens)}  # annotated as text, which it may also be
+    pairs: Any = merges
+    return CLIPTokenizer(vocab=vocab, merges=pairs, model_max_length=LENGTH)
 
 
 def save_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Write the tokenizer and load it back, so that what is returned is what users will get."""
+    """Write the tokenizer and load it back, so that the result is what users will get.
+
+    Args:
+        folder: Directory of the files.
+
+    Returns:
+        The tokenizer.
+    """
     build_tokenizer().save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)
 
 
 def _merges(words: Counter[str]) -> list[tuple[str, str]]:
     pieces = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
-    merges = []
+    merges: list[tuple[str, str]] = []
     while True:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, parts in pieces.items():
@@ -64,8 +78,10 @@ def _join(parts: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def bytes_to_unicode() -> list[str]:
-    """GPT-2's printable stand-in for each byte (https://github.com/openai/gpt-2/blob/master/src/encoder.py), in its
-    order.
+    """List GPT-2's printable character for each byte (https://github.com/openai/gpt-2/blob/master/src/encoder.py).
+
+    Returns:
+        256 characters, in GPT-2's order.
     """
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in printable]

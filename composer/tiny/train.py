@@ -2,8 +2,7 @@
 
 Every stage resumes where it was stopped; with the same seed, versions and device it makes the same weights. `--out`
 receives two checkpoints in diffusers' format, `text2img` and `unconditional`, and in `inpaint`, `depth` and `upscale`
-the components
-in which these variants differ from `text2img`, all in fp16.
+the components in which these variants differ from `text2img`, all in fp16.
 """
 
 from __future__ import annotations
@@ -12,9 +11,13 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import DDPMPipeline, StableDiffusionPipeline
+from diffusers.models import UNet2DConditionModel
+from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from transformers import DPTForDepthEstimation
 
 from composer.tiny import (
     depth_stage,
@@ -27,45 +30,52 @@ from composer.tiny import (
     upscale_stage,
     vae_stage,
 )
-from composer.tiny.data import Pictures, depths, images
-from composer.tiny.loop import settle
+from composer.tiny.data import ImageSet, depths, images
+from composer.tiny.loop import configure_process
 from composer.tiny.tokenizer import save_tokenizer
 
 SEED, TEST_SEED = 1, 2
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Train the stages in their order.
+
+    Args:
+        argv: Command line arguments; None for those of the process.
+    """
     args = _arguments(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = images(args.work, args.scenes, SEED, args.size, workers=args.workers)
     test = images(args.work, 512, TEST_SEED, args.size, "any", workers=args.workers)
     for stage in args.stages:
-        settle(SEED, args.threads)
+        configure_process(SEED, args.threads)
         STAGES[stage](args, data, test, device)
 
 
-def text2img(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+def text2img(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
     """Tokenizer, text encoder, VAE and UNet, saved as a StableDiffusionPipeline."""
     tokenizer = save_tokenizer(args.work / "tokenizer")
     encoder = text_stage.train(tokenizer, args.work, device)
     vae = vae_stage.train(data, test, args.work, device, args.vae_steps)
     latents = vae_stage.latents(vae.eval(), data, args.work, device)
     unet = unet_stage.train(latents, SEED, encoder, tokenizer, args.work, device, args.unet_steps)
-    pipeline = StableDiffusionPipeline(
+    make: Any = StableDiffusionPipeline  # annotated as if the safety checker were needed
+    pipeline = make(
         vae=vae, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=networks.scheduler(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.to("cpu", torch.float16).save_pretrained(args.out / "text2img")
 
 
-def unconditional(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+def unconditional(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
     """The pixel-space model, saved as a DDPMPipeline."""
     unet = unconditional_stage.train(data, args.work, device, args.unconditional_steps)
-    DDPMPipeline(unet.half().cpu(), networks.unconditional_scheduler()).save_pretrained(args.out / "unconditional")
+    make: Any = DDPMPipeline  # annotated with classes that are not there without torch
+    make(unet.half().cpu(), networks.unconditional_scheduler()).save_pretrained(args.out / "unconditional")
 
 
-def inpaint(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+def inpaint(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
     """The base UNet, fine-tuned to take a mask."""
     base = _trained(args.out, device)
     latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
@@ -74,13 +84,13 @@ def inpaint(args: argparse.Namespace, data: Pictures, test: Pictures, device: to
     _save(unet, args.out / "inpaint" / "unet")
 
 
-def depth(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
+def depth(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
     """The base UNet, fine-tuned to take depth, and an estimator of it."""
     near = depths(args.work, args.scenes, SEED, workers=args.workers)
     estimator = estimator_stage.train(data, near, args.work, device, args.estimator_steps)
     _save(estimator, args.out / "depth" / "depth_estimator")
     networks.depth_processor().save_pretrained(args.out / "depth" / "feature_extractor")
-    settle(SEED, args.threads)
+    configure_process(SEED, args.threads)
     base = _trained(args.out, device)
     latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
     parts = (base.unet, base.text_encoder, base.tokenizer)
@@ -88,8 +98,8 @@ def depth(args: argparse.Namespace, data: Pictures, test: Pictures, device: torc
     _save(unet, args.out / "depth" / "unet")
 
 
-def upscale(args: argparse.Namespace, data: Pictures, test: Pictures, device: torch.device) -> None:
-    """The base UNet, fine-tuned to finish pictures of twice the size too."""
+def upscale(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
+    """The base UNet, fine-tuned to finish images of twice the size too."""
     large = images(args.work, args.scenes // 8, SEED, 2 * args.size, workers=args.workers)
     base = _trained(args.out, device)
     parts = (base.unet, base.vae, base.text_encoder, base.tokenizer)
@@ -106,9 +116,9 @@ def _trained(out: Path, device: torch.device) -> StableDiffusionPipeline:
     return StableDiffusionPipeline.from_pretrained(out / "text2img", torch_dtype=torch.float32).to(device)
 
 
-def _save(model: torch.nn.Module, folder: Path) -> None:
+def _save(model: UNet2DConditionModel | DPTForDepthEstimation, folder: Path) -> None:
     """In fp16; its json without this machine's paths, and without the dtype, in which transformers would load it
-    whatever is asked for.
+    whatever is requested.
     """
     model.half().cpu().save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -119,9 +129,9 @@ def _save(model: torch.nn.Module, folder: Path) -> None:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m composer.tiny.train", description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="pictures and resumable state (1.5 GB)")
+    parser.add_argument("--work", type=Path, required=True, help="images and resumable state (1.5 GB)")
     parser.add_argument("--out", type=Path, required=True, help="where the checkpoints are written")
-    parser.add_argument("--size", type=int, default=128, choices=(64, 128), help="pixels of a picture's side")
+    parser.add_argument("--size", type=int, default=128, choices=(64, 128), help="pixels of an image's side")
     parser.add_argument("--scenes", type=int, default=20000)
     parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--unet-steps", type=int, default=6000)

@@ -6,18 +6,31 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DModel
+from diffusers.models import UNet2DModel
 from torch import Tensor
 
 from composer.tiny import networks
-from composer.tiny.data import Pictures
+from composer.tiny.data import ImageSet
 from composer.tiny.loop import Loop
 from composer.tiny.unet_stage import add_noise, min_snr
 from composer.tiny.vae_stage import pixels
 
 
-def train(data: Pictures, work: Path, device: torch.device, steps: int, size: int = 32, batch: int = 32) -> UNet2DModel:
-    model = networks.unconditional_unet(size).to(device)
+def train(data: ImageSet, work: Path, device: torch.device, steps: int, size: int = 32, batch: int = 32) -> UNet2DModel:
+    """Train the unconditional UNet.
+
+    Args:
+        data: Images of the training set.
+        work: Directory of the resumable state.
+        device: Device to train on.
+        steps: Number of training steps.
+        size: Pixels of an image's side.
+        batch: Images in a step.
+
+    Returns:
+        The UNet.
+    """
+    model = networks.to_device(networks.unconditional_unet(size), device)
     loop = Loop("unconditional", model, work, steps=steps, lr=1.5e-3, average=0.998, plain=("conv_in", "conv_out"))
     alphas = networks.unconditional_scheduler().alphas_cumprod.to(device)
     weight = min_snr(alphas)

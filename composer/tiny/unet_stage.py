@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers.models import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -19,6 +19,7 @@ from composer.tiny.data import CAPTIONS, captions, scenes
 from composer.tiny.loop import Loop
 from composer.tiny.text_stage import encode
 
+#: Fraction of captions that are left empty.
 EMPTY = 0.1
 MIN_SNR = 5.0
 
@@ -27,10 +28,24 @@ def train(
     latents: Tensor, seed: int, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, work: Path, device: torch.device,
     steps: int, batch: int = 32,
 ) -> UNet2DConditionModel:  # fmt: skip
-    """`latents` (N, 4, 16, 16) are those of the scenes of `seed`, in their order."""
-    unet = networks.unet().to(device)
+    """Train the UNet together with the text encoder.
+
+    Args:
+        latents: (N, 4, 16, 16), of the scenes of `seed` in their order.
+        seed: Seed of the set.
+        encoder: The text encoder, trained on.
+        tokenizer: Its tokenizer.
+        work: Directory of the resumable state.
+        device: Device to train on.
+        steps: Number of training steps.
+        batch: Images in a step.
+
+    Returns:
+        The UNet.
+    """
+    unet = networks.to_device(networks.unet(), device)
     unet.set_attn_processor(AttnProcessor())  # SDPA's backward is slow on sequences this short
-    model = nn.ModuleDict({"unet": unet, "text": encoder.to(device).train()})
+    model = nn.ModuleDict({"unet": unet, "text": networks.to_device(encoder, device).train()})
     loop = Loop("unet", model, work, steps=steps, lr=1.5e-3, warmup=150, slow=("text.",), plain=("conv_in", "conv_out"))
     texts = [text for ways in captions(scenes(len(latents), seed), seed) for text, _ in ways]
     ids = encode(tokenizer, texts).view(-1, CAPTIONS, tokenizer.model_max_length).to(torch.int16).to(device)
@@ -53,7 +68,15 @@ def train(
 
 
 def add_noise(x: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x (B, …) → noisy x, its noise, timesteps (B,); the timesteps are stratified over the batch, which calms the loss."""
+    """Add noise at random timesteps, stratified over the batch, which reduces the variance of the loss.
+
+    Args:
+        x: Clean samples (B, …).
+        alphas: Cumulative alphas of the schedule, (T,).
+
+    Returns:
+        Noisy samples (B, …), their noise (B, …), and timesteps (B,).
+    """
     batch = len(x)
     t = (torch.arange(batch, device=x.device) + torch.rand(batch, device=x.device)) / batch * len(alphas)
     t = t.long().clamp(max=len(alphas) - 1)
@@ -63,7 +86,14 @@ def add_noise(x: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def min_snr(alphas: Tensor) -> Tensor:
-    """Loss weight of each timestep, mean 1."""
+    """Compute min-SNR weights (https://arxiv.org/abs/2303.09556).
+
+    Args:
+        alphas: Cumulative alphas of the schedule, (T,).
+
+    Returns:
+        Loss weight of each timestep, (T,), with mean 1.
+    """
     snr = alphas / (1 - alphas)
     weight = snr.clamp(max=MIN_SNR) / snr
     return weight / weight.mean()

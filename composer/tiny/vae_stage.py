@@ -1,28 +1,42 @@
-"""Stage 2: the autoencoder, then the latents of the whole training set.
+"""Stage 2: the autoencoder, then the latents of the complete training set.
 
-The first three latent channels are drawn towards the whitened colours of the pooled picture: latents that look like the
-picture are the easiest to learn for a small UNet. Afterwards they are normalised channel by channel, inside the VAE.
+The first three latent channels are pulled towards the whitened colours of the pooled image: latents that look like the
+image are the easiest to learn for a small UNet. Afterwards they are normalised channel by channel, inside the VAE.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers.models import AutoencoderKL
 from torch import Tensor
 
 from composer.tiny import networks
-from composer.tiny.data import Pictures
+from composer.tiny.data import ImageSet
 from composer.tiny.loop import Loop
 
 
 def train(
-    data: Pictures, test: Pictures, work: Path, device: torch.device, steps: int, batch: int = 8
+    data: ImageSet, test: ImageSet, work: Path, device: torch.device, steps: int, batch: int = 8
 ) -> AutoencoderKL:
+    """Train the VAE.
+
+    Args:
+        data: Images of the training set.
+        test: Images for the report.
+        work: Directory of the resumable state.
+        device: Device to train on.
+        steps: Number of training steps.
+        batch: Images in a step.
+
+    Returns:
+        The VAE.
+    """
     size = data.images.shape[1]
-    model = networks.vae(size).to(device)
+    model = networks.to_device(networks.vae(size), device)
     loop = Loop("vae", model, work, steps=steps, lr=2e-3, average=0.99, plain=("conv_in.", "conv_out.", "quant_conv"))
     factor = size // networks.LATENT_SIZE
     middle, whiten = _colours(data, factor, device)
@@ -52,8 +66,18 @@ def train(
 
 
 @torch.no_grad()
-def latents(model: AutoencoderKL, data: Pictures, work: Path, device: torch.device) -> Tensor:
-    """Normalise the VAE's latents and encode the set: shape (N, 4, 16, 16), zero mean and unit variance per channel."""
+def latents(model: AutoencoderKL, data: ImageSet, work: Path, device: torch.device) -> Tensor:
+    """Normalise the VAE's latents and encode the set, or open the file of an earlier call.
+
+    Args:
+        model: The VAE; its 1 × 1 convolutions are changed in place.
+        data: Images of the training set.
+        work: Directory of the file.
+        device: Device to encode on.
+
+    Returns:
+        Latents (N, 4, 16, 16) float16, with zero mean and unit variance in each channel.
+    """
     path = work / "latents.pt"
     if path.exists():
         saved = torch.load(path, weights_only=True)
@@ -72,15 +96,24 @@ def latents(model: AutoencoderKL, data: Pictures, work: Path, device: torch.devi
     return z
 
 
-def pixels(data: Pictures, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pictures (B, 3, S, S) in −1 … 1 and loss weights (B, 1, S, S) in 0 … 1."""
+def pixels(data: ImageSet, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Load images of a set.
+
+    Args:
+        data: The set.
+        index: Indices of images, (B,).
+        device: Device of the result.
+
+    Returns:
+        Images (B, 3, S, S) in [-1, 1] and loss weights (B, 1, S, S) in [0, 1], fp32.
+    """
     pick = index.numpy()
     images = torch.from_numpy(data.images[pick]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     return images, torch.from_numpy(data.weights[pick]).to(device)[:, None].float() / 255
 
 
-def _colours(data: Pictures, factor: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean (3,) and whitening matrix (3, 3) of the colours of pooled pictures."""
+def _colours(data: ImageSet, factor: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean (3,) and whitening matrix (3, 3) of the colours of pooled images."""
     x = F.avg_pool2d(pixels(data, torch.arange(min(1000, len(data.images))), device)[0], factor)
     colours = x.permute(0, 2, 3, 1).reshape(-1, 3)
     variance, axes = torch.linalg.eigh(torch.cov(colours.T))
@@ -89,7 +122,8 @@ def _colours(data: Pictures, factor: int, device: torch.device) -> tuple[Tensor,
 
 def _normalise(model: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
     """Fold (z − mean) / std into the 1 × 1 convolutions around the latents: exact, and `scaling_factor` stays 1."""
-    into, back = model.quant_conv, model.post_quant_conv
+    into: Any = model.quant_conv  # optional in other VAEs; so are the biases
+    back: Any = model.post_quant_conv
     mean, std = mean.to(into.bias.device), std.to(into.bias.device)
     channels = len(mean)
     with torch.no_grad():

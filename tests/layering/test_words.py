@@ -54,6 +54,8 @@ HONEST = re.compile(
 )
 #: Files that hold old words on purpose, or another's text.
 EXEMPT = ("tests/layering/test_words.py", "conf/renamed.yaml", "tests/data", "LICENSE", "CODE_OF_CONDUCT.md")
+#: File → words that are data there, such as those of captions.
+DATA = {"composer/tiny/captions.py": ("picture", "house"), "composer/tiny/known.py": ("stands", "lying")}
 #: Hits that are left, by package; a package that is not named has none. A number may only become smaller.
 LEFT: dict[str, int] = {
     "README.md": 35,
@@ -78,7 +80,6 @@ LEFT: dict[str, int] = {
     "composer/system": 35,
     "composer/tasks": 21,
     "composer/testing": 13,
-    "composer/tiny": 101,
     "conf": 19,
     "docs": 25,
     "plugins": 53,
@@ -108,7 +109,6 @@ LEFT: dict[str, int] = {
     "tests/sweeps": 205,
     "tests/system": 41,
     "tests/tasks": 21,
-    "tests/tiny": 38,
 }
 _WORDS = {phrase: re.compile(rf"\b({phrase})\b", re.IGNORECASE) for phrase in INSTEAD}
 _ANY = re.compile(rf"\b({'|'.join(INSTEAD)})\b", re.IGNORECASE)
@@ -152,8 +152,10 @@ def hits(path: Path) -> list[Hit]:
     """All uses of the words in one file."""
     name, text = _name(path), path.read_text("utf-8")
     if path.suffix == ".py":
-        return sorted([*_in_names(name, ast.parse(text)), *_in_python_texts(name, text)], key=lambda hit: hit.line)
-    return list(_in_lines(name, text, comments_only=path.suffix in (".yaml", ".toml", ".txt")))
+        every = sorted([*_in_names(name, ast.parse(text)), *_in_python_texts(name, text)], key=lambda hit: hit.line)
+    else:
+        every = list(_in_lines(name, text, comments_only=path.suffix in (".yaml", ".toml", ".txt")))
+    return [hit for hit in every if hit.word not in DATA.get(name, ())]
 
 
 def _search(path: str, line: int, kind: str, text: str) -> Iterator[Hit]:

@@ -1,6 +1,4 @@
-"""The embedded checkpoint draws what it is told; `benchmarks/adherence.py` measures how well, here a few pictures must
-do.
-"""
+"""The embedded checkpoint generates what prompts describe; `benchmarks/adherence.py` measures how well."""
 
 from __future__ import annotations
 
@@ -22,15 +20,15 @@ def pixels(*overrides: str, **values) -> np.ndarray:
     return np.stack([np.asarray(image, int) for image in composer.compose(*overrides, "callbacks=[]", **values).images])
 
 
-def share(image: np.ndarray, colour: str) -> float:
-    """Share of pixels in which a colour clearly leads."""
+def fraction(image: np.ndarray, colour: str) -> float:
+    """Fraction of pixels in which a colour clearly leads."""
     channel = CHANNEL[colour]
     others = np.delete(image, channel, axis=-1).max(-1)
     return float((image[..., channel] > others + 50).mean())
 
 
 @pytest.mark.parametrize("scheduler", slow_but(["euler"], ["euler", "ddim", "dpmpp_2m"]))
-def test_colour_and_place_follow_the_prompt(scheduler):
+def test_colour_and_position_follow_the_prompt(scheduler):
     images = pixels(
         f"scheduler={scheduler}",
         prompt="a large red sphere on the left and a large blue cube on the right, on snow, under a cloudy sky",
@@ -38,7 +36,9 @@ def test_colour_and_place_follow_the_prompt(scheduler):
     )
     half = images.shape[2] // 2
     right = [
-        share(p[:, :half], "red") > 0.05 and share(p[:, half:], "blue") > 0.05 and share(p[:, half:], "red") < 0.01
+        fraction(p[:, :half], "red") > 0.05
+        and fraction(p[:, half:], "blue") > 0.05
+        and fraction(p[:, half:], "red") < 0.01
         for p in images
     ]
     assert sum(right) >= 3
@@ -58,12 +58,12 @@ def test_guidance_and_the_negative_prompt_have_a_say():
 
 
 @pytest.mark.parametrize("scheduler", slow_but(["unipc"], ["default", "euler", "heun", "unipc", "dpmpp_2m"]))
-def test_the_unconditional_model_draws_scenes_and_not_noise(scheduler):
+def test_the_unconditional_model_generates_scenes_and_not_noise(scheduler):
     images = pixels("task=unconditional", f"scheduler={scheduler}", images=8)
     neighbours = np.abs(np.diff(images, axis=2)).mean((1, 2, 3))
     noise = np.abs(np.diff(np.random.default_rng(0).integers(0, 256, images.shape), axis=2)).mean()
     assert (neighbours < noise / 6).all()
-    assert images.mean((1, 2)).std(0).max() > 15, "all pictures alike"
+    assert images.mean((1, 2)).std(0).max() > 15, "all images alike"
 
 
 def test_the_files_name_no_machine():
@@ -95,20 +95,20 @@ def sample(name: str) -> np.ndarray:
     return np.asarray(Image.open(samples.path(name)).resize((128, 128), Image.Resampling.LANCZOS), int)
 
 
-def test_inpainting_puts_a_thing_of_an_unseen_kind_where_it_is_told_and_nowhere_else():
+def test_inpainting_puts_an_unseen_thing_into_the_mask_alone():
     images, mask = pixels("task=inpaint", prompt="a red cone", images=4), sample("mask") >= 128
     assert (images[:, ~mask] == sample("scene")[~mask]).all()
     inside = images[:, mask]
-    assert sum(share(each[None], "red") > 0.08 for each in inside) >= 3 and share(inside, "blue") < 0.03
+    assert sum(fraction(image[None], "red") > 0.08 for image in inside) >= 3 and fraction(inside, "blue") < 0.03
 
 
 def test_inpainting_can_take_a_thing_away():
     (image,) = pixels("task=inpaint", prompt="nothing")
     inside = image[sample("mask") >= 128]
-    assert share(inside[None], "blue") < 0.3 and share(inside[None], "red") < 0.01  # the sky has some blue
+    assert fraction(inside[None], "blue") < 0.3 and fraction(inside[None], "red") < 0.01  # the sky has some blue
 
 
-def test_outpainting_goes_on_where_the_picture_ends():
+def test_outpainting_goes_on_where_the_image_ends():
     (image,) = pixels("task=outpaint")
     margin = np.ones((128, 128), bool)
     margin[32:96, 32:96] = False
@@ -120,6 +120,6 @@ def test_outpainting_goes_on_where_the_picture_ends():
 def test_depth_keeps_the_scene_and_the_prompt_changes_its_colours():
     image = pixels("task=depth2img", prompt="a green object and a red object, on snow")[0]
     half = image.shape[1] // 2
-    assert share(image[:, :half], "green") > 0.05 and share(image[:, half:], "red") > 0.02
-    there, was = share(image[40:90, 15:58], "green"), share(sample("scene")[40:90, 15:58], "red")
-    assert abs(there - was) < 0.25, "the large thing stands where the sphere stood"
+    assert fraction(image[:, :half], "green") > 0.05 and fraction(image[:, half:], "red") > 0.02
+    after, before = fraction(image[40:90, 15:58], "green"), fraction(sample("scene")[40:90, 15:58], "red")
+    assert abs(after - before) < 0.25, "the large thing is where the sphere was"

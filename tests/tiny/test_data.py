@@ -6,24 +6,24 @@ import pytest
 from composer.tiny.captions import caption
 from composer.tiny.data import captions, images, scenes
 from composer.tiny.render import FAR, render
-from composer.tiny.scenes import HELD_OUT, PLACES, SHAPES, SIZES, Scene, make_thing, sample_scene
+from composer.tiny.scenes import HELD_OUT, POSITIONS, SHAPES, SIZES, Scene, make_thing, sample_scene
 
 GREY = {"ground": "stone", "sky": "cloudy"}
 
 
 def scene(
-    shape: str = "sphere", colour: str = "red", size: str = "large", place: str = "center", **backdrop: str
+    shape: str = "sphere", colour: str = "red", size: str = "large", position: str = "center", **backdrop: str
 ) -> Scene:
-    thing = make_thing(np.random.default_rng(0), colour, shape, size, place)
+    thing = make_thing(np.random.default_rng(0), colour, shape, size, position)
     return Scene(things=(thing,), light=-0.5, seed=1, **{**GREY, **backdrop})
 
 
 @pytest.mark.parametrize("size", [64, 128])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_thing_is_drawn_in_its_colour_where_its_mask_is(shape, size):
-    drawing = render(scene(shape), size)
-    assert drawing.image.shape == (size, size, 3) and drawing.image.dtype == np.uint8
-    inside = drawing.image[drawing.masks[0] > 0.99].astype(int)
+def test_a_thing_is_rendered_in_its_colour_where_its_mask_is(shape, size):
+    rendering = render(scene(shape), size)
+    assert rendering.image.shape == (size, size, 3) and rendering.image.dtype == np.uint8
+    inside = rendering.image[rendering.masks[0] > 0.99].astype(int)
     assert len(inside) > size * size // 40
     assert (inside[:, 0] > inside[:, 1:].max(1)).mean() > 0.95
 
@@ -37,20 +37,20 @@ def test_depth_is_nearer_on_the_thing_than_behind_it(shape):
     assert far.depth[0].max() == FAR and np.isfinite(near.depth).all()
 
 
-def test_places_and_sizes_are_where_and_how_they_are_called():
-    columns = [np.argwhere(render(scene(place=place)).masks[0] > 0.5)[:, 1].mean() for place in PLACES]
+def test_positions_and_sizes_are_as_they_are_called():
+    columns = [np.argwhere(render(scene(position=position)).masks[0] > 0.5)[:, 1].mean() for position in POSITIONS]
     assert columns == sorted(columns) and abs(columns[1] - 31.5) < 6
     areas = [(render(scene(size=size)).masks[0]).sum() for size in SIZES]
     assert areas[1] > 1.4 * areas[0] and areas[2] > 1.4 * areas[1]
 
 
 def test_every_cube_shows_two_faces():
-    for place in PLACES:
-        drawing = render(scene("cube", colour="white", place=place), 128)
-        solid = drawing.masks[0] > 0.99
+    for position in POSITIONS:
+        rendering = render(scene("cube", colour="white", position=position), 128)
+        solid = rendering.masks[0] > 0.99
         row = np.argwhere(solid)[:, 0].max() - 12  # below the top face
-        brightness = drawing.image[row][solid[row]].astype(int).sum(-1)
-        assert np.abs(np.diff(brightness)).max() > 20, f"no edge between faces at {place}"
+        brightness = rendering.image[row][solid[row]].astype(int).sum(-1)
+        assert np.abs(np.diff(brightness)).max() > 20, f"no edge between faces at {position}"
 
 
 def test_the_night_has_stars():
@@ -58,9 +58,9 @@ def test_the_night_has_stars():
 
 
 def test_held_out_pairs_never_appear_in_training():
-    seen = {(thing.colour, thing.shape) for each in scenes(2000, 1) for thing in each.things}
+    seen = {(thing.colour, thing.shape) for scene in scenes(2000, 1) for thing in scene.things}
     assert not seen & HELD_OUT and len(seen) == 8 * 4 - len(HELD_OUT)
-    assert {(thing.colour, thing.shape) for each in scenes(200, 1, "held_out") for thing in each.things} == HELD_OUT
+    assert {(thing.colour, thing.shape) for scene in scenes(200, 1, "held_out") for thing in scene.things} == HELD_OUT
 
 
 def test_a_scene_does_not_depend_on_how_many_there_are():
@@ -70,13 +70,13 @@ def test_a_scene_does_not_depend_on_how_many_there_are():
 def test_a_caption_says_what_it_claims():
     rng = np.random.default_rng(3)
     for _ in range(300):
-        each = sample_scene(rng, "any")
-        text, said = caption(each, rng)
-        for thing in said.things:
+        sample = sample_scene(rng, "any")
+        text, facts = caption(sample, rng)
+        for thing in facts.things:
             assert thing[0] is None or thing[0] in text
-        full, told = caption(each, rng, full=True)
-        assert all(thing.colour in full for thing in each.things)
-        assert all(None not in (colour, shape, place) for colour, shape, _, place in told.things)
+        full, all_facts = caption(sample, rng, full=True)
+        assert all(thing.colour in full for thing in sample.things)
+        assert all(None not in (colour, shape, position) for colour, shape, _, position in all_facts.things)
 
 
 def test_the_prompt_of_the_readme_is_within_the_grammar():
@@ -86,7 +86,7 @@ def test_the_prompt_of_the_readme_is_within_the_grammar():
     assert rng is not None
 
 
-def test_pictures_are_rendered_once(tmp_path):
+def test_images_are_rendered_once(tmp_path):
     first = images(tmp_path, 6, 3, 64)
     stamp = next(tmp_path.glob("*images.npy")).stat().st_mtime_ns
     again = images(tmp_path, 6, 3, 64)

@@ -56,10 +56,10 @@ def regression(folder, steps: int) -> Loop:
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    for folder in ("whole", "parts"):
+    for folder in ("complete", "parts"):
         (tmp_path / folder).mkdir()
-    whole = regression(tmp_path / "whole", 12)
-    whole.run(whole.loss)
+    complete = regression(tmp_path / "complete", 12)
+    complete.run(complete.loss)
 
     first = regression(tmp_path / "parts", 12)
     monkeypatch.setattr(loop_module, "SAVE_EVERY", 0.0)
@@ -77,7 +77,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     second = regression(tmp_path / "parts", 12)
     assert second.done == 7
     second.run(second.loss)
-    for a, b in zip(whole.module.parameters(), second.module.parameters()):
+    for a, b in zip(complete.module.parameters(), second.module.parameters()):
         assert torch.equal(a, b)
 
 

@@ -13,9 +13,9 @@ from composer.tiny import networks
 from composer.tiny.captions import EMPTY, WORDS, phrase, vague
 from composer.tiny.data import depths, scenes
 from composer.tiny.depth_stage import channel
-from composer.tiny.masks import around, masked, over_place, over_thing
+from composer.tiny.masks import around, masked, over_gap, over_thing
 from composer.tiny.render import render
-from composer.tiny.scenes import HELD_OUT, PLACES, SHAPES, SIZES, Scene, sample_scene
+from composer.tiny.scenes import HELD_OUT, POSITIONS, SHAPES, SIZES, Scene, sample_scene
 from composer.tiny.variant import widened
 
 SIZE = 128
@@ -33,21 +33,21 @@ def test_a_mask_over_a_thing_covers_it():
             assert text and min(left) <= 12
 
 
-def test_a_mask_over_a_place_covers_no_thing():
+def test_a_mask_over_a_gap_covers_no_thing():
     """But for a few pixels of a neighbour, where masks reach far."""
     for i in range(40):
         scene = sample_scene(rng(i), count=1)
-        if scene.things[0].place != "center":
-            mask, text = over_place(scene, SIZE, rng(i))
-            drawn = render(scene, SIZE).masks[0] > 0.5
-            assert drawn[mask].sum() < 0.35 * drawn.sum() and any(
+        if scene.things[0].position != "center":
+            mask, text = over_gap(scene, SIZE, rng(i))
+            rendered = render(scene, SIZE).masks[0] > 0.5
+            assert rendered[mask].sum() < 0.35 * rendered.sum() and any(
                 text.count(words) for words in (*EMPTY, "landscape", "scene", "ground")
             )
 
 
 def test_masks_come_in_all_kinds():
-    shares = [masked(scene, SIZE, rng(i))[0].mean() for i, scene in enumerate(scenes(300, 6))]
-    assert min(shares) < 0.05 and shares.count(1.0) > 15 and 0.2 < np.mean(shares) < 0.6
+    areas = [masked(scene, SIZE, rng(i))[0].mean() for i, scene in enumerate(scenes(300, 6))]
+    assert min(areas) < 0.05 and areas.count(1.0) > 15 and 0.2 < np.mean(areas) < 0.6
 
 
 def test_outpainting_masks_keep_one_rectangle():
@@ -61,11 +61,11 @@ def test_no_held_out_pair_is_trained_on():
     assert not {(t.colour, t.shape) for scene in scenes(500, 1) for t in scene.things} & HELD_OUT
 
 
-def test_vague_captions_say_neither_shape_nor_place_nor_size():
+def test_vague_captions_say_no_shape_position_or_size():
     forbidden = {
         word for name in (*SHAPES, *SIZES) for phrase in WORDS.get(name, (name,)) for word in phrase.split()
     } | {
-        *PLACES,
+        *POSITIONS,
         "middle",
         "side",
     }
@@ -75,10 +75,10 @@ def test_vague_captions_say_neither_shape_nor_place_nor_size():
 
 
 def test_a_phrase_is_about_the_thing_alone():
-    said = Counter(
+    lengths = Counter(
         len(phrase(scene.things[0], rng(i)).split()) for i, scene in enumerate(scenes(200, 8)) if scene.things
     )
-    assert max(said) <= 4 and said[3] > 20
+    assert max(lengths) <= 4 and lengths[3] > 20
 
 
 def test_depth_reaches_the_model_as_diffusers_passes_it(tmp_path):
@@ -101,5 +101,5 @@ def test_a_widened_unet_without_weight_on_the_new_channels_is_the_base(new):
     x, hidden = torch.randn(1, 4, 16, 16), torch.randn(1, 8, networks.WIDTH)
     with torch.no_grad():
         expected = base(x, 10, hidden).sample
-        found = wide(torch.cat([x, torch.randn(1, new, 16, 16)], 1), 10, hidden).sample
-    assert torch.allclose(expected, found, atol=1e-5)
+        result = wide(torch.cat([x, torch.randn(1, new, 16, 16)], 1), 10, hidden).sample
+    assert torch.allclose(expected, result, atol=1e-5)
