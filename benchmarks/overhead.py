@@ -33,7 +33,7 @@ from composer.records.record import record
 from composer.sampling.guidance import Branches, Unguided
 from composer.sampling.hooks import Hooks
 from composer.sampling.loop import denoise
-from composer.sampling.non_finite import Watch
+from composer.sampling.non_finite import FiniteWatch
 from composer.sampling.sampler import Sampler
 from composer.system.library_logs import disable_progress_bars
 from composer.testing import pipelines
@@ -89,7 +89,7 @@ def ours(
     run = Run(
         **unused | {"timesteps": sampler.timesteps, "generators": tuple(generators), "scheduler": sampler.scheduler}
     )
-    looks = {"watch": Watch("unet", STEPS)} if watch else {}
+    looks = {"watch": FiniteWatch("unet", STEPS)} if watch else {}
     with hooks.around(run):
         return denoise(
             sampler,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class ComposerError(Exception):
@@ -44,12 +45,16 @@ class CallbackError(ComposerError):
 
 
 class LeftBehind(CallbackError):
-    """A callback left something on the models. made: what the run had made by then. result: the whole, for who writes
-    it down.
+    """A callback left something on the models.
+
+    Attributes:
+        outcome: Outcome of the pass that it happened in, of type `composer.pipelines.pipeline.PassOutcome`; ``None``
+            if there is none.
+        result: All that was generated, of type `Result`, for callers that save it; ``None`` if there is none.
     """
 
-    made: object = None
-    result: object = None
+    outcome: Any = None
+    result: Any = None
 
 
 class Busy(ComposerError):

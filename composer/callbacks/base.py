@@ -67,6 +67,32 @@ class Conditioning:
     positive: Embedding | None
     negative: Embedding | None = None
 
+    def require_positive(self) -> Embedding:
+        """Get the embeddings of the prompts.
+
+        Returns:
+            `positive`.
+
+        Raises:
+            ValueError: The model takes no text.
+        """
+        if self.positive is None:
+            raise ValueError("this model takes no text, so there is no conditioning")
+        return self.positive
+
+    def require_negative(self) -> Embedding:
+        """Get the embeddings of the negative prompts.
+
+        Returns:
+            `negative`.
+
+        Raises:
+            ValueError: Guidance does not use the negative prompts.
+        """
+        if self.negative is None:
+            raise ValueError("guidance does not use the negative prompts, so they have no conditioning")
+        return self.negative
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -76,7 +102,7 @@ class Step:
         index: Iteration, from 0.
         total: Number of iterations. Second-order schedulers iterate more often than `Request.steps`.
         timestep: Timestep of the scheduler, a tensor of shape `()`.
-        sigma: Noise level of `latents`; `None` if the scheduler has no sigmas.
+        sigma: Noise level of `latents`: noise per signal σ/α, or σ in `[0, 1]` for flow matching; NaN where it is not known.
         latents: x_t, before the step.
         model_input: `latents` as the scheduler scales them for the model. Computed again after `before_step`.
         conditioning: Embeddings of the prompts.
@@ -91,7 +117,7 @@ class Step:
     index: int
     total: int
     timestep: Tensor
-    sigma: float | None
+    sigma: float
     latents: Tensor
     model_input: Tensor
     conditioning: Conditioning

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
@@ -51,7 +52,7 @@ class Progress(StepCallback):
     def after_step(self, step: Step, latents: Tensor) -> None:
         """Advance the bar."""
         if self.bar is not None:
-            self.bar.show(step.index + 1, "" if step.sigma is None else f"sigma {step.sigma:.3f}")
+            self.bar.show(step.index + 1, f"sigma {step.sigma:.3f}" if isfinite(step.sigma) else "")
 
 
 class _TerminalBar:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ class Trace(StepCallback):
             {
                 "index": step.index,
                 "timestep": float(step.timestep),
-                "sigma": step.sigma,
+                "sigma": step.sigma if isfinite(step.sigma) else None,
                 "guidance_scale": step.guidance_scale,
                 "latents": summarize(latents),
                 "prediction": self.prediction,

@@ -37,7 +37,7 @@ def name_of(key: str, pipeline: type) -> str | None:
 
 def arguments(pipeline: type, request: Request, guidance: Guidance) -> dict[str, Any]:
     """What the pipeline's `__call__` is given, of all that a request holds."""
-    negative = guidance.contrast or any(request.negative_prompts)
+    negative = guidance.do_classifier_free_guidance or any(request.negative_prompts)
     given = {
         "prompt": list(request.prompts),
         **({"negative_prompt": [text or "" for text in request.negative_prompts]} if negative else {}),

@@ -64,7 +64,7 @@ def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:
         raise ComposerError(
             "guidance", name, f"can't reach into {family} models", [] if family == CLASSIC else sorted(able)
         )
-    if guidance.contrast and not checkpoint.family_info.takes_prompt:
+    if guidance.do_classifier_free_guidance and not checkpoint.family_info.takes_prompt:
         raise ComposerError(
             "guidance", name, f"{family} takes no prompt, so there is nothing to guide: use guidance=none"
         )

@@ -1,19 +1,20 @@
-"""The seam between a model layout and everything else.
+"""The interface between a model layout and everything else.
 
-A family knows how to encode a prompt, what one prediction is and how to decode. It knows no task, no guidance scale, no
-callback. Latents are opaque outside of it.
+A family knows how its models encode a prompt, predict and decode. It knows no task, no guidance and no callback.
+Latents are opaque outside of it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
-from composer.families.distinct import once
+from composer.families.distinct import encode_distinct
 from composer.families.settings import Decoded, FamilySettings
 from composer.sampling.guidance import Branches
 
@@ -26,24 +27,28 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-#: What denoisers compute in, which no model changes; diffusers walks through all of its layers to tell.
+#: Dtype of each denoiser, which no model changes; diffusers walks through all layers to find it.
 _dtypes: WeakKeyDictionary[nn.Module, torch.dtype] = WeakKeyDictionary()
 
 
-class DiffusersFamily:
-    """What families share: a diffusers pipeline that holds the components and lends its helpers.
+class Family(ABC):
+    """A model layout: how its models encode, predict and decode.
+
+    Instances are frozen: nothing can be set on them after construction, so no run finds state of an earlier one.
 
     Args:
-        holder: the pipeline, shared between runs.
-        settings: of the run, None for the usual ones. Nothing is set on a family after it was made, so that no run
-        finds what
-            another has left.
+        pipe: The diffusers pipeline that owns the components, shared between runs.
+        settings: Settings of the run; ``None`` for the defaults.
+
+    Attributes:
+        pipe: As passed. diffusers registers components at run time, so type checkers see none of them: ``Any``.
+        settings: As passed, or the defaults.
+        reads_long_prompts: Whether prompts of any length can be read, in windows.
     """
 
-    #: Whether prompts can be read in windows.
-    chunks = False
-    #: Extra inputs of the denoiser that have no row for each image.
-    shared: frozenset[str] = frozenset()
+    reads_long_prompts: ClassVar[bool] = False
+    pipe: Any
+    settings: FamilySettings
 
     def __init__(self, pipe: Any, settings: FamilySettings | None = None) -> None:
         vars(self).update(pipe=pipe, settings=settings or FamilySettings())
@@ -55,154 +60,252 @@ class DiffusersFamily:
         raise AttributeError(f"{type(self).__name__}.{name} can't be deleted")
 
     @property
-    def chunked(self) -> bool:
-        """Whether prompts are read whole, however long they are."""
-        return self.settings.long_prompts == "chunk"
+    @abstractmethod
+    def denoiser_name(self) -> str:
+        """Component name of the model that predicts, such as ``"unet"``."""
 
-    @cached_property  # diffusers walks through all modules to find it; who knows it says so
+    @property
+    @abstractmethod
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Component name → model, for all models of the checkpoint."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Device that the models compute on."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Dtype that the denoiser computes in, and so the dtype of latents."""
+
+    @property
+    @abstractmethod
+    def vae_scale_factor(self) -> int:
+        """Pixels per latent along one side; 1 for models of pixels."""
+
+    @property
+    @abstractmethod
+    def takes_guidance_scale(self) -> bool:
+        """Whether the denoiser takes the guidance scale as an input, as distilled models do."""
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the denoiser takes `Step.mask` and `Step.masked_latents` as inputs, as inpainting models do."""
+        return False
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """The model that predicts."""
+        return self.modules[self.denoiser_name]
+
+    @property
+    def prompt_tokenizer(self) -> tuple[Any, int] | None:
+        """Tokenizer of the text encoder that reads furthest, and its limit in tokens; ``None`` without a limit."""
+        return None
+
+    @abstractmethod
+    def tokens(self, prompt: str) -> list[str]:
+        """Split a prompt into tokens.
+
+        Args:
+            prompt: One text.
+
+        Returns:
+            One string for each position of `Embedding.hidden`, padding included.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def set_timesteps(
+        scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str
+    ) -> None:  # fmt: skip
+        """Lay out the timesteps of a fresh scheduler. Needs no weights, so that a plan can show them.
+
+        Args:
+            scheduler: A diffusers scheduler; changed in place.
+            request: Number of steps, and the size that some schedules depend on.
+            vae_scale_factor: Pixels per latent along one side.
+            device: Device of the timesteps.
+        """
+
+    @abstractmethod
+    def encode(self, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
+        """Encode the texts of a request.
+
+        Args:
+            request: Prompts and negative prompts, one an image.
+            do_classifier_free_guidance: Whether to encode the negative prompts too.
+
+        Returns:
+            Embeddings with one row for each image of the request.
+        """
+
+    @abstractmethod
+    def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+        """Encode pixels to clean latents.
+
+        Args:
+            pixels: `(B, 3, H, W)`, float, in `[-1, 1]`.
+            generators: One CPU generator an image, which samples the VAE's distribution.
+
+        Returns:
+            Latents in the model's layout and scale.
+        """
+
+    @abstractmethod
+    def scale_mask(self, mask: Tensor) -> Tensor:
+        """Resize a mask to the latents.
+
+        Args:
+            mask: `(B or 1, 1, H, W)` over the pixels, in `[0, 1]`.
+
+        Returns:
+            The mask in a shape that broadcasts with the latents.
+        """
+
+    def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
+        """Prepare the depth input of a depth model.
+
+        Args:
+            images: RGB images, one for each row of the batch.
+            maps: Depth maps `(H, W)`, larger is nearer; ``None`` to estimate them from `images`.
+
+        Returns:
+            Depth `(B, 1, H/f, W/f)` in `[-1, 1]`, with f pixels per latent.
+
+        Raises:
+            NotImplementedError: The family has no depth models.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no depth models")
+
+    @abstractmethod
+    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
+        """Sample the first noise.
+
+        Args:
+            request: Size in pixels, and the number of images.
+            generators: One CPU generator an image.
+
+        Returns:
+            Standard normal latents in the model's layout; row i comes from generator i.
+        """
+
+    @abstractmethod
+    def predict(self, step: Step) -> Branches:
+        """Evaluate the denoiser on `step.model_input`.
+
+        Args:
+            step: Latents, timestep and conditioning.
+
+        Returns:
+            Predictions in the shape of the latents, one for each branch with conditioning.
+        """
+
+    @abstractmethod
+    def decode(self, latents: Tensor, request: Request) -> Decoded:
+        """Decode latents to images. Keeps nothing.
+
+        Args:
+            latents: Latents in the model's layout and scale.
+            request: Size in pixels.
+
+        Returns:
+            RGB images, flags of the safety checker, and notes.
+
+        Raises:
+            NonFinite: The pixels are not finite.
+        """
+
+
+class DiffusersFamily(Family):
+    """Base of families whose components are held by a diffusers pipeline that lends its helpers.
+
+    Attributes:
+        shared_inputs: Names in `Embedding.extra` of inputs that have no row for each image.
+    """
+
+    shared_inputs: ClassVar[frozenset[str]] = frozenset()
+
+    @cached_property  # diffusers walks through all modules to find it
     def device(self) -> torch.device:
         return self.settings.device or self.pipe._execution_device
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        if self.denoiser not in _dtypes:
-            _dtypes[self.denoiser] = self.denoiser.dtype
-        return _dtypes[self.denoiser]
+        denoiser: Any = self.denoiser  # a ModelMixin of diffusers, which has a dtype
+        if denoiser not in _dtypes:
+            _dtypes[denoiser] = denoiser.dtype
+        return _dtypes[denoiser]
 
     @property
-    def factor(self) -> int:
+    def vae_scale_factor(self) -> int:
         return self.pipe.vae_scale_factor
 
-    @property
-    def takes_mask(self) -> bool:
-        return False
-
-    @cached_property  # it is asked for many times a run, and diffusers looks at its signature each time
+    @cached_property  # read many times a run; diffusers inspects a signature each time
     def modules(self) -> dict[str, nn.Module]:
-        return {name: part for name, part in self.pipe.components.items() if hasattr(part, "named_modules")}
+        components = self.pipe.components.items()
+        return {name: component for name, component in components if hasattr(component, "named_modules")}
 
     @property
-    def predictor(self) -> str:
-        """The denoiser's name among the components."""
+    def denoiser_name(self) -> str:
         return "unet" if "unet" in self.modules else "transformer"
 
-    @property
-    def denoiser(self) -> nn.Module:
-        return self.modules[self.predictor]
+    def encode(self, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
+        return encode_distinct(self.encode_batch, request, do_classifier_free_guidance, self.shared_inputs)
 
-    def encode(self, request: Request, contrast: bool) -> Conditioning:
-        """Embeddings of a request's texts; texts that are equal are encoded once."""
-        return once(self.encoded, request, contrast, self.shared)
+    def encode_batch(self, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
+        """Encode texts, equal ones several times; `encode` passes it each distinct pair once.
 
-    def encoded(self, request: Request, contrast: bool) -> Conditioning:
-        """Embeddings of texts, a row for each image of the request: what each family does its own way."""
-        raise NotImplementedError
+        Args:
+            request: Prompts and negative prompts.
+            do_classifier_free_guidance: Whether to encode the negative prompts too.
+
+        Returns:
+            Embeddings with one row for each text.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines neither encode nor encode_batch")
 
     def embedding(
         self, hidden: Tensor, pooled: Tensor | None = None, extra: Mapping[str, Tensor] = MappingProxyType({})
     ) -> Embedding:
-        """What the text encoders made, in the numbers that the denoiser computes with."""
-        pooled = None if pooled is None else pooled.to(self.dtype)
+        """Build an embedding in the dtype of the denoiser.
+
+        Args:
+            hidden: Hidden states `(B, tokens, width)`.
+            pooled: Pooled output `(B, width)`, for models that take one.
+            extra: Further inputs of the denoiser by keyword.
+
+        Returns:
+            The embedding; all tensors have the dtype of the denoiser.
+        """
         return Embedding(
             hidden=hidden.to(self.dtype),
-            pooled=pooled,
-            extra={name: each.to(self.dtype) for name, each in extra.items()},
+            pooled=None if pooled is None else pooled.to(self.dtype),
+            extra={name: tensor.to(self.dtype) for name, tensor in extra.items()},
         )
 
     def tokens(self, prompt: str) -> list[str]:
-        return spelled(self.pipe.tokenizer, prompt)
+        return token_strings(self.pipe.tokenizer, prompt)
 
     @property
-    def reader(self) -> tuple[Any, int] | None:
-        """The tokenizer of the encoder that reads furthest, and how many tokens that is; None where there is none."""
-        found = next(
-            (each for name in ("tokenizer", "tokenizer_2") if (each := getattr(self.pipe, name, None)) is not None),
-            None,
-        )
-        return None if found is None else (found, found.model_max_length)
+    def prompt_tokenizer(self) -> tuple[Any, int] | None:
+        tokenizers = (getattr(self.pipe, name, None) for name in ("tokenizer", "tokenizer_2"))
+        tokenizer: Any = next((tokenizer for tokenizer in tokenizers if tokenizer is not None), None)
+        return None if tokenizer is None else (tokenizer, tokenizer.model_max_length)
 
 
-def spelled(tokenizer: Any, prompt: str, length: int | None = None) -> list[str]:
-    """A prompt as `length` tokens, None for as many as the tokenizer allows, cut or padded as diffusers' pipelines do
-    it.
+def token_strings(tokenizer: Any, prompt: str, length: int | None = None) -> list[str]:
+    """Tokenize a prompt, truncated or padded to a length as diffusers' pipelines do.
+
+    Args:
+        tokenizer: A tokenizer of transformers.
+        prompt: One text.
+        length: Number of tokens; ``None`` for the tokenizer's maximum.
+
+    Returns:
+        `length` tokens as text.
     """
-    most = length or tokenizer.model_max_length
-    return tokenizer.convert_ids_to_tokens(
-        tokenizer(prompt, padding="max_length", max_length=most, truncation=True).input_ids
-    )
-
-
-class Family(Protocol):
-    """What the rest of composer asks of a family."""
-
-    @property
-    def pipe(self) -> Any:
-        """The diffusers pipeline that holds the components, shared between runs."""
-
-    @property
-    def settings(self) -> FamilySettings:
-        """Those of the run."""
-
-    @property
-    def predictor(self) -> str:
-        """The denoiser's name among the components."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the models compute."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the models compute in."""
-
-    @property
-    def factor(self) -> int:
-        """Pixels to a latent, along one side."""
-
-    @property
-    def takes_guidance_scale(self) -> bool:
-        """Whether the model takes the guidance scale as an input."""
-
-    @property
-    def takes_mask(self) -> bool:
-        """Whether the model takes `step.mask` and `step.masked_latents` as inputs, as inpainting models do."""
-
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        """The models by component name."""
-
-    @property
-    def denoiser(self) -> nn.Module:
-        """The one that predicts."""
-
-    def tokens(self, prompt: str) -> list[str]:
-        """A prompt's tokens, one for each position of the embedding's `hidden`."""
-
-    @property
-    def reader(self) -> tuple[Any, int] | None:
-        """The tokenizer of the encoder that reads furthest, and how many tokens that is."""
-
-    @staticmethod
-    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
-        """Lay out a fresh scheduler's steps for the request; needs no weights, so that they can be shown beforehand."""
-
-    def encode(self, request: Request, contrast: bool) -> Conditioning:
-        """Prompts → embeddings; the negative ones only when `contrast`."""
-
-    def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        """Pixels (B, 3, H, W) in −1 … 1 → clean latents in the model's packing; generator i generates image i's sample."""
-
-    def scale_mask(self, mask: Tensor) -> Tensor:
-        """Mask (B, 1, H, W) of 0 and 1 → the same in a shape that broadcasts with the latents."""
-
-    def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
-        """Depth maps (H, W), larger is nearer, or the model's estimate from the images → (B, 1, h, w) in −1 … 1."""
-
-    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
-        """Standard normal latents in the model's packing, image i from generator i."""
-
-    def predict(self, step: Step) -> Branches:
-        """What the model says of `step.model_input`, for each branch there is conditioning for."""
-
-    def decode(self, latents: Tensor, request: Request) -> Decoded:
-        """Latents → RGB images of the request's size, and what was found on the way; keeps nothing."""
+    length = length or tokenizer.model_max_length
+    ids = tokenizer(prompt, padding="max_length", max_length=length, truncation=True).input_ids
+    return tokenizer.convert_ids_to_tokens(ids)

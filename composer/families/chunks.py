@@ -1,9 +1,8 @@
-"""Prompts of any length for CLIP: read in windows, each from a beginning to an end, and their embeddings put one after
-the other.
+"""Prompts of any length for CLIP: read in windows whose embeddings are concatenated.
 
-As the field does it, with 75 tokens to a window
-(https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#infinite-prompt-length).
-The shorter texts of a batch, and the negative ones, get empty windows: all embeddings are of one length.
+A window has 75 tokens between its start and end token, as is usual
+(https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#infinite-prompt-length). Shorter texts of a
+batch, and the negative ones, get empty windows, so that all embeddings have one length.
 """
 
 from __future__ import annotations
@@ -19,52 +18,77 @@ import torch
 from composer.callbacks.base import Conditioning, Embedding
 
 
-def in_windows(pipe: Any, texts: Sequence[str], encode: Callable[[Any], Conditioning]) -> Conditioning:
-    """What `encode` makes of each window in turn, as one; the pooled embedding is the first window's.
+def encode_in_windows(pipe: Any, texts: Sequence[str], encode: Callable[[Any], Conditioning]) -> Conditioning:
+    """Encode texts window by window.
 
     Args:
-        holder: a diffusers pipeline. encode: is given a copy of it, whose tokenizers read one window alone.
+        pipe: A diffusers pipeline; it is not changed.
+        texts: All texts that `encode` reads, which decide the number of windows.
+        encode: Gets a copy of `pipe` whose tokenizers read one window only.
+
+    Returns:
+        Embeddings with the hidden states `(B, windows · 77, width)`; the pooled embedding is the first window's.
     """
-    count = max(len(windows(_tokenizers(pipe)[0][1], text)) for text in texts)
-    parts = [encode(_reading(pipe, index)) for index in range(count)]
-    negative = None if parts[0].negative is None else _joined([part.negative for part in parts])
-    return Conditioning(positive=_joined([part.positive for part in parts]), negative=negative)
+    count = max(len(split_windows(_tokenizers(pipe)[0][1], text)) for text in texts)
+    windows = [encode(_window_pipe(pipe, index)) for index in range(count)]
+    positives = [window.require_positive() for window in windows]
+    if windows[0].negative is None:
+        return Conditioning(positive=_concat(positives))
+    return Conditioning(
+        positive=_concat(positives), negative=_concat([window.require_negative() for window in windows])
+    )
 
 
-def windows(tokenizer: Any, text: str) -> list[list[int]]:
-    """A text's tokens in rows of at most the tokenizer's length, each with beginning and end; at least one."""
+def split_windows(tokenizer: Any, text: str) -> list[list[int]]:
+    """Split a text into windows of tokens.
+
+    Args:
+        tokenizer: A CLIP tokenizer.
+        text: Text of any length.
+
+    Returns:
+        At least one list of at most `tokenizer.model_max_length` token ids, each with start and end token.
+    """
     ids = tokenizer(text, add_special_tokens=False).input_ids
-    room = tokenizer.model_max_length - 2
-    return [_row(tokenizer, ids[i : i + room]) for i in range(0, len(ids), room)] or [_row(tokenizer, [])]
+    length = tokenizer.model_max_length - 2
+    return [_window(tokenizer, ids[i : i + length]) for i in range(0, len(ids), length)] or [_window(tokenizer, [])]
 
 
-def padded(tokenizer: Any, row: list[int]) -> list[int]:
-    return row + [tokenizer.pad_token_id] * (tokenizer.model_max_length - len(row))
+def pad_window(tokenizer: Any, window: list[int]) -> list[int]:
+    """Pad a window to the length of the tokenizer.
+
+    Args:
+        tokenizer: A CLIP tokenizer.
+        window: Token ids with start and end token.
+
+    Returns:
+        `tokenizer.model_max_length` token ids.
+    """
+    return window + [tokenizer.pad_token_id] * (tokenizer.model_max_length - len(window))
 
 
-def _row(tokenizer: Any, ids: list[int]) -> list[int]:
+def _window(tokenizer: Any, ids: list[int]) -> list[int]:
     return [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
 
 
-def _joined(parts: Sequence[Embedding]) -> Embedding:
-    return replace(parts[0], hidden=torch.cat([part.hidden for part in parts], dim=1))
+def _concat(embeddings: Sequence[Embedding]) -> Embedding:
+    return replace(embeddings[0], hidden=torch.cat([embedding.hidden for embedding in embeddings], dim=1))
 
 
 def _tokenizers(pipe: Any) -> list[tuple[str, Any]]:
-    return [(name, found) for name in ("tokenizer", "tokenizer_2") if (found := getattr(pipe, name, None)) is not None]
+    names = ("tokenizer", "tokenizer_2")
+    return [(name, tokenizer) for name in names if (tokenizer := getattr(pipe, name, None)) is not None]
 
 
-def _reading(pipe: Any, index: int) -> Any:
-    """A copy whose tokenizers read that window alone; set past diffusers' setter, which would note them in the
-    pipeline's config.
-    """
-    own = copy(pipe)
-    vars(own).update({name: _Reader(tokenizer, index) for name, tokenizer in _tokenizers(pipe)})
-    return own
+def _window_pipe(pipe: Any, index: int) -> Any:
+    """A copy whose tokenizers read one window; set past diffusers' setter, which would write to the shared config."""
+    window_pipe = copy(pipe)
+    vars(window_pipe).update({name: _WindowTokenizer(tokenizer, index) for name, tokenizer in _tokenizers(pipe)})
+    return window_pipe
 
 
-class _Reader:
-    """A tokenizer to whom a text is one window of it."""
+class _WindowTokenizer:
+    """A tokenizer that reads one window of each text."""
 
     def __init__(self, tokenizer: Any, index: int) -> None:
         self.tokenizer, self.index = tokenizer, index
@@ -73,8 +97,11 @@ class _Reader:
         return getattr(self.tokenizer, name)
 
     def __call__(self, texts: str | list[str], **settings: Any) -> SimpleNamespace:
-        of_each = [windows(self.tokenizer, text) for text in ([texts] if isinstance(texts, str) else texts)]
-        rows = [own[self.index] if self.index < len(own) else _row(self.tokenizer, []) for own in of_each]
-        mask = [[1] * len(row) + [0] * (self.tokenizer.model_max_length - len(row)) for row in rows]
-        ids = [padded(self.tokenizer, row) for row in rows]
+        windows = [self._select(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        mask = [[1] * len(ids) + [0] * (self.tokenizer.model_max_length - len(ids)) for ids in windows]
+        ids = [pad_window(self.tokenizer, window) for window in windows]
         return SimpleNamespace(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask))
+
+    def _select(self, text: str) -> list[int]:
+        windows = split_windows(self.tokenizer, text)
+        return windows[self.index] if self.index < len(windows) else _window(self.tokenizer, [])

@@ -1,15 +1,13 @@
-"""What several images of a batch share is computed once: texts that are equal, and input images that are.
+"""Compute once what several images of a batch have in common: equal texts, and equal input images.
 
-A text encoder's last bits depend on how many rows it is given. As diffusers' `num_images_per_prompt`, it gets a row for
-each distinct
-pair of a prompt and its negative prompt; a family's pooled embeddings are then diffusers' to the bit.
+The last bits of a text encoder depend on its batch size. Like diffusers with `num_images_per_prompt`, it gets one row
+for each distinct pair of prompt and negative prompt, so that pooled embeddings equal those of diffusers to the bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from composer.callbacks.base import Conditioning, Embedding
@@ -19,45 +17,69 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def places(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:
-    """Where each distinct key stands first, and for each key which of the distinct ones it is: a b a → [0, 1], [0, 1,
-    0].
-    """
-    first: dict[Hashable, int] = {}
-    for place, key in enumerate(keys):
-        first.setdefault(key, place)
-    number = {key: n for n, key in enumerate(first)}
-    return list(first.values()), [number[key] for key in keys]
-
-
-def once(
-    encode: Callable[[Request, bool], Conditioning], request: Request, contrast: bool, shared: frozenset[str]
-) -> Conditioning:
-    """What `encode` makes of the request's distinct texts, a row for each image again.
+def index_distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:
+    """Find the distinct keys of a sequence.
 
     Args:
-        encode: a family's own, of a request and whether negative prompts count.
-        shared: names of extra inputs that have no row for each image.
+        keys: Any hashable values.
+
+    Returns:
+        The index of each distinct key's first occurrence, and for each key the row of its distinct key:
+        a b a → ``[0, 1], [0, 1, 0]``.
+    """
+    first: dict[Hashable, int] = {}
+    for index, key in enumerate(keys):
+        first.setdefault(key, index)
+    row = {key: n for n, key in enumerate(first)}
+    return list(first.values()), [row[key] for key in keys]
+
+
+def encode_distinct(
+    encode: Callable[[Request, bool], Conditioning],
+    request: Request,
+    do_classifier_free_guidance: bool,
+    shared_inputs: frozenset[str],
+) -> Conditioning:
+    """Encode each distinct pair of prompt and negative prompt once.
+
+    Args:
+        encode: Encodes a request; the flag says whether negative prompts count.
+        request: Prompts and negative prompts, one an image.
+        do_classifier_free_guidance: Passed to `encode`.
+        shared_inputs: Names in `Embedding.extra` of inputs that have no row for each image.
+
+    Returns:
+        Embeddings with one row for each image of the request.
     """
     pairs = [
-        (prompt, negative if contrast else None)
+        (prompt, negative if do_classifier_free_guidance else None)
         for prompt, negative in zip(request.prompts, request.negative_prompts, strict=True)
     ]
-    first, rows = places(pairs)
+    first, rows = index_distinct(pairs)
     if len(first) == len(rows):
-        return encode(request, contrast)
-    few = {key: tuple(getattr(request, key)[i] for i in first) for key in ("prompts", "negative_prompts", "seeds")}
-    made = encode(replace(request, **few), contrast)
-    spread = partial(_spread, rows=rows, shared=shared)
-    return Conditioning(
-        positive=spread(made.positive), negative=None if made.negative is None else spread(made.negative)
+        return encode(request, do_classifier_free_guidance)
+    conditioning = encode(_select(request, first), do_classifier_free_guidance)
+    positive, negative = (
+        None if embedding is None else _repeat(embedding, rows, shared_inputs)
+        for embedding in (conditioning.positive, conditioning.negative)
+    )
+    return Conditioning(positive=positive, negative=negative)
+
+
+def _select(request: Request, indices: Sequence[int]) -> Request:
+    """Keep some images of a request."""
+    return replace(
+        request,
+        prompts=tuple(request.prompts[i] for i in indices),
+        negative_prompts=tuple(request.negative_prompts[i] for i in indices),
+        seeds=tuple(request.seeds[i] for i in indices),
     )
 
 
-def _spread(embedding: Embedding, rows: list[int], shared: frozenset[str]) -> Embedding:
-    extra = {name: each if name in shared else each[rows] for name, each in embedding.extra.items()}
-    return Embedding(hidden=embedding.hidden[rows], pooled=_rows(embedding.pooled, rows), extra=extra)
+def _repeat(embedding: Embedding, rows: list[int], shared_inputs: frozenset[str]) -> Embedding:
+    extra = {name: tensor if name in shared_inputs else tensor[rows] for name, tensor in embedding.extra.items()}
+    return Embedding(hidden=embedding.hidden[rows], pooled=_take(embedding.pooled, rows), extra=extra)
 
 
-def _rows(tensor: Tensor | None, rows: list[int]) -> Tensor | None:
+def _take(tensor: Tensor | None, rows: list[int]) -> Tensor | None:
     return None if tensor is None else tensor[rows]

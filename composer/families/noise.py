@@ -1,4 +1,4 @@
-"""The first noise of a batch, a generator an image."""
+"""The first noise of a batch, one generator an image."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ import torch
 from torch import Tensor
 
 
-def noise(
+def batch_noise(
     shape: tuple[int, ...], generators: tuple[torch.Generator, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Standard normal noise, row i from generator i on the CPU, so that no device changes an image's seed."""
-    rows = [torch.randn((1, *shape[1:]), generator=each, dtype=dtype) for each in generators]
+    """Sample standard normal noise on the CPU, so that a seed gives the same image on every device.
+
+    Args:
+        shape: Shape of the batch; its first entry is the number of generators.
+        generators: One CPU generator an image.
+        dtype: Dtype to sample in.
+        device: Device that the noise is moved to.
+
+    Returns:
+        Noise of `shape`; row i comes from generator i.
+    """
+    rows = [torch.randn((1, *shape[1:]), generator=generator, dtype=dtype) for generator in generators]
     return torch.cat(rows).to(device)

@@ -1,4 +1,4 @@
-"""What goes through the model in one step: its input with all channels, and both branches of guidance at once."""
+"""One evaluation of a denoiser: its input with all channels, and both branches of guidance in one batch."""
 
 from __future__ import annotations
 
@@ -11,28 +11,52 @@ from composer.callbacks.base import Embedding, Step
 from composer.sampling.guidance import Branches
 
 
-def branches(step: Step, more: int, forward: Callable[[Tensor, Embedding], Tensor]) -> Branches:
-    """Predictions (B, C, h, w) for the prompts and, where there is conditioning for them, the negative prompts.
+def predict_branches(step: Step, extra_channels: int, forward: Callable[[Tensor, Embedding], Tensor]) -> Branches:
+    """Evaluate a denoiser for the prompts and, where they have conditioning, the negative prompts.
 
-    more: input channels that the model takes beside the noisy latents. forward: (model input, embedding) → prediction.
+    Args:
+        step: Latents `(B, C, h, w)` and conditioning.
+        extra_channels: Input channels that the denoiser takes beside the noisy latents.
+        forward: (model input, embedding) → prediction.
+
+    Returns:
+        Predictions `(B, C, h, w)`.
     """
-    positive, negative = step.conditioning.positive, step.conditioning.negative
-    latents = with_inputs(step) if more else step.model_input
+    positive, negative = step.conditioning.require_positive(), step.conditioning.negative
+    latents = concat_inputs(step) if extra_channels else step.model_input
     if negative is None:
         return Branches(forward(latents, positive))
-    # both in one pass, as diffusers does it: one after the other differs by 3e-5
-    negative_branch, positive_branch = forward(torch.cat([latents] * 2), joined(negative, positive)).chunk(2)
+    # both in one batch, as diffusers does it: one after the other differs by 3e-5
+    predictions = forward(torch.cat([latents] * 2), concat_embeddings(negative, positive))
+    negative_branch, positive_branch = predictions.chunk(2)
     return Branches(positive_branch, negative_branch)
 
 
-def with_inputs(step: Step) -> Tensor:
-    """The model's input with the channels that inpainting and depth models take besides."""
-    more = [each for each in (step.mask, step.masked_latents, step.depth) if each is not None]
-    return torch.cat([step.model_input, *more], dim=1)
+def concat_inputs(step: Step) -> Tensor:
+    """Concatenate the inputs of inpainting and depth models along the channels.
+
+    Args:
+        step: Model input `(B, C, h, w)`, with mask, masked latents or depth.
+
+    Returns:
+        The denoiser's input `(B, C + extra, h, w)`.
+    """
+    inputs = [tensor for tensor in (step.mask, step.masked_latents, step.depth) if tensor is not None]
+    return torch.cat([step.model_input, *inputs], dim=1)
 
 
-def joined(first: Embedding, second: Embedding) -> Embedding:
-    """Two batches of embeddings as one of twice the size."""
-    pooled = None if first.pooled is None else torch.cat([first.pooled, second.pooled])
+def concat_embeddings(first: Embedding, second: Embedding) -> Embedding:
+    """Concatenate two batches of embeddings.
+
+    Args:
+        first: Embeddings of B texts.
+        second: Embeddings of B texts, with the same fields.
+
+    Returns:
+        Embeddings of 2 B texts.
+    """
+    pooled = None
+    if first.pooled is not None and second.pooled is not None:
+        pooled = torch.cat([first.pooled, second.pooled])
     extra = {name: torch.cat([first.extra[name], second.extra[name]]) for name in first.extra}
     return Embedding(hidden=torch.cat([first.hidden, second.hidden]), pooled=pooled, extra=extra)

@@ -1,4 +1,4 @@
-"""What a run tells its family when it makes it, and what a family's decoding gives back."""
+"""The settings that a run passes to its family, and the result of decoding."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FamilySettings:
-    """How a run wants its family to work.
+    """How a run wants its family to compute.
 
-    device: where the models compute; None asks the pipeline. upcast_vae: whether the VAE decodes in fp32: true, false,
-    or `auto`
-    where 16 bits overflow. long_prompts: whether a prompt longer than its encoder reads is cut, or read in chunks.
+    Attributes:
+        device: Device that the models compute on; ``None`` for the one of the pipeline.
+        upcast_vae: Whether the VAE decodes in fp32; ``"auto"`` only where 16 bits overflow.
+        long_prompts: Whether a prompt longer than the text encoder reads is truncated, or read in chunks.
     """
 
     device: torch.device | None = None
@@ -26,11 +27,12 @@ class FamilySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """What latents were decoded to.
+    """The result of decoding latents.
 
-    images: RGB. flagged: for each image whether the checkpoint's safety checker replaced it; empty where there is no
-    checker.
-    notes: what the user should know, such as a second decoding in fp32.
+    Attributes:
+        images: RGB images.
+        flagged: For each image whether the checkpoint's safety checker replaced it; empty without a checker.
+        notes: Notes for the user, such as a second decoding in fp32.
     """
 
     images: list[Image]

@@ -1,4 +1,4 @@
-"""What families with a VAE share: pixels → latents, a generator an image, and masks at the latents' size."""
+"""Encoding and decoding with a VAE, shared by the families that have one."""
 
 from __future__ import annotations
 
@@ -8,77 +8,105 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from composer.families.base import DiffusersFamily
-from composer.families.distinct import places
-from composer.sampling.embedding_cache import digest, remember
-from composer.sampling.non_finite import check, finite
-
-
-def encoded(vae: nn.Module, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-    """Pixels (B, 3, H, W) in −1 … 1 → samples of the VAE's distribution (B, C, H/f, W/f), not yet scaled.
-
-    Each distinct image goes through the VAE alone, as diffusers does it for a list of generators; each image of the
-    batch generates a
-    sample of its own.
-    """
-    first, rows = places([digest(row) for row in pixels] if len(pixels) > 1 else [""] * len(pixels))
-    pixels = pixels.to(vae.device, vae.dtype)
-    # sliced with [i : i + 1], which keeps the memory format: convolutions sum in another order after [i][None]
-    made = [_distribution(vae, pixels[i : i + 1]) for i in first]
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
-
-    return torch.cat([retrieve_latents(made[row], generator=each) for row, each in zip(rows, generators, strict=True)])
+from composer.families.base import Family
+from composer.families.distinct import index_distinct
+from composer.sampling.embedding_cache import cached, content_hash
+from composer.sampling.non_finite import check_finite, is_finite
 
 
-def _distribution(vae: nn.Module, pixels: Tensor) -> Any:
-    return remember(vae, lambda: ("encode", digest(pixels)), lambda: vae.encode(pixels))
+def encode_pixels(vae: Any, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+    """Encode pixels and sample the VAE's distribution.
 
-
-def decoded(
-    held: DiffusersFamily, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool = False
-) -> tuple[Tensor, tuple[str, ...]]:
-    """Latents → pixels (B, 3, H, W), −1 … 1 and a little beyond; once more in fp32 where they overflow in 16 bits, as
-    SDXL's may.
+    Each distinct image is encoded alone, as diffusers does for a list of generators. Each image of the batch then
+    samples its own latents.
 
     Args:
-        unscaled: makes the latents what the VAE knows.
-        needed: compute in fp32 at once.
+        vae: An autoencoder of diffusers.
+        pixels: `(B, 3, H, W)`, float, in `[-1, 1]`.
+        generators: One CPU generator an image.
 
     Returns:
-        The pixels, and a note where they were decoded twice.
+        Latents `(B, C, H/f, W/f)` in the scale of the VAE, with f pixels per latent.
+    """
+    keys = [content_hash(row) for row in pixels] if len(pixels) > 1 else [""] * len(pixels)
+    first, rows = index_distinct(keys)
+    pixels = pixels.to(vae.device, vae.dtype)
+    # sliced with [i : i + 1], which keeps the memory format: convolutions add in another order after [i][None]
+    distributions = [_encode_image(vae, pixels[i : i + 1]) for i in first]
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
+
+    samples = zip(rows, generators, strict=True)
+    return torch.cat([retrieve_latents(distributions[row], generator=generator) for row, generator in samples])
+
+
+def _encode_image(vae: Any, pixels: Tensor) -> Any:
+    return cached(vae, lambda: ("encode", content_hash(pixels)), lambda: vae.encode(pixels))
+
+
+def decode_latents(
+    family: Family, latents: Tensor, unscale: Callable[[Tensor], Tensor], force_upcast: bool = False
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Decode latents to pixels; once more in fp32 where they overflow in 16 bits, as those of SDXL may.
+
+    Args:
+        family: Its pipeline has the VAE; its settings say whether to upcast.
+        latents: `(B, C, H/f, W/f)` in the scale of the denoiser.
+        unscale: Maps latents from the scale of the denoiser to that of the VAE.
+        force_upcast: Whether to decode in fp32 at once.
+
+    Returns:
+        Pixels `(B, 3, H, W)`, in `[-1, 1]` and slightly beyond, and a note if they were decoded twice.
 
     Raises:
-        NonFinite: they are not finite in fp32 either, or `precision.vae_upcast` is false.
+        NonFinite: The pixels are not finite in fp32 either, or `precision.vae_upcast` is false.
     """
-    vae = held.pipe.vae
-    upcast, notes = held.settings.upcast_vae, ()
-    pixels = _decoded(vae, latents, unscaled, needed or upcast is True)
-    if upcast == "auto" and vae.dtype != torch.float32 and not finite(pixels):
+    vae, upcast = family.pipe.vae, family.settings.upcast_vae
+    notes: tuple[str, ...] = ()
+    pixels = _decode_in(vae, latents, unscale, force_upcast or upcast is True)
+    if upcast == "auto" and vae.dtype != torch.float32 and not is_finite(pixels):
         dtype = str(vae.dtype).removeprefix("torch.")
         notes = (f"vae: its pixels overflowed in {dtype}, so they were decoded once more in fp32",)
-        pixels = _decoded(vae, latents, unscaled, True)
-    check("vae", "its image", pixels)
+        pixels = _decode_in(vae, latents, unscale, True)
+    check_finite("vae", "its image", pixels)
     return pixels, notes
 
 
-def _decoded(vae: nn.Module, latents: Tensor, unscaled: Callable[[Tensor], Tensor], needed: bool) -> Tensor:
-    with in_fp32(vae, needed):
-        return vae.decode(unscaled(latents.to(vae.dtype)), return_dict=False)[0]
+def _decode_in(vae: Any, latents: Tensor, unscale: Callable[[Tensor], Tensor], upcast: bool) -> Tensor:
+    with upcast_to_fp32(vae, upcast):
+        return vae.decode(unscale(latents.to(vae.dtype)), return_dict=False)[0]
 
 
-def scaled_mask(mask: Tensor, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Mask (B, 1, H, W) → (B, 1, H/f, W/f), the nearest pixel of each cell."""
+def resize_mask(mask: Tensor, vae_scale_factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Resize a mask to the latents, by the nearest pixel of each cell.
+
+    Args:
+        mask: `(B, 1, H, W)` in `[0, 1]`.
+        vae_scale_factor: Pixels per latent along one side, f.
+        device: Device of the result.
+        dtype: Dtype of the result.
+
+    Returns:
+        The mask as `(B, 1, H/f, W/f)`.
+    """
     height, width = mask.shape[-2:]
-    return F.interpolate(mask, size=(height // factor, width // factor)).to(device, dtype)
+    return F.interpolate(mask, size=(height // vae_scale_factor, width // vae_scale_factor)).to(device, dtype)
 
 
 @contextmanager
-def in_fp32(vae: nn.Module, needed: bool) -> Iterator[None]:
-    """Have a VAE compute in fp32 where `needed`: SDXL's overflows in fp16."""
+def upcast_to_fp32(vae: Any, upcast: bool) -> Iterator[None]:
+    """Let a VAE compute in fp32: that of SDXL overflows in fp16.
+
+    Args:
+        vae: An autoencoder of diffusers; its dtype is restored afterwards.
+        upcast: Whether to change it at all.
+
+    Yields:
+        Nothing.
+    """
     before = vae.dtype
-    if not needed or before == torch.float32:
+    if not upcast or before == torch.float32:
         yield
         return
     vae.to(dtype=torch.float32)

@@ -83,7 +83,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     options, chosen = options_of(checked, device, numbers)
     for storage in filter(None, (option.stores for option in options.values())):
         numbers = _stored(numbers, checkpoint, storage)
-    if spec.overflow == "chunk" and not family_class(checkpoint).chunks:
+    if spec.overflow == "chunk" and not family_class(checkpoint).reads_long_prompts:
         reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
         raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
     for each in filter(None, (checkpoint, checked.refiner)):
@@ -236,7 +236,7 @@ def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: LoadOpt
     return Refined(
         **{each.name: getattr(base, each.name) for each in fields(base)},
         refiner=refiner,
-        share=spec.model.refiner.start,
+        start_fraction=spec.model.refiner.start,
     )
 
 

@@ -14,7 +14,7 @@ from composer.checks.compatibility import ROLES, Checked, tasks_of
 from composer.checks.pipeline_steps import Steps
 from composer.pipelines.build import layer
 from composer.pipelines.schedule_check import original_of
-from composer.sampling.schedulers import make_scheduler, scheduler_parts, taken
+from composer.sampling.schedulers import effective_settings, make_scheduler, scheduler_parts
 
 #: The settings that say most about a component, by its kind.
 TELLING = (
@@ -105,7 +105,7 @@ def _scheduler(checked: Checked) -> list[str]:
         checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler")
     )
     scheduler = make_scheduler(cls, original_of(checkpoint), settings)
-    config = {key: value for key, value in taken(scheduler).items() if value is not None}
+    config = {key: value for key, value in effective_settings(scheduler).items() if value is not None}
     lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
     lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
     laid_out, steps = (

@@ -1,6 +1,4 @@
-"""prompt_overflow=…: what becomes of a prompt that is longer than the text encoder reads; diffusers drops the rest with
-a line in a log.
-"""
+"""prompt_overflow=…: prompts that are longer than the text encoder reads; diffusers truncates them with a log line."""
 
 from __future__ import annotations
 
@@ -11,34 +9,47 @@ from composer.callbacks.request import Request
 from composer.errors import ComposerError, shorten
 
 
-def settle(reader: tuple[Any, int] | None, request: Request, mode: str, tell: Callable[[str], None]) -> None:
-    """Say what is dropped of a request's texts, or refuse it.
+def check_prompt_length(
+    tokenizer: tuple[Any, int] | None, request: Request, mode: str, warn: Callable[[str], None]
+) -> None:  # fmt: skip
+    """Warn of the part of a request's texts that the text encoder does not read, or refuse the request.
 
     Args:
-        reader: the tokenizer, and how many tokens the encoder reads; None where all is read.
+        tokenizer: A fast tokenizer and the encoder's limit in tokens; ``None`` without a limit.
+        request: Prompts and negative prompts.
+        mode: ``"warn"``, ``"error"``, or ``"chunk"`` where everything is read.
+        warn: Receives a note for each text that is truncated.
 
     Raises:
-        ComposerError: something would be dropped, and mode is error.
+        ComposerError: A text is too long, and `mode` is ``"error"``.
     """
-    if reader is None or mode == "chunk":
+    if tokenizer is None or mode == "chunk":
         return
     for key, texts in (("prompt", request.prompts), ("negative_prompt", request.negative_prompts)):
-        for text in dict.fromkeys(texts):
-            room, rest, where = split(*reader, text or "")
-            if not rest:
+        for text in dict.fromkeys(text or "" for text in texts):
+            limit, excess, offset = split_at_limit(*tokenizer, text)
+            if not excess:
                 continue
-            lost = f'{room} tokens are read, and the last {rest} are not: "{shorten(text[where:], 160)}"'
+            lost = f'{limit} tokens are read, and the last {excess} are not: "{shorten(text[offset:], 160)}"'
             if mode == "error":
                 raise ComposerError(key, text, f"{lost}; say it in fewer words, or prompt_overflow=chunk")
-            tell(f"{key}: {lost} (prompt_overflow=chunk reads all)")
+            warn(f"{key}: {lost} (prompt_overflow=chunk reads all)")
 
 
-def split(tokenizer: Any, length: int, text: str) -> tuple[int, int, int]:
-    """Tokens that fit into an encoder's `length` beside its own, how many the text has beyond them, and where these
-    begin.
+def split_at_limit(tokenizer: Any, length: int, text: str) -> tuple[int, int, int]:
+    """Find the part of a text beyond an encoder's limit.
+
+    Args:
+        tokenizer: A fast tokenizer.
+        length: The encoder's limit in tokens, its special tokens included.
+        text: Text of any length.
+
+    Returns:
+        Number of tokens that are read beside the special ones, number of tokens beyond them, and the index of the
+        first character that is not read.
     """
-    room = length - tokenizer.num_special_tokens_to_add()
-    if len(text.encode()) <= room:  # no token is less than a byte
-        return room, 0, len(text)
-    places = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False).offset_mapping
-    return (room, len(places) - room, places[room][0]) if len(places) > room else (room, 0, len(text))
+    limit = length - tokenizer.num_special_tokens_to_add()
+    if len(text.encode()) <= limit:  # no token is less than a byte
+        return limit, 0, len(text)
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False).offset_mapping
+    return (limit, len(offsets) - limit, offsets[limit][0]) if len(offsets) > limit else (limit, 0, len(text))

@@ -1,4 +1,4 @@
-"""encode → start → denoise → decode: one request through the parts."""
+"""One request through the parts: encode, start, denoise, decode."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,29 +20,65 @@ from composer.families.base import Family
 from composer.families.settings import Decoded
 from composer.options.base import ModelOption, options_key
 from composer.options.lifecycle import fit, forget
-from composer.pipelines.long_prompts import settle
+from composer.pipelines.long_prompts import check_prompt_length
 from composer.records.result import Result
-from composer.sampling.embedding_cache import number_of, remember, running, state_of
+from composer.sampling.embedding_cache import cached, model_id, model_state, options_scope
 from composer.sampling.guidance import Guidance
 from composer.sampling.hooks import Hooks
 from composer.sampling.loop import denoise
-from composer.sampling.model_guard import Keeping, restore_after_run
-from composer.sampling.non_finite import Watch, advised, check
+from composer.sampling.model_guard import OutcomeKeeper, restore_after_run
+from composer.sampling.non_finite import FiniteWatch, advise_precision, check_finite
 from composer.sampling.sampler import Sampler
+from composer.sampling.schedulers import effective_settings
 from composer.system.files import scratch
 from composer.system.run_lock import in_turn
-from composer.tasks.base import Task
+from composer.tasks.base import Start, Task
+
+
+class PassOutcome(NamedTuple):
+    """The result of one pass.
+
+    Attributes:
+        decoded: Images, flags and notes of decoding.
+        iterations: Iterations of the denoising loop.
+    """
+
+    decoded: Decoded
+    iterations: int
+
+
+class Denoised(NamedTuple):
+    """Latents at the end of a pass, while its callbacks are still active.
+
+    Attributes:
+        hooks: Callbacks of the pass.
+        run: What the callbacks see of the pass.
+        latents: The last latents, in the model's layout.
+    """
+
+    hooks: Hooks
+    run: Run
+    latents: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """A family, a task, a scheduler, guidance and callbacks; call it with requests.
+    """A family, a task, a scheduler, guidance and callbacks. Call it with requests.
 
-    notes: what the user should know of how it was built. skipping: callbacks that are left out when they fail. options:
-    other ways
-    to run the models, by `group.name`, on during each run. device: where they compute. overflow: what becomes of
-    prompts that are
-    too long.
+    Nothing is set on a pipeline after construction; a run returns its notes in its result.
+
+    Attributes:
+        family: Models and their layout.
+        task: The task of a request's first pass.
+        make_scheduler: Returns a fresh diffusers scheduler.
+        guidance: Combines the branches of a prediction.
+        step_settings: Keywords for the scheduler's `step`.
+        callbacks: Callbacks by name, in the order of their calls.
+        notes: Notes for the user about how the pipeline was built.
+        skip_on_error: Names of callbacks that are skipped for the rest of a run when they fail.
+        options: Memory and acceleration options by ``group.name``, active during each run.
+        device: Device that the models compute on.
+        overflow: ``"warn"``, ``"error"`` or ``"chunk"``, for prompts longer than the text encoder reads.
     """
 
     family: Family
@@ -57,100 +93,160 @@ class Pipeline:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     overflow: str = "warn"
 
-    @cached_property
+    @property
     def scheduler(self) -> dict[str, Any]:
-        """The class of the schedulers that runs get, and all settings that it takes."""
-        from composer.sampling.schedulers import taken
-
-        made = self.make_scheduler()
-        return {"class": type(made).__name__, **taken(made)}
+        """Class of the scheduler that runs get, under ``"class"``, and all settings that the class takes."""
+        scheduler = self.make_scheduler()
+        return {"class": type(scheduler).__name__, **effective_settings(scheduler)}
 
     @in_turn
     @torch.no_grad()
     def __call__(self, request: Request, folder: Path | None = None) -> Result:
-        started, task, following = time.perf_counter(), self.task, (self.task, request)
-        steps: list[int] = []
+        """Generate the images of a request.
+
+        Args:
+            request: Prompts, seeds, steps and sizes.
+            folder: Directory that callbacks may write to, made if needed; ``None`` to write nothing.
+
+        Returns:
+            Images in the order of the request's seeds, and notes.
+
+        Raises:
+            CallbackError: A callback failed.
+            LeftBehind: A callback changed the models; its `result` has the images, if there are any.
+            NonFinite: A model computed NaN or infinity.
+        """
+        started, decoded, iterations = time.perf_counter(), Decoded(images=[]), 0
         notes: list[str] = []
         left: LeftBehind | None = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        while following is not None:
-            task, request = following
-            try:
-                with advised(self.family.modules):
-                    decoded, iterations = self.once(task, request, folder, notes)
-            except LeftBehind as error:
-                if error.made is None:
-                    raise
-                left, (decoded, iterations) = error, error.made
-            steps.append(iterations)
-            following = task.following(request, decoded.images)
+        pending: tuple[Task, Request] | None = (self.task, request)
+        while pending is not None:
+            task, request = pending
+            (decoded, count), error = self._try_pass(task, request, folder, notes)
+            iterations, left = iterations + count, error or left
+            pending = task.next_pass(request, decoded.images)
         result = Result(
-            images=decoded.images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=sum(steps), notes=tuple(notes),
-            flagged=tuple(number for number, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
+            images=decoded.images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=iterations, notes=tuple(notes),
+            flagged=tuple(index for index, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
         )  # fmt: skip
         if left is not None:
             left.result = result
             raise left
         return result
 
-    def once(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> tuple[Decoded, int]:
-        """One pass: its images and the iterations they took. notes: gets what the user should know of it."""
-        with Keeping() as kept, self.denoised(task, request, folder, notes) as (hooks, run, latents):
-            kept.made = self.finished(hooks, run, latents, notes), len(run.timesteps)
-        return kept.made
+    def _try_pass(
+        self, task: Task, request: Request, folder: Path | None, notes: list[str]
+    ) -> tuple[PassOutcome, LeftBehind | None]:
+        """One pass; an error that comes with an outcome is raised once all passes are done."""
+        try:
+            with advise_precision(self.family.modules):
+                return self.run_pass(task, request, folder, notes), None
+        except LeftBehind as error:
+            if error.outcome is None:
+                raise
+            return error.outcome, error
 
-    def finished(self, hooks: Hooks, run: Run, latents: Tensor, notes: list[str]) -> Decoded:
-        """The images of a pass; what callbacks decode themselves has no say in what is noted."""
+    def run_pass(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> PassOutcome:
+        """Run one pass of a request.
+
+        Args:
+            task: Task of the pass.
+            request: Prompts, seeds, steps and sizes of the pass.
+            folder: Directory that callbacks may write to, or ``None``.
+            notes: Receives notes for the user.
+
+        Returns:
+            Images of the pass and its number of iterations.
+        """
+        with OutcomeKeeper() as keeper, self.denoise_to_latents(task, request, folder, notes) as denoised:
+            keeper.outcome = outcome = self.decode_images(denoised, notes)
+        return outcome
+
+    def decode_images(self, denoised: Denoised, notes: list[str]) -> PassOutcome:
+        """Decode the latents of a pass and call `after_decode`.
+
+        Args:
+            denoised: Latents and callbacks. Images that callbacks decode themselves are neither flagged nor noted.
+            notes: Receives notes for the user.
+
+        Returns:
+            Images of the pass and its number of iterations.
+        """
+        hooks, run, latents = denoised
         decoded = self.family.decode(latents, run.request)
         notes.extend(decoded.notes)
-        return replace(decoded, images=hooks.finish(run, decoded.images))
+        return PassOutcome(replace(decoded, images=hooks.finish(run, decoded.images)), len(run.timesteps))
 
     @contextmanager
-    def denoised(
+    def denoise_to_latents(
         self, task: Task, request: Request, folder: Path | None, notes: list[str]
-    ) -> Iterator[tuple[Hooks, Run, Tensor]]:
-        """One pass up to its latents, with the callbacks still around it."""
-        generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
-        with seeded(request.seeds[0]), self.otherwise():
-            settle(self.family.reader, request, self.overflow, notes.append)
+    ) -> Iterator[Denoised]:
+        """Run one pass up to its latents.
+
+        Args:
+            task: Task of the pass.
+            request: Prompts, seeds, steps and sizes of the pass.
+            folder: Directory that callbacks may write to, or ``None``.
+            notes: Receives notes for the user.
+
+        Yields:
+            The last latents, while callbacks and options are still active.
+        """
+        with seeded(request.seeds[0]), self.options_active():
+            check_prompt_length(self.family.prompt_tokenizer, request, self.overflow, notes.append)
             conditioning = self._conditioning(request)
-            scheduler = self.make_scheduler()
-            self.family.set_timesteps(scheduler, request, self.family.factor, self.family.device)
-            sampler = Sampler(scheduler, generators, self.step_settings)
+            sampler = self._sampler(request)
             start = task.start(self.family, sampler, request)
-            check("vae", "the encoded image", start.latents)
-            callbacks, denoiser = {**start.callbacks, **self.callbacks}, self.family.denoiser
+            check_finite("vae", "the encoded image", start.latents)
+            callbacks, modules = {**start.callbacks, **self.callbacks}, self.family.modules
             with (
                 scratch() as temporary,
-                restore_after_run(self.family.modules, callbacks, self.skip_on_error, notes, forget),
+                restore_after_run(modules, callbacks, self.skip_on_error, notes, forget),
             ):
-                run = Run(
-                    timesteps=sampler.timesteps, generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,
-                    decode=lambda latents: self.family.decode(latents, request).images, denoised=sampler.denoised,
-                    predicted=sampler.predicted, noised=sampler.noised,
-                    encode=partial(self._encode, request), tokens=self.family.tokens, request=request,
-                    predict=partial(self._predict, self.guidance.for_run(denoiser), sampler), latent_mask=self.family.scale_mask,
-                    modules=self.family.modules,
-                )  # fmt: skip
+                run = self._run(request, sampler, folder, temporary)
                 hooks = Hooks(callbacks, len(run.timesteps), self.skip_on_error, notes)
-                guidance = self.guidance.for_run(denoiser)
                 with hooks.around(run):
-                    watch = Watch(self.family.predictor, len(run.timesteps))
-                    latents = denoise(
-                        sampler, start.latents, conditioning, self.family.predict, guidance, hooks, start.inputs, watch
-                    )
-                    watch.settle()
-                    yield hooks, run, latents
+                    latents = self._denoise(sampler, start, conditioning, hooks)
+                    yield Denoised(hooks, run, latents)
 
     @contextmanager
-    def otherwise(self) -> Iterator[None]:
-        """All options of memory and acceleration on."""
+    def options_active(self) -> Iterator[None]:
+        """Activate all memory and acceleration options.
+
+        Yields:
+            Nothing.
+        """
         fit(self.family.pipe, self.options, self.device)
-        with running(options_key(self.options)), ExitStack() as stack:
+        with options_scope(options_key(self.options)), ExitStack() as stack:
             for option in self.options.values():
                 stack.enter_context(option.on(self.family.pipe))
             yield
+
+    def _sampler(self, request: Request) -> Sampler:
+        generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
+        scheduler = self.make_scheduler()
+        self.family.set_timesteps(scheduler, request, self.family.vae_scale_factor, self.family.device)
+        return Sampler(scheduler, generators, self.step_settings)
+
+    def _denoise(self, sampler: Sampler, start: Start, conditioning: Conditioning, hooks: Hooks) -> Tensor:
+        family, guidance = self.family, self.guidance.for_run(self.family.denoiser)
+        watch = FiniteWatch(family.denoiser_name, len(sampler.timesteps))
+        latents = denoise(sampler, start.latents, conditioning, family.predict, guidance, hooks, start.inputs, watch)
+        watch.flush()
+        return latents
+
+    def _run(self, request: Request, sampler: Sampler, folder: Path | None, temporary: Callable[[], Path]) -> Run:
+        """What callbacks see of a pass."""
+        family = self.family
+        return Run(
+            timesteps=sampler.timesteps, generators=sampler.generators, scheduler=sampler.scheduler, folder=folder, scratch=temporary,
+            decode=lambda latents: family.decode(latents, request).images, denoised=sampler.denoised,
+            predicted=sampler.predicted, noised=sampler.noised, encode=partial(self._encode, request), tokens=family.tokens,
+            request=request, predict=partial(self._predict, self.guidance.for_run(family.denoiser), sampler),
+            latent_mask=family.scale_mask, modules=family.modules,
+        )  # fmt: skip
 
     def _predict(self, guidance: Guidance, sampler: Sampler, step: Step) -> Tensor:
         """A step's guided prediction, for callbacks."""
@@ -158,33 +254,38 @@ class Pipeline:
         return guidance.prediction(scaled, self.family.predict)
 
     def _encode(self, request: Request, prompts: Sequence[str], negatives: Sequence[str | None]) -> Conditioning:
-        """Other texts for the same images."""
+        """Conditioning of other texts for the same images, for callbacks."""
         return self._conditioning(replace(request, prompts=tuple(prompts), negative_prompts=tuple(negatives)))
 
     def _conditioning(self, request: Request) -> Conditioning:
         """Embeddings of the request's texts, for images of its size."""
-        modules, contrast = self.family.modules, self.guidance.contrast
-        encoders = [each for name, each in modules.items() if name.startswith("text_encoder")]
+        family, use_negative = self.family, self.guidance.do_classifier_free_guidance
+        encoders = [model for name, model in family.modules.items() if name.startswith("text_encoder")]
 
         def key() -> Hashable:
-            size = request.height, request.width, type(self.family).__name__, number_of(self.family.denoiser)
-            texts = request.prompts, request.negative_prompts, contrast, self.family.settings
-            return *texts, *size, *map(state_of, encoders)
+            size = request.height, request.width, type(family).__name__, model_id(family.denoiser)
+            texts = request.prompts, request.negative_prompts, use_negative, family.settings
+            return *texts, *size, *map(model_state, encoders)
 
-        made = remember(next(iter(encoders), None), key, lambda: self.family.encode(request, contrast))
-        for embedding in filter(None, (made.positive, made.negative)):
-            check("text_encoder", "the encoded prompt", embedding.hidden, embedding.pooled)
-        return made
+        conditioning = cached(next(iter(encoders), None), key, lambda: family.encode(request, use_negative))
+        for embedding in filter(None, (conditioning.positive, conditioning.negative)):
+            check_finite("text_encoder", "the encoded prompt", embedding.hidden, embedding.pooled)
+        return conditioning
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Tie torch's global generator to the seed, for callbacks and schedulers that generate from it, and restore it
-    afterwards.
+    """Seed torch's global generator, for callbacks and schedulers that sample from it, and restore it afterwards.
+
+    Args:
+        seed: In `[0, 2^64)`.
+
+    Yields:
+        Nothing.
     """
     with torch.random.fork_rng():
         if torch.accelerator.is_available():
             torch.manual_seed(seed)
-        else:  # else torch takes a note, with its stack, for each kind of accelerator that might appear
+        else:  # otherwise torch records the call, with its stack, for each kind of accelerator that might appear
             torch.default_generator.manual_seed(seed)
         yield

@@ -1,9 +1,9 @@
-"""Two models for one image: the base takes the first share of the schedule, a refiner the rest.
+"""Two models for one image: the base takes the first part of the schedule, a refiner the rest.
+
 https://arxiv.org/abs/2307.01952
 
-Each has a run of its own, which callbacks see one after the other: in the first `step.total` counts the whole schedule,
-of which
-the base takes its share; in the second it counts what is left. Images are decoded once, at the end.
+Each has a run of its own, which callbacks see one after the other. In the first, `step.total` counts the complete
+schedule, of which the base takes its part; in the second it counts the rest. Images are decoded once, at the end.
 """
 
 from __future__ import annotations
@@ -14,59 +14,61 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
 from composer.callbacks.request import Request
 from composer.errors import ComposerError
 from composer.families.base import Family
-from composer.families.settings import Decoded
-from composer.pipelines.pipeline import Pipeline
+from composer.pipelines.pipeline import PassOutcome, Pipeline
 from composer.sampling.sampler import Sampler
 from composer.tasks.base import Start, Task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refined(Pipeline):
-    """A pipeline around another, which ends what it began. share: 0–1, how much of the schedule is the base's."""
+    """A base pipeline whose images a refiner finishes.
+
+    Attributes:
+        refiner: Pipeline of the refiner.
+        start_fraction: In `(0, 1)`, the fraction of the schedule at which the refiner starts.
+    """
 
     refiner: Pipeline
-    share: float
+    start_fraction: float
 
-    def once(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> tuple[Decoded, int]:
-        handover = Handover(self.share)
+    def run_pass(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> PassOutcome:
+        handover = Handover(self.start_fraction)
         base = replace(self, callbacks={**self.callbacks, "hand over to the refiner": handover})
-        with base.denoised(task, request, folder, notes) as (hooks, run, latents):
+        with base.denoise_to_latents(task, request, folder, notes) as denoised:
             if handover.latents is None:  # another callback ended the run before
-                return self.finished(hooks, run, latents, notes), len(run.timesteps)
-        decoded, iterations = self.refiner.once(ContinueTask(task, handover), request, folder, notes)
-        return decoded, handover.iterations + iterations
-
-
-def iterations(scheduler: Any, timesteps: Any, share: float) -> int:
-    """How many of a schedule's iterations are the base model's.
-
-    Raises:
-        ComposerError: all or none of them.
-    """
-    base = sum(float(t) >= cutoff(scheduler, share) for t in timesteps)
-    if not 0 < base < len(timesteps):
-        who = "the refiner" if base else "the base model"
-        raise ComposerError(
-            "model.refiner.start", share, f"leaves none of {len(timesteps)} iterations to {who}: take more steps"
-        )
-    return base
+                return self.decode_images(denoised, notes)
+        decoded, iterations = self.refiner.run_pass(ContinueTask(task, handover), request, folder, notes)
+        return PassOutcome(decoded, handover.iterations + iterations)
 
 
 class Handover(StepCallback):
-    """Ends the base's run after its share. latents: what it made until then, edited by all callbacks before this one."""
+    """Ends the base's run at its part of the schedule.
 
-    def __init__(self, share: float) -> None:
-        self.share, self.latents, self.iterations = share, None, 0
+    Args:
+        start_fraction: In `(0, 1)`, the fraction of the schedule at which the refiner starts.
+
+    Attributes:
+        latents: Latents at that point, edited by all callbacks before this one; ``None`` until then.
+        iterations: Iterations of the base.
+        generators: Generators of the base, one for each image.
+    """
+
+    def __init__(self, start_fraction: float) -> None:
+        self.start_fraction, self.iterations = start_fraction, 0
+        self.latents: Tensor | None = None
+        self.generators: tuple[torch.Generator, ...] = ()
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
-        self.iterations = iterations(run.scheduler, run.timesteps, self.share)
+        self.generators = run.generators
+        self.iterations = count_base_iterations(run.scheduler, run.timesteps, self.start_fraction)
         yield
 
     def after_step(self, step: Step, latents: Tensor) -> None:
@@ -76,32 +78,76 @@ class Handover(StepCallback):
 
 
 class ContinueTask(Task):
-    """Starts as a task does, with its masks and callbacks, but later in the schedule and from latents that were handed
-    over.
+    """A task that starts later in the schedule, from latents that were handed over.
+
+    Args:
+        task: Task of the base, whose masks and callbacks are kept.
+        handover: Latents and generators of the base's run.
     """
 
     def __init__(self, task: Task, handover: Handover) -> None:
         self.task, self.handover = task, handover
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
+        latents = self.handover.latents
+        if latents is None:
+            raise TypeError("the base model has not handed over yet")
         start = self.task.start(family, sampler, request)
-        sampler.begin(len(sampler.scheduler.timesteps) - remaining(sampler.scheduler, self.handover.share))
-        for mine, used in zip(sampler.generators, self.handover.run.generators):
-            mine.set_state(used.get_state())  # the same noise twice in an image would show
-        return replace(start, latents=self.handover.latents)
+        remaining = count_refiner_iterations(sampler.scheduler, self.handover.start_fraction)
+        sampler.begin(len(sampler.scheduler.timesteps) - remaining)
+        for generator, used in zip(sampler.generators, self.handover.generators):
+            generator.set_state(used.get_state())  # the same noise twice in an image would show
+        return replace(start, latents=latents)
 
 
-def cutoff(scheduler: Any, share: float) -> int:
-    """The first training timestep that is no longer the base's, as SDXL's pipelines round it."""
+def count_base_iterations(scheduler: Any, timesteps: Tensor, start_fraction: float) -> int:
+    """Count the iterations of the base model.
+
+    Args:
+        scheduler: A diffusers scheduler, with timesteps set.
+        timesteps: Timesteps of the run, `(iterations,)`.
+        start_fraction: In `(0, 1)`, the fraction of the schedule at which the refiner starts.
+
+    Returns:
+        Number of iterations, at least 1 and less than all.
+
+    Raises:
+        ComposerError: One of the models is left without an iteration.
+    """
+    base = sum(float(timestep) >= cutoff(scheduler, start_fraction) for timestep in timesteps)
+    if not 0 < base < len(timesteps):
+        idle = "the refiner" if base else "the base model"
+        reason = f"leaves none of {len(timesteps)} iterations to {idle}: take more steps"
+        raise ComposerError("model.refiner.start", start_fraction, reason)
+    return base
+
+
+def cutoff(scheduler: Any, start_fraction: float) -> int:
+    """Get the timestep at which the refiner starts, rounded as in SDXL's pipelines.
+
+    Args:
+        scheduler: A diffusers scheduler.
+        start_fraction: In `(0, 1)`.
+
+    Returns:
+        A training timestep; those below it are the refiner's.
+    """
     steps = scheduler.config.num_train_timesteps
-    return round(steps - share * steps)
+    return round(steps - start_fraction * steps)
 
 
-def remaining(scheduler: Any, share: float) -> int:
-    """The refiner's iterations, counted as StableDiffusionXLImg2ImgPipeline does it with `denoising_start`.
+def count_refiner_iterations(scheduler: Any, start_fraction: float) -> int:
+    """Count the iterations of the refiner as StableDiffusionXLImg2ImgPipeline does with `denoising_start`.
 
     Second-order schedulers list every timestep but the first twice; an odd number of them begins with a first
     evaluation.
+
+    Args:
+        scheduler: A diffusers scheduler, with timesteps set.
+        start_fraction: In `(0, 1)`, the fraction of the schedule at which the refiner starts.
+
+    Returns:
+        Number of iterations.
     """
-    count = sum(float(t) < cutoff(scheduler, share) for t in scheduler.timesteps)
+    count = sum(float(timestep) < cutoff(scheduler, start_fraction) for timestep in scheduler.timesteps)
     return count + 1 if getattr(scheduler, "order", 1) == 2 and count % 2 == 0 else count

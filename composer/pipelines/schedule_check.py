@@ -12,8 +12,8 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.checks.compatibility import Checked
 from composer.errors import ComposerError
 from composer.loading.skeleton import hollow
-from composer.pipelines.refined import iterations
-from composer.sampling.non_finite import finite
+from composer.pipelines.refined import count_base_iterations
+from composer.sampling.non_finite import is_finite
 from composer.sampling.sampler import Sampler
 from composer.sampling.scheduler_settings import blamed
 from composer.sampling.schedulers import dropped, make_scheduler
@@ -58,7 +58,7 @@ def check_schedule(
         found = blamed(cls, typed, error, laid_out)
         raise (found if "." in found.key else _not_laid_out(name, cls, request, error)) from None
     if checked.refiner is not None:
-        iterations(
+        count_base_iterations(
             scheduler,
             scheduler.timesteps[request.steps_skipped * getattr(scheduler, "order", 1) :],
             checked.spec.model.refiner.start,
@@ -118,7 +118,7 @@ def _walk(sampler: Sampler, request: Request) -> None:
                 latents = sampler.step(prediction, timestep, latents)
         except Exception as error:  # an index past a table's end, a setting that the class does not implement
             raise Stumbled(f"{where}, {_line(error)}: choose another scheduler, or other settings or steps") from None
-        if not finite(latents):
+        if not is_finite(latents):
             raise Stumbled(
                 f"{where}, what comes of it is not finite: choose another scheduler, or other settings or steps"
             )

@@ -1,6 +1,6 @@
-"""What one job of a sweep computed and another can use: embeddings of prompts, encoded images, depth maps.
+"""Results that one job of a sweep computed and another can use: embeddings of prompts, encoded images, depth maps.
 
-Kept beside the model that made it and gone with it, by content. Outside of `remembering` nothing is kept.
+Kept by content beside the model that made them, and dropped with it. Nothing is kept outside of `use_embedding_cache`.
 """
 
 from __future__ import annotations
@@ -11,48 +11,73 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from itertools import count
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 T = TypeVar("T")
-#: Where torch's modules keep the hooks of forwards, each under a number of its own.
-HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+#: Attributes in which torch's modules keep the hooks of forwards, each under a number of its own.
+HOOK_ATTRIBUTES = ("_forward_hooks", "_forward_pre_hooks")
 #: Results kept for each model.
-MOST = 64
-_now: ContextVar[Memo | None] = ContextVar("memo", default=None)
-#: How the models of the run under way are run, as text: an option can change what they make without changing what they
-#: are.
+MAX_RESULTS = 64
+_active: ContextVar[EmbeddingCache | None] = ContextVar("embedding_cache", default=None)
+#: Options of the present run as text: an option can change what a model computes without changing the model.
 _options: ContextVar[str] = ContextVar("options", default="")
-_numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-_next = count()
+_ids: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+_next_id = count()
 
 
-class Memo:
-    """made: how often something had to be computed; reused: how often not."""
+class EmbeddingCache:
+    """Results by model and content.
+
+    Attributes:
+        results: Model → key → result and the version of its tensors.
+        misses: Number of results that had to be computed.
+        hits: Number of results that were reused.
+    """
 
     def __init__(self) -> None:
-        self.kept: WeakKeyDictionary[Any, OrderedDict[Hashable, tuple[Any, int]]] = WeakKeyDictionary()
-        self.made = self.reused = 0
+        self.results: WeakKeyDictionary[Any, OrderedDict[Hashable, tuple[Any, int]]] = WeakKeyDictionary()
+        self.misses = self.hits = 0
 
-    def get(self, model: Any, key: Hashable, make: Callable[[], T]) -> T:
-        kept = self.kept.setdefault(model, OrderedDict())
-        if key in kept:
-            value, version = kept[key]
-            if version == _version(value):  # nobody wrote into it since
-                kept.move_to_end(key)
-                self.reused += 1
-                return value
-        value = make()
-        self.made += 1
-        kept[key] = value, _version(value)
-        while len(kept) > MOST:
-            kept.popitem(last=False)
-        return value
+    def get(self, model: nn.Module, key: Hashable, compute: Callable[[], T]) -> T:
+        """Get a result, computed if it is not cached or was written to.
+
+        Args:
+            model: Model that computes the result.
+            key: All that the result depends on.
+            compute: Computes the result.
+
+        Returns:
+            The result, shared with later callers.
+        """
+        results = self.results.setdefault(model, OrderedDict())
+        if key in results:
+            result, version = results[key]
+            if version == _version(result):  # nobody wrote into it since
+                results.move_to_end(key)
+                self.hits += 1
+                return result
+        result = compute()
+        self.misses += 1
+        results[key] = result, _version(result)
+        while len(results) > MAX_RESULTS:
+            results.popitem(last=False)
+        return result
 
 
 @contextmanager
-def running(options: str) -> Iterator[None]:
-    """Within it results are kept apart from those under other options."""
+def options_scope(options: str) -> Iterator[None]:
+    """Keep results apart from those computed under other options.
+
+    Args:
+        options: Key of the active options.
+
+    Yields:
+        Nothing.
+    """
     token = _options.set(options)
     try:
         yield
@@ -61,52 +86,89 @@ def running(options: str) -> Iterator[None]:
 
 
 @contextmanager
-def remembering(memo: Memo) -> Iterator[Memo]:
-    """Within it `remember` keeps what it is given."""
-    token = _now.set(memo)
-    try:
-        yield memo
-    finally:
-        _now.reset(token)
-
-
-def remember(model: Any, key: Callable[[], Hashable], make: Callable[[], T]) -> T:
-    """`make()`, or what it gave when `model` was last asked for the same, in the same state and under the same options.
+def use_embedding_cache(cache: EmbeddingCache) -> Iterator[EmbeddingCache]:
+    """Let `cached` keep its results.
 
     Args:
-        key: of the contents, and of other models that have a say; asked only when something is kept.
+        cache: Cache to use.
+
+    Yields:
+        The same cache.
     """
-    memo = _now.get()
-    if memo is None or model is None:
-        return make()
-    return memo.get(model, (_options.get(), state_of(model), key()), make)
+    token = _active.set(cache)
+    try:
+        yield cache
+    finally:
+        _active.reset(token)
 
 
-def state_of(model: Any) -> Hashable:
-    """Which model it is, and what was changed on it in place: hooks, forwards, weights that were written to."""
+def cached(model: nn.Module | None, key: Callable[[], Hashable], compute: Callable[[], T]) -> T:
+    """Compute a result, or reuse that of the same model, state, options and key.
+
+    Args:
+        model: Model that computes the result; ``None`` to compute it without a cache.
+        key: Returns the contents that the result depends on; called only while a cache is used.
+        compute: Computes the result.
+
+    Returns:
+        The result. It may be shared, so it must not be written to.
+    """
+    cache = _active.get()
+    if cache is None or model is None:
+        return compute()
+    return cache.get(model, (_options.get(), model_state(model), key()), compute)
+
+
+def model_state(model: nn.Module | None) -> Hashable:
+    """Identify a model and what was changed on it in place: hooks, forwards, weights that were written to.
+
+    Args:
+        model: Any module, or ``None``.
+
+    Returns:
+        A value that changes with the model's state.
+    """
     if model is None:
         return None
     modules = list(model.modules())
-    hooks = tuple(key for module in modules for kind in HOOKS for key in getattr(module, kind))
+    hooks = tuple(key for module in modules for kind in HOOK_ATTRIBUTES for key in getattr(module, kind))
     forwards = tuple(id(module.__dict__["forward"]) for module in modules if "forward" in module.__dict__)
-    written = sum(weight._version for weight in model.parameters())
-    return number_of(model), hooks, forwards, written
+    writes = sum(weight._version for weight in model.parameters())
+    return model_id(model), hooks, forwards, writes
 
 
-def number_of(model: Any) -> int:
-    """A number that no other model gets, also when this one is gone, as an `id` may."""
-    return _numbers.setdefault(model, next(_next))
+def model_id(model: nn.Module) -> int:
+    """Number a model. Unlike `id`, a number is not used again when the model is gone.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        The model's number.
+    """
+    return _ids.setdefault(model, next(_next_id))
 
 
-def drop(model: Any) -> None:
-    """Forget what a model made, because it will make it otherwise."""
-    memo = _now.get()
-    if memo is not None:
-        memo.kept.pop(model, None)
+def evict_model(model: nn.Module) -> None:
+    """Drop the results of a model that is about to compute differently.
+
+    Args:
+        model: Any module.
+    """
+    cache = _active.get()
+    if cache is not None:
+        cache.results.pop(model, None)
 
 
-def digest(tensor: Any) -> str:
-    """Of a tensor's contents."""
+def content_hash(tensor: Tensor) -> str:
+    """Hash the contents, dtype and shape of a tensor.
+
+    Args:
+        tensor: Any tensor; copied to the CPU.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
     import hashlib
 
     import torch
@@ -115,12 +177,12 @@ def digest(tensor: Any) -> str:
     return hashlib.sha256(flat.view(torch.uint8).numpy().tobytes() + str((flat.dtype, flat.shape)).encode()).hexdigest()
 
 
-def _version(value: Any) -> int:
-    """How often the tensors in a result were written to."""
-    if hasattr(value, "_version"):
-        return value._version
-    if is_dataclass(value):
-        return sum(_version(getattr(value, field.name)) for field in fields(value))
-    if isinstance(value, dict):
-        return sum(map(_version, value.values()))
+def _version(result: Any) -> int:
+    """Number of writes to the tensors in a result."""
+    if hasattr(result, "_version"):
+        return result._version
+    if is_dataclass(result):
+        return sum(_version(getattr(result, field.name)) for field in fields(result))
+    if isinstance(result, dict):
+        return sum(map(_version, result.values()))
     return 0

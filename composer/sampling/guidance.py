@@ -1,22 +1,21 @@
-"""How the predictions of a step become one.
+"""Guidance: how the predictions of a step for prompt and negative prompt become one.
 
-A family makes branches (positive, negative); guidance combines them and knows no model. Which branches are needed it
-says
-beforehand, so that a negative prompt costs nothing where it is not used.
+A family computes the branches; guidance combines them and knows no model. It declares beforehand whether it needs the
+negative branch, so that a negative prompt costs nothing where it is not used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from composer.callbacks.base import Step
 from composer.errors import ComposerError
 from composer.system.constraints import Fraction, Ge, Validated
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 #: A guidance scale. NaN would switch guidance off without a note.
@@ -25,28 +24,47 @@ Scale = Annotated[float, Ge(0)]
 
 @dataclass(frozen=True)
 class Branches:
-    """Predictions of one step in the latents' shape; negative is None where only the prompt was evaluated."""
+    """Predictions of one step, each in the shape of the latents.
+
+    Attributes:
+        positive: Prediction for the prompts.
+        negative: Prediction for the negative prompts; ``None`` if they were not evaluated.
+    """
 
     positive: Tensor
     negative: Tensor | None = None
 
 
 class Guidance(Validated):
-    """Combines branches; `scale` and `embedded` are what a step starts with.
+    """Combines the branches of a prediction. By itself it is no guidance: the prediction for the prompt.
 
-    contrast: whether a negative branch is wanted. families: those whose models it fits, None for all that take a
-    prompt.
-    support: a name that a family's `supports.guiders` must hold, for a guidance that changes the model's layers; None for
-    any
-    model. batch_safe: each image of a batch comes out as it would alone.
+    Attributes:
+        scale: `Step.guidance_scale` of each step, before callbacks; 1 is no guidance.
+        embedded: `Step.embedded_guidance` of each step, for a model that takes the scale as an input.
     """
 
     scale: float = 1.0
     embedded: float = 1.0
-    contrast: bool = False
-    families: frozenset[str] | None = None
-    support: str | None = None
-    batch_safe: bool = True
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether the negative prompts are needed; they are encoded and evaluated only then."""
+        return False
+
+    @property
+    def families(self) -> frozenset[str] | None:
+        """Families whose models it supports; ``None`` for all that take a prompt."""
+        return None
+
+    @property
+    def support(self) -> str | None:
+        """A name that a family's `supports.guiders` must hold, if it changes layers; ``None`` for any model."""
+        return None
+
+    @property
+    def batch_safe(self) -> bool:
+        """Whether each image of a batch comes out as it would alone."""
+        return True
 
     @classmethod
     def config_key(cls) -> str:
@@ -54,18 +72,54 @@ class Guidance(Validated):
         return "guidance"
 
     def for_model(self, takes_guidance_scale: bool) -> Guidance:
-        """The guidance to use with a model; embeds_scale says that it takes the scale as an input."""
+        """Choose the guidance for a model.
+
+        Args:
+            takes_guidance_scale: Whether the model takes the scale as an input.
+
+        Returns:
+            The guidance to use, by default this one.
+
+        Raises:
+            ComposerError: It would do nothing with such a model.
+        """
         return self
 
-    def for_run(self, denoiser: Any) -> Guidance:
-        """The guidance of one run with a model; one that keeps state begins anew."""
+    def for_run(self, denoiser: nn.Module) -> Guidance:
+        """Start a run with fresh state.
+
+        Args:
+            denoiser: The model that predicts.
+
+        Returns:
+            The guidance of one run, by default this one.
+        """
         return self
 
     def prediction(self, step: Step, predict: Callable[[Step], Branches]) -> Tensor:
-        """What the step comes to. The model is asked here, so that a guidance may ask less, more or otherwise."""
+        """Compute the guided prediction of a step.
+
+        Override it to evaluate the model less or more often, or for other steps.
+
+        Args:
+            step: The step to predict for.
+            predict: Evaluates the model.
+
+        Returns:
+            The prediction, in the shape of the latents.
+        """
         return self(step, predict(step))
 
     def __call__(self, step: Step, branches: Branches) -> Tensor:
+        """Combine branches.
+
+        Args:
+            step: The step that was predicted for; `guidance_scale` is as callbacks left it.
+            branches: Predictions, in the shape of the latents.
+
+        Returns:
+            The guided prediction, in the shape of the latents.
+        """
         return branches.positive
 
 
@@ -74,17 +128,20 @@ class Unguided(Guidance):
 
 
 class ClassifierFree(Guidance):
-    """negative + scale · (positive − negative), https://arxiv.org/abs/2207.12598.
+    """Classifier-free guidance: negative + scale · (positive − negative). https://arxiv.org/abs/2207.12598
 
-    rescale: 0–1, how far the result's standard deviation is generated back to the positive's,
-    https://arxiv.org/abs/2305.08891.
+    Args:
+        scale: Guidance scale, >= 0; the negative branch is computed above 1.
+        rescale: In `[0, 1]`, how far the standard deviation is pulled back to that of the positive branch, section 3.4
+            of https://arxiv.org/abs/2305.08891.
+        embedded: Scale for a model that takes one as an input, >= 0.
     """
 
     def __init__(self, scale: Scale = 7.5, rescale: Annotated[float, Ge(0)] = 0.0, embedded: Scale = 1.0) -> None:
         self.scale, self.rescale, self.embedded = float(scale), float(rescale), float(embedded)
 
     @property
-    def contrast(self) -> bool:
+    def do_classifier_free_guidance(self) -> bool:
         return self.scale > 1
 
     def __call__(self, step: Step, branches: Branches) -> Tensor:
@@ -96,11 +153,16 @@ class ClassifierFree(Guidance):
 
 
 class Interval(ClassifierFree):
-    """Classifier-free guidance in the middle of the denoising alone, where it helps most.
-    https://arxiv.org/abs/2404.07724
+    """Classifier-free guidance in the middle of denoising only, where it helps most.
 
-    first, last: shares of the iterations, 0–1, between which the prompt pulls; outside the negative branch is not
-    computed.
+    Outside of the interval the negative branch is not computed. https://arxiv.org/abs/2404.07724
+
+    Args:
+        scale: Guidance scale, >= 0.
+        rescale: As for `ClassifierFree`, in `[0, 1]`.
+        embedded: Scale for a model that takes one as an input, >= 0.
+        first: Fraction of the iterations at which guidance begins, in `[0, last]`.
+        last: Fraction of the iterations after which guidance ends, in `[first, 1]`.
     """
 
     def __init__(
@@ -123,7 +185,11 @@ class Interval(ClassifierFree):
 
 
 class Distilled(Guidance):
-    """The scale as an input of the model, which was distilled to follow it."""
+    """The scale as an input of the model, which was distilled to follow it.
+
+    Args:
+        scale: Guidance scale that the model gets, >= 0.
+    """
 
     def __init__(self, scale: Scale = 3.5) -> None:
         self.embedded = float(scale)
@@ -139,7 +205,11 @@ class Distilled(Guidance):
 
 
 class Auto(Guidance):
-    """Distilled for a model that takes the scale, classifier-free for others."""
+    """`Distilled` for a model that takes the scale as an input, `ClassifierFree` for others.
+
+    Args:
+        scale: Guidance scale, >= 0.
+    """
 
     def __init__(self, scale: Scale = 7.5) -> None:
         self.given = float(scale)
@@ -149,7 +219,16 @@ class Auto(Guidance):
 
 
 def rescaled(guided: Tensor, positive: Tensor, amount: float) -> Tensor:
-    """Section 3.4 of https://arxiv.org/abs/2305.08891, with the deviations taken over each image."""
-    over = list(range(1, positive.ndim))
-    matched = guided * (positive.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True))
+    """Pull the standard deviation of a guided prediction back, section 3.4 of https://arxiv.org/abs/2305.08891.
+
+    Args:
+        guided: Guided prediction `(B, …)`.
+        positive: Prediction for the prompts, in the same shape.
+        amount: In `[0, 1]`; 0 leaves `guided` as it is.
+
+    Returns:
+        The rescaled prediction; deviations are taken over each image.
+    """
+    dims = list(range(1, positive.ndim))
+    matched = guided * (positive.std(dim=dims, keepdim=True) / guided.std(dim=dims, keepdim=True))
     return amount * matched + (1 - amount) * guided

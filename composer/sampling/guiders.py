@@ -118,7 +118,7 @@ class Guider(Guidance):
         return self.guider != "AutoGuidance"  # whose dropout generates for the whole batch
 
     @property
-    def contrast(self) -> bool:
+    def do_classifier_free_guidance(self) -> bool:
         return self.scale != 1 and "pred_uncond" in self.cls._input_predictions
 
     def for_run(self, denoiser: nn.Module) -> Guidance:

@@ -1,41 +1,67 @@
-"""Numbers that left the range of floats never become an image: diffusers would write a black one and warn in a log."""
+"""Refusal of values that are not finite: diffusers would make a black image of them and warn in a log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
-from typing import Any
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from composer.errors import ComposerError
 
-#: Said where a model computes in 16 bits.
+#: Advice where a model computes in 16 bits.
 ADVICE = "16 bits may be too few: try precision=fp32, or precision.{name}=fp32 for this component alone"
 
 
 class NonFinite(ComposerError):
-    """A model computed NaN or infinity. key: the component."""
+    """A model computed NaN or infinity. `key` is the component."""
 
     exit_code = 1
 
 
-def finite(tensor: Tensor) -> bool:
-    """One reduction: a sum in fp32 is finite where every term is. Waits for the device."""
+def is_finite(tensor: Tensor) -> bool:
+    """Test a tensor by one reduction: its sum in fp32 is finite if every element is. Waits for the device.
+
+    Args:
+        tensor: Any floating-point tensor.
+
+    Returns:
+        Whether the sum of all elements is finite.
+    """
     return isfinite(_sum(tensor))
 
 
-def check(name: str, what: str, *tensors: Tensor | None) -> None:
-    """Raises NonFinite where one of them is not finite; `what` a component computed."""
-    if not all(finite(tensor) for tensor in tensors if tensor is not None):
-        raise NonFinite(name, None, f"{what} holds numbers that are not finite (NaN or infinity)")
+def check_finite(name: str, description: str, *tensors: Tensor | None) -> None:
+    """Refuse values that are not finite.
+
+    Args:
+        name: Component that computed them.
+        description: What they are, for the message.
+        *tensors: Tensors to test.
+
+    Raises:
+        NonFinite: One of them is not finite.
+    """
+    if not all(is_finite(tensor) for tensor in tensors if tensor is not None):
+        raise NonFinite(name, None, f"{description} holds numbers that are not finite (NaN or infinity)")
 
 
 @contextmanager
-def advised(models: Mapping[str, torch.nn.Module]) -> Iterator[None]:
-    """Say of numbers that are not finite what may help, where one of these models computes in 16 bits."""
+def advise_precision(models: Mapping[str, torch.nn.Module]) -> Iterator[None]:
+    """Add advice to a `NonFinite` error if one of the models computes in 16 bits.
+
+    Args:
+        models: Component name → model.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        NonFinite: The same error, with advice.
+    """
     try:
         yield
     except NonFinite as error:
@@ -45,11 +71,12 @@ def advised(models: Mapping[str, torch.nn.Module]) -> Iterator[None]:
         raise NonFinite(error.key, error.value, f"{error.reason}: {ADVICE.format(name=error.key)}") from None
 
 
-class Watch:
-    """Looks at the latents after each of `total` steps. On an accelerator, where looking means waiting, it is told at
-    the end.
+class FiniteWatch:
+    """Tests the latents after each step; on an accelerator, where a test waits for the device, only in the end.
 
-    name: of the component that predicts.
+    Args:
+        name: Component that predicts.
+        total: Number of iterations.
     """
 
     def __init__(self, name: str, total: int) -> None:
@@ -57,22 +84,37 @@ class Watch:
         self.sums: list[Tensor] = []
 
     def __call__(self, index: int, prediction: Tensor, latents: Tensor) -> None:
+        """Test one step.
+
+        Args:
+            index: Iteration, from 0.
+            prediction: Guided prediction of the step.
+            latents: Latents after the step.
+
+        Raises:
+            NonFinite: The latents are on the CPU and not finite.
+        """
         if latents.device.type != "cpu":
             self.sums.append(_sum(latents))
-        elif not finite(latents):
-            self._refuse(index, "the scheduler made of its prediction" if finite(prediction) else "its prediction")
+        elif not is_finite(latents):
+            cause = "the scheduler made of its prediction" if is_finite(prediction) else "its prediction"
+            self._refuse(index, cause)
 
-    def settle(self) -> None:
-        """Once all steps are done."""
+    def flush(self) -> None:
+        """Test the steps that are left, once all are done.
+
+        Raises:
+            NonFinite: Latents on an accelerator were not finite.
+        """
         if self.sums:
-            good = torch.stack(self.sums).isfinite().tolist()
+            finite = torch.stack(self.sums).isfinite().tolist()
             self.sums.clear()
-            if not all(good):
-                self._refuse(good.index(False), "what came of its prediction")
+            if not all(finite):
+                self._refuse(finite.index(False), "what came of its prediction")
 
-    def _refuse(self, index: int, what: str) -> Any:
-        check_at = f"{what} at step {index + 1}/{self.total}"
-        raise NonFinite(self.name, None, f"{check_at} holds numbers that are not finite (NaN or infinity)")
+    def _refuse(self, index: int, cause: str) -> NoReturn:
+        step = f"{cause} at step {index + 1}/{self.total}"
+        raise NonFinite(self.name, None, f"{step} holds numbers that are not finite (NaN or infinity)")
 
 
 def _sum(tensor: Tensor) -> Tensor:

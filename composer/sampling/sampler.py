@@ -1,6 +1,6 @@
 """A diffusers scheduler under one signature, whatever its class takes and has.
 
-Knows no model and no diffusers class: it asks the object at hand. Schedulers hold state, so a sampler lives for one
+Knows no model and no diffusers class: it tests the object at hand. Schedulers hold state, so a sampler lives for one
 run.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Step
@@ -17,14 +18,20 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+#: Least signal in the noise level σ/α of a schedule: one that begins with noise alone would divide by 0.
+MIN_ALPHA = 1e-6
+
 
 class Sampler:
     """Steps latents with a scheduler whose timesteps are set.
 
     Args:
-        scheduler: fresh, with `set_timesteps` called.
-        generators: one for each image of the batch; they feed every scheduler that generates noise.
-        settings: keywords for its `step`, such as eta; those it does not take are not passed.
+        scheduler: A fresh diffusers scheduler, after `set_timesteps`.
+        generators: One CPU generator for each image; they feed every scheduler that samples noise.
+        settings: Keywords for the scheduler's `step`, such as ``eta``; those that it does not take are dropped.
+
+    Attributes:
+        first: Iteration of the complete schedule that the run starts at.
     """
 
     def __init__(
@@ -33,22 +40,31 @@ class Sampler:
         self.scheduler, self.generators = scheduler, generators
         # eta=0 and the generators: what diffusers' pipelines pass to every scheduler that takes them
         offered = {"eta": 0.0, "generator": list(generators), **(settings or {})}
-        taken = keywords_of(scheduler.step)
-        self.settings = {name: value for name, value in offered.items() if name in taken}
+        keywords = keywords_of(scheduler.step)
+        self.settings = {name: value for name, value in offered.items() if name in keywords}
         self.first = 0
 
     def skip(self, steps: int) -> None:
-        """Leave out the noisiest steps, for latents that are not pure noise; call it before the first step."""
+        """Omit the noisiest steps, for latents that are not pure noise. Call it before the first step.
+
+        Args:
+            steps: Number of steps; a second-order scheduler takes two iterations for each.
+        """
         self.begin(steps * getattr(self.scheduler, "order", 1))
 
     def begin(self, iteration: int) -> None:
-        """Start at an iteration of the whole schedule; call it before the first step."""
+        """Start at an iteration of the complete schedule. Call it before the first step.
+
+        Args:
+            iteration: Index into the scheduler's timesteps.
+        """
         self.first = iteration
         if hasattr(self.scheduler, "set_begin_index"):
             self.scheduler.set_begin_index(self.first)
 
     @property
     def timesteps(self) -> Tensor:
+        """Timesteps of the run, `(iterations,)`."""
         return self.scheduler.timesteps[self.first :]
 
     @property
@@ -57,28 +73,51 @@ class Sampler:
         return getattr(self.scheduler, "init_noise_sigma", 1.0)
 
     def scale(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        """Latents as the model wants them; flow-matching schedulers have nothing to scale."""
+        """Scale latents for the model; flow-matching schedulers have nothing to scale.
+
+        Args:
+            latents: Latents x_t.
+            timestep: Present timestep, a tensor without dimensions.
+
+        Returns:
+            The model's input, in the shape of the latents.
+        """
         if hasattr(self.scheduler, "scale_model_input"):
             return self.scheduler.scale_model_input(latents, timestep)
         return latents
 
     def step(self, prediction: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
-        """x_t → x_{t−1}, in the dtype of x_t."""
-        moved = self.scheduler.step(prediction, timestep, latents, return_dict=False, **self.settings)[0]
-        return moved.to(latents.dtype)
+        """Take one step, x_t → x_{t−1}.
 
-    def sigma(self, index: int) -> float | None:
-        """Noise level at an iteration, None for schedulers that think in timesteps alone."""
-        return None if self._sigmas is None else self._sigmas[index + self.first]
+        Args:
+            prediction: Guided prediction, in the shape of the latents.
+            timestep: Present timestep, a tensor without dimensions.
+            latents: Latents x_t.
+
+        Returns:
+            Latents x_{t−1}, in the dtype of x_t.
+        """
+        stepped = self.scheduler.step(prediction, timestep, latents, return_dict=False, **self.settings)[0]
+        return stepped.to(latents.dtype)
+
+    def sigma(self, index: int) -> float:
+        """Get the noise level before an iteration.
+
+        Args:
+            index: Iteration of the run, from 0.
+
+        Returns:
+            Noise per signal, σ/α, of a diffusion schedule, or σ in `[0, 1]` of flow matching; NaN if the scheduler's
+            class defines no noise levels.
+        """
+        return self._sigmas[index + self.first]
 
     @cached_property
-    def _sigmas(self) -> list[float] | None:
-        """Noise levels of the whole schedule; read once, since a number out of a tensor takes microseconds, and on a
-        GPU waits for it.
-        """
+    def _sigmas(self) -> list[float]:
+        """Noise levels of the complete schedule, read once: an element of a tensor takes microseconds."""
         sigmas = getattr(self.scheduler, "sigmas", None)
         if sigmas is None:
-            return None
+            return _derive_sigmas(self.scheduler)
         between = getattr(self.scheduler, "sigmas_interpol", None)  # DPM2 visits the middle of each step
         levels = sigmas.tolist()
         if between is not None:
@@ -86,28 +125,45 @@ class Sampler:
         return levels
 
     def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
-        """Clean latents x₀ and noise → x_t as it is before iteration `index`."""
-        timestep, at = self.timesteps[index : index + 1], index + self.first
-        if hasattr(self.scheduler, "scale_noise"):
-            return self._standing_at(at, lambda: self.scheduler.scale_noise(clean, timestep, noise))
-        if hasattr(self.scheduler, "add_noise"):
-            return self._standing_at(at, lambda: self.scheduler.add_noise(clean, noise, timestep))
-        # IPNDM: diffusers can start it from noise alone
-        return float(self.scheduler.alphas[at]) * clean + float(self.scheduler.betas[at]) * noise
+        """Add noise to clean latents.
 
-    def _standing_at(self, index: int, call: Callable[[], Tensor]) -> Tensor:
-        """In a run that begins late, schedulers noise to where they stand and not to the timestep they are given."""
+        Args:
+            clean: Clean latents x₀.
+            noise: Standard normal noise, in the shape of the latents.
+            index: Iteration of the run, from 0.
+
+        Returns:
+            Latents x_t as they are before the iteration.
+        """
+        timestep, position = self.timesteps[index : index + 1], index + self.first
+        if hasattr(self.scheduler, "scale_noise"):
+            return self._at_index(position, lambda: self.scheduler.scale_noise(clean, timestep, noise))
+        if hasattr(self.scheduler, "add_noise"):
+            return self._at_index(position, lambda: self.scheduler.add_noise(clean, noise, timestep))
+        # IPNDM: diffusers can start it from noise alone
+        return float(self.scheduler.alphas[position]) * clean + float(self.scheduler.betas[position]) * noise
+
+    def _at_index(self, index: int, call: Callable[[], Tensor]) -> Tensor:
+        """In a run that begins late, schedulers add the noise of their present index, whatever timestep they get."""
         if not hasattr(self.scheduler, "_step_index"):
             return call()
-        stands, self.scheduler._step_index = self.scheduler._step_index, index
+        before, self.scheduler._step_index = self.scheduler._step_index, index
         try:
             return call()
         finally:
-            self.scheduler._step_index = stands
+            self.scheduler._step_index = before
 
     def denoised(self, step: Step, prediction: Tensor) -> Tensor:
-        """Estimate of the clean latents x₀ from x_t and a prediction, for every kind of prediction."""
-        x, kind = step.latents, self.scheduler.config.get("prediction_type", "flow_prediction")
+        """Estimate the clean latents, for every prediction type.
+
+        Args:
+            step: Latents x_t, timestep and noise level.
+            prediction: Guided prediction, in the shape of the latents.
+
+        Returns:
+            Estimate of x₀, in the shape of the latents.
+        """
+        x, kind = step.latents, self._prediction_type
         if kind == "sample":
             return prediction
         if kind == "flow_prediction":
@@ -119,8 +175,16 @@ class Sampler:
         return (x - sigma * prediction) / alpha
 
     def predicted(self, step: Step, clean: Tensor) -> Tensor:
-        """The prediction by which `denoised` comes to `clean`, x₀."""
-        x, kind = step.latents, self.scheduler.config.get("prediction_type", "flow_prediction")
+        """Invert `denoised`.
+
+        Args:
+            step: Latents x_t, timestep and noise level.
+            clean: Clean latents x₀.
+
+        Returns:
+            The prediction for which `denoised` is `clean`.
+        """
+        x, kind = step.latents, self._prediction_type
         if kind == "sample":
             return clean
         if kind == "flow_prediction":
@@ -131,13 +195,27 @@ class Sampler:
             return (alpha / size * (x / size) - clean) * size / sigma
         return (x - alpha * clean) / sigma
 
+    @property
+    def _prediction_type(self) -> str:
+        return self.scheduler.config.get("prediction_type", "flow_prediction")
+
     def _levels(self, step: Step) -> tuple[float, float]:
         """(alpha, sigma) with x_t = alpha · x₀ + sigma · noise."""
         if float(self.initial_sigma) > 1:
             return 1.0, step.sigma
         if not hasattr(self.scheduler, "alphas_cumprod"):  # IPNDM has a schedule of its own
-            return float(self.scheduler.alphas[step.index + self.first]), float(
-                self.scheduler.betas[step.index + self.first]
-            )
+            position = step.index + self.first
+            return float(self.scheduler.alphas[position]), float(self.scheduler.betas[position])
         alpha = float(self.scheduler.alphas_cumprod[int(step.timestep)])
         return alpha**0.5, (1 - alpha) ** 0.5
+
+
+def _derive_sigmas(scheduler: Any) -> list[float]:
+    """Noise per signal σ/α at each timestep of a scheduler that is defined by its alphas."""
+    if hasattr(scheduler, "alphas_cumprod"):
+        timesteps = scheduler.timesteps.long().cpu().clamp(0, len(scheduler.alphas_cumprod) - 1)
+        signal = scheduler.alphas_cumprod[timesteps]
+        return ((1 - signal) / signal.clamp(min=MIN_ALPHA**2)).sqrt().tolist()
+    if hasattr(scheduler, "alphas") and hasattr(scheduler, "betas"):  # IPNDM
+        return (scheduler.betas / scheduler.alphas.clamp(min=MIN_ALPHA)).tolist()
+    return [nan] * len(scheduler.timesteps)

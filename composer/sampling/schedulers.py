@@ -116,7 +116,7 @@ def _given(set_timesteps: Any, key: str, values: list[float]) -> Any:
     return given
 
 
-def taken(scheduler: Any) -> dict[str, Any]:
+def effective_settings(scheduler: Any) -> dict[str, Any]:
     """Of a scheduler's config what its class takes: `from_config` keeps settings of other classes too, to no effect."""
     cls = type(scheduler)
     known = keywords_of(cls.__init__) - idle(cls, scheduler.config)

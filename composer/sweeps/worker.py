@@ -16,7 +16,7 @@ from composer.checks.compatibility import Checked, check
 from composer.config.read import read
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
-from composer.sampling.embedding_cache import Memo, remembering
+from composer.sampling.embedding_cache import EmbeddingCache, use_embedding_cache
 from composer.sweeps.plan import GROWTH
 from composer.system import interrupts
 from composer.system.files import scratch
@@ -59,7 +59,7 @@ class Worker:
     """Keeps what jobs share: json of checkpoints, models, embeddings."""
 
     def __init__(self) -> None:
-        self.memo = Memo()
+        self.memo = EmbeddingCache()
 
     def checked(self, tree: Mapping[str, Any]) -> Checked:
         """A job's config, checked against its checkpoint; no weights, no torch."""
@@ -73,7 +73,7 @@ class Worker:
             Failed: with the reason; nothing of what was computed is kept alive by it.
         """
         try:
-            with remembering(self.memo):
+            with use_embedding_cache(self.memo):
                 return self._draw([job if isinstance(job, Checked) else self.checked(job) for job in jobs], more)
         except Exception as error:
             interrupts.check(error)

@@ -14,7 +14,8 @@ from functools import wraps
 from threading import RLock
 from typing import ParamSpec, TypeVar
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 _turn = RLock()  # a callback may start a run of its own within a run
 
 

@@ -120,7 +120,7 @@ class Task:
         """The first latents; the sampler's timesteps are set."""
         raise TypeError(f"{type(self).__name__} does not say where to start")
 
-    def following(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
+    def next_pass(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
         """A second pass over what the first one made, or None."""
 
 

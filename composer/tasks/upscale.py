@@ -57,7 +57,7 @@ class Upscale(Img2Img):
         of = super() if "image" in request.inputs else Text2Img()
         return of.start(family, sampler, request)
 
-    def following(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
+    def next_pass(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
         from composer.images.reading import fitted
 
         if "image" in request.inputs:

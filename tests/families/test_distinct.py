@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from composer.callbacks.request import Request
-from composer.families.distinct import places
+from composer.families.distinct import index_distinct
 from composer.families.flux.model import Flux
 from composer.families.sd.model import StableDiffusion
 from composer.families.sd3.model import StableDiffusion3
 from composer.families.sdxl.model import StableDiffusionXL
 from composer.families.settings import FamilySettings
-from composer.families.vae import encoded
+from composer.families.vae import encode_pixels
 from composer.pipelines.pipeline import Pipeline
 from composer.sampling.guidance import ClassifierFree
 from composer.tasks.depth2img import Depth2Img
@@ -128,7 +128,7 @@ def test_the_depth_estimator_sees_each_distinct_image_once():
 def test_each_image_draws_its_own_sample_of_the_vae():
     vae, pixels = pipelines.sd().vae, torch.rand(1, 3, 64, 64).repeat(3, 1, 1, 1)
     with torch.no_grad():
-        mine = encoded(vae, pixels, tuple(torch.Generator().manual_seed(i) for i in range(3)))
+        mine = encode_pixels(vae, pixels, tuple(torch.Generator().manual_seed(i) for i in range(3)))
         theirs = [vae.encode(pixels[i : i + 1]).latent_dist.sample(torch.Generator().manual_seed(i)) for i in range(3)]
     assert torch.equal(mine, torch.cat(theirs)) and not torch.equal(mine[0], mine[1])
 
@@ -138,4 +138,4 @@ def test_each_image_draws_its_own_sample_of_the_vae():
     [("a", [0], [0]), ("aaa", [0], [0] * 3), ("abab", [0, 1], [0, 1, 0, 1]), ("bca", [0, 1, 2], [0, 1, 2])],
 )
 def test_places_say_where_each_distinct_key_stands(keys, first, rows):
-    assert places(keys) == (first, rows)
+    assert index_distinct(keys) == (first, rows)

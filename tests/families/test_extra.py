@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def step(latents: torch.Tensor, embedding: Embedding) -> Step:
     return Step(
-        index=0, total=1, timestep=torch.tensor(500), sigma=None, latents=latents, model_input=latents,
+        index=0, total=1, timestep=torch.tensor(500), sigma=1.0, latents=latents, model_input=latents,
         conditioning=Conditioning(positive=embedding), guidance_scale=1.0,
     )  # fmt: skip
 

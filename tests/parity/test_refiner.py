@@ -58,7 +58,9 @@ def refined(pipes, option, scale=7.5, share=0.8, task=None, callbacks=None):
     base, refiner = (
         Pipeline(family=StableDiffusionXL(pipe), make_scheduler=scheduler_for(pipe, option), **parts) for pipe in pipes
     )
-    return Refined(**{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, share=share)
+    return Refined(
+        **{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, start_fraction=share
+    )
 
 
 def request(batch=2, skip=0, **inputs):

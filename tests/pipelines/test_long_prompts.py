@@ -9,7 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from composer.callbacks.request import Request
-from composer.families.chunks import windows
+from composer.families.chunks import split_windows
 from composer.families.sd.model import StableDiffusion
 from composer.families.sdxl.model import StableDiffusionXL
 from composer.families.settings import FamilySettings
@@ -52,7 +52,7 @@ def test_windows_are_what_the_encoder_makes_of_each(checkpoints, name, one_threa
     tokenizer = pipe.tokenizer
     room = tokenizer.model_max_length - 2
     ids = tokenizer(LONG, add_special_tokens=False).input_ids
-    rows = windows(tokenizer, LONG)
+    rows = split_windows(tokenizer, LONG)
     assert [row[1:-1] for row in rows] == [ids[i : i + room] for i in range(0, len(ids), room)] and len(rows) > 1
 
     def request(prompt: str, negative: str | None = None) -> Request:

@@ -21,7 +21,7 @@ from composer.config.read import read
 from composer.config.search_path import conf_folders, options
 from composer.pipelines.schedule_check import original_of
 from composer.sampling.sampler import Sampler
-from composer.sampling.schedulers import make_scheduler, scheduler_parts, taken
+from composer.sampling.schedulers import effective_settings, make_scheduler, scheduler_parts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIG = "scheduler/scheduler_config.json"
@@ -121,7 +121,7 @@ def walked(option: str, config: dict[str, object]) -> tuple[torch.Tensor, dict[s
     torch.manual_seed(0)
     for timestep in sampler.timesteps:
         latents = sampler.step(prediction, timestep, latents)
-    return torch.cat([latents.flatten(), sampler.timesteps.float()]), taken(scheduler)
+    return torch.cat([latents.flatten(), sampler.timesteps.float()]), effective_settings(scheduler)
 
 
 SLOW = ("dpm2", "dpm2_a")  # which take seconds to lay out their steps

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from composer.sampling.embedding_cache import Memo, remember, remembering, running
+from composer.sampling.embedding_cache import EmbeddingCache, cached, options_scope, use_embedding_cache
 
 
 class Layer(nn.Linear):
@@ -42,21 +42,21 @@ def replaced(layer: Layer) -> None:
 @pytest.mark.parametrize("change", [hooked, hooked_before, written_to, replaced])
 def test_a_model_changed_in_place_is_asked_again(change):
     layer = Layer()
-    with remembering(Memo()) as memo:
+    with use_embedding_cache(EmbeddingCache()) as cache:
         for _ in range(2):
-            first = remember(layer, lambda: "key", layer.answer)
+            first = cached(layer, lambda: "key", layer.answer)
         assert layer.asked == 1
         change(layer)
-        again = remember(layer, lambda: "key", layer.answer)
-    assert layer.asked == 2 and not torch.equal(first, again) and memo.reused == 1
+        again = cached(layer, lambda: "key", layer.answer)
+    assert layer.asked == 2 and not torch.equal(first, again) and cache.hits == 1
 
 
 def test_options_of_a_run_keep_results_apart():
     layer = Layer()
-    with remembering(Memo()):
+    with use_embedding_cache(EmbeddingCache()):
         for options in ("", "tiling", "", "tiling"):
-            with running(options):
-                remember(layer, lambda: "key", layer.answer)
+            with options_scope(options):
+                cached(layer, lambda: "key", layer.answer)
     assert layer.asked == 2
 
 

@@ -34,8 +34,10 @@ def test_without_a_negative_branch_the_prediction_stays():
         assert guidance(step(5.0), Branches(POSITIVE)) is POSITIVE
 
 
-def test_contrast_is_asked_for_only_above_one():
-    assert ClassifierFree(1.01).contrast and not ClassifierFree(1.0).contrast and not Distilled(3.5).contrast
+def test_guidance_needs_negative_prompts_only_above_one():
+    assert ClassifierFree(1.01).do_classifier_free_guidance
+    assert not ClassifierFree(1.0).do_classifier_free_guidance
+    assert not Distilled(3.5).do_classifier_free_guidance
 
 
 def test_auto_is_distilled_for_models_that_take_the_scale():

@@ -17,7 +17,7 @@ from composer.checkpoints.checkpoint import find
 from composer.config.spec import ModelSpec
 from composer.families.settings import FamilySettings
 from composer.pipelines.build import family_class
-from composer.sampling.non_finite import NonFinite, Watch, check, finite
+from composer.sampling.non_finite import FiniteWatch, NonFinite, check_finite, is_finite
 
 
 def damaged(checkpoint: Path, to: Path, component: str, key: str, value: float) -> Path:
@@ -82,16 +82,18 @@ def test_any_other_pipeline_says_it_too(compose, checkpoints, tmp_path):
 
 
 def test_large_numbers_are_finite():
-    assert finite(torch.full((1, 4, 64, 64), 6e4, dtype=torch.float16)), (
+    assert is_finite(torch.full((1, 4, 64, 64), 6e4, dtype=torch.float16)), (
         "their sum is beyond fp16, and not what is asked"
     )
-    assert not finite(torch.tensor([1.0, float("-inf")])) and not finite(torch.tensor([float("inf"), float("-inf")]))
+    assert not is_finite(torch.tensor([1.0, float("-inf")])) and not is_finite(
+        torch.tensor([float("inf"), float("-inf")])
+    )
     with pytest.raises(NonFinite, match="vae: x holds"):
-        check("vae", "x", None, torch.tensor(float("nan")))
+        check_finite("vae", "x", None, torch.tensor(float("nan")))
 
 
 def test_on_an_accelerator_the_step_is_named_at_the_end():
-    watch = Watch("unet", 3)
+    watch = FiniteWatch("unet", 3)
     watch.sums = [torch.tensor(each) for each in (1.0, float("nan"), float("nan"))]
     with pytest.raises(NonFinite, match="unet: what came of its prediction at step 2/3"):
         watch.settle()

@@ -25,7 +25,7 @@ from composer import StepCallback
 from composer.callbacks.nan_guard import NanGuard
 from composer.loading import loader
 from composer.options import lifecycle
-from composer.sampling.embedding_cache import Memo, digest, remember, remembering
+from composer.sampling.embedding_cache import EmbeddingCache, cached, content_hash, use_embedding_cache
 from composer.sweeps import worker
 from composer.sweeps.journal import Journal, completed
 from composer.sweeps.lock import locked
@@ -255,7 +255,9 @@ def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
 
 def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):
     seen = []
-    monkeypatch.setattr(Worker, "__init__", lambda self: seen.append(setattr(self, "memo", Memo()) or self.memo))
+    monkeypatch.setattr(
+        Worker, "__init__", lambda self: seen.append(setattr(self, "memo", EmbeddingCache()) or self.memo)
+    )
     words = (
         "task=img2img",
         "strength=0.5",
@@ -268,24 +270,22 @@ def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):
     )
     assert compose("-m", *words).code == 0
     (memo,) = seen
-    assert memo.made == 2 and memo.reused == 14, "one prompt and one image for eight jobs"
+    assert memo.misses == 2 and memo.hits == 14, "one prompt and one image for eight jobs"
 
 
 def test_what_is_remembered_is_what_was_made():
     model, asked = torch.nn.Module(), []
     make = lambda: asked.append(1) or torch.ones(2)  # noqa: E731
-    assert remember(model, lambda: "a", make) is not remember(model, lambda: "a", make) and len(asked) == 2
-    with remembering(Memo()):
-        one = remember(model, lambda: "a", make)
+    assert cached(model, lambda: "a", make) is not cached(model, lambda: "a", make) and len(asked) == 2
+    with use_embedding_cache(EmbeddingCache()):
+        one = cached(model, lambda: "a", make)
         assert (
-            remember(model, lambda: "a", make) is one
-            and remember(model, lambda: "b", make) is not one
-            and len(asked) == 4
+            cached(model, lambda: "a", make) is one and cached(model, lambda: "b", make) is not one and len(asked) == 4
         )
         one.add_(1)
-        assert remember(model, lambda: "a", make) is not one, "it was written into"
-    assert digest(torch.ones(2)) != digest(torch.ones(2, 1)) != digest(torch.zeros(2, 1))
-    assert digest(torch.ones(2, dtype=torch.bfloat16)) == digest(torch.ones(2, dtype=torch.bfloat16))
+        assert cached(model, lambda: "a", make) is not one, "it was written into"
+    assert content_hash(torch.ones(2)) != content_hash(torch.ones(2, 1)) != content_hash(torch.zeros(2, 1))
+    assert content_hash(torch.ones(2, dtype=torch.bfloat16)) == content_hash(torch.ones(2, dtype=torch.bfloat16))
 
 
 def test_one_sweep_to_a_folder(compose, tmp_path):

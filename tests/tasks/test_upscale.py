@@ -12,6 +12,6 @@ def test_other_inputs_stay_for_the_second_pass():
     second = {"height": 128, "width": 128, "skip": 2}
     inputs = {"strength": 0.5, "second": second, "style": ("a", "b")}
     request = Request(prompts=("x",), negative_prompts=(None,), seeds=(0,), steps=4, height=64, width=64, inputs=inputs)
-    _, following = Upscale().following(request, [Image.new("RGB", (64, 64))])
+    _, following = Upscale().next_pass(request, [Image.new("RGB", (64, 64))])
     assert following.inputs.keys() == {"image", "strength", "style"} and following.inputs["style"] == ("a", "b")
     assert (following.height, following.width, following.steps_skipped) == (128, 128, 2)

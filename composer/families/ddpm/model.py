@@ -1,11 +1,11 @@
-"""Unconditional diffusion in pixel space: a UNet2DModel and no text. https://arxiv.org/abs/2006.11239
+"""Unconditional diffusion of pixels: a UNet2DModel and no text. https://arxiv.org/abs/2006.11239
 
-diffusers' own DDPMPipeline neither scales the first noise nor the model's input, so it is right for DDPM alone.
+diffusers' DDPMPipeline scales neither the first noise nor the model's input, so it is correct for DDPM only.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,23 +13,18 @@ from torch import Tensor
 from composer.callbacks.base import Conditioning, Step
 from composer.callbacks.request import Request
 from composer.families.base import DiffusersFamily
-from composer.families.noise import noise
+from composer.families.noise import batch_noise
 from composer.families.settings import Decoded
 from composer.sampling.guidance import Branches
 
-if TYPE_CHECKING:
-    from diffusers import DDPMPipeline
-
 
 class Unconditional(DiffusersFamily):
-    """Latents are the pixels themselves, (B, 3, H, W) in −1 … 1."""
+    """Latents are the pixels: `(B, 3, H, W)` in `[-1, 1]`."""
 
-    factor = 1
+    vae_scale_factor = 1
     takes_guidance_scale = False
 
-    pipe: DDPMPipeline
-
-    def encode(self, request: Request, contrast: bool) -> Conditioning:
+    def encode(self, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
         return Conditioning(positive=None)
 
     def tokens(self, prompt: str) -> list[str]:
@@ -43,10 +38,12 @@ class Unconditional(DiffusersFamily):
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         shape = (request.batch, self.pipe.unet.config.in_channels, request.height, request.width)
-        return noise(shape, generators, self.dtype, self.device)
+        return batch_noise(shape, generators, self.dtype, self.device)
 
     @staticmethod
-    def set_timesteps(scheduler: Any, request: Request, factor: int, device: torch.device | str) -> None:
+    def set_timesteps(
+        scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str
+    ) -> None:  # fmt: skip
         scheduler.set_timesteps(request.steps, device=device)
 
     def predict(self, step: Step) -> Branches:

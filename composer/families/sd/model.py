@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,46 +14,55 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning
 from composer.callbacks.request import Request
-from composer.families.distinct import places
+from composer.families.distinct import index_distinct
 from composer.families.settings import Decoded
 from composer.families.unet import LatentUNet
-from composer.families.vae import decoded, encoded
-from composer.sampling.embedding_cache import remember
-
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+from composer.families.vae import decode_latents, encode_pixels
+from composer.sampling.embedding_cache import cached
 
 
 class StableDiffusion(LatentUNet):
-    """One CLIP text encoder; some checkpoints bring a safety checker, some a depth estimator."""
+    """One CLIP text encoder; some checkpoints have a safety checker, some a depth estimator."""
 
-    pipe: StableDiffusionPipeline
-
-    def encoded(self, request: Request, contrast: bool) -> Conditioning:
+    def encode_batch(self, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
-        positive, negative = self.pipe.encode_prompt(list(request.prompts), self.device, 1, contrast, negatives)
-        return Conditioning(positive=self.embedding(positive), negative=self.embedding(negative) if contrast else None)
+        positive, negative = self.pipe.encode_prompt(
+            list(request.prompts), self.device, 1, do_classifier_free_guidance, negatives
+        )
+        return Conditioning(
+            positive=self.embedding(positive),
+            negative=self.embedding(negative) if do_classifier_free_guidance else None,
+        )
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        return self.pipe.vae.config.scaling_factor * encoded(self.pipe.vae, pixels, generators).to(self.dtype)
+        return self.pipe.vae.config.scaling_factor * encode_pixels(self.pipe.vae, pixels, generators).to(self.dtype)
 
     def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
-        settings = {"batch_size": 1, "do_classifier_free_guidance": False, "dtype": self.dtype, "device": self.device}
         if maps is None:
-            with warnings.catch_warnings():  # it opens an autocast, which is not for fp32
-                warnings.filterwarnings("ignore", "In CPU autocast")
-                content = [(image.mode, image.size, image.tobytes()) for image in images]
-                first, row = places(content)  # each distinct image is looked at once
-                make = partial(self.pipe.prepare_depth_map, [images[i] for i in first], None, **settings)
-                return remember(self.pipe.depth_estimator, lambda: ("depth", *(content[i] for i in first)), make)[row]
-        rows = [self.pipe.prepare_depth_map([i], torch.from_numpy(m)[None], **settings) for i, m in zip(images, maps)]
+            return self._estimate_depth(images)
+        rows = [self._prepare_depth([image], torch.from_numpy(depth)[None]) for image, depth in zip(images, maps)]
         return torch.cat(rows)
 
+    def _estimate_depth(self, images: Sequence[Image]) -> Tensor:
+        """Depth from the checkpoint's estimator, which sees each distinct image once."""
+        content = [(image.mode, image.size, image.tobytes()) for image in images]
+        first, rows = index_distinct(content)
+        estimate = partial(self._prepare_depth, [images[i] for i in first], None)
+        with warnings.catch_warnings():  # it opens an autocast, which is not for fp32
+            warnings.filterwarnings("ignore", "In CPU autocast")
+            return cached(self.pipe.depth_estimator, lambda: ("depth", *(content[i] for i in first)), estimate)[rows]
+
+    def _prepare_depth(self, images: Sequence[Image], depth: Tensor | None) -> Tensor:
+        return self.pipe.prepare_depth_map(
+            images, depth, batch_size=1, do_classifier_free_guidance=False, dtype=self.dtype, device=self.device
+        )
+
     def decode(self, latents: Tensor, request: Request) -> Decoded:
-        pixels, notes = decoded(self, latents, lambda latents: latents / self.pipe.vae.config.scaling_factor)
+        pixels, notes = decode_latents(self, latents, lambda latents: latents / self.pipe.vae.config.scaling_factor)
+        processor: Any = self.pipe.image_processor
         if getattr(self.pipe, "safety_checker", None) is None:
-            return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
-        pixels, found = self.pipe.run_safety_checker(pixels, self.device, latents.dtype)
-        flagged = tuple(bool(each) for each in found)
-        images = self.pipe.image_processor.postprocess(pixels, do_denormalize=[not each for each in flagged])
+            return Decoded(images=processor.postprocess(pixels), notes=notes)
+        pixels, nsfw = self.pipe.run_safety_checker(pixels, self.device, latents.dtype)
+        flagged = tuple(bool(flag) for flag in nsfw)
+        images = processor.postprocess(pixels, do_denormalize=[not flag for flag in flagged])
         return Decoded(images=images, flagged=flagged, notes=notes)

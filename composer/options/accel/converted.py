@@ -88,8 +88,8 @@ class Converted(Acceleration):
         with ExitStack() as stack:
             for name in self.chosen:
                 model = pipe.components[name]
-                stack.callback(embedding_cache.drop, model)  # what it made so is not what it makes alone
-                embedding_cache.drop(model)
+                stack.callback(embedding_cache.evict_model, model)  # what it made so is not what it makes alone
+                embedding_cache.evict_model(model)
                 for module in [getattr(model, part) for part in OF_VAE] if name == "vae" else [model]:
                     self._replace(module, stack)
             yield

@@ -1,6 +1,5 @@
-"""The door for checkpoints that no family knows: their own diffusers pipeline, called as it is.
+"""Checkpoints that no family knows: their own diffusers pipeline, called as it is.
 
-The pipeline owns its loop, so callbacks see only what it hands out: the latents after a step, and the images. What
-can't be passed on is
-refused before weights load.
+The pipeline owns its loop, so callbacks see only what it passes on: the latents after a step, and the images. Settings
+that can't be passed on are refused before weights load.
 """

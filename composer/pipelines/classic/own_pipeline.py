@@ -1,4 +1,4 @@
-"""A run's own diffusers pipeline around shared components, so that nothing a run sets is found by the next one."""
+"""A diffusers pipeline of one run around shared components, so that nothing a run sets is found by the next one."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 
 def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionPipeline:
-    """A pipeline that shares another's models and has schedulers of its own, as `pipe.scheduler = scheduler` would give
-    it.
+    """Copy a pipeline with schedulers of its own, as `pipe.scheduler = scheduler` would change it.
 
-    Not made by its class from `components`: some classes rewrite the settings of a scheduler that they are made with.
+    Not built by its class from `components`: some classes rewrite the settings of a scheduler that they are built with.
 
     Args:
-        shared: the cached pipeline, which stays as it is; the pipelines in it, of diffusers' combined ones, do so too.
-        scheduler: in place of its `scheduler`, None for a copy of that one.
-    """
-    from diffusers import DiffusionPipeline
+        shared: The cached pipeline. It is not changed, nor are the pipelines in it, of diffusers' combined ones.
+        scheduler: Replaces its `scheduler`; ``None`` for a copy of that one.
 
-    own = copy(shared)
-    for name, part in vars(shared).items():
+    Returns:
+        A pipeline that shares the models of `shared`.
+    """
+    pipe = copy(shared)
+    for name, component in vars(shared).items():
         if name == "scheduler" and scheduler is not None:
-            own.scheduler = scheduler
-        elif isinstance(part, SchedulerMixin):
-            setattr(own, name, deepcopy(part))
-        elif isinstance(part, DiffusionPipeline):
-            follows = getattr(part, "scheduler", None) is getattr(shared, "scheduler", None)
-            setattr(own, name, run_pipeline(part, scheduler if follows else None))
-    return own
+            setattr(pipe, name, scheduler)
+        elif isinstance(component, SchedulerMixin):
+            setattr(pipe, name, deepcopy(component))
+        elif isinstance(component, DiffusionPipeline):
+            follows = getattr(component, "scheduler", None) is getattr(shared, "scheduler", None)
+            setattr(pipe, name, run_pipeline(component, scheduler if follows else None))
+    return pipe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from composer import ComposerError, Run, Step, StepCallback
@@ -55,7 +56,7 @@ class MetricsLogger(StepCallback):
             "latents_std": float(latents.float().std()),
             "prediction_std": self.prediction,
         }
-        if step.sigma is not None:
+        if isfinite(step.sigma):
             numbers["sigma"] = step.sigma
         for sink in self.sinks:
             sink.step(step.index, numbers)

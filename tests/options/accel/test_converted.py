@@ -26,7 +26,7 @@ from composer.options.accel.openvino import Vino
 from composer.options.accel.standin import converted
 from composer.options.lifecycle import remove_options
 from composer.pipelines.build import build_pipeline
-from composer.sampling.embedding_cache import Memo, remembering
+from composer.sampling.embedding_cache import EmbeddingCache, use_embedding_cache
 from composer.testing import pipelines
 from composer.testing.conformance import same
 from composer.testing.runs import SIZES
@@ -173,7 +173,7 @@ def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
     for words in ([], [VINO], *([[VINO, "accel.openvino.precision=bf16"]] if units else [])):
         pipeline, _ = bench.built("sdxl", "precision=bf16", *words)
         assert pipeline.family.pipe.vae.config.force_upcast
-        with torch.no_grad(), pipeline.otherwise():
+        with torch.no_grad(), pipeline.options_active():
             found.append(pipeline.family.encode_image(pixels, (torch.Generator().manual_seed(0),)).float())
     plain, on, *halves = found
     assert ((plain - on).abs() <= 2**-7 * plain.abs()).all()  # at most the next number of bf16
@@ -183,10 +183,10 @@ def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
 @SLOW_VINO
 def test_what_jobs_of_a_sweep_share_is_not_shared_with_those_without_it(bench, option):
     words = ["task=img2img", "image=sample:scene", "steps=4", "strength=0.5"]
-    with remembering(Memo()):
+    with use_embedding_cache(EmbeddingCache()):
         plain, on, again = bench.run("sd", *words), bench.run("sd", *words, option), bench.run("sd", *words)
     assert all(map(torch.equal, plain[1], again[1])) and close(plain, on)
-    with remembering(Memo()):
+    with use_embedding_cache(EmbeddingCache()):
         first = bench.run("sd", *words, option)
     assert all(map(torch.equal, on[1], first[1]))
 
