@@ -61,13 +61,13 @@ def test_options_of_a_run_keep_results_apart():
 
 
 def test_numbers_of_models_are_not_used_twice():
-    from composer.sampling.embedding_cache import number_of
+    from composer.sampling.embedding_cache import model_id
 
     seen = set()
     for _ in range(20):
         layer = Layer()
-        seen.add(number_of(layer))
-        assert number_of(layer) in seen
+        seen.add(model_id(layer))
+        assert model_id(layer) in seen
         del layer
     assert len(seen) == 20
 
