@@ -1,4 +1,4 @@
-"""Prove a callback in five lines: inherit, say how it is made, and let pytest run what every callback must stand.
+"""The conformance kit: inherit `CallbackTests`, `FamilyTests` or `TaskTests`, and pytest runs what each must pass.
 
 from composer.testing.conformance import CallbackTests
 from my_package import Sharpen
@@ -19,7 +19,11 @@ import pytest
 from composer.callbacks.base import StepCallback, StopDenoising
 from composer.errors import CallbackError
 from composer.sampling.hooks import MOMENTS
-from composer.testing.runs import SIZES, run, tasks_of
+from composer.testing.families import FamilyTests
+from composer.testing.runs import SIZES, run, same, tasks_of
+from composer.testing.tasks import TaskTests
+
+__all__ = ["CallbackTests", "Fails", "FamilyTests", "Stop", "TaskTests", "Watch", "same"]
 
 
 class CallbackTests:
@@ -127,7 +131,3 @@ class Watch(StepCallback):
             yield
         finally:
             self.left = True
-
-
-def same(one, other) -> bool:
-    return [image.tobytes() for image in one.images] == [image.tobytes() for image in other.images]
