@@ -28,7 +28,7 @@ CHILD = """
 import json, os, resource, sys, threading, time
 import torch, diffusers
 from composer.loading import loader as weights
-from composer.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.precision import Numbers
 from composer.spec import ModelSpec
 how, source, dtype = sys.argv[1], sys.argv[2], torch.bfloat16

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from composer.checkpoints.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.config.catalogue import catalogue
 from composer.config.search_path import conf_folders, groups, options
 from composer.config.spec import Choice, RunSpec
@@ -95,8 +95,8 @@ def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> t
     description.
     """
     try:
-        found = find(spec.model)
-        return found.kind, found.role, found.family_info.conditioned_on
+        found = find_checkpoint(spec.model)
+        return found.scheduler_type, found.role, found.family_info.conditioned_on
     except ComposerError:
         line = options("model", conf_folders(config_dir)).get(str(spec.chosen.get("model")), "")
         if "http" not in line or any(word.lstrip("+").startswith("model.") for word in settings):

@@ -1,1 +1,1 @@
-"""What a checkpoint says of itself, read from its files without torch."""
+"""Checkpoints: location, contents, family and fingerprint, read from their files without torch."""

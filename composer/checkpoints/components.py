@@ -1,5 +1,6 @@
-"""A component from elsewhere, such as a better VAE: `model.components.vae=OWNER/NAME`. Reads json and headers only; no
-torch.
+"""Components from elsewhere, such as another VAE: ``model.components.vae=OWNER/NAME``.
+
+Only JSON files and headers are read, without torch.
 """
 
 from __future__ import annotations
@@ -10,34 +11,40 @@ from pathlib import Path
 from typing import Any
 
 from composer.checkpoints.component_folder import check_component
-from composer.checkpoints.headers import QUANTISED, header
+from composer.checkpoints.headers import QUANTISED, read_header
 from composer.checkpoints.index import component_json
 from composer.checkpoints.single_file import check_component_file
 from composer.checkpoints.sources import HUB_ID, locate
 from composer.errors import ComposerError, suggest
 from composer.system.paths import expanded
 
-#: What a component must have in common with the one it replaces, since the others were made for it.
-_SHARED = {
+#: Component → the setting that must equal that of the component it replaces, and what the setting is.
+_SHARED_SETTINGS = {
     "vae": ("latent_channels", "latent channels"), "unet": ("cross_attention_dim", "numbers to a token of the prompt"),
     "transformer": ("joint_attention_dim", "numbers to a token of the prompt"),
     **{f"text_encoder{n}": ("hidden_size", "hidden states") for n in ("", "_2")},
 }  # fmt: skip
-#: Components that a checkpoint need not have to be given one.
-_MORE = ("depth_estimator", "feature_extractor", "image_encoder", "safety_checker")
-#: Components that a single file can hold; those whose weights it can hold in fewer bits.
-_FILES, _QUANTISED = (
-    ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"),
-    ("unet", "transformer"),
-)
-#: Who defines a class is told by the key of the json that names it.
-_NAMED_BY = {"_class_name": "diffusers", "tokenizer_class": "transformers", "image_processor_type": "transformers"}
+#: Components that may be added to a checkpoint without one.
+_ADDABLE = ("depth_estimator", "feature_extractor", "image_encoder", "safety_checker")
+#: Components that a single ``.safetensors`` file can hold.
+_IN_SAFETENSORS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+#: Components that a GGUF file can hold.
+_IN_GGUF = ("unet", "transformer")
+#: JSON key that names a class → the library that defines the class.
+_LIBRARY_BY_KEY = {
+    "_class_name": "diffusers", "tokenizer_class": "transformers", "image_processor_type": "transformers",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """Where a component comes from: a folder, a hub id or `embedded:NAME`, in a folder of this name or `subfolder`; or
-    one file.
+class ComponentLocation:
+    """The place that a component comes from.
+
+    Attributes:
+        source: Directory, single file, hub id or ``embedded:NAME``.
+        subfolder: Directory of the component below ``source``; None for one of the component's name, if it exists.
+        revision: Branch, tag or commit at the hub.
+        variant: Variant of the weights, such as ``fp16``.
     """
 
     source: str
@@ -48,12 +55,20 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """A component that was found: its part, its folder (`subfolder` below the part's), what loads it, its json, and the
-    hub's commit.
-    described_by: where a single file, which is then the folder, has its json from: the component that it stands in
-    for."""
+    """A component from elsewhere that was found.
 
-    part: Part
+    Attributes:
+        location: The place that it comes from.
+        folder: Its directory, or the single file.
+        subfolder: Its directory below the location's source.
+        library: Library that defines its class, ``diffusers`` or ``transformers``.
+        cls: Name of its class.
+        config: Its JSON settings.
+        commit: Commit at the hub; None for local files.
+        config_source: Directory with the JSON files of a single file, which are those of the replaced component.
+    """
+
+    location: ComponentLocation
     folder: Path
     subfolder: str
     library: str
@@ -64,108 +79,117 @@ class Component:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where it came from, for the record."""
-        return {"class": self.cls, "source": self.part.source, "subfolder": self.subfolder, "commit": self.commit}
+        """Class, source, subfolder and commit of the component, for the record."""
+        return {"class": self.cls, "source": self.location.source, "subfolder": self.subfolder, "commit": self.commit}
 
 
-def read_part(name: str, node: Any) -> Part:
-    """`owner/name`, `owner/name/subfolder`, a folder, or a mapping with the keys of `Part`."""
+def parse_location(name: str, node: Any) -> ComponentLocation:
+    """Parse the value of ``model.components.NAME``.
+
+    Args:
+        name: Name of the component.
+        node: ``owner/name``, ``owner/name/subfolder``, a path, or a mapping with the fields of ``ComponentLocation``.
+
+    Returns:
+        The location.
+
+    Raises:
+        ComposerError: The value has another form, or the mapping has an unknown key.
+    """
     key = f"model.components.{name}"
     if isinstance(node, Mapping):
-        for unknown in set(node) - {field.name for field in fields(Part)}:
-            raise ComposerError(
-                f"{key}.{unknown}", node[unknown], "there is no such key", [field.name for field in fields(Part)]
-            )
+        known = [field.name for field in fields(ComponentLocation)]
+        for unknown in set(node) - set(known):
+            raise ComposerError(f"{key}.{unknown}", node[unknown], "there is no such key", known)
         if isinstance(node.get("source"), str) and node["source"]:
-            return Part(**node)
+            return ComponentLocation(**node)
     if not isinstance(node, str) or not node:
         raise ComposerError(key, node, "a folder, a hub id, or {source: …, subfolder: …} is needed")
     owner_and_name = "/".join(node.split("/")[:2])
     if node.count("/") > 1 and not expanded(node).exists() and HUB_ID.fullmatch(owner_and_name):
-        return Part(source=owner_and_name, subfolder=node[len(owner_and_name) + 1 :])
-    return Part(source=node)
+        return ComponentLocation(source=owner_and_name, subfolder=node[len(owner_and_name) + 1 :])
+    return ComponentLocation(source=node)
 
 
-def find_component(name: str, part: Part, own: Component | None = None) -> Component:
-    """Read a component's json.
+def find_component(name: str, location: ComponentLocation, replaced: Component | None = None) -> Component:
+    """Find a component and read its JSON settings.
 
     Args:
-        own: what a checkpoint has already under this name, by which a single file is known.
+        name: Name of the component.
+        location: The place that it comes from.
+        replaced: The checkpoint's own component of this name, which describes a single file.
+
+    Returns:
+        The component.
 
     Raises:
-        ComposerError: nothing is there, or nothing that says what it is.
+        ComposerError: Nothing exists at the location, its files are damaged, or its class is unknown.
     """
     key = f"model.components.{name}"
-    if (file := expanded(part.source)).is_file() and file.suffix in (".safetensors", QUANTISED):
-        return _from_file(name, part, file, own)
-    root, commit = locate(key, part.source, part.revision)
-    subfolder = part.subfolder or (name if (root / name).is_dir() else "")
+    if (file := expanded(location.source)).is_file() and file.suffix in (".safetensors", QUANTISED):
+        return _from_file(name, location, file, replaced)
+    root, commit = locate(key, location.source, location.revision)
+    subfolder = location.subfolder or (name if (root / name).is_dir() else "")
     folder = root / subfolder
     config = component_json(folder, key) if root.is_dir() else None
     if config is None:
-        raise ComposerError(
-            key, part.source, f"holds no {name} in diffusers' format: a folder with its json file is needed"
-        )
-    library, cls = _class(key, part, config)
+        reason = f"holds no {name} in diffusers' format: a folder with its json file is needed"
+        raise ComposerError(key, location.source, reason)
+    library, cls = _library_and_class(key, location, config)
     if commit is None:
-        check_component(key, part.source, folder, cls, part.variant)
+        check_component(key, location.source, folder, cls, location.variant)
     return Component(
-        part=part, folder=folder, subfolder=subfolder, library=library, cls=cls, config=config, commit=commit
+        location=location, folder=folder, subfolder=subfolder, library=library, cls=cls, config=config, commit=commit
     )
 
 
-def _from_file(name: str, part: Part, file: Path, own: Component | None) -> Component:
+def _from_file(name: str, location: ComponentLocation, file: Path, replaced: Component | None) -> Component:
     key = f"model.components.{name}"
-    can = _QUANTISED if file.suffix == QUANTISED else _FILES
-    if name not in can or own is None:
-        why = "the checkpoint has no such component" if name in can else f"{file.suffix} files hold {' or '.join(can)}"
-        raise ComposerError(key, part.source, f"{why}, by which a single file would be known")
-    check_component_file(key, part.source, name, header(file, key), own.cls, own.config)
+    names = _IN_GGUF if file.suffix == QUANTISED else _IN_SAFETENSORS
+    if name not in names:
+        raise ComposerError(key, location.source, f"{file.suffix} files hold {' or '.join(names)}")
+    if replaced is None:
+        reason = "the checkpoint has no such component, which would describe a single file: name a folder"
+        raise ComposerError(key, location.source, reason)
+    check_component_file(key, location.source, name, read_header(file, key), replaced.cls, replaced.config)
     return Component(
-        part=part,
-        folder=file,
-        subfolder="",
-        library=own.library,
-        cls=own.cls,
-        config=own.config,
-        commit=None,
-        config_source=own.folder,
-    )
+        location=location, folder=file, subfolder="", library=replaced.library, cls=replaced.cls,
+        config=replaced.config, commit=None, config_source=replaced.folder,
+    )  # fmt: skip
 
 
-def check_fit(
+def check_overrides(
     component_overrides: Mapping[str, Component], names: Iterable[str], configs: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Refuse components that a checkpoint has no place for, or that its others can't work with.
+    """Refuse components that a checkpoint does not have, or that its other components can't work with.
 
     Args:
-        names, configs: of the checkpoint's own components.
+        component_overrides: The components from elsewhere, by name.
+        names: Components of the checkpoint.
+        configs: JSON settings of the checkpoint's own components.
+
+    Raises:
+        ComposerError: A component does not fit the checkpoint.
     """
     for name, component in component_overrides.items():
         key = f"model.components.{name}"
-        known = [*names, *_MORE]
+        known = [*names, *_ADDABLE]
         if name not in known:
-            raise ComposerError(
-                key,
-                component.part.source,
-                f"{name} is no component of this model.{suggest(name, known)}",
-                sorted(set(names)),
-            )
-        setting, words = _SHARED.get(name, ("", ""))
-        own, new = configs.get(name, {}).get(setting), component.config.get(setting)
-        alone = (
-            name == "vae" or len(component_overrides) == 1
-        )  # a UNet and a text encoder from one place fit each other
-        if alone and own is not None and new is not None and own != new:
-            raise ComposerError(
-                key, component.part.source, f"has {new} {words} and the model's own {own}: the rest can't work with it"
-            )
+            reason = f"{name} is no component of this model.{suggest(name, known)}"
+            raise ComposerError(key, component.location.source, reason, sorted(set(names)))
+        setting, words = _SHARED_SETTINGS.get(name, ("", ""))
+        replaced, new = configs.get(name, {}).get(setting), component.config.get(setting)
+        # overrides that are given together may fit each other, such as a UNet and a text encoder; a VAE must fit alone
+        must_fit = name == "vae" or len(component_overrides) == 1
+        if must_fit and replaced is not None and new is not None and replaced != new:
+            reason = f"has {new} {words} and the model's own {replaced}: the rest can't work with it"
+            raise ComposerError(key, component.location.source, reason)
 
 
-def _class(key: str, part: Part, config: Mapping[str, Any]) -> tuple[str, str]:
+def _library_and_class(key: str, location: ComponentLocation, config: Mapping[str, Any]) -> tuple[str, str]:
     if config.get("architectures"):
         return "transformers", config["architectures"][0]
-    for naming, library in _NAMED_BY.items():
+    for naming, library in _LIBRARY_BY_KEY.items():
         if isinstance(config.get(naming), str):
             return library, config[naming]
-    raise ComposerError(key, part.source, "its json does not name its class")
+    raise ComposerError(key, location.source, "its json does not name its class")

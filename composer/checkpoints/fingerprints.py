@@ -1,4 +1,4 @@
-"""What tells models and images from others, whatever they are called."""
+"""Fingerprints that identify checkpoints and images independently of their names."""
 
 from __future__ import annotations
 
@@ -9,60 +9,92 @@ from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 
-#: Bytes of a file that are looked at in each place. Layers that are tuned alone, such as attention, need not lie at its
-#: ends.
-PIECE = 1 << 16
-#: Places in a file, evenly spaced: all of it up to 4 MiB.
-PIECES = 64
+#: Bytes of a file that each sample covers.
+SAMPLED_BYTES = 1 << 16
+#: Evenly spaced samples of a file; files up to 4 MiB are read completely. Fine-tuning may change only some layers.
+SAMPLES_PER_FILE = 64
 
 
-def fingerprint(image: Any) -> str:
-    """Of a PIL image or an array, by its pixels."""
-    traits = f"{getattr(image, 'mode', '')}{getattr(image, 'size', '')}{getattr(image, 'shape', '')}"
-    return hashlib.sha256(traits.encode() + image.tobytes()).hexdigest()
+def image_fingerprint(image: Any) -> str:
+    """Hash the pixels of an image.
+
+    Args:
+        image: PIL image or array.
+
+    Returns:
+        SHA-256 of mode, size and pixels, in hexadecimal.
+    """
+    layout = f"{getattr(image, 'mode', '')}{getattr(image, 'size', '')}{getattr(image, 'shape', '')}"
+    return hashlib.sha256(layout.encode() + image.tobytes()).hexdigest()
 
 
 def are_images(value: Any) -> bool:
-    """Whether a request's input is given for each image, as pixels."""
-    return isinstance(value, tuple) and bool(value) and all(hasattr(each, "tobytes") for each in value)
+    """Whether an input of a request is a tuple of images or arrays, one for each generated image.
+
+    Args:
+        value: The input.
+    """
+    return isinstance(value, tuple) and bool(value) and all(hasattr(image, "tobytes") for image in value)
 
 
-def checkpoint_fingerprint(checkpoint: Checkpoint, pieces: int = PIECES) -> Any:
-    """The hub's commit, or the sums of a local checkpoint's files; and the same for components from elsewhere."""
+def checkpoint_fingerprint(checkpoint: Checkpoint, samples: int = SAMPLES_PER_FILE) -> Any:
+    """Identify a checkpoint by the hub's commit, or by hashes of its local files.
+
+    Args:
+        checkpoint: The checkpoint.
+        samples: Samples of each file, at least 2.
+
+    Returns:
+        Plain data for JSON: source and commit or a hash, the same for component overrides, and whether the safety
+        checker is kept.
+    """
     component_overrides = {
-        name: each.commit or directory_fingerprint(each.folder, pieces)
-        for name, each in sorted(checkpoint.component_overrides.items())
+        name: component.commit or directory_fingerprint(component.folder, samples)
+        for name, component in sorted(checkpoint.component_overrides.items())
     }
-    own = (
-        [checkpoint.source, checkpoint.commit] if checkpoint.commit else directory_fingerprint(checkpoint.path, pieces)
+    base = (
+        [checkpoint.source, checkpoint.commit] if checkpoint.commit else directory_fingerprint(checkpoint.path, samples)
     )
-    return [own, component_overrides, checkpoint.safety_checker]
+    return [base, component_overrides, checkpoint.safety_checker]
 
 
-def directory_fingerprint(path: Path, pieces: int = PIECES) -> str:
-    """One sum over names, sizes and pieces of all files of a folder, or of a single file, as they are now."""
-    return _sum_of(path, states(path), pieces)
+def directory_fingerprint(path: Path, samples: int = SAMPLES_PER_FILE) -> str:
+    """Hash the names, the sizes and samples of the contents of a directory's files.
+
+    Args:
+        path: Directory or single file.
+        samples: Samples of each file, at least 2.
+
+    Returns:
+        SHA-256 in hexadecimal, of the files as they are now.
+    """
+    return _hash_files(path, file_states(path), samples)
 
 
-def states(path: Path) -> tuple[tuple[Path, int, int], ...]:
-    """Each file of a folder, or the single file, with its size and when it was written: what tells whether it is still
-    the same.
+def file_states(path: Path) -> tuple[tuple[Path, int, int], ...]:
+    """List a directory's files with size and time of change, which show whether a file was replaced.
+
+    Args:
+        path: Directory or single file.
+
+    Returns:
+        Path, size in bytes and time of change in nanoseconds of each file, in order of path.
     """
     files = (
         [path]
         if path.is_file()
         else sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     )
-    return tuple((file, found.st_size, found.st_mtime_ns) for file in files for found in [file.stat()])
+    return tuple((file, state.st_size, state.st_mtime_ns) for file in files for state in [file.stat()])
 
 
 @lru_cache(maxsize=64)
-def _sum_of(path: Path, files: tuple[tuple[Path, int, int], ...], pieces: int) -> str:
+def _hash_files(path: Path, files: tuple[tuple[Path, int, int], ...], samples: int) -> str:
     total = hashlib.sha256()
     for file, size, _ in files:
         total.update(f"{file.relative_to(path) if file != path else ''} {size}\0".encode())
         with open(file, "rb") as handle:
-            for place in range(pieces):
-                handle.seek(max(size - PIECE, 0) * place // (pieces - 1))
-                total.update(handle.read(PIECE))
+            for number in range(samples):
+                handle.seek(max(size - SAMPLED_BYTES, 0) * number // (samples - 1))
+                total.update(handle.read(SAMPLED_BYTES))
     return total.hexdigest()

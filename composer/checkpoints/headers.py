@@ -1,4 +1,4 @@
-"""The table of a weights file, read without its weights; a file that has none is called what it is, by its first bytes."""
+"""Headers of weights files, read without the weights; other kinds of files are recognised by their first bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SAFETENSORS = ".safetensors"
 #: Weights in 2 to 8 bits, of a denoiser alone.
 QUANTISED = ".gguf"
 PICKLED = (".ckpt", ".bin", ".pt", ".pth")
-#: What to do about pickles.
-SAFER = "use a .safetensors file, or type model.allow_pickle=true if you trust where they come from"
+#: Advice on pickled files.
+PICKLE_ADVICE = "use a .safetensors file, or type model.allow_pickle=true if you trust where they come from"
 _AGAIN = "download it again"
-#: What a file begins with → what it is, and what to do.
+#: First bytes of other kinds of files → description and advice.
 _FOREIGN = (
     (
         b"version https://git-lfs",
@@ -31,26 +31,32 @@ _FOREIGN = (
     (b"7z\xbc\xaf\x27\x1c", "is a compressed archive: unpack it first"),
     (b"Rar!", "is a compressed archive: unpack it first"),
 )
-#: How torch.save begins a file: a zip archive, or a pickle of protocol 2 and later.
+#: First bytes of a file of torch.save: a zip archive, or a pickle of protocol 2 or later.
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-#: Longest table that the safetensors library reads.
-_LONGEST = 100_000_000
+#: Largest header that the safetensors library reads.
+_MAX_HEADER_BYTES = 100_000_000
 
 
-def header(path: Path, key: str = "model.source") -> dict[str, Any]:
-    """The table of a safetensors file: tensor name → dtype, shape and place. https://huggingface.co/docs/safetensors
+def read_header(path: Path, key: str = "model.source") -> dict[str, Any]:
+    """Read the table of tensors of a safetensors or GGUF file.
 
-    That of a GGUF file is told in the same form. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+    See https://huggingface.co/docs/safetensors and https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 
     Args:
-        key: that named the file, for the error.
+        path: The file.
+        key: Config key that named the file, for errors.
+
+    Returns:
+        Key → ``dtype``, ``shape`` and ``data_offsets`` (begin and end in bytes). GGUF files have the same form.
 
     Raises:
-        ComposerError: the file is damaged, or is something else.
+        ComposerError: The file is damaged or of another kind.
     """
     try:
         state = path.stat()
-        return _gguf_header(path, key) if path.suffix == QUANTISED else _header(path, state.st_size, state.st_mtime_ns)
+        if path.suffix == QUANTISED:
+            return _gguf_header(path, key)
+        return _safetensors_header(path, state.st_size, state.st_mtime_ns)
     except OSError as error:
         raise ComposerError(key, path, f"can't be read: {error.strerror}") from None
     except ValueError as error:
@@ -58,45 +64,53 @@ def header(path: Path, key: str = "model.source") -> dict[str, Any]:
 
 
 def check_pickle(path: Path, key: str) -> None:
-    """Refuse a file named as a pickle that is none, or is cut short; nothing of it is run.
+    """Refuse a file with a pickle's suffix that is no pickle, or that is cut short; nothing of it is executed.
+
+    Args:
+        path: The file.
+        key: Config key that named the file, for errors.
 
     Raises:
-        ComposerError: what it is instead.
+        ComposerError: The file is damaged or of another kind.
     """
-    begin = _first(path)
+    begin = _first_bytes(path)
     if begin[8:9] == b"{" and int.from_bytes(begin[:8], "little") < path.stat().st_size:
         raise ComposerError(key, path, f"is a safetensors file: rename it to {path.stem}{SAFETENSORS}")
     if not begin.startswith(_PICKLES):
-        raise ComposerError(key, path, _what(begin) or f"is damaged, {_AGAIN}: it is no file of torch.save")
+        reason = _describe_foreign(begin) or f"is damaged, {_AGAIN}: it is no file of torch.save"
+        raise ComposerError(key, path, reason)
     if begin.startswith(b"PK") and not is_zipfile(path):
         raise ComposerError(key, path, f"is damaged, {_AGAIN}: it is cut short")
 
 
-def weights_of(files: list[Path]) -> dict[str, int]:
-    """Files, links resolved → how many numbers each holds: from the headers, or for a pickle from its size as 32 bits
-    each.
+def count_weights(files: list[Path]) -> dict[str, int]:
+    """Count the weights that files hold, without reading them.
+
+    Args:
+        files: Weights files.
+
+    Returns:
+        Resolved path → number of weights, from the header; for a pickle, from its size at 4 bytes a weight.
     """
     return {
-        str(file.resolve()): file.stat().st_size // 4 if file.suffix in PICKLED else count(header(file))
+        str(file.resolve()): file.stat().st_size // 4 if file.suffix in PICKLED else _count_elements(read_header(file))
         for file in files
     }
 
 
-def count(table: dict[str, Any]) -> int:
-    """Numbers in all tensors of a table."""
+def _count_elements(table: dict[str, Any]) -> int:
     return sum(prod(entry["shape"]) for entry in table.values())
 
 
-@lru_cache(maxsize=256)  # each job of a sweep asks for them
-def _header(path: Path, size: int, written: int) -> dict[str, Any]:
-    begin = _first(path)
-    length = int.from_bytes(begin[:8], "little")
-    if (found := _what(begin)) and begin[8:9] != b"{":
-        raise ValueError(found)
-    if size < 8 or length > size - 8 or length > _LONGEST:
+@lru_cache(maxsize=256)  # each job of a sweep reads them
+def _safetensors_header(path: Path, size: int, written: int) -> dict[str, Any]:
+    begin = _first_bytes(path)
+    length, is_json = int.from_bytes(begin[:8], "little"), begin[8:9] == b"{"
+    if (foreign := _describe_foreign(begin)) and not is_json:
+        raise ValueError(foreign)
+    if size < 8 or length > size - 8 or length > _MAX_HEADER_BYTES:
         raise ValueError(
-            f"is damaged, {_AGAIN}: "
-            + ("it is cut short" if begin[8:9] == b"{" else "it begins with no table of tensors")
+            f"is damaged, {_AGAIN}: " + ("it is cut short" if is_json else "it begins with no table of tensors")
         )
     try:
         with path.open("rb") as file:
@@ -110,26 +124,28 @@ def _header(path: Path, size: int, written: int) -> dict[str, Any]:
     if not shapes or not table:
         raise ValueError(f"is damaged, {_AGAIN}: its table of tensors is empty" if shapes else f"is damaged, {_AGAIN}")
     if end != size:
-        how = (
-            f"it is cut short, {size:,} of {end:,} bytes"
-            if end > size
-            else f"it is {size - end:,} bytes longer than its table says"
-        )
-        raise ValueError(f"is damaged, {_AGAIN}: {how}")
+        raise ValueError(f"is damaged, {_AGAIN}: {_wrong_size(size, end)}")
     return table
 
 
-def _first(path: Path) -> bytes:
+def _wrong_size(size: int, expected: int) -> str:
+    if expected > size:
+        return f"it is cut short, {size:,} of {expected:,} bytes"
+    return f"it is {size - expected:,} bytes longer than its table says"
+
+
+def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(64)
 
 
-def _what(begin: bytes) -> str | None:
-    """What a file is that begins so, and what to do, if it is nothing that holds safe weights."""
+def _describe_foreign(begin: bytes) -> str | None:
+    """Describe a file by its first bytes, with advice; None if it may hold safetensors."""
     if not begin:
         return f"is empty: {_AGAIN}"
     if begin.startswith(_PICKLES):
-        return "is a pickled file, whatever its name says (as torch.save writes it): use real safetensors, or name it .ckpt"
+        name = "whatever its name says (as torch.save writes it)"
+        return f"is a pickled file, {name}: use real safetensors, or name it .ckpt"
     if begin.startswith(b"GGUF"):
         return "is a GGUF file: name it .gguf and give it as model.components.transformer=FILE"
     if not begin.strip(b"\0"):
@@ -143,18 +159,17 @@ def _gguf_header(path: Path, key: str) -> dict[str, Any]:
         from gguf import GGUFReader
     except ImportError:
         raise ComposerError(key, path, "needs the package gguf: pip install 'diffusion-composer[gguf]'") from None
-    begin = _first(path)
+    begin = _first_bytes(path)
     if not begin.startswith(b"GGUF"):
-        raise ValueError(_what(begin) or f"is damaged, {_AGAIN}: it does not begin as GGUF files do")
+        raise ValueError(_describe_foreign(begin) or f"is damaged, {_AGAIN}: it does not begin as GGUF files do")
     try:
-        tensors = GGUFReader(path).tensors
-        table = {
-            each.name: {
-                "dtype": each.tensor_type.name,
-                "shape": [int(n) for n in each.shape],
-                "data_offsets": [int(each.data_offset), int(each.data_offset + each.n_bytes)],
+        table: dict[str, Any] = {
+            tensor.name: {
+                "dtype": tensor.tensor_type.name,
+                "shape": [int(size) for size in tensor.shape],
+                "data_offsets": [int(tensor.data_offset), int(tensor.data_offset + tensor.n_bytes)],
             }
-            for each in tensors
+            for tensor in GGUFReader(path).tensors
         }
         if not table or max(entry["data_offsets"][1] for entry in table.values()) > os.path.getsize(path):
             raise ValueError("it is cut short")

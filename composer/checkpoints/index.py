@@ -1,4 +1,4 @@
-"""model_index.json and the json files of components: what a checkpoint is made of. Standard library only."""
+"""``model_index.json`` and the JSON files of components, read with the standard library only."""
 
 from __future__ import annotations
 
@@ -11,26 +11,35 @@ from typing import Any
 from composer.errors import ComposerError
 
 INDEX = "model_index.json"
-#: What a repository of diffusers' modular pipelines has instead.
+#: The index of diffusers' modular pipelines, which composer does not run.
 MODULAR = "modular_model_index.json"
-#: Packages that a checkpoint's parts may come from, beside the folders of diffusers.pipelines.
+#: Packages that may define a checkpoint's components, besides the folders of diffusers.pipelines.
 _LIBRARIES = ("diffusers", "transformers")
-#: Kind of component → the json files of which it needs one.
-JSON_OF = {
+#: Kind of component → its JSON files, of which it needs one.
+CONFIG_FILES = {
     "model": ("config.json",),
     "scheduler": ("scheduler_config.json",),
     "tokenizer": ("tokenizer_config.json",),
     "processor": ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
 }
-#: What says that a component is no model: a word in its class or in its name.
-_WORDS = {"tokenizer": "tokenizer", "scheduler": "scheduler", "processor": "processor", "feature": "processor"}
+#: Word in a component's name or class → its kind, if it is no model.
+_KIND_BY_WORD = {"tokenizer": "tokenizer", "scheduler": "scheduler", "processor": "processor", "feature": "processor"}
 
 
 def read_index(key: str, source: str, folder: Path, at_hub: bool = False) -> dict[str, Any]:
-    """A checkpoint's index.
+    """Read the index of a checkpoint.
+
+    Args:
+        key: Config key that named the checkpoint, for errors.
+        source: The key's value.
+        folder: Directory of the checkpoint.
+        at_hub: Whether the directory is a download from the hub.
+
+    Returns:
+        The content of ``model_index.json``.
 
     Raises:
-        ComposerError: there is none, or it can't be read, or it names a class of another package.
+        ComposerError: There is no index, it can't be read, or it names a class of another package.
     """
     if not (folder / INDEX).is_file():
         raise ComposerError(key, source, _no_index(folder, at_hub))
@@ -40,82 +49,125 @@ def read_index(key: str, source: str, folder: Path, at_hub: bool = False) -> dic
 
 
 def components_of(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Component → library and class. Only a pair of texts is one: a pipeline's own settings stand in the same file."""
+    """Return the components of an index with library and class.
+
+    Other entries of the index are settings of the pipeline class.
+
+    Args:
+        index: Content of ``model_index.json``.
+
+    Returns:
+        Component name → library and class name.
+    """
     return {name: (entry[0], entry[1]) for name, entry in index.items() if _is_pair(entry) and all(entry)}
 
 
 def has_pipeline(name: str) -> bool:
-    """Whether diffusers has a pipeline class of this name, by the text that lists its classes; nothing is imported."""
-    found = find_spec("diffusers")
-    return bool(found and found.origin and f'"{name}"' in Path(found.origin).read_text("utf-8"))
+    """Whether diffusers has a pipeline class of this name, according to its source text; imports nothing.
+
+    Args:
+        name: Name of the class.
+    """
+    spec = find_spec("diffusers")
+    return bool(spec and spec.origin and f'"{name}"' in Path(spec.origin).read_text("utf-8"))
 
 
-def left_out(index: Mapping[str, Any]) -> list[str]:
-    """Components that the checkpoint was saved without."""
+def omitted_components(index: Mapping[str, Any]) -> list[str]:
+    """List the components that a checkpoint was saved without.
+
+    Args:
+        index: Content of ``model_index.json``.
+    """
     return [name for name, entry in index.items() if _is_pair(entry) and not all(entry)]
 
 
 def check_libraries(key: str, source: str, index: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint whose parts come from any other package: diffusers would import what it names.
+    """Refuse a checkpoint with components of other packages, since diffusers would import what it names.
+
+    Args:
+        key: Config key that named the checkpoint, for errors.
+        source: The key's value.
+        index: Content of ``model_index.json``.
 
     Raises:
-        ComposerError: with the package.
+        ComposerError: A component comes from another package than diffusers or transformers.
     """
     for name, entry in index.items():
         library = entry[0] if _is_pair(entry) else None
         if library is None or library in _LIBRARIES or (isinstance(library, str) and _is_pipeline(library)):
             continue
-        reason = f"its {name} is to come from {library}, and a checkpoint can choose only classes of {' and '.join(_LIBRARIES)}"
+        allowed = " and ".join(_LIBRARIES)
+        reason = f"its {name} is to come from {library}, and a checkpoint can choose only classes of {allowed}"
         raise ComposerError(key, source, reason)
 
 
 def component_json(folder: Path, key: str = "model.source") -> dict[str, Any] | None:
-    """A component's json, whatever its kind calls it."""
-    names = [name for names in JSON_OF.values() for name in names]
+    """Read the JSON settings of a component of any kind.
+
+    Args:
+        folder: Directory of the component.
+        key: Config key that named the checkpoint, for errors.
+
+    Returns:
+        The settings; None if the directory holds no such file.
+
+    Raises:
+        ComposerError: The file can't be read.
+    """
+    names = [name for names in CONFIG_FILES.values() for name in names]
     return next((read_json(folder / name, key) for name in names if (folder / name).is_file()), None)
 
 
-def kind_of(name: str, cls: str) -> str:
-    """What a component is: model, scheduler, tokenizer or processor (of images). name: of the component or its folder."""
-    return next((kind for word, kind in _WORDS.items() if word in f"{name} {cls}".lower()), "model")
+def component_kind(name: str, cls: str) -> str:
+    """Return the kind of a component: ``model``, ``scheduler``, ``tokenizer`` or ``processor`` (of images).
+
+    Args:
+        name: Name of the component or of its directory.
+        cls: Name of its class.
+    """
+    return next((kind for word, kind in _KIND_BY_WORD.items() if word in f"{name} {cls}".lower()), "model")
 
 
 def read_json(path: Path, key: str = "model.source") -> dict[str, Any]:
-    """A json file that holds an object.
+    """Read a JSON file that holds an object.
+
+    Args:
+        path: The file.
+        key: Config key that named the checkpoint, for errors.
+
+    Returns:
+        The object.
 
     Raises:
-        ComposerError: it does not, or can't be read.
+        ComposerError: The file can't be read, or holds something else.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ComposerError(key, path, f"can't be read: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ComposerError(key, path, "can't be read: it holds no mapping")
-    return found
+    return content
 
 
 def _is_pair(entry: Any) -> bool:
-    """Two texts, or nulls for a component that was left out; a number beside a text is no setting either, and is
-    refused.
-    """
-    return (
-        isinstance(entry, list)
-        and len(entry) == 2
-        and (entry == [None, None] or any(isinstance(each, str) for each in entry))
-    )
+    """Whether an entry names a component: library and class, or nulls for an omitted component."""
+    if not isinstance(entry, list) or len(entry) != 2:
+        return False
+    return entry == [None, None] or any(isinstance(part, str) for part in entry)
 
 
 def _no_index(folder: Path, at_hub: bool) -> str:
     where = "this repository" if at_hub else "this folder"
     if (folder / MODULAR).is_file():
-        return f"{where} holds a modular pipeline ({MODULAR}), which can't be run here: a checkpoint with a {INDEX} is needed"
+        modular = f"a modular pipeline ({MODULAR}), which can't be run here"
+        return f"{where} holds {modular}: a checkpoint with a {INDEX} is needed"
     missing = f"this repository holds no {INDEX}" if at_hub else f"there is no {INDEX} in this folder"
-    return f"{missing}: it is no checkpoint in diffusers' format{_instead(folder)}"
+    return f"{missing}: it is no checkpoint in diffusers' format{_describe_contents(folder)}"
 
 
-def _instead(folder: Path) -> str:
-    """What lies in a folder without an index, and how to name it."""
+def _describe_contents(folder: Path) -> str:
+    """Describe a folder without an index, with advice."""
     config = component_json(folder)
     if config is not None and (cls := config.get("_class_name") or next(iter(config.get("architectures") or ()), None)):
         return f", but a component alone ({cls}): name it as model.components.NAME=FOLDER"
@@ -126,6 +178,6 @@ def _instead(folder: Path) -> str:
 
 
 def _is_pipeline(name: str) -> bool:
-    """Whether diffusers has a folder of this name among its pipelines, such as `stable_diffusion`; nothing is imported."""
-    found = find_spec("diffusers")
-    return bool(found and name.isidentifier() and (Path(found.origin or "").parent / "pipelines" / name).is_dir())
+    """Whether diffusers has a folder of pipelines of this name, such as ``stable_diffusion``; imports nothing."""
+    spec = find_spec("diffusers")
+    return bool(spec and name.isidentifier() and (Path(spec.origin or "").parent / "pipelines" / name).is_dir())

@@ -1,4 +1,4 @@
-"""What a single file holds and lacks, from its header, held against the json files that describe it. No torch."""
+"""Contents of a single file according to its header, compared with the JSON files that describe it; without torch."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from composer.checkpoints.foreign import what_is
-from composer.checkpoints.index import kind_of as component_kind
-from composer.checkpoints.single_file_keys import PREFIX, UNET, has, kinds, model_type, size, width
+from composer.checkpoints.foreign import describe_foreign_file
+from composer.checkpoints.index import component_kind
+from composer.checkpoints.single_file_keys import (
+    PREFIX,
+    UNET_INPUT,
+    has_keys,
+    kinds,
+    known_size,
+    model_type,
+    tensor_size,
+)
 from composer.errors import ComposerError
 
-#: Models that diffusers never takes from a single file.
-_NEVER = ("safety_checker",)
-#: Keys of CLIP text encoders by which diffusers takes one for present, whichever it is.
-_CLIPS = ("clip", "clip_sd3", "open_clip", "open_clip_sdxl", "open_clip_sdxl_refiner", "open_clip_sd3")
-#: Those of which there may be two in a file, told apart by how wide they are.
-_BY_WIDTH = ("clip_sdxl", "clip_sd3", "open_clip_sdxl", "open_clip_sd3")
-_T5 = "text_encoders.t5xxl.transformer.shared.weight"
-_OLD_CLIP = "cond_stage_model.transformer.embeddings."
-_VAE = ("first_stage_model.", "vae.", "decoder.conv_in.")
-#: By denoiser: the end of a key, an axis of its tensor, the setting of the config that it shows, and what that is.
+#: Models that diffusers never loads from a single file.
+_NEVER_IN_FILE = ("safety_checker",)
+#: Kinds of CLIP text encoders; diffusers regards any of them as present.
+_CLIP_KINDS = ("clip", "clip_sd3", "open_clip", "open_clip_sdxl", "open_clip_sdxl_refiner", "open_clip_sd3")
+#: Kinds of which a file may hold two, which differ in width.
+_CLIP_KINDS_BY_WIDTH = ("clip_sdxl", "clip_sd3", "open_clip_sdxl", "open_clip_sd3")
+_T5_KEY = "text_encoders.t5xxl.transformer.shared.weight"
+_OLD_CLIP_PREFIX = "cond_stage_model.transformer.embeddings."
+_VAE_PREFIXES = ("first_stage_model.", "vae.", "decoder.conv_in.")
+#: Denoiser → end of a key, axis of its tensor, the config setting that this size must equal, and what the size is.
 _SHAPES = {
     "unet": (
         ("input_blocks.0.0.weight", 1, "in_channels", "input channels"),
@@ -33,16 +41,16 @@ _SHAPES = {
         ("context_embedder.weight", 1, "joint_attention_dim", "numbers to a token of the prompt"),
     ),
 }
-#: Component → what some key of a file that holds it looks like, in the layout of diffusers or of its authors.
-_ALONE = {
+#: Component → pattern of a key in a file of this component alone, in diffusers' layout or its authors'.
+_KEY_OF_COMPONENT = {
     "unet": r"^(input_blocks\.0\.0|conv_in)\.weight$",
     "transformer": r"(^|_)(blocks|layers)\.\d+\.",
     "text_encoder": r"^(shared|encoder\.embed_tokens)\.weight$",
     "clip": r"^(text_model\.)?embeddings\.position_embedding\.weight$",
     "vae": r"^(first_stage_model\.|vae\.)?decoder\.(conv_in|conv1|middle|mid_block|mid)\.",
 }
-#: Input channels of a UNet → what it is.
-_ROLES = {
+#: Input channels of a UNet → kind of model.
+_MODEL_BY_CHANNELS = {
     4: "a plain model",
     5: "a depth model",
     7: "an upscaler",
@@ -51,33 +59,45 @@ _ROLES = {
 }
 
 
-def kind_of(key: str, source: str, table: Mapping[str, Any]) -> str:
-    """diffusers' name for the kind of a single file, of those that a family reads.
+def single_file_kind(key: str, source: str, table: Mapping[str, Any]) -> str:
+    """Return diffusers' name for the kind of a single file.
+
+    Args:
+        key: Config key that named the file, for errors.
+        source: The key's value.
+        table: Header of the file.
+
+    Returns:
+        A key of ``kinds()``, such as ``xl_base``.
 
     Raises:
-        ComposerError: what the file is instead.
+        ComposerError: No family reads this kind of file; the message describes it.
     """
     kind = model_type(table)
-    if kind not in kinds():
-        raise ComposerError(key, source, what_is(table))
+    if kind is None or kind not in kinds():
+        raise ComposerError(key, source, describe_foreign_file(table))
     return kind
 
 
 def check_described(table: Mapping[str, Any], denoiser: str, config: Mapping[str, Any], where: str) -> None:
-    """Refuse a file whose denoiser is not the one that the json files describe.
+    """Refuse a file whose denoiser has other sizes than the JSON files describe.
 
     Args:
-        denoiser: unet or transformer. config: its json. where: these lie.
+        table: Header of the file.
+        denoiser: Component name of the denoiser, ``unet`` or ``transformer``.
+        config: JSON settings of the denoiser.
+        where: Directory of the JSON files, for the error.
 
     Raises:
-        ComposerError: with what both have.
+        ComposerError: The sizes differ.
     """
     for end, axis, setting, words in _SHAPES.get(denoiser, ()):
-        wanted, found = config.get(setting), _first_size(table, end, axis)
-        if isinstance(wanted, int) and found is not None and found != wanted:
-            of = f" ({_ROLES[found]})" if setting == "in_channels" and denoiser == "unet" and found in _ROLES else ""
-            reason = f"describes a {denoiser} of {wanted} {words}, and the file's has {found}{of}: name json files of such a model"
-            raise ComposerError("model.config", where, reason)
+        described, size = config.get(setting), _first_size(table, end, axis)
+        if isinstance(described, int) and size is not None and size != described:
+            known = setting == "in_channels" and denoiser == "unet" and size in _MODEL_BY_CHANNELS
+            model = f" ({_MODEL_BY_CHANNELS[size]})" if known else ""
+            sizes = f"describes a {denoiser} of {described} {words}, and the file's has {size}{model}"
+            raise ComposerError("model.config", where, f"{sizes}: name json files of such a model")
 
 
 def check_complete(
@@ -85,79 +105,95 @@ def check_complete(
     table: Mapping[str, Any],
     classes: Mapping[str, str],
     configs: Mapping[str, Mapping[str, Any]],
-    given: set[str],
+    overridden: set[str],
 ) -> None:
     """Refuse a file that lacks a component which is to be loaded from it.
 
     Args:
-        name: of the file. classes, configs: of the components that the json files describe. given: those that come from
-        elsewhere.
+        name: Name of the file.
+        table: Header of the file.
+        classes: Component name → class name, according to the JSON files.
+        configs: Component name → JSON settings.
+        overridden: Components that come from elsewhere, which the file may lack.
 
     Raises:
-        ComposerError: with the first that is missing, and what to type.
+        ComposerError: A component is missing.
     """
-    lacking = [
-        part
-        for part in _models(classes)
-        if part not in given and not _holds(table, part, classes[part], configs.get(part, {}))
+    missing = [
+        component
+        for component in _models(classes)
+        if component not in overridden and not _holds(table, component, classes[component], configs.get(component, {}))
     ]
-    if not lacking:
+    if not missing:
         return
-    part, others = lacking[0], f" (nor {', '.join(lacking[1:])})" * (len(lacking) > 1)
-    if part.startswith("text_encoder") and any(key.startswith(_OLD_CLIP) for key in table):
-        why = f"{name} spells it in an old way ({_OLD_CLIP}…, without text_model), which diffusers does not read"
+    first, others = missing[0], f" (nor {', '.join(missing[1:])})" * (len(missing) > 1)
+    if first.startswith("text_encoder") and any(key.startswith(_OLD_CLIP_PREFIX) for key in table):
+        old = f"{_OLD_CLIP_PREFIX}…, without text_model"
+        why = f"{name} names its keys in an old way ({old}), which diffusers does not read"
     else:
-        why = f"{name} holds no {part}{others}"
-    raise ComposerError(f"model.components.{part}", None, f"{why}: name one, model.components.{part}=FOLDER")
+        why = f"{name} holds no {first}{others}"
+    raise ComposerError(f"model.components.{first}", None, f"{why}: name one, model.components.{first}=FOLDER")
 
 
 def check_component_file(
     key: str, source: str, name: str, table: Mapping[str, Any], cls: str, config: Mapping[str, Any]
 ) -> None:
-    """Refuse a file of one component that holds another.
+    """Refuse a file of one component that holds another one, or one of another size.
 
     Args:
-        key: that named the file. name: of the component. table: the file's header. cls, config: of the component that
-        it stands in for.
+        key: Config key that named the file, for errors.
+        source: The key's value.
+        name: Name of the component.
+        table: Header of the file.
+        cls: Class of the replaced component.
+        config: JSON settings of the replaced component.
 
     Raises:
-        ComposerError: what it is instead.
+        ComposerError: The file does not hold this component.
     """
-    kind = next(
-        (kind for kind in _ALONE if name.startswith(kind) and (kind != "text_encoder" or cls.startswith("T5"))), "clip"
-    )
-    found = next((each for each in table if re.search(_ALONE[kind], each.removeprefix(PREFIX))), None)
-    if found is None:
-        raise ComposerError(key, source, f"holds no {name}: it {what_is(table)}")
-    wanted = config.get("d_model", config.get("hidden_size"))
-    if name.startswith("text_encoder") and wanted is not None and size(table, found, -1) != wanted:
-        reason = f"has {size(table, found, -1)} hidden states, and the {name} that it stands in for has {wanted}"
+    pattern = _KEY_OF_COMPONENT[_pattern_name(name, cls)]
+    matching = next((tensor for tensor in table if re.search(pattern, tensor.removeprefix(PREFIX))), None)
+    if matching is None:
+        raise ComposerError(key, source, f"holds no {name}: it {describe_foreign_file(table)}")
+    required, width = config.get("d_model", config.get("hidden_size")), tensor_size(table, matching, -1)
+    if name.startswith("text_encoder") and required is not None and width != required:
+        reason = f"has {width} hidden states, and the {name} that it replaces has {required}"
         raise ComposerError(key, source, reason)
 
 
+def _pattern_name(name: str, cls: str) -> str:
+    for component in _KEY_OF_COMPONENT:
+        if name.startswith(component) and (component != "text_encoder" or cls.startswith("T5")):
+            return component
+    return "clip"
+
+
 def _models(classes: Mapping[str, str]) -> Iterator[str]:
-    for part, cls in sorted(classes.items(), key=lambda each: (each[0].startswith("text_encoder"), each[0])):
-        if part not in _NEVER and component_kind(part, cls) == "model":
-            yield part
+    """Yield the components that are models, text encoders last."""
+    for name in sorted(classes, key=lambda name: (name.startswith("text_encoder"), name)):
+        if name not in _NEVER_IN_FILE and component_kind(name, classes[name]) == "model":
+            yield name
 
 
-def _holds(table: Mapping[str, Any], part: str, cls: str, config: Mapping[str, Any]) -> bool:
+def _holds(table: Mapping[str, Any], name: str, cls: str, config: Mapping[str, Any]) -> bool:
     """Whether diffusers finds a component's weights in a file."""
-    if part in ("unet", "transformer"):
-        return True  # the kind of the file is known by it
-    if part == "vae":
-        return any(key.startswith(_VAE) for key in table)
-    if cls.startswith("CLIPText") and any(has(table, kind) for kind in _CLIPS):
-        wide = config.get("hidden_size")
+    if name in ("unet", "transformer"):
+        return True  # the kind of the file was detected by it
+    if name == "vae":
+        return any(key.startswith(_VAE_PREFIXES) for key in table)
+    if cls.startswith("CLIPText") and any(has_keys(table, kind) for kind in _CLIP_KINDS):
+        width = config.get("hidden_size")
         return any(
-            has(table, kind) and (kind not in _BY_WIDTH or width(table, kind) == wide)
-            for kind in (*_CLIPS, "clip_sdxl")
+            has_keys(table, kind) and (kind not in _CLIP_KINDS_BY_WIDTH or known_size(table, kind) == width)
+            for kind in (*_CLIP_KINDS, "clip_sdxl")
         )
-    return _T5 in table and cls.startswith("T5")
+    return _T5_KEY in table and cls.startswith("T5")
 
 
 def _first_size(table: Mapping[str, Any], end: str, axis: int) -> int | None:
-    starts = (PREFIX, "") if UNET not in table else (PREFIX,)
-    exact = next((key for start in starts if (key := f"{start}{end}") in table), None)
-    key = exact or next((key for key in table if key.startswith(PREFIX) and key.endswith(f".{end}")), None)
-    return None if key is None else size(table, key, axis)
+    """Return the size of the first tensor whose key has this end."""
+    prefixes = (PREFIX, "") if UNET_INPUT not in table else (PREFIX,)
+    exact = [f"{prefix}{end}" for prefix in prefixes if f"{prefix}{end}" in table]
+    similar = (key for key in table if key.startswith(PREFIX) and key.endswith(f".{end}"))
+    key = exact[0] if exact else next(similar, None)
+    return None if key is None else tensor_size(table, key, axis)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from composer.callbacks.request import Request
-from composer.checkpoints.checkpoint import Checkpoint, find
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.layouts import families
 from composer.checks import early
 from composer.checks.defaults import recommend
@@ -48,7 +49,7 @@ class Checked:
         return most if asked is None else 1 if asked == "auto" else min(asked, most)
 
 
-def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find) -> Checked:
+def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoint) -> Checked:
     """Hold a spec against its checkpoint, which `find` reads.
 
     Raises:
@@ -96,7 +97,7 @@ def tasks_of(checkpoint: Checkpoint) -> str:
 
 
 def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
-    wanted, given = checkpoint.kind, spec.scheduler.kind
+    wanted, given = checkpoint.scheduler_type, spec.scheduler.kind
     if given is not None and given != wanted:
         words = {"flow": "flow matching", "edm": "EDM", "diffusion": "diffusion"}
         name = spec.chosen.get("scheduler") or "default"
@@ -137,7 +138,7 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
         allow_pickle=spec.model.allow_pickle,
     )
     try:
-        found = find(asked)
+        found = find_checkpoint(asked)
     except ComposerError as error:
         key, reason = (
             re.sub(r"\bmodel\.(?=source|variant|revision)", "model.refiner.", text)
@@ -152,7 +153,7 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
             wanted.source,
             f"is no {checkpoint.family} checkpoint that goes on with latents alone",
         )
-    if found.factor != checkpoint.factor:
+    if found.vae_scale_factor != checkpoint.vae_scale_factor:
         raise ComposerError(
             "model.refiner.source", wanted.source, "its latents are of another size than the base model's"
         )

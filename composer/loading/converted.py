@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from composer.checkpoints.component_folder import weight_files
-from composer.checkpoints.headers import header
+from composer.checkpoints.headers import read_header
 from composer.checkpoints.index import read_json
 from composer.errors import ComposerError
 from composer.loading import disk_cache, integrity
@@ -127,7 +127,7 @@ def _gains(where: Path, dtype: torch.dtype, variant: str | None) -> bool:
     """Whether most of the weights are in another dtype, and are enough to matter."""
     sizes: Counter[torch.dtype | None] = Counter()
     for file in weight_files(where, variant):
-        for entry in header(file).values():
+        for entry in read_header(file).values():
             begin, end = entry["data_offsets"]
             sizes[FILED.get(entry["dtype"])] += end - begin
     return sizes.total() >= LEAST and sizes[dtype] < sizes.total() / 2 and sizes[None] == 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from composer.checkpoints.checkpoint import OPTIONAL, Checkpoint
+from composer.checkpoints.checkpoint import OPTIONAL_COMPONENTS, Checkpoint
 from composer.errors import ComposerError, shorten
 from composer.system.signatures import keywords_of
 
@@ -46,7 +46,8 @@ def check_components(checkpoint: Checkpoint, pipe: type) -> None:
     if not hasattr(pipe, "_get_signature_keys"):  # a stand-in of diffusers for a class that wants another package
         return
     wanted, _ = pipe._get_signature_keys(pipe)
-    spare = {*pipe._optional_components, *OPTIONAL, "safety_checker", *checkpoint.family_info.optional_components}
+    optional = checkpoint.family_info.optional_components
+    spare = {*pipe._optional_components, *OPTIONAL_COMPONENTS, "safety_checker", *optional}
     missing = sorted({*wanted} - spare - {*checkpoint.classes})
     if missing:
         cure = (

@@ -133,7 +133,7 @@ def source_of(checkpoint: Checkpoint) -> CheckpointKey:
         ),
         missing_components=checkpoint.missing_components,
         safety_checker=checkpoint.safety_checker,
-        sums=tuple(checkpoint.sums.items()),
+        sums=tuple(checkpoint.hashes.items()),
         allow_pickle=checkpoint.allow_pickle,
     )
 
@@ -154,7 +154,7 @@ def _places(checkpoint: Checkpoint) -> list[Path]:
 
 def _place(component: Component) -> tuple[str, str, str, str, str | None, str | None, str | None]:
     """What identifies a component, as arguments of `from_elsewhere`, behind its name and how."""
-    part = component.part
+    part = component.location
     where, subfolder = (str(component.folder), "") if component.commit is None else (part.source, component.subfolder)
     described = str(component.config_source) if component.config_source else None
     return component.library, component.cls, where, subfolder, component.commit, part.variant, described

@@ -12,8 +12,8 @@ import torch
 from diffusers.loaders.single_file import load_single_file_sub_model
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.headers import PICKLED, header
-from composer.checkpoints.index import kind_of
+from composer.checkpoints.headers import PICKLED, read_header
+from composer.checkpoints.index import component_kind
 from composer.loading import integrity
 from composer.loading.loader import (
     CheckpointKey,
@@ -77,7 +77,7 @@ def _rehearse_file(checkpoint: Checkpoint) -> None:
     """Convert a single file's tensors by their shapes alone: each is one number that stands for all."""
     if checkpoint.path.suffix in PICKLED:
         return
-    tensors = {key: torch.zeros(()).expand(entry["shape"]) for key, entry in header(checkpoint.path).items()}
+    tensors = {key: torch.zeros(()).expand(entry["shape"]) for key, entry in read_header(checkpoint.path).items()}
     own = {
         name: cls
         for name, cls in checkpoint.classes.items()
@@ -85,7 +85,7 @@ def _rehearse_file(checkpoint: Checkpoint) -> None:
     }
     for name, cls in sorted(own.items()):
         library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
-        if kind_of(name, cls) == "model":
+        if component_kind(name, cls) == "model":
             made = load_single_file_sub_model(
                 library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.config_source), torch_dtype=torch.float32
             )  # fmt: skip

@@ -14,7 +14,7 @@ import torch
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.headers import weights_of
+from composer.checkpoints.headers import count_weights
 from composer.checkpoints.layouts import CLASSIC
 from composer.checks.classic import check as check_classic
 from composer.checks.classic import check_own, check_step
@@ -209,7 +209,7 @@ def _stored(numbers: DtypePlan, checkpoint: Checkpoint, storage: str) -> DtypePl
 def denoiser_bytes(checkpoint: Checkpoint) -> int:
     """What the denoiser's weights take in fp32, from the headers of its files; 0 where they are not here yet."""
     files = [checkpoint.path] if checkpoint.single_file else checkpoint.files(checkpoint.family_info.denoiser[0])
-    return sum(weights_of(files).values()) * 4
+    return sum(count_weights(files).values()) * 4
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

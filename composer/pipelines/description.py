@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.headers import PICKLED, header
+from composer.checkpoints.headers import PICKLED, read_header
 from composer.checkpoints.layouts import CLASSIC
 from composer.checks.compatibility import ROLES, Checked, tasks_of
 from composer.checks.pipeline_steps import Steps
@@ -90,7 +90,7 @@ def _weights(files: list[Path]) -> str:
     """Parameters, bytes and dtypes of weights files; of pickles, which are not looked into, the bytes."""
     if any(file.suffix in PICKLED for file in files):
         return f"{sum(file.stat().st_size for file in files) / 2**20:.1f} MiB, pickled"
-    table = {key: entry for file in files for key, entry in header(file).items()}
+    table = {key: entry for file in files for key, entry in read_header(file).items()}
     if not table:
         return ""
     parameters = sum(prod(entry["shape"]) for entry in table.values())
@@ -114,7 +114,7 @@ def _scheduler(checked: Checked) -> list[str]:
     )
     if isinstance(laid_out, Steps) and laid_out.own(scheduler):
         return [*lines, "", f"steps      {steps}, laid out by {laid_out.pipeline.__name__} itself"]
-    laid_out.set_timesteps(scheduler, request, checkpoint.factor, "cpu")
+    laid_out.set_timesteps(scheduler, request, checkpoint.vae_scale_factor, "cpu")
     times = [f"{float(t):g}" for t in scheduler.timesteps[request.steps_skipped * getattr(scheduler, "order", 1) :]]
     return [*lines, "", f"steps      {steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
 

@@ -41,7 +41,7 @@ def check_schedule(
 
     def laid_out(some: Mapping[str, Any]) -> Any:
         scheduler = make_scheduler(cls, original, {key: some[key] for key in settings if key in some})
-        family.set_timesteps(scheduler, request, checkpoint.factor, "cpu")
+        family.set_timesteps(scheduler, request, checkpoint.vae_scale_factor, "cpu")
         return scheduler
 
     def walked(some: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from composer.callbacks.request import Request
-from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, fingerprint
+from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, image_fingerprint
 from composer.config.choices import choice, scheduler_choice
 from composer.config.plugins import provider
 from composer.config.spec import RunSpec
@@ -61,7 +61,9 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "together": result.together,
         "pixels": [hashlib.sha256(image.tobytes()).hexdigest() for image in result.images],
         "inputs": {
-            key: [fingerprint(each) for each in value] for key, value in request.inputs.items() if are_images(value)
+            key: [image_fingerprint(each) for each in value]
+            for key, value in request.inputs.items()
+            if are_images(value)
         },
         "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
         "scheduler": _plain(pipeline.scheduler),

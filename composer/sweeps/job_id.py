@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Any
 
-from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, fingerprint
+from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, image_fingerprint
 from composer.checks.compatibility import Checked
 from composer.config.choices import choice, scheduler_choice
 
@@ -31,7 +31,7 @@ def essence(checked: Checked) -> dict[str, Any]:
     """What the id is made of, as plain data."""
     spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
     forced = ["force"] * precision.force  # only where it is said, so that ids made before there was such a key stay
-    images = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_images(value)}
+    images = {key: [image_fingerprint(each) for each in value] for key, value in inputs.items() if are_images(value)}
     return {
         "schema": SCHEMA,
         "task": choice(spec.task),

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.headers import weights_of
+from composer.checkpoints.headers import count_weights
 from composer.config.spec import PrecisionSpec
 from composer.errors import ComposerError, printable, shorten
 from composer.sweeps.grammar import Job
@@ -107,7 +107,7 @@ def weights(checkpoint: Checkpoint, precision: PrecisionSpec) -> dict[str, int]:
         else {name: checkpoint.files(name) for name in checkpoint.classes}
     )
     sizes = {name: BYTES.get(precision.components.get(name, precision.dtype), 4) for name in places}
-    return {file: count * sizes[name] for name, files in places.items() for file, count in weights_of(files).items()}
+    return {file: count * sizes[name] for name, files in places.items() for file, count in count_weights(files).items()}
 
 
 def speedup_table(plan: Plan, journal: Journal) -> str | None:

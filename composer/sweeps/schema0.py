@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, fingerprint
+from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, image_fingerprint
 from composer.checks.compatibility import Checked
 from composer.config.choices import shipped
 from composer.config.plugins import provider
@@ -66,7 +66,7 @@ def identity(checked: Checked) -> str:
 
 def _essence(checked: Checked) -> dict[str, Any]:
     spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
-    images = {key: [fingerprint(each) for each in value] for key, value in inputs.items() if are_images(value)}
+    images = {key: [image_fingerprint(each) for each in value] for key, value in inputs.items() if are_images(value)}
     return {
         "task": _target(spec.task),
         "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": images},

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
-from composer.checkpoints.checkpoint import Checkpoint, find
-from composer.checkpoints.fingerprints import states
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.find import find_checkpoint
+from composer.checkpoints.fingerprints import file_states
 from composer.checks.compatibility import Checked, check
 from composer.config.read import read
 from composer.config.spec import ModelSpec
@@ -174,9 +175,9 @@ def found(model: ModelSpec) -> Checkpoint:
     """A checkpoint's json, read once for as long as its files stay as they are."""
     parts = [part.get("source") if isinstance(part, Mapping) else part for part in model.components.values()]
     places = [Path(place).expanduser() for place in (model.source, model.config, *parts) if place]
-    key = repr(model), tuple(states(place) for place in places if place.exists())
+    key = repr(model), tuple(file_states(place) for place in places if place.exists())
     if key not in _checkpoints:
-        _checkpoints[key] = find(model)
+        _checkpoints[key] = find_checkpoint(model)
     return _checkpoints[key]
 
 

@@ -134,7 +134,7 @@ def side(key: str, value: Any, own: int, checkpoint: Checkpoint) -> int:
     """A height or width in pixels: as given, where the model can make it, else its own."""
     if value is None:
         return own
-    pixels, multiple = whole(key, value, 1, LONGEST), checkpoint.multiple
+    pixels, multiple = whole(key, value, 1, LONGEST), checkpoint.size_multiple
     if pixels % multiple:
         near = [n for n in (pixels // multiple * multiple, -(-pixels // multiple) * multiple) if n]
         raise ComposerError(

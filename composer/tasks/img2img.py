@@ -84,7 +84,7 @@ def natural(loaded: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[int,
     """The images' own height and width, down to a multiple of what the model makes."""
     from composer.images.reading import check_size
 
-    first, multiple = loaded[0], checkpoint.multiple
+    first, multiple = loaded[0], checkpoint.size_multiple
     if any(image.size != first.size for image in loaded):
         raise ComposerError("image", None, "these images have different sizes: set height and width for all of them")
     check_size("image", first, multiple)

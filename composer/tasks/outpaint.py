@@ -40,7 +40,7 @@ class Outpaint(Inpaint):
                     "margins", values["margins"], f"leave nothing of {base.width} x {base.height} pixels to the image"
                 )
             loaded = tuple(fitted(image, *inner) for image in loaded)
-        multiple = checkpoint.multiple
+        multiple = checkpoint.size_multiple
         first = loaded[0]
         if any(image.size != first.size for image in loaded):
             raise ComposerError(

@@ -37,7 +37,7 @@ class Upscale(Img2Img):
             base = Task.inputs(self, values, batch, images, checkpoint)
         else:
             base = super().inputs(values, batch, images, checkpoint)
-        multiple = checkpoint.multiple
+        multiple = checkpoint.size_multiple
         height, width = (int(side * factor) // multiple * multiple for side in (base.height, base.width))
         if (height, width) == (base.height, base.width):
             raise ComposerError(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from composer.checkpoints.checkpoint import find
 from composer.checkpoints.component_folder import variants, weight_files
 from composer.checkpoints.detection import detect_family
+from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.index import component_json, components_of
 from composer.config.spec import ModelSpec
 
@@ -62,7 +62,7 @@ def test_an_edit_model_is_run_by_its_own_pipeline(compose, checkpoints, tmp_path
     source = Path(shutil.copytree(checkpoints["flux"], tmp_path / "kontext"))
     index = json.loads((source / "model_index.json").read_text())
     (source / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxKontextPipeline"}))
-    found = find(ModelSpec(name="local", source=str(source)))
+    found = find_checkpoint(ModelSpec(name="local", source=str(source)))
     assert (found.family, found.pipe) == ("classic", "FluxKontextPipeline")
 
 

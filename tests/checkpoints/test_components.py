@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from composer.checkpoints.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
 from composer.testing import pipelines
 
@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_refused(compose, checkpoints, other_vae, tmp_path,
     [("sd", "plain"), ("sd_inpaint", "inpaint"), ("sd_depth", "depth"), ("flux", "plain"), ("ddpm", "plain")],
 )
 def test_the_role_is_read_from_the_json_files(checkpoints, kind, role):
-    assert find(ModelSpec(name="local", source=str(checkpoints[kind]))).role == role
+    assert find_checkpoint(ModelSpec(name="local", source=str(checkpoints[kind]))).role == role
 
 
 @pytest.mark.parametrize(

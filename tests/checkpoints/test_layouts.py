@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiers import sampled
 
-from composer.checkpoints.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
 from composer.testing import pipelines
 
@@ -22,8 +22,8 @@ from composer.testing import pipelines
     ],
 )
 def test_a_checkpoint_is_known_by_its_json(checkpoints, name, family, role, size, multiple, kind):
-    found = find(ModelSpec(name="local", source=str(checkpoints[name])))
-    assert (found.family, found.role, found.size, found.multiple, found.kind) == (
+    found = find_checkpoint(ModelSpec(name="local", source=str(checkpoints[name])))
+    assert (found.family, found.role, found.size, found.size_multiple, found.scheduler_type) == (
         family,
         role,
         (size, size),
@@ -36,7 +36,7 @@ def test_a_checkpoint_is_known_by_its_json(checkpoints, name, family, role, size
 def test_input_channels_tell_an_inpainting_model(tmp_path, make, family):
     latents = {"sdxl": 4, "sd3": 16}[family]
     make(in_channels=2 * latents + 1).save_pretrained(tmp_path)
-    found = find(ModelSpec(name="local", source=str(tmp_path)))
+    found = find_checkpoint(ModelSpec(name="local", source=str(tmp_path)))
     assert (found.family, found.role) == (family, "inpaint")
 
 

@@ -41,7 +41,7 @@ FILES = [
     ("model.source={settings_in_index}", None),
     ("model.source={foreign_library}", "its vae is to come from somewhere"),
     ("model.source={no_pipeline}", None),
-    ("model.source={unknown_pipeline}", "diffusers has no pipeline NobodysPipeline; model.family=sd takes"),
+    ("model.source={unknown_pipeline}", "diffusers has no pipeline NobodysPipeline; model.family=sd treats"),
     ("model.source={unknown_pipeline} model.family=sd", None),
     ("model.source={img2img_pipeline}", None),
     (
@@ -101,7 +101,7 @@ FILES = [
     ("model.source={single} model.config={single}", "model.config="),
     ("model.source={single} model.config={cut_config}", "/unet/config.json: can't be read"),
     ("model.source={single} model.config={no_scheduler_json}", "there is no scheduler_config.json in scheduler"),
-    ("model.source={single}", "model.config: single.safetensors is a single file, which does not tell its scheduler"),
+    ("model.source={single}", "model.config: single.safetensors is a single file, which does not hold its scheduler"),
     (f"model.source={{no_vae}} {CONFIG}", "model.components.vae: no_vae.safetensors holds no vae: name one"),
     (f"model.source={{no_vae}} {CONFIG} model.components.vae={{sd}}", None),
     (
@@ -122,7 +122,7 @@ FILES = [
     ("model.source={single} model.config={other_hidden}", "its weights are of other shapes than its config.json says"),
     (
         f"model.source={{old_clip}} {CONFIG}",
-        "model.components.text_encoder: old_clip.safetensors spells it in an old way",
+        "model.components.text_encoder: old_clip.safetensors names its keys in an old way",
     ),
     (
         f"model.source={{single_inpaint}} {CONFIG}",
@@ -135,7 +135,7 @@ FILES = [
     ("model.source={flux} model.components.text_encoder_2={t5_file}", None),
     (
         "model.source={flux} model.components.text_encoder_2={wide_t5_file}",
-        "has 64 hidden states, and the text_encoder_2 that it stands",
+        "has 64 hidden states, and the text_encoder_2 that it replaces",
     ),
     (
         "model.source={flux} model.components.text_encoder_2={clip_file}",
@@ -149,7 +149,7 @@ FILES = [
         for suffix in ("ckpt", "bin", "pt", "pth")
     ),
     ("model.source={ckpt}", "pickled weights can run code"),
-    ("model.source={ckpt} model.allow_pickle=true", "a pickled file is not looked into: say its family"),
+    ("model.source={ckpt} model.allow_pickle=true", "a pickled file is not read before it is loaded: set its family"),
     # files that are something else
     (
         "model.source={flux_prefixed} model.config={flux}",
@@ -162,7 +162,10 @@ FILES = [
     *((f"model.source={{{name}}}", "is an embedding") for name in ("embedding", "token")),
     ("model.source={ip_adapter}", "is an IP-Adapter"),
     ("model.source={controlnet}", "is a ControlNet"),
-    ("model.source={vae_file}", "is a VAE alone: name a whole checkpoint, and this one as model.components.vae=FILE"),
+    (
+        "model.source={vae_file}",
+        "is a VAE alone: name a complete checkpoint, and this one as model.components.vae=FILE",
+    ),
     ("model.source={unet_file}", "is a UNet alone"),
     ("model.source={clip_file}", "is a text encoder alone"),
     ("model.source={transformer_file}", "is a transformer alone"),

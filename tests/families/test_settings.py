@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from composer import StepCallback, compose
-from composer.checkpoints.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
 from composer.pipelines.build import family_class
 from composer.testing import pipelines
@@ -18,7 +18,7 @@ NAMES = ("blackened", "tell", "upcast", "chunked", "device", "settings", "holder
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("family", SIZES)
 def test_nothing_can_be_set_on_a_family(checkpoints, family, name):
-    made = family_class(find(ModelSpec(name="local", source=str(checkpoints[family]))))(tiny(family))
+    made = family_class(find_checkpoint(ModelSpec(name="local", source=str(checkpoints[family]))))(tiny(family))
     before = dict(vars(made))
     with pytest.raises(AttributeError, match=f"{name} can't be set"):
         setattr(made, name, True)

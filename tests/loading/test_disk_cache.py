@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiers import sampled, slow_but
 
 import composer
-from composer.checkpoints.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
 from composer.loading import converted, disk_cache, loader
 from composer.loading.precision import DtypePlan
@@ -155,7 +155,7 @@ def test_what_is_read_from_them_is_what_the_libraries_read(small, monkeypatch, c
 
     monkeypatch.setattr(converted, "read", both)
     loader.load(
-        find(ModelSpec(name="local", source=str(checkpoints[family]))),
+        find_checkpoint(ModelSpec(name="local", source=str(checkpoints[family]))),
         loader.LoadOptions(DtypePlan(dtype), torch.device("cpu")),
     )
     assert read

@@ -11,7 +11,7 @@ import original_layout
 import pytest
 import torch
 
-from composer.checkpoints.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
 from composer.loading.loader import LoadOptions, load
@@ -40,18 +40,18 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ComposerError, match="is of a layout that no family knows"):
-        find(ModelSpec(name="local", source=str(tmp_path / "x.safetensors")))
+        find_checkpoint(ModelSpec(name="local", source=str(tmp_path / "x.safetensors")))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"\x10\0\0\0\0\0\0\0{not json"])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "x.safetensors").write_bytes(content)
     with pytest.raises(ComposerError, match="download it again"):
-        find(ModelSpec(name="local", source=str(tmp_path / "x.safetensors")))
+        find_checkpoint(ModelSpec(name="local", source=str(tmp_path / "x.safetensors")))
 
 
 def test_a_second_load_is_warm(checkpoints):
-    checkpoint = find(ModelSpec(name="local", source=str(checkpoints["sd"])))
+    checkpoint = find_checkpoint(ModelSpec(name="local", source=str(checkpoints["sd"])))
     assert load(checkpoint, LoadOptions(DtypePlan(torch.float32), CPU)) is load(
         checkpoint, LoadOptions(DtypePlan(torch.float32), CPU)
     )
@@ -60,7 +60,10 @@ def test_a_second_load_is_warm(checkpoints):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_every_component_has_the_precision_asked_for(checkpoints, dtype):
     for family in ("sd", "flux", "ddpm"):
-        pipe = load(find(ModelSpec(name="local", source=str(checkpoints[family]))), LoadOptions(DtypePlan(dtype), CPU))
+        pipe = load(
+            find_checkpoint(ModelSpec(name="local", source=str(checkpoints[family]))),
+            LoadOptions(DtypePlan(dtype), CPU),
+        )
         models = [c for c in pipe.components.values() if isinstance(c, torch.nn.Module)]
         odd = {name for model in models for name, p in model.named_parameters() if p.dtype != dtype}
         # transformers keeps T5's `wo` in fp32 under fp16, where it overflows, whoever loads it
@@ -140,7 +143,7 @@ def test_what_is_put_together_is_what_from_pretrained_makes(checkpoints, tmp_pat
         source = tmp_path / "safety"
         pipelines.sd(safety_checker=True).save_pretrained(source)
     spec = ModelSpec(name="it", source=str(source), safety_checker=safety_checker)
-    mine = load(find(spec), LoadOptions(DtypePlan(torch.float32), torch.device("cpu")))
+    mine = load(find_checkpoint(spec), LoadOptions(DtypePlan(torch.float32), torch.device("cpu")))
     without = {} if safety_checker or family != "safety" else {"safety_checker": None, "requires_safety_checker": False}
     theirs = type(mine).from_pretrained(source, **without)
     assert {**mine.config, "_name_or_path": ""} == {**theirs.config, "_name_or_path": ""}

@@ -24,7 +24,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from composer import StepCallback, StopDenoising
-from composer.checkpoints.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.checks.compatibility import check
 from composer.config.read import read
 from composer.config.spec import ModelSpec
@@ -89,7 +89,7 @@ def drawn() -> np.ndarray:
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_what_no_family_knows_is_classic(saved, kind):
-    assert find(ModelSpec(name="local", source=str(saved[kind]))).family == "classic"
+    assert find_checkpoint(ModelSpec(name="local", source=str(saved[kind]))).family == "classic"
 
 
 def test_pix2pix_draws_what_diffusers_draws(compose, saved):

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from composer.callbacks.request import Request
-from composer.checkpoints.checkpoint import find
+from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
 from composer.families.settings import FamilySettings
 from composer.pipelines.build import family_class
@@ -55,7 +55,7 @@ def test_a_picture_that_is_encoded_too(compose, checkpoints, tmp_path):
 
 @pytest.mark.parametrize("family", ["sd", "sdxl", "sd3"])
 def test_the_vae_decodes_once_more_in_fp32_where_16_bits_overflow(checkpoints, family):
-    checkpoint = find(ModelSpec(name="local", source=str(checkpoints[family])))
+    checkpoint = find_checkpoint(ModelSpec(name="local", source=str(checkpoints[family])))
     pipe = getattr(diffusers, checkpoint.pipe).from_pretrained(checkpoints[family])
     make = family_class(checkpoint)
     with torch.no_grad():

@@ -74,13 +74,13 @@ def test_the_files_name_no_machine():
 
 
 def test_weights_are_stored_in_half_precision():
-    from composer.checkpoints.headers import header
+    from composer.checkpoints.headers import read_header
 
     files = list(Path(EMBEDDED).rglob("*.safetensors"))
     assert len(files) >= 4
-    assert {entry["dtype"] for file in files for name, entry in header(file).items() if "position_ids" not in name} == {
-        "F16"
-    }
+    assert {
+        entry["dtype"] for file in files for name, entry in read_header(file).items() if "position_ids" not in name
+    } == {"F16"}
 
 
 # --- the variants; `benchmarks/semantics.py` measures them

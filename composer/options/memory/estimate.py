@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from composer.checkpoints.headers import weights_of
+from composer.checkpoints.headers import count_weights
 from composer.checks.compatibility import Checked
 from composer.loading.precision import DtypePlan
 
@@ -66,8 +66,8 @@ def weights(checked: Checked, numbers: DtypePlan) -> dict[str, int]:
     """Component → bytes of its weights as it computes with them."""
     checkpoint = checked.checkpoint
     if checkpoint.single_file:
-        return {"checkpoint": sum(weights_of([checkpoint.path]).values()) * numbers.default.itemsize}
-    counts = {name: sum(weights_of(checkpoint.files(name)).values()) for name in checkpoint.classes}
+        return {"checkpoint": sum(count_weights([checkpoint.path]).values()) * numbers.default.itemsize}
+    counts = {name: sum(count_weights(checkpoint.files(name)).values()) for name in checkpoint.classes}
     return {name: int(count * numbers.size(name)) for name, count in counts.items() if count}
 
 
@@ -90,7 +90,7 @@ def tile_of(config: Mapping[str, object]) -> int:
 def _denoising(checked: Checked, numbers: DtypePlan, batch: int, height: int, width: int) -> int:
     checkpoint = checked.checkpoint
     name, config = checkpoint.family_info.denoiser[0], checkpoint.denoiser
-    latents = height * width // checkpoint.factor**2
+    latents = height * width // checkpoint.vae_scale_factor**2
     both = 2 * batch  # with and without the prompt
     channels = config.get("block_out_channels", (0,))[0]
     if channels:
