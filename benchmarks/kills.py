@@ -28,7 +28,7 @@ from pathlib import Path
 from composer.cli import main as cli
 from composer.sweeps.journal import completed
 from composer.sweeps.ledger import Ledger, counted
-from composer.system.files import DRAFT
+from composer.system.files import TMP_PREFIX
 from composer.testing.derived import differences
 from composer.testing.image_files import pixels
 
@@ -93,7 +93,7 @@ def faults(found: Folder, wanted: dict[str, bytes], kept: dict[str, int]) -> dic
     """How a folder differs from that of an snapshot sweep; `kept` are jobs that were done before it went on."""
     images, times = found.images(), found.times()
     return {
-        "half-written": len(found.places) - len(found.done) + len(list(found.path.rglob(f"{DRAFT}*"))),
+        "half-written": len(found.places) - len(found.done) + len(list(found.path.rglob(f"{TMP_PREFIX}*"))),
         "lost": len(wanted.keys() - images.keys()),
         "doubled": len(found.places) - len({*found.done}),
         "other pixels": sum(images[job] != wanted[job] for job in images.keys() & wanted.keys()),

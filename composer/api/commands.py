@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from composer.api.requests import folder_of, request_of
 from composer.errors import ComposerError
 from composer.system import console
-from composer.system.library_logs import silence
+from composer.system.library_logs import silenced_libraries
 from composer.system.notebook import Page, interruptible
 from composer.system.run_lock import in_turn
 
@@ -37,7 +37,7 @@ def check(*overrides: str, config_dir: str | None = None, **values: Any) -> tupl
 
     spec, callbacks = request_of(overrides, values, config_dir)
     found = checked(spec)
-    with silence():
+    with silenced_libraries():
         from composer.pipelines.build import tried
 
         return tried(found, callbacks)
@@ -57,7 +57,7 @@ def show(*overrides: str, config_dir: str | None = None, **values: Any) -> Page:
 
     spec, callbacks = request_of(overrides, values, config_dir)
     found = checked(spec)
-    with silence():
+    with silenced_libraries():
         from composer.pipelines.build import tried
         from composer.pipelines.description import describe
 
@@ -117,7 +117,7 @@ def rerun(
             key, None, "a record is generated again from files and names alone: save the image and give its name"
         )
     wanted = asked(path, record, found.words, folder_of(config_dir), trust)
-    with silence(), threads_kept():
+    with silenced_libraries(), threads_kept():
         result = drawn(record, replace(wanted, folder=None), lambda note: None)
     return replace(result, notes=(*result.notes, verdict(path, record, result)[1])) if wanted.same else result
 
@@ -177,7 +177,7 @@ def sweep(*overrides: str, config_dir: str | None = None, **values: Any) -> Swep
     given(overrides, {})
     folder = values.pop("folder", None)
     words = [*overrides, *swept(values), *swept({} if folder is None else {"output.folder": folder})]
-    with console.silent(), silence():
+    with console.silenced(), silenced_libraries():
         return _swept(ParsedArgs(None, words, ["-m"], folder_of(config_dir), None, quiet=True))
 
 

@@ -103,7 +103,7 @@ def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> t
             raise
     named = re.findall(r"task=(\w+)", line)
     kind = "flow" if "flow matching" in line else "diffusion"
-    console.note(
+    console.print_note(
         f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model"
     )
     role = "inpaint" if "inpaint" in named else "depth" if "depth2img" in named else "plain"

@@ -10,7 +10,7 @@ from composer.api.requests import request_of
 from composer.checks.compatibility import check
 from composer.config.python_values import given, named, plain
 from composer.pipelines.run import execute
-from composer.system.library_logs import silence
+from composer.system.library_logs import silenced_libraries
 from composer.system.notebook import interruptible
 from composer.system.run_lock import in_turn
 
@@ -28,7 +28,7 @@ class LoadedPipeline:
         self._overrides, self._values, self._config_dir = tuple(overrides), dict(values), config_dir
         self._spec, self._callbacks = request_of(overrides, values, config_dir)
         checked = check(self._spec)
-        with silence():
+        with silenced_libraries():
             from composer.pipelines.build import build_pipeline
 
             self._pipeline = build_pipeline(

@@ -71,7 +71,7 @@ def save_latents(folder: Path | None, step: Step, latents: Tensor) -> None:
         return
     from safetensors.torch import save
 
-    from composer.system.files import write
+    from composer.system.files import write_atomically
 
     data = save({"latents": latents.contiguous().cpu(), "timestep": step.timestep.reshape(1).cpu()})
-    write(folder / f"latents-{step.index:03d}.safetensors", data)
+    write_atomically(folder / f"latents-{step.index:03d}.safetensors", data)

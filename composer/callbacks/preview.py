@@ -67,15 +67,15 @@ class Preview(StepCallback):
         """Write the animations and the frames."""
         if run.folder is None or not self.seen:
             return
-        from composer.system.files import write
+        from composer.system.files import write_atomically
 
         shown = paint_latents(self.seen, images)
         for i, final in enumerate(images):
             frames = [self.resize_to(batch[i], final.size) for batch in shown]
             last = [self.resize_to(final, final.size)] * LAST_FRAME_REPEATS
-            write(run.folder / f"preview-{i:03d}.{self.format}", self.encode_animation([*frames, *last]))
+            write_atomically(run.folder / f"preview-{i:03d}.{self.format}", self.encode_animation([*frames, *last]))
             for number, frame in enumerate(frames if self.frames else []):
-                write(run.folder / "preview" / f"{i:03d}-{number:03d}.png", encode_png(frame))
+                write_atomically(run.folder / "preview" / f"{i:03d}-{number:03d}.png", encode_png(frame))
 
     def resize_to(self, image: Image.Image, proportions: tuple[int, int]) -> Image.Image:
         """Scale a frame to the preview's size.

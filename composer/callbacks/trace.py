@@ -68,15 +68,15 @@ class Trace(StepCallback):
             folder: Existing directory.
         """
         from composer.images.charts import plot
-        from composer.system.files import write
+        from composer.system.files import write_atomically
 
-        write(folder / "trace.jsonl", "".join(f"{json.dumps(row)}\n" for row in self.rows).encode())
+        write_atomically(folder / "trace.jsonl", "".join(f"{json.dumps(row)}\n" for row in self.rows).encode())
         series = {
             "deviation of the latents": [row["latents"]["std"] for row in self.rows],
             "deviation of the prediction": [row["prediction"]["std"] for row in self.rows],
             "sigma": [row["sigma"] for row in self.rows],
         }
-        write(folder / "trace.png", plot(series, "iteration"))
+        write_atomically(folder / "trace.png", plot(series, "iteration"))
 
 
 def summarize(tensor: Tensor) -> dict[str, float]:

@@ -16,7 +16,7 @@ from composer.checkpoints.index import component_json
 from composer.checkpoints.single_file import check_component_file
 from composer.checkpoints.sources import HUB_ID, locate
 from composer.errors import ComposerError, suggest
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 #: Component → the setting that must equal that of the component it replaces, and what the setting is.
 _SHARED_SETTINGS = {
@@ -106,7 +106,7 @@ def parse_location(name: str, node: Any) -> ComponentLocation:
     if not isinstance(node, str) or not node:
         raise ComposerError(key, node, "a folder, a hub id, or {source: …, subfolder: …} is needed")
     owner_and_name = "/".join(node.split("/")[:2])
-    if node.count("/") > 1 and not expanded(node).exists() and HUB_ID.fullmatch(owner_and_name):
+    if node.count("/") > 1 and not expand_user(node).exists() and HUB_ID.fullmatch(owner_and_name):
         return ComponentLocation(source=owner_and_name, subfolder=node[len(owner_and_name) + 1 :])
     return ComponentLocation(source=node)
 
@@ -126,7 +126,7 @@ def find_component(name: str, location: ComponentLocation, replaced: Component |
         ComposerError: Nothing exists at the location, its files are damaged, or its class is unknown.
     """
     key = f"model.components.{name}"
-    if (file := expanded(location.source)).is_file() and file.suffix in (".safetensors", QUANTISED):
+    if (file := expand_user(location.source)).is_file() and file.suffix in (".safetensors", QUANTISED):
         return _from_file(name, location, file, replaced)
     root, commit = locate(key, location.source, location.revision)
     subfolder = location.subfolder or (name if (root / name).is_dir() else "")

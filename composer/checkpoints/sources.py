@@ -7,7 +7,7 @@ from pathlib import Path
 
 from composer.checkpoints.headers import PICKLE_ADVICE, PICKLED, QUANTISED, SAFETENSORS, check_pickle
 from composer.errors import ComposerError
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 EMBEDDED = Path(__file__).parents[1] / "tiny" / "checkpoint"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -40,7 +40,7 @@ def locate(
     Raises:
         ComposerError: Nothing exists at the source, it can't be downloaded, or it must not be loaded.
     """
-    path = EMBEDDED / source.removeprefix("embedded:") if source.startswith("embedded:") else expanded(source)
+    path = EMBEDDED / source.removeprefix("embedded:") if source.startswith("embedded:") else expand_user(source)
     if path.suffix in PICKLED and not allow_pickle:
         raise ComposerError(key, source, f"pickled weights can run code when they are loaded: {PICKLE_ADVICE}")
     if path.is_file():

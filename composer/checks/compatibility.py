@@ -15,7 +15,7 @@ from composer.checks.defaults import recommend
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
 from composer.errors import ComposerError
-from composer.system.devices import refuse_absent
+from composer.system.devices import refuse_unavailable
 from composer.tasks.base import Task
 
 #: Role of a checkpoint → what can be said of it, and the tasks that can use it.
@@ -55,7 +55,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     Raises:
         ComposerError: the first thing found that cannot work.
     """
-    refuse_absent(spec.device)
+    refuse_unavailable(spec.device)
     task = build("task", spec.task, Task)
     checkpoint = find(spec.model)
     spec = recommend(spec, checkpoint)

@@ -27,40 +27,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _ended(argv: list[str]) -> int:
     """The exit code of a command line, and a line that says why where it is an error's."""
     verbose = False
-    console.set_manner(False, "--json" in argv)  # an error of the line itself is told in its own manner
+    console.set_output_mode(False, "--json" in argv)  # an error of the line itself is told in its own manner
     try:
         line = parse(argv)
         verbose = line.verbose
-        console.set_manner(line.quiet, line.json)
+        console.set_output_mode(line.quiet, line.json)
         if not line.warm:  # the resident process makes the images
             configure_process(line.verbose)
-        loading_line.begin()
+        loading_line.start()
         code = run(line)
-        interrupts.check()
+        interrupts.raise_if_interrupted()
         return code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        if interrupts.came(error):
-            return console.failed("interrupted", 130)
+        if interrupts.was_interrupted(error):
+            return console.report_error("interrupted", 130)
         if isinstance(error, ComposerError):
-            return console.failed(error.reason, error.exit_code, error)
+            return console.report_error(error.reason, error.exit_code, error)
         if verbose:
             raise
-        return console.failed(f"{type(error).__name__}: {error} (-v shows where)", 1)
+        return console.report_error(f"{type(error).__name__}: {error} (-v shows where)", 1)
 
 
 def run(line: ParsedArgs) -> int:
     if line.ask == "help":
         from composer.cli.help import TEXT
 
-        console.facts({"help": TEXT}, TEXT)
+        console.report_facts({"help": TEXT}, TEXT)
         return 0
     if line.ask == "version":
         from composer.version import __version__
 
-        console.facts({"composer": __version__}, f"composer {__version__}")
+        console.report_facts({"composer": __version__}, f"composer {__version__}")
         return 0
     if line.json and (shown := next((flag for flag in line.flags if flag in ("-c", "--cfg")), None)):
         raise ComposerError(shown, None, "prints YAML: type compose config --json, or leave --json out")

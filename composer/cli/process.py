@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from composer.system import interrupts, library_logs, loading_line
-from composer.system.lazy_imports import defer
+from composer.system.lazy_imports import lazy_import
 
 
 def configure_process(verbose: bool) -> None:
@@ -26,7 +26,7 @@ def configure_process(verbose: bool) -> None:
         library_logs.enable_library_logs()
     else:
         library_logs.silence_libraries()
-    defer()
+    lazy_import()
 
 
 @contextmanager
@@ -40,5 +40,5 @@ def owned_process() -> Iterator[None]:
         try:
             yield
         finally:
-            loading_line.over()
-            library_logs.release()
+            loading_line.stop()
+            library_logs.release_process()

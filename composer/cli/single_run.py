@@ -12,7 +12,7 @@ from composer.config.output_folder import leave_nothing, make
 from composer.errors import LeftBehind
 from composer.records.leftovers import named, stamps, written
 from composer.system import console
-from composer.system.files import alone
+from composer.system.files import exclusive_lock
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,19 +27,19 @@ def run_job(config: DictConfig, folder: Path) -> None:
 
     def drawn() -> Result:
         spec = read(config)
-        if console.manner.quiet:
+        if console.output_mode.quiet:
             spec = replace(spec, callbacks={name: each for name, each in spec.callbacks.items() if name != "progress"})
-        return execute(spec, folder, console.note)
+        return execute(spec, folder, console.print_note)
 
     finished(drawn, folder)
 
 
 def finished(drawn: Callable[[], Result], folder: Path) -> Result:
     """Make images, write them into a folder and say where they are; of a failure nothing is left."""
-    console.manner.run = shown(folder)
+    console.output_mode.run = shown(folder)
     new = make(folder)
     before = stamps(folder)
-    with alone(folder):
+    with exclusive_lock(folder):
         try:
             result = drawn()
             paths = result.save(folder)

@@ -41,7 +41,7 @@ def explained(overrides: Sequence[str], config_dir: str | None) -> Iterator[None
     except ComposerError:
         raise
     except Exception as error:
-        interrupts.check(error)
+        interrupts.raise_if_interrupted(error)
         raise explain(
             error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(config_dir)
         ) from error

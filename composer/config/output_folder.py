@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from composer.config import overrides
 from composer.config.hydra_settings import OUT, RUN_DIR
 from composer.errors import ComposerError
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -31,7 +31,7 @@ def folder_of(config: DictConfig) -> Path:
 
     key, typed = typed_folder(config.hydra)
     try:
-        folder = Path(os.path.abspath(expanded(str(config.hydra.run.dir))))
+        folder = Path(os.path.abspath(expand_user(str(config.hydra.run.dir))))
     except (OmegaConfBaseException, RuntimeError) as error:
         raise ComposerError(key or OUT, typed, f"can't be told: {str(error).splitlines()[0]}") from None
     if key is None and not folder.is_relative_to(os.path.abspath(".")):
@@ -67,7 +67,7 @@ def allowed(folder: Path, key: str | None, value: str | None, root: str | None) 
 
     if value and re.search(r"\$\{(?!oc\.env:)", value):
         above = (root or "").strip("'\"").split("${")[0].rpartition("/")[0]
-        if not folder.resolve().is_relative_to(expanded(above).resolve()):
+        if not folder.resolve().is_relative_to(expand_user(above).resolve()):
             raise ComposerError(
                 key or OUT, value, f"comes to {folder}, which is not inside {above or 'the current folder'}"
             )

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 
 from composer.config.keys import FILE_KEYS, TEXT_KEYS, is_stray
 from composer.errors import ComposerError
-from composer.system.devices import indexed
-from composer.system.paths import expanded
-from composer.system.text_files import lines, read_text
+from composer.system.devices import are_indexed_devices
+from composer.system.paths import expand_user
+from composer.system.text_files import read_text, split_lines
 
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
 OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.")
@@ -112,7 +112,7 @@ def _prepare(override: str, multirun: bool) -> str:
         return f"{prefix}{key}={_text(key, value, multirun)}"
     if name in FILE_KEYS:
         return f"{prefix}{key}={_file(value, multirun)}"
-    if key == "device" and indexed(value):
+    if key == "device" and are_indexed_devices(value):
         return f"{prefix}device.type={value}"
     if key == "guidance" and _NUMBERS.fullmatch(value):
         return f"{prefix}guidance.scale={value}"
@@ -156,7 +156,7 @@ def _file(value: str, multirun: bool) -> str:
 
 def _read(key: str, name: str) -> list[str]:
     try:
-        return lines(read_text(expanded(name)))
+        return split_lines(read_text(expand_user(name)))
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ComposerError(

@@ -52,7 +52,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     task = _target("task", tree.pop("task", None), chosen)
     nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
     model, defaults = _model(nodes["model"], task)
-    device = devices.named("device.type", nodes["device"].pop("type", None))
+    device = devices.parse_device("device.type", nodes["device"].pop("type", None))
     _nothing_left("device", nodes["device"])
     batch = _batch(tree.pop("batch", None))
     overflow = one_of("prompt_overflow", tree.pop("prompt_overflow", "warn"), OVERFLOWS)

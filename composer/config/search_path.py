@@ -13,7 +13,7 @@ from typing import Any
 
 from composer.config.plugins import Plugin, plugins
 from composer.errors import ComposerError
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 MAIN = "compose.yaml"
 #: A folder `conf` beside the user is searched only with this file in it, so that a foreign Hydra project is left alone.
@@ -43,7 +43,7 @@ def own_folders(extra: str | None = None) -> list[Path]:
         raise ComposerError(
             "output.folder", ".", "the current folder was deleted meanwhile: change into another one"
         ) from None
-    folders = [*([expanded(extra)] if extra else []), *([own] if (own / MARKER).is_file() else [])]
+    folders = [*([expand_user(extra)] if extra else []), *([own] if (own / MARKER).is_file() else [])]
     return [folder for folder in folders if folder.resolve() != packaged_conf()]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from composer.errors import ComposerError
-from composer.system.text_files import MARKS, read_text
+from composer.system.text_files import BYTE_ORDER_MARKS, read_text
 
 #: Bytes of a file, and nodes that it may come to.
 LONGEST, MOST = 1 << 20, 100_000
@@ -50,7 +50,7 @@ def refuse_mark(key: str, path: Path) -> None:
     """
     with path.open("rb") as file:
         head = file.read(3)
-    if head.startswith(MARKS):
+    if head.startswith(BYTE_ORDER_MARKS):
         raise ComposerError(
             key,
             path,

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from composer.errors import ComposerError, suggest
 from composer.images import samples
 from composer.images.png import is_png, pixels_alone
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 #: Refused from the header, before a pixel is decoded: a file of 12 kB can hold 100 megapixels.
 MAX_PIXELS = 64 * 10**6
@@ -168,7 +168,7 @@ def _file(key: str, value: object) -> Path:
     if value.startswith(("http://", "https://")):
         raise ComposerError(key, value, "is a web address: download the image and name its file")
     try:
-        path = expanded(value)
+        path = expand_user(value)
         if path.is_dir():
             raise ComposerError(key, value, f"is a folder: name an image in it: {key}=FILE")
         found, there = path.is_file(), path.exists()

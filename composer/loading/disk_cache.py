@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from composer.errors import ComposerError
-from composer.system.files import DRAFT, settle, write
+from composer.system.files import TMP_PREFIX, fsync_dir, write_atomically
 
 #: Most gibibytes, where the environment does not say.
 MOST = 30.0
@@ -74,19 +74,19 @@ def has(kind: str, key: str) -> bool:
 
 def _make(place: Path, make: Callable[[Path], None]) -> None:
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=place.parent))
+    draft = Path(tempfile.mkdtemp(prefix=TMP_PREFIX, dir=place.parent))
     try:
         make(draft)
         for file in filter(Path.is_file, draft.rglob("*")):
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())
-        settle(draft)
+        fsync_dir(draft)
         try:
             draft.rename(place)
         except OSError:
             if not place.is_dir():  # else another process was faster, to the same effect
                 raise
-        settle(place.parent)
+        fsync_dir(place.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     shrink(sparing=place)
@@ -118,7 +118,7 @@ def _sum(file: Path) -> str:
             hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
         )
     if time.time() - state.st_mtime > CALM and real.stat().st_mtime_ns == state.st_mtime_ns:
-        write(known, found.encode())
+        write_atomically(known, found.encode())
     return found
 
 
@@ -136,7 +136,7 @@ def entries() -> list[Entry]:
         for kind in _folders(root())
         if kind.name != SUMS
         for place in _folders(kind)
-        if not place.name.startswith(DRAFT)
+        if not place.name.startswith(TMP_PREFIX)
     ]
     found = [Entry(place.parent.name, place.name, place, _size(place), place.stat().st_mtime) for place in places]
     return sorted(found, key=lambda entry: -entry.used)
@@ -145,7 +145,7 @@ def entries() -> list[Entry]:
 def shrink(sparing: Path | None = None) -> None:
     """Remove what was not used for longest until the rest fits, and what killed processes left."""
     for place in (place for kind in _folders(root()) for place in _folders(kind)):
-        if place.name.startswith(DRAFT) and time.time() - place.stat().st_mtime > STALE:
+        if place.name.startswith(TMP_PREFIX) and time.time() - place.stat().st_mtime > STALE:
             shutil.rmtree(place, ignore_errors=True)
     there, most = entries(), limit()
     total = sum(entry.size for entry in there)
@@ -157,7 +157,7 @@ def shrink(sparing: Path | None = None) -> None:
 
 def remove(place: Path) -> None:
     """Have an entry out of sight at once, whatever becomes of its files."""
-    gone = place.with_name(f"{DRAFT}{place.name}-{os.getpid()}")
+    gone = place.with_name(f"{TMP_PREFIX}{place.name}-{os.getpid()}")
     try:
         place.rename(gone)
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from composer.loading.precision import DtypePlan, dtype_of
 from composer.options.memory.estimate import estimate
 from composer.pipelines.pipeline import Pipeline
 from composer.records.result import Result
-from composer.system.memory import free_memory, ran_out
+from composer.system.memory import free_memory, is_out_of_memory
 
 
 def draw(pipeline: Pipeline, checked: Checked, request: Request, folder: Path | None = None) -> Result:
@@ -39,7 +39,7 @@ def draw(pipeline: Pipeline, checked: Checked, request: Request, folder: Path | 
             results.append(error.result)
             continue
         except Exception as error:
-            if not (auto and share.batch > 1 and ran_out(error)):
+            if not (auto and share.batch > 1 and is_out_of_memory(error)):
                 raise
             size = share.batch // 2
         else:

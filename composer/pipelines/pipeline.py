@@ -30,7 +30,7 @@ from composer.sampling.model_guard import OutcomeKeeper, restore_after_run
 from composer.sampling.non_finite import FiniteWatch, advise_precision, check_finite
 from composer.sampling.sampler import Sampler
 from composer.sampling.schedulers import effective_settings
-from composer.system.files import scratch
+from composer.system.files import scratch_directory
 from composer.system.run_lock import in_turn
 from composer.tasks.base import Start, Task
 
@@ -202,7 +202,7 @@ class Pipeline:
             check_finite("vae", "the encoded image", start.latents)
             callbacks, modules = {**start.callbacks, **self.callbacks}, self.family.modules
             with (
-                scratch() as temporary,
+                scratch_directory() as temporary,
                 restore_after_run(modules, callbacks, self.skip_on_error, notes, forget),
             ):
                 run = self._run(request, sampler, folder, temporary)

@@ -12,8 +12,8 @@ from composer.checks.compatibility import Checked, check
 from composer.config.spec import RunSpec
 from composer.errors import LeftBehind
 from composer.system import loading_line
-from composer.system.library_logs import silence
-from composer.system.memory import ran_out
+from composer.system.library_logs import silenced_libraries
+from composer.system.memory import is_out_of_memory
 from composer.system.run_lock import in_turn
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def execute(
         LeftBehind: a callback left something on the models; `result` holds what was made all the same.
     """
     checked = check(spec)
-    with silence():
+    with silenced_libraries():
         return _executed(spec, checked, folder, say, more)
 
 
@@ -51,7 +51,7 @@ def _executed(
     from composer.records.record import record
 
     pipeline = build_pipeline(checked, more)
-    loading_line.over()
+    loading_line.stop()
     before = (*checked.request.notes, *pipeline.notes)
     for note in before:
         say(note)
@@ -64,7 +64,7 @@ def _executed(
                 raise
             left, result = error, error.result
     except Exception as error:
-        sparing = further(spec) if ran_out(error) else None
+        sparing = further(spec) if is_out_of_memory(error) else None
         if sparing is None:
             raise
     else:

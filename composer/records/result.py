@@ -17,7 +17,7 @@ from PIL import Image
 from composer.config.spec import OutputSpec
 from composer.errors import ComposerError
 from composer.records.metadata import saving
-from composer.system.files import write
+from composer.system.files import write_atomically
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -70,9 +70,9 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows: the image, or all of them on one sheet."""
-        from composer.system.notebook import png
+        from composer.system.notebook import encode_png
 
-        return png(self.grid if len(self.images) > 1 else self.image)
+        return encode_png(self.grid if len(self.images) > 1 else self.image)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write images, run.json and config.yaml; the images' paths come back."""
@@ -93,7 +93,7 @@ def save(result: Result, folder: Path) -> list[Path]:
     written: list[Path] = []
     try:
         for name, data in files.items():
-            write(folder / name, data)
+            write_atomically(folder / name, data)
             written.append(folder / name)
     except OSError as error:
         for file in written:  # without a record nobody could tell what they are

@@ -197,5 +197,5 @@ def asked(words: list[str]) -> int:
             else f"ends in {max(0, each['idle'] - (time.time() - each['since']) / 60):.0f} min"
         )
         lines.append(f"process {each['pid']}: {each['runs']} runs, {'stopped' if words == ['stop'] else left}")
-    console.facts({"processes": there}, "\n".join(lines) or "no resident process")
+    console.report_facts({"processes": there}, "\n".join(lines) or "no resident process")
     return 0

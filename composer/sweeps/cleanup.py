@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from composer.errors import ComposerError, suggest
-from composer.system.files import alone
+from composer.system.files import exclusive_lock
 
 #: Where runs go that were given no folder: outputs/DATE/TIME.
 OUTPUTS = Path("outputs")
@@ -118,7 +118,7 @@ def _remove(folder: Folder) -> None:
             clear(folder.path)
         (folder.path / LOCK).unlink(missing_ok=True)
     else:
-        with alone(folder.path):
+        with exclusive_lock(folder.path):
             shutil.rmtree(folder.path)
     day = [folder.path.parent] if DAY.fullmatch(folder.path.parent.name) else []
     for path in [*([folder.path] if folder.sweep else []), *day]:

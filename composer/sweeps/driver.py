@@ -58,12 +58,12 @@ class Driver:
         self.ledger.ask(self.sweep.jobs, self.sweep.invalid, {**about, "cwd": str(Path.cwd())})
         self.pages = Pages(self.sweep.folder, title, self.ledger, self.sweep.sheet)
         for note in upgraded(self.ledger.rows(), self.journal.briefs):
-            console.note(note)
+            console.print_note(note)
 
     def _work(self) -> None:
         """Until nothing waits and nothing is under way."""
         while True:
-            interrupts.check()
+            interrupts.raise_if_interrupted()
             while self.executor.free and not self._stopped():
                 batch = self.plan.next(self.executor.loaded)
                 while self.plan.unsettled:
@@ -181,10 +181,10 @@ class Driver:
         there = counted(rows)
         for row in rows:
             if row.state == "failed":
-                console.failure(f"job {row.number} ({told_by(row.values) or f'job {row.number}'}): {row.reason}")
+                console.print_failure(f"job {row.number} ({told_by(row.values) or f'job {row.number}'}): {row.reason}")
         if self.drawn and (told := speedup_table(self.plan, self.journal)):
             for line in told.splitlines():
-                console.line(line)
+                console.print_progress(line)
         images = len({row.id for row in rows if row.state == "done"})
         counts = {
             "generated": self.drawn, "were there already": images - self.drawn, "the same as others": there["done"] - images,

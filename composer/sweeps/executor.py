@@ -60,7 +60,7 @@ class LocalExecutor:
         (batch, lines), self.taken = self.taken, None
         more = len(batch.entries) - 1
         jobs = f"job {batch.entries[0].job.number}" + (f" and {more} more" if more else "")
-        console.manner.run = jobs
+        console.output_mode.run = jobs
         line = [] if lines.bar.disable else [JobLine(lines, jobs)]
         try:
             return batch, self.worker.draw([entry.checked or entry.tree for entry in batch.entries], line)

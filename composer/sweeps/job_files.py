@@ -19,7 +19,7 @@ from composer.config.keys import TEXT_KEYS
 from composer.config.python_values import overrides_of
 from composer.config.yaml_limits import read_bounded_yaml
 from composer.errors import ComposerError
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 KEY = "sweep.jobs"
 #: Valid heads of a table's columns; an empty one is a column without a name.
@@ -40,7 +40,7 @@ def read_rows(name: str) -> list[Row]:
     Raises:
         ComposerError: The file cannot be read, is invalid in its format, or holds no jobs.
     """
-    path = expanded(name)
+    path = expand_user(name)
     reader = READERS.get(path.suffix.lower(), _yaml)
     text = read_bounded_yaml(KEY, path)
     try:

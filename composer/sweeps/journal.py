@@ -19,7 +19,7 @@ from typing import Any
 from composer.errors import ComposerError, shorten
 from composer.sweeps.brief import brief
 from composer.sweeps.lock import defer_sigint
-from composer.system.files import DRAFT, write
+from composer.system.files import TMP_PREFIX, write_atomically
 
 #: All of Hydra's own settings that a sweep's file may hold; others say where files go and what is run.
 OWN = ("hydra/sweeper=optuna",)
@@ -93,7 +93,7 @@ class Journal:
 
     def tidy(self) -> None:
         """Remove what earlier processes only began. Only under the lock: another's drafts are its own."""
-        for pattern in (f"*/{DRAFT}*", f"{DRAFT}*"):
+        for pattern in (f"*/{TMP_PREFIX}*", f"{TMP_PREFIX}*"):
             for draft in self.folder.glob(pattern):
                 draft.unlink(missing_ok=True)
 
@@ -144,8 +144,8 @@ class Journal:
         }
         with defer_sigint():
             for name, data in files.items():
-                write(where / name, data)
-            write(where / RECORD, json.dumps(whole, indent=1, ensure_ascii=False).encode())
+                write_atomically(where / name, data)
+            write_atomically(where / RECORD, json.dumps(whole, indent=1, ensure_ascii=False).encode())
         self._finished(job, place, whole)
 
     def fail(self, job: str, reason: str, **more: Any) -> None:

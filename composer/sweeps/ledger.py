@@ -18,7 +18,7 @@ from composer.errors import ComposerError
 from composer.sweeps.grammar import Job
 from composer.sweeps.journal import ASKED, Journal, asked
 from composer.sweeps.lock import working
-from composer.system.files import write
+from composer.system.files import write_atomically
 
 #: A job of an earlier request in the same folder.
 DROPPED = "no longer asked for"
@@ -96,7 +96,7 @@ class Ledger:
         listed = {name: [asdict(each) for each in getattr(self, name)] for name in ("asked", "former")}
         data = json.dumps({**about, "jobs": len(new), **listed}, indent=1, ensure_ascii=False).encode()
         if not file.exists() or file.read_bytes() != data:
-            write(file, data)
+            write_atomically(file, data)
 
     def rows(self) -> list[Row]:
         """Every job that was ever asked for: of the present request, of earlier ones, and images that came to be

@@ -26,7 +26,7 @@ from composer.sweeps.report.sheet import check_axes
 from composer.sweeps.settings import read_ray, read_sweep
 from composer.sweeps.spec import RaySpec, SheetSpec, SweepSpec
 from composer.sweeps.worker import Setup, Worker, drop_progress_callback, silence_worker
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 #: Overrides of these say how a sweep is run and not what it is.
 MANNER = (*OF_SWEEPS, "hydra")
@@ -130,7 +130,7 @@ def folder_of(manner: Sequence[str]) -> Path | None:
                 raise ComposerError(
                     key, value, "one folder, as typed, is for the whole sweep, which is found again by it"
                 )
-            folder = expanded(value.strip("'\""))
+            folder = expand_user(value.strip("'\""))
         elif is_hydras(key) and f"{key}={value}" != RAY:
             raise refusal(key, value, "a sweep")
     return folder

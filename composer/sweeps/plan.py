@@ -131,7 +131,7 @@ class Plan:
             try:
                 self.settle(entry)
             except ComposerError as error:
-                interrupts.check(error)
+                interrupts.raise_if_interrupted(error)
                 entry.state = "failed"
                 self.unsettled.append((entry, str(error)))
                 return False

@@ -14,7 +14,7 @@ from composer.sweeps.grammar import Job
 from composer.sweeps.journal import Journal
 from composer.sweeps.plan import FREE, MOST, Plan
 from composer.sweeps.status import pace
-from composer.system.timing import verdict
+from composer.system.timing import describe_speedup
 
 if TYPE_CHECKING:
     from composer.sweeps.parse import Sweep
@@ -130,7 +130,7 @@ def speedup_table(plan: Plan, journal: Journal) -> str | None:
     if len(medians) < 2 or not all(medians.values()):
         return None
     first, *others = taken.values()
-    said = ["1.00 x", *(verdict(first, other) for other in others)]
+    said = ["1.00 x", *(describe_speedup(first, other) for other in others)]
     lines = [
         (f"{axes[0]}={shorten(value, 40)}", f"{medians[value]:.2f} s an image", each)
         for value, each in zip(medians, said)

@@ -11,8 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.errors import printable
-from composer.system import console as speak
-from composer.system import loading_line
+from composer.system import console, loading_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +28,9 @@ class Lines:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        console = Console(stderr=True)
+        terminal = Console(stderr=True)
         self.bar = Progress(
-            *columns, console=console, transient=True, disable=speak.manner.quiet or not console.is_terminal
+            *columns, console=terminal, transient=True, disable=console.output_mode.quiet or not terminal.is_terminal
         )
         self.total, self.done = total, done
         self.sweep = self.bar.add_task("sweep", total=total, completed=done)
@@ -39,7 +38,7 @@ class Lines:
 
     @contextmanager
     def shown(self) -> Iterator[Lines]:
-        loading_line.over()
+        loading_line.stop()
         with self.bar:
             yield self
 
@@ -52,7 +51,7 @@ class Lines:
     def say(self, line: str) -> None:
         """A line that stays, above the bars where there are any."""
         if self.bar.disable:
-            speak.line(line)
+            console.print_progress(line)
         else:
             self.bar.console.print(printable(line), markup=False, highlight=False)
 

@@ -53,11 +53,11 @@ def _plan(sweep: Sweep) -> int:
     bad = invalid(sweep)
     text = plan_text(sweep, bad)
     reasons = [{"job": number, "reason": str(error)} for number, error in bad.items()]
-    console.facts({"folder": str(sweep.folder), "jobs": len(sweep.jobs), "invalid": reasons, "text": text}, text)
+    console.report_facts({"folder": str(sweep.folder), "jobs": len(sweep.jobs), "invalid": reasons, "text": text}, text)
     try:
         object_to(sweep, bad)
     except ComposerError as error:
-        if not console.manner.json:
+        if not console.output_mode.json:
             raise
         return error.exit_code  # the reasons are told already, in the one object that there is to be
     return 0

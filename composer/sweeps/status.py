@@ -50,7 +50,7 @@ def watch(folder: Path) -> None:
     """Show it on a terminal until nobody works on it any more."""
     from composer.system import loading_line
 
-    loading_line.over()
+    loading_line.stop()
     from rich.live import Live
     from rich.text import Text
 

@@ -27,11 +27,11 @@ def refuse(sweep: Sweep) -> None:
         ComposerError: some jobs can't work, and they are not to be left out, or none is left.
     """
     bad = invalid(sweep)
-    if bad and (sweep.spec.on_invalid == "error" or not console.manner.quiet) and not _about_all(sweep, bad):
+    if bad and (sweep.spec.on_invalid == "error" or not console.output_mode.quiet) and not _about_all(sweep, bad):
         print(invalid_table(sweep.jobs, bad), file=sys.stderr)
     object_to(sweep, bad)
     if bad:
-        console.note(f"left out {len(bad)} of {len(sweep.jobs)} jobs that can't work")
+        console.print_note(f"left out {len(bad)} of {len(sweep.jobs)} jobs that can't work")
         sweep.invalid = [(job, str(bad[job.number])) for job in sweep.jobs if job.number in bad]
         sweep.jobs = [job for job in sweep.jobs if job.number not in bad]
 
@@ -61,7 +61,7 @@ def invalid(sweep: Sweep) -> dict[int, ComposerError]:
     bad: dict[int, ComposerError] = {}
     looked = 0
     for job in sweep.jobs:
-        interrupts.check()
+        interrupts.raise_if_interrupted()
         settings, free = alike(job), [setting.text for setting in job.settings if setting.key in FREE]
         if settings not in verdicts:
             verdicts[settings] = _verdict(sweep, job, done, deep=True)
@@ -85,6 +85,6 @@ def _verdict(sweep: Sweep, job: Job, done: Mapping[str, str], deep: bool) -> Com
 
             tried(entry.checked)
     except ComposerError as error:
-        interrupts.check(error)
+        interrupts.raise_if_interrupted(error)
         return error
     return None

@@ -20,9 +20,9 @@ from composer.errors import ComposerError
 from composer.sampling.embedding_cache import EmbeddingCache, use_embedding_cache
 from composer.sweeps.plan import GROWTH
 from composer.system import interrupts
-from composer.system.files import scratch
+from composer.system.files import scratch_directory
 from composer.system.library_logs import silence_libraries
-from composer.system.memory import has_room, ran_out
+from composer.system.memory import fits_in_memory, is_out_of_memory
 from composer.system.run_lock import in_turn
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Worker:
             with use_embedding_cache(self.memo):
                 return self._draw([job if isinstance(job, Checked) else self.checked(job) for job in jobs], more)
         except Exception as error:
-            interrupts.check(error)
+            interrupts.raise_if_interrupted(error)
             failed = _failure(error)
         gc.collect()  # the error's frames held the tensors; they are gone only now
         _free()
@@ -91,13 +91,13 @@ class Worker:
 
         pipeline = build_pipeline(jobs[0], more)
         request = joined([job.request for job in jobs])
-        with scratch() as temporary:
+        with scratch_directory() as temporary:
             folder = temporary() if len(jobs) == 1 else None
             result = draw(pipeline, jobs[0], request, folder)
             written = (
                 {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
             )
-        made, begin, room = [], 0, has_room(GROWTH)
+        made, begin, room = [], 0, fits_in_memory(GROWTH)
         for job in jobs:
             share = part(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
             if len(jobs) > 1:
@@ -191,7 +191,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _failure(error: Exception) -> JobFailure:
     """An error as a line, without its frames."""
-    memory = ran_out(error)
+    memory = is_out_of_memory(error)
     own = isinstance(error, ComposerError)
     reason = str(error) if own else f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
     return JobFailure(f"out of memory: {reason}" if memory else reason, memory, own and error.exit_code == 2)

@@ -1,1 +1,1 @@
-"""Files and locks, memory, the console, signals, log levels, signatures: what has nothing to do with diffusion."""
+"""System services that know nothing of diffusion: files, locks, memory, console, signals, log levels, signatures."""

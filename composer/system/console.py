@@ -1,8 +1,7 @@
-"""What composer says beside its images: notes on stderr, what came of a run on stdout. Errors are always said.
+"""Output of a command: notes and errors on stderr, progress and reports on stdout.
 
---quiet leaves out notes, progress and words: what is left are the names of the files. --json makes of what came of a
-command, an
-error too, one line of JSON on stdout.
+`--quiet` prints neither notes nor progress, and of a report only the names of files. `--json` prints a report, or an
+error, as one JSON object on one line of stdout. Errors are always printed.
 """
 
 from __future__ import annotations
@@ -20,77 +19,123 @@ from composer.errors import ComposerError, printable
 
 @dataclass
 class OutputMode:
-    """How this command line wants to be spoken to. run: what lines of other libraries are about."""
+    """How the process prints.
+
+    Attributes:
+        quiet: Whether notes, progress and words are omitted.
+        json: Whether reports are JSON.
+        silent: Whether nothing is printed, as in calls from Python, which return the same data.
+        run: Name of the current run, printed before log lines of other libraries.
+    """
 
     quiet: bool = False
     json: bool = False
-    silent: bool = False  # called from Python, where what is returned tells all
+    silent: bool = False
     run: str = "compose"
 
 
-manner = OutputMode()
+#: The mode of this process.
+output_mode = OutputMode()
 
 
-def set_manner(quiet: bool, json: bool) -> None:
-    manner.quiet, manner.json, manner.run = quiet, json, "compose"
+def set_output_mode(quiet: bool, json: bool) -> None:
+    """Set the mode for a command.
+
+    Args:
+        quiet: As `OutputMode.quiet`.
+        json: As `OutputMode.json`.
+    """
+    output_mode.quiet, output_mode.json, output_mode.run = quiet, json, "compose"
 
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Nothing is said inside."""
-    before = manner.silent, manner.quiet
-    manner.silent = manner.quiet = True
+def silenced() -> Iterator[None]:
+    """Print nothing inside the context."""
+    before = output_mode.silent, output_mode.quiet
+    output_mode.silent = output_mode.quiet = True
     try:
         yield
     finally:
-        manner.silent, manner.quiet = before
+        output_mode.silent, output_mode.quiet = before
 
 
-def failure(text: str) -> None:
-    """What went wrong, and did not end the command."""
-    if not manner.silent:
+def print_failure(text: str) -> None:
+    """Print a failure that does not end the command, such as of one job of a sweep.
+
+    Args:
+        text: One line.
+    """
+    if not output_mode.silent:
         print(printable(f"compose: {text}"), file=sys.stderr)
 
 
-def note(text: str) -> None:
-    """What the user should know."""
-    if not manner.quiet:
+def print_note(text: str) -> None:
+    """Print a note for the user, unless `--quiet` is set.
+
+    Args:
+        text: One line.
+    """
+    if not output_mode.quiet:
         print(printable(f"compose: note: {text}"), file=sys.stderr)
 
 
-def line(text: str) -> None:
-    """How far a long run is."""
-    if not (manner.quiet or manner.json):
+def print_progress(text: str) -> None:
+    """Print how far a long run is, unless `--quiet` or `--json` is set.
+
+    Args:
+        text: One line.
+    """
+    if not (output_mode.quiet or output_mode.json):
         print(printable(text), flush=True)
 
 
-def facts(found: Mapping[str, Any], text: str) -> None:
-    """What a command found out: its text, or with --json one line of JSON."""
-    print(_json(found) if manner.json else text)
+def report_facts(facts: Mapping[str, Any], text: str) -> None:
+    """Print the result of a command that makes no files.
+
+    Args:
+        facts: Plain data, printed with `--json`.
+        text: The same for readers, printed without.
+    """
+    print(_to_json(facts) if output_mode.json else text)
 
 
-def failed(reason: str, exit_code: int, error: ComposerError | None = None) -> int:
-    """Why a command came to nothing, on stderr; with --json also as one object on stdout. Returns the exit code."""
+def report_error(reason: str, exit_code: int, error: ComposerError | None = None) -> int:
+    """Print why a command failed: on stderr, and with `--json` as an object on stdout too.
+
+    Args:
+        reason: One line.
+        exit_code: Exit code of the command.
+        error: The error with its config key, if there is one; it is printed instead of `reason`.
+
+    Returns:
+        `exit_code`.
+    """
     print(printable(f"compose: {error or reason}"), file=sys.stderr)
-    if manner.json:
-        about = {"key": None, "value": None, "reason": reason, "allowed": []}
+    if output_mode.json:
+        facts: dict[str, Any] = {"key": None, "value": None, "reason": reason, "allowed": []}
         if error is not None:
-            about = {"key": error.key, "value": error.value, "reason": error.reason, "allowed": list(error.allowed)}
-        print(_json({**about, "exit_code": exit_code}))
+            facts = {"key": error.key, "value": error.value, "reason": error.reason, "allowed": list(error.allowed)}
+        print(_to_json({**facts, "exit_code": exit_code}))
     return exit_code
 
 
-def _json(found: Mapping[str, Any]) -> str:
-    return json.dumps(found, ensure_ascii=False, default=str)
-
-
 def report_result(text: str, files: Sequence[Path | str], **facts: Any) -> None:
-    """What a command came to: in words, as the names of its files, or with all facts."""
-    if manner.silent:
+    """Print the result of a command that makes files.
+
+    Args:
+        text: The result for readers, of one line or more.
+        files: Its files; with `--quiet` nothing but their names is printed.
+        **facts: Further data, printed with `--json`.
+    """
+    if output_mode.silent:
         return
-    if manner.json:
-        print(_json({"files": [str(file) for file in files], **facts}))
-    elif manner.quiet:
+    if output_mode.json:
+        print(_to_json({"files": [str(file) for file in files], **facts}))
+    elif output_mode.quiet:
         print("\n".join(printable(str(file)) for file in files))
     else:
-        print("\n".join(printable(each) for each in text.splitlines()))
+        print("\n".join(printable(line) for line in text.splitlines()))
+
+
+def _to_json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, ensure_ascii=False, default=str)

@@ -1,6 +1,4 @@
-"""Names of devices, as torch spells them: `cuda`, `cuda:1`, `mps`; and what can be said of them without importing
-torch.
-"""
+"""Names of devices as torch writes them (`cuda`, `cuda:1`, `mps`), and checks of them that do not import torch."""
 
 from __future__ import annotations
 
@@ -9,39 +7,57 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from composer.errors import ComposerError, suggest
 
-KINDS = ("auto", "cpu", "cuda", "mps")
-#: Kinds of which there can be several.
-COUNTED = ("cuda", "mps")
-_INDEXED = re.compile(rf"({'|'.join(COUNTED)}):(0|[1-9]\d{{0,3}})")
+DEVICE_TYPES = ("auto", "cpu", "cuda", "mps")
+#: Types of which a machine can have several devices.
+INDEXED_TYPES = ("cuda", "mps")
+_INDEXED = re.compile(rf"({'|'.join(INDEXED_TYPES)}):(0|[1-9]\d{{0,3}})")
 
 
-def indexed(value: str) -> bool:
-    """Whether all values of `device=…` are names with an index or without, and at least one has an index."""
+def are_indexed_devices(value: str) -> bool:
+    """Return whether a value of `device=` lists device names, at least one of them with an index.
+
+    Args:
+        value: One name, or several with commas between them.
+
+    Returns:
+        Whether all are names of devices and one has an index.
+    """
     names = [name.strip() for name in value.split(",")]
-    return any(map(_INDEXED.fullmatch, names)) and all(name in KINDS or _INDEXED.fullmatch(name) for name in names)
+    return any(map(_INDEXED.fullmatch, names)) and all(
+        name in DEVICE_TYPES or _INDEXED.fullmatch(name) for name in names
+    )
 
 
-def named(key: str, value: Any) -> str:
-    """A device's name.
+def parse_device(key: str, value: object) -> str:
+    """Check the name of a device.
+
+    Args:
+        key: Config key, for the error.
+        value: The name.
+
+    Returns:
+        The name.
 
     Raises:
         ComposerError: torch has no device of this name.
     """
-    if value in KINDS or (isinstance(value, str) and _INDEXED.fullmatch(value)):
+    if isinstance(value, str) and (value in DEVICE_TYPES or _INDEXED.fullmatch(value)):
         return value
-    near = suggest(str(value).partition(":")[0], KINDS)
-    raise ComposerError(key, value, f"is not known.{near}", (*KINDS, "cuda:0", "cuda:1", "…"))
+    hint = suggest(str(value).partition(":")[0], DEVICE_TYPES)
+    raise ComposerError(key, value, f"is not known.{hint}", (*DEVICE_TYPES, "cuda:0", "cuda:1", "…"))
 
 
-def refuse_absent(name: str) -> None:
-    """Refuse a kind of device that this machine can't have, without torch.
+def refuse_unavailable(name: str) -> None:
+    """Refuse a type of device that this machine cannot have, without importing torch.
+
+    Args:
+        name: Name of the device.
 
     Raises:
-        ComposerError: torch was built without it, or it belongs to another system.
+        ComposerError: torch was built without it, or it belongs to another operating system.
     """
     kind = name.partition(":")[0]
     if (kind == "cuda" and not built_for_cuda()) or (kind == "mps" and sys.platform != "darwin"):
@@ -51,14 +67,17 @@ def refuse_absent(name: str) -> None:
 
 @cache
 def built_for_cuda() -> bool:
-    """By the file in which torch says what it was built with; True where it does not tell."""
+    """Read from torch's `version.py` whether it was built with CUDA or ROCm.
+
+    Returns:
+        Whether it was; `True` if the file cannot be read or does not contain it.
+    """
     spec = find_spec("torch")
     file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
     try:
         text = file.read_text("utf-8") if file else ""
     except (OSError, UnicodeDecodeError):
         return True
-    found = [
-        match[1] for name in ("cuda", "hip") if (match := re.search(rf"^{name}\b[^=\n]*=\s*(\S+)", text, re.MULTILINE))
-    ]
-    return not found or any(value != "None" for value in found)
+    matches = (re.search(rf"^{name}\b[^=\n]*=\s*(\S+)", text, re.MULTILINE) for name in ("cuda", "hip"))
+    versions = [match[1] for match in matches if match]
+    return not versions or any(version != "None" for version in versions)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that go again."""
+"""Atomic writes, locks of directories, and temporary directories."""
 
 from __future__ import annotations
 
@@ -11,58 +11,73 @@ from pathlib import Path
 
 from composer.errors import Busy
 
-#: What the names of unfinished files begin with.
-DRAFT = ".draft-"
+#: Prefix of the names of unfinished files.
+TMP_PREFIX = ".draft-"
 
 
-def write(path: Path, data: bytes) -> None:
-    """Temporary name in the same folder, flush to disk, rename: no half file ever bears the final name."""
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is complete whenever it has its name, even after a crash.
+
+    The data is written to a temporary file in the same directory, flushed to the disk and renamed.
+
+    Args:
+        path: The file. Directories above it are made.
+        data: Its contents.
+
+    Raises:
+        OSError: The file cannot be written; no temporary file is left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=DRAFT, dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=TMP_PREFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(draft, 0o666 & ~_umask())
-        os.replace(draft, path)
-        settle(path.parent)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        fsync_dir(path.parent)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other single runs out of a folder; the kernel ends it with the process, and no file is left.
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Lock a directory against other single runs inside the context.
+
+    The kernel releases the lock with the process, and no lock file is left. Nothing is locked on Windows, nor in a
+    directory that cannot be opened, since nothing can be written there either.
+
+    Args:
+        folder: An existing directory.
 
     Raises:
-        Busy: another process is at it.
+        Busy: Another process holds the lock.
     """
     try:
         import fcntl
 
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except (
-        ImportError,
-        OSError,
-        AttributeError,
-    ):  # Windows, or a folder that can't be opened: nothing can be written there either
+    except (ImportError, OSError, AttributeError):
         yield
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise Busy(
-            "output.folder", folder, "another process is generating into it: wait for that, or name another folder"
-        ) from None
+        reason = "another process is generating into it: wait for that, or name another folder"
+        raise Busy("output.folder", folder, reason) from None
     finally:
         os.close(handle)
 
 
-def settle(folder: Path) -> None:
-    """Have the folder's own entries on the disk, where the system can open folders."""
+def fsync_dir(folder: Path) -> None:
+    """Flush the entries of a directory to the disk, if the system can open directories.
+
+    Args:
+        folder: The directory.
+    """
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except (OSError, AttributeError):
@@ -80,8 +95,12 @@ def _umask() -> int:
 
 
 @contextmanager
-def scratch() -> Iterator[Callable[[], Path]]:
-    """A function that makes a temporary folder when it is first called; the folder is removed at the end."""
+def scratch_directory() -> Iterator[Callable[[], Path]]:
+    """Offer a temporary directory that is made on first use and removed at the end of the context.
+
+    Yields:
+        A function that returns the directory, the same one at each call.
+    """
     with ExitStack() as stack:
 
         @cache

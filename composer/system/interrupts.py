@@ -1,6 +1,4 @@
-"""Ctrl-C, whatever a library makes of it: amid another's code it may come out as an error of that library's own, or not
-at all.
-"""
+"""Detection of Ctrl-C, also where a library turns it into an error of its own or swallows it."""
 
 from __future__ import annotations
 
@@ -8,55 +6,66 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
-_times = 0
+_count = 0
 
 
 @contextmanager
 def track_sigint() -> Iterator[None]:
-    """Take a note of each Ctrl-C in here; it is raised as ever."""
-    global _times
-    _times = 0
-    before = signal.getsignal(signal.SIGINT)
-    if (
-        not callable(before) or threading.current_thread() is not threading.main_thread()
-    ):  # ignored, or not ours to hear
+    """Count SIGINT inside the context; `KeyboardInterrupt` is raised as usual.
+
+    Nothing is counted in threads other than the main one, nor where the program ignores SIGINT.
+    """
+    global _count
+    _count = 0
+    previous = signal.getsignal(signal.SIGINT)
+    if not callable(previous) or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def heard(*about: Any) -> None:
-        global _times
+    def count_and_raise(number: int, frame: FrameType | None) -> None:
+        global _count
         try:
-            before(*about)
+            previous(number, frame)
         except KeyboardInterrupt:
-            _times += 1
+            _count += 1
             raise
 
-    signal.signal(signal.SIGINT, heard)
+    signal.signal(signal.SIGINT, count_and_raise)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        _times = 0  # it is no news to whoever calls composer from Python afterwards
+        signal.signal(signal.SIGINT, previous)
+        _count = 0  # the next command starts anew
 
 
-def came(error: BaseException | None = None) -> bool:
-    """Whether there was one, or it is where an error began."""
+def was_interrupted(error: BaseException | None = None) -> bool:
+    """Return whether Ctrl-C was pressed.
+
+    Args:
+        error: An error whose causes are searched for `KeyboardInterrupt` too.
+
+    Returns:
+        Whether SIGINT was counted or caused the error.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, KeyboardInterrupt):
             return True
         seen.add(id(error))  # a cause can lead back to its own error
         error = error.__cause__ or error.__context__
-    return _times > 0
+    return _count > 0
 
 
-def check(error: BaseException | None = None) -> None:
-    """Go no further after Ctrl-C, and take no error for a fault of its own that it brought about.
+def raise_if_interrupted(error: BaseException | None = None) -> None:
+    """Stop after Ctrl-C, so that an error that it caused is not reported as a failure.
+
+    Args:
+        error: As for `was_interrupted`.
 
     Raises:
-        KeyboardInterrupt
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
-    if came(error):
+    if was_interrupted(error):
         raise KeyboardInterrupt

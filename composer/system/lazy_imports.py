@@ -1,6 +1,6 @@
-"""Modules that are loaded when something in them is first used, although they are imported before.
+"""Modules that load on first use of one of their names instead of on import.
 
-Not by importlib's LazyLoader: it loads at any look at the module, and torch looks at all there are.
+`importlib.util.LazyLoader` does not serve: it loads on any access to the module, and torch inspects all modules.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-#: diffusers imports it for the few samplers that space their sigmas by a beta distribution; it takes half a second.
+#: diffusers imports it for the few schedulers that space their sigmas by a beta distribution; it takes half a second.
 DEFERRED_MODULE = "scipy.stats"
 
 
 class LazyModule(ModuleType):
-    """Stands in a module's place until one of its names is asked for."""
+    """Substitute of a module in `sys.modules` until one of its names is used."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__path__":  # by which the import of a submodule asks
+        if name.startswith("__") and name != "__path__":  # the import of a submodule reads `__path__`
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(import_module(self.__name__), name)
 
 
-def defer(name: str = DEFERRED_MODULE) -> None:
-    """Have the next `import NAME` return at once; nothing where it is loaded already or not installed.
+def lazy_import(name: str = DEFERRED_MODULE) -> None:
+    """Let the next `import NAME` return at once; do nothing if the module is loaded already or not installed.
 
     Args:
         name: Dotted name of a submodule. Its package is not imported; it must look its submodules up when they are

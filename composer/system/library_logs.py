@@ -1,9 +1,7 @@
-"""What other libraries say while they work, which users can't act on; `-v` lets it through, with the run that it is
-about.
+"""Logs, warnings and progress bars of other libraries, which users cannot act on; `-v` shows them.
 
-All of this is for processes of composer's own: the command line's and those of workers. A program that calls composer
-from Python
-keeps its loggers, warnings, environment and imports as they are.
+The process-wide functions are for processes that composer owns: the command line's and those of workers. A program that
+calls composer from Python keeps its loggers, warnings, environment and imports.
 """
 
 from __future__ import annotations
@@ -14,17 +12,21 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Literal
 
 from composer.system import console
 
-#: What this process wants to hear of other libraries: "little", "all", or None where it is not composer's own.
-_wanted: str | None = None
+#: How much other libraries print in this process; `None` if composer does not own it.
+_level: Literal["little", "all"] | None = None
 
 
 def silence_libraries() -> None:
-    """Call before torch, transformers or diffusers are imported."""
-    global _wanted
-    _wanted = "little"
+    """Turn logs and warnings off for a process that composer owns.
+
+    Call it before torch, transformers or diffusers are imported.
+    """
+    global _level
+    _level = "little"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -33,53 +35,60 @@ def silence_libraries() -> None:
 
 
 def enable_library_logs() -> None:
-    """The opposite: all that they log, each line with the run's name."""
-    global _wanted
-    _wanted = "all"
+    """Show all logs in a process that composer owns, each line with the name of the run.
+
+    Call it before torch, transformers or diffusers are imported.
+    """
+    global _level
+    _level = "all"
     handler = logging.StreamHandler()
-    handler.setFormatter(_Named("%(run)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_RunFormatter("%(run)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "info")
 
 
-def release() -> None:
-    """The command is done: what is called from Python afterwards is the caller's."""
-    global _wanted
-    _wanted = None
+def release_process() -> None:
+    """End composer's ownership of the process: the command is done, and later calls come from Python."""
+    global _level
+    _level = None
 
 
-class _Named(logging.Formatter):
+class _RunFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        record.run = console.manner.run
+        record.run = console.output_mode.run
         return super().format(record)
 
 
 def disable_progress_bars() -> None:
-    """The libraries' loading bars, once they are imported; downloads keep theirs. Else their lines in our form."""
-    if _wanted is None:
+    """Turn the loading bars of diffusers and transformers off; with `-v`, let their logs propagate instead.
+
+    Downloads keep their bars. Nothing happens in a process that composer does not own. Imports both libraries.
+    """
+    if _level is None:
         return
     import diffusers
     import transformers
 
     for library in (diffusers, transformers):
-        if _wanted == "all":
+        if _level == "all":
             library.utils.logging.disable_default_handler()
             library.utils.logging.enable_propagation()
         else:
             library.utils.logging.disable_progress_bar()
 
 
-#: Library calls of composer under way, and what undoes their silence.
+#: Number of calls from Python in progress, and what restores the libraries after the last one.
 _calls, _lock, _undo = 0, threading.Lock(), ExitStack()
 
 
 @contextmanager
-def silence() -> Iterator[None]:
-    """Inside a call from Python: other libraries' loading bars and advice off, and as they were when the last such call
-    is over.
+def silenced_libraries() -> Iterator[None]:
+    """Turn loading bars and advice of other libraries off during a call from Python.
+
+    They are restored when the last of several concurrent calls ends. Nothing happens in a process that composer owns.
     """
     global _calls
-    if _wanted is not None:
+    if _level is not None:
         yield
         return
     with _lock:

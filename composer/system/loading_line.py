@@ -1,4 +1,4 @@
-"""A line on a terminal while libraries and models load, so that nobody waits before an empty screen."""
+"""A line on the terminal while libraries and models load."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ import threading
 
 from composer.system import console
 
-#: Seconds that a command may take without a word.
-AFTER = 2.0
+#: Time that a command may take before the line is printed, in seconds.
+DELAY_SECONDS = 2.0
 _timer: threading.Timer | None = None
 
 
-def begin() -> None:
-    """A command starts. Scripts, logs and programs that call composer from Python get no such line."""
+def start() -> None:
+    """Print the line if the command prints nothing else within `DELAY_SECONDS`.
+
+    Nothing is printed with `--quiet`, nor where stderr is no terminal.
+    """
     global _timer
-    over()
-    if not console.manner.quiet and sys.stderr.isatty():
-        _timer = threading.Timer(AFTER, _say)
+    stop()
+    if not console.output_mode.quiet and sys.stderr.isatty():
+        _timer = threading.Timer(DELAY_SECONDS, _print_line)
         _timer.daemon = True
         _timer.start()
 
 
-def over() -> None:
-    """Something else is shown from now on, or the command is done."""
+def stop() -> None:
+    """Print no line any more: something else is shown, or the command is done."""
     global _timer
     if _timer is not None:
         _timer.cancel()
     _timer = None
 
 
-def _say() -> None:
+def _print_line() -> None:
     print("compose: loading libraries and models …", file=sys.stderr, flush=True)

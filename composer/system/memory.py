@@ -1,33 +1,45 @@
-"""What a run takes of the machine."""
+"""Memory of the machine: peak use of a run, free memory, and errors that report that it ran out."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
-#: How the C++ side of torch says that memory ran out.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-#: Where the first and the second version of control groups keep limit, usage and statistics of memory.
-GROUPS = {
+#: Messages by which the C++ side of torch reports that memory ran out.
+OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
+#: Controller → root and files (limit, usage, statistics) of control groups: version 1, then version 2.
+CGROUP_FILES = {
     "memory": ("/sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat")),
     "": ("/sys/fs/cgroup", ("memory.max", "memory.current", "memory.stat")),
 }
 
 
-def size(count: int) -> str:
-    """Bytes, in the unit that leaves few digits."""
+def format_bytes(count: int) -> str:
+    """Write a number of bytes with a unit.
+
+    Args:
+        count: Number of bytes.
+
+    Returns:
+        Such as `"2.50 GiB"` or `"340 MiB"`.
+    """
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 def peak_memory() -> int | None:
-    """Most bytes this process has held: on the GPU where there is one, else resident."""
+    """Measure the most memory that this process has used.
+
+    Returns:
+        Bytes allocated on all GPUs together if CUDA is available, else resident bytes; `None` on Windows.
+    """
     import torch
 
     if torch.cuda.is_available():
         return sum(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())))
-    own = _status().get("VmHWM")  # what getrusage tells is the parent's, where that had held more
-    if own is not None:
-        return own
+    peak = _status().get("VmHWM")  # getrusage would count the parent's, if that had used more
+    if peak is not None:
+        return peak
     try:
         import resource
     except ImportError:  # Windows
@@ -37,69 +49,103 @@ def peak_memory() -> int | None:
 
 
 def free_memory(device: str | None = None) -> int | None:
-    """Bytes that can still be had: of the GPU where that is the device (None: where there is one), else by this
-    process; None where
-    the system does not tell."""
+    """Measure the memory that this process can still allocate.
+
+    Args:
+        device: Name of the device. `None` is the current GPU if CUDA is available, else the CPU.
+
+    Returns:
+        Bytes, within the limits of the process and its control groups; `None` if the system does not report them.
+    """
     import torch
 
     if torch.cuda.is_available() and (device is None or device.startswith("cuda")):
-        return (
-            torch.cuda.mem_get_info(device)[0]
-            + torch.cuda.memory_reserved(device)
-            - torch.cuda.memory_allocated(device)
-        )
-    found = [each for each in (_available(), _within_limits(), *_within_groups()) if each is not None]
-    return max(min(found), 0) if found else None
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    bounds = [bound for bound in (_available(), _within_limits(), *_within_groups()) if bound is not None]
+    return max(min(bounds), 0) if bounds else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, or a cause of it, reports that memory ran out.
+
+    Args:
+        error: The error.
+
+    Returns:
+        Whether it does, on the CPU or on a GPU.
+    """
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    return any(
+        type(cause).__name__ == "OutOfMemoryError" or isinstance(cause, MemoryError) or _reports_memory(cause)
+        for cause in causes
+    )
+
+
+def fits_in_memory(times: int) -> bool:
+    """Estimate whether a multiple of the work so far fits into memory.
+
+    Args:
+        times: The multiple; peak memory is assumed to grow with it.
+
+    Returns:
+        Whether it fits; `True` if the system does not report its memory.
+    """
+    free, peak = free_memory(), peak_memory()
+    return free is None or peak is None or free > (times - 1) * peak
 
 
 def _available() -> int | None:
-    """Of the machine."""
+    """Free memory of the machine."""
     lines = _lines("/proc/meminfo")
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
 
 
 def _within_limits() -> int | None:
-    """Up to the limits that were set for this process (`ulimit -v`, `ulimit -d`)."""
+    """Free memory within the limits of the process (`ulimit -v`, `ulimit -d`)."""
     try:
         import resource
     except ImportError:  # Windows
         return None
     status = _status()
-    limits = {"VmSize": resource.RLIMIT_AS, "VmData": resource.RLIMIT_DATA}
-    asked = {name: resource.getrlimit(kind)[0] for name, kind in limits.items()}
-    room = [most - status[name] for name, most in asked.items() if most != resource.RLIM_INFINITY and name in status]
-    return min(room, default=None)
+    kinds = {"VmSize": resource.RLIMIT_AS, "VmData": resource.RLIMIT_DATA}
+    limits = {name: resource.getrlimit(kind)[0] for name, kind in kinds.items()}
+    free = [
+        limit - status[name] for name, limit in limits.items() if limit != resource.RLIM_INFINITY and name in status
+    ]
+    return min(free, default=None)
 
 
 def _within_groups() -> list[int]:
-    """Up to the limits of the control groups that this process is in, as containers set them; files in memory count as
-    free.
-    """
-    room = []
+    """Free memory within the limits of the control groups, as containers set them; cached files count as free."""
+    free = []
     for line in _lines("/proc/self/cgroup"):
-        _, kinds, place = line.split(":", 2)
-        if kinds not in ("", "memory"):
-            continue
-        root, names = GROUPS[kinds]
-        for folder in (Path(root + place), *Path(root + place).parents):
-            limit, used, stat = (folder / name for name in names)
-            if str(folder).startswith(root) and limit.is_file():
-                most = "".join(_lines(limit))
-                if most.isdigit() and int(most) < 2**60:
-                    files = sum(
-                        int(each.split()[1])
-                        for each in _lines(stat)
-                        if each.split()[0] in ("inactive_file", "active_file")
-                    )
-                    room.append(int(most) - int("".join(_lines(used)) or 0) + files)
-    return room
+        _, controllers, path = line.split(":", 2)
+        if controllers in CGROUP_FILES:
+            root, names = CGROUP_FILES[controllers]
+            folders = [
+                folder for folder in (Path(root + path), *Path(root + path).parents) if str(folder).startswith(root)
+            ]
+            free.extend(amount for folder in folders for amount in _within_group(folder, names))
+    return free
+
+
+def _within_group(folder: Path, names: tuple[str, str, str]) -> Iterator[int]:
+    """Free memory within one control group, if it has a limit."""
+    limit, used, statistics = (folder / name for name in names)
+    most = "".join(_lines(limit))
+    if most.isdigit() and int(most) < 2**60:
+        rows = [line.split() for line in _lines(statistics)]
+        cached = sum(int(row[1]) for row in rows if row[0] in ("inactive_file", "active_file"))
+        yield int(most) - int("".join(_lines(used)) or 0) + cached
 
 
 def _status() -> dict[str, int]:
-    """Bytes by the names that Linux gives them; empty elsewhere."""
-    return {
-        line.split(":")[0]: int(line.split()[1]) * 1024 for line in _lines("/proc/self/status") if line.endswith(" kB")
-    }
+    """Bytes by Linux's names of them; empty on other systems."""
+    lines = [line for line in _lines("/proc/self/status") if line.endswith(" kB")]
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 
 
 def _lines(file: str | Path) -> list[str]:
@@ -109,22 +155,5 @@ def _lines(file: str | Path) -> list[str]:
         return []
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, says that memory ran out."""
-    causes: list[BaseException] = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
-    return any(
-        type(each).__name__ == "OutOfMemoryError" or isinstance(each, MemoryError) or _says_memory(each)
-        for each in causes
-    )
-
-
-def _says_memory(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
-
-
-def has_room(times: int) -> bool:
-    """Whether so many times the work fits into memory, if all that was ever held grows with it."""
-    free, peak = free_memory(), peak_memory()
-    return free is None or peak is None or free > (times - 1) * peak
+def _reports_memory(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES)

@@ -1,4 +1,4 @@
-"""Composer in notebooks: images that show themselves, and one line for what went wrong."""
+"""Notebook support: images that display themselves, and one line for an interrupted call."""
 
 from __future__ import annotations
 
@@ -15,48 +15,55 @@ if TYPE_CHECKING:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, or the notebook's stop button, during a call of composer's."""
+    """Interruption of a call by Ctrl-C or a notebook's stop button."""
 
     def _render_traceback_(self) -> list[str]:
-        """The lines that IPython shows."""
+        """Return the lines that IPython shows."""
         return ["KeyboardInterrupt: composer was interrupted"]
 
 
 class Page(str):
-    """A text of several lines that a notebook and Python's prompt show as it is."""
+    """Text of several lines that notebooks and Python's prompt show as it is, without quotes."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
-def shell() -> Any:
-    """IPython's, where this runs in one; None elsewhere."""
-    found = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return found() if found is not None else None
+def get_shell() -> Any:
+    """Return IPython's shell, or `None` outside of IPython. IPython is not imported."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_ipython() if get_ipython is not None else None
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """A call from Python: Ctrl-C comes out as KeyboardInterrupt whatever a library made of it, in IPython as one line.
+    """Raise `KeyboardInterrupt` after Ctrl-C in a call from Python, whatever a library made of it.
 
     Raises:
-        KeyboardInterrupt
+        KeyboardInterrupt: Ctrl-C was pressed. In IPython it is shown as one line.
     """
     with interrupts.track_sigint():
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:
-            if not (isinstance(error, KeyboardInterrupt) or interrupts.came()):
+            if not (isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted()):
                 raise
-            if shell() is not None:
+            if get_shell() is not None:
                 raise Interrupted from None
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise KeyboardInterrupt from error
 
 
-def png(image: Image) -> bytes:
-    """An image as a notebook shows it."""
+def encode_png(image: Image) -> bytes:
+    """Encode an image as PNG, for display.
+
+    Args:
+        image: The image.
+
+    Returns:
+        The contents of the file.
+    """
     buffer = io.BytesIO()
     image.save(buffer, "png")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""`~` in a path that was typed, which shells leave alone after a `=`."""
+"""Expansion of `~` in paths, which shells leave unexpanded after a `=`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 
-def expanded(name: str | Path) -> Path:
-    """A path with `~` or `~user` expanded; of nobody's home it stays as it is, which is then not found."""
+def expand_user(name: str | Path) -> Path:
+    """Expand `~` or `~user` at the start of a path.
+
+    Args:
+        name: The path as it was typed.
+
+    Returns:
+        The path; unchanged if no such user exists.
+    """
     return Path(os.path.expanduser(name))

@@ -1,10 +1,8 @@
-"""One request at a time loads weights and generates; other threads wait their turn.
+"""A lock for what a process can do only once at a time: load weights and generate.
 
-torch, diffusers and transformers keep for a whole process what a run depends on: the global generator that a run seeds,
-the default
-dtype and the initialisation that loading a model switches, hooks and settings that options put on shared models. Two
-runs at once would
-find each other's. Composing a config, and saving what was made, wait for nobody's run.
+torch, diffusers and transformers keep global state that a run depends on: the global generator that a run seeds, the
+default dtype and the initialisation that loading a model switches, and the hooks and settings that options put on
+shared models. Composing a config and saving results need no lock.
 """
 
 from __future__ import annotations
@@ -16,15 +14,22 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_turn = RLock()  # a callback may start a run of its own within a run
+_lock = RLock()  # a callback may start a run within a run
 
 
 def in_turn(function: Callable[P, T]) -> Callable[P, T]:
-    """Call it only while no other thread is in a function marked so; such functions may call each other."""
+    """Decorate a function so that one thread at a time runs it or any other function decorated so.
+
+    Args:
+        function: The function. It may call other decorated functions.
+
+    Returns:
+        The function with the lock around it.
+    """
 
     @wraps(function)
-    def waiting(*args: P.args, **keywords: P.kwargs) -> T:
-        with _turn:
+    def locked(*args: P.args, **keywords: P.kwargs) -> T:
+        with _lock:
             return function(*args, **keywords)
 
-    return waiting
+    return locked

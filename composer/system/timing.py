@@ -1,4 +1,4 @@
-"""Whether one thing takes longer than another, or the difference is within the noise of the measurements."""
+"""Comparison of measured times, which reports no difference within the noise of the measurements."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from statistics import median
 
 
-def times_as_fast(first: Sequence[float], other: Sequence[float]) -> float | None:
-    """How many times as fast the other is, by the medians; None where the measurements do not tell.
+def speedup(first: Sequence[float], other: Sequence[float]) -> float | None:
+    """Compute how many times as fast another variant is, by the medians.
 
-    Equal numbers count once: jobs of one batch share a measurement.
+    Equal measurements count once, since jobs of one batch share a measurement.
 
     Args:
-        first, other: seconds, each measured several times.
+        first: Times of the first variant, in seconds.
+        other: Times of the other variant, in seconds.
+
+    Returns:
+        The ratio; `None` if the ranges of the measurements overlap or a variant was measured once.
 
     Example:
-        >>> times_as_fast([2.0, 2.2], [1.0, 1.1]), times_as_fast([2.0, 2.2], [2.1, 1.9]), times_as_fast([2.0], [1.0])
+        >>> speedup([2.0, 2.2], [1.0, 1.1]), speedup([2.0, 2.2], [2.1, 1.9]), speedup([2.0], [1.0])
         (2.0, None, None)
     """
     if min(len(set(first)), len(set(other))) < 2:
@@ -24,9 +28,17 @@ def times_as_fast(first: Sequence[float], other: Sequence[float]) -> float | Non
     return median(first) / median(other) if apart else None
 
 
-def verdict(first: Sequence[float], other: Sequence[float]) -> str:
-    """The same in words, as short as a cell of a table."""
+def describe_speedup(first: Sequence[float], other: Sequence[float]) -> str:
+    """Describe the result of `speedup` in a few words, for a table.
+
+    Args:
+        first: Times of the first variant, in seconds.
+        other: Times of the other variant, in seconds.
+
+    Returns:
+        Such as `"1.50 x"`.
+    """
     if min(len(set(first)), len(set(other))) < 2:
         return "measured once"
-    ratio = times_as_fast(first, other)
+    ratio = speedup(first, other)
     return "no difference beyond the noise" if ratio is None else f"{ratio:.2f} x"

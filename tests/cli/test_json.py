@@ -96,11 +96,11 @@ def test_an_error_is_one_object(compose, words, error):
 
 
 def test_an_error_of_another_kind_is_one_object_too(capsys):
-    console.set_manner(False, True)
+    console.set_output_mode(False, True)
     try:
-        assert console.failed("OSError: gone", 1) == 1
+        assert console.report_error("OSError: gone", 1) == 1
     finally:
-        console.set_manner(False, False)
+        console.set_output_mode(False, False)
     said = capsys.readouterr()
     assert json.loads(said.out) == {
         "key": None,

@@ -11,7 +11,7 @@ import pytest
 from composer.errors import Busy
 from composer.sweeps.cleanup import clean
 from composer.sweeps.lock import locked
-from composer.system.files import alone
+from composer.system.files import exclusive_lock
 
 OLD, TODAY = (date.today() - timedelta(days=30)).isoformat(), date.today().isoformat()
 
@@ -99,7 +99,7 @@ def test_links_are_not_followed(outputs, compose):
 
 
 def test_what_is_worked_in_stays(outputs):
-    with alone(outputs.parent / "mine"), pytest.raises(Busy):
+    with exclusive_lock(outputs.parent / "mine"), pytest.raises(Busy):
         clean(["mine", "dry_run=false"])
     with locked(outputs / "sweeps" / "x"), pytest.raises(Busy):
         clean(["outputs/sweeps/x", "dry_run=false"])

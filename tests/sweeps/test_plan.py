@@ -48,4 +48,4 @@ def test_the_machine_tells_its_memory():
     assert memory.peak_memory() > 1e6
     free = memory.free_memory()
     assert free is None or free > 1e6
-    assert memory.has_room(2) in (True, False)
+    assert memory.fits_in_memory(2) in (True, False)

@@ -8,12 +8,12 @@ import torch
 from composer.config.overrides import prepare
 from composer.errors import ComposerError
 from composer.loading.precision import device_of
-from composer.system.devices import named, refuse_absent
+from composer.system.devices import parse_device, refuse_unavailable
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "mps", "cuda:0", "cuda:7", "cuda:15", "mps:0"])
 def test_a_device_as_torch_spells_it_is_taken(name):
-    assert named("device.type", name) == name
+    assert parse_device("device.type", name) == name
     assert name == "auto" or str(torch.device(name)) == name
 
 
@@ -22,7 +22,7 @@ def test_a_device_as_torch_spells_it_is_taken(name):
 )
 def test_what_is_no_device_is_refused(name):
     with pytest.raises(ComposerError) as error:
-        named("device.type", name)
+        parse_device("device.type", name)
     assert error.value.key == "device.type" and "cuda:0" in error.value.allowed
 
 
@@ -67,6 +67,6 @@ def test_the_first_of_a_kind_is_the_kind(monkeypatch):
 @pytest.mark.skipif(torch.version.cuda is not None or torch.version.hip is not None, reason="torch was built for GPUs")
 def test_a_torch_for_cpus_refuses_cuda_by_itself():
     with pytest.raises(ComposerError, match="cuda"):
-        refuse_absent("cuda:0")
-    refuse_absent("cpu")
-    refuse_absent("auto")
+        refuse_unavailable("cuda:0")
+    refuse_unavailable("cpu")
+    refuse_unavailable("auto")

@@ -78,7 +78,7 @@ def test_where_it_is_ignored_it_stays_ignored():
     try:
         with interrupts.track_sigint():
             os.kill(os.getpid(), signal.SIGINT)
-            assert not interrupts.came()
+            assert not interrupts.was_interrupted()
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -91,14 +91,14 @@ def test_one_that_waits_for_a_block_to_end_is_not_lost_where_the_block_fails():
 
 def test_an_error_that_it_is_the_cause_of():
     with pytest.raises(KeyboardInterrupt):
-        interrupts.check(caused())
-    assert not interrupts.came(ValueError("by itself"))
+        interrupts.raise_if_interrupted(caused())
+    assert not interrupts.was_interrupted(ValueError("by itself"))
 
 
 def test_an_error_that_leads_back_to_itself():
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
-    assert not interrupts.came(one)
+    assert not interrupts.was_interrupted(one)
 
 
 def caused() -> Exception:

@@ -29,7 +29,7 @@ def test_a_call_from_python_puts_nothing_in_a_module_s_place():
 
 
 def test_a_module_that_is_there_is_left_alone():
-    code = "import scipy.stats, sys; from composer.system.lazy_imports import defer; defer()"
+    code = "import scipy.stats, sys; from composer.system.lazy_imports import lazy_import; lazy_import()"
     code += "; print(type(sys.modules['scipy.stats']).__name__)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["module"]
 
@@ -43,12 +43,13 @@ def test_a_module_that_is_there_is_left_alone():
     ],
 )
 def test_every_way_to_import_it_works(use):
-    code = f"from composer.system.lazy_imports import defer; defer(); {use}"
+    code = f"from composer.system.lazy_imports import lazy_import; lazy_import(); {use}"
     code += "; import scipy, sys; assert type(scipy.stats).__name__ == 'module'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def test_what_is_not_installed_stays_so():
-    code = "from composer.system.lazy_imports import defer; defer('json.absent'); import sys; assert 'json.absent' not in sys.modules"
+    code = "from composer.system.lazy_imports import lazy_import; lazy_import('json.absent')"
+    code += "; import sys; assert 'json.absent' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -24,19 +24,19 @@ QUICK = ("steps=1", "height=64", "width=64", "callbacks=[]")
     ],
 )
 def test_a_terminal_is_told_once_that_it_loads(compose, monkeypatch, terminal, words, lines):
-    monkeypatch.setattr(loading_line, "AFTER", 0.0)
+    monkeypatch.setattr(loading_line, "DELAY_SECONDS", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     done = compose(*words)
     assert done.code == 0 and done.err.count(LINE) == lines
 
 
 def test_nothing_is_said_once_something_is_shown(capsys, monkeypatch):
-    monkeypatch.setattr(loading_line, "AFTER", 0.05)
+    monkeypatch.setattr(loading_line, "DELAY_SECONDS", 0.05)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    loading_line.begin()
-    loading_line.over()
-    loading_line.begin()
-    loading_line.over()
+    loading_line.start()
+    loading_line.stop()
+    loading_line.start()
+    loading_line.stop()
     time.sleep(0.15)
     assert capsys.readouterr().err == ""
 
@@ -44,7 +44,7 @@ def test_nothing_is_said_once_something_is_shown(capsys, monkeypatch):
 def test_a_call_from_python_says_nothing(capsys, monkeypatch):
     from composer import compose
 
-    monkeypatch.setattr(loading_line, "AFTER", 0.0)
+    monkeypatch.setattr(loading_line, "DELAY_SECONDS", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     compose(*QUICK)
     assert LINE not in capsys.readouterr().err

@@ -11,7 +11,7 @@ from PIL import Image
 
 from composer.checkpoints.sources import EMBEDDED
 from composer.config import overrides
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 BASE = ("steps=2", "callbacks=[]")
 
@@ -42,8 +42,8 @@ def test_paths_from_home_are_quoted(word, multirun, prepared):
 
 
 def test_nobodys_home_stays_as_it_is(home):
-    assert expanded("~/x") == home / "x"
-    assert expanded("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+    assert expand_user("~/x") == home / "x"
+    assert expand_user("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
 
 
 @pytest.mark.parametrize("key", ["model.source", "model.components.vae", "image", "mask", "sweep.jobs", "prompt"])

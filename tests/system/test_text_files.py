@@ -13,7 +13,7 @@ from composer.config import overrides
 from composer.config.yaml_limits import read_bounded_yaml
 from composer.errors import ComposerError
 from composer.sweeps.job_files import read_rows
-from composer.system.text_files import lines, read_text
+from composer.system.text_files import read_text, split_lines
 
 ENDS = ("\n", "\r\n", "\r")
 FORMS = {"utf-8": b"", "utf-8-sig": b"", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
@@ -81,4 +81,4 @@ def test_what_is_no_text_is_refused(tmp_path, data):
     ("text", "found"), [("", [""]), ("a\n", ["a"]), ("a\nb", ["a", "b"]), ("a\x0bb\x85c", ["a\x0bb\x85c"])]
 )
 def test_lines_end_at_line_feeds_alone(text, found):
-    assert lines(text) == found
+    assert split_lines(text) == found

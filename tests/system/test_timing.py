@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from composer.system.timing import times_as_fast, verdict
+from composer.system.timing import describe_speedup, speedup
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from composer.system.timing import times_as_fast, verdict
     ],
 )
 def test_only_ranges_that_lie_apart_have_a_ratio(first, other, said):
-    assert verdict(first, other) == said
-    assert (times_as_fast(first, other) is None) == (not said.endswith(" x"))
+    assert describe_speedup(first, other) == said
+    assert (speedup(first, other) is None) == (not said.endswith(" x"))
 
 
 def test_a_thing_is_not_faster_than_itself():
     taken = [1.0, 0.2, 0.7]
-    assert times_as_fast(taken, taken) is None
+    assert speedup(taken, taken) is None

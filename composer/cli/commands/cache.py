@@ -15,7 +15,7 @@ def run(line: ParsedArgs) -> int:
 
     if line.overrides == ["clear"]:
         freed = disk_cache.clear()
-        console.facts(
+        console.report_facts(
             {"freed": freed, "folder": disk_cache.root()}, f"freed {freed / 2**20:,.0f} MiB in {disk_cache.root()}"
         )
         return 0
@@ -33,5 +33,7 @@ def run(line: ParsedArgs) -> int:
         f"{used / 2**30:.2f} GiB of at most {most / 2**30:g} (COMPOSER_CACHE_GIB) in {disk_cache.root()} (COMPOSER_CACHE)"
     )
     entries = [{"key": entry.key, "kind": entry.kind, "bytes": entry.size, "used": entry.used} for entry in there]
-    console.facts({"entries": entries, "bytes": used, "limit": most, "folder": disk_cache.root()}, "\n".join(lines))
+    console.report_facts(
+        {"entries": entries, "bytes": used, "limit": most, "folder": disk_cache.root()}, "\n".join(lines)
+    )
     return 0

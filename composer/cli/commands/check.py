@@ -21,6 +21,6 @@ def run(line: ParsedArgs) -> int:
 
     notes = tried(found)
     for each in notes:
-        console.note(each)
+        console.print_note(each)
     console.report_result("all is well: this can run", [], notes=notes)
     return 0

@@ -12,5 +12,5 @@ def run(line: ParsedArgs) -> int:
 
     folders, gone = clean(line.overrides)
     found = [{"path": str(folder.path), "size": folder.size, "sweep": folder.sweep} for folder in folders]
-    console.facts({"removed": gone, "folders": found}, told(folders, gone))
+    console.report_facts({"removed": gone, "folders": found}, told(folders, gone))
     return 0

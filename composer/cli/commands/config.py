@@ -10,5 +10,5 @@ def run(line: ParsedArgs) -> int:
     """compose config [overrides]"""
     from composer.config.provenance import listing
 
-    console.facts(*listing(line.overrides, line.config_dir))
+    console.report_facts(*listing(line.overrides, line.config_dir))
     return 0

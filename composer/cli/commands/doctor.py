@@ -65,17 +65,20 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
 def _devices() -> Iterator[tuple[str, str]]:
     import torch
 
-    from composer.system.memory import free_memory, size
+    from composer.system.memory import format_bytes, free_memory
 
     free = free_memory("cpu")
     yield (
         "cpu",
         f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}"
-        + ("" if free is None else f", {size(free)} free"),
+        + ("" if free is None else f", {format_bytes(free)} free"),
     )
     for i in range(torch.cuda.device_count()):
         traits = torch.cuda.get_device_properties(i)
-        yield f"cuda:{i}", f"{traits.name}, {size(torch.cuda.mem_get_info(i)[0])} of {size(traits.total_memory)} free"
+        yield (
+            f"cuda:{i}",
+            f"{traits.name}, {format_bytes(torch.cuda.mem_get_info(i)[0])} of {format_bytes(traits.total_memory)} free",
+        )
     if torch.backends.mps.is_available():
         yield "mps", "there"
 
@@ -83,7 +86,7 @@ def _devices() -> Iterator[tuple[str, str]]:
 def _numbers() -> Iterator[tuple[str, str]]:
     """How fast matrices are multiplied in each dtype, beside fp32, on the device that `device=auto` takes."""
     from composer.loading.precision import DTYPES, best, device_of
-    from composer.system.timing import times_as_fast
+    from composer.system.timing import speedup
 
     device = device_of("auto")
     taken: dict[str, list[float]] = {name: [] for name in DTYPES}
@@ -95,7 +98,7 @@ def _numbers() -> Iterator[tuple[str, str]]:
             except (RuntimeError, NotImplementedError) as error:
                 wrong[name] = f"does not work on {device}: {(str(error).splitlines() or [''])[0]}"
     for name, found in taken.items():
-        ratio = None if name in wrong else times_as_fast(taken["fp32"], found)
+        ratio = None if name in wrong else speedup(taken["fp32"], found)
         if name == "fp32" and name not in wrong:
             yield name, f"{2 * SIDE**3 / median(found) / 1e9:.0f} GFLOP/s on {device}: what the others are measured by"
         else:
@@ -171,12 +174,12 @@ def _cache() -> Iterator[tuple[str, str]]:
     from huggingface_hub import constants
 
     from composer.loading import disk_cache
-    from composer.system.memory import size
+    from composer.system.memory import format_bytes
 
     there = disk_cache.entries()
     yield (
         "converted",
-        f"{len(there)} models, {size(sum(entry.size for entry in there))} of at most "
+        f"{len(there)} models, {format_bytes(sum(entry.size for entry in there))} of at most "
         f"{disk_cache.limit() / 2**30:g} GiB in {disk_cache.root()}",
     )
     hub = Path(constants.HF_HUB_CACHE)
@@ -206,5 +209,5 @@ def _folders() -> Iterator[tuple[str, str]]:
 def run(line: ParsedArgs) -> int:
     """compose doctor"""
     found = report()
-    console.facts(found, told(found))
+    console.report_facts(found, told(found))
     return 0

@@ -11,5 +11,5 @@ def run(line: ParsedArgs) -> int:
     from composer.api.listing import listed, text
 
     found = listed(line.overrides, line.config_dir)
-    console.facts({"options": found}, text(found, bool(line.overrides)))
+    console.report_facts({"options": found}, text(found, bool(line.overrides)))
     return 0

@@ -15,7 +15,7 @@ def run(line: ParsedArgs) -> int:
         from composer.cli.plugins.listing import facts, found, listing
 
         there = found()
-        console.facts({"plugins": facts(there)}, listing(there))
+        console.report_facts({"plugins": facts(there)}, listing(there))
         return 0
     if line.overrides[0] != "new" or len(line.overrides) != 2:
         raise ComposerError("plugins", " ".join(line.overrides), "say `compose plugins` or `compose plugins new NAME`")

@@ -10,7 +10,7 @@ from composer.errors import ComposerError, printable
 from composer.images import embedded_texts
 from composer.records import metadata
 from composer.system import console
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 
 def rerun(line: ParsedArgs) -> int:
@@ -26,14 +26,14 @@ def rerun(line: ParsedArgs) -> int:
     wanted = asked(path, record, overrides, line.config_dir, line.trust)
     if not line.quiet:
         print(printable(f"compose: {about(record, wanted.tree, wanted.same)}"), file=sys.stderr)
-    result = finished(lambda: drawn(record, wanted, console.note), wanted.folder)
+    result = finished(lambda: drawn(record, wanted, console.print_note), wanted.folder)
     if not wanted.same:
         return 0
     same, words = verdict(path, record, result)
     if not same:
         print(printable(f"compose: {words}"), file=sys.stderr)
     else:
-        console.line(words)
+        console.print_progress(words)
     return 0 if same else 1
 
 
@@ -52,7 +52,7 @@ def info(line: ParsedArgs) -> int:
             raise
         print(foreign(path.name, inside))
         return 0
-    console.facts(record, told(path.name, record))
+    console.report_facts(record, told(path.name, record))
     return 0
 
 
@@ -61,5 +61,5 @@ def _picture(line: ParsedArgs) -> tuple[Path, list[str]]:
         raise ComposerError(
             line.command, None, f"say `compose {line.command} IMAGE`, with an image of composer's or its run.json"
         )
-    path = expanded(line.overrides[0])
+    path = expand_user(line.overrides[0])
     return (path / "run.json" if path.is_dir() else path), line.overrides[1:]

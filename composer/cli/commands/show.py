@@ -19,5 +19,5 @@ def run(line: ParsedArgs) -> int:
 
     notes = tried(checked)
     text = describe(checked, notes)
-    console.facts(facts(checked, notes, text), text)
+    console.report_facts(facts(checked, notes, text), text)
     return 0

@@ -11,7 +11,7 @@ from composer.config.command_line import ParsedArgs
 from composer.config.hydra_settings import SEARCH
 from composer.errors import ComposerError
 from composer.system import console
-from composer.system.paths import expanded
+from composer.system.paths import expand_user
 
 
 def plan(line: ParsedArgs) -> int:
@@ -58,4 +58,4 @@ def _folder(line: ParsedArgs) -> Path:
         raise ComposerError(
             line.command, " ".join(line.overrides), f"say `compose {line.command} DIR`, with a sweep's folder"
         )
-    return expanded(line.overrides[0])
+    return expand_user(line.overrides[0])

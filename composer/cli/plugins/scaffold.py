@@ -7,7 +7,7 @@ from pathlib import Path
 
 from composer.config.search_path import conf_folders, options
 from composer.errors import ComposerError
-from composer.system.files import write
+from composer.system.files import write_atomically
 from composer.version import __version__
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -37,7 +37,7 @@ def create(name: str, parent: Path) -> Path:
         raise ComposerError("plugins new", name, f"{folder.name} is there already")
     for file in sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix == ".txt"):
         place = str(file.relative_to(TEMPLATE).with_suffix("")).replace("NAME", name)
-        write(folder / place, filled(file.read_text("utf-8"), words).encode())
+        write_atomically(folder / place, filled(file.read_text("utf-8"), words).encode())
     return folder
 
 

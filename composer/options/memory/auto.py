@@ -11,7 +11,7 @@ from composer.options.base import ModelOption, OptionContext
 from composer.options.memory.estimate import Estimate, estimate
 from composer.options.memory.offload import GroupOffload, ModelOffload, SequentialOffload
 from composer.options.memory.slicing import VaeSlicing, VaeTiling
-from composer.system.memory import free_memory, size
+from composer.system.memory import format_bytes, free_memory
 
 GIB = 2**30
 #: Shares of the largest model's weights that are on the device at once.
@@ -44,9 +44,9 @@ class Auto(ModelOption):
         fits = next((i for i, (_, need) in enumerate(rungs) if free is None or need <= free), len(rungs) - 1)
         chosen, need = rungs[min(fits + self.further, len(rungs) - 1)]
         words = ",".join(option.name for option in chosen)
-        room = "an unknown amount" if free is None else f"{size(free)}"
-        line = f"memory=auto: about {size(rungs[0][1])} needed, {room} free: "
-        line += f"memory=[{words}], about {size(need)}" if chosen else "nothing to save"
+        room = "an unknown amount" if free is None else f"{format_bytes(free)}"
+        line = f"memory=auto: about {format_bytes(rungs[0][1])} needed, {room} free: "
+        line += f"memory=[{words}], about {format_bytes(need)}" if chosen else "nothing to save"
         if free is not None and need > free:
             line += ", which may not be enough"
         return {f"memory.{option.name}": option for option in chosen}, line

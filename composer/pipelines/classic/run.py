@@ -27,7 +27,7 @@ from composer.pipelines.pipeline import PassOutcome, Pipeline, seeded
 from composer.sampling.hooks import Hooks
 from composer.sampling.model_guard import OutcomeKeeper, restore_after_run
 from composer.sampling.non_finite import FiniteWatch, NonFinite
-from composer.system.files import scratch
+from composer.system.files import scratch_directory
 from composer.system.signatures import keywords_of
 from composer.tasks.base import Task
 
@@ -87,7 +87,7 @@ class Classic(Pipeline):
             OutcomeKeeper() as keeper,
             seeded(request.seeds[0]),
             self.options_active(),
-            scratch() as temporary,
+            scratch_directory() as temporary,
             restore_after_run(modules, self.callbacks, self.skip_on_error, notes, forget),
         ):
             run = Run(

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from composer.errors import printable
 from composer.sweeps.report.page import first_size
-from composer.system.files import write
+from composer.system.files import write_atomically
 from composer.version import __version__
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def renew(folder: Path, title: str, cells: Sequence[Cell], blocks: Sequence[Bloc
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
     file = folder / "contact.png"
     if digest_in(file) != digest:
-        write(file, draw(folder, title, cells, blocks, axes, digest))
+        write_atomically(file, draw(folder, title, cells, blocks, axes, digest))
 
 
 def digest_in(file: Path) -> str | None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from composer.errors import shorten
 from composer.sweeps.ledger import DROPPED, STATES
-from composer.system.memory import size
+from composer.system.memory import format_bytes
 
 if TYPE_CHECKING:
     from composer.sweeps.report.cells import Block, Cell
@@ -178,7 +178,7 @@ def figure(cell: Cell, captions: Sequence[str]) -> str:
     if cell.seconds is not None:
         facts.append(duration(cell.seconds))
     if cell.peak_memory is not None:
-        facts.append(f"{size(cell.peak_memory)} of memory at most")
+        facts.append(f"{format_bytes(cell.peak_memory)} of memory at most")
     if cell.error:
         facts.append(escaped(cell.error))
     said = "\n".join([*facts, *values])
@@ -258,7 +258,7 @@ def table(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[str]:
             row.append(
                 f"<td{RIGHT}>"
                 if cell.peak_memory is None
-                else f'<td{RIGHT} data-v="{cell.peak_memory}">{size(cell.peak_memory)}'
+                else f'<td{RIGHT} data-v="{cell.peak_memory}">{format_bytes(cell.peak_memory)}'
             )
         if error:
             row.append(

@@ -9,7 +9,7 @@ from composer.errors import ComposerError, suggest
 from composer.sweeps.report import contact, page, tables
 from composer.sweeps.report.cells import Block, Cell
 from composer.sweeps.spec import SheetSpec
-from composer.system.files import write
+from composer.system.files import write_atomically
 
 #: More columns than this do not fit a screen.
 WIDE = 12
@@ -46,7 +46,7 @@ def write_sheet(
 def renew(file: Path, data: bytes) -> None:
     """Write a file unless that is what it holds."""
     if not file.exists() or file.read_bytes() != data:
-        write(file, data)
+        write_atomically(file, data)
 
 
 def check_axes(spec: SheetSpec, axes: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ from composer.sweeps.search.parse import Search
 from composer.sweeps.search.space import Point
 from composer.sweeps.worker import JobFailure, JobOutput
 from composer.system import console, interrupts
-from composer.system.files import write
+from composer.system.files import write_atomically
 from composer.version import __version__
 
 #: Optuna's own journal in a search's folder, and the folder of what is compared with.
@@ -89,11 +89,11 @@ class Trials:
             "cwd": str(Path.cwd()),
         }
         about["jobs"] = int(self.wanted) + isinstance(self.asked, Entry)
-        write(self.folder / ASKED, json.dumps(about, indent=1, ensure_ascii=False).encode())
+        write_atomically(self.folder / ASKED, json.dumps(about, indent=1, ensure_ascii=False).encode())
         self.lines = Lines(int(self.wanted), min(len(self.known), self.wanted))
         with self.lines.shown():
             while len(self.known) < self.wanted and not self._late():
-                interrupts.check()
+                interrupts.raise_if_interrupted()
                 if self.reference is None and self.asked is not None:
                     self.reference = self._drawn_reference(self.asked)
                 self._try(*self._next())
@@ -139,7 +139,7 @@ class Trials:
             place, record, files = self._made(entry)
             distance = None if self.reference is None else self.reference.distance(decoded(files, record))
         except (ComposerError, JobFailure, OSError) as error:
-            interrupts.check(error)
+            interrupts.raise_if_interrupted(error)
             reason = (
                 str(error)
                 if isinstance(error, ComposerError)
@@ -238,7 +238,7 @@ class Trials:
             )
         if best:
             for line in rows([self._heads(), *map(self._cells, best[:FEW])]).splitlines():
-                console.line(line)
+                console.print_progress(line)
         counts = {
             "generated": self.drawn, "known before": self.before, "too far from the reference": len(done) - len(best),
             "failed": len(failed),
@@ -313,7 +313,7 @@ def opened(file: Path, name: str) -> optuna.Study:
 def mend(file: Path) -> None:
     """Cut off a line that was not written to its end, after which Optuna could read no other."""
     if file.exists() and not (text := file.read_bytes()).endswith(b"\n"):
-        write(file, text[: text.rfind(b"\n") + 1])
+        write_atomically(file, text[: text.rfind(b"\n") + 1])
 
 
 class Unlocked:

@@ -193,7 +193,7 @@ def test_limits_of_control_groups_count(tmp_path, monkeypatch, kinds, files):
         (outer / name).write_text(text)
     (outer / "inner" / "memory.max").write_text("max")
     real = memory._lines
-    monkeypatch.setattr(memory, "GROUPS", {kinds: (str(tmp_path), memory.GROUPS[kinds][1])})
+    monkeypatch.setattr(memory, "CGROUP_FILES", {kinds: (str(tmp_path), memory.CGROUP_FILES[kinds][1])})
     monkeypatch.setattr(
         memory,
         "_lines",
