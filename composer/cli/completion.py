@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from composer.config.catalogue import with_base
 from composer.config.keys import LISTS
 from composer.config.search_path import conf_folders, groups, options
 
@@ -75,7 +76,7 @@ def _settings(group: str, name: str, folders: list[Path]) -> Iterator[str]:
     """Dotted keys that an option file has."""
     file = next(file for folder in folders if (file := folder / group / f"{name}.yaml").is_file())
     tree = yaml.safe_load(file.read_text("utf-8"))
-    for key, value in (tree if isinstance(tree, dict) else {}).items():
+    for key, value in (with_base(file, tree, folders) if isinstance(tree, dict) else {}).items():
         if key == "defaults" or key.startswith("_"):
             continue
         inner = [f"{key}.{each}" for each in value if not each.startswith("_")] if isinstance(value, dict) else []

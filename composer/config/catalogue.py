@@ -9,20 +9,23 @@ from typing import Any
 import yaml
 
 from composer.config.keys import LISTS
-from composer.config.search_path import MAIN, groups, packaged_conf
+from composer.config.search_path import MAIN, groups, option_files, packaged_conf
 from composer.config.yaml_limits import parsed, read_bounded_yaml
 from composer.errors import ComposerError
 
 #: Group → option → what its file holds.
 Catalogue = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
+#: Name of the file that holds what all options of a group have; no option itself.
+BASE = "_base"
+
 
 def catalogue(folders: list[Path]) -> Catalogue:
     """All options of all groups; the first folder that has one wins, as when a run is composed."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for group in groups(folders):
-        for file in (file for folder in folders for file in sorted((folder / group).glob("*.yaml"))):
-            found.setdefault(group, {}).setdefault(file.stem, contents(file))
+        for file in (file for folder in folders for file in option_files(folder / group)):
+            found.setdefault(group, {}).setdefault(file.stem, with_base(file, contents(file), folders))
     return found
 
 
@@ -33,6 +36,16 @@ def contents(file: Path) -> Mapping[str, Any]:
     except (ComposerError, yaml.YAMLError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def with_base(file: Path, content: Mapping[str, Any], folders: list[Path]) -> Mapping[str, Any]:
+    """An option's content over that of its group's `_base.yaml`, where the file names it in its defaults."""
+    defaults = content.get("defaults")
+    if not isinstance(defaults, list) or BASE not in defaults:
+        return content
+    bases = (folder / file.parent.name / f"{BASE}.yaml" for folder in (*folders, file.parent.parent))
+    base = next((base for base in bases if base.is_file()), None)
+    return {**contents(base), **content} if base else content
 
 
 def root_keys(known: Catalogue) -> list[str]:

@@ -12,6 +12,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from composer.config.catalogue import with_base
 from composer.config.keys import LISTS
 from composer.config.overrides import split
 from composer.config.search_path import conf_folders, options, packaged_conf
@@ -161,7 +162,7 @@ def _defaults(folders: list[Path]) -> dict[str, list[str]]:
             "config", main, "stands for composer's own compose.yaml and has no list of defaults: give it another name"
         )
     for entry in listed:
-        if entry != "_self_":
+        if not isinstance(entry, str):  # `_self_`, or a file that is no option
             chosen.update({group: _names(value) for group, value in entry.items() if not group.startswith("override ")})
     return chosen
 
@@ -171,10 +172,11 @@ def _chosen_by_task(names: list[str], folders: list[Path]) -> dict[str, list[str
     chosen: dict[str, list[str]] = {}
     for file in filter(None, (_file("task", name, folders) for name in names)):
         for entry in _content(file).get("defaults") or []:
+            keys = {} if isinstance(entry, str) else entry
             chosen.update(
                 {
                     key.removeprefix("override /"): _names(value)
-                    for key, value in entry.items()
+                    for key, value in keys.items()
                     if key.startswith("override /")
                 }
             )
@@ -210,7 +212,8 @@ def _known_keys(choices: dict[str, list[str]], folders: list[Path]) -> set[str]:
         for name in names:
             file = _file(group, name, folders)
             if file is not None:
-                keys.update(_dotted(_content(file), "" if group in _AT_ROOT else f"{group}."))
+                content = with_base(file, _content(file), folders)
+                keys.update(_dotted(content, "" if group in _AT_ROOT else f"{group}."))
     return keys
 
 

@@ -62,6 +62,10 @@ class Loader(ConfigLoaderImpl):
                 self._refuse_foreign(config, overrides)
         return config
 
+    def get_group_options(self, group_name: str, *more: Any, **named: Any) -> list[str]:
+        """Options of a group, for `glob(…)`; files that others include as defaults are none."""
+        return [name for name in super().get_group_options(group_name, *more, **named) if not name.startswith("_")]
+
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
         """Hydra would add these places, and import what is named as a package."""
         found = None if config_name is None else repo.load_config(config_path=config_name)
@@ -160,12 +164,15 @@ def _flat(node: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _refuse_lists(overrides: Sequence[str]) -> None:
-    """Refuse several options, and none, where one is chosen: Hydra would mix the settings of all into the last.
+    """Refuse several options, and none, where one is chosen: Hydra would mix the settings of all into the last; and
+    files that are no options, but what options have in common.
 
     Raises:
-        ComposerError: a list for such a group.
+        ComposerError: a list for such a group, or a name that begins with `_`.
     """
     for _, key, value in map(split, overrides):
+        if key in NODES and value and value.startswith("_"):
+            raise ComposerError(key, value, f"there is no such option: `compose list {key}` shows all")
         if key not in NODES or key in LISTS or not value or not value.startswith("["):
             continue
         several = value.strip("[] ")

@@ -51,14 +51,21 @@ def options(group: str, folders: list[Path]) -> dict[str, str]:
     """Options of a group → their one-line descriptions, by name."""
     found: dict[str, str] = {}
     for folder in folders:
-        for file in sorted((folder / group).glob("*.yaml")):
+        for file in option_files(folder / group):
             found.setdefault(file.stem, describe(file))
     return dict(sorted(found.items()))
 
 
+def option_files(folder: Path) -> list[Path]:
+    """Option files of a group's directory; a name that begins with `_` is a part that others include as defaults."""
+    return sorted(file for file in folder.glob("*.yaml") if not file.stem.startswith("_"))
+
+
 def offered(plugin: Plugin) -> list[tuple[str, str]]:
     """(group, option) of all option files that a plugin ships."""
-    files = sorted(plugin.conf.rglob("*.yaml")) if plugin.conf else []
+    if not plugin.conf:
+        return []
+    files = [file for file in sorted(plugin.conf.rglob("*.yaml")) if not file.stem.startswith("_")]
     return [(str(file.parent.relative_to(plugin.conf)), file.stem) for file in files if file.parent != plugin.conf]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from composer.config.catalogue import with_base
 from composer.config.overrides import split
 from composer.config.search_path import packaged_conf
 
@@ -56,7 +57,8 @@ def _option(name: Any, notes: DictConfig) -> Mapping[str, Any]:
     import yaml
 
     folders = [Path(each.path) for each in notes.runtime.config_sources if each.provider == "composer"]
-    files = (folder / "model" / f"{name}.yaml" for folder in (*folders, packaged_conf()))
+    folders.append(packaged_conf())
+    files = (folder / "model" / f"{name}.yaml" for folder in folders)
     found = next((file for file in files if file.is_file()), None)
     tree = yaml.safe_load(found.read_text("utf-8-sig")) if found else None
-    return tree if isinstance(tree, dict) else {}
+    return with_base(found, tree, folders) if found and isinstance(tree, dict) else {}

@@ -28,7 +28,7 @@ THREADS = 64
 def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) -> Result:
     """The images again, or a variation, with a record of their own.
 
-    An image comes out the same to the last bit only among the others of its batch (see docs/sweeps.md), so the whole
+    An image comes out the same to the last bit only among the others of its batch (see docs/guides/sweeps.md), so the whole
     batch is drawn.
 
     Raises:

@@ -43,11 +43,11 @@ def test_config_tells_where_each_value_comes_from(compose, tmp_path):
     found = {key.strip(): place for key, place in rows.items()}
     assert found["steps = 7"] == found["guidance.scale = 3"] == found["callbacks.preview.every = 2"] == "typed"
     assert found["scheduler.timestep_spacing = trailing"] == "typed"
-    assert found["precision.dtype = fp16"] == "precision/fp16.yaml" and found["seed = 0"] == "task/text2img.yaml"
+    assert found["precision.dtype = fp16"] == "precision/fp16.yaml" and found["seed = 0"] == "task/_base.yaml"
     assert found["scheduler.use_karras_sigmas = true"] == str(own / "mine.yaml")
     assert (
         found["callbacks.preview.decode = latents"] == "callbacks/preview.yaml"
-        and found["model.components = {}"] == "model/tiny.yaml"
+        and found["model.components = {}"] == "model/_base.yaml"
     )
     as_json = json.loads(compose(*words, "--json").out)
     assert as_json["steps"] == {"value": 7, "from": "typed"}

@@ -10,7 +10,9 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from tiers import every, slow_but
 
 from composer.callbacks.base import StepCallback
+from composer.config.catalogue import contents
 from composer.config.compose import compose_config
+from composer.config.hydra_loader import Loader
 from composer.config.read import read
 from composer.config.search_path import groups, options, packaged_conf
 from composer.config.spec import Choice
@@ -26,8 +28,23 @@ NEEDED = {"local": ["model.source=x"], "prompt_switch": ["callbacks.prompt_switc
 
 
 def test_there_are_as_many_as_there_are_files():
-    files = [path for path in packaged_conf().rglob("*.yaml") if path.name != "compose.yaml"]
+    files = [path for path in packaged_conf().rglob("[!_]*.yaml") if path.name != "compose.yaml"]
     assert len(EVERY) == len(files) >= 68
+
+
+@pytest.mark.parametrize("group", ["model", "task"])
+def test_a_base_file_is_no_option(compose, group):
+    assert "_base" not in options(group, FOLDERS) and (packaged_conf() / group / "_base.yaml").is_file()
+    done = compose("check", f"{group}=_base")
+    assert done.code == 2 and f"{group}=_base: there is no such option" in done.err
+    assert "_base" not in Loader(FOLDERS).get_group_options(group)
+
+
+@pytest.mark.parametrize("name", sorted(options("model", FOLDERS)))
+def test_every_model_option_has_the_same_keys(name):
+    base = contents(packaged_conf() / "model" / "_base.yaml")
+    node = compose_config([f"model={name}", *NEEDED.get(name, [])]).model
+    assert set(node) - {"name"} == set(base)
 
 
 @cache
@@ -46,13 +63,13 @@ def test_an_option_says_what_it_is(group, name):
 COMPOSED = ("scheduler", "task", "guidance", "callbacks")
 
 
-@pytest.mark.parametrize(("group", "name"), slow_but(lambda each: each[0] not in COMPOSED, EVERY))
+@pytest.mark.parametrize(("group", "name"), slow_but(lambda pair: pair[0] not in COMPOSED, EVERY))
 def test_an_option_composes(group, name):
     assert composed(group, name).task.path
 
 
-@pytest.mark.parametrize(("group", "name"), [each for each in EVERY if each[0] in ("task", "scheduler")], ids="/".join)
-def test_where_to_read_on_is_said(group, name):
+@pytest.mark.parametrize(("group", "name"), [pair for pair in EVERY if pair[0] in ("task", "scheduler")], ids="/".join)
+def test_an_option_links_to_its_documentation(group, name):
     if (group, name) != ("scheduler", "default"):
         assert "https://" in options(group, FOLDERS)[name]
 
