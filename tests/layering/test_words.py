@@ -58,7 +58,6 @@ EXEMPT = ("tests/layering/test_words.py", "conf/renamed.yaml", "tests/data", "LI
 DATA = {"composer/tiny/captions.py": ("picture", "house"), "composer/tiny/known.py": ("stands", "lying")}
 #: Hits that are left, by package; a package that is not named has none. A number may only become smaller.
 LEFT: dict[str, int] = {
-    "README.md": 35,
     "benchmarks": 121,
     "composer": 6,
     "composer/api": 18,
@@ -80,10 +79,8 @@ LEFT: dict[str, int] = {
     "composer/system": 35,
     "composer/tasks": 21,
     "composer/testing": 13,
-    "conf": 19,
-    "docs": 25,
+    "docs": 3,
     "plugins": 53,
-    "pyproject.toml": 1,
     "tests": 54,
     "tests/api": 21,
     "tests/benchmarks": 5,
@@ -91,7 +88,6 @@ LEFT: dict[str, int] = {
     "tests/checkpoints": 20,
     "tests/checks": 47,
     "tests/cli": 44,
-    "tests/conf": 2,
     "tests/config": 50,
     "tests/families": 19,
     "tests/fuzz": 6,
