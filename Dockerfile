@@ -1,0 +1,22 @@
+# composer on CPUs. Build and use it:
+#   docker build -t composer .
+#   docker run --rm -v "$PWD/outputs:/home/composer/outputs" composer prompt="a red cone, on sand" seed=3
+FROM python:3.11-slim
+
+ENV PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /src
+# Optional: the index of PyTorch's CPU wheels (https://pytorch.org/get-started), which are a tenth of the default's size.
+ARG TORCH_INDEX=""
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY composer composer
+COPY conf conf
+RUN if [ -n "$TORCH_INDEX" ]; then pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"; fi \
+ && pip install -c constraints.txt .
+
+RUN useradd --create-home composer
+USER composer
+WORKDIR /home/composer
+# The build fails unless composer can generate an image without a network.
+RUN HF_HUB_OFFLINE=1 compose steps=2 output.folder=/tmp/check && rm -r /tmp/check && mkdir outputs
+
+ENTRYPOINT ["compose"]
