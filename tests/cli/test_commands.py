@@ -68,8 +68,8 @@ def test_doctor_measures_and_compiles(compose):
 
 def test_doctor(compose, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_canarycanary")
-    monkeypatch.setattr("composer.doctor._compiles", lambda: "yes")  # half a minute
-    monkeypatch.setattr("composer.doctor.SIDE", 64)
+    monkeypatch.setattr("composer.cli.commands.doctor._compiles", lambda: "yes")  # half a minute
+    monkeypatch.setattr("composer.cli.commands.doctor.SIDE", 64)
     found = json.loads(compose("doctor", "--json").out)
     assert (
         found["versions"]["torch"]
