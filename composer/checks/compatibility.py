@@ -124,11 +124,6 @@ def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
         able = " and ".join(name for name, info in families().items() if info.has_refiner)
         reason = f"only {able} models have a refiner, and {spec.model.name} is of the family {checkpoint.family}"
         raise ComposerError("model.refiner", wanted.source, reason)
-    number = isinstance(wanted.start, (int, float)) and not isinstance(wanted.start, bool)
-    if not number or not 0 < wanted.start < 1:
-        raise ComposerError(
-            "model.refiner.start", wanted.start, "must lie between 0 and 1, such as 0.8: the share of the base model"
-        )
     whole = isinstance((spec.config.get("model") or {}).get("refiner"), str)  # typed as model.refiner=SOURCE
     asked = ModelSpec(
         name="refiner",

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from inspect import signature
 from math import isfinite
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -20,15 +21,23 @@ from composer.config.choices import option_of
 from composer.config.keys import CHOSEN, NODES, OF_SWEEPS
 from composer.config.overrides import refuse_odd_text
 from composer.config.secrets import iter_leaves, refuse_secrets
-from composer.config.spec import Choice, ModelSpec, OutputSpec, PrecisionSpec, RefinerSpec, RunSpec, SchedulerSpec
+from composer.config.spec import (
+    Batch,
+    Choice,
+    Dtype,
+    LongPrompts,
+    ModelSpec,
+    OutputSpec,
+    PrecisionSpec,
+    RefinerSpec,
+    RunSpec,
+    SchedulerSpec,
+)
 from composer.errors import ComposerError, suggest
 from composer.system import devices
+from composer.system.constraints import check_arguments, require
 
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
-STORAGES = ("fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4")
-FORMATS = ("png", "webp", "jpeg")
-OVERFLOWS = ("warn", "error", "chunk")
-KINDS = ("diffusion", "flow", "edm")
+SpecT = TypeVar("SpecT")
 #: Keys of a `variants` entry of a model that replace the model's own.
 _CHECKPOINT = ("source", "revision", "variant", "config", "components")
 
@@ -54,8 +63,8 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     model, defaults = _model(nodes["model"], task)
     device = devices.parse_device("device.type", nodes["device"].pop("type", None))
     _nothing_left("device", nodes["device"])
-    batch = _batch(tree.pop("batch", None))
-    overflow = one_of("prompt_overflow", tree.pop("prompt_overflow", "warn"), OVERFLOWS)
+    batch = require("batch", tree.pop("batch", None), Batch)
+    overflow = require("prompt_overflow", tree.pop("prompt_overflow", "warn"), LongPrompts)
     skip_on_error = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skip_on_error=skip_on_error,
@@ -71,7 +80,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         batch=batch,
         overflow=overflow,
         chosen=MappingProxyType(chosen),
-        output=_output(nodes["output"]),
+        output=build_spec("output", OutputSpec, nodes["output"]),
         values=MappingProxyType(_settled(tree, defaults)),
         config=MappingProxyType(whole),
     )
@@ -171,10 +180,10 @@ def _options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Choice]:
     return MappingProxyType({name: _target(f"{group}.{name}", node) for name, node in nodes.items()})
 
 
-def on_error(name: str, node: Any) -> str:
+def on_error(name: str, node: Any) -> Literal["fail", "skip"]:
     """Take `on_error` out of a callback's node: fail or skip."""
     value = node.pop("on_error", "fail") if isinstance(node, dict) else "fail"
-    return one_of(f"callbacks.{name}.on_error", value, ("fail", "skip"))
+    return require(f"callbacks.{name}.on_error", value, Literal["fail", "skip"])
 
 
 def _reserved(key: str) -> bool:
@@ -191,19 +200,16 @@ def _model(node: dict[str, Any], task: Choice) -> tuple[ModelSpec, dict[str, Any
     chosen = {**mapping(where, variant.get("components")), **mapping("model.components", node.get("components"))}
     node.update({key: value for key, value in variant.items() if key in _CHECKPOINT}, components=chosen)
     defaults.update({key: value for key, value in variant.items() if key not in _CHECKPOINT})
-    known("model", node, [f.name for f in fields(ModelSpec)])
+    known("model", node, [field.name for field in fields(ModelSpec)])
     known("model.recommended", defaults, ("steps", "guidance"))
     if not isinstance(node.get("source"), str) or not node["source"]:
         raise ComposerError("model.source", node.get("source"), "a folder, a hub id or a .safetensors file is needed")
     if not isinstance(node["name"], str):
         raise ComposerError("model.name", node["name"], "must be text: what messages call this model")
-    for name in ("safety_checker", "allow_pickle"):
-        if not isinstance(node.get(name, True), bool):
-            raise ComposerError(f"model.{name}", node[name], "must be true or false")
     node["sha256"] = _sums(node.get("sha256"))
     node["components"] = {name: part for name, part in chosen.items() if part is not None}
     node["refiner"] = _refiner(node.get("refiner"))
-    return ModelSpec(**node), defaults
+    return build_spec("model", ModelSpec, node), defaults
 
 
 def _sums(node: Any) -> Mapping[str, str]:
@@ -222,10 +228,10 @@ def _refiner(node: Any) -> RefinerSpec | None:
     if node is None:
         return None
     given = node if isinstance(node, Mapping) else {"source": node}
-    known("model.refiner", given, [f.name for f in fields(RefinerSpec)])
+    known("model.refiner", given, [field.name for field in fields(RefinerSpec)])
     if not isinstance(given.get("source"), str) or not given["source"]:
         raise ComposerError("model.refiner", node, "a folder, a hub id, or {source: …, start: 0.8} is needed")
-    return RefinerSpec(**given)
+    return build_spec("model.refiner", RefinerSpec, given)
 
 
 def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec:
@@ -235,7 +241,7 @@ def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec
     )
     kind = node.get("_kind_")
     if kind is not None:
-        one_of("scheduler._kind_", kind, KINDS)
+        require("scheduler._kind_", kind, Literal["diffusion", "flow", "edm"])
     return SchedulerSpec(target=target, kind=kind, keywords=keywords, name=str(chosen.get("scheduler") or "default"))
 
 
@@ -247,36 +253,14 @@ def _guidance(node: dict[str, Any], liked: float | None, chosen: Mapping[str, An
 
 def _precision(node: dict[str, Any]) -> PrecisionSpec:
     """Keys that are no setting are components with a precision of their own."""
-    dtype = one_of("precision.dtype", node.pop("dtype", None), PRECISIONS)
-    flags = {name: node.pop(name) for name in ("strict", "force", "cache") if name in node}
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise ComposerError(f"precision.{name}", value, "must be true or false")
-    if flags.get("strict") and flags.get("force"):
+    settings = {name: node.pop(name) for name in ("strict", "force", "cache", "vae_upcast", "storage") if name in node}
+    settings["dtype"] = node.pop("dtype", None)
+    parts = {name: require(f"precision.{name}", value, Dtype) for name, value in node.items() if value is not None}
+    spec = build_spec("precision", PrecisionSpec, {**settings, "components": MappingProxyType(parts)})
+    if spec.strict and spec.force:
         raise ComposerError(
             "precision.force", True, "contradicts precision.strict, which refuses: leave one of the two out"
         )
-    upcast = node.pop("vae_upcast", "auto")
-    one_of("precision.vae_upcast", upcast, ("auto", True, False))
-    storage = node.pop("storage", None)
-    if storage is not None:
-        one_of("precision.storage", storage, STORAGES)
-    parts = {name: one_of(f"precision.{name}", value, PRECISIONS) for name, value in node.items() if value is not None}
-    return PrecisionSpec(dtype=dtype, components=MappingProxyType(parts), storage=storage, vae_upcast=upcast, **flags)
-
-
-def _batch(value: Any) -> int | str | None:
-    if value in (None, "auto") or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise ComposerError("batch", value, "must be a whole number, 1 or more, auto, or null: images generated at once")
-
-
-def _output(node: dict[str, Any]) -> OutputSpec:
-    known("output", node, [f.name for f in fields(OutputSpec)])
-    spec = OutputSpec(**node)
-    one_of("output.format", spec.format, FORMATS)
-    if isinstance(spec.quality, bool) or not isinstance(spec.quality, int) or not 1 <= spec.quality <= 100:
-        raise ComposerError("output.quality", spec.quality, "must be a whole number from 1 to 100")
     return spec
 
 
@@ -287,11 +271,23 @@ def _settled(values: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
     return values
 
 
-def one_of(key: str, value: object, allowed: Sequence[Any]) -> str:
-    """Refuse a value that is not allowed; as text."""
-    if value not in allowed:
-        raise ComposerError(key, value, f"is not known.{suggest(str(value), allowed)}", allowed)
-    return str(value)
+def build_spec(key: str, spec: type[SpecT], node: Mapping[str, Any]) -> SpecT:
+    """Create a spec from a node.
+
+    Args:
+        key: Config key of the node.
+        spec: A dataclass whose fields are annotated as `composer.system.constraints` reads them.
+        node: Plain data.
+
+    Returns:
+        The spec.
+
+    Raises:
+        ComposerError: The node has a key that is no field, or a value that the field's annotation does not allow.
+    """
+    known(key, node, list(signature(spec).parameters))
+    check_arguments(key, spec, node)
+    return spec(**node)
 
 
 def known(key: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:

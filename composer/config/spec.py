@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from composer.system.constraints import Ge, Interval
+
+#: Dtype that models compute with; `auto` is the fastest that the device computes with natively.
+Dtype = Literal["auto", "fp32", "fp16", "bf16"]
+#: Format that the denoiser's weights are kept in.
+Storage = Literal["fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4"]
+#: What becomes of a prompt that is longer than the model reads.
+LongPrompts = Literal["warn", "error", "chunk"]
+#: Images in a batch; `auto` is as many as fit into memory, None all of the run.
+Batch = Annotated[int, Ge(1)] | Literal["auto"] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +56,7 @@ class RefinerSpec:
     source: str
     revision: str | None = None
     variant: str | None = None
-    start: float = 0.8
+    start: Annotated[float, Interval(gt=0, lt=1)] = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +96,13 @@ class PrecisionSpec:
     decodes in fp32, or
     `auto`, where it overflows in fewer bits."""
 
-    dtype: str
-    components: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    dtype: Dtype
+    components: Mapping[str, Dtype] = field(default_factory=lambda: MappingProxyType({}))
     strict: bool = False
     force: bool = False
     cache: bool = True
-    storage: str | None = None
-    vae_upcast: bool | str = "auto"
+    storage: Storage | None = None
+    vae_upcast: Literal["auto"] | bool = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +111,9 @@ class OutputSpec:
     time.
     """
 
-    format: str = "png"
-    quality: int = 95
-    folder: str | None = None
+    format: Literal["png", "webp", "jpeg"] = "png"
+    quality: Annotated[int, Interval(ge=1, le=100)] = 95
+    folder: str | int | float | None = None  # a number is a name too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +142,6 @@ class RunSpec:
     skip_on_error: frozenset[str] = frozenset()
     memory: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
     accel: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
-    batch: int | str | None = None
+    batch: Batch = None
     chosen: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    overflow: str = "warn"
+    overflow: LongPrompts = "warn"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from composer.system.constraints import Ge, Gt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +31,13 @@ class SweepSpec:
     zip: tuple[Any, ...] = ()
     jobs: str | None = None
     where: str | None = None
-    limit: int | None = None
-    shuffle: int | None = None
-    on_invalid: str = "error"
-    batch: int | str = "auto"
+    limit: Annotated[int, Ge(1)] | None = None
+    shuffle: Annotated[int, Ge(0)] | None = None
+    on_invalid: Literal["error", "skip"] = "error"
+    batch: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     fresh: bool = False
     fail_fast: bool = False
-    retries: int = 0
+    retries: Annotated[int, Ge(0)] = 0
     dry_run: bool = False
 
 
@@ -65,8 +67,8 @@ class RaySpec:
     """
 
     address: str | None = None
-    workers: int | None = None
-    num_cpus: float = 1
+    workers: Annotated[int, Ge(1)] | None = None
+    num_cpus: Annotated[float, Gt(0)] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +84,9 @@ class SearchSpec:
         timeout: Seconds after which no further trial starts, or ``None``.
     """
 
-    metric: str = "seconds"
-    trials: int = 30
+    metric: Literal["seconds", "peak_memory", "distance"] = "seconds"
+    trials: Annotated[int, Ge(1)] = 30
     reference: str | None = None
-    within: float | None = None
-    seed: int = 0
-    timeout: float | None = None
+    within: Annotated[float, Ge(0)] | None = None
+    seed: Annotated[int, Ge(0)] = 0
+    timeout: Annotated[float, Ge(0)] | None = None

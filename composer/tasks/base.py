@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
@@ -14,8 +14,9 @@ from composer.config.foreign_words import KEYS, not_yet, plain
 from composer.errors import ComposerError, suggest
 from composer.families.base import Family
 from composer.sampling.sampler import Sampler
+from composer.system.constraints import Ge, Interval
 from composer.tasks import marks
-from composer.tasks.values import SEEDS, negatives, seed, texts, whole
+from composer.tasks.values import SEEDS, negatives, require_integer, seed, texts
 from composer.tiny import known
 
 if TYPE_CHECKING:
@@ -78,15 +79,16 @@ class Task:
                 near = not_yet(key) or (f"Did you mean {meant}?" if meant else suggest(key, known).strip())
                 raise ComposerError(key, value, f"this task does not take it. {near}".strip(), known)
         values = {**dict.fromkeys(known), **values}  # a key taken out with `~` counts as null
-        images = whole("images", values["images"], 1, MOST)
+        images = require_integer("images", values["images"], Annotated[int, Interval(ge=1, le=MOST)])
         prompts = [prompt for prompt in self.prompts(values) for _ in range(images)]
-        first, step = seed(values["seed"]), whole("seed_step", values["seed_step"], 0)
+        first = seed(values["seed"])
+        step = require_integer("seed_step", values["seed_step"], Annotated[int, Ge(0)])
         seeds = tuple(first + i * step for i in range(len(prompts)))
         if seeds[-1] >= SEEDS:
             raise ComposerError("seed", values["seed"], "the last image's seed would be 2^64 or more")
         # diffusers counts `steps_offset` on top: as many steps as were trained would look one timestep too far
         most = checkpoint.scheduler.get("num_train_timesteps", 1000) - checkpoint.scheduler.get("steps_offset", 0)
-        steps = whole("steps", values["steps"], 1, most)
+        steps = require_integer("steps", values["steps"], Annotated[int, Interval(ge=1, le=most)])
         skip = self.skip(values, steps, checkpoint)
         inputs = self.inputs(values, len(prompts), images, checkpoint)
         negative = negatives(values, len(prompts), images)
@@ -134,7 +136,8 @@ def side(key: str, value: Any, own: int, checkpoint: Checkpoint) -> int:
     """A height or width in pixels: as given, where the model can make it, else its own."""
     if value is None:
         return own
-    pixels, multiple = whole(key, value, 1, LONGEST), checkpoint.size_multiple
+    pixels = require_integer(key, value, Annotated[int, Interval(ge=1, le=LONGEST)])
+    multiple = checkpoint.size_multiple
     if pixels % multiple:
         near = [n for n in (pixels // multiple * multiple, -(-pixels // multiple) * multiple) if n]
         raise ComposerError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
@@ -16,9 +16,10 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampling.sampler import Sampler
+from composer.system.constraints import Interval, require
 from composer.tasks.base import Inputs, Start
 from composer.tasks.img2img import Img2Img, scaling, several
-from composer.tasks.values import each, flag, number
+from composer.tasks.values import each
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +41,7 @@ class Inpaint(Img2Img):
         if values["mask"] is None:
             raise ComposerError("mask", None, f"an image is needed: mask=FILE{hole(values)}")
         base = super().inputs(values, batch, images, checkpoint)
-        invert = flag("invert_mask", values["invert_mask"])
+        invert = require("invert_mask", values["invert_mask"], bool)
         given = [read_mask("mask", one, invert) for one in several(values["mask"])]
         masks = tuple(fitted(mask, base.height, base.width) for mask in each("mask", given, batch, images))
         own = [mask for name, mask in zip(several(values["mask"]), given) if not is_sample(name)]
@@ -60,8 +61,10 @@ class Inpaint(Img2Img):
     def blend(self, values: Mapping[str, Any], base: Inputs) -> dict[str, Any]:
         """How the repainted part meets the rest: blur is the width of the blend in pixels."""
         blur, shorter = values["blur"], min(base.height, base.width)
-        width = shorter / self.seam if blur is None else number("blur", blur, 0, shorter)
-        return {"blur": width, "keep_unmasked": flag("keep_unmasked", values["keep_unmasked"])}
+        width = shorter / self.seam
+        if blur is not None:
+            width = float(require("blur", blur, Annotated[float, Interval(ge=0, le=shorter)]))
+        return {"blur": width, "keep_unmasked": require("keep_unmasked", values["keep_unmasked"], bool)}
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         from composer.images.pixels import to_mask, to_pixels

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
+from composer.system.constraints import Interval
 from composer.tasks.base import Inputs
 from composer.tasks.img2img import Img2Img, several
 from composer.tasks.inpaint import Inpaint
-from composer.tasks.values import whole
+from composer.tasks.values import require_integer
 
 #: Most pixels that can be added at one edge.
 MOST = 8192
+#: Pixels to add at an edge.
+Margin = Annotated[int, Interval(ge=0, le=MOST)]
 
 
 class Outpaint(Inpaint):
@@ -68,9 +71,9 @@ class Outpaint(Inpaint):
 def margins(value: Any) -> tuple[int, int, int, int]:
     """One number of pixels for all edges, or [left, top, right, bottom]."""
     if isinstance(value, list) and len(value) == 4:
-        sides = tuple(whole("margins", each, 0, MOST) for each in value)
+        sides = tuple(require_integer("margins", side, Margin) for side in value)
     else:
-        sides = (whole("margins", value, 0, MOST),) * 4
+        sides = (require_integer("margins", value, Margin),) * 4
     if not any(sides):
         raise ComposerError("margins", value, "add nothing: give pixels for all edges, or [left,top,right,bottom]")
     return sides

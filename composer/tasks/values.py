@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from math import isfinite
-from typing import Any
+from typing import Annotated, Any
 
 from composer.errors import ComposerError
+from composer.system.constraints import Interval, require
 
 #: As many as torch's generators take.
 SEEDS = 2**64
@@ -15,37 +15,30 @@ SEEDS = 2**64
 DRAWN = 2**32
 
 
-def whole(key: str, value: Any, low: int, high: int | None = None) -> int:
-    """A whole number in a range."""
+def require_integer(key: str, value: Any, hint: Any) -> int:
+    """Refuse what is no integer in a range.
+
+    Args:
+        key: Config key of the value.
+        value: A float such as `20.0` counts as 20: ranges of a sweep and JSON make floats of integers.
+        hint: `int`, or `Annotated[int, …]`.
+
+    Returns:
+        The integer.
+
+    Raises:
+        ComposerError: It is no integer, or out of range.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    fits = isinstance(value, int) and not isinstance(value, bool) and value >= low and (high is None or value <= high)
-    if not fits:
-        limits = f"{low} or more" if high is None else f"from {low} to {high}"
-        raise ComposerError(key, value, f"must be a whole number, {limits}")
-    return value
-
-
-def number(key: str, value: Any, low: float, high: float) -> float:
-    """A finite number in a range."""
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) and low <= value <= high
-    if not fits:
-        raise ComposerError(key, value, f"must be a number from {low:g} to {high:g}")
-    return float(value)
-
-
-def flag(key: str, value: Any) -> bool:
-    """true or false."""
-    if not isinstance(value, bool):
-        raise ComposerError(key, value, "must be true or false")
-    return value
+    return int(require(key, value, hint))
 
 
 def seed(value: Any) -> int:
     """0 … 2⁶⁴−1; null or −1 generates one."""
     if value is None or value == -1:
         return secrets.randbelow(DRAWN)
-    return whole("seed", value, 0, SEEDS - 1)
+    return require_integer("seed", value, Annotated[int, Interval(ge=0, le=SEEDS - 1)])
 
 
 def texts(key: str, value: Any) -> list[str]:

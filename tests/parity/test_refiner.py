@@ -198,8 +198,16 @@ def test_on_the_command_line(compose, checkpoints):
     ("source", "refiner", "line"),
     [
         ("sd", "'{sdxl_refiner}'", "only sdxl models have a refiner, and {sd} is of the family sd"),
-        ("sdxl", "{{source: '{sdxl_refiner}', start: 1.0}}", "model.refiner.start=1.0: must lie between 0 and 1"),
-        ("sdxl", "{{source: '{sdxl_refiner}', start: 0}}", "model.refiner.start=0: must lie between 0 and 1"),
+        (
+            "sdxl",
+            "{{source: '{sdxl_refiner}', start: 1.0}}",
+            "model.refiner.start=1.0: must be a number above 0 and below 1",
+        ),
+        (
+            "sdxl",
+            "{{source: '{sdxl_refiner}', start: 0}}",
+            "model.refiner.start=0: must be a number above 0 and below 1",
+        ),
         ("sdxl", "{{source: '{sdxl_refiner}', begin: 0.8}}", "model.refiner.begin=0.8: there is no such key"),
         ("sdxl", "{{start: 0.8}}", "a folder, a hub id, or"),
         ("sdxl", "'{sd}'", "is no sdxl checkpoint"),

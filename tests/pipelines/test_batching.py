@@ -115,4 +115,4 @@ def test_jobs_of_a_sweep_are_drawn_in_shares(compose):
 @pytest.mark.parametrize(("value", "shown"), [("0", 0), ("-1", -1), ("1.5", 1.5), ("true", True), ("many", "many")])
 def test_a_batch_is_a_number(compose, value, shown):
     done = compose(f"batch={value}")
-    assert done.code == 2 and done.err.startswith(f"compose: batch={shown}: must be a whole number"), done.err
+    assert done.code == 2 and done.err.startswith(f"compose: batch={shown}: must be an integer"), done.err

@@ -331,7 +331,7 @@ def test_on_error_is_a_setting_of_every_callback(compose):
     assert done.code == 0, done.err
     done = compose("callbacks.progress.on_error=ignore")
     assert (
-        done.code == 2 and "callbacks.progress.on_error=ignore: is not known." in done.err and "fail, skip" in done.err
+        done.code == 2 and "callbacks.progress.on_error=ignore: is not known" in done.err and "fail, skip" in done.err
     )
     spec = read(compose_config(["callbacks=[progress,trace]", "callbacks.trace.on_error=skip"]))
     assert spec.skip_on_error == {"trace"} and build_pipeline(check(spec)).skip_on_error == {"trace"}

@@ -385,7 +385,7 @@ def test_ids_tell_what_matters_and_nothing_else(compose, tmp_path):
 def test_settings_of_a_sweep_are_checked(compose, tmp_path):
     for words, said in {
         ("sweep.batch=0",): "sweep.batch=0: must be an integer, 1 or more, or auto",
-        ("sweep.on_invalid=maybe",): "sweep.on_invalid=maybe: is not known. (allowed: error, skip)",
+        ("sweep.on_invalid=maybe",): "sweep.on_invalid=maybe: is not known (allowed: error, skip)",
         ("sweep.name=../x",): "sweep.name=../x: must be letters, digits",
         ("sweep.limt=3",): "sweep.limt=3: there is no such key. Did you mean sweep.limit",
         ("sweep.where=seed > 9",): "sweep.where=seed > 9: leaves no job to run",

@@ -66,7 +66,7 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
         (["task=inpaint", "keep_unmasked=maybe"], "keep_unmasked=maybe: must be true or false"),
         (["task=inpaint", "mask=zeroone.png"], "holds 0 and 1"),
         (["task=outpaint", "margins=0"], "margins=0: add nothing"),
-        (["task=outpaint", "margins=[1,2,3]"], "margins=[1, 2, 3]: must be a whole number"),
+        (["task=outpaint", "margins=[1,2,3]"], "margins=[1, 2, 3]: must be an integer"),
         (["task=outpaint", "margins=64"], "margins=64: leave nothing of 128 x 128 pixels to the image"),
         (["task=upscale", "factor=1"], "factor=1: makes nothing larger"),
         (["task=upscale", "factor=99"], "factor=99: must be a number from 1 to 16"),

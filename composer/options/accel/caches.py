@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import inf
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from diffusers import hooks
@@ -22,6 +21,7 @@ from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
 from composer.options.accel.states import States, clean, hooks_of
 from composer.options.base import OptionContext
+from composer.system.constraints import Ge
 
 NAMES = frozenset(
     f"accel.{name}"
@@ -80,16 +80,8 @@ class Cache(Acceleration):
                 yield
 
 
-def whole(option: str, key: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ComposerError(f"accel.{option}.{key}", value, f"must be a whole number, {least} or more")
-    return value
-
-
-def number(option: str, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < inf:
-        raise ComposerError(f"accel.{option}.{key}", value, "must be a number, 0 or more")
-    return value
+#: Thresholds, timesteps and weights.
+NonNegative = Annotated[float, Ge(0)]
 
 
 class FirstBlockCache(Cache):
@@ -100,8 +92,8 @@ class FirstBlockCache(Cache):
     name, apply = "first_block_cache", "apply_first_block_cache"
     why = "diffusers' cache breaks on a {}"
 
-    def __init__(self, threshold: float = 0.05) -> None:
-        self.threshold = number(self.name, "threshold", threshold)
+    def __init__(self, threshold: NonNegative = 0.05) -> None:
+        self.threshold = threshold
 
     def config(self, now: Callable[[], float]) -> Any:
         return hooks.FirstBlockCacheConfig(threshold=self.threshold)
@@ -116,21 +108,14 @@ class MagCache(Cache):
 
     def __init__(
         self,
-        ratios: Sequence[float] | str | None = None,
-        threshold: float = 0.06,
-        most: int = 3,
-        kept: float = 0.2,
+        ratios: Sequence[NonNegative] | Literal["flux"] | None = None,
+        threshold: NonNegative = 0.06,
+        most: Annotated[int, Ge(1)] = 3,
+        kept: NonNegative = 0.2,
         calibrate: bool = False,
     ) -> None:
-        if ratios not in (None, "flux") and not isinstance(ratios, (list, tuple)):
-            raise ComposerError("accel.magcache.ratios", ratios, WANTED)
-        self.ratios = (
-            FLUX_MAG_RATIOS.tolist()
-            if ratios == "flux"
-            else [number(self.name, "ratios", each) for each in ratios or ()]
-        )
-        self.threshold, self.kept = number(self.name, "threshold", threshold), number(self.name, "kept", kept)
-        self.most, self.calibrate = whole(self.name, "most", most, 1), bool(calibrate)
+        self.ratios = FLUX_MAG_RATIOS.tolist() if ratios == "flux" else list(ratios or ())
+        self.threshold, self.most, self.kept, self.calibrate = threshold, most, kept, calibrate
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
@@ -151,9 +136,10 @@ class TaylorSeer(Cache):
 
     name, apply = "taylorseer", "apply_taylorseer_cache"
 
-    def __init__(self, interval: int = 5, warmup: int = 3, order: int = 1) -> None:
-        self.interval, self.warmup = whole(self.name, "interval", interval, 2), whole(self.name, "warmup", warmup, 1)
-        self.order = whole(self.name, "order", order, 0)
+    def __init__(
+        self, interval: Annotated[int, Ge(2)] = 5, warmup: Annotated[int, Ge(1)] = 3, order: Annotated[int, Ge(0)] = 1
+    ) -> None:
+        self.interval, self.warmup, self.order = interval, warmup, order
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)
@@ -175,13 +161,9 @@ class Broadcast(Cache):
 
     name, apply = "pyramid_attention_broadcast", "apply_pyramid_attention_broadcast"
 
-    def __init__(self, interval: int = 2, begin: float = 100, end: float = 800) -> None:
-        self.interval, self.begin, self.end = (
-            whole(self.name, "interval", interval, 2),
-            number(self.name, "begin", begin),
-            end,
-        )
-        if number(self.name, "end", end) <= self.begin:
+    def __init__(self, interval: Annotated[int, Ge(2)] = 2, begin: NonNegative = 100, end: NonNegative = 800) -> None:
+        self.interval, self.begin, self.end = interval, begin, end
+        if end <= begin:
             raise ComposerError(f"accel.{self.name}.end", end, f"must be more than begin, {self.begin}")
 
     def config(self, now: Callable[[], float]) -> Any:
@@ -201,9 +183,15 @@ class FasterCache(Broadcast):
 
     name, apply = "faster_cache", "apply_faster_cache"
 
-    def __init__(self, interval: int = 2, begin: float = 0, end: float = 681, weight: float = 0.5) -> None:
+    def __init__(
+        self,
+        interval: Annotated[int, Ge(2)] = 2,
+        begin: NonNegative = 0,
+        end: NonNegative = 681,
+        weight: NonNegative = 0.5,
+    ) -> None:
         super().__init__(interval, begin, end)
-        self.weight = number(self.name, "weight", weight)
+        self.weight = weight
 
     def config(self, now: Callable[[], float]) -> Any:
         return hooks.FasterCacheConfig(

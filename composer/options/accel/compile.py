@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import diffusers
 import torch
@@ -19,7 +19,6 @@ from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
 from composer.options.base import OptionContext
 
-MODES = ("default", "reduce-overhead", "max-autotune")
 #: Modes that record CUDA graphs, whose results the next call writes over.
 GRAPHS = ("reduce-overhead", "max-autotune")
 
@@ -35,14 +34,12 @@ class Compile(Acceleration):
     excludes = (PROGRAMS - {"accel.compile"}) | {"memory.sequential_offload", "memory.xformers"}
 
     def __init__(
-        self, mode: str = "default", regional: bool = False, freezing: bool | str = "auto", dynamic: bool | str = "auto"
+        self,
+        mode: Literal["default", "reduce-overhead", "max-autotune"] = "default",
+        regional: bool = False,
+        freezing: Literal["auto"] | bool = "auto",
+        dynamic: Literal["auto"] | bool = "auto",
     ) -> None:
-        for key, value, allowed in (
-            ("mode", mode, MODES), ("regional", regional, (True, False)), ("freezing", freezing, ("auto", True, False)),
-            ("dynamic", dynamic, ("auto", True, False)),
-        ):  # fmt: skip
-            if value not in allowed or isinstance(value, int) != isinstance(value, bool):
-                raise ComposerError(f"accel.compile.{key}", value, "can't be chosen", allowed)
         self.mode, self.regional, self.freezing, self.dynamic = mode, regional, freezing, dynamic
 
     def check(self, setting: OptionContext) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from composer.options.accel.hooking import PROGRAMS, Acceleration, patched_forwa
 from composer.options.accel.standin import ConvertedForward, Engine
 from composer.options.base import OptionContext
 from composer.sampling import embedding_cache
+from composer.system.constraints import MinLen
 
 #: Options that change how the model's own layers run, or where its weights are: a converted model has neither.
 INSIDE = frozenset(
@@ -44,13 +45,7 @@ class Converted(Acceleration):
     def __init_subclass__(cls) -> None:
         cls.excludes = INSIDE | (PROGRAMS - {f"accel.{cls.name}"})
 
-    def __init__(self, components: Sequence[str] | None = None) -> None:
-        if components is not None and (
-            isinstance(components, str) or not components or not all(isinstance(one, str) for one in components)
-        ):
-            raise ComposerError(
-                f"accel.{self.name}.components", components, "must be a list of components, or null for all"
-            )
+    def __init__(self, components: Annotated[Sequence[str], MinLen(1)] | None = None) -> None:
         self.components = None if components is None else tuple(components)
 
     def supported(self, supports: Supports) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from composer.checkpoints.layouts import Supports
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, Forwards, denoiser_of, patched_forward
 from composer.options.base import OptionContext
+from composer.system.constraints import Ge
 
 #: Blocks whose layers are known: those of Stable Diffusion, SDXL and DDPM.
 BLOCKS = frozenset(f"{kind}{way}Block2D" for kind in ("", "Attn", "CrossAttn") for way in ("Down", "Up"))
@@ -34,10 +35,7 @@ class DeepCache(Acceleration):
     name = "deepcache"
     excludes = PROGRAMS
 
-    def __init__(self, interval: int = 3, layers: int = 1) -> None:
-        for key, value in (("interval", interval), ("layers", layers)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ComposerError(f"accel.deepcache.{key}", value, "must be a whole number, 1 or more")
+    def __init__(self, interval: Annotated[int, Ge(1)] = 3, layers: Annotated[int, Ge(1)] = 1) -> None:
         self.interval, self.layers = interval, layers
 
     def supported(self, supports: Supports) -> bool:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from composer.options.accel.hooking import PROGRAMS, Acceleration, chosen, denoiser_of
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of
 from composer.options.base import OptionContext
 
 #: What diffusers adds to an attention layer, and the projections that it is made of.
@@ -31,8 +31,8 @@ class FusedQKV(Acceleration):
         "memory.attention_slicing", "memory.xformers", "memory.sequential_offload", "memory.group_offload",
     }  # fmt: skip
 
-    def __init__(self, of: str = "all") -> None:
-        self.of = chosen("fused_qkv", of, ("all", "denoiser", "vae"))
+    def __init__(self, of: Literal["all", "denoiser", "vae"] = "all") -> None:
+        self.of = of
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from composer.checkpoints.layouts import Supports, families
-from composer.errors import ComposerError
 from composer.options.base import ModelOption, OptionContext
 
 #: Other programs in the denoiser's place: what hooks into the model's layers would not be seen by them.
@@ -96,10 +95,3 @@ class Forwards:
         if found is None:
             self.texts.append(text)
         return len(self.texts) - 1 if found is None else found
-
-
-def chosen(option: str, of: Any, allowed: Sequence[str]) -> str:
-    """Which models an option is for, as its key `of` says."""
-    if of not in allowed:
-        raise ComposerError(f"accel.{option}.of", of, "names no part of a model", allowed)
-    return of

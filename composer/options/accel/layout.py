@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from composer.options.accel.hooking import Acceleration, chosen
+from composer.options.accel.hooking import Acceleration
 from composer.options.base import OptionContext
 
 
@@ -22,8 +22,8 @@ class ChannelsLast(Acceleration):
     name = "channels_last"
     excludes = frozenset({"memory.sequential_offload", "memory.group_offload"})  # which keep the weights themselves
 
-    def __init__(self, of: str = "all") -> None:
-        self.of = chosen("channels_last", of, ("all", "unet", "vae"))
+    def __init__(self, of: Literal["all", "unet", "vae"] = "all") -> None:
+        self.of = of
 
     def check(self, setting: OptionContext) -> None:
         super().check(setting)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from composer.loading.precision import DTYPES, SMALL, best
 from composer.options.accel.converted import Converted
 from composer.options.accel.standin import Engine
 from composer.options.base import OptionContext
+from composer.system.constraints import MinLen
 
 
 class Vino(Engine):
@@ -66,12 +67,12 @@ class OpenVINO(Converted):
 
     name, packages, engine = "openvino", ("openvino",), Vino
 
-    def __init__(self, precision: str = "auto", components: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        precision: Literal["auto", "bf16", "fp32"] = "auto",
+        components: Annotated[Sequence[str], MinLen(1)] | None = None,
+    ) -> None:
         super().__init__(components)
-        if precision not in ("auto", "bf16", "fp32"):
-            raise ComposerError(
-                "accel.openvino.precision", precision, "can't be computed with", ("auto", "bf16", "fp32")
-            )
         self.precision = precision
 
     def check(self, setting: OptionContext) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.layouts import Supports
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of
 from composer.options.base import OptionContext
+from composer.system.constraints import Interval
 
 #: Of four neighbours one is always kept.
 MOST = 0.75
@@ -29,15 +30,12 @@ class TokenMerging(Acceleration):
     name = "tome"
     excludes = PROGRAMS
 
-    def __init__(self, ratio: float = 0.5, downsample: int | str = "auto", rand: bool = False) -> None:
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= MOST:
-            raise ComposerError("accel.tome.ratio", ratio, f"must lie above 0 and not above {MOST}")
-        if downsample not in ("auto", 1, 2, 4, 8) or isinstance(downsample, bool):
-            raise ComposerError(
-                "accel.tome.downsample", downsample, "is no factor between latents and tokens", ("auto", 1, 2, 4, 8)
-            )
-        if not isinstance(rand, bool):
-            raise ComposerError("accel.tome.rand", rand, "must be true or false")
+    def __init__(
+        self,
+        ratio: Annotated[float, Interval(gt=0, le=MOST)] = 0.5,
+        downsample: Literal["auto", 1, 2, 4, 8] = "auto",
+        rand: bool = False,
+    ) -> None:
         self.ratio, self.downsample, self.rand = ratio, downsample, rand
 
     def supported(self, supports: Supports) -> bool:

@@ -5,12 +5,14 @@ the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Annotated
 
 from composer.errors import ComposerError
 from composer.options.base import ModelOption, OptionContext
 from composer.options.memory.estimate import Estimate, estimate
 from composer.options.memory.offload import GroupOffload, ModelOffload, SequentialOffload
 from composer.options.memory.slicing import VaeSlicing, VaeTiling
+from composer.system.constraints import Ge, Gt
 from composer.system.memory import format_bytes, free_memory
 
 GIB = 2**30
@@ -28,13 +30,7 @@ class Auto(ModelOption):
 
     group, name = "memory", "auto"
 
-    def __init__(self, limit: float | None = None, further: int = 0) -> None:
-        if limit is not None and (
-            isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < float("inf")
-        ):
-            raise ComposerError("memory.auto.limit", limit, "must be a number of GiB above 0, or null")
-        if isinstance(further, bool) or not isinstance(further, int) or further < 0:
-            raise ComposerError("memory.auto.further", further, "must be a whole number, 0 or more")
+    def __init__(self, limit: Annotated[float, Gt(0)] | None = None, further: Annotated[int, Ge(0)] = 0) -> None:
         self.limit, self.further = limit, further
 
     def becomes(self, setting: OptionContext) -> tuple[Mapping[str, ModelOption], str]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
 from diffusers.hooks import HookRegistry, group_offloading
 from torch import nn
 
-from composer.errors import ComposerError
 from composer.options.base import ModelOption, OptionContext
+from composer.system.constraints import Ge
 
 NAMES = ("model_offload", "group_offload", "sequential_offload", "cpu_text_encoder")
 
@@ -65,11 +65,7 @@ class GroupOffload(Offload):
 
     name = "group_offload"
 
-    def __init__(self, blocks: int | None = None, stream: bool | None = None) -> None:
-        if blocks is not None and (isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1):
-            raise ComposerError("memory.group_offload.blocks", blocks, "must be a whole number, 1 or more, or null")
-        if stream not in (None, True, False):
-            raise ComposerError("memory.group_offload.stream", stream, "must be true, false or null")
+    def __init__(self, blocks: Annotated[int, Ge(1)] | None = None, stream: bool | None = None) -> None:
         self.blocks, self.stream = blocks, stream
 
     @contextmanager

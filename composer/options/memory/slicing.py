@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from composer.errors import ComposerError
 from composer.options.base import ModelOption, OptionContext
 from composer.options.memory.estimate import tile_of
+from composer.system.constraints import Ge
 
 #: What a sweep tries one after the other when memory runs out for a single job; the least harmful first.
 LADDER = {
@@ -73,11 +74,7 @@ class AttentionSlicing(Saving):
 
     name, component = "attention_slicing", "unet"
 
-    def __init__(self, heads: int | str = "auto") -> None:
-        if heads not in ("auto", "max") and (isinstance(heads, bool) or not isinstance(heads, int) or heads < 1):
-            raise ComposerError(
-                "memory.attention_slicing.heads", heads, "must be auto, max or a whole number, 1 or more"
-            )
+    def __init__(self, heads: Literal["auto", "max"] | Annotated[int, Ge(1)] = "auto") -> None:
         self.heads = heads
 
     def check(self, setting: OptionContext) -> None:

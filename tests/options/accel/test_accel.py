@@ -200,7 +200,7 @@ REFUSED = [
     (
         "sd",
         ["accel=[deepcache]", "accel.deepcache.interval=x"],
-        "accel.deepcache.interval=x: must be a whole number, 1 or more",
+        "accel.deepcache.interval=x: must be an integer, 1 or more",
     ),
     (
         "sd",
@@ -210,7 +210,7 @@ REFUSED = [
     ("sd", ["accel=[deepcache]", "accel.deepcache.layers=9"], "accel.deepcache.layers=9: leaves nothing to take"),
     ("sd", ["accel=[deepcache,compile]"], "accel=deepcache: can't be together with accel=compile"),
     ("ddpm", ["accel=[tome]"], "accel=tome: can't reach into a UNet2DModel"),
-    ("sd", ["accel=[tome]", "accel.tome.ratio=0.9"], "accel.tome.ratio=0.9: must lie above 0 and not above 0.75"),
+    ("sd", ["accel=[tome]", "accel.tome.ratio=0.9"], "accel.tome.ratio=0.9: must be a number above 0 and at most 0.75"),
     ("sd", ["accel=[tome]", "accel.tome.downsample=1"], "accel.tome.downsample=1: this model attends at 2 and more"),
     ("sd", FBC, "accel=first_block_cache: diffusers' cache breaks on a UNet2DConditionModel"),
     ("sd3", FBC, "accel=first_block_cache: diffusers' cache breaks on a SD3Transformer2DModel"),
@@ -221,7 +221,7 @@ REFUSED = [
     (
         "flux",
         ["accel=[magcache]", "accel.magcache.ratios=[1,x]"],
-        "accel.magcache.ratios=x: must be a number, 0 or more",
+        "accel.magcache.ratios=[1, 'x']: must be flux, a list of numbers, each 0 or more, or null",
     ),
     ("flux", ["accel=[taylorseer]"], "accel.taylorseer.warmup=3: leaves none of 4 steps to continue"),
     ("flux", ["accel=[faster_cache,taylorseer]"], "accel=faster_cache: can't be together with accel=taylorseer"),
@@ -244,7 +244,7 @@ REFUSED = [
     (
         "sd",
         ["accel=[channels_last]", "accel.channels_last.of=x"],
-        "accel.channels_last.of=x: names no part of a model (allowed: all, unet, vae)",
+        "accel.channels_last.of=x: is not known (allowed: all, unet, vae)",
     ),
     ("ddpm", ["accel=[fused_qkv]"], "accel=fused_qkv: diffusers can't fuse a UNet2DModel"),
     (
@@ -271,7 +271,7 @@ REFUSED = [
     (
         "sd",
         ["accel=[compile]", "accel.compile.mode=fast"],
-        "accel.compile.mode=fast: can't be chosen (allowed: default, reduce-overhead",
+        "accel.compile.mode=fast: is not known (allowed: default, reduce-overhead",
     ),
     (
         "sd",

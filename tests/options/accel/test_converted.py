@@ -313,7 +313,7 @@ REFUSED = [
     (
         "sd",
         [VINO, "accel.openvino.precision=int8"],
-        "accel.openvino.precision=int8: can't be computed with (allowed: auto, bf16, fp32)",
+        "accel.openvino.precision=int8: is not known (allowed: auto, bf16, fp32)",
     ),
     (
         "sd",
@@ -325,8 +325,8 @@ REFUSED = [
         [ONNX, "accel.onnx.components=[vae]"],
         "accel.onnx.components=vae: is none that can be converted here (allowed: unet)",
     ),
-    ("sd", [VINO, "accel.openvino.components=unet"], "accel.openvino.components=unet: must be a list of components"),
-    ("sd", [VINO, "accel.openvino.components=[]"], "accel.openvino.components=[]: must be a list of components"),
+    ("sd", [VINO, "accel.openvino.components=unet"], "accel.openvino.components=unet: must be a list of texts"),
+    ("sd", [VINO, "accel.openvino.components=[]"], "accel.openvino.components=[]: must be a list of texts"),
     ("sd", ["accel=[openvino,onnx]"], "accel=openvino: can't be together with accel=onnx"),
     ("sd", ["accel=[openvino,compile]"], "accel=openvino: can't be together with accel=compile"),
     ("sd", ["accel=[openvino,deepcache]"], "accel=deepcache: can't be together with accel=openvino"),

@@ -111,8 +111,8 @@ def test_an_error_that_is_not_about_memory_ends_the_run(compose):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["memory.auto.limit=0"], "memory.auto.limit=0: must be a number of GiB above 0"),
-        (["memory.auto.further=-1"], "memory.auto.further=-1: must be a whole number"),
+        (["memory.auto.limit=0"], "memory.auto.limit=0: must be a number above 0 or null"),
+        (["memory.auto.further=-1"], "memory.auto.further=-1: must be an integer, 0 or more"),
     ],
 )
 def test_settings_are_checked(compose, words, said):

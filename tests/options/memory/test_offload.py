@@ -121,7 +121,7 @@ def test_on_a_cpu_there_is_nothing_to_save(compose, name):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"blocks": 0}, "memory.group_offload.blocks=0: must be a whole number"),
+        ({"blocks": 0}, "memory.group_offload.blocks=0: must be an integer, 1 or more, or null"),
         ({"stream": "often"}, "memory.group_offload.stream=often: must be true, false or null"),
     ],
 )

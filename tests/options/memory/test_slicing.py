@@ -82,7 +82,7 @@ def test_options_are_on_while_a_run_lasts_and_off_after_a_failure():
         (["memory=[attention_slicing]", "task=unconditional"], "memory=attention_slicing: ddpm models attend in a way"),
         (
             ["memory=[attention_slicing]", "memory.attention_slicing.heads=0"],
-            "memory.attention_slicing.heads=0: must be auto, max or",
+            "memory.attention_slicing.heads=0: must be auto, max, or an integer, 1 or more",
         ),
     ],
 )
