@@ -108,7 +108,7 @@ class MagCache(Cache):
 
     def __init__(
         self,
-        ratios: Sequence[NonNegative] | Literal["flux"] | None = None,
+        ratios: Literal["flux"] | Sequence[NonNegative] | None = None,
         threshold: NonNegative = 0.06,
         most: Annotated[int, Ge(1)] = 3,
         kept: NonNegative = 0.2,
