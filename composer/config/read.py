@@ -253,7 +253,9 @@ def _guidance(node: dict[str, Any], liked: float | None, chosen: Mapping[str, An
 
 def _precision(node: dict[str, Any]) -> PrecisionSpec:
     """Keys that are no setting are components with a precision of their own."""
-    settings = {name: node.pop(name) for name in ("strict", "force", "cache", "vae_upcast", "storage") if name in node}
+    settings: dict[str, Any] = {
+        name: node.pop(name) for name in ("strict", "force", "cache", "vae_upcast", "storage") if name in node
+    }
     settings["dtype"] = node.pop("dtype", None)
     parts = {name: require(f"precision.{name}", value, Dtype) for name, value in node.items() if value is not None}
     spec = build_spec("precision", PrecisionSpec, {**settings, "components": MappingProxyType(parts)})
