@@ -25,7 +25,8 @@ import torch
 from PIL import Image
 
 from composer.callbacks.base import Run, Step, StepCallback
-from composer.checkpoints.checkpoint import Checkpoint, find
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.detection import fits
 from composer.checkpoints.layouts import CLASSIC, families
 from composer.config.spec import ModelSpec
@@ -216,7 +217,7 @@ def saved(model: TinyModel, folder: Path) -> Checkpoint:
         The checkpoint, of the family where it is composer's or installed.
     """
     model.pipe.save_pretrained(folder)
-    return find(ModelSpec(name="tiny", source=str(folder)))
+    return find_checkpoint(ModelSpec(name="tiny", source=str(folder)))
 
 
 def generators(*seeds: int) -> tuple[torch.Generator, ...]:
