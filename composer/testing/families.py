@@ -26,8 +26,8 @@ from PIL import Image
 
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.detection import fits
+from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.layouts import CLASSIC, families
 from composer.config.spec import ModelSpec
 from composer.families.base import Family
