@@ -1,3 +1,3 @@
-"""The version of composer, by itself: whoever needs it alone imports nothing else."""
+"""The version of composer. Importing this module imports nothing else."""
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may wait for a hub
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread: the sums of the oracle, and one core a worker
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread: the results of the oracle, and one core a worker
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -58,8 +58,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if rare(item):
             item.add_marker("slow")
-        place = item.path.relative_to(Path(__file__).parent).as_posix()
-        if any(f"{place}/".startswith(f"{each}/") for each in STANDARD) and not item.get_closest_marker("quick"):
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        if any(f"{path}/".startswith(f"{directory}/") for directory in STANDARD) and not item.get_closest_marker(
+            "quick"
+        ):
             item.add_marker("standard")
         if not item.get_closest_marker("slow") and not item.get_closest_marker("standard"):
             item.add_marker("quick")
@@ -80,8 +82,8 @@ def compose(capsys, tmp_path, monkeypatch):
     def run(*words: str) -> Outcome:
         capsys.readouterr()
         code = main(list(words))
-        said = capsys.readouterr()
-        return Outcome(code, said.out, said.err)
+        printed = capsys.readouterr()
+        return Outcome(code, printed.out, printed.err)
 
     return run
 
@@ -94,7 +96,7 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
 
 
 class Saved(dict):
-    """Name → folder of a tiny checkpoint, written when it is first asked for."""
+    """Name → folder of a tiny checkpoint, written when it is first requested."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -113,7 +115,7 @@ def others(tmp_path_factory) -> Saved:
 
 @pytest.fixture
 def one_thread():
-    """The order of sums depends on the number of threads."""
+    """The order of additions depends on the number of threads."""
     import torch
 
     threads = torch.get_num_threads()

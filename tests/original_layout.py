@@ -49,14 +49,14 @@ def unet_name(name: str, layers: int) -> str:
     i, kind, j, *tail = rest
     i, j = int(i), int(j)
     if side == "down_blocks":
-        place = (layers + 1) * i + j + 1 if kind != "downsamplers" else (layers + 1) * (i + 1)
+        index = (layers + 1) * i + j + 1 if kind != "downsamplers" else (layers + 1) * (i + 1)
         part = {"resnets": "0", "attentions": "1", "downsamplers": "0.op"}[kind]
-        return f"input_blocks.{place}.{part}.{inner(kind, tail)}"
-    place = (layers + 1) * i + (j if kind != "upsamplers" else layers)
+        return f"input_blocks.{index}.{part}.{inner(kind, tail)}"
+    index = (layers + 1) * i + (j if kind != "upsamplers" else layers)
     part = {"resnets": "0", "attentions": "1", "upsamplers": "2" if i == 0 else "1"}[
         kind
     ]  # only the first up block attends
-    return f"output_blocks.{place}.{part}.{'.'.join(tail) if kind == 'upsamplers' else inner(kind, tail)}"
+    return f"output_blocks.{index}.{part}.{'.'.join(tail) if kind == 'upsamplers' else inner(kind, tail)}"
 
 
 def inner(kind: str, tail: list[str]) -> str:

@@ -166,7 +166,7 @@ def chroma() -> ChromaPipeline:
 
 
 def kontext() -> FluxKontextPipeline:
-    """Flux with a reference image, which it scales to a megapixel: dear to draw. Its weights look like plain Flux's."""
+    """Flux with a reference image, which it scales to a megapixel: expensive to run. Its weights look like plain Flux's."""
     return FluxKontextPipeline(**pipelines.flux().components)
 
 
@@ -237,6 +237,6 @@ def save(name: str, folder: Path) -> Path:
 
 def with_json(folder: Path, file: str, **changes: Any) -> Path:
     """Change settings in one of a checkpoint's json files."""
-    place = folder / file
-    place.write_text(json.dumps(json.loads(place.read_text("utf-8")) | changes), "utf-8")
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), "utf-8")
     return folder

@@ -76,12 +76,12 @@ PROMISES = (
         "steps, sizes and seeds have bounds; a generated seed is recorded",
         (
             "cli/test_main.py::test_errors_are_one_line",
-            "cli/test_main.py::test_a_drawn_seed_is_recorded_and_makes_the_same_picture",
+            "cli/test_main.py::test_a_random_seed_is_recorded_and_makes_the_same_image",
         ),
     ),
     Promise(
         "A6",
-        "strength that leaves no step is refused, and what is left of the steps is said",
+        "strength that leaves no step is refused, and a note says how many steps are left",
         (
             "tasks/test_requests.py::test_refusals_are_one_line",
             "tasks/test_requests.py::test_strength_says_how_many_steps_it_takes",
@@ -116,7 +116,7 @@ PROMISES = (
     ),
     Promise(
         "A10",
-        "an edited image keeps its size, and rounding is said",
+        "an edited image keeps its size, and rounding is noted",
         ("tasks/test_requests.py::test_the_picture_keeps_its_size_and_rounding_is_said",),
     ),
     Promise(
@@ -129,7 +129,7 @@ PROMISES = (
     ),
     Promise(
         "A12",
-        "a prompt that is too long is said, refused or read in windows",
+        "a prompt that is too long is noted, refused or read in windows",
         (
             "pipelines/test_long_prompts.py::test_what_is_dropped_is_said",
             "pipelines/test_long_prompts.py::test_refusals",
@@ -180,7 +180,7 @@ PROMISES = (
         "a model of another role is refused with the right task",
         ("checkpoints/test_components.py::test_a_checkpoint_of_the_wrong_kind_is_refused_with_the_right_task",),
     ),
-    Promise("B2", "a missing mask or image is asked for", ("tasks/test_requests.py::test_refusals_are_one_line",)),
+    Promise("B2", "a missing mask or image is requested", ("tasks/test_requests.py::test_refusals_are_one_line",)),
     Promise(
         "B3", "a missing component folder is named", ("cli/test_main.py::test_half_a_download_is_refused_by_name",)
     ),
@@ -291,13 +291,13 @@ PROMISES = (
     ),
     Promise(
         "C8",
-        "one failed job of many is told at the end with exit 1, and tried again",
+        "one failed job of many is reported at the end with exit 1, and tried again",
         (
             "sweeps/test_run.py::test_a_failed_job_hides_nothing_and_is_tried_again",
             "sweeps/test_run.py::test_fail_fast_and_retries",
         ),
     ),
-    # --- E: strangers' files
+    # --- E: untrusted files
     Promise(
         "E1",
         "classes are chosen by the names of installed options alone",
@@ -332,10 +332,10 @@ PROMISES = (
     ),
     Promise(
         "E5",
-        "no value leads out of the folder that was asked for, and no link is followed",
+        "no value leads out of the requested folder, and no link is followed",
         (
             "cli/test_main.py::test_a_value_in_a_folders_name_leads_nowhere_else",
-            "cli/test_main.py::test_a_link_in_the_place_of_a_picture_is_not_followed",
+            "cli/test_main.py::test_a_link_instead_of_an_image_is_not_followed",
             "sweeps/test_run.py::test_where_a_sweep_goes",
             "sweeps/test_run.py::test_settings_of_a_sweep_are_checked",
             "sweeps/test_run.py::test_a_folders_own_file_chooses_no_places_and_no_pickles",

@@ -30,13 +30,13 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_the_wheel_holds_conf_checkpoint_and_marker(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for wanted in (
+    for path in (
         "composer/conf/compose.yaml",
         "composer/py.typed",
         "composer/tiny/checkpoint/text2img/model_index.json",
         "composer/tiny/CARD.md",
     ):
-        assert wanted in names
+        assert path in names
     assert len([name for name in names if name.startswith("composer/conf/scheduler/")]) >= 38
     assert not [name for name in names if name.startswith(("tests/", "outputs/", "conf/", "benchmarks/"))]
 
@@ -50,10 +50,10 @@ def test_the_wheel_runs_from_another_folder(wheel, tmp_path):
         "import sys, composer; from composer.cli.main import main; assert composer.__file__.startswith(sys.argv[1])\n"
         "sys.exit(main(['list', 'scheduler']) or main(['steps=1', 'hydra.run.dir=out']))"
     )
-    made = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code, str(site)], cwd=tmp_path, env=env, capture_output=True, text=True
     )
-    assert made.returncode == 0 and made.stderr == "" and "scheduler=euler" in made.stdout, made.stderr
+    assert done.returncode == 0 and done.stderr == "" and "scheduler=euler" in done.stdout, done.stderr
     assert (tmp_path / "out" / "000.png").is_file()
 
 
@@ -65,6 +65,6 @@ def test_the_embedded_text2img_checkpoint_is_at_most_16_mb():
 def test_constraints_pin_what_pyproject_asks_for():
     import re
 
-    wanted = re.findall(r'^  "([a-z-]+)[><=\[]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    dependencies = re.findall(r'^  "([a-z-]+)[><=\[]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
-    assert len(wanted) >= 11 and not [name for name in wanted if name not in pinned]
+    assert len(dependencies) >= 11 and not [name for name in dependencies if name not in pinned]

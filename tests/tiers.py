@@ -34,7 +34,7 @@ def sampled(options: Sequence[Any], *axes: Iterable[Any], each: int = 1) -> list
 
 
 def pairs(case: tuple) -> set[tuple]:
-    """Any two values of a case, with their places."""
+    """Any two values of a case, with their positions."""
     return set(combinations(enumerate(case), 2))
 
 

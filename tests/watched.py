@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CANARY = "hf_canarycanarycanary"
-#: Reads a folder and a command line from each line, and tells at the end what happened besides.
+#: Reads a folder and a command line from each line, and prints at the end what happened besides.
 WATCHED = """
 import json, os, sys
 sys.path.insert(0, os.getcwd())
@@ -65,7 +65,7 @@ def watched(
         "PYTHONDONTWRITEBYTECODE": "1",
         "COMPOSER_CACHE": str(scratch),
     }
-    text = "".join(json.dumps([str(place), words]) + "\n" for place, words in lines)
+    text = "".join(json.dumps([str(folder), words]) + "\n" for folder, words in lines)
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, allowed], cwd=folder, input=text, capture_output=True, text=True, errors="replace",
         env=environment | dict(variables or {}),
@@ -73,5 +73,5 @@ def watched(
     *outs, last = done.stdout.split("\nEXIT\n")
     errs = done.stderr.split("\nEXIT\n")
     assert len(outs) == len(lines), done.stderr[-2000:]
-    told = json.loads(last)
-    return list(zip(told["codes"], outs, errs)), told["seen"]
+    report = json.loads(last)
+    return list(zip(report["codes"], outs, errs)), report["seen"]

@@ -1,1 +1,4 @@
-"""What Python users call: `compose`, `load`, `check`, `show`, `sweep`, `rerun`."""
+"""The Python API: `compose`, `load`, `check`, `show`, `list`, `sweep` and `rerun`.
+
+Users import these names from `composer` itself.
+"""

@@ -1,4 +1,4 @@
-"""What `compose show`, `check`, `list`, `sweep` and `rerun` do, as functions for scripts and notebooks."""
+"""The commands `show`, `check`, `list`, `sweep` and `rerun` as functions for scripts and notebooks."""
 
 from __future__ import annotations
 
@@ -22,66 +22,86 @@ if TYPE_CHECKING:
 
 @interruptible()
 def check(*overrides: str, config_dir: str | None = None, **values: Any) -> tuple[str, ...]:
-    """Refuse what can't work, without loading weights.
+    """Refuse a request that cannot work, without loading weights.
 
     Args:
-        overrides, config_dir, values: as for `compose`.
+        *overrides: As for `compose`.
+        config_dir: As for `compose`.
+        **values: As for `compose`.
 
     Returns:
-        Notes: what the run would do otherwise than asked.
+        Notes on what the run would do differently from the request.
 
     Raises:
-        ComposerError: the request can't be met.
+        ComposerError: The request cannot be met.
     """
-    from composer.checks.compatibility import check as checked
+    from composer.checks.compatibility import check as check_compatibility
 
     spec, callbacks = request_of(overrides, values, config_dir)
-    found = checked(spec)
+    checked = check_compatibility(spec)
     with silenced_libraries():
         from composer.pipelines.build import tried
 
-        return tried(found, callbacks)
+        return tried(checked, callbacks)
 
 
 @interruptible()
 def show(*overrides: str, config_dir: str | None = None, **values: Any) -> Page:
-    """What a pipeline is composed of, as text, without loading weights.
+    """Describe the pipeline of a request, without loading weights.
 
     Args:
-        overrides, config_dir, values: as for `compose`.
+        *overrides: As for `compose`.
+        config_dir: As for `compose`.
+        **values: As for `compose`.
+
+    Returns:
+        The description. It is a text, which a notebook shows in lines.
 
     Raises:
-        ComposerError: the request can't be met.
+        ComposerError: The request cannot be met.
+
+    Example:
+        >>> print(composer.show("scheduler=euler", steps=10))
     """
-    from composer.checks.compatibility import check as checked
+    from composer.checks.compatibility import check as check_compatibility
 
     spec, callbacks = request_of(overrides, values, config_dir)
-    found = checked(spec)
+    checked = check_compatibility(spec)
     with silenced_libraries():
         from composer.pipelines.build import tried
         from composer.pipelines.description import describe
 
-        return Page(describe(found, tried(found, callbacks)))
+        return Page(describe(checked, tried(checked, callbacks)))
 
 
 def list_options(
     group: str | None = None, *overrides: str, config_dir: str | None = None, **values: Any
 ) -> dict[str, str]:
-    """The options of a group with a line about each; of no group, all groups with how many options they have.
+    """List the options of a group, or all groups.
 
     Args:
-        group: such as `"scheduler"`.
-        overrides, values: of a run; with them, only the schedulers or tasks that its model can use.
-        config_dir: a folder with option files of your own.
+        group: Name of a group such as `"scheduler"`; None for all groups.
+        *overrides: Overrides of a run. With them, only the schedulers or tasks that its model can use are listed.
+        config_dir: Directory with option files of your own.
+        **values: Values of a run, as for `compose`; they act as `overrides` do.
+
+    Returns:
+        Option to a line about it; without a group, group to its number of options.
 
     Raises:
-        ComposerError: there is no such group.
+        ComposerError: There is no such group.
+
+    Example:
+        >>> composer.list("scheduler", model="sd15")
     """
     from composer.api.listing import listed
     from composer.config.python_values import given
 
-    found = listed([*([] if group is None else [group]), *given(overrides, values).words], folder_of(config_dir))
-    return found[group] if group is not None else {name: f"{len(options)} options" for name, options in found.items()}
+    words = [*([] if group is None else [group]), *given(overrides, values).words]
+    groups = listed(words, folder_of(config_dir))
+    if group is not None:
+        return groups[group]
+    return {name: f"{len(options)} options" for name, options in groups.items()}
 
 
 @interruptible()
@@ -89,18 +109,23 @@ def list_options(
 def rerun(
     image: str | os.PathLike[str], /, *overrides: str, trust: bool = False, config_dir: str | None = None, **values: Any
 ) -> Result:
-    """Generate an image again from the record in it, or a variation of it.
+    """Generate an image again from its record, or a variation of it.
 
     Args:
-        image: an image of composer's, a run.json, or the folder that holds one.
-        overrides, config_dir, values: what to change, as for `compose`.
-        trust: use files and models that the record names wherever they are.
+        image: An image that composer generated, a run.json, or a directory with a run.json.
+        *overrides: Overrides that change the recorded run, as for `compose`.
+        trust: Whether to use files and models that the record names outside of the usual directories.
+        config_dir: As for `compose`.
+        **values: Values that change the recorded run, as for `compose`.
 
     Returns:
-        The images; if the same ones were wanted, a note says whether they are, bit for bit.
+        The images. Without changes, a note says whether they are equal to the recorded ones, bit for bit.
 
     Raises:
-        ComposerError: the record can't be read, or not be generated here.
+        ComposerError: The record cannot be read, or cannot be generated on this machine.
+
+    Example:
+        >>> composer.rerun("outputs/cone/000.png", steps=40).image
     """
     from composer.config.python_values import given
     from composer.records import metadata
@@ -110,21 +135,27 @@ def rerun(
 
     path = Path(image).expanduser()
     path = path / "run.json" if path.is_dir() else path
-    record, found = metadata.read(path), given(overrides, values)
-    if found.images or found.callbacks:
-        key = next(iter(found.images), "callbacks")
+    record, changes = metadata.read(path), given(overrides, values)
+    if changes.images or changes.callbacks:
+        key = next(iter(changes.images), "callbacks")
         raise ComposerError(
             key, None, "a record is generated again from files and names alone: save the image and give its name"
         )
-    wanted = asked(path, record, found.words, folder_of(config_dir), trust)
+    replay = asked(path, record, changes.words, folder_of(config_dir), trust)
     with silenced_libraries(), threads_kept():
-        result = drawn(record, replace(wanted, folder=None), lambda note: None)
-    return replace(result, notes=(*result.notes, verdict(path, record, result)[1])) if wanted.same else result
+        result = drawn(record, replace(replay, folder=None), lambda note: None)
+    return replace(result, notes=(*result.notes, verdict(path, record, result)[1])) if replay.same else result
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep. values: what it alone was told, as typed. images: its files. reason: why there are none."""
+    """One job of a sweep.
+
+    Attributes:
+        values: Swept key to the job's value, as typed.
+        images: Files of its images; empty if it has none.
+        reason: Why there are no images; None if there are.
+    """
 
     values: dict[str, str]
     images: tuple[Path, ...]
@@ -133,40 +164,45 @@ class Job:
 
 @dataclass(frozen=True, repr=False)
 class Swept:
-    """What came of a sweep. jobs: in their order. folder: of its files, with index.html and results.csv."""
+    """The jobs and files of a sweep.
+
+    Attributes:
+        folder: Directory of its files, with index.html and results.csv.
+        jobs: The jobs in their order.
+    """
 
     folder: Path
     jobs: tuple[Job, ...]
 
     @property
     def failed(self) -> tuple[Job, ...]:
-        """Those without images."""
+        """The jobs without images."""
         return tuple(job for job in self.jobs if not job.images)
 
     def __repr__(self) -> str:
         return f"Swept({len(self.jobs)} jobs, {len(self.failed)} failed, {self.folder / 'index.html'})"
 
     def _repr_png_(self) -> bytes | None:
-        """What a notebook shows: the contact sheet."""
+        """Return the contact sheet, which a notebook shows."""
         sheet = self.folder / "contact.png"
         return sheet.read_bytes() if sheet.is_file() else None
 
 
 @interruptible()
 def sweep(*overrides: str, config_dir: str | None = None, **values: Any) -> Swept:
-    """Run several jobs, as `compose -m`: the same call goes on where an earlier one stopped.
+    """Run several jobs as `compose -m` does. The same call goes on where an earlier one stopped.
 
     Args:
-        overrides: as on the command line, `"scheduler=euler,ddim"`, `"sweep.batch=1"`.
-        config_dir: a folder with option files of your own.
-        values: keys with Python values. A list is what to sweep over, `seed=range(4)`; a list in it is one batch of
-        prompts.
+        *overrides: Overrides as on the command line, such as `"scheduler=euler,ddim"` or `"sweep.batch=1"`.
+        config_dir: Directory with option files of your own.
+        **values: Values of keys. A list is swept over, `seed=range(4)`; a list inside it is one batch of prompts.
+            `folder` is the directory of the sweep's files.
 
     Returns:
-        The jobs with their files.
+        The jobs with their files. Failed jobs are among them, each with a reason.
 
     Raises:
-        ComposerError: some job can't work; nothing was run.
+        ComposerError: Some job cannot work; none was run.
 
     Example:
         >>> composer.sweep(prompt=["a red cone", "a blue cube"], seed=range(4), folder="cones")
@@ -185,12 +221,10 @@ def _swept(line: ParsedArgs) -> Swept:
     from composer.sweeps.parse import asked_for
     from composer.sweeps.run import drive
 
-    found = asked_for(line)
-    _, driver = drive(found)
-    rows = (
-        row for row in driver.ledger.rows() if row.number is not None
-    )  # others are of earlier requests in this folder
-    return Swept(found.folder, tuple(_job(found.folder, row) for row in rows))
+    parsed = asked_for(line)
+    _, driver = drive(parsed)
+    rows = [row for row in driver.ledger.rows() if row.number is not None]  # others are of earlier requests
+    return Swept(parsed.folder, tuple(_job(parsed.folder, row) for row in rows))
 
 
 def _job(folder: Path, row: Row) -> Job:

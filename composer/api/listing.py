@@ -16,65 +16,78 @@ from composer.errors import ComposerError, suggest
 from composer.system import console
 from composer.tasks.base import Task
 
-#: Groups of which a model can use a part.
+#: Groups whose options depend on the model.
 NARROWED = ("scheduler", "task")
-#: Nodes that say which model it is.
+#: Config nodes that determine the model.
 CHOOSING = ("model", "task")
 
 
 def listed(words: Sequence[str], config_dir: str | None = None) -> dict[str, dict[str, str]]:
-    """Group → option → what it is.
+    """List options.
 
     Args:
-        words: names of groups, none for all of them; `key=value` of a run whose model the options must fit.
+        words: Names of groups (none for all of them), and `key=value` of a run whose model the options must fit.
+        config_dir: Directory with option files of your own.
+
+    Returns:
+        Group to option to a line about it.
 
     Raises:
-        ComposerError: there is no such group, or a model does not tell which of its options fit.
+        ComposerError: There is no such group, or the model does not determine which options fit.
     """
     folders = conf_folders(config_dir)
-    there, asked = groups(folders), [word for word in words if "=" not in word]
-    for group in asked:
-        if group not in there:
-            raise ComposerError("list", group, f"there is no such group.{_near(group, there, config_dir)}", there)
-    found = {group: options(group, folders) for group in asked or there}
+    known_groups, requested = groups(folders), [word for word in words if "=" not in word]
+    for group in requested:
+        if group not in known_groups:
+            reason = f"there is no such group.{_near(group, known_groups, config_dir)}"
+            raise ComposerError("list", group, reason, known_groups)
+    listing = {group: options(group, folders) for group in requested or known_groups}
     settings = [word for word in words if "=" in word]
     if not settings:
-        return found
-    if not asked or set(asked) - set(NARROWED):
+        return listing
+    if not requested or set(requested) - set(NARROWED):
         key, _, value = settings[0].partition("=")
         raise ComposerError(
             key, value, f"only {' and '.join(NARROWED)} can be narrowed: type compose list scheduler model=sd15"
         )
     for key, value in (word.split("=", 1) for word in settings):
         if key.lstrip("+").split(".")[0] not in CHOOSING:
-            raise ComposerError(key, value, "has no say in which options fit: model=… has, and task=…")
+            raise ComposerError(key, value, "does not change which options fit: use model=… and task=…")
     keep = _fitting(settings, config_dir)
     known = catalogue(folders)
     return {
         group: {name: line for name, line in named.items() if keep(group, known[group][name])}
-        for group, named in found.items()
+        for group, named in listing.items()
     }
 
 
-def text(found: Mapping[str, Mapping[str, str]], asked: bool) -> str:
-    """A line for each option, or for each group where none was asked for."""
-    if not asked:
-        return "\n".join(f"{group:12}{len(named):3} options   compose list {group}" for group, named in found.items())
+def text(listing: Mapping[str, Mapping[str, str]], show_options: bool) -> str:
+    """Format a listing.
+
+    Args:
+        listing: Group to option to a line about it.
+        show_options: Whether to print a line for each option, instead of one for each group.
+
+    Returns:
+        The lines.
+    """
+    if not show_options:
+        return "\n".join(f"{group:12}{len(named):3} options   compose list {group}" for group, named in listing.items())
     lines = []
-    for group, named in found.items():
+    for group, named in listing.items():
         width = max(map(len, named), default=0) + 2
         lines += [f"{group}={name:{width}}{line}" for name, line in named.items()]
     return "\n".join(lines)
 
 
-def _near(word: str, there: Sequence[str], config_dir: str | None) -> str:
+def _near(word: str, known_groups: Sequence[str], config_dir: str | None) -> str:
     """A group of a similar name, or the one that has an option of this name."""
     group = group_of(catalogue(conf_folders(config_dir)), word)
-    return f" It is an option: type {group}={word}." if group else suggest(word, there)
+    return f" It is an option: type {group}={word}." if group else suggest(word, known_groups)
 
 
 def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, Mapping[str, Any]], bool]:
-    """Whether the content of an option file fits the model that settings choose."""
+    """Return a predicate: whether the content of an option file fits the model that settings choose."""
     from composer.config.compose import compose_config
     from composer.config.read import read
 
@@ -84,19 +97,17 @@ def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, 
     def keep(group: str, content: Mapping[str, Any]) -> bool:
         if group == "scheduler":
             return content.get("_kind_") in (None, kind)
-        task = resolve("task", Choice(path=content["task"]["_target_"]), Task)
+        task: type[Task] = resolve("task", Choice(path=content["task"]["_target_"]), Task)
         return task.conditioned_on == conditioned_on and (role == "any" or role in task.roles)
 
     return keep
 
 
 def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> tuple[str, str, str | None]:
-    """Kind of scheduler, role, and what conditions it: by the checkpoint's json files, else by its option's
-    description.
-    """
+    """Kind of scheduler, role and conditioning: by the checkpoint's json files, else by its option's description."""
     try:
-        found = find_checkpoint(spec.model)
-        return found.scheduler_type, found.role, found.family_info.conditioned_on
+        checkpoint = find_checkpoint(spec.model)
+        return checkpoint.scheduler_type, checkpoint.role, checkpoint.family_info.conditioned_on
     except ComposerError:
         line = options("model", conf_folders(config_dir)).get(str(spec.chosen.get("model")), "")
         if "http" not in line or any(word.lstrip("+").startswith("model.") for word in settings):

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 
 class LoadedPipeline:
-    """Made by `composer.load`; each call is a run of its own, equal to that of `composer.compose` with the same words."""
+    """A pipeline whose models stay loaded between calls, returned by `composer.load`.
+
+    Each call is a separate run, equal to that of `composer.compose` with the same arguments.
+
+    Args:
+        overrides: As for `composer.load`.
+        values: As for `composer.load`.
+        config_dir: As for `composer.load`.
+
+    Raises:
+        ComposerError: The request cannot be met.
+    """
 
     @interruptible()
     @in_turn
@@ -31,19 +42,21 @@ class LoadedPipeline:
         with silenced_libraries():
             from composer.pipelines.build import build_pipeline
 
-            self._pipeline = build_pipeline(
-                checked, self._callbacks
-            )  # as long as this is held, its models are not loaded again
+            self._pipeline = build_pipeline(checked, self._callbacks)  # keeps its models in the loader's cache
 
     @interruptible()
     def __call__(self, *overrides: str, **values: Any) -> Result:
-        """Make images.
+        """Generate images.
 
         Args:
-            overrides, values: as for `composer.compose`; they come before those that the pipeline was loaded with.
+            *overrides: As for `composer.compose`; they replace those that the pipeline was loaded with.
+            **values: As for `composer.compose`; they replace those that the pipeline was loaded with.
+
+        Returns:
+            The images, and how they were generated.
 
         Raises:
-            ComposerError: the request can't be met.
+            ComposerError: The request cannot be met.
         """
         if self._is_quick(overrides, values):
             return execute(self._with(values), more=self._callbacks)
@@ -59,8 +72,8 @@ class LoadedPipeline:
         return not overrides and all(key in self._spec.values and value is not None for key, value in values.items())
 
     def _with(self, values: Mapping[str, Any]) -> RunSpec:
-        found = given((), values)
-        data = {key: named(key) if key in found.images else plain(key, value) for key, value in values.items()}
+        python = given((), values)
+        data = {key: named(key) if key in python.images else plain(key, value) for key, value in values.items()}
         return replace(
-            self._spec, values={**self._spec.values, **data, **found.images}, config={**self._spec.config, **data}
+            self._spec, values={**self._spec.values, **data, **python.images}, config={**self._spec.config, **data}
         )

@@ -1,4 +1,4 @@
-"""What a call from Python asks for."""
+"""Requests of calls from Python."""
 
 from __future__ import annotations
 
@@ -17,25 +17,39 @@ if TYPE_CHECKING:
 
 def request_of(
     overrides: Sequence[str], values: Mapping[str, Any], config_dir: str | None = None
-) -> tuple[RunSpec, Sequence[StepCallback]]:  # fmt: skip
-    """What a call from Python asks for, and the callbacks that it brought.
+) -> tuple[RunSpec, Sequence[StepCallback]]:
+    """Compose the config of a call from Python.
+
+    Args:
+        overrides: Overrides as on the command line.
+        values: Python values of keys.
+        config_dir: Directory with option files of the caller's own.
+
+    Returns:
+        The run, and the callbacks that were passed as objects.
 
     Raises:
-        ComposerError: a key or value that can't be.
+        ComposerError: A key or value is not valid.
     """
     from composer.config.python_values import given
     from composer.config.read import read
 
-    found = given(overrides, values)
-    spec = read(compose_config(found.words, folder_of(config_dir)))
-    return replace(spec, values={**spec.values, **found.images}), found.callbacks
+    python = given(overrides, values)
+    spec = read(compose_config(python.words, folder_of(config_dir)))
+    return replace(spec, values={**spec.values, **python.images}), python.callbacks
 
 
 def folder_of(config_dir: str | os.PathLike[str] | None) -> str | None:
-    """A folder of option files, as it was given.
+    """Check the directory of option files that a caller passed.
+
+    Args:
+        config_dir: The directory, or None.
+
+    Returns:
+        Its path, or None.
 
     Raises:
-        ComposerError: it is not there.
+        ComposerError: There is no such directory.
     """
     if config_dir is not None and not os.path.isdir(config_dir):
         raise ComposerError("config_dir", config_dir, "there is no such folder")

@@ -14,24 +14,21 @@ if TYPE_CHECKING:
 
 @interruptible()
 def compose(*overrides: str, config_dir: str | None = None, **values: Any) -> Result:
-    """Make images and return them; nothing is written until `Result.save(folder)`.
+    """Generate images. Nothing is written until `Result.save(folder)` is called.
 
     Args:
-        overrides: as on the command line, `"scheduler=euler"`.
-        config_dir: a folder with option files of your own, as --config-dir.
-        values: keys with Python values, `prompt="a cat, sitting"`, `seed=7`; a list of prompts is one batch, and a
-        mapping
-            holds settings, `scheduler={"eta": 1.0}`. Numbers may be numpy's or torch's. An image can be a PIL image, or
-            an
-            array or tensor of uint8 or of floats 0–1, instead of a file; or a list of them. `callbacks` can be a list
-            of
-            `StepCallback`s, which come after those of the config.
+        *overrides: Overrides as on the command line, such as `"scheduler=euler"`.
+        config_dir: Directory with option files of your own, as `--config-dir`.
+        **values: Python values of keys, such as `prompt="a cat, sitting"` or `seed=7`. A list of prompts is one batch,
+            and a mapping holds settings, `scheduler={"eta": 1.0}`. Numbers may be numpy's or torch's. An image is a
+            file, a PIL image, an array or a tensor (uint8, or floats in [0, 1]), or a list of them. `callbacks` may
+            be a list of `StepCallback`s, which run after those of the config.
 
     Returns:
-        The images, and how they were made. In a notebook it shows itself.
+        The images, and how they were generated. A notebook shows them.
 
     Raises:
-        ComposerError: the request can't be met; its text is the line that the command would print.
+        ComposerError: The request cannot be met. Its text is the line that the command would print.
 
     Example:
         >>> composer.compose("task=text2img", prompt="a red cone", seed=7).image.show()
@@ -43,16 +40,18 @@ def compose(*overrides: str, config_dir: str | None = None, **values: Any) -> Re
 
 
 def load(*overrides: str, config_dir: str | None = None, **values: Any) -> LoadedPipeline:
-    """Load a pipeline and hold it, to be called again and again with other prompts, seeds, sizes, …
+    """Load a pipeline that stays in memory and can be called with other prompts, seeds, sizes, …
 
     Args:
-        overrides, config_dir, values: as for `compose`; what a call does not say otherwise.
+        *overrides: As for `compose`; defaults of each call.
+        config_dir: As for `compose`.
+        **values: As for `compose`; defaults of each call.
 
     Returns:
-        The pipeline; call it with what differs.
+        The pipeline; call it with the values that differ.
 
     Raises:
-        ComposerError: as `compose`, before any weights are loaded.
+        ComposerError: The request cannot be met. It is raised before weights are loaded.
 
     Example:
         >>> pipe = composer.load("model=sd15", "precision=fp16")

@@ -11,9 +11,9 @@ from composer.config.catalogue import with_base
 from composer.config.keys import LISTS
 from composer.config.search_path import conf_folders, groups, options
 
-#: Commands after which a file or folder comes, and the shell knows better.
+#: Commands whose argument is a file or directory, which the shell completes itself.
 OF_FILES = ("rerun", "info", "resume", "status")
-#: What each shell is told; `compose completion words LINE` prints the candidates.
+#: Shell → its script; `compose completion words SHELL LINE` prints the candidates.
 SCRIPTS = {
     "bash": r"""_compose() {
   local IFS=$'\n'
@@ -33,21 +33,29 @@ compdef _compose compose""",
 
 
 def words(shell: str, line: str, commands: list[str]) -> list[str]:
-    """What can stand in place of the last word of a line.
+    """List completions of the last word of a line.
 
-    bash takes `=` for the end of a word, so that only what comes after it is asked for.
+    bash takes `=` for the end of a word, so for it only the part after `=` is returned.
+
+    Args:
+        shell: `bash`, `zsh` or `fish`.
+        line: The line up to the cursor.
+        commands: Names of all commands.
+
+    Returns:
+        Candidates, sorted.
     """
     *before, last = [*line.split()[1:], ""] if line[-1:].isspace() else line.split()[1:] or [""]
     command = before[0] if before and before[0] in commands else None
     if command in OF_FILES and not before[1:]:
         return []
     if command == "list":
-        found = groups(conf_folders())
+        candidates = groups(conf_folders())
     else:
-        found = [*_values(last)] if "=" in last else [*_keys(last), *(commands if not before else ())]
+        candidates = [*_values(last)] if "=" in last else [*_keys(last), *(commands if not before else ())]
     start = last.rpartition("=")[2] if shell == "bash" else last
     cut = len(last) - len(start)
-    return sorted({each[cut:] for each in found if each.startswith(last) and each != last})
+    return sorted({word[cut:] for word in candidates if word.startswith(last) and word != last})
 
 
 def _keys(last: str) -> Iterator[str]:
@@ -79,5 +87,7 @@ def _settings(group: str, name: str, folders: list[Path]) -> Iterator[str]:
     for key, value in (with_base(file, tree, folders) if isinstance(tree, dict) else {}).items():
         if key == "defaults" or key.startswith("_"):
             continue
-        inner = [f"{key}.{each}" for each in value if not each.startswith("_")] if isinstance(value, dict) else []
+        inner = (
+            [f"{key}.{setting}" for setting in value if not setting.startswith("_")] if isinstance(value, dict) else []
+        )
         yield from (inner if group in LISTS else [key, *inner])

@@ -1,7 +1,7 @@
-"""What `compose --help` prints."""
+"""Text of `compose --help`."""
 
 TEXT = """\
-compose makes images with diffusion models: say what you want, and the pipeline is put together for it.
+compose generates images with diffusion models: it assembles the pipeline that you describe, and runs it.
 
   compose                                        an image with the checkpoint inside this package
   compose prompt="a red cone on sand" seed=7     your own words; commas, quotes and any alphabet as they are
@@ -12,13 +12,13 @@ compose makes images with diffusion models: say what you want, and the pipeline 
   compose model=sd15 device=cuda precision=fp16  a checkpoint from the hub, on a GPU
   compose model=local model.source=./my-model    any folder, hub id or .safetensors file
 
-What can be set (`compose list` counts the options, `compose list GROUP` tells each in a line)
+What can be set (`compose list` counts the options, `compose list GROUP` describes each in a line)
   groups       preset  model  task  scheduler  guidance  precision  device  memory  accel  callbacks  output  sweep  sheet
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
   at once      batch=4 generates images=64 four at a time; batch=auto as many as memory should hold
   from an image   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
   of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false  model.sha256=SUM
-  too long     prompt_overflow=warn says what of a prompt the model does not read; error refuses; chunk reads all of it
+  too long     prompt_overflow=warn prints what of a prompt is truncated; error refuses; chunk encodes all of it
   files        output.folder=DIR is where a run's or a sweep's files go; otherwise outputs/DATE/TIME and outputs/sweeps/NAME
 
 Sweeps (-m)
@@ -53,12 +53,13 @@ Commands
 Flags
   -m, --multirun            every combination of comma-separated values: compose -m scheduler=euler,ddim steps=10,20
   --warm                    in a process that stays and keeps the models: the next image comes without start-up
-  -v, --verbose             let the libraries speak; tracebacks
-  -q, --quiet               the names of the files and nothing else; errors are always said
-  --json                    what any command found, or why not, as one line of JSON
+  -v, --verbose             show the logs of libraries, and tracebacks
+  -q, --quiet               the names of the files and nothing else; errors are always printed
+  --json                    the result of any command, or its error, as one line of JSON
   --trust                   with rerun: use models and files that the record names wherever they are
   --config-dir DIR          option files of your own, found before composer's
   --version
 
-Exit codes: 0 done, 1 a run failed or a rerun is not the same, 2 the request can't be met, 3 another process is at it, 130 interrupted.
+Exit codes: 0 done, 1 a run failed or a rerun is not the same, 2 the request can't be met,
+3 another process holds the lock, 130 interrupted.
 """

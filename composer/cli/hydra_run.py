@@ -1,6 +1,4 @@
-"""What a command line without a command does: a single run, a sweep, a search, or what another's launcher makes of
-several runs.
-"""
+"""Command lines without a command: a single run, a sweep, a search, or several runs with a third-party launcher."""
 
 from __future__ import annotations
 
@@ -13,7 +11,17 @@ from composer.errors import ComposerError
 
 
 def run(line: ParsedArgs) -> int:
-    """Do what was typed; the exit code."""
+    """Run a command line that has no command.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The request cannot be met.
+    """
     if line.multirun:
         return _several(line)
     for _, key, value in map(overrides.split, line.overrides):
@@ -36,7 +44,7 @@ def run(line: ParsedArgs) -> int:
 
 def _several(line: ParsedArgs) -> int:
     if line.shows:
-        raise ComposerError(line.flags[0], None, "shows one run: leave -m out, and give one value to each key")
+        raise ComposerError(line.flags[0], None, "shows one run: omit -m, and give one value to each key")
     if SEARCH in line.overrides:
         from composer.sweeps.search.run import run as search
 
@@ -48,4 +56,4 @@ def _several(line: ParsedArgs) -> int:
     from composer.cli.process import configure_process
     from composer.sweeps.run import run as sweep
 
-    return launchers.run(line) if launchers.wanted(line) else sweep(line, configure_process)
+    return launchers.run(line) if launchers.is_requested(line) else sweep(line, configure_process)

@@ -1,13 +1,11 @@
-"""Launchers and sweepers of Hydra's that others wrote, such as joblib and submitit: each job is a run of its own, under
-Hydra.
-"""
+"""Third-party launchers and sweepers of Hydra, such as joblib and submitit: each job is a separate run under Hydra."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from composer.config import overrides as argv
 from composer.config.command_line import ParsedArgs
@@ -24,42 +22,55 @@ if TYPE_CHECKING:
 
     from composer.config.hydra_loader import Loader
 
-#: The one launcher that is ours.
+#: composer's own launcher.
 RAY = "hydra/launcher=ray"
 SUBDIR = "hydra.sweep.subdir"
 GROUPS = ("hydra/launcher", "hydra/sweeper")
-#: Options → the packages that bring them.
+#: Option → the package that brings it.
 PACKAGES = {
     "submitit_local": "hydra-submitit-launcher", "submitit_slurm": "hydra-submitit-launcher", "joblib": "hydra-joblib-launcher",
     "rq": "hydra-rq-launcher", "ax": "hydra-ax-sweeper", "nevergrad": "hydra-nevergrad-sweeper",
 }  # fmt: skip
 
 
-def wanted(line: ParsedArgs) -> bool:
-    """Whether another's launcher or sweeper is to do it."""
+def is_requested(line: ParsedArgs) -> bool:
+    """Test whether a command line names a third-party launcher or sweeper.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        Whether it does.
+    """
     return any(argv.split(word)[1] in GROUPS for word in line.overrides if word.lstrip("+") != RAY)
 
 
 def run(line: ParsedArgs) -> int:
-    """Hand the jobs to it.
+    """Hand the jobs to the launcher or sweeper.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
 
     Raises:
-        ComposerError: it is not installed, or a setting has no effect under it.
+        ComposerError: It is not installed, or a setting has no effect with it.
     """
     overrides = completed(argv.prepare(line.overrides, multirun=True))
     _refuse_without_effect(overrides)
     with explained(overrides, line.config_dir):
         from composer.config.hydra_loader import MAIN, loader
 
-        found = loader(line.config_dir)
-        _refuse_missing(overrides, found)
-        with _as_main(found) as hydra:
+        config_loader = loader(line.config_dir)
+        _refuse_missing(overrides, config_loader)
+        with _as_main(config_loader) as hydra:
             hydra.multirun(MAIN, _job(line.verbose), [*overrides, "hydra.mode=MULTIRUN"])
     return 0
 
 
 def _job(verbose: bool) -> Callable[[DictConfig], None]:
-    """What the launcher calls for each job, maybe in another process."""
+    """Return the function that the launcher calls for each job, maybe in another process."""
 
     def job(config: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
@@ -69,7 +80,7 @@ def _job(verbose: bool) -> Callable[[DictConfig], None]:
         from composer.config.compose import settle
 
         configure_process(verbose)  # a launcher may have started this process
-        notes = HydraConfig.get()
+        notes: Any = HydraConfig.get()  # a DictConfig, annotated as the class whose fields it has
         folder = Path(notes.runtime.output_dir)  # the launcher has made it
         try:
             settle(config, notes)
@@ -102,28 +113,31 @@ def _refuse_missing(overrides: Sequence[str], loader: Loader) -> None:
     for _, group, name in map(argv.split, overrides):
         if group in GROUPS and name:
             with hydra_1_3():
-                there = loader.get_group_options(group)
-            if name not in there:
+                installed = loader.get_group_options(group)
+            if name not in installed:
                 package = PACKAGES.get(name)
                 reason = (
                     f"is not installed: pip install {package}"
                     if package
                     else f"there is no such option.{suggest(name, PACKAGES)}"
                 )
-                raise ComposerError(group, name, reason, sorted({*there, "ray" if group == GROUPS[0] else "optuna"}))
+                raise ComposerError(
+                    group, name, reason, sorted({*installed, "ray" if group == GROUPS[0] else "optuna"})
+                )
 
 
 @contextmanager
 def _as_main(loader: Loader) -> Iterator[Hydra]:
-    """Be Hydra's main program in here: launchers look for it, and composing stays ours in their processes too."""
+    """Act as Hydra's main program: launchers look for it, and composing stays composer's in their processes too."""
     from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
     version.setbase("1.3")
-    there = GlobalHydra.instance()
-    before, there.hydra = there.hydra, Hydra("compose", loader)
+    registry = GlobalHydra.instance()
+    before = registry.hydra
+    registry.hydra = hydra = Hydra("compose", loader)
     try:
-        yield there.hydra
+        yield hydra
     finally:
-        there.hydra = before
+        registry.hydra = before

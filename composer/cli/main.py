@@ -1,6 +1,6 @@
-"""argv → a command or a Hydra run. Imports no torch until a config is valid.
+"""The entry point `compose`: dispatches to a command or a run. Imports no torch until a config is valid.
 
-Exit codes: 0 done; 1 the run failed; 2 the request can't be met; 3 another process works in the folder; 130
+Exit codes: 0 done; 1 the run failed; 2 the request cannot be met; 3 another process holds the lock of the directory; 130
 interrupted.
 """
 
@@ -19,15 +19,22 @@ from composer.system import console, interrupts, loading_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line's entry; returns the exit code."""
+    """Run a command line.
+
+    Args:
+        argv: The arguments; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
     with owned_process():
         return _ended(list(sys.argv[1:] if argv is None else argv))
 
 
 def _ended(argv: list[str]) -> int:
-    """The exit code of a command line, and a line that says why where it is an error's."""
+    """Run a command line; an error becomes one line and an exit code."""
     verbose = False
-    console.set_output_mode(False, "--json" in argv)  # an error of the line itself is told in its own manner
+    console.set_output_mode(False, "--json" in argv)  # for errors of parsing itself
     try:
         line = parse(argv)
         verbose = line.verbose
@@ -52,6 +59,17 @@ def _ended(argv: list[str]) -> int:
 
 
 def run(line: ParsedArgs) -> int:
+    """Dispatch a parsed command line.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The request cannot be met.
+    """
     if line.ask == "help":
         from composer.cli.help import TEXT
 
@@ -63,7 +81,7 @@ def run(line: ParsedArgs) -> int:
         console.report_facts({"composer": __version__}, f"composer {__version__}")
         return 0
     if line.json and (shown := next((flag for flag in line.flags if flag in ("-c", "--cfg")), None)):
-        raise ComposerError(shown, None, "prints YAML: type compose config --json, or leave --json out")
+        raise ComposerError(shown, None, "prints YAML: type compose config --json, or omit --json")
     if line.warm:
         from composer.cli.commands import warm
 

@@ -9,7 +9,14 @@ from composer.resident.server import serve
 
 
 def run_line(argv: list[str]) -> int:
-    """Run one command line. What it imports is imported after the socket listens."""
+    """Run one command line. Imports wait until then, so that the socket listens at once.
+
+    Args:
+        argv: The arguments.
+
+    Returns:
+        The exit code.
+    """
     from composer.cli.main import main
 
     return main(argv)

@@ -1,4 +1,4 @@
-"""One run from the command line: make images, write them into a folder, and say where they are."""
+"""One run from the command line: generate images, write them to a directory, and print their paths."""
 
 from __future__ import annotations
 
@@ -21,58 +21,94 @@ if TYPE_CHECKING:
 
 
 def run_job(config: DictConfig, folder: Path) -> None:
-    """Make the images of one composed config and say where they are."""
+    """Generate the images of one composed config, and print their paths.
+
+    Args:
+        config: The composed config.
+        folder: Directory of the images and the record.
+
+    Raises:
+        ComposerError: The request cannot be met, or the run failed.
+    """
     from composer.config.read import read
     from composer.pipelines.run import execute
 
-    def drawn() -> Result:
+    def generate() -> Result:
         spec = read(config)
         if console.output_mode.quiet:
-            spec = replace(spec, callbacks={name: each for name, each in spec.callbacks.items() if name != "progress"})
+            spec = replace(
+                spec, callbacks={name: callback for name, callback in spec.callbacks.items() if name != "progress"}
+            )
         return execute(spec, folder, console.print_note)
 
-    finished(drawn, folder)
+    finished(generate, folder)
 
 
-def finished(drawn: Callable[[], Result], folder: Path) -> Result:
-    """Make images, write them into a folder and say where they are; of a failure nothing is left."""
+def finished(generate: Callable[[], Result], folder: Path) -> Result:
+    """Generate images, write them to a directory and print their paths. After a failure no files are left.
+
+    Args:
+        generate: Generates the images.
+        folder: Directory of the images and the record; it is locked meanwhile.
+
+    Returns:
+        The images, and how they were generated.
+
+    Raises:
+        ComposerError: The run failed, or another process holds the lock.
+    """
     console.output_mode.run = shown(folder)
     new = make(folder)
     before = stamps(folder)
     with exclusive_lock(folder):
         try:
-            result = drawn()
+            result = generate()
             paths = result.save(folder)
-        except LeftBehind as error:  # told once what was made is saved
+        except LeftBehind as error:  # raised once the images are saved
             if error.result is None:
                 leave_nothing(new)
             else:
-                error.result.save(folder)
+                partial: Any = error.result  # a Result, whose class is imported later than errors
+                partial.save(folder)
             raise
         except BaseException:
             leave_nothing(new)
             raise
     where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} images in {shown(paths[0].parent)}"
-    told = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
+    text = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
     more = written(folder, before, paths)
     if more:
-        told += f"\nbeside {'it' if len(paths) == 1 else 'them'}: {named(folder, more)}"
+        text += f"\nbeside {'it' if len(paths) == 1 else 'them'}: {named(folder, more)}"
     facts = {
         "more": [shown(path) for path in more],
         **{key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")},
     }
-    console.report_result(told, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
+    console.report_result(text, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
     return result
 
 
 def taken(record: Mapping[str, Any]) -> str:
-    """How far the denoising went: `20 iterations`, or `4 of 10 steps` where it began from an image."""
+    """Format how far denoising went.
+
+    Args:
+        record: The run's record.
+
+    Returns:
+        Such as `20 iterations`, or `4 of 10 steps` if it began from an image.
+    """
     if record["steps_left_out"]:
         return f"{record['steps'] - record['steps_left_out']} of {record['steps']} steps"
     return f"{record['iterations']} iterations"
 
 
 def shown(path: Path | str) -> str:
-    """A path relative to the current folder where that is shorter."""
+    """Shorten a path.
+
+    Args:
+        path: The path.
+
+    Returns:
+        The path relative to the current directory, or itself if it is elsewhere.
+    """
     text = str(path)
     return text.replace(f"{Path.cwd()}{os.sep}", "")

@@ -1,5 +1,5 @@
 """`compose --warm`: a process that keeps imports and models, and runs command lines as the plain command would.
 
-client: what the command does instead; no torch, no Hydra. place: where the two meet. server: the process. wire: what
-they say.
+`client` replaces the run in the command's own process, without torch and Hydra; `socket_path` is where client and
+server meet; `server` is the resident process; `wire` is their protocol.
 """

@@ -1,6 +1,6 @@
-"""What `compose --warm …` does instead of the run: hand it to the server, and be its terminal.
+"""The client of `compose --warm …`: hands the command line to the server, and is its terminal.
 
-Imports neither torch nor Hydra, so that an answer comes as soon as the run is through.
+Imports neither torch nor Hydra, so that it ends as soon as the run does.
 """
 
 from __future__ import annotations
@@ -22,11 +22,21 @@ from composer.resident import socket_path, wire
 from composer.system import console
 
 #: Seconds until a new server must listen: it does so before it imports anything.
-SOON = 20
+START_SECONDS = 20
 
 
 def call(argv: list[str]) -> int:
-    """Run a command line in the server, which is started where there is none; the exit code."""
+    """Run a command line in the server, which is started if there is none.
+
+    Args:
+        argv: The arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The server does not start, or ends at once.
+    """
     name = socket_path.key()
     for _ in range(3):
         peer = _server(name)
@@ -34,13 +44,11 @@ def call(argv: list[str]) -> int:
             code = _run(peer, argv)
         if code is not None:
             return code
-    raise ComposerError(
-        "--warm", None, "the resident process ends as soon as it is asked: run without --warm to see why"
-    )
+    raise ComposerError("--warm", None, "the resident process ends at each request: run without --warm to see why")
 
 
 def _run(peer: socket.socket, argv: list[str]) -> int | None:
-    """None: the server left before it began."""
+    """Return the exit code; None if the server ended before the run began."""
     sys.stdout.flush()
     sys.stderr.flush()
     mask = os.umask(0)
@@ -57,7 +65,7 @@ def _run(peer: socket.socket, argv: list[str]) -> int | None:
             if message is None:
                 break
             if "waits" in message:
-                print("compose: note: another run is at it; waiting", file=sys.stderr)
+                print("compose: note: another run is in progress; waiting", file=sys.stderr)
             began = began or "began" in message
             if "code" in message:
                 return int(message["code"])
@@ -68,7 +76,7 @@ def _run(peer: socket.socket, argv: list[str]) -> int | None:
 
 
 def _open(number: int) -> int:
-    """A file of ours, or where it was closed, nowhere."""
+    """Return an open file of this process, or the null device if it was closed."""
     try:
         os.fstat(number)
     except OSError:
@@ -78,7 +86,7 @@ def _open(number: int) -> int:
 
 @contextmanager
 def _interrupting(peer: socket.socket) -> Iterator[None]:
-    """Hand Ctrl-C on; the second one ends the client at once, upon which the server drops the run."""
+    """Pass Ctrl-C on; the second one ends the client at once, and the server then ends the run."""
 
     def handle(*_: Any) -> None:
         signal.signal(signal.SIGINT, before)
@@ -93,14 +101,14 @@ def _interrupting(peer: socket.socket) -> Iterator[None]:
 
 
 def _server(name: str) -> socket.socket:
-    """A connection to the server of this name, started if need be."""
-    found = connected(socket_path.address(name))
-    if found is not None:
-        return found
-    with _alone():
-        found = connected(socket_path.address(name))  # somebody else may have started it meanwhile
-        if found is not None:
-            return found
+    """Connect to the server of this name; start it if there is none."""
+    peer = connected(socket_path.address(name))
+    if peer is not None:
+        return peer
+    with _exclusive_lock():
+        peer = connected(socket_path.address(name))  # another client may have started it meanwhile
+        if peer is not None:
+            return peer
         for other in socket_path.folder().glob("*.sock"):  # of other environments or older files; one is enough
             stop(other)
         return _started(name)
@@ -117,11 +125,11 @@ def _started(name: str) -> socket.socket:
         )  # fmt: skip
     finally:
         os.close(log)
-    until = time.monotonic() + SOON
+    until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        found = connected(path)
-        if found is not None:
-            return found
+        peer = connected(path)
+        if peer is not None:
+            return peer
         time.sleep(0.01)
     raise ComposerError(
         "--warm", None, f"the resident process did not start: {socket_path.folder() / 'log.txt'} may say why"
@@ -129,8 +137,8 @@ def _started(name: str) -> socket.socket:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Two first calls must not start two servers."""
+def _exclusive_lock() -> Iterator[None]:
+    """Keep two first calls from starting two servers."""
     handle = os.open(socket_path.folder() / "lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -140,10 +148,16 @@ def _alone() -> Iterator[None]:
 
 
 def connected(path: Path) -> socket.socket | None:
-    """A connection to the server at a socket, None where nobody listens.
+    """Connect to the server at a socket.
+
+    Args:
+        path: Path of the socket.
+
+    Returns:
+        The connection, or None if no process listens.
 
     Raises:
-        ComposerError: somebody else listens.
+        ComposerError: Another user's process listens.
     """
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -158,7 +172,14 @@ def connected(path: Path) -> socket.socket | None:
 
 
 def stop(path: Path) -> bool:
-    """Ask a server to end when it is through; False where none listens."""
+    """Ask a server to end after its current run.
+
+    Args:
+        path: Path of its socket.
+
+    Returns:
+        Whether a server listened.
+    """
     peer = connected(path)
     if peer is None:
         path.unlink(missing_ok=True)
@@ -170,32 +191,46 @@ def stop(path: Path) -> bool:
 
 
 def status() -> list[dict[str, Any]]:
-    """What each server says of itself."""
-    found = []
+    """Ask each server for its state.
+
+    Returns:
+        The states, as `Server.state` makes them.
+    """
+    states = []
     for path in sorted(socket_path.folder().glob("*.sock")):
         peer = connected(path)
         if peer is not None:
             with peer:
                 wire.send(peer, {"status": True})
-                found.append(wire.receive(peer)[0] or {})
-    return found
+                states.append(wire.receive(peer)[0] or {})
+    return states
 
 
-def asked(words: list[str]) -> int:
-    """compose warm status|stop"""
+def warm_command(words: list[str]) -> int:
+    """Run `compose warm status` or `compose warm stop`.
+
+    Args:
+        words: The words after `warm`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: Other words follow.
+    """
     if words not in (["status"], ["stop"]):
         raise ComposerError("warm", " ".join(words) or None, "say `compose warm status` or `compose warm stop`")
-    there = status()
+    servers = status()
     if words == ["stop"]:
         for path in socket_path.folder().glob("*.sock"):
             stop(path)
     lines = []
-    for each in there:
+    for server in servers:
         left = (
             "at work"
-            if each["busy"]
-            else f"ends in {max(0, each['idle'] - (time.time() - each['since']) / 60):.0f} min"
+            if server["busy"]
+            else f"ends in {max(0, server['idle'] - (time.time() - server['since']) / 60):.0f} min"
         )
-        lines.append(f"process {each['pid']}: {each['runs']} runs, {'stopped' if words == ['stop'] else left}")
-    console.report_facts({"processes": there}, "\n".join(lines) or "no resident process")
+        lines.append(f"process {server['pid']}: {server['runs']} runs, {'stopped' if words == ['stop'] else left}")
+    console.report_facts({"processes": servers}, "\n".join(lines) or "no resident process")
     return 0

@@ -1,9 +1,7 @@
-"""The resident process: one command line after the other, each as if it were a process of its own, the models kept
-between them.
+"""The resident process runs one command line after the other and keeps the models between them.
 
-It ends after idle minutes, when asked to, when a file that it runs has changed, and after a run that failed: whatever
-broke
-the run may have broken the process.
+Each runs as if in a new process. The resident process ends after idle minutes, on request, when a file that it runs has
+changed, and after a run that failed: the cause may have broken the process too.
 """
 
 from __future__ import annotations
@@ -28,13 +26,20 @@ from typing import Any, TextIO
 from composer.resident import wire
 from composer.resident.source_watch import Changes
 
-#: Minutes without a run after which the process ends, and the variable that says otherwise.
+#: Minutes without a run after which the process ends, and the variable that sets them.
 IDLE, VARIABLE = 10.0, "COMPOSER_WARM_MINUTES"
 
 
 @dataclass
 class Job:
-    """A command line that somebody waits for. files: the client's stdout and stderr."""
+    """A command line whose client waits.
+
+    Attributes:
+        peer: Connection to the client.
+        about: The client's message: argv, cwd, environment and umask.
+        files: The client's stdout and stderr.
+        interrupted: Whether the client passed Ctrl-C on, or is gone.
+    """
 
     peer: socket.socket
     about: dict[str, Any]
@@ -42,13 +47,20 @@ class Job:
     interrupted: bool = False
 
     def close(self) -> None:
+        """Close the connection and the files."""
         for file in self.files:
             os.close(file)
         self.peer.close()
 
 
 class Server:
-    """Listens in a thread; runs in the main one, where alone Python can be interrupted."""
+    """Listens in a thread and runs command lines in the main thread, the only one that Python can interrupt.
+
+    Args:
+        path: Path of the socket.
+        idle: Minutes without a run after which the process ends.
+        run_line: Runs one command line and returns its exit code.
+    """
 
     def __init__(self, path: Path, idle: float, run_line: Callable[[list[str]], int]) -> None:
         self.path, self.idle, self.run_line = path, idle, run_line
@@ -63,22 +75,23 @@ class Server:
         self.listener.listen()
 
     def serve(self) -> None:
+        """Listen and run command lines until the process should end."""
         signal.signal(signal.SIGINT, self._interrupt)
         threading.Thread(target=self._accept, daemon=True).start()
         try:
             while self._next():
                 pass
         finally:
-            self.path.unlink(missing_ok=True)  # before closing: who comes now starts another
+            self.path.unlink(missing_ok=True)  # before closing: a new client starts another server
 
     def _next(self) -> bool:
-        """Run what comes next; whether to go on."""
+        """Run the next command line; return whether to go on."""
         try:
             job = self.jobs.get(timeout=self.idle * 60)
         except queue.Empty:
             return False
-        if job is None or self.changes.found():
-            return False  # a client that was not begun with asks another server
+        if job is None or self.changes.detected():
+            return False  # its client asks another server
         if _gone(job.peer):
             job.close()
             return True
@@ -88,7 +101,7 @@ class Server:
         with contextlib.suppress(OSError):
             wire.send(job.peer, {"code": code})
         job.close()
-        _tidy()
+        _clear_caches()
         self.changes.look(started)
         return code != 1
 
@@ -102,7 +115,7 @@ class Server:
                     return self.run_line(job.about["argv"])
                 except SystemExit as error:
                     return error.code if isinstance(error.code, int) else 1
-                except KeyboardInterrupt:  # before the run could deal with it, or again while it did
+                except KeyboardInterrupt:  # before the run could handle it, or again meanwhile
                     print("compose: interrupted", file=sys.stderr)
                     return 130
                 finally:
@@ -113,7 +126,7 @@ class Server:
             return 1
 
     def _watch(self, job: Job) -> None:
-        """Interrupt the run when its client says so, or is no more."""
+        """Interrupt the run when its client passes Ctrl-C on, or is gone."""
         message: dict[str, Any] | None = {}
         while message is not None and self.current is job:
             try:
@@ -125,24 +138,24 @@ class Server:
                 _thread.interrupt_main()
 
     def _interrupt(self, *_: Any) -> None:
-        """Ctrl-C, but never between two runs nor in another's."""
+        """Handle SIGINT: never between two runs, nor in another client's."""
         if self.current is not None and self.current.interrupted:
             raise KeyboardInterrupt
 
     def _accept(self) -> None:
         while True:
             peer, _ = self.listener.accept()
-            threading.Thread(target=self._hear, args=(peer,), daemon=True).start()
+            threading.Thread(target=self._answer, args=(peer,), daemon=True).start()
 
-    def _hear(self, peer: socket.socket) -> None:
-        """What a client wants; who is not the owner is not heard."""
+    def _answer(self, peer: socket.socket) -> None:
+        """Read a client's request; those of other users are ignored."""
         files: list[int] = []
         try:
             if wire.owner(peer) not in (None, os.getuid()):
-                raise ValueError("not ours")
+                raise ValueError("another user")
             message, files = wire.receive(peer, files=2)
             if message is None:
-                raise ValueError("nothing was said")
+                raise ValueError("no request")
             if "argv" in message and len(files) == 2:
                 if self.current is not None or not self.jobs.empty():
                     wire.send(peer, {"waits": True})
@@ -158,6 +171,11 @@ class Server:
         peer.close()
 
     def state(self) -> dict[str, Any]:
+        """Describe the process for `compose warm status`.
+
+        Returns:
+            `pid`, number of `runs`, whether it is `busy`, end of the last run (`since`, Unix time), and `idle` minutes.
+        """
         return {
             "pid": os.getpid(),
             "runs": self.runs,
@@ -169,9 +187,7 @@ class Server:
 
 @contextlib.contextmanager
 def _as_if(job: Job) -> Iterator[None]:
-    """Be the client's process, as far as a run can tell: its folder, environment, umask, stdout and stderr; and
-    ourselves again.
-    """
+    """Take on the client's directory, environment, umask, stdout and stderr, and restore the server's afterwards."""
     environment, streams, arguments, path = dict(os.environ), (sys.stdout, sys.stderr), sys.argv[:], sys.path[:]
     kept = [os.dup(1), os.dup(2)]
     mask = os.umask(job.about["umask"])
@@ -203,15 +219,16 @@ def _environ(values: dict[str, str]) -> None:
 
 
 def _stream(number: int) -> TextIO:
-    """As Python opens stdout and stderr itself."""
+    """Open stdout or stderr as Python itself does."""
     ours = (sys.__stdout__, sys.__stderr__)[number - 1]
+    assert ours is not None  # the server starts with both
     stream = open(number, "w", encoding=ours.encoding, errors=ours.errors, closefd=False)  # noqa: SIM115
     stream.reconfigure(line_buffering=number == 2 or stream.isatty())
     return stream
 
 
-def _tidy() -> None:
-    """Forget what is remembered of folders and packages, which may be others next time; models know their files."""
+def _clear_caches() -> None:
+    """Clear caches about directories and packages, which may change until the next run; models check their files."""
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "composer":
             for value in list(vars(module).values()):
@@ -229,8 +246,9 @@ def serve(path: Path, run_line: Callable[[list[str]], int]) -> None:
     """Listen at `path` until the process has been idle for long enough.
 
     Args:
-        run_line: runs one command line and returns its exit code.
+        path: Path of the socket.
+        run_line: Runs one command line and returns its exit code.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     Server(path, float(os.environ.get(VARIABLE) or IDLE), run_line).serve()
-    os._exit(0)  # at once: nothing of ours is unwritten, and threads of libraries may linger
+    os._exit(0)  # at once: nothing is unwritten, and threads of libraries may linger

@@ -1,4 +1,4 @@
-"""Whether the files that a long-lived process runs are still those it has read."""
+"""Detects whether the files that a long-lived process runs have changed since it read them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Changes:
-    """Remembers the files of all imported modules and the installed packages."""
+    """Modification times of all imported modules and installed packages."""
 
     def __init__(self) -> None:
         self.files: dict[str, float | None] = {}
@@ -16,16 +16,22 @@ class Changes:
         self.look(float("inf"))
 
     def look(self, since: float) -> None:
-        """Note modules imported meanwhile. A file written after `since` may be newer than what was read of it: it
-        counts as changed.
+        """Record modules that were imported meanwhile.
+
+        Args:
+            since: Unix time. A file written later may be newer than the imported module, and counts as changed.
         """
         for file in {file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}:
             if file not in self.files:
                 written = _written(file)
                 self.files[file] = None if written is None or written > since else written
 
-    def found(self) -> bool:
-        """Whether anything is other than it was."""
+    def detected(self) -> bool:
+        """Test whether any file or package has changed.
+
+        Returns:
+            Whether one has.
+        """
         return _packages() != self.packages or any(_written(file) != written for file, written in self.files.items())
 
 
@@ -37,11 +43,13 @@ def _written(file: str) -> float | None:
 
 
 def _packages() -> set[tuple[str, float | None]]:
-    """What is installed, with the time of it: a package's record is written anew whenever it changes."""
-    found = set()
-    for place in sys.path:
-        if Path(place).is_dir():
-            found |= {
-                entry.path for entry in os.scandir(place) if entry.name.endswith((".dist-info", ".egg-info", ".pth"))
+    """Installed packages with their modification times: installing rewrites a package's record."""
+    records: set[str] = set()
+    for directory in sys.path:
+        if Path(directory).is_dir():
+            records |= {
+                entry.path
+                for entry in os.scandir(directory)
+                if entry.name.endswith((".dist-info", ".egg-info", ".pth"))
             }
-    return {(path, _written(path)) for path in found}
+    return {(path, _written(path)) for path in records}

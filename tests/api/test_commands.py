@@ -63,20 +63,20 @@ def test_rerun_says_whether_the_image_is_the_same(compose, tmp_path):
     again = composer.rerun(tmp_path / "made/001.png")
     assert again.image.tobytes() == first.images[1].tobytes() and "bit for bit" in again.notes[-1]
     assert composer.rerun("made/000.png", seed=5).seeds == (5,)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["made"]  # nothing is written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made"]  # nothing is written
     with pytest.raises(ComposerError, match="there is no such file"):
         composer.rerun("made/nothing.png")
 
 
 def test_a_sweep_gives_its_jobs_and_goes_on(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    found = composer.sweep("callbacks=[]", prompt=["a, b", "c"], seed=range(2), steps=1, folder="out")
-    assert [job.values["seed"] for job in found.jobs] == ["0", "1", "0", "1"] and not found.failed
-    assert all(job.images[0].is_file() for job in found.jobs) and found._repr_png_()[:4] == b"\x89PNG"
-    before = [job.images[0].stat().st_mtime_ns for job in found.jobs]
+    swept = composer.sweep("callbacks=[]", prompt=["a, b", "c"], seed=range(2), steps=1, folder="out")
+    assert [job.values["seed"] for job in swept.jobs] == ["0", "1", "0", "1"] and not swept.failed
+    assert all(job.images[0].is_file() for job in swept.jobs) and swept._repr_png_()[:4] == b"\x89PNG"
+    before = [job.images[0].stat().st_mtime_ns for job in swept.jobs]
     again = composer.sweep("callbacks=[]", prompt=["a, b", "c"], seed=range(2), steps=1, folder="out")
     assert [job.images[0].stat().st_mtime_ns for job in again.jobs] == before
-    said = capfd.readouterr()
-    assert said.out == said.err == ""
+    printed = capfd.readouterr()
+    assert printed.out == printed.err == ""
     with pytest.raises(ComposerError, match="stpes"):
         composer.sweep(seed=range(2), stpes=3)

@@ -62,7 +62,7 @@ def test_the_scheduler_is_fresh_and_from_the_checkpoint_every_time(checkpoints):
     assert first.image.tobytes() == again.image.tobytes() and first.record["scheduler"] == again.record["scheduler"]
 
 
-def test_pictures_can_be_given_as_they_are(tmp_path):
+def test_images_can_be_given_as_they_are(tmp_path):
     first = composer.compose("callbacks=[]", steps=2).image
     from_python = composer.compose("task=img2img", "callbacks=[]", image=first, steps=4, strength=0.5)
     assert from_python.image.size == first.size
@@ -77,7 +77,7 @@ def test_pictures_can_be_given_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "values", "said"),
+    ("words", "values", "message"),
     [
         (["guidance=6.0", "stpes=3"], {}, "stpes=3: there is no such key. Did you mean steps"),
         (["guidance=6.0"], {"stpes": 3}, "stpes=3: there is no such key. Did you mean steps"),
@@ -90,10 +90,10 @@ def test_pictures_can_be_given_as_they_are(tmp_path):
     ],
     ids=str,
 )
-def test_both_doors_refuse_in_the_same_words(compose, words, values, said):
+def test_command_and_call_refuse_in_the_same_words(compose, words, values, message):
     with pytest.raises(composer.ComposerError) as caught:
         composer.compose(*words, **values)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
     if not values:
         assert compose(*words).err == f"compose: {caught.value}\n"
 

@@ -37,44 +37,44 @@ def shown(notebook, code, interrupt_at=None):
     """
     kernel, client = notebook
     client.execute(code)
-    found, deadline = [], time.monotonic() + 300
+    messages, deadline = [], time.monotonic() + 300
     while time.monotonic() < deadline:
         message = client.get_iopub_msg(timeout=300)
         kind, content = message["msg_type"], message["content"]
-        found.append((kind, content))
+        messages.append((kind, content))
         if interrupt_at is not None and kind == "stream" and interrupt_at in content["text"]:
             kernel.interrupt_kernel()
             interrupt_at = None
         if (
             kind == "status"
             and content["execution_state"] == "idle"
-            and any(each == "execute_input" for each, _ in found)
+            and any(kind == "execute_input" for kind, _ in messages)
         ):
-            return found
-    raise AssertionError(f"the cell did not end: {found}")
+            return messages
+    raise AssertionError(f"the cell did not end: {messages}")
 
 
-def texts(found, kind, name):
-    return [content[name] for each, content in found if each == kind]
+def texts(messages, kind, name):
+    return [content[name] for other, content in messages if other == kind]
 
 
 def test_an_image_shows_itself_and_a_bar_shows_progress(notebook):
-    found = shown(notebook, "import composer\ncomposer.compose(steps=2, prompt='a red cone')")
-    (data,) = texts(found, "execute_result", "data")
+    messages = shown(notebook, "import composer\ncomposer.compose(steps=2, prompt='a red cone')")
+    (data,) = texts(messages, "execute_result", "data")
     assert "image/png" in data and "Result(1 image of 128 x 128 pixels" in data["text/plain"]
-    assert "denoising" in "".join(texts(found, "stream", "text"))
+    assert "denoising" in "".join(texts(messages, "stream", "text"))
 
 
 def test_a_typo_is_one_line(notebook):
-    found = shown(notebook, "import composer\ncomposer.compose(stepz=3)")
-    ((line,),) = texts(found, "error", "traceback")
+    messages = shown(notebook, "import composer\ncomposer.compose(stepz=3)")
+    ((line,),) = texts(messages, "error", "traceback")
     assert line.startswith("ComposerError: stepz=3: there is no such key") and "\n" not in line
 
 
 def test_the_stop_button_is_one_line_and_the_next_cell_works(notebook):
-    found = shown(
+    messages = shown(
         notebook, "import composer\ncomposer.compose(steps=999, prompt='a red cone')", interrupt_at="denoising"
     )
-    assert texts(found, "error", "traceback") == [["KeyboardInterrupt: composer was interrupted"]]
-    found = shown(notebook, "composer.compose(steps=1, prompt='a red cone').seeds")
-    assert [data["text/plain"] for data in texts(found, "execute_result", "data")] == ["(0,)"]
+    assert texts(messages, "error", "traceback") == [["KeyboardInterrupt: composer was interrupted"]]
+    messages = shown(notebook, "composer.compose(steps=1, prompt='a red cone').seeds")
+    assert [data["text/plain"] for data in texts(messages, "execute_result", "data")] == ["(0,)"]

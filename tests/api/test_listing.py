@@ -25,10 +25,10 @@ def listed(compose, *words: str) -> set[str]:
     ],
 )
 def test_schedulers_of_a_model_are_those_of_its_kind(compose, model, kind):
-    wanted = {
+    expected = {
         name for name, content in catalogue(conf_folders())["scheduler"].items() if content["_kind_"] in (None, kind)
     }
-    assert listed(compose, "scheduler", f"model={model}") == wanted != listed(compose, "scheduler")
+    assert listed(compose, "scheduler", f"model={model}") == expected != listed(compose, "scheduler")
 
 
 @pytest.mark.parametrize(
@@ -63,19 +63,19 @@ def test_a_model_that_is_not_here_says_so(compose):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["precision", "model=sd15"], "only scheduler and task can be narrowed"),
         (["model=sd15"], "only scheduler and task can be narrowed"),
         (["scheduler", "model=local"], "model.source: a value is needed"),
         (["scheduler", "model=local", "model.source=nowhere"], "no such folder"),
         (["scheduler", "model=sd15", "model.source=nowhere"], "no such folder"),
-        (["scheduler", "model=tiny", "steps=0"], "steps=0: has no say in which options fit"),
+        (["scheduler", "model=tiny", "steps=0"], "steps=0: does not change which options fit"),
         (["euler"], "type scheduler=euler"),
         (["schedulers"], "Did you mean scheduler?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_listed_is_refused(compose, words, said):
+def test_what_cannot_be_listed_is_refused(compose, words, message):
     done = compose("list", *words)
-    assert done.code == 2 and said in done.err and not done.out
+    assert done.code == 2 and message in done.err and not done.out

@@ -30,7 +30,7 @@ def test_a_call_equals_a_run(pipe, values):
     held = pipe(**values)
     assert loaded.total() == before
     run = composer.compose(*WORDS, **values)
-    assert [each.tobytes() for each in held.images] == [each.tobytes() for each in run.images]
+    assert [image.tobytes() for image in held.images] == [image.tobytes() for image in run.images]
     volatile = ("seconds", "peak_memory")
     assert {k: v for k, v in held.record.items() if k not in volatile} == {
         k: v for k, v in run.record.items() if k not in volatile
@@ -50,9 +50,9 @@ def test_it_is_loaded_no_more_after_other_models_came(pipe, checkpoints):
     for family in ("sd", "sdxl", "ddpm"):
         extra = ["task=unconditional"] if family == "ddpm" else []
         composer.compose("model=local", f"model.source={checkpoints[family]}", *extra, "callbacks=[]", steps=1)
-    before = {place: count for place, count in loaded.items() if "unet" in place and "text2img" in place}
+    before = {path: count for path, count in loaded.items() if "unet" in path and "text2img" in path}
     pipe(seed=1)
-    assert {place: count for place, count in loaded.items() if "unet" in place and "text2img" in place} == before
+    assert {path: count for path, count in loaded.items() if "unet" in path and "text2img" in path} == before
 
 
 def test_a_refusal_comes_before_weights(checkpoints):

@@ -19,7 +19,7 @@ SCRIPTS = {
     "quality.py": (("--quick",), ["| 10 steps | ", "| deepcache, every 3rd | "]),
     "gpu.py": (
         ("--quick", "--device", "cpu", "--only", "ladder", "memory", "unet: fp32, batch 1, eager", "--out", "gpu.json"),
-        ["peak ", "ladder ", "unet ", "not asked for"],
+        ["peak ", "ladder ", "unet ", "not selected"],
     ),
 }
 
@@ -27,12 +27,12 @@ SCRIPTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_prints_its_table(tmp_path, name):
-    words, wanted = SCRIPTS[name]
+    words, expected = SCRIPTS[name]
     pytest.importorskip("skimage" if name == "quality.py" else "torch")
     done = subprocess.run([sys.executable, str(FOLDER / name), *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    told = done.stdout + ((tmp_path / "gpu.json").read_text() if name == "gpu.py" else "")
-    assert all(each in told for each in wanted), told
+    output = done.stdout + ((tmp_path / "gpu.json").read_text() if name == "gpu.py" else "")
+    assert all(text in output for text in expected), output
     if name == "gpu.py":
         report = json.loads((tmp_path / "gpu.json").read_text())
         assert (
@@ -49,6 +49,6 @@ def test_a_script_is_python_and_can_be_quick(name):
     assert compile(source, name, "exec") and '"--quick"' in source
 
 
-def test_every_script_is_told_of():
+def test_every_script_is_documented():
     readme = (FOLDER / "README.md").read_text()
     assert [script.name for script in sorted(FOLDER.glob("*.py")) if f"`{script.name}" not in readme] == []

@@ -23,10 +23,10 @@ def test_check_runs_nothing(compose):
     assert some.code == 2 and "1 of 2 jobs can't work" in some.err and not list(Path().iterdir())
 
 
-def test_config_tells_where_each_value_comes_from(compose, tmp_path):
-    own = tmp_path / "mine/scheduler"
-    own.mkdir(parents=True)
-    (own / "mine.yaml").write_text(
+def test_config_shows_where_each_value_comes_from(compose, tmp_path):
+    directory = tmp_path / "mine/scheduler"
+    directory.mkdir(parents=True)
+    (directory / "mine.yaml").write_text(
         "_target_: diffusers.EulerDiscreteScheduler\n_kind_: diffusion\nuse_karras_sigmas: true\n"
     )
     words = [
@@ -40,14 +40,14 @@ def test_config_tells_where_each_value_comes_from(compose, tmp_path):
     ]
     done = compose(*words, "callbacks.preview.every=2", "preset=half", "scheduler.timestep_spacing=trailing")
     rows = dict(line.split("  # ") for line in done.out.splitlines())
-    found = {key.strip(): place for key, place in rows.items()}
-    assert found["steps = 7"] == found["guidance.scale = 3"] == found["callbacks.preview.every = 2"] == "typed"
-    assert found["scheduler.timestep_spacing = trailing"] == "typed"
-    assert found["precision.dtype = fp16"] == "precision/fp16.yaml" and found["seed = 0"] == "task/_base.yaml"
-    assert found["scheduler.use_karras_sigmas = true"] == str(own / "mine.yaml")
+    sources = {key.strip(): source for key, source in rows.items()}
+    assert sources["steps = 7"] == sources["guidance.scale = 3"] == sources["callbacks.preview.every = 2"] == "typed"
+    assert sources["scheduler.timestep_spacing = trailing"] == "typed"
+    assert sources["precision.dtype = fp16"] == "precision/fp16.yaml" and sources["seed = 0"] == "task/_base.yaml"
+    assert sources["scheduler.use_karras_sigmas = true"] == str(directory / "mine.yaml")
     assert (
-        found["callbacks.preview.decode = latents"] == "callbacks/preview.yaml"
-        and found["model.components = {}"] == "model/_base.yaml"
+        sources["callbacks.preview.decode = latents"] == "callbacks/preview.yaml"
+        and sources["model.components = {}"] == "model/_base.yaml"
     )
     as_json = json.loads(compose(*words, "--json").out)
     assert as_json["steps"] == {"value": 7, "from": "typed"}
@@ -62,27 +62,27 @@ def test_config_shows_no_secret(compose, monkeypatch):
 
 @pytest.mark.slow  # compiles
 def test_doctor_measures_and_compiles(compose):
-    found = json.loads(compose("doctor", "--json").out)
-    assert "GFLOP/s on" in found["numbers"]["fp32"] and found["compile"]["works"].startswith(("yes", "no: "))
+    report = json.loads(compose("doctor", "--json").out)
+    assert "GFLOP/s on" in report["dtypes"]["fp32"] and report["compile"]["works"].startswith(("yes", "no: "))
 
 
 def test_doctor(compose, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_canarycanary")
     monkeypatch.setattr("composer.cli.commands.doctor._compiles", lambda: "yes")  # half a minute
     monkeypatch.setattr("composer.cli.commands.doctor.SIDE", 64)
-    found = json.loads(compose("doctor", "--json").out)
+    report = json.loads(compose("doctor", "--json").out)
     assert (
-        found["versions"]["torch"]
-        and "GFLOP/s on" in found["numbers"]["fp32"]
-        and found["cache"]["hub's token"] == "there"
+        report["versions"]["torch"]
+        and "GFLOP/s on" in report["dtypes"]["fp32"]
+        and report["cache"]["hub's token"] == "set"
     )
     assert all(
-        "as fast as fp32" in found["numbers"][name] or "does not work" in found["numbers"][name]
+        "as fast as fp32" in report["dtypes"][name] or "does not work" in report["dtypes"][name]
         for name in ("fp16", "bf16")
     )
-    assert found["compile"]["works"].startswith(("yes", "no: ")) and found["attention"]["math"] == "works"
+    assert report["compile"]["works"].startswith(("yes", "no: ")) and report["attention"]["math"] == "works"
     text = compose("doctor").out
-    assert "canary" not in text + json.dumps(found) and "precision=auto" in text
+    assert "canary" not in text + json.dumps(report) and "precision=auto" in text
 
 
 COMPLETED = {
@@ -106,8 +106,8 @@ def test_completion(compose, line):
     assert done.code == 0
     if COMPLETED[line]:
         assert done.out.split() == COMPLETED[line]
-    whole = compose("completion", "words", "zsh", line).out.split()
-    assert all(each.startswith(line.split()[-1]) for each in whole)
+    candidates = compose("completion", "words", "zsh", line).out.split()
+    assert all(word.startswith(line.split()[-1]) for word in candidates)
 
 
 def test_completion_in_a_real_shell(tmp_path):
@@ -146,9 +146,9 @@ def test_quiet_says_the_files_alone(compose):
 
 def test_json_is_one_line_of_facts(compose):
     done = compose("--json", "steps=1", "images=2", "seed=4", "output.folder=out")
-    told = json.loads(done.out)
-    assert told["files"] == ["out/000.png", "out/001.png"] and [each["seed"] for each in told["images"]] == [4, 5]
-    assert told["record"] == "out/run.json" and told["seconds"] > 0
+    output = json.loads(done.out)
+    assert output["files"] == ["out/000.png", "out/001.png"] and [image["seed"] for image in output["images"]] == [4, 5]
+    assert output["record"] == "out/run.json" and output["seconds"] > 0
     sweep = json.loads(compose("--json", "-m", "steps=1,2", "sweep.name=s").out)
     assert sweep["asked"] == sweep["generated"] == len(sweep["jobs"]) == 2
     assert sweep["failed"] == 0 and sweep["files"] == ["outputs/sweeps/s/index.html"]

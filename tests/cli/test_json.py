@@ -15,7 +15,7 @@ from composer.system import console
 PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(compose [^`]+)` \| (.*) \|$", PAGE, re.MULTILINE)
 #: Keys before a parenthesis are those of the object itself.
-KEYS = {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)|:.*", "", said)) for command, said in ROWS}
+KEYS = {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)|:.*", "", text)) for command, text in ROWS}
 SLOW = ("compose doctor", "compose -m")  # these compile, and generate in batches
 FREE = (
     "compose config steps=2",
@@ -40,12 +40,12 @@ def names(node: object) -> set[str]:
 
 
 def test_the_page_has_a_row_for_every_command():
-    told = {word for command, _ in ROWS for word in shlex.split(command)}
-    assert set(COMMANDS) - told <= {"completion"}
+    documented = {word for command, _ in ROWS for word in shlex.split(command)}
+    assert set(COMMANDS) - documented <= {"completion"}
 
 
 @pytest.mark.parametrize(
-    "command", [pytest.param(each, marks=pytest.mark.slow if each.startswith(SLOW) else ()) for each in KEYS]
+    "command", [pytest.param(command, marks=pytest.mark.slow if command.startswith(SLOW) else ()) for command in KEYS]
 )
 def test_a_command_prints_what_the_page_says(compose, command, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -54,16 +54,16 @@ def test_a_command_prints_what_the_page_says(compose, command, tmp_path_factory,
     elif "DIR" in command:
         assert compose("-m", "steps=1", "sweep.name=s").code == 0
     words = shlex.split(command.replace("DIR", "outputs/sweeps/s"))[1:]
-    found = outcome(compose, *words)
-    assert found.pop("code") == 0 and set(KEYS[command]) <= set(found)
+    result = outcome(compose, *words)
+    assert result.pop("code") == 0 and set(KEYS[command]) <= set(result)
     if command not in FREE:
-        assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in found), "a key is a name and no sentence"
+        assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in result), "a key is a name and no sentence"
 
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_a_command_without_json_refuses_it(compose, words):
-    found = outcome(compose, *words.split())
-    assert found["code"] == found["exit_code"] == 2 and "--json" in (found["key"], *found["reason"].split())
+    result = outcome(compose, *words.split())
+    assert result["code"] == result["exit_code"] == 2 and "--json" in (result["key"], *result["reason"].split())
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_a_command_without_json_refuses_it(compose, words):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_an_error_is_one_object(compose, words, error):
-    found = outcome(compose, *words)
-    assert found.pop("code") == found["exit_code"]
-    assert set(found) == {"key", "value", "reason", "allowed", "exit_code"} and found["reason"]
-    assert {key: found[key] for key in error} == error
+    result = outcome(compose, *words)
+    assert result.pop("code") == result["exit_code"]
+    assert set(result) == {"key", "value", "reason", "allowed", "exit_code"} and result["reason"]
+    assert {key: result[key] for key in error} == error
 
 
 def test_an_error_of_another_kind_is_one_object_too(capsys):
@@ -101,12 +101,12 @@ def test_an_error_of_another_kind_is_one_object_too(capsys):
         assert console.report_error("OSError: gone", 1) == 1
     finally:
         console.set_output_mode(False, False)
-    said = capsys.readouterr()
-    assert json.loads(said.out) == {
+    text = capsys.readouterr()
+    assert json.loads(text.out) == {
         "key": None,
         "value": None,
         "reason": "OSError: gone",
         "allowed": [],
         "exit_code": 1,
     }
-    assert said.err == "compose: OSError: gone\n"
+    assert text.err == "compose: OSError: gone\n"

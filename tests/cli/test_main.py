@@ -86,7 +86,7 @@ def test_help_is_ours(compose):
     assert done.code == 0 and done.out.strip() == TEXT.strip() and "hydra.help" not in done.out
 
 
-def test_list_tells_each_option_in_a_line(compose):
+def test_list_describes_each_option_in_a_line(compose):
     done = compose("list", "scheduler")
     lines = done.out.splitlines()
     assert done.code == 0 and len(lines) >= 38
@@ -95,7 +95,7 @@ def test_list_tells_each_option_in_a_line(compose):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["scheduler=eulr"], "scheduler=eulr: there is no such option. Did you mean euler"),
         (["stepz=3"], "stepz=3: there is no such key. Did you mean steps or sweep?"),
@@ -124,8 +124,8 @@ def test_list_tells_each_option_in_a_line(compose):
         (["model=local", "model.source=x.ckpt"], "pickled weights can run code"),
         (["model=sd15"], "is not a folder here nor in the hub's cache, and the hub can't be reached"),
         (["-v", "lst"], "Did you mean list?"),
-        (["steps=2", "draw"], "draw"),
-        (["draw"], "draw: is no command and no key=value."),
+        (["steps=2", "paint"], "paint"),
+        (["paint"], "paint: is no command and no key=value."),
         (["lst"], "Did you mean list?"),
         (["list", "schedular"], "Did you mean scheduler?"),
         (["~steps"], "steps: there is nothing to take away: steps=VALUE sets it"),
@@ -150,15 +150,15 @@ def test_list_tells_each_option_in_a_line(compose):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_errors_are_one_line(compose, tmp_path, words, said):
+def test_errors_are_one_line(compose, tmp_path, words, message):
     done = compose(*words)
     assert done.code == 2
     assert done.err.count("\n") == 1 and done.err.startswith("compose: ")
-    assert said in done.err
+    assert message in done.err
     assert not done.out and not list(tmp_path.iterdir()), "a refusal writes nothing"
 
 
-def test_a_run_makes_pictures_a_grid_and_a_record(compose, tmp_path):
+def test_a_run_makes_images_a_grid_and_a_record(compose, tmp_path):
     done = compose("images=2", "steps=2", "hydra.run.dir=out", "prompt=a red cone, on ${sand}")
     assert done.code == 0 and done.err == "", done.err
     assert done.out.startswith("2 images in out") and done.out.endswith("\nbeside them: grid.png\n")
@@ -196,7 +196,7 @@ def test_the_folder_can_be_chosen(compose, tmp_path):
     assert (tmp_path / "mine" / "first" / "000.png").is_file()
 
 
-def test_a_drawn_seed_is_recorded_and_makes_the_same_picture(compose):
+def test_a_random_seed_is_recorded_and_makes_the_same_image(compose):
     assert compose("steps=2", "seed=null", "hydra.run.dir=a").code == 0
     seed = json.loads(Path("a/run.json").read_text())["images"][0]["seed"]
     assert compose("steps=2", f"seed={seed}", "hydra.run.dir=b").code == 0
@@ -244,7 +244,7 @@ def test_show_names_components_scheduler_and_steps(compose):
         assert word in done.out
 
 
-def test_show_says_what_a_picture_leaves_to_do(compose):
+def test_show_counts_the_steps_that_an_image_leaves(compose):
     done = compose("show", "task=img2img", "steps=10", "strength=0.4", "scheduler=heun")
     assert done.code == 0 and "4 of 10, 7 iterations at timesteps" in done.out and "predicts epsilon" in done.out
     assert "use" not in done.err and "task=unconditional" in compose("show", "task=unconditional").out
@@ -271,9 +271,9 @@ def test_a_multirun_lists_what_can_not_work(compose):
 
 
 def test_option_files_of_ones_own_come_first(compose, tmp_path):
-    own = tmp_path / "own" / "scheduler"
-    own.mkdir(parents=True)
-    (own / "quick.yaml").write_text("# mine\n_target_: diffusers.DDIMScheduler\n_kind_: diffusion\n")
+    directory = tmp_path / "own" / "scheduler"
+    directory.mkdir(parents=True)
+    (directory / "quick.yaml").write_text("# mine\n_target_: diffusers.DDIMScheduler\n_kind_: diffusion\n")
     done = compose("--config-dir", "own", "scheduler=quick", "steps=1", "hydra.run.dir=out")
     assert done.code == 0, done.err
     assert "scheduler=quick " in compose("list", "scheduler", "--config-dir", "own").out
@@ -292,7 +292,7 @@ def cut_short(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (
             lambda folder: cut_short(folder / "unet" / "diffusion_pytorch_model.safetensors"),
@@ -309,12 +309,12 @@ def cut_short(file: Path) -> None:
         (lambda folder: (folder / "model_index.json").unlink(), "there is no model_index.json in this folder"),
     ],
 )
-def test_half_a_download_is_refused_by_name(compose, checkpoints, tmp_path, damage, said):
+def test_half_a_download_is_refused_by_name(compose, checkpoints, tmp_path, damage, message):
     broken = tmp_path / "broken"
     shutil.copytree(checkpoints["sd"], broken)
     damage(broken)
     done = compose("model=local", f"model.source={broken}", "hydra.run.dir=out")
-    assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+    assert done.code == 2 and done.err.count("\n") == 1 and message in done.err, done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -348,18 +348,18 @@ def test_a_value_in_a_folders_name_leads_nowhere_else(compose, tmp_path, key):
         done = compose("steps=1", f"prompt={prompt}", f"{key}=out/${{prompt}}")
         assert done.code in (0, 2) and not (tmp_path / "evil").exists()
         assert done.code == 0 or (done.err.count("\n") == 1 and "which is not inside out" in done.err)
-    assert done.code == 0  # an absolute path after `out/` lies inside it
+    assert done.code == 0  # an absolute path after `out/` is inside it
     assert compose("steps=1", "prompt=../../evil", f"{key}=out/${{prompt}}").code == 2
     assert (
         compose("steps=1", "prompt=good", f"{key}=out/${{prompt}}-${{seed}}").code == 0
         and Path("out/good-0/000.png").is_file()
     )
     assert (
-        compose("steps=1", f"{key}=../asked").code == 0 and (tmp_path / "asked").is_dir()
+        compose("steps=1", f"{key}=../requested").code == 0 and (tmp_path / "requested").is_dir()
     )  # whoever types it means it
 
 
-def test_a_link_in_the_place_of_a_picture_is_not_followed(compose, tmp_path):
+def test_a_link_instead_of_an_image_is_not_followed(compose, tmp_path):
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "out").mkdir()
     for name in ("000.png", "run.json", "config.yaml"):
@@ -418,11 +418,11 @@ def test_a_disk_that_is_full_leaves_nothing(compose, tmp_path, monkeypatch):
 def test_a_folder_that_was_there_stays(compose, tmp_path):
     (tmp_path / "mine").mkdir()
     assert compose("steps=0", "output.folder=mine/out").code == 2
-    assert [each.name for each in tmp_path.rglob("*")] == ["mine"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
 
 
 @pytest.mark.parametrize("words", [("steps=1",), ("check",), ("list",), ("-m", "seed=1,2")], ids=" ".join)
-def test_a_current_folder_that_is_gone_is_told(compose, tmp_path, words):
+def test_a_current_folder_that_is_gone_is_reported(compose, tmp_path, words):
     gone = tmp_path / "gone"
     gone.mkdir()
     os.chdir(gone)
@@ -441,7 +441,7 @@ def test_a_current_folder_that_is_gone_is_told(compose, tmp_path, words):
     ],
     ids=repr,
 )  # fmt: skip
-def test_text_that_is_not_utf_8_is_refused_before_drawing(compose, tmp_path, words):
+def test_text_that_is_not_utf_8_is_refused_before_the_run(compose, tmp_path, words):
     done = compose(*words)
     assert (
         done.code == 2
@@ -451,14 +451,14 @@ def test_text_that_is_not_utf_8_is_refused_before_drawing(compose, tmp_path, wor
     ), done.err
 
 
-def test_half_a_character_in_a_file_is_refused_before_drawing(compose, tmp_path):
+def test_half_a_character_in_a_file_is_refused_before_the_run(compose, tmp_path):
     (tmp_path / "jobs.jsonl").write_text('{"prompt": "a \\ud83d"}\n')
     done = compose("-m", "sweep.jobs=jobs.jsonl", "steps=1", "output.folder=out")
     assert done.code == 2 and "is not UTF-8 text" in done.err and not (tmp_path / "out").exists(), done.err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["~callbacks"], "callbacks: can't be taken away: callbacks=[] is none of them"),
         (["~memory"], "memory: can't be taken away: memory=[] is none of them"),
@@ -480,9 +480,9 @@ def test_half_a_character_in_a_file_is_refused_before_drawing(compose, tmp_path)
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_marks_of_hydra_are_explained_in_our_words(compose, words, said):
+def test_marks_of_hydra_are_explained_in_our_words(compose, words, message):
     done = compose(*words)
-    assert done.code == 2 and done.err.startswith(f"compose: {said}") and done.err.count("\n") == 1, done.err
+    assert done.code == 2 and done.err.startswith(f"compose: {message}") and done.err.count("\n") == 1, done.err
 
 
 def test_a_class_in_a_list_of_jobs_is_refused_by_its_key(compose, tmp_path):

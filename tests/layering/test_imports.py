@@ -28,7 +28,7 @@ FLOORS = (
     "cli",
 )
 RANK = {package: level for level, packages in enumerate(FLOORS) for package in packages.split()}
-#: The two modules that stand for the whole: what users import, and `python -m composer`.
+#: The two modules that stand for the package: what users import, and `python -m composer`.
 FACADE = ("composer", "composer.__main__")
 #: Libraries → the packages that may import them at all, and those that may at import time.
 ANYWHERE = {
@@ -51,12 +51,12 @@ TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.gu
 @cache
 def modules() -> dict[str, ast.Module]:
     """Dotted name → syntax tree, of all that is imported as part of composer."""
-    found = {}
+    trees = {}
     for path in ROOT.rglob("*.py"):
         parts = path.relative_to(ROOT.parent).with_suffix("").parts
         if "template" not in parts and "conf" not in parts:
-            found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text("utf-8"))
-    return found
+            trees[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text("utf-8"))
+    return trees
 
 
 def package(module: str) -> str:
@@ -90,7 +90,7 @@ def edges() -> dict[str, set[str]]:
     """Module → the modules of composer that it imports."""
     known = modules()
     return {
-        name: {each for each in imported(tree) if each in known and each not in (name, "composer")}
+        name: {other for other in imported(tree) if other in known and other not in (name, "composer")}
         for name, tree in known.items()
     }
 
@@ -108,8 +108,8 @@ def test_imports_point_down():
     for importer, targets in edges().items():
         for target in targets:
             if importer not in FACADE:
-                here, there = package(importer), package(target)
-                assert here == there or RANK[here] > RANK[there], (importer, target)
+                upper, lower = package(importer), package(target)
+                assert upper == lower or RANK[upper] > RANK[lower], (importer, target)
 
 
 def test_no_module_imports_itself_by_way_of_others():
@@ -144,7 +144,7 @@ def test_libraries_stay_in_their_packages():
 def test_the_loop_and_callbacks_know_no_diffusers():
     for name, tree in modules().items():
         if name.startswith("composer.callbacks") or name in [
-            f"composer.sampling.{each}" for each in ("loop", "sampler", "guidance", "hooks")
+            f"composer.sampling.{module}" for module in ("loop", "sampler", "guidance", "hooks")
         ]:
             assert not of(imported(tree), "diffusers") and not of(imported(tree), "transformers"), name
 

@@ -55,16 +55,18 @@ HONEST = re.compile(
 #: Files that hold old words on purpose, or another's text.
 EXEMPT = ("tests/layering/test_words.py", "conf/renamed.yaml", "tests/data", "LICENSE", "CODE_OF_CONDUCT.md")
 #: File → words that are data there, such as those of captions.
-DATA = {"composer/tiny/captions.py": ("picture", "house"), "composer/tiny/known.py": ("stands", "lying")}
+DATA = {
+    "composer/tiny/captions.py": ("picture", "house"),
+    "composer/tiny/known.py": ("stands", "lying"),
+    "tests/cli/test_commands.py": ("asked",),  # a key of `compose status --json`
+}
 #: Hits that are left, by package; a package that is not named has none. A number may only become smaller.
 LEFT: dict[str, int] = {
     "benchmarks": 121,
     "composer": 6,
-    "composer/api": 18,
     "composer/callbacks": 14,
     "composer/checkpoints": 73,
     "composer/checks": 47,
-    "composer/cli": 45,
     "composer/config": 125,
     "composer/families": 36,
     "composer/images": 42,
@@ -73,7 +75,6 @@ LEFT: dict[str, int] = {
     "composer/pipelines": 65,
     "composer/records": 28,
     "composer/reruns": 58,
-    "composer/resident": 25,
     "composer/sampling": 62,
     "composer/sweeps": 305,
     "composer/system": 35,
@@ -82,17 +83,13 @@ LEFT: dict[str, int] = {
     "docs": 3,
     "plugins": 53,
     "tests": 54,
-    "tests/api": 21,
-    "tests/benchmarks": 5,
     "tests/callbacks": 11,
     "tests/checkpoints": 20,
     "tests/checks": 47,
-    "tests/cli": 44,
     "tests/config": 50,
     "tests/families": 19,
     "tests/fuzz": 6,
     "tests/images": 35,
-    "tests/layering": 5,
     "tests/loading": 40,
     "tests/options": 54,
     "tests/parity": 59,
@@ -100,7 +97,6 @@ LEFT: dict[str, int] = {
     "tests/plugins": 11,
     "tests/records": 9,
     "tests/reruns": 33,
-    "tests/resident": 26,
     "tests/sampling": 39,
     "tests/sweeps": 205,
     "tests/system": 41,

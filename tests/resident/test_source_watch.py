@@ -23,7 +23,7 @@ def test_what_stays_is_no_change(module):
     changes = Changes()
     importlib.import_module("warm_example")
     changes.look(time.time())
-    assert not changes.found()
+    assert not changes.detected()
 
 
 def test_a_module_that_was_written_over_is_one(module):
@@ -31,7 +31,7 @@ def test_a_module_that_was_written_over_is_one(module):
     importlib.import_module("warm_example")
     changes.look(time.time())
     module.write_text("x = 2\n")
-    assert changes.found()
+    assert changes.detected()
 
 
 def test_so_is_one_that_was_written_while_it_was_imported(module):
@@ -39,10 +39,10 @@ def test_so_is_one_that_was_written_while_it_was_imported(module):
     module.write_text("x = 2\n")
     importlib.import_module("warm_example")
     changes.look(began)
-    assert changes.found()
+    assert changes.detected()
 
 
 def test_so_is_a_package_that_was_installed(module):
     changes = Changes()
     (module.parent / "new-1.0.dist-info").mkdir()
-    assert changes.found()
+    assert changes.detected()

@@ -25,7 +25,7 @@ LONG = ["steps=900", "callbacks=[preview]", "callbacks.preview.decode=vae"]
 
 
 @pytest.fixture(scope="module")
-def place():
+def runtime():
     """A short folder for the socket, and no process left in it."""
     folder = Path(tempfile.mkdtemp(prefix="warm"))
     yield folder
@@ -35,24 +35,24 @@ def place():
     shutil.rmtree(folder)
 
 
-def environment(place: Path, **more: str) -> dict[str, str]:
-    return {**os.environ, "XDG_RUNTIME_DIR": str(place), "COMPOSER_WARM_MINUTES": "2", **more}
+def environment(runtime: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "XDG_RUNTIME_DIR": str(runtime), "COMPOSER_WARM_MINUTES": "2", **more}
 
 
-def start(place: Path, folder: Path, *words: str, **more: str) -> subprocess.Popen[str]:
+def start(runtime: Path, folder: Path, *words: str, **more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "composer", *words]
-    return subprocess.Popen(command, cwd=folder, env=environment(place, **more), stdout=-1, stderr=-1, text=True)
+    return subprocess.Popen(command, cwd=folder, env=environment(runtime, **more), stdout=-1, stderr=-1, text=True)
 
 
-def call(place: Path, folder: Path, *words: str, **more: str) -> tuple[int, str, str]:
-    process = start(place, folder, *words, **more)
+def call(runtime: Path, folder: Path, *words: str, **more: str) -> tuple[int, str, str]:
+    process = start(runtime, folder, *words, **more)
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 
-def server(place: Path, **more: str) -> int | None:
+def server(runtime: Path, **more: str) -> int | None:
     """The resident process's number."""
-    out = call(place, place, "warm", "status", **more)[1]
+    out = call(runtime, runtime, "warm", "status", **more)[1]
     return int(out.split(":")[0].removeprefix("process ")) if out.startswith("process") else None
 
 
@@ -71,23 +71,23 @@ def alive(number: int) -> bool:
     return "Z" not in Path(f"/proc/{number}/stat").read_text().split()[2] if Path("/proc").is_dir() else True
 
 
-def test_it_does_what_the_plain_command_does(place, tmp_path):
-    plain = call(place, tmp_path, *WORDS, "output.folder=plain")
-    first = call(place, tmp_path, "--warm", *WORDS, "output.folder=first")
-    number = server(place)
-    again = call(place, tmp_path, "--warm", *WORDS, "output.folder=again")
-    assert number is not None and server(place) == number
+def test_it_does_what_the_plain_command_does(runtime, tmp_path):
+    plain = call(runtime, tmp_path, *WORDS, "output.folder=plain")
+    first = call(runtime, tmp_path, "--warm", *WORDS, "output.folder=first")
+    number = server(runtime)
+    again = call(runtime, tmp_path, "--warm", *WORDS, "output.folder=again")
+    assert number is not None and server(runtime) == number
     for name, (code, out, err) in {"first": first, "again": again}.items():
         assert (code, err) == (plain[0], plain[2]) and out.split("(")[0] == plain[1].split("(")[0].replace(
             "plain", name
         )
         assert pixels(tmp_path / name / "000.png") == pixels(tmp_path / "plain" / "000.png")
-        told, asked = (json.loads((tmp_path / folder / "run.json").read_text()) for folder in (name, "plain"))
-        assert told.keys() == asked.keys()
+        printed, status = (json.loads((tmp_path / folder / "run.json").read_text()) for folder in (name, "plain"))
+        assert printed.keys() == status.keys()
         assert (
-            told["options"] == asked["options"]
-            and told["threads"] == asked["threads"]
-            and told["images"][0]["seed"] == 4
+            printed["options"] == status["options"]
+            and printed["threads"] == status["threads"]
+            and printed["images"][0]["seed"] == 4
         )
 
 
@@ -100,22 +100,22 @@ def test_it_does_what_the_plain_command_does(place, tmp_path):
         (["task=img2img", "image=no.png"], 2),
     ],
 )
-def test_it_refuses_as_the_plain_command_does(place, tmp_path, words, code):
-    plain, warm = call(place, tmp_path, *words), call(place, tmp_path, "--warm", *words)
+def test_it_refuses_as_the_plain_command_does(runtime, tmp_path, words, code):
+    plain, warm = call(runtime, tmp_path, *words), call(runtime, tmp_path, "--warm", *words)
     assert warm == plain and plain[0] == code and plain[2].count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [["-m", "steps=1,2"], ["show"], ["-v"], ["--cfg", "job"]])
-def test_it_is_for_single_runs(place, tmp_path, words):
-    code, _, err = call(place, tmp_path, "--warm", *words)
+def test_it_is_for_single_runs(runtime, tmp_path, words):
+    code, _, err = call(runtime, tmp_path, "--warm", *words)
     assert code == 2 and "is for a single run" in err and err.count("\n") == 1
 
 
-def test_folder_environment_and_umask_are_the_clients(place, tmp_path):
+def test_folder_environment_and_umask_are_the_clients(runtime, tmp_path):
     (tmp_path / "words.txt").write_text("a blue cube")
     before = os.umask(0o077)
     try:
-        assert call(place, tmp_path, "--warm", "prompt=@words.txt", "steps=1", "output.folder=out")[0] == 0
+        assert call(runtime, tmp_path, "--warm", "prompt=@words.txt", "steps=1", "output.folder=out")[0] == 0
     finally:
         os.umask(before)
     assert (tmp_path / "out" / "000.png").stat().st_mode & 0o777 == 0o600
@@ -123,16 +123,16 @@ def test_folder_environment_and_umask_are_the_clients(place, tmp_path):
     shutil.rmtree(tmp_path / "out")  # its folder is not held
 
 
-@pytest.mark.slow  # several runs; test_changes looks at what tells them apart
-def test_a_checkpoint_that_changed_is_read_anew(place, tmp_path, checkpoints):
+@pytest.mark.slow  # several runs; test_changes looks at what distinguishes them
+def test_a_checkpoint_that_changed_is_read_anew(runtime, tmp_path, checkpoints):
     shutil.copytree(checkpoints["sd"], tmp_path / "model")
     words = ["--warm", "model=local", "model.source=model", "steps=1", "height=64", "width=64"]
-    assert call(place, tmp_path, *words, "output.folder=before")[0] == 0
+    assert call(runtime, tmp_path, *words, "output.folder=before")[0] == 0
     from composer.testing import pipelines
 
     pipelines.sd(seed=5).unet.save_pretrained(tmp_path / "model" / "unet")
-    assert call(place, tmp_path, *words, "output.folder=after")[0] == 0
-    assert call(place, tmp_path, *words[1:], "output.folder=plain")[0] == 0
+    assert call(runtime, tmp_path, *words, "output.folder=after")[0] == 0
+    assert call(runtime, tmp_path, *words[1:], "output.folder=plain")[0] == 0
     assert (
         pixels(tmp_path / "after" / "000.png")
         == pixels(tmp_path / "plain" / "000.png")
@@ -140,75 +140,76 @@ def test_a_checkpoint_that_changed_is_read_anew(place, tmp_path, checkpoints):
     )
 
 
-def test_ctrl_c_ends_the_run_and_leaves_the_process(place, tmp_path):
-    call(place, tmp_path, "--warm", *WORDS)
-    number = server(place)
-    process = start(place, tmp_path, "--warm", *LONG, "output.folder=out")
-    until(lambda: "at work" in call(place, place, "warm", "status")[1])
+def test_ctrl_c_ends_the_run_and_leaves_the_process(runtime, tmp_path):
+    call(runtime, tmp_path, "--warm", *WORDS)
+    number = server(runtime)
+    process = start(runtime, tmp_path, "--warm", *LONG, "output.folder=out")
+    until(lambda: "at work" in call(runtime, runtime, "warm", "status")[1])
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.splitlines()[-1:]) == (130, ["compose: interrupted"])
-    assert server(place) == number and call(place, tmp_path, "--warm", *WORDS)[0] == 0
+    assert server(runtime) == number and call(runtime, tmp_path, "--warm", *WORDS)[0] == 0
 
 
-def test_ctrl_c_before_the_run_has_begun_is_told_too(tmp_path, monkeypatch):
+def test_ctrl_c_before_the_run_begins_is_reported_too(tmp_path, monkeypatch):
+    from composer.cli.main import main
     from composer.resident import server as module
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)  # and back: a server's own folder is the root
-    with tempfile.TemporaryDirectory() as short, (tmp_path / "said").open("w") as said:
-        resident = module.Server(Path(short, "x.sock"), idle=1)
+    with tempfile.TemporaryDirectory() as short, (tmp_path / "output").open("w") as output:
+        resident = module.Server(Path(short, "x.sock"), idle=1, run_line=main)
         one, other = socket.socketpair()
         with one, other, resident.listener:
             about = {"argv": ["steps=0"], "cwd": str(tmp_path), "environment": dict(os.environ), "umask": 0o022}
             monkeypatch.setattr(module.wire, "send", interrupted)
-            assert resident._run(module.Job(one, about, [said.fileno(), said.fileno()])) == 130
-    assert (tmp_path / "said").read_text() == "compose: interrupted\n"
+            assert resident._run(module.Job(one, about, [output.fileno(), output.fileno()])) == 130
+    assert (tmp_path / "output").read_text() == "compose: interrupted\n"
 
 
-def test_a_client_that_is_killed_takes_its_run_along(place, tmp_path):
-    call(place, tmp_path, "--warm", *WORDS)
-    process = start(place, tmp_path, "--warm", *LONG)
-    until(lambda: "at work" in call(place, place, "warm", "status")[1])
+def test_a_client_that_is_killed_takes_its_run_along(runtime, tmp_path):
+    call(runtime, tmp_path, "--warm", *WORDS)
+    process = start(runtime, tmp_path, "--warm", *LONG)
+    until(lambda: "at work" in call(runtime, runtime, "warm", "status")[1])
     process.kill()
     process.wait()
-    until(lambda: "ends in" in call(place, place, "warm", "status")[1])
+    until(lambda: "ends in" in call(runtime, runtime, "warm", "status")[1])
 
 
-def test_a_second_client_waits(place, tmp_path):
-    call(place, tmp_path, "--warm", *WORDS)
-    both = [start(place, tmp_path, "--warm", "steps=40", f"output.folder={name}") for name in "ab"]
-    said = [process.communicate(timeout=120)[1] for process in both]
+def test_a_second_client_waits(runtime, tmp_path):
+    call(runtime, tmp_path, "--warm", *WORDS)
+    both = [start(runtime, tmp_path, "--warm", "steps=40", f"output.folder={name}") for name in "ab"]
+    output = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert sorted(said) in (["", "compose: note: another run is at it; waiting\n"], ["", ""])  # as they came
+    assert sorted(output) in (["", "compose: note: another run is in progress; waiting\n"], ["", ""])  # as they came
     assert pixels(tmp_path / "a" / "000.png") == pixels(tmp_path / "b" / "000.png")
 
 
-def test_a_process_that_is_killed_is_told_and_replaced(place, tmp_path):
-    call(place, tmp_path, "--warm", *WORDS)
-    number = server(place)
-    process = start(place, tmp_path, "--warm", *LONG)
-    until(lambda: "at work" in call(place, place, "warm", "status")[1])
+def test_a_process_that_is_killed_is_reported_and_replaced(runtime, tmp_path):
+    call(runtime, tmp_path, "--warm", *WORDS)
+    number = server(runtime)
+    process = start(runtime, tmp_path, "--warm", *LONG)
+    until(lambda: "at work" in call(runtime, runtime, "warm", "status")[1])
     os.kill(number, signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "ended in the middle of the run" in err and err.count("\n") == 1
-    assert list((place / "composer").glob("*.sock"))  # what it left
+    assert list((runtime / "composer").glob("*.sock"))  # what it left
     both = [
-        start(place, tmp_path, "--warm", *WORDS, f"output.folder={name}") for name in "ab"
+        start(runtime, tmp_path, "--warm", *WORDS, f"output.folder={name}") for name in "ab"
     ]  # only one starts another
     assert [process.wait(120) for process in both] == [0, 0]
-    assert len(list((place / "composer").glob("*.sock"))) == 1 and server(place) != number
+    assert len(list((runtime / "composer").glob("*.sock"))) == 1 and server(runtime) != number
 
 
-def test_another_environment_is_another_process(place, tmp_path):
-    call(place, tmp_path, "--warm", "steps=0")
-    number = server(place)
-    code, _, err = call(place, tmp_path, "--warm", "steps=0", COMPOSER_PLUGINS="")
+def test_another_environment_is_another_process(runtime, tmp_path):
+    call(runtime, tmp_path, "--warm", "steps=0")
+    number = server(runtime)
+    code, _, err = call(runtime, tmp_path, "--warm", "steps=0", COMPOSER_PLUGINS="")
     assert code == 2 and "steps=0" in err
     until(lambda: not alive(number))
-    assert call(place, place, "warm", "stop")[1].startswith("process")
+    assert call(runtime, runtime, "warm", "stop")[1].startswith("process")
 
 
 def test_a_folder_that_others_can_enter_is_refused(tmp_path):
@@ -222,9 +223,9 @@ def test_a_folder_that_others_can_enter_is_refused(tmp_path):
     assert call(tmp_path, tmp_path, "--warm", *WORDS)[0] == 2
 
 
-def test_it_ends_by_itself(place, tmp_path):
-    assert call(place, tmp_path, "--warm", "steps=0", COMPOSER_WARM_MINUTES="0.02")[0] == 2
-    until(lambda: not list((place / "composer").glob("*.sock")))
+def test_it_ends_by_itself(runtime, tmp_path):
+    assert call(runtime, tmp_path, "--warm", "steps=0", COMPOSER_WARM_MINUTES="0.02")[0] == 2
+    until(lambda: not list((runtime / "composer").glob("*.sock")))
 
 
 def test_the_client_needs_neither_torch_nor_hydra(tmp_path):

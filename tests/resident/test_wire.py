@@ -34,7 +34,7 @@ def test_files_come_along(pair, tmp_path):
     assert (tmp_path / "x").read_text() == "zz"
 
 
-@pytest.mark.parametrize("data", [b"[]\n", b"not json\n", b"x" * (wire.LONGEST + 1)])
+@pytest.mark.parametrize("data", [b"[]\n", b"not json\n", b"x" * (wire.MAX_MESSAGE_BYTES + 1)])
 def test_nonsense_is_refused(pair, data):
     import threading
 

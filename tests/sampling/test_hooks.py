@@ -350,7 +350,7 @@ def test_what_was_made_is_saved_before_a_leftover_is_told(restore_after_run, tmp
     assert same(caught.value.result, restore_after_run)
     words = ["steps=2", "images=2", "batch=1", "guidance=none"]
     with pytest.raises(LeftBehind, match="left on the models: a hook"):
-        finished(lambda: composer.compose(*words, callbacks=[iter_leaves]), tmp_path / "out", False)
+        finished(lambda: composer.compose(*words, callbacks=[iter_leaves]), tmp_path / "out")
     plain = composer.compose(*words)
     saved = [Image.open(tmp_path / "out" / f"{i:03}.png").tobytes() for i in range(2)]
     assert saved == [image.tobytes() for image in plain.images] and (tmp_path / "out" / "run.json").is_file()

@@ -1,1 +1,1 @@
-"""What `compose COMMAND` does, a file each."""
+"""The commands of `compose COMMAND`, a file each."""

@@ -10,7 +10,17 @@ from composer.system import console
 
 
 def run(line: ParsedArgs) -> int:
-    """compose cache ls|clear"""
+    """Run `compose cache ls` or `compose cache clear`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: Another word follows.
+    """
     from composer.loading import disk_cache
 
     if line.overrides == ["clear"]:
@@ -23,16 +33,16 @@ def run(line: ParsedArgs) -> int:
         raise ComposerError(
             "cache", " ".join(line.overrides) or None, "say `compose cache ls` or `compose cache clear`"
         )
-    there = disk_cache.entries()
-    used, most = sum(entry.size for entry in there), disk_cache.limit()
+    stored = disk_cache.entries()
+    used, most = sum(entry.size for entry in stored), disk_cache.limit()
     lines = [
         f"{entry.size / 2**20:9,.0f} MiB  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  {entry.kind:10} {entry.key}"
-        for entry in there
+        for entry in stored
     ]
     lines.append(
         f"{used / 2**30:.2f} GiB of at most {most / 2**30:g} (COMPOSER_CACHE_GIB) in {disk_cache.root()} (COMPOSER_CACHE)"
     )
-    entries = [{"key": entry.key, "kind": entry.kind, "bytes": entry.size, "used": entry.used} for entry in there]
+    entries = [{"key": entry.key, "kind": entry.kind, "bytes": entry.size, "used": entry.used} for entry in stored]
     console.report_facts(
         {"entries": entries, "bytes": used, "limit": most, "folder": disk_cache.root()}, "\n".join(lines)
     )

@@ -7,20 +7,30 @@ from composer.system import console
 
 
 def run(line: ParsedArgs) -> int:
-    """compose check [-m] overrides"""
-    if line.multirun:
-        from composer.sweeps.run import check
+    """Run `compose check`, for one run or with `-m` for all jobs of a sweep.
 
-        return check(line)
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The request cannot be met.
+    """
+    if line.multirun:
+        from composer.sweeps.run import check as check_sweep
+
+        return check_sweep(line)
     from composer.checks.compatibility import check
     from composer.config.compose import compose_config
     from composer.config.read import read
 
-    found = check(read(compose_config(line.overrides, line.config_dir)))
+    checked = check(read(compose_config(line.overrides, line.config_dir)))
     from composer.pipelines.build import tried
 
-    notes = tried(found)
-    for each in notes:
-        console.print_note(each)
+    notes = tried(checked)
+    for note in notes:
+        console.print_note(note)
     console.report_result("all is well: this can run", [], notes=notes)
     return 0

@@ -7,10 +7,17 @@ from composer.system import console
 
 
 def run(line: ParsedArgs) -> int:
-    """compose clean [DIR] [older=DAYS] [dry_run=false]"""
+    """Run `compose clean [DIR] [older=DAYS] [dry_run=false]`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+    """
     from composer.sweeps.cleanup import clean, told
 
     folders, gone = clean(line.overrides)
-    found = [{"path": str(folder.path), "size": folder.size, "sweep": folder.sweep} for folder in folders]
-    console.report_facts({"removed": gone, "folders": found}, told(folders, gone))
+    entries = [{"path": str(folder.path), "size": folder.size, "sweep": folder.sweep} for folder in folders]
+    console.report_facts({"removed": gone, "folders": entries}, told(folders, gone))
     return 0

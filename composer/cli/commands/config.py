@@ -7,7 +7,17 @@ from composer.system import console
 
 
 def run(line: ParsedArgs) -> int:
-    """compose config [overrides]"""
+    """Run `compose config [overrides]`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The config cannot be composed.
+    """
     from composer.config.provenance import listing
 
     console.report_facts(*listing(line.overrides, line.config_dir))

@@ -1,4 +1,4 @@
-"""`compose doctor`: what this machine can do, and whether composer's surroundings are in order."""
+"""`compose doctor`: versions, devices, features that work on them, plugins and caches."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "hydra-core", "s
 SIDE, TIMES, ROUNDS = 512, 3, 4
 
 
-def report() -> dict[str, dict[str, Any]]:
-    """What was found, by headings."""
+def make_report() -> dict[str, dict[str, Any]]:
+    """Examine this machine.
+
+    Returns:
+        Heading to row to value. Takes seconds: matrices are multiplied, and a function is compiled.
+    """
     return {
         "versions": {
             "composer": __version__,
@@ -36,7 +40,7 @@ def report() -> dict[str, dict[str, Any]]:
         },
         "extras": _versions(EXTRAS),
         "devices": dict(_devices()),
-        "numbers": dict(_numbers()),
+        "dtypes": dict(_dtypes()),
         "compile": {"works": _compiles()},
         "attention": dict(_attention()),
         "plugins": dict(_plugins()),
@@ -45,21 +49,29 @@ def report() -> dict[str, dict[str, Any]]:
     }
 
 
-def told(found: dict[str, dict[str, Any]]) -> str:
+def format_report(report: dict[str, dict[str, Any]]) -> str:
+    """Format a report as text.
+
+    Args:
+        report: The report of `make_report`.
+
+    Returns:
+        The lines.
+    """
     lines = []
-    for heading, rows in found.items():
+    for heading, rows in report.items():
         lines += [heading, *(f"  {name:18} {value}" for name, value in rows.items())]
     return "\n".join(lines)
 
 
 def _versions(names: tuple[str, ...]) -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def _devices() -> Iterator[tuple[str, str]]:
@@ -80,10 +92,10 @@ def _devices() -> Iterator[tuple[str, str]]:
             f"{traits.name}, {format_bytes(torch.cuda.mem_get_info(i)[0])} of {format_bytes(traits.total_memory)} free",
         )
     if torch.backends.mps.is_available():
-        yield "mps", "there"
+        yield "mps", "available"
 
 
-def _numbers() -> Iterator[tuple[str, str]]:
+def _dtypes() -> Iterator[tuple[str, str]]:
     """How fast matrices are multiplied in each dtype, beside fp32, on the device that `device=auto` takes."""
     from composer.loading.precision import DTYPES, best, device_of
     from composer.system.timing import speedup
@@ -97,10 +109,13 @@ def _numbers() -> Iterator[tuple[str, str]]:
                 taken[name].append(_seconds(dtype, device))
             except (RuntimeError, NotImplementedError) as error:
                 wrong[name] = f"does not work on {device}: {(str(error).splitlines() or [''])[0]}"
-    for name, found in taken.items():
-        ratio = None if name in wrong else speedup(taken["fp32"], found)
+    for name, seconds in taken.items():
+        ratio = None if name in wrong else speedup(taken["fp32"], seconds)
         if name == "fp32" and name not in wrong:
-            yield name, f"{2 * SIDE**3 / median(found) / 1e9:.0f} GFLOP/s on {device}: what the others are measured by"
+            yield (
+                name,
+                f"{2 * SIDE**3 / median(seconds) / 1e9:.0f} GFLOP/s on {device}: what the others are measured by",
+            )
         else:
             yield (
                 name,
@@ -129,7 +144,9 @@ def _compiles() -> str:
 
     try:
         return (
-            "yes" if float(torch.compile(lambda x: x.sin() + 1)(torch.zeros(8))[0]) == 1 else "no: its sums are wrong"
+            "yes"
+            if float(torch.compile(lambda x: x.sin() + 1)(torch.zeros(8))[0]) == 1
+            else "no: its results are wrong"
         )
     except Exception as error:
         return f"no: {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:120]}"
@@ -176,10 +193,10 @@ def _cache() -> Iterator[tuple[str, str]]:
     from composer.loading import disk_cache
     from composer.system.memory import format_bytes
 
-    there = disk_cache.entries()
+    stored = disk_cache.entries()
     yield (
         "converted",
-        f"{len(there)} models, {format_bytes(sum(entry.size for entry in there))} of at most "
+        f"{len(stored)} models, {format_bytes(sum(entry.size for entry in stored))} of at most "
         f"{disk_cache.limit() / 2**30:g} GiB in {disk_cache.root()}",
     )
     hub = Path(constants.HF_HUB_CACHE)
@@ -187,7 +204,7 @@ def _cache() -> Iterator[tuple[str, str]]:
     yield "hub", f"{models} models in {hub}" + (", offline" if constants.HF_HUB_OFFLINE else "")
     yield (
         "hub's token",
-        "there" if _has_token() else "none: needed only for models whose owner wants you to accept terms",
+        "set" if _has_token() else "none: needed only for models whose owner wants you to accept terms",
     )
 
 
@@ -207,7 +224,14 @@ def _folders() -> Iterator[tuple[str, str]]:
 
 
 def run(line: ParsedArgs) -> int:
-    """compose doctor"""
-    found = report()
-    console.report_facts(found, told(found))
+    """Run `compose doctor`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+    """
+    report = make_report()
+    console.report_facts(report, format_report(report))
     return 0

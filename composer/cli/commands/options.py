@@ -7,9 +7,19 @@ from composer.system import console
 
 
 def run(line: ParsedArgs) -> int:
-    """compose list [group] [model=NAME]"""
+    """Run `compose list [group] [model=NAME]`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: There is no such group.
+    """
     from composer.api.listing import listed, text
 
-    found = listed(line.overrides, line.config_dir)
-    console.report_facts({"options": found}, text(found, bool(line.overrides)))
+    options = listed(line.overrides, line.config_dir)
+    console.report_facts({"options": options}, text(options, bool(line.overrides)))
     return 0

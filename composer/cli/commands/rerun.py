@@ -14,8 +14,18 @@ from composer.system.paths import expand_user
 
 
 def rerun(line: ParsedArgs) -> int:
-    """Generate an image again from its own record, or a variation of it; 1 where it should be the same and is not."""
-    path, overrides = _picture(line)
+    """Run `compose rerun IMAGE`: generate an image again from its record, or a variation of it.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code; 1 if the image should be the same and is not.
+
+    Raises:
+        ComposerError: The record cannot be read, or not be generated on this machine.
+    """
+    path, overrides = _record_path(line)
     record = metadata.read(path)
     from composer.cli.single_run import finished
     from composer.reruns.compare import verdict
@@ -23,11 +33,13 @@ def rerun(line: ParsedArgs) -> int:
     from composer.reruns.regenerate import drawn
     from composer.reruns.replay_config import asked
 
-    wanted = asked(path, record, overrides, line.config_dir, line.trust)
+    replay = asked(path, record, overrides, line.config_dir, line.trust)
     if not line.quiet:
-        print(printable(f"compose: {about(record, wanted.tree, wanted.same)}"), file=sys.stderr)
-    result = finished(lambda: drawn(record, wanted, console.print_note), wanted.folder)
-    if not wanted.same:
+        print(printable(f"compose: {about(record, replay.tree, replay.same)}"), file=sys.stderr)
+    folder = replay.folder
+    assert folder is not None  # only a call from Python has none
+    result = finished(lambda: drawn(record, replay, console.print_note), folder)
+    if not replay.same:
         return 0
     same, words = verdict(path, record, result)
     if not same:
@@ -38,10 +50,20 @@ def rerun(line: ParsedArgs) -> int:
 
 
 def info(line: ParsedArgs) -> int:
-    """Print an image's record; of another tool's image, its text."""
+    """Run `compose info IMAGE`: print an image's record, or the text in another tool's image.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The image has neither.
+    """
     from composer.reruns.describe import foreign, told
 
-    path, more = _picture(line)
+    path, more = _record_path(line)
     if more:
         raise ComposerError("info", " ".join(more), "say `compose info IMAGE`, with one image or run.json")
     try:
@@ -56,10 +78,10 @@ def info(line: ParsedArgs) -> int:
     return 0
 
 
-def _picture(line: ParsedArgs) -> tuple[Path, list[str]]:
+def _record_path(line: ParsedArgs) -> tuple[Path, list[str]]:
     if not line.overrides or "=" in line.overrides[0]:
         raise ComposerError(
-            line.command, None, f"say `compose {line.command} IMAGE`, with an image of composer's or its run.json"
+            str(line.command), None, f"say `compose {line.command} IMAGE`, with an image of composer's or its run.json"
         )
     path = expand_user(line.overrides[0])
     return (path / "run.json" if path.is_dir() else path), line.overrides[1:]

@@ -7,7 +7,17 @@ from composer.system import console
 
 
 def run(line: ParsedArgs) -> int:
-    """compose show [overrides]"""
+    """Run `compose show [overrides]`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The request cannot be met.
+    """
     from composer.checks.compatibility import check
     from composer.config.compose import compose_config
     from composer.config.read import read

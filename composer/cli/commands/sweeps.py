@@ -15,7 +15,17 @@ from composer.system.paths import expand_user
 
 
 def plan(line: ParsedArgs) -> int:
-    """compose plan -m overrides"""
+    """Run `compose plan -m overrides`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The sweep is a search, or some job cannot work.
+    """
     from composer.cli.process import configure_process
     from composer.sweeps.run import run as sweep
 
@@ -25,21 +35,41 @@ def plan(line: ParsedArgs) -> int:
 
 
 def resume(line: ParsedArgs) -> int:
-    """compose resume DIR"""
+    """Run `compose resume DIR`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The directory has no sweep.
+    """
     from composer.sweeps.journal import asked
 
     folder = _folder(line).resolve()
-    found = asked(folder)
-    if Path(found.get("cwd", ".")).is_dir():
-        os.chdir(found.get("cwd", "."))  # where its files were named from
-    overrides = [*found["overrides"], *found.get("manner", ()), f"hydra.sweep.dir={folder}"]
+    request = asked(folder)
+    if Path(request.get("cwd", ".")).is_dir():
+        os.chdir(request.get("cwd", "."))  # its files are named relative to it
+    overrides = [*request["overrides"], *request.get("manner", ()), f"hydra.sweep.dir={folder}"]
     from composer.cli.hydra_run import run
 
     return run(replace(line, command=None, overrides=overrides, flags=["-m"]))
 
 
 def status(line: ParsedArgs) -> int:
-    """compose status DIR"""
+    """Run `compose status DIR`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The directory has no sweep.
+    """
     from composer.sweeps.ledger import Ledger, facts
     from composer.sweeps.status import status_text, watch
 
@@ -56,6 +86,6 @@ def status(line: ParsedArgs) -> int:
 def _folder(line: ParsedArgs) -> Path:
     if len(line.overrides) != 1:
         raise ComposerError(
-            line.command, " ".join(line.overrides), f"say `compose {line.command} DIR`, with a sweep's folder"
+            str(line.command), " ".join(line.overrides), f"say `compose {line.command} DIR`, with a sweep's folder"
         )
     return expand_user(line.overrides[0])

@@ -9,18 +9,28 @@ from composer.errors import ComposerError
 
 
 def run(line: ParsedArgs) -> int:
-    """compose --warm overrides; compose warm status|stop"""
+    """Run `compose --warm …`, `compose warm status` or `compose warm stop`.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ComposerError: The system has no Unix sockets, or the command is not a single run.
+    """
     if os.name == "nt":
         raise ComposerError("--warm", None, "needs Unix sockets, which Windows lacks: run without it")
     from composer.resident import client
 
     if line.command == "warm":
-        return client.asked(line.overrides)
+        return client.warm_command(line.overrides)
     if line.command is not None or line.flags or line.verbose:
         what = line.command or " ".join(line.flags) or "-v"
         raise ComposerError(
-            "--warm", what, "is for a single run (a sweep keeps its models by itself): leave one of the two out"
+            "--warm", what, "is for a single run (a sweep keeps its models by itself): omit one of the two"
         )
     folder = [] if line.config_dir is None else ["--config-dir", line.config_dir]
-    manner = [flag for flag, wanted in {"--json": line.json, "--quiet": line.quiet}.items() if wanted]
+    manner = [flag for flag, given in {"--json": line.json, "--quiet": line.quiet}.items() if given]
     return client.call([*folder, *manner, *line.overrides])

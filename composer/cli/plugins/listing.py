@@ -1,6 +1,6 @@
-"""What `compose plugins` shows: every plugin with its options, the moments they use, and whether it loads.
+"""Text of `compose plugins`: every plugin with its options, the moments they use, and whether it loads.
 
-Each is tried in a process of its own, so that nothing of it runs in this one and none can spoil the listing.
+Each plugin is loaded in a separate process, so that none can break the listing.
 """
 
 from __future__ import annotations
@@ -20,23 +20,40 @@ from composer.errors import ComposerError, printable
 PATIENCE = 120
 
 
-def found() -> list[tuple[Plugin, dict[str, Any]]]:
-    """All plugins, each with what came of loading it."""
-    there = plugins()
+def load_all() -> list[tuple[Plugin, dict[str, Any]]]:
+    """Load every plugin, each in a separate process.
+
+    Returns:
+        The plugins, each with its states: `error`, or `group=option` to the moments used or to what is wrong.
+    """
+    installed = plugins()
     with ThreadPoolExecutor(4) as pool:
-        return list(zip(there, pool.map(tried, there)))
+        return list(zip(installed, pool.map(tried, installed)))
 
 
-def listing(there: list[tuple[Plugin, dict[str, Any]]]) -> str:
-    """All plugins, as text."""
-    if not there:
+def listing(loaded: list[tuple[Plugin, dict[str, Any]]]) -> str:
+    """Format all plugins as text.
+
+    Args:
+        loaded: The plugins with their states, of `load_all`.
+
+    Returns:
+        The lines.
+    """
+    if not loaded:
         return f"no plugins are installed (packages with an entry point of the group {GROUP}); `compose plugins new NAME` writes one"
-    return "\n".join(line for plugin, states in there for line in block(plugin, states))
+    return "\n".join(line for plugin, states in loaded for line in block(plugin, states))
 
 
-def facts(there: list[tuple[Plugin, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """All plugins, as plain data. error: why one does not load. state: of an option, the moments it uses or what is
-    wrong with it.
+def facts(loaded: list[tuple[Plugin, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Format all plugins as plain data.
+
+    Args:
+        loaded: The plugins with their states, of `load_all`.
+
+    Returns:
+        A mapping for each plugin. `error` is why it does not load, `options` maps an option to the moments that it
+        uses, or to what is wrong with it.
     """
     return [
         {
@@ -46,12 +63,20 @@ def facts(there: list[tuple[Plugin, dict[str, Any]]]) -> list[dict[str, Any]]:
             "error": states.get("error"),
             "options": {f"{group}={name}": states.get(f"{group}={name}", "") for group, name in offered(plugin)},
         }
-        for plugin, states in there
+        for plugin, states in loaded
     ]
 
 
 def block(plugin: Plugin, states: dict[str, Any]) -> list[str]:
-    """A plugin's lines; states: `error`, or by `group=option` the moments used or what is wrong."""
+    """Format one plugin.
+
+    Args:
+        plugin: The plugin.
+        states: `error`, or `group=option` to the moments used or to what is wrong.
+
+    Returns:
+        Its lines.
+    """
     lines = [f"{plugin.name}  ({plugin})  {states.get('error') or 'loads'}"]
     doubtful = clashes()
     for group, name in offered(plugin):
@@ -60,13 +85,21 @@ def block(plugin: Plugin, states: dict[str, Any]) -> list[str]:
             state = "hidden by composer's own option of this name"
         elif (group, name) in doubtful:
             state = f"also offered by {', '.join(str(other) for other in doubtful[group, name] if other != plugin)}: neither can be chosen"
+        assert plugin.conf is not None  # it has options
         text = describe(plugin.conf / group / f"{name}.yaml")
         lines.append(f"  {option}  {text}" + (f"\n      {state}" if state else ""))
     return lines
 
 
 def tried(plugin: Plugin) -> dict[str, Any]:
-    """Load a plugin's classes in another process."""
+    """Load a plugin's classes in another process.
+
+    Args:
+        plugin: The plugin.
+
+    Returns:
+        Its states: `error`, or `group=option` to the moments used or to what is wrong.
+    """
     targets = {
         f"{group}={name}": target for group, name in offered(plugin) if (target := class_in(plugin.conf, group, name))
     }
@@ -88,7 +121,7 @@ def tried(plugin: Plugin) -> dict[str, Any]:
 
 
 def probe() -> None:
-    """In the other process: import the package and its classes, say on stdout what was found."""
+    """Import the package and its classes, and print their states as JSON. Runs in the other process."""
     from importlib import import_module
 
     from composer.callbacks.base import StepCallback
@@ -96,19 +129,19 @@ def probe() -> None:
     from composer.config.targets import resolve
     from composer.sampling.hooks import MOMENTS
 
-    asked = json.load(sys.stdin)
-    found: dict[str, str] = {}
+    request = json.load(sys.stdin)
+    states: dict[str, str] = {}
     try:
-        import_module(asked["package"])
+        import_module(request["package"])
     except (Exception, SystemExit) as error:
-        found["error"] = printable(f"does not load: {type(error).__name__}: {error}")
-    for option, path in asked["targets"].items() if not found else ():
+        states["error"] = printable(f"does not load: {type(error).__name__}: {error}")
+    for option, path in request["targets"].items() if not states else ():
         try:
             cls = resolve(option.split("=")[0], Choice(path=path))
             moments = ("around", *MOMENTS) if issubclass(cls, StepCallback) else ()
-            found[option] = ", ".join(
+            states[option] = ", ".join(
                 moment for moment in moments if getattr(cls, moment) is not getattr(StepCallback, moment)
             )
         except ComposerError as error:
-            found[option] = str(error)
-    print(json.dumps(found))
+            states[option] = str(error)
+    print(json.dumps(states))

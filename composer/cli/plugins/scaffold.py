@@ -15,10 +15,17 @@ TEMPLATE = Path(__file__).parent / "template"
 
 
 def create(name: str, parent: Path) -> Path:
-    """Write the package into a new folder under `parent`, and return the folder.
+    """Write the package to a new directory.
+
+    Args:
+        name: Name of the callback, such as `film_grain`.
+        parent: Directory that the new one is made in.
+
+    Returns:
+        The new directory.
 
     Raises:
-        ComposerError: the name can't be that of a package, is taken by an option, or the folder is there already.
+        ComposerError: The name is not valid or is taken by an option, or the directory exists.
     """
     if not NAME.fullmatch(name):
         raise ComposerError(
@@ -36,11 +43,19 @@ def create(name: str, parent: Path) -> Path:
     if folder.exists():
         raise ComposerError("plugins new", name, f"{folder.name} is there already")
     for file in sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix == ".txt"):
-        place = str(file.relative_to(TEMPLATE).with_suffix("")).replace("NAME", name)
-        write_atomically(folder / place, filled(file.read_text("utf-8"), words).encode())
+        path = str(file.relative_to(TEMPLATE).with_suffix("")).replace("NAME", name)
+        write_atomically(folder / path, filled(file.read_text("utf-8"), words).encode())
     return folder
 
 
 def filled(text: str, words: dict[str, str]) -> str:
-    """`<<name>>` → what stands for it."""
-    return re.sub(r"<<(\w+)>>", lambda found: words[found[1]], text)
+    """Fill in a template.
+
+    Args:
+        text: The template, with `<<name>>` for words.
+        words: Name to word.
+
+    Returns:
+        The text.
+    """
+    return re.sub(r"<<(\w+)>>", lambda match: words[match[1]], text)
