@@ -18,6 +18,8 @@ from composer.system import console
 
 #: How much other libraries print in this process; `None` if composer does not own it.
 _level: Literal["little", "all"] | None = None
+#: Environment variables that were set for this process, and go with its ownership.
+_variables: list[str] = []
 
 
 def silence_libraries() -> None:
@@ -27,10 +29,10 @@ def silence_libraries() -> None:
     """
     global _level
     _level = "little"
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _set_variable("TRANSFORMERS_VERBOSITY", "error")
+    _set_variable("DIFFUSERS_VERBOSITY", "error")
+    _set_variable("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    _set_variable("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore")
 
 
@@ -44,13 +46,22 @@ def enable_library_logs() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_RunFormatter("%(run)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "info")
+    _set_variable("DIFFUSERS_VERBOSITY", "info")
 
 
 def release_process() -> None:
     """End composer's ownership of the process: the command is done, and later calls come from Python."""
     global _level
     _level = None
+    while _variables:
+        os.environ.pop(_variables.pop(), None)
+
+
+def _set_variable(name: str, value: str) -> None:
+    """Set an environment variable that the user left open."""
+    if name not in os.environ:
+        os.environ[name] = value
+        _variables.append(name)
 
 
 class _RunFormatter(logging.Formatter):
