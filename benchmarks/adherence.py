@@ -1,4 +1,4 @@
-"""Does the embedded checkpoint generate what it is told? `python benchmarks/adherence.py`
+"""Does the embedded checkpoint generate what prompts describe? `python benchmarks/adherence.py`
 
 A classifier, trained on rendered scenes alone and never on a generated image, reads colour, shape and size at each
 position,
@@ -37,7 +37,7 @@ SETS = {
     "held out, one thing": ("held_out", 1),
     "held out, two": ("held_out", 2),
 }
-ASKED = {"seen": 0.97, "held_out": 0.92}
+TARGETS = {"seen": 0.97, "held_out": 0.92}
 BACKDROP = 0.95
 
 
@@ -58,10 +58,10 @@ class Classifier(nn.Module):
 
 def labels(scene: Scene) -> list[int]:
     """The right answers."""
-    there = {thing.position: thing for thing in scene.things}
+    things = {thing.position: thing for thing in scene.things}
     answers = []
     for position in POSITIONS:
-        thing = there.get(position)
+        thing = things.get(position)
         answers += (
             [COLOURS.index(thing.colour), SHAPES.index(thing.shape), SIZES.index(thing.size)]
             if thing
@@ -110,12 +110,12 @@ def read(model: Classifier, x: Tensor) -> Tensor:
     return torch.cat([torch.stack([guess.argmax(-1) for guess in model(part)], 1) for part in x.split(100)])
 
 
-def score(answers: Tensor, drawn: list[Scene]) -> dict[str, float]:
+def score(answers: Tensor, scenes_shown: list[Scene]) -> dict[str, float]:
     """prompts: all things right and nothing else there; things, colours, shapes, sizes: of those named; ground; sky."""
     counts: dict[str, list[bool]] = {
         name: [] for name in ("prompts", "things", "colours", "shapes", "sizes", "ground", "sky")
     }
-    for row, scene in zip(answers.tolist(), drawn):
+    for row, scene in zip(answers.tolist(), scenes_shown):
         right, met = labels(scene), True
         for position in range(len(POSITIONS)):
             colour, shape, size = (row[3 * position + k] == right[3 * position + k] for k in range(3))
@@ -131,7 +131,7 @@ def score(answers: Tensor, drawn: list[Scene]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in counts.items()}
 
 
-def drawn(prompts: list[str], scheduler: str, steps: int, batch: int) -> Tensor:
+def generate_images(prompts: list[str], scheduler: str, steps: int, batch: int) -> Tensor:
     """Generate with composer; images (N, 3, 64, 64) in −1 … 1, image i from seed i."""
     images = []
     for start in range(0, len(prompts), batch):
@@ -162,8 +162,8 @@ def main() -> None:
         for name, (pairs, things) in SETS.items():
             started, those = time.monotonic(), [scene for scene in scenes_with(args.prompts, pairs, things)]
             prompts = [caption(scene, np.random.default_rng(i), full=True)[0] for i, scene in enumerate(those)]
-            scores = score(read(model, drawn(prompts, scheduler, args.steps, args.batch)), those)
-            met = scores["prompts"] >= ASKED[pairs] and min(scores["ground"], scores["sky"]) >= BACKDROP
+            scores = score(read(model, generate_images(prompts, scheduler, args.steps, args.batch)), those)
+            met = scores["prompts"] >= TARGETS[pairs] and min(scores["ground"], scores["sky"]) >= BACKDROP
             failed += [] if met else [(scheduler, name)]
             print(
                 f"{scheduler:9} {name:20} {report(scores)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s",

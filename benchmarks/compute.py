@@ -98,10 +98,10 @@ def by(engine: Engine, module: nn.Module) -> Callable[..., tuple[Tensor]]:
 def variants(shape: str, group: tuple[str, ...]) -> dict[str, Callable[[], Tensor]]:
     cls, config, side, _ = SHAPES[shape]
     models: dict[torch.dtype, nn.Module] = {torch.float32: made(cls, config, torch.float32)}
-    found = {}
+    results = {}
     for name in (BASE, *group):
-        how, numbers = name.split()
-        dtype = torch.bfloat16 if numbers == "bf16" else torch.float32
+        how, precision = name.split()
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         if dtype not in models:
             models[dtype] = made(cls, config, dtype)
         model = models[dtype]
@@ -111,13 +111,13 @@ def variants(shape: str, group: tuple[str, ...]) -> dict[str, Callable[[], Tenso
             "compile": lambda: torch.compile(model, options={"freezing": True}),
         }[how]()  # fmt: skip
         given = inputs(model, side, dtype)
-        found[name] = lambda run=run, given=given: run(**given, return_dict=False)[0].float()
-    return found
+        results[name] = lambda run=run, given=given: run(**given, return_dict=False)[0].float()
+    return results
 
 
 @torch.no_grad()
 def measured(shape: str, group: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Seconds for each variant, wall and CPU, in turn; the first round, which converts and compiles, is told apart."""
+    """Seconds for each variant, wall and CPU, in turn; the first round, which converts and compiles, is listed separately."""
     torch.set_num_threads(1)
     runs, wall, cpu, first, outputs = variants(shape, group), {}, {}, {}, {}
     for round_ in range(SHAPES[shape][3] + 1):
@@ -155,14 +155,14 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="*", choices=SHAPES)
     parser.add_argument("--json")
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)  # a group of variants in a process of its own
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(measured(asked.one[0], tuple(asked.one[1:]))))
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measured(args.one[0], tuple(args.one[1:]))))
         return
     print("Minima, medians in brackets; first: with converting and compiling.")
-    found: dict[str, list[dict[str, dict[str, float]]]] = {}
-    for shape in asked.shapes or (("tiny", "sd15-quick") if asked.quick else ("tiny", "sd15", "sdxl", "flux")):
-        for group in GROUPS[: 3 if asked.compile else 2]:
+    results: dict[str, list[dict[str, dict[str, float]]]] = {}
+    for shape in args.shapes or (("tiny", "sd15-quick") if args.quick else ("tiny", "sd15", "sdxl", "flux")):
+        for group in GROUPS[: 3 if args.compile else 2]:
             group = tuple(
                 name for name in group if (shape, name) != ("flux", "onnx fp32")
             )  # torch can't write its norm as ONNX
@@ -170,16 +170,16 @@ def main() -> None:
             if done.returncode:
                 raise SystemExit(done.stderr)
             rows = json.loads(done.stdout.splitlines()[-1])
-            found.setdefault(shape, []).append(rows)
+            results.setdefault(shape, []).append(rows)
             table(shape, rows)
-    if "sd15" in found:
-        rows = found["sd15"][0]
-        for other, wanted in (("eager bf16", OVER_BF16), (BASE, OVER_FP32)):
+    if "sd15" in results:
+        rows = results["sd15"][0]
+        for other, target in (("eager bf16", OVER_BF16), (BASE, OVER_FP32)):
             ratio = rows[other]["cpu"] / rows["openvino bf16"]["cpu"]
-            print(f"openvino bf16 over {other}: {ratio:.2f}, {'reached' if ratio >= wanted else 'short of'} {wanted}")
-    if asked.json:
-        with open(asked.json, "w", encoding="utf-8") as file:
-            json.dump({"torch": torch.__version__, "shapes": found}, file, indent=1)
+            print(f"openvino bf16 over {other}: {ratio:.2f}, {'reached' if ratio >= target else 'short of'} {target}")
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump({"torch": torch.__version__, "shapes": results}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""All that only a GPU can tell, by one command within eight minutes: `python benchmarks/gpu.py [--out FILE] [--device
+"""Everything that needs a GPU, by one command within eight minutes: `python benchmarks/gpu.py [--out FILE] [--device
 cpu --quick]`
 
 It makes a checkpoint of Stable Diffusion 1.5's shape with random weights, and measures
   peak    the device's real speed at large matrix products, fp16 and bf16
-  unet    forwards at 512 × 512 pixels, batch 1 and 8: share of that peak (operations are counted, not guessed), by
+  unet    forwards at 512 × 512 pixels, batch 1 and 8: fraction of that peak (operations are counted, not guessed), by
   precision and option
-  ladder  whole jobs, composer beside raw diffusers: fp32 50 steps, 16 bits, 20 steps of DPM-Solver++, 4 images at once
-  memory  whole jobs with each memory option: most allocated, seconds, and how far the pixels are from those without
+  ladder  complete jobs, composer beside raw diffusers: fp32 50 steps, 16 bits, 20 steps of DPM-Solver++, 4 images at once
+  memory  complete jobs with each memory option: most allocated, seconds, and how far the pixels are from those without
 and writes JSON with device, versions and date. What no longer fits into --budget seconds, or is refused here, is named
 in it.
 """
@@ -72,7 +72,7 @@ LADDER = [
 
 
 class Bench:
-    """device, quick, only: as asked. until: on the clock. skipped: what was left out, and why."""
+    """device, quick, only: as on the command line. until: on the clock. skipped: what was left out, and why."""
 
     def __init__(self, device: str, quick: bool, budget: float, model: Path, only: tuple[str, ...] = ("",)) -> None:
         self.device, self.quick, self.until, self.model, self.only = (
@@ -94,21 +94,21 @@ class Bench:
         pipeline = build_pipeline(checked)
         return lambda: pipeline(checked.request)
 
-    def each(self, room: str, options: dict[str, Any], measure: Callable[..., Any]) -> dict[str, Any]:
+    def each(self, section: str, options: dict[str, Any], measure: Callable[..., Any]) -> dict[str, Any]:
         """Every option measured, as long as there is time; what is refused or fails is named."""
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for name, option in options.items():
-            if time.monotonic() > self.until or not f"{room}: {name}".startswith(self.only):
-                self.skipped[f"{room}: {name}"] = "no time left" if time.monotonic() > self.until else "not asked for"
+            if time.monotonic() > self.until or not f"{section}: {name}".startswith(self.only):
+                self.skipped[f"{section}: {name}"] = "no time left" if time.monotonic() > self.until else "not selected"
                 continue
             try:
-                found[name] = measure(option)
-                print(f"{room:8} {name:32} {json.dumps(found[name])}", flush=True)
+                results[name] = measure(option)
+                print(f"{section:8} {name:32} {json.dumps(results[name])}", flush=True)
             except (ComposerError, RuntimeError, ImportError) as error:
-                self.skipped[f"{room}: {name}"] = (str(error).splitlines() or [type(error).__name__])[0]
+                self.skipped[f"{section}: {name}"] = (str(error).splitlines() or [type(error).__name__])[0]
             remove_options()
             self.clear()
-        return found
+        return results
 
     def clear(self) -> None:
         if self.device == "cuda":
@@ -138,7 +138,7 @@ class Bench:
         return 2 * size**3 * 10 / self.seconds(lambda: [a @ b for _ in range(10)])
 
     def forward(self, precision: str, batch: int, words: tuple[str, ...], peak: float) -> dict[str, float]:
-        """Seconds a sample of one forward, and the share of the peak that its operations come to."""
+        """Seconds a sample of one forward, and the fraction of the peak that its operations come to."""
         checked = check(read(compose_config(self.words(precision, *words))))
         pipeline = build_pipeline(checked)
         unet, side = pipeline.family.denoiser, self.side // 8
@@ -189,10 +189,10 @@ class Bench:
         half, solver, steps, count = rung
         steps = 3 if self.quick else steps
         precision = "fp32" if not half else "fp16" if self.device == "cuda" else "bf16"
-        own = self.job(
+        composer_row = self.job(
             precision, f"steps={steps}", f"images={count}", f"scheduler={'dpmpp_2m' if solver else 'default'}"
         )
-        sides = {"composer": own, "raw": self.raw(half, solver, steps, count)}
+        sides = {"composer": composer_row, "raw": self.raw(half, solver, steps, count)}
         taken = {name: round(self.seconds(work, 1 if self.quick else 3) / count, 4) for name, work in sides.items()}
         return taken | {"composer / raw": round(taken["composer"] / taken["raw"], 3)}
 
@@ -210,11 +210,11 @@ class Bench:
         work()
         self.wait()
         started = time.perf_counter()
-        made = work()
+        output = work()
         self.wait()
         taken = time.perf_counter() - started
         apart = np.mean(
-            [np.abs(np.asarray(a, int) - np.asarray(b, int)).mean() for a, b in zip(made.images, plain.images)]
+            [np.abs(np.asarray(a, int) - np.asarray(b, int)).mean() for a, b in zip(output.images, plain.images)]
         )
         most = torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else float("nan")
         return {"MiB": round(most), "seconds": round(taken, 3), "levels": round(float(apart), 3)} if most == most else {

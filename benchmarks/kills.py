@@ -79,38 +79,40 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.places = [place for place in sorted(path.iterdir()) if place.is_dir()] if path.is_dir() else []
-        self.done = {job: place for place in self.places if (job := completed(place))}
+        self.job_folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir()] if path.is_dir() else []
+        self.done = {job: folder for folder in self.job_folders if (job := completed(folder))}
 
     def times(self) -> dict[str, int]:
-        return {job: (place / "run.json").stat().st_mtime_ns for job, place in self.done.items()}
+        return {job: (folder / "run.json").stat().st_mtime_ns for job, folder in self.done.items()}
 
     def images(self) -> dict[str, bytes]:
-        return {job: b"".join(pixels(file) for file in sorted(place.glob("*.png"))) for job, place in self.done.items()}
+        return {
+            job: b"".join(pixels(file) for file in sorted(folder.glob("*.png"))) for job, folder in self.done.items()
+        }
 
 
-def faults(found: Folder, wanted: dict[str, bytes], kept: dict[str, int]) -> dict[str, int]:
+def faults(state: Folder, expected: dict[str, bytes], kept: dict[str, int]) -> dict[str, int]:
     """How a folder differs from that of an snapshot sweep; `kept` are jobs that were done before it went on."""
-    images, times = found.images(), found.times()
+    images, times = state.images(), state.times()
     return {
-        "half-written": len(found.places) - len(found.done) + len(list(found.path.rglob(f"{TMP_PREFIX}*"))),
-        "lost": len(wanted.keys() - images.keys()),
-        "doubled": len(found.places) - len({*found.done}),
-        "other pixels": sum(images[job] != wanted[job] for job in images.keys() & wanted.keys()),
+        "half-written": len(state.places) - len(state.done) + len(list(state.path.rglob(f"{TMP_PREFIX}*"))),
+        "lost": len(expected.keys() - images.keys()),
+        "doubled": len(state.places) - len({*state.done}),
+        "other pixels": sum(images[job] != expected[job] for job in images.keys() & expected.keys()),
         "redone": sum(times.get(job) != moment for job, moment in kept.items()),
     }
 
 
-def all_faults(found: Folder, plain: Path, kept: dict[str, int]) -> dict[str, int]:
+def all_faults(state: Folder, plain: Path, kept: dict[str, int]) -> dict[str, int]:
     """Those of a sweep that went on to its end: also of its ledger, and of what is made of it."""
-    wanted, counts = Folder(plain).images(), counted(Ledger.read(found.path).rows())
-    off = {"other states": sum(counts.values()) - counts["done"] + abs(counts["done"] - len(wanted))}
-    return {**faults(found, wanted, kept), **off, **differences(plain, found.path)}
+    expected, counts = Folder(plain).images(), counted(Ledger.read(state.path).rows())
+    off = {"other states": sum(counts.values()) - counts["done"] + abs(counts["done"] - len(expected))}
+    return {**faults(state, expected, kept), **off, **differences(plain, state.path)}
 
 
 def killed_at_random(root: Path, kills: int, jobs: int, longest: float) -> dict[str, int]:
     """SIGKILL at random moments of one sweep until so many have hit it, then to its end."""
-    wanted = snapshot(root / "plain", jobs)
+    expected = snapshot(root / "plain", jobs)
     folder, hits, total = root / "killed", 0, dict.fromkeys(("redone",), 0)
     kept: dict[str, int] = {}
     while hits < kills:
@@ -118,9 +120,9 @@ def killed_at_random(root: Path, kills: int, jobs: int, longest: float) -> dict[
         time.sleep(random.uniform(0.0, longest))
         os.kill(child, signal.SIGKILL)
         hits += ended(child) == -signal.SIGKILL
-        found = Folder(folder)
-        total["redone"] += faults(found, wanted, kept)["redone"]
-        kept = found.times()
+        state = Folder(folder)
+        total["redone"] += faults(state, expected, kept)["redone"]
+        kept = state.times()
         if len(kept) == jobs:
             shutil.rmtree(folder)
             kept = {}
@@ -174,7 +176,7 @@ def kill_before(number: int, folder: Path) -> None:
 
 def interrupted(root: Path, times: int, jobs: int) -> dict[str, int]:
     """Ctrl-C: exit 130 in under ten seconds, and all that was finished kept."""
-    wanted = snapshot(root / "plain", jobs)
+    expected = snapshot(root / "plain", jobs)
     folder, total = root / "interrupted", dict.fromkeys(("half-written", "redone", "other code", "slow"), 0)
     kept: dict[str, int] = {}
     for _ in range(times):
@@ -183,12 +185,12 @@ def interrupted(root: Path, times: int, jobs: int) -> dict[str, int]:
         os.kill(child, signal.SIGINT)
         begun = time.monotonic()
         code = ended(child)
-        found = Folder(folder)
-        total["other code"] += code != 130 and not (code == 0 and len(found.done) == jobs)  # it may have been through
+        state = Folder(folder)
+        total["other code"] += code != 130 and not (code == 0 and len(state.done) == jobs)  # it may have been through
         total["slow"] += time.monotonic() - begun > 10
-        total["half-written"] += len(found.places) - len(found.done)
-        total["redone"] += faults(found, wanted, kept)["redone"]
-        kept = found.times()
+        total["half-written"] += len(state.places) - len(state.done)
+        total["redone"] += faults(state, expected, kept)["redone"]
+        kept = state.times()
         if len(kept) == jobs:
             shutil.rmtree(folder)
             kept = {}
@@ -212,7 +214,7 @@ def two_at_once(root: Path, times: int, jobs: int) -> dict[str, int]:
 
 
 def full_disk(root: Path, jobs: int) -> dict[str, int] | None:
-    """A disk too small for it: the jobs fail by name, and when there is room the rest is drawn. None where nothing can
+    """A disk too small for it: the jobs fail by name, and when there is space the rest is generated. None where nothing can
     be mounted.
     """
     disk = root / "small"
@@ -222,8 +224,8 @@ def full_disk(root: Path, jobs: int) -> dict[str, int] | None:
     try:
         snapshot(root / "plain-few", jobs)
         code = ended(forked(sweep(disk / "sweep", jobs)))
-        found = Folder(disk / "sweep")
-        kept = found.times()
+        state = Folder(disk / "sweep")
+        kept = state.times()
         few = len(kept)
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         finish(sweep(disk / "sweep", jobs))
@@ -258,15 +260,15 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--interrupts", type=int, default=20)
     parser.add_argument("--twins", type=int, default=10, help="times that two copies are started at once")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     warm_up()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         rows = {
-            f"{asked.jobs} jobs, SIGKILL at random": killed_at_random(root, asked.kills, asked.jobs, 1.5),
-            "20 jobs, SIGKILL before a file operation": killed_before_each_operation(root, 20, asked.every),
-            f"{asked.jobs} jobs, Ctrl-C": interrupted(root, asked.interrupts, asked.jobs),
-            "two copies at once": two_at_once(root, asked.twins, 20),
+            f"{args.jobs} jobs, SIGKILL at random": killed_at_random(root, args.kills, args.jobs, 1.5),
+            "20 jobs, SIGKILL before a file operation": killed_before_each_operation(root, 20, args.every),
+            f"{args.jobs} jobs, Ctrl-C": interrupted(root, args.interrupts, args.jobs),
+            "two copies at once": two_at_once(root, args.twins, 20),
             "a full disk": full_disk(root, 20),
         }
     for what, row in rows.items():

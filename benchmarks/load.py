@@ -1,4 +1,4 @@
-"""What loading costs: a checkpoint of Stable Diffusion 1.5's shape, fp32 on disk, wanted in 16 bits; processes take
+"""What loading costs: a checkpoint of Stable Diffusion 1.5's shape, fp32 on disk, loaded in 16 bits; processes take
 turns.
 
     python benchmarks/load.py            (5 GB of disk for a while, 3 minutes)
@@ -29,8 +29,8 @@ import json, os, resource, sys, threading, time
 import torch, diffusers
 from composer.loading import loader as weights
 from composer.checkpoints.find import find_checkpoint
-from composer.precision import Numbers
-from composer.spec import ModelSpec
+from composer.loading.precision import DtypePlan
+from composer.config.spec import ModelSpec
 how, source, dtype = sys.argv[1], sys.argv[2], torch.bfloat16
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
@@ -50,7 +50,7 @@ if how == "raw":
 else:
     keep = how == "kept"
     spec = ModelSpec(name="local", source=source, safety_checker=False)
-    pipe = weights.load(find(spec), weights.How(Numbers(dtype), torch.device("cpu"), None, keep))
+    pipe = weights.load(find_checkpoint(spec), weights.LoadOptions(DtypePlan(dtype), torch.device("cpu"), None, keep))
 cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
 done.set(); thread.join()
 begun = time.process_time()
@@ -77,12 +77,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="a checkpoint to take instead")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        source, cache = asked.folder or Path(name, "checkpoint"), Path(name, "cache")
-        if asked.quick:
+        source, cache = args.folder or Path(name, "checkpoint"), Path(name, "cache")
+        if args.quick:
             source = Path(__file__).parents[1] / "composer" / "tiny" / "checkpoint" / "text2img"
-        elif asked.folder is None:
+        elif args.folder is None:
             from sweep import save_stable_diffusion_shape
 
             save_stable_diffusion_shape(source)
@@ -90,23 +90,23 @@ def main() -> None:
         first = child("kept", source, cache, False)
         for warm in (False, True):
             rows: dict[str, list[dict[str, float]]] = {"raw": [], "plain": [], "kept": []}
-            for _ in range(2 if asked.quick else asked.times):
-                for how, found in rows.items():
-                    found.append(child(how, source, cache, warm))
-            sums = {round(row["sum"], 3) for found in rows.values() for row in found}
-            assert len(sums) == 1, f"other weights: {sums}"
+            for _ in range(2 if args.quick else args.times):
+                for how, runs in rows.items():
+                    runs.append(child(how, source, cache, warm))
+            totals = {round(row["sum"], 3) for runs in rows.values() for row in runs}
+            assert len(totals) == 1, f"other weights: {totals}"
             table(first, rows)
 
 
 def table(first: dict[str, float], rows: dict[str, list[dict[str, float]]]) -> None:
     print(f"{'':28}{'CPU s min':>10}{'median':>8}{'wall s':>8}{'peak MiB':>10}{'then read, CPU s':>18}")
     words = {"raw": "diffusers", "plain": "composer, nothing kept", "kept": "composer, second time"}
-    lines = {"composer, first time": [first], **{words[how]: found for how, found in rows.items()}}
-    for label, found in lines.items():
-        each = {key: [row[key] for row in found] for key in ("cpu", "wall", "peak", "read")}
+    lines = {"composer, first time": [first], **{words[how]: runs for how, runs in rows.items()}}
+    for label, runs in lines.items():
+        columns = {key: [row[key] for row in runs] for key in ("cpu", "wall", "peak", "read")}
         print(
-            f"{label:28}{min(each['cpu']):10.2f}{statistics.median(each['cpu']):8.2f}{statistics.median(each['wall']):8.2f}"
-            f"{statistics.median(each['peak']) / 2**20:10.0f}{statistics.median(each['read']):18.2f}"
+            f"{label:28}{min(columns['cpu']):10.2f}{statistics.median(columns['cpu']):8.2f}{statistics.median(columns['wall']):8.2f}"
+            f"{statistics.median(columns['peak']) / 2**20:10.0f}{statistics.median(columns['read']):18.2f}"
         )
     cpu, peak = (
         statistics.median(row[key] for row in rows["raw"]) / statistics.median(row[key] for row in rows["kept"])

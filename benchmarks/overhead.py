@@ -2,7 +2,7 @@
 
 First a model that does nothing and DDIM, composer's loop and a bare one written by hand, in turn in one process;
 microseconds a
-step, the least of many runs and, in brackets, the median. Then the same with five callbacks that only look. Then whole
+step, the least of many runs and, in brackets, the median. Then the same with five callbacks that only look. Then complete
 jobs, from
 prompt to image, on a tiny Stable Diffusion whose UNet does nothing: composer's pipeline as built from a checkpoint's
 folder, its
@@ -67,9 +67,9 @@ class Returns(StepCallback):
 
 
 def scheduler() -> DDIMScheduler:
-    made = DDIMScheduler()
-    made.set_timesteps(STEPS)
-    return made
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(STEPS)
+    return scheduler
 
 
 def bare(latents: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
@@ -102,7 +102,7 @@ def ours(
         )
 
 
-def whole_jobs() -> tuple[float, float]:
+def complete_jobs() -> tuple[float, float]:
     """Milliseconds that composer takes more than diffusers' own pipeline: a step, and a job beside its steps."""
     with tempfile.TemporaryDirectory() as folder:
         pipelines.save("sd", Path(folder))
@@ -131,12 +131,12 @@ def whole_jobs() -> tuple[float, float]:
 
         more = {FEW: [], MANY: []}
         for number in range(JOBS):
-            for steps, found in more.items():
+            for steps, seconds in more.items():
                 taken = [
                     seconds(job, steps) for job in ((raw_job, composer_job) if number % 2 else (composer_job, raw_job))
                 ]
-                found.append((taken[1] - taken[0]) * (1 if number % 2 else -1) * 1e3)
-    few, many = (statistics.median(found) for found in more.values())
+                seconds.append((taken[1] - taken[0]) * (1 if number % 2 else -1) * 1e3)
+    few, many = (statistics.median(seconds) for seconds in more.values())
     step = (many - few) / (MANY - FEW)
     return step, few - FEW * step
 
@@ -157,10 +157,11 @@ def main() -> None:
     configure_process(verbose=False)
     disable_progress_bars()
     torch.set_num_threads(1)
-    step, job = whole_jobs()
+    step, job = complete_jobs()
     late = step > STEP or job > JOB
     print(
-        f"whole jobs beside raw diffusers: {step:+.3f} ms a step, {job:+.2f} ms a job ({'NOT MET' if late else 'met'}: {STEP}, {JOB:.0f})"
+        f"complete jobs beside raw diffusers: {step:+.3f} ms a step, {job:+.2f} ms a job "
+        f"({'NOT MET' if late else 'met'}: {STEP}, {JOB:.0f})"
     )
     latents, generators = torch.randn(1, 4, 64, 64), [torch.Generator()]
     kinds = {

@@ -2,7 +2,7 @@
 [--quick]`
 
 On the embedded checkpoint, 20 steps of Euler. For each option, in one run with its reference: how many times faster a
-whole job of one
+complete job of one
 image is (CPU seconds and wall, medians of runs in turn), then over the same prompts and seeds SSIM, the mean difference
 in gray levels,
 the distance of features, and adherence without → with the option (benchmarks/adherence.py: prompts met; sizes right).
@@ -80,7 +80,7 @@ def speed(on: tuple[str, ...], off: tuple[str, ...], rounds: int) -> tuple[float
     return medians[0][0] / medians[1][0], medians[0][1] / medians[1][1]
 
 
-def drawn(prompts: list[str], words: tuple[str, ...], batch: int) -> np.ndarray:
+def generated(prompts: list[str], words: tuple[str, ...], batch: int) -> np.ndarray:
     """Images (N, H, W, 3), 0–255; image i from seed i."""
     images = []
     for start in range(0, len(prompts), batch):
@@ -96,7 +96,7 @@ def seen(images: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def features_apart(model: adherence.Classifier, one: Tensor, other: Tensor) -> float:
-    """Mean squared distance of unit-length features over all places, summed over the convolutions' layers."""
+    """Mean squared distance of unit-length features over all positions, summed over the convolutions' layers."""
     total = 0.0
     for layer in model.body:
         one, other = layer(one), layer(other)
@@ -137,10 +137,10 @@ def main() -> None:
             print(f"| {name} | skipped: {error} |", flush=True)
             continue
         if off not in references:
-            references[off] = drawn(prompts, off, 20)
-        plain, other = references[off], drawn(prompts, on, 20)
+            references[off] = generated(prompts, off, 20)
+        plain, other = references[off], generated(prompts, on, 20)
         alike = [structural_similarity(a, b, channel_axis=2, data_range=255) for a, b in zip(plain, other)]
-        scores = [adherence.score(adherence.read(model, seen(each)), scenes) for each in (plain, other)]
+        scores = [adherence.score(adherence.read(model, seen(images)), scenes) for images in (plain, other)]
         cells = [
             f"{cpu:.2f} ×", f"{wall:.2f} ×", f"{np.mean(alike):.3f} ({min(alike):.3f})", f"{np.abs(plain.astype(int) - other).mean():.2f}",
             f"{features_apart(model, seen(plain), seen(other)):.4f}",

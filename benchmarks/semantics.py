@@ -1,19 +1,19 @@
-"""Do the tasks of the embedded checkpoint do what they are told? `python benchmarks/semantics.py`
+"""Do the tasks of the embedded checkpoint do what prompts describe? `python benchmarks/semantics.py`
 
 Measured against the renderer's own truth, by the classifier of `adherence.py`, which saw nothing but renders.
 
-inpaint: a thing whose colour × shape no training image showed is asked for by three words (`a red cone`), half of the
+inpaint: a thing whose colour × shape no training image showed is requested by three words (`a red cone`), half of the
 time
 over another thing, half in an empty position. It counts when colour and shape are right there. Every pixel outside the
 mask must
 be the input file's own, to the byte.
 
-depth2img: a scene's colours and ground are asked to change, by words that name no shape and no position, with the depth
+depth2img: a scene's colours and ground are changed, by words that name no shape and no position, with the depth
 estimated or given. Structure: correlation of the result's depth, as the estimator sees it, with the renderer's. The
 empty
 ground alone reaches about .96, and that of another scene .92 to .94, so what counts is the correlation of what is left
 when
-the ground's depth is taken away (`relief`; of another scene: .2); overlap is the intersection over union of what stands
+the ground's depth is taken away (`relief`; of another scene: .2); overlap is the intersection over union of what is
 out.
 """
 
@@ -42,7 +42,7 @@ SIZE, SMALL = 128, 64
 #: What must be reached.
 INPAINTED, CORRELATED, RELIEF, RECOLOURED = 0.8, 0.8, 0.8, 0.95
 #: Inverse depth (1/m) by which a pixel must be nearer than the empty ground to count as a thing.
-STANDS_OUT = 0.03
+MIN_RELIEF = 0.03
 
 
 def main() -> None:
@@ -69,14 +69,14 @@ def inpaint(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespac
         images = written(folder, "image", [image for image, *_ in cases])
         masks = written(folder, "mask", [mask for _, mask, *_ in cases])
         prompts = [f"a {colour} {shape}" for *_, colour, shape in cases]
-        drawn = generated(args, scheduler, "inpaint", prompt=prompts, image=images, mask=masks)
-    answers = read(classifier, looked_at(drawn)).tolist()
+        results = generated(args, scheduler, "inpaint", prompt=prompts, image=images, mask=masks)
+    answers = read(classifier, looked_at(results)).tolist()
     right = [
         row[3 * POSITIONS.index(position)] == COLOURS.index(colour)
         and row[3 * POSITIONS.index(position) + 1] == SHAPES.index(shape)
         for row, (_, _, position, colour, shape) in zip(answers, cases)
     ]
-    kept = [bool((new[mask == 0] == old[mask == 0]).all()) for new, (old, mask, *_) in zip(drawn, cases)]
+    kept = [bool((new[mask == 0] == old[mask == 0]).all()) for new, (old, mask, *_) in zip(results, cases)]
     over, beside = np.mean(right[0::2]), np.mean(right[1::2])
     met = np.mean(right) >= INPAINTED and all(kept)
     print(
@@ -84,12 +84,12 @@ def inpaint(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespac
         f"unmasked pixels untouched {sum(kept)}/{len(kept)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s",
         flush=True,
     )
-    sheet(args, "inpaint", [(old, shaded(old, mask), new) for (old, mask, *_), new in zip(cases, drawn)])
+    sheet(args, "inpaint", [(old, shaded(old, mask), new) for (old, mask, *_), new in zip(cases, results)])
     return bool(met)
 
 
 def inpaint_case(i: int) -> tuple[np.ndarray, np.ndarray, str, str, str]:
-    """Image, mask, position of the mask, and the colour and shape asked for."""
+    """Image, mask, position of the mask, and the requested colour and shape."""
     rng = np.random.default_rng((303, i))
     while True:
         scene = sample_scene(rng, "any", 1)
@@ -114,31 +114,31 @@ def inpaint_case(i: int) -> tuple[np.ndarray, np.ndarray, str, str, str]:
 def depth2img(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespace) -> bool:
     cases = [depth_case(i) for i in range(args.cases)]
     rendered = [render(scene, SIZE) for scene, *_ in cases]
-    near = np.stack([1 / each.depth for each in rendered])
+    near = np.stack([1 / one.depth for one in rendered])
     empty = np.stack([1 / render(empty_of(scene), SIZE).depth for scene, *_ in cases])
     met = True
     for given in (False, True):
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            inputs = {"image": written(folder, "image", [each.image for each in rendered])}
+            inputs = {"image": written(folder, "image", [one.image for one in rendered])}
             if given:
                 inputs["depth"] = written(
                     folder, "depth", [(65535 * row / row.max()).astype(np.uint16) for row in near]
                 )
-            drawn = generated(args, scheduler, "depth2img", prompt=[prompt for _, prompt, _ in cases], **inputs)
-        seen, truth, ground = estimated(drawn), pooled(near), pooled(empty)
+            results = generated(args, scheduler, "depth2img", prompt=[prompt for _, prompt, _ in cases], **inputs)
+        seen, truth, ground = estimated(results), pooled(near), pooled(empty)
         correlation, relief = correlated(seen, truth), correlated(seen - ground, truth - ground)
-        overlap = np.mean([iou(a - g > STANDS_OUT, b - g > STANDS_OUT) for a, b, g in zip(seen, truth, ground)])
-        colours = recoloured(classifier, drawn, cases)
+        overlap = np.mean([iou(a - g > MIN_RELIEF, b - g > MIN_RELIEF) for a, b, g in zip(seen, truth, ground)])
+        colours = recoloured(classifier, results, cases)
         good = correlation >= CORRELATED and relief >= RELIEF and colours >= RECOLOURED
         met &= bool(good)
         print(
             f"depth2img  {scheduler:9} depth {'given' if given else 'estimated':9}  correlation {correlation:.3f}  relief {relief:.3f}  "
-            f"overlap of things {overlap:.3f}  colours as asked {colours:.3f}  {'met' if good else 'NOT MET'}  "
+            f"overlap of things {overlap:.3f}  colours as requested {colours:.3f}  {'met' if good else 'NOT MET'}  "
             f"{time.monotonic() - started:.0f} s",
             flush=True,
         )
-        sheet(args, f"depth2img-{'given' if given else 'estimated'}", [(a.image, b) for a, b in zip(rendered, drawn)])
+        sheet(args, f"depth2img-{'given' if given else 'estimated'}", [(a.image, b) for a, b in zip(rendered, results)])
     return met
 
 
@@ -158,8 +158,8 @@ def empty_of(scene: Scene) -> Scene:
     return replace(scene, things=())
 
 
-def recoloured(classifier: torch.nn.Module, drawn: np.ndarray, cases: list) -> float:
-    answers = read(classifier, looked_at(drawn)).tolist()
+def recoloured(classifier: torch.nn.Module, results: np.ndarray, cases: list) -> float:
+    answers = read(classifier, looked_at(results)).tolist()
     return float(
         np.mean(
             [
@@ -172,7 +172,7 @@ def recoloured(classifier: torch.nn.Module, drawn: np.ndarray, cases: list) -> f
 
 
 @torch.no_grad()
-def estimated(drawn: np.ndarray) -> np.ndarray:
+def estimated(results: np.ndarray) -> np.ndarray:
     """Inverse depth (N, 64, 64) in 1/m, by the checkpoint's own estimator."""
     from composer.tiny.estimator_stage import NEAR
     from composer.tiny.render import FAR
@@ -182,7 +182,7 @@ def estimated(drawn: np.ndarray) -> np.ndarray:
         .from_pretrained(EMBEDDED / "depth" / "depth_estimator", dtype=torch.float32)
         .eval()
     )
-    x = F.interpolate(to_pixels([Image.fromarray(each) for each in drawn]), size=SMALL, mode="area")
+    x = F.interpolate(to_pixels([Image.fromarray(image) for image in results]), size=SMALL, mode="area")
     guess = torch.cat([model(part).predicted_depth for part in x.split(50)]).numpy()
     return guess * (1 / NEAR - 1 / FAR) + 1 / FAR
 
@@ -214,10 +214,10 @@ def generated(args: argparse.Namespace, scheduler: str, task: str, **lists: list
     return np.stack([np.asarray(image) for image in images])
 
 
-def looked_at(drawn: np.ndarray) -> Tensor:
+def looked_at(results: np.ndarray) -> Tensor:
     """What the classifier takes, (N, 3, 64, 64) in −1 … 1."""
     assert len(QUESTIONS) == 3 * len(POSITIONS) + 2
-    return F.interpolate(torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1, size=SMALL, mode="area")
+    return F.interpolate(torch.from_numpy(results).permute(0, 3, 1, 2).float() / 127.5 - 1, size=SMALL, mode="area")
 
 
 def written(folder: str, name: str, arrays: list[np.ndarray]) -> list[str]:

@@ -2,7 +2,7 @@
 
 Each command is a process of its own, run in turn with `python -c "import hydra"` as the yardstick; medians of several
 rounds.
-A command is in time when it takes at most half a second more. Then the first image: a whole process of composer's
+A command is in time when it takes at most half a second more. Then the first image: a complete process of composer's
 beside one of a
 short script with raw diffusers, both on the embedded checkpoint, 20 steps of DDIM, one thread.
 Last, what `--warm` takes beside its computing.
@@ -55,7 +55,7 @@ def seconds(arguments: list[str], folder: str, works: bool = False) -> float:
     return time.perf_counter() - started
 
 
-def first_picture(folder: str, rounds: int) -> bool:
+def first_image(folder: str, rounds: int) -> bool:
     """Whether composer's comes in time beside that of a script."""
     script = ["-c", RAW.format(checkpoint=str(EMBEDDED / "text2img"))]
     ours = [*COMPOSE, f"prompt={PROMPT}", "scheduler=ddim", "steps=20", "output.folder=ours"]
@@ -72,8 +72,8 @@ def first_picture(folder: str, rounds: int) -> bool:
                 + resource.getrusage(resource.RUSAGE_CHILDREN).ru_stime
             )
             taken[name].append((wall, after - before))
-    for name, found in taken.items():
-        walls, cpus = zip(*found)
+    for name, seconds_taken in taken.items():
+        walls, cpus = zip(*seconds_taken)
         print(
             f"first image, {name:16} {min(walls):6.2f} s least {statistics.median(walls):6.2f} s median"
             f"   CPU {min(cpus):6.2f} {statistics.median(cpus):6.2f}"
@@ -91,8 +91,8 @@ def warm(folder: str, rounds: int) -> bool:
         subprocess.run([sys.executable, *COMPOSE, "warm", "stop"], cwd=folder, check=True, capture_output=True)
         firsts.append(seconds(words, folder, works=True))
         for _ in range(3):
-            whole = seconds(words, folder, works=True)
-            extra.append(whole - json.loads(Path(folder, "warm", "run.json").read_text())["seconds"])
+            full = seconds(words, folder, works=True)
+            extra.append(full - json.loads(Path(folder, "warm", "run.json").read_text())["seconds"])
     subprocess.run([sys.executable, *COMPOSE, "warm", "stop"], cwd=folder, check=True, capture_output=True)
     late = statistics.median(extra)
     print(f"compose --warm: {statistics.median(firsts):.2f} s the first time; then, beside its computing, ", end="")
@@ -111,9 +111,9 @@ def main() -> None:
             {name: seconds(words, folder) for name, words in {"import hydra": YARDSTICK, **COMMANDS}.items()}
             for _ in range(rounds)
         ]
-        soon = first_picture(folder, rounds)
+        soon = first_image(folder, rounds)
         soon = (warm(folder, rounds) if os.name != "nt" else True) and soon
-    median = {name: statistics.median(each[name] for each in times) for name in times[0]}
+    median = {name: statistics.median(row[name] for row in times) for name in times[0]}
     late = [name for name, value in median.items() if value > median["import hydra"] + MARGIN]
     for name, value in median.items():
         print(f"{name:26}{value:6.2f} s  {value - median['import hydra']:+.2f}  {'LATE' if name in late else ''}")

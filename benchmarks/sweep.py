@@ -1,4 +1,4 @@
-"""What a sweep costs: `python benchmarks/sweep.py [PART …]`. Ratios of whole processes, side by side in one run.
+"""What a sweep costs: `python benchmarks/sweep.py [PART …]`. Ratios of complete processes, side by side in one run.
 
 jobs: on the embedded model, 4 schedulers × 5, 10, 20 steps × 2 seeds: one process a job, one sweep, and a script by
 hand that loads raw
@@ -131,25 +131,25 @@ def compare(
 ) -> None:
     folder = root / name
     folder.mkdir()
-    each = alone(folder / "alone", model, steps, seeds)
+    apart = alone(folder / "alone", model, steps, seeds)
     hand = by_hand(folder / "hand", source, steps, seeds, guidance, side)
     single = swept(folder / "single", model, steps, seeds, "sweep.batch=1")
     auto = swept(folder / "auto", model, steps, seeds)
     again = by_hand(folder / "hand2", source, steps, seeds, guidance, side)
     once_more = swept(folder / "single2", model, steps, seeds, "sweep.batch=1")
     jobs = len(SCHEDULERS) * len(steps) * seeds
-    own, ours, theirs = images(folder / "alone"), images(folder / "single"), images(folder / "hand")
-    assert len(own) == len(ours) == len(theirs) == jobs
+    separate, ours, theirs = images(folder / "alone"), images(folder / "single"), images(folder / "hand")
+    assert len(separate) == len(ours) == len(theirs) == jobs
     best, raw = min(single, once_more), min(hand, again)
     print(
-        f"{name}, {jobs} jobs: a process each {each:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s"
+        f"{name}, {jobs} jobs: a process each {apart:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s"
     )
     print(
-        f"  over a process each {each / best:.2f}x (with batches {each / auto:.2f}x); against the script by hand {best / raw:.3f}x"
+        f"  over a process each {apart / best:.2f}x (with batches {apart / auto:.2f}x); against the script by hand {best / raw:.3f}x"
     )
-    far = furthest(own, images(folder / "auto"))
+    far = furthest(separate, images(folder / "auto"))
     print(
-        f"  images equal to single runs: {own == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255"
+        f"  images equal to single runs: {separate == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255"
     )
 
 
@@ -163,7 +163,7 @@ def batches(root: Path) -> None:
     for i in range(3):
         for size, taken in times.items():
             taken.append(swept(root / f"batch-{size}-{i}", (), (10, 20), 8, f"sweep.batch={size}"))
-    one, auto = (min(each) for each in times.values())
+    one, auto = (min(seconds_taken) for seconds_taken in times.values())
     print(f"8 seeds, 64 jobs: one by one {one:.1f} s, in batches {auto:.1f} s: {one / auto:.2f}x")
 
 
@@ -171,8 +171,8 @@ STUB = """
 import json, resource, sys
 from composer.cli import main as cli
 from composer.families.sd.model import StableDiffusion
-from composer.guidance import Branches
-from composer.images import read_image
+from composer.sampling.guidance import Branches
+from composer.images.reading import read_image
 image = read_image("image", "sample:scene").resize((128, 128))
 StableDiffusion.predict = lambda self, step: Branches(step.model_input)
 StableDiffusion.decode = lambda self, latents, request: [image.copy() for _ in latents]
@@ -199,13 +199,15 @@ def stub(root: Path, jobs: int = 1000) -> None:
         done = subprocess.run(
             [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, env=settings, check=True
         )
-        told = json.loads(done.stdout.splitlines()[-1])
-        assert told["code"] == 0, done.stderr
-        return told | {"wall": time.monotonic() - begun}
+        output = json.loads(done.stdout.splitlines()[-1])
+        assert output["code"] == 0, done.stderr
+        return output | {"wall": time.monotonic() - begun}
 
     few, many = run(10, "few"), run(jobs, "many")
-    each = (many["cpu"] - few["cpu"]) / (jobs - 10) * 1e3
-    print(f"{jobs} jobs with a stub: {each:.1f} ms CPU a job beside the model ({met(each <= BESIDE)}: {BESIDE:.0f})")
+    per_job = (many["cpu"] - few["cpu"]) / (jobs - 10) * 1e3
+    print(
+        f"{jobs} jobs with a stub: {per_job:.1f} ms CPU a job beside the model ({met(per_job <= BESIDE)}: {BESIDE:.0f})"
+    )
     plain = STUB.replace(
         STUB[STUB.index("from composer.families") : STUB.index("code =")], ""
     )  # which would load torch
@@ -261,11 +263,11 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; all but the last if none is named"
     )
-    asked = parser.parse_args()
-    if unknown := set(asked.parts) - set(parts):
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(parts):
         parser.error(f"no such part: {unknown.pop()}")
     with tempfile.TemporaryDirectory() as name:
-        for part in asked.parts or [*parts][:-1]:
+        for part in args.parts or [*parts][:-1]:
             parts[part](Path(name))
 
 

@@ -1,6 +1,6 @@
-"""composer: say which pipeline you want; it is put together from diffusers' parts and run.
+"""composer assembles and runs diffusion pipelines from declarative configuration, on top of diffusers.
 
-Only names for users and plugin authors live here, each imported when first asked for, so `import composer` stays cheap.
+Only names for users and plugin authors live here, each imported when first used, so `import composer` stays cheap.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'composer' has no attribute {name!r}")
-    module, there = _HOMES[name]
-    return getattr(import_module(module), there)
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> Sequence[str]:

@@ -32,9 +32,7 @@ class ComposerError(Exception):
         return printable(line)
 
     def _render_traceback_(self) -> list[str]:
-        """The lines that IPython shows: the one of the command line, since the calls that led to it tell users nothing
-        more.
-        """
+        """Return the lines that IPython shows: the command line's own, without a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 

@@ -1,6 +1,6 @@
-"""Every place where a config may come from, and what a stranger could have Hydra, or whoever instantiates it, call.
+"""Every source that a config may come from, and what untrusted files could have Hydra, or other code, call.
 
-A place is written into an empty folder, and tells the words that lead to it. Whatever is called leaves `PWNED` there.
+A source is written into an empty folder, and returns the words that lead to it. Whatever is called leaves `PWNED` there.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ TARGETS: dict[str, Node] = {
     "composer.cli.main": called("composer.cli.main.main", ["steps=1", f"output.folder={MARK}"]),
     "diffusers.os": called("diffusers.utils.import_utils.os.system", f"touch {MARK}"),
 }  # fmt: skip
-#: A command line each: `{}` stands for the words of a place.
+#: A command line each: `{}` stands for the words of a source.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("{}",), "sweep": ("-m", "seed=1,2", "{}"), "check": ("check", "{}"), "show": ("show", "{}"), "config": ("config", "{}"),
     "list": ("list", "{list}"), "plan": ("plan", "-m", "seed=1,2", "{}"), "rerun": ("rerun", "honest", "{}"),
@@ -78,12 +78,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 SMALL = ("steps=1", "height=32", "width=32", "callbacks=[]")
 
 
-def put(here: Path, place: str, text: str) -> Path:
+def put(here: Path, source: str, text: str) -> Path:
     """A file of a project's own."""
-    file = here / place
+    file = here / source
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
-    if place.startswith("conf/"):
+    if source.startswith("conf/"):
         (here / "conf" / ".composer").touch()
     return file
 
@@ -93,21 +93,21 @@ def dumped(node: Any) -> str:
 
 
 def group(name: str) -> Callable[[Path, Node], list[str]]:
-    def place(here: Path, node: Node) -> list[str]:
+    def source(here: Path, node: Node) -> list[str]:
         put(here, f"conf/{name}/evil.yaml", dumped({"evil": node} if name in LISTS else {**node, "source": node}))
         return [f"{name}=[evil]" if name in LISTS else f"{name}=evil"]
 
-    return place
+    return source
 
 
 def experiment(
     node_of: Callable[[Node], Node], folder: str = "conf", words: tuple[str, ...] = ()
 ) -> Callable[[Path, Node], list[str]]:
-    def place(here: Path, node: Node) -> list[str]:
+    def source(here: Path, node: Node) -> list[str]:
         put(here, f"{folder}/experiment/evil.yaml", f"# @package _global_\n{dumped(node_of(node))}")
         return [*words, "+experiment=evil"]
 
-    return place
+    return source
 
 
 def shadowing(here: Path, node: Node) -> list[str]:
@@ -122,18 +122,18 @@ def shadowing(here: Path, node: Node) -> list[str]:
 def main(more: Callable[[Path, Node], Node]) -> Callable[[Path, Node], list[str]]:
     """A compose.yaml of the project's own: composer's, and what is hostile."""
 
-    def place(here: Path, node: Node) -> list[str]:
+    def source(here: Path, node: Node) -> list[str]:
         import yaml
 
-        whole = yaml.safe_load((packaged_conf() / "compose.yaml").read_text("utf-8"))
+        config = yaml.safe_load((packaged_conf() / "compose.yaml").read_text("utf-8"))
         added = more(here, node)
-        whole["defaults"] = [each for each in whole["defaults"] if not set(each) & set(added.get("instead", {}))]
-        whole["defaults"] += [{key: value} for key, value in added.pop("instead", {}).items()]
-        whole["hydra"] = {**whole["hydra"], **added.pop("hydra", {})}
-        put(here, "conf/compose.yaml", dumped({**whole, **added}))
+        config["defaults"] = [entry for entry in config["defaults"] if not set(entry) & set(added.get("instead", {}))]
+        config["defaults"] += [{key: value} for key, value in added.pop("instead", {}).items()]
+        config["hydra"] = {**config["hydra"], **added.pop("hydra", {})}
+        put(here, "conf/compose.yaml", dumped({**config, **added}))
         return []
 
-    return place
+    return source
 
 
 def logging_option(name: str) -> Callable[[Path, Node], Node]:
@@ -152,11 +152,11 @@ def logging_option(name: str) -> Callable[[Path, Node], Node]:
 
 
 def hydra_option(name: str, typed: str) -> Callable[[Path, Node], list[str]]:
-    def place(here: Path, node: Node) -> list[str]:
+    def source(here: Path, node: Node) -> list[str]:
         put(here, f"conf/hydra/{name}/evil.yaml", dumped({"a": node} if name == "callbacks" else node))
         return [f"{typed}hydra/{name}=evil"]
 
-    return place
+    return source
 
 
 def search_path(here: Path, node: Node) -> Node:
@@ -192,8 +192,8 @@ def model(here: Path, node: Node) -> list[str]:
     index = json.loads((folder / "model_index.json").read_text())
     put(folder, "model_index.json", dumped({**index, "scheduler": [module, name], "vae": [module, name], "evil": node}))
     put(folder, "scheduler/scheduler_config.json", dumped({"_class_name": node["_target_"], **node}))
-    told = {"auto_map": {"AutoTokenizer": [None, "canary.Canary"]}, "tokenizer_class": node["_target_"]}
-    put(folder, "tokenizer/tokenizer_config.json", dumped(told))
+    content = {"auto_map": {"AutoTokenizer": [None, "canary.Canary"]}, "tokenizer_class": node["_target_"]}
+    put(folder, "tokenizer/tokenizer_config.json", dumped(content))
     shutil.copy(here / "canary.py", folder / "canary.py")
     return [f"model.source={folder}"]
 
@@ -212,11 +212,11 @@ def _grammar(node: Any) -> str:
 
 
 def record(here: Path, node: Node) -> dict[str, Any]:
-    told = json.loads((here / "honest" / "run.json").read_text())
-    told["config"]["task"] = node
-    told["config"]["callbacks"] = {"evil": node}
-    told["config"]["hydra"] = {"callbacks": {"a": node}}
-    return told
+    content = json.loads((here / "honest" / "run.json").read_text())
+    content["config"]["task"] = node
+    content["config"]["callbacks"] = {"evil": node}
+    content["config"]["hydra"] = {"callbacks": {"a": node}}
+    return content
 
 
 def run_json(here: Path, node: Node) -> list[str]:
@@ -232,12 +232,12 @@ def png(here: Path, node: Node) -> list[str]:
 
 
 def sweep_json(here: Path, node: Node) -> list[str]:
-    told = {
+    content = {
         "overrides": [f"task._target_={node['_target_']}"],
         "manner": [f"+hydra.callbacks.a={_grammar(node)}"],
         "cwd": str(here),
     }
-    put(here, "sweep/sweep.json", dumped(told))
+    put(here, "sweep/sweep.json", dumped(content))
     return ["@resume", "sweep"]
 
 
@@ -252,7 +252,7 @@ def environment(here: Path, node: Node) -> list[str]:
 
 
 #: Everywhere a config may come from.
-PLACES: dict[str, Callable[[Path, Node], list[str]]] = {
+SOURCES: dict[str, Callable[[Path, Node], list[str]]] = {
     **{f"option of {name}": group(name) for name in GROUPS},
     "option that hides composer's": shadowing,
     "compose.yaml": main(lambda here, node: {"hydra": {"callbacks": {"a": node}}}),
@@ -290,19 +290,19 @@ PLACES: dict[str, Callable[[Path, Node], list[str]]] = {
 }
 
 
-def line(here: Path, place: str, target: str, command: str) -> list[str]:
-    """Write a place with a target into a folder, and give the words of a command that leads there."""
+def line(here: Path, source: str, target: str, command: str) -> list[str]:
+    """Write a source with a target into a folder, and give the words of a command that leads there."""
     put(here, "canary.py", f"{TOUCH}\nclass Canary: pass\ndef canary(): pass\n")
     put(here, "hubconf.py", f"{TOUCH}\ndef canary(): pass\n")
     put(here, "victim/precious", "mine")
     (here / "evil.pt").write_bytes(f"cposix\nsystem\n(S'touch {MARK}'\ntR.".encode())
-    words = PLACES[place](here, TARGETS[target])
+    words = SOURCES[source](here, TARGETS[target])
     if words and words[0].startswith("@"):
         return [words[0][1:], *words[1:]]
-    whole = COMMANDS[command]
-    known = place.removeprefix("option of ") if place.startswith("option of ") else "experiment"
-    small = SMALL[:3] if "callbacks" in place else SMALL
-    return [each for word in whole for each in ({"{}": [*small, *words], "{list}": [known]}.get(word, [word]))]
+    template = COMMANDS[command]
+    known = source.removeprefix("option of ") if source.startswith("option of ") else "experiment"
+    small = SMALL[:3] if "callbacks" in source else SMALL
+    return [typed for word in template for typed in ({"{}": [*small, *words], "{list}": [known]}.get(word, [word]))]
 
 
 def harmed(here: Path) -> bool:

@@ -15,7 +15,7 @@ from watched import watched
 #: One of each place, with targets and commands in turn.
 SAMPLE = [
     (place, [*hostile.TARGETS][7 * i % len(hostile.TARGETS)], [*hostile.COMMANDS][i % len(hostile.COMMANDS)])
-    for i, place in enumerate(hostile.PLACES)
+    for i, place in enumerate(hostile.SOURCES)
 ]
 
 
@@ -30,7 +30,7 @@ def honest(tmp_path_factory) -> Path:
 
 
 def test_there_are_enough_of_them():
-    assert len(hostile.PLACES) >= 27 and len(hostile.TARGETS) >= 25
+    assert len(hostile.SOURCES) >= 27 and len(hostile.TARGETS) >= 25
 
 
 @pytest.mark.parametrize(("place", "target", "command"), every(2, SAMPLE), ids=[" - ".join(each) for each in SAMPLE])
@@ -50,11 +50,11 @@ def test_no_target_is_called_from_any_place_by_any_command(honest, tmp_path):
     commands = [*hostile.COMMANDS]
     cases = {
         (place, target, commands[(i + j) % len(commands)])
-        for i, place in enumerate(hostile.PLACES)
+        for i, place in enumerate(hostile.SOURCES)
         for j, target in enumerate(hostile.TARGETS)
     } | {
         (place, target, command)
-        for place in hostile.PLACES
+        for place in hostile.SOURCES
         for target in ("write_text", "os.system")
         for command in commands
     }

@@ -62,8 +62,7 @@ DATA = {
 }
 #: Hits that are left, by package; a package that is not named has none. A number may only become smaller.
 LEFT: dict[str, int] = {
-    "benchmarks": 121,
-    "composer": 6,
+    "benchmarks": 1,
     "composer/callbacks": 14,
     "composer/checkpoints": 73,
     "composer/checks": 47,
@@ -82,7 +81,6 @@ LEFT: dict[str, int] = {
     "composer/testing": 13,
     "docs": 3,
     "plugins": 53,
-    "tests": 54,
     "tests/callbacks": 11,
     "tests/checkpoints": 20,
     "tests/checks": 47,
