@@ -24,10 +24,12 @@ _HOMES = {
     "ComposerError": ("composer.errors", "ComposerError"),
     "Conditioning": ("composer.callbacks.base", "Conditioning"),
     "Decoded": ("composer.families.settings", "Decoded"),
+    "DiffusersFamily": ("composer.families.base", "DiffusersFamily"),
     "Embedding": ("composer.callbacks.base", "Embedding"),
     "Family": ("composer.families.base", "Family"),
     "FamilyInfo": ("composer.checkpoints.layouts", "FamilyInfo"),
     "FamilySettings": ("composer.families.settings", "FamilySettings"),
+    "LatentFamily": ("composer.families.latent", "LatentFamily"),
     "Guidance": ("composer.sampling.guidance", "Guidance"),
     "Inputs": ("composer.tasks.base", "Inputs"),
     "ModelOption": ("composer.options.base", "ModelOption"),
@@ -48,10 +50,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "Branches", "ComposerError", "Conditioning", "Decoded", "Embedding", "Family", "FamilyInfo", "FamilySettings", "Fraction", "Ge", "Gt",
-    "Guidance", "Inputs", "Interval", "Le", "Lt", "MinLen", "ModelOption", "NonFinite", "OptionContext", "Request", "Result", "Run",
-    "Start", "Step", "StepCallback", "StopDenoising", "Supports", "Task", "__version__", "check", "compose", "list", "load", "rerun",
-    "show", "sweep",
+    "Branches", "ComposerError", "Conditioning", "Decoded", "DiffusersFamily", "Embedding", "Family", "FamilyInfo", "FamilySettings",
+    "Fraction", "Ge", "Gt", "Guidance", "Inputs", "Interval", "LatentFamily", "Le", "Lt", "MinLen", "ModelOption", "NonFinite",
+    "OptionContext", "Request", "Result", "Run", "Start", "Step", "StepCallback", "StopDenoising", "Supports", "Task", "__version__",
+    "check", "compose", "list", "load", "rerun", "show", "sweep",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ if TYPE_CHECKING:
     from composer.callbacks.request import Request
     from composer.checkpoints.layouts import FamilyInfo, Supports
     from composer.errors import ComposerError
-    from composer.families.base import Family
+    from composer.families.base import DiffusersFamily, Family
+    from composer.families.latent import LatentFamily
     from composer.families.settings import Decoded, FamilySettings
     from composer.options.base import ModelOption, OptionContext
     from composer.records.result import Result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from composer.callbacks.request import Request
 from composer.families.base import DiffusersFamily
 from composer.families.noise import batch_noise
 from composer.families.passes import predict_branches
-from composer.families.vae import resize_mask
+from composer.families.vae import decode_latents, encode_pixels, resize_mask
 from composer.sampling.guidance import Branches
 
 
@@ -41,6 +42,33 @@ class LatentFamily(DiffusersFamily):
         return predict_branches(
             step, self.extra_channels, lambda latents, embedding: self.forward(step, latents, embedding)
         )
+
+    def encode_pixels(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+        """Encode pixels by the VAE, and sample its distribution.
+
+        Args:
+            pixels: `(B, 3, H, W)`, float, in `[-1, 1]`.
+            generators: One CPU generator an image.
+
+        Returns:
+            Latents in the scale of the VAE and the dtype of the denoiser.
+        """
+        return encode_pixels(self.pipe.vae, pixels, generators).to(self.dtype)
+
+    def decode_latents(self, latents: Tensor, unscale: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[str, ...]]:
+        """Decode latents to pixels, in fp32 where the settings or an overflow in 16 bits require it.
+
+        Args:
+            latents: `(B, C, H/f, W/f)` in the scale of the denoiser.
+            unscale: Maps latents from the scale of the denoiser to that of the VAE.
+
+        Returns:
+            Pixels `(B, 3, H, W)`, about `[-1, 1]`, and notes for the user.
+
+        Raises:
+            NonFinite: The pixels are not finite.
+        """
+        return decode_latents(self, latents, unscale)
 
     @abstractmethod
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:

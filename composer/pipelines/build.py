@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -15,7 +15,7 @@ import torch
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import count_weights
-from composer.checkpoints.layouts import CLASSIC
+from composer.checkpoints.layouts import CLASSIC, broken_families
 from composer.checks.classic import check as check_classic
 from composer.checks.classic import check_own, check_step
 from composer.checks.compatibility import Checked
@@ -94,8 +94,14 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     lost = check_schedule(checked, cls, settings, step_settings, layer(checkpoint))
     return Parts(
         guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device,
-        numbers=numbers, notes=(*notes, *chosen, *lost), options=options,
+        numbers=numbers, notes=(*notes, *chosen, *lost, *_unloaded(checkpoint)), options=options,
     )  # fmt: skip
+
+
+def _unloaded(checkpoint: Checkpoint) -> Iterator[str]:
+    """Families of plugins that can't be loaded, one of which might have run a checkpoint of no family."""
+    if checkpoint.family == CLASSIC:
+        yield from (f"model.family: the family {name} {why}" for name, why in broken_families().items())
 
 
 def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -67,16 +68,10 @@ class FamilyTests:
         """
         return None
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def model(self) -> TinyModel:
         """The tiny pipeline, built once for the class."""
-        module, _, name = self.info.partition(":")
-        return TinyModel(info=getattr(import_module(module), name), pipe=self.make(), side=self.side)
-
-    @pytest.fixture(scope="class")
-    def checkpoint(self, model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-        """The tiny pipeline as a checkpoint on disk, read back."""
-        return saved(model, tmp_path_factory.mktemp("family"))
+        return _model_of(type(self))
 
     def test_its_info_imports_no_torch(self) -> None:
         module, _, name = self.info.partition(":")
@@ -84,13 +79,13 @@ class FamilyTests:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.stdout.strip() == "[]", f"reading {module}.{name} imports {done.stdout}{done.stderr[-500:]}"
 
-    def test_its_checkpoints_are_recognised(self, model: TinyModel, checkpoint: Checkpoint) -> None:
+    def test_its_checkpoints_are_recognised(self, model: TinyModel, tmp_path: Path) -> None:
         """By its own info, and by no other family's."""
-        info = model.info
+        info, checkpoint = model.info, saved(model, tmp_path)
         assert fits(info, checkpoint.classes, checkpoint.configs), "its requires, excludes or denoiser do not fit"
         assert checkpoint.pipeline in info.pipelines, f"its info does not list {checkpoint.pipeline}"
         assert checkpoint.family == (info.name if info.name in families() else CLASSIC)
-        assert self.side % (checkpoint.factor * info.size_multiple) == 0, (
+        assert self.side % (checkpoint.vae_scale_factor * info.size_multiple) == 0, (
             "its side is none that its models can generate"
         )
 
@@ -204,6 +199,13 @@ class Recorder(StepCallback):
 
     def after_decode(self, run: Run, images: list[Image.Image]) -> None:
         self.calls.append("after_decode")
+
+
+@cache
+def _model_of(kit: type[FamilyTests]) -> TinyModel:
+    tests = kit()
+    module, _, name = tests.info.partition(":")
+    return TinyModel(info=getattr(import_module(module), name), pipe=tests.make(), side=tests.side)
 
 
 def saved(model: TinyModel, folder: Path) -> Checkpoint:

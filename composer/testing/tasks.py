@@ -97,7 +97,7 @@ class TaskTests:
             model, request = tiny_model(family), self._request(task, family)
             of = model.family()
             sampler = Sampler(model.pipeline(task, {}).make_scheduler(), generators(*request.seeds), {})
-            of.set_timesteps(sampler.scheduler, request, of.factor, "cpu")
+            of.set_timesteps(sampler.scheduler, request, of.vae_scale_factor, "cpu")
             with torch.no_grad():
                 start = task.start(of, sampler, request)
             assert start.latents.shape == of.start_noise(request, generators(*request.seeds)).shape

@@ -12,9 +12,15 @@ import pytest
 from environment import ROOT, Environment
 from PIL import Image
 
+import composer
 from composer.testing.image_files import pixels
 
-OURS = {"attention-maps": "attention_maps", "regional-prompt": "regional_prompt", "metrics-logger": "metrics_logger"}
+OURS = {
+    "attention-maps": "attention_maps",
+    "regional-prompt": "regional_prompt",
+    "metrics-logger": "metrics_logger",
+    "pixart": "pixart",
+}
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(f"composer_{name}") for name in OURS.values()),
@@ -59,7 +65,7 @@ def option(name: str, key: str) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Environment:
-    """The three example packages, and four bad ones."""
+    """The four example packages, and four bad ones."""
     root = tmp_path_factory.mktemp("plugins")
     made = Environment(root / "venv")
     bad = {
@@ -119,6 +125,7 @@ def test_they_are_listed_with_what_they_bring(installed, tmp_path):
         "hidden by composer's own option of this name" in blocks["one"]
         and "scheduler=mine  Euler of its own." in blocks["one"]
     )
+    assert "model.family=pixart  PixArtAlphaPipeline" in blocks["pixart"] and "task=seed_walk" in blocks["pixart"]
     assert "also offered by composer-two 1.0: neither can be chosen" in blocks["one"]
     assert "attention_maps" in installed.compose("list", "callbacks", cwd=tmp_path).stdout
 
@@ -212,6 +219,8 @@ def test_they_import_only_public_names():
                 f"{file.name}: {module}"
             )
             assert not module.startswith("composer.testing") or "tests" in file.parts, file
+        for line in re.findall(r"^from composer import (.*)", file.read_text("utf-8"), re.MULTILINE):
+            assert {name.strip() for name in line.strip("()").split(",") if name.strip()} <= {*composer.__all__}, file
 
 
 def test_composer_imports_none_of_them():

@@ -62,6 +62,7 @@ def facts(loaded: list[tuple[Plugin, dict[str, Any]]]) -> list[dict[str, Any]]:
             "version": plugin.version,
             "error": states.get("error"),
             "options": {f"{group}={name}": states.get(f"{group}={name}", "") for group, name in offered(plugin)},
+            "families": {name: states.get(f"family={name}", "") for name, _ in plugin.families},
         }
         for plugin, states in loaded
     ]
@@ -88,7 +89,10 @@ def block(plugin: Plugin, states: dict[str, Any]) -> list[str]:
         assert plugin.conf is not None  # it has options
         text = describe(plugin.conf / group / f"{name}.yaml")
         lines.append(f"  {option}  {text}" + (f"\n      {state}" if state else ""))
-    return lines
+    return [
+        *lines,
+        *(f"  model.family={name}  {states.get(f'family={name}', '')}".rstrip() for name, _ in plugin.families),
+    ]
 
 
 def tried(plugin: Plugin) -> dict[str, Any]:
@@ -107,7 +111,9 @@ def tried(plugin: Plugin) -> dict[str, Any]:
     try:
         done = subprocess.run(
             command,
-            input=json.dumps({"package": plugin.package, "targets": targets}),
+            input=json.dumps(
+                {"package": plugin.package, "targets": targets, "families": [name for name, _ in plugin.families]}
+            ),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -125,6 +131,7 @@ def probe() -> None:
     from importlib import import_module
 
     from composer.callbacks.base import StepCallback
+    from composer.checkpoints.layouts import broken_families, families
     from composer.config.spec import Choice
     from composer.config.targets import resolve
     from composer.sampling.hooks import MOMENTS
@@ -144,4 +151,7 @@ def probe() -> None:
             )
         except ComposerError as error:
             states[option] = str(error)
+    for name in request["families"] if "error" not in states else ():
+        info = families().get(name)
+        states[f"family={name}"] = broken_families().get(name, "") if info is None else info.pipeline
     print(json.dumps(states))
