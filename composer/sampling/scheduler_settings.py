@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from composer.errors import ComposerError
+from composer.system.constraints import require
 
 #: Values of settings that are words, wherever diffusers knows them; which of them a class bears is tried.
 WORDS = {
@@ -23,6 +24,14 @@ WORDS = {
     "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"),
 }
 
+#: Names of types in a class's annotation → what a value must match.
+_HINTS: Mapping[frozenset[str], Any] = {
+    frozenset({"bool"}): bool | None,
+    frozenset({"int"}): int | None,
+    frozenset({"float"}): float | None,
+    frozenset({"int", "float"}): float | None,
+}
+
 
 def refuse_kinds(cls: type, settings: Mapping[str, Any]) -> None:
     """Refuse a word where the class wants a truth value or a number (Python takes `maybe` for true), and a word that it
@@ -33,13 +42,9 @@ def refuse_kinds(cls: type, settings: Mapping[str, Any]) -> None:
     """
     wanted = inspect.signature(cls.__init__).parameters
     for name, value in settings.items():
-        kinds = _kinds(wanted[name]) if name in wanted else set()
-        if kinds == {"bool"} and not isinstance(value, bool) and value is not None:
-            raise ComposerError(f"scheduler.{name}", value, "must be a truth value", ("true", "false"))
-        if kinds and kinds <= {"int", "float"} and isinstance(value, (str, bool)):
-            raise ComposerError(f"scheduler.{name}", value, "must be a number")
-        if kinds == {"int"} and isinstance(value, float):
-            raise ComposerError(f"scheduler.{name}", value, "must be a whole number")
+        hint = _HINTS.get(frozenset(_kinds(wanted[name]))) if name in wanted else None
+        if hint is not None:
+            require(f"scheduler.{name}", value, hint)
         if name in WORDS and isinstance(value, str) and not _speaks_of(cls, value):
             raise ComposerError(f"scheduler.{name}", value, f"{cls.__name__} knows no such word", _known(cls, name))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from composer.errors import ComposerError
+from composer.system.constraints import fits
 
 KEY = "sweep.where"
 #: Longer conditions are rejected unread.
@@ -98,6 +99,6 @@ class Condition:
 
     def _number(self, node: ast.AST, values: Mapping[str, Any]) -> float:
         value = self._value(node, values)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if not fits(value, float):
             raise ComposerError(KEY, self.text, f"`{ast.unparse(node)}` is no number here, but {value!r}")
         return value

@@ -190,7 +190,7 @@ WRONG = [
         ["callbacks=[metrics_logger]", "callbacks.metrics_logger.folder=3"],
         {},
         2,
-        "callbacks.metrics_logger.folder=3: must be a text",
+        "callbacks.metrics_logger.folder=3: must be text or null",
     ),
     (["scheduler=mine", "output.folder=out"], {}, 0, ""),
 ]

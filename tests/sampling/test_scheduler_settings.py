@@ -14,11 +14,11 @@ REFUSED = [
     (
         ["scheduler=euler", "scheduler.use_karras_sigmas=maybe"],
         "scheduler.use_karras_sigmas=maybe",
-        "(allowed: true, false)",
+        "must be true, false or null",
     ),
-    (["scheduler=ddim", "scheduler.clip_sample=maybe"], "scheduler.clip_sample=maybe", "(allowed: true, false)"),
+    (["scheduler=ddim", "scheduler.clip_sample=maybe"], "scheduler.clip_sample=maybe", "must be true, false or null"),
     (["scheduler.beta_start=abc"], "scheduler.beta_start=abc", "must be a number"),
-    (["scheduler.steps_offset=true"], "scheduler.steps_offset=True", "must be a number"),
+    (["scheduler.steps_offset=true"], "scheduler.steps_offset=True", "must be an integer or null"),
     (["scheduler.beta_end=null"], "scheduler.beta_end", "DDIMScheduler can't do it"),
     (["scheduler.prediction_type=x"], "scheduler.prediction_type=x", "(allowed: epsilon, sample, v_prediction)"),
     (["scheduler.timestep_spacing=x"], "scheduler.timestep_spacing=x", "trailing)"),
@@ -28,7 +28,7 @@ REFUSED = [
     (["scheduler=unipc", "scheduler.solver_order=-1"], "scheduler.solver_order=-1", "can't do it"),
     (["scheduler=unipc", "scheduler.solver_type=x"], "scheduler.solver_type=x", "bh2"),
     (["scheduler=ddpm", "scheduler.variance_type=foo"], "scheduler.variance_type=foo", "(allowed: fixed_small, "),
-    (["scheduler.num_train_timesteps=1.5"], "scheduler.num_train_timesteps=1.5", "must be a whole number"),
+    (["scheduler.num_train_timesteps=1.5"], "scheduler.num_train_timesteps=1.5", "must be an integer or null"),
     (["scheduler=euler", "scheduler.sigma_max=abc"], "scheduler.sigma_max=abc", "must be a number"),
 ]
 

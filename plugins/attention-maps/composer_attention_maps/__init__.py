@@ -30,8 +30,6 @@ class AttentionMaps(StepCallback):
     families = frozenset({"sd", "sdxl"})
 
     def __init__(self, words: Sequence[str] | None = None) -> None:
-        if words is not None and (isinstance(words, str) or not all(isinstance(word, str) for word in words)):
-            raise ComposerError("callbacks.attention_maps.words", words, "must be a list of words: [red,sphere]")
         self.words = None if words is None else [word.lower() for word in words]
         self.maps: list[dict[str, Tensor]] = []
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from composer import ComposerError, Run, Step, StepCallback
+from composer import Run, Step, StepCallback
 from composer_metrics_logger.sinks import MLflow, Sink, TensorBoard
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ class MetricsLogger(StepCallback):
     """
 
     def __init__(self, folder: str | None = None, mlflow: str | None = None, experiment: str = "composer") -> None:
-        for name, value in {"folder": folder, "mlflow": mlflow, "experiment": experiment}.items():
-            if value is not None and not isinstance(value, str):
-                raise ComposerError(f"callbacks.metrics_logger.{name}", value, "must be a text")
         self.folder, self.uri, self.experiment = folder, mlflow, experiment
         if mlflow is not None:
             MLflow.check()

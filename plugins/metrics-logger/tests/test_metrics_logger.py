@@ -71,5 +71,5 @@ def test_without_mlflow_it_is_refused_in_a_line():
 
 
 def test_settings_of_the_wrong_type():
-    with pytest.raises(ComposerError, match=r"callbacks.metrics_logger.folder=3: must be a text"):
+    with pytest.raises(ComposerError, match=r"callbacks.metrics_logger.folder=3: must be text or null"):
         MetricsLogger(folder=3)

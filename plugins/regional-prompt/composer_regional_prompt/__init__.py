@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image, ImageFilter, UnidentifiedImageError
 
-from composer import ComposerError, Run, Step, StepCallback
+from composer import ComposerError, Fraction, Run, Step, StepCallback
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,21 +38,17 @@ class RegionalPrompt(StepCallback):
         self,
         prompt: str,
         negative_prompt: str | None = None,
-        box: Sequence[float] | None = None,
+        box: tuple[Fraction, Fraction, Fraction, Fraction] | None = None,
         mask: str | None = None,
-        feather: float = 0.0,
-        first: float = 0.0,
-        last: float = 1.0,
+        feather: Fraction = 0.0,
+        first: Fraction = 0.0,
+        last: Fraction = 1.0,
     ) -> None:
-        if not isinstance(prompt, str):
-            raise ComposerError(f"{KEY}.prompt", prompt, "must be a text")
         if (box is None) == (mask is None):
             raise ComposerError(KEY, None, "needs a region: box=[0.5,0,1,1] or mask=FILE, and not both")
         self.prompt, self.negative_prompt, self.mask = prompt, negative_prompt, mask
         self.box = None if box is None else _box(box)
-        self.feather, self.first, self.last = (
-            _share(*each) for each in (("feather", feather), ("first", first), ("last", last))
-        )
+        self.feather, self.first, self.last = float(feather), float(first), float(last)
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
@@ -99,15 +95,8 @@ def _read(name: str) -> Image.Image:
         ) from None
 
 
-def _box(value: Any) -> tuple[float, ...]:
-    numbers = list(value) if isinstance(value, (list, tuple)) else []
-    sound = len(numbers) == 4 and all(isinstance(each, (int, float)) and 0 <= each <= 1 for each in numbers)
-    if not sound or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
-        raise ComposerError(f"{KEY}.box", value, "must be [left,top,right,bottom], shares of the image from 0 to 1")
-    return tuple(map(float, numbers))
-
-
-def _share(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ComposerError(f"{KEY}.{name}", value, "must be a number from 0 to 1")
-    return float(value)
+def _box(box: Sequence[float]) -> tuple[float, ...]:
+    left, top, right, bottom = map(float, box)
+    if left >= right or top >= bottom:
+        raise ComposerError(f"{KEY}.box", box, "must be [left,top,right,bottom], with left < right and top < bottom")
+    return left, top, right, bottom
