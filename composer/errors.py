@@ -1,4 +1,4 @@
-"""The one error that users see: a line that names the key, the value given, what is allowed, and what to do."""
+"""Errors that users see: one line with the config key, its value, what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ class ComposerError(Exception):
     """A request that cannot be met.
 
     Args:
-        key: the config key at fault, as it is typed.
-        value: what was given, or None where nothing was.
-        reason: what is wrong with it, and what to do.
-        allowed: values that would be accepted.
+        key: Config key at fault, as it is typed.
+        value: Its value; `None` if there is none.
+        reason: What is wrong with it, and what to do.
+        allowed: Values that would be accepted.
+
+    Attributes:
+        key: As above.
+        value: As above.
+        reason: As above.
+        allowed: As above, as a tuple.
+        exit_code: Exit code of a command that fails with the error.
     """
 
     #: 2: the request can't be met.
@@ -25,30 +32,30 @@ class ComposerError(Exception):
         super().__init__(key, value, reason)
 
     def __str__(self) -> str:
-        given = self.key if self.value is None else f"{self.key}={both_ends(self.value)}"
+        given = self.key if self.value is None else f"{self.key}={shorten_middle(self.value)}"
         line = f"{given}: {self.reason}"
         if self.allowed:
             line += f" (allowed: {', '.join(map(str, self.allowed))})"
         return printable(line)
 
     def _render_traceback_(self) -> list[str]:
-        """Return the lines that IPython shows: the command line's own, without a traceback."""
+        """Return the lines that IPython shows: the message without a traceback, which is of no use to users."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class CallbackError(ComposerError):
-    """A callback failed, or returned what the loop can't go on with."""
+    """A callback that failed, or returned something that the denoising loop cannot continue with."""
 
     exit_code = 1
 
 
 class LeftBehind(CallbackError):
-    """A callback left something on the models.
+    """A callback that left a change on the models.
 
     Attributes:
-        outcome: Outcome of the pass that it happened in, of type `composer.pipelines.pipeline.PassOutcome`; ``None``
+        outcome: Outcome of the pass that it happened in, of type `composer.pipelines.pipeline.PassOutcome`; `None`
             if there is none.
-        result: All that was generated, of type `Result`, for callers that save it; ``None`` if there is none.
+        result: All that was generated, of type `Result`, for callers that save it; `None` if there is none.
     """
 
     outcome: Any = None
@@ -56,28 +63,61 @@ class LeftBehind(CallbackError):
 
 
 class Busy(ComposerError):
-    """Another process works in this folder."""
+    """An output directory that another process holds the lock of."""
 
     exit_code = 3
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """` Did you mean …?`, or nothing when no known word is near."""
+    """Suggest known words that are similar to a misspelt one.
+
+    Args:
+        word: The word.
+        known: Known words.
+
+    Returns:
+        `" Did you mean a or b?"` with three words at most, or an empty text.
+    """
     near = get_close_matches(word, list(dict.fromkeys(known)), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def shorten(value: object, most: int = 80) -> str:
+    """Cut a text at its end.
+
+    Args:
+        value: A value, shown as text.
+        most: Longest result, in characters.
+
+    Returns:
+        The text, with `…` for what is cut.
+    """
     text = str(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def both_ends(value: object, most: int = 80, last: int = 35) -> str:
-    """A path is known by its end, a prompt by its beginning."""
+def shorten_middle(value: object, most: int = 80, last: int = 35) -> str:
+    """Cut a text in its middle: a path is recognised by its end, a prompt by its beginning.
+
+    Args:
+        value: A value, shown as text.
+        most: Longest result, in characters.
+        last: Characters kept at the end if the text is cut.
+
+    Returns:
+        The text, with `…` for what is cut.
+    """
     text = str(value)
     return text if len(text) <= most else f"{text[: most - last - 1]}…{text[-last:]}"
 
 
 def printable(text: str) -> str:
-    """Without line breaks and control bytes, which a terminal would obey."""
+    """Replace line breaks and control characters, which a terminal would interpret, by spaces.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        One line of printable characters.
+    """
     return "".join(c if c.isprintable() else " " for c in text)

@@ -67,7 +67,7 @@ class Trace(StepCallback):
         Args:
             folder: Existing directory.
         """
-        from composer.images.charts import plot
+        from composer.images.charts import encode_chart
         from composer.system.files import write_atomically
 
         write_atomically(folder / "trace.jsonl", "".join(f"{json.dumps(row)}\n" for row in self.rows).encode())
@@ -76,7 +76,7 @@ class Trace(StepCallback):
             "deviation of the prediction": [row["prediction"]["std"] for row in self.rows],
             "sigma": [row["sigma"] for row in self.rows],
         }
-        write_atomically(folder / "trace.png", plot(series, "iteration"))
+        write_atomically(folder / "trace.png", encode_chart(series, "iteration"))
 
 
 def summarize(tensor: Tensor) -> dict[str, float]:

@@ -21,7 +21,7 @@ from composer.config import overrides as argv
 from composer.config.choices import option_of
 from composer.config.keys import FILE_KEYS
 from composer.errors import ComposerError
-from composer.images.arrays import is_image, opened
+from composer.images.arrays import is_image, to_images
 
 CALLBACKS = "callbacks"
 #: Groups of which a list is one choice.
@@ -53,7 +53,7 @@ def given(overrides: Sequence[str], values: Mapping[str, Any]) -> Given:
     values, objects = dict(values), callbacks_of(values.get(CALLBACKS))
     if objects:
         del values[CALLBACKS]
-    images = {key: opened(key, value) for key, value in values.items() if is_image(value, arrays=key in FILE_KEYS)}
+    images = {key: to_images(key, value) for key, value in values.items() if is_image(value, arrays=key in FILE_KEYS)}
     words = overrides_of({key: named(key) if key in images else value for key, value in values.items()})
     return Given([*overrides, *words], images, objects)
 

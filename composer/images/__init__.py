@@ -1,1 +1,1 @@
-"""Images, masks and depth maps: reading, writing, and the text in their files."""
+"""Images, masks and depth maps: reading, writing, and the texts in their files."""

@@ -1,10 +1,8 @@
-"""Arrays and tensors given as images → PIL images, where their meaning is clear.
+"""Conversion of arrays and tensors to PIL images, where their meaning is unambiguous.
 
-Clear is: whole numbers 0–255 (uint8) or floats 0–1; (H, W), or 1, 3 or 4 channels besides, where both ends could be
-that, last in
-arrays and first in torch's tensors, as diffusers has them; before these, an axis of several images. true and false are
-a mask. A depth
-map is a number for each pixel, in any unit.
+Accepted are uint8 in `[0, 255]` and floats in `[0, 1]`, of shape `(H, W)`, or with 1, 3 or 4 channels. Where both ends
+could be channels, they are last in arrays and first in tensors of torch, as in diffusers. A fourth axis, before these,
+counts images. Booleans are a mask. A depth map is one number a pixel, in any unit.
 """
 
 from __future__ import annotations
@@ -18,28 +16,41 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: Channels that an image can have.
-CHANNELS = (1, 3, 4)
+CHANNEL_COUNTS = (1, 3, 4)
 DEPTH = "depth"
 ADVICE = "pass a file or a PIL image, or an array of uint8 0–255 or of floats 0–1 in the shape (H, W) or (H, W, 3)"
 
 
 def is_image(value: Any, arrays: bool = True) -> bool:
-    """Whether this is an image, or a list of nothing else; without importing PIL for those who pass none. arrays:
-    whether these count.
+    """Return whether a value is an image, or a list of images only, without importing PIL.
+
+    Args:
+        value: Any value.
+        arrays: Whether arrays and tensors count as images.
+
+    Returns:
+        Whether it is.
     """
     several = value if isinstance(value, (list, tuple)) else [value]
-    return bool(several) and all(_is_pil(each) or (arrays and _is_array(each)) for each in several)
+    return bool(several) and all(_is_pil(item) or (arrays and _is_array(item)) for item in several)
 
 
-def opened(key: str, value: Any) -> Any:
-    """PIL images of a value for which `is_image` holds; one, or a list where several were given.
+def to_images(key: str, value: Any) -> Any:
+    """Convert a value for which `is_image` holds to PIL images.
+
+    Args:
+        key: Config key, for the error. `depth` accepts a number a pixel, in any unit.
+        value: An image or an array, or a list of them.
+
+    Returns:
+        A PIL image, or a list of PIL images if the value contains several.
 
     Raises:
-        ComposerError: an array that could mean several things, or nothing.
+        ComposerError: The shape, the dtype or the range of an array is ambiguous or unsuitable.
     """
     if isinstance(value, (list, tuple)):
-        found = [opened(key, each) for each in value]
-        return [image for each in found for image in (each if isinstance(each, list) else [each])]
+        batches = [to_images(key, item) for item in value]
+        return [image for batch in batches for image in (batch if isinstance(batch, list) else [batch])]
     return value if _is_pil(value) else _from_array(key, value)
 
 
@@ -60,18 +71,18 @@ def _from_array(key: str, value: Any) -> Any:
     except (TypeError, RuntimeError):  # a dtype that numpy lacks
         raise _unclear(key, value) from None
     if pixels.ndim == 4:
-        return [_one(key, value, each, first) for each in pixels]
+        return [_one(key, value, image, first) for image in pixels]
     return _one(key, value, pixels, first)
 
 
 def _one(key: str, value: Any, pixels: np.ndarray, channels_first: bool) -> Image:
-    """One image of (H, W), or with channels."""
+    """Convert `(H, W)`, or that with channels."""
     import numpy as np
     from PIL import Image
 
     if pixels.ndim == 3:
         ends = (0, -1) if channels_first else (-1, 0)
-        axis = next((end for end in ends if pixels.shape[end] in CHANNELS), None)
+        axis = next((end for end in ends if pixels.shape[end] in CHANNEL_COUNTS), None)
         if axis is None:
             raise _unclear(key, value)
         pixels = np.moveaxis(pixels, axis, -1)
@@ -84,7 +95,7 @@ def _one(key: str, value: Any, pixels: np.ndarray, channels_first: bool) -> Imag
 
 
 def _bytes(key: str, value: Any, pixels: np.ndarray) -> np.ndarray:
-    """0–255, of numbers whose range is clear."""
+    """Convert to uint8 in `[0, 255]` if the range is unambiguous."""
     import numpy as np
 
     if pixels.dtype == np.uint8:

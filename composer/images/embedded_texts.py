@@ -1,4 +1,4 @@
-"""Texts in image files, and which tool's they are: only ever data to show."""
+"""Texts in image files, and which tool wrote them. They are only ever shown."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from PIL import ExifTags, Image
 
 from composer.images import exif as comments
 from composer.images import png
-from composer.images.reading import open_picture
+from composer.images.reading import open_image
 
-#: Exif's own folder, and in it UserComment.
-EXIF, COMMENT = 0x8769, 0x9286
+#: Tags of Exif's directory and of UserComment in it.
+EXIF_IFD, USER_COMMENT = 0x8769, 0x9286
 #: Tags that tools write texts into, beside UserComment: ImageDescription, Make, Model, Software, Artist, Copyright.
 _TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x013B, 0x8298)
-OURS = "composer"
-#: Tool → whether a file's texts are its own; the first that says so.
+COMPOSER = "composer"
+#: Tool → whether it wrote a file's texts; the first match counts.
 TOOLS: dict[str, Callable[[Mapping[str, str]], bool]] = {
-    OURS: lambda texts: _any(texts, r"(?m)^Steps: \d+, .*Version: composer "),
+    COMPOSER: lambda texts: _any(texts, r"(?m)^Steps: \d+, .*Version: composer "),
     "NovelAI": lambda texts: texts.get("Software") == "NovelAI",
     "InvokeAI": lambda texts: any(
         key in texts for key in ("invokeai_metadata", "invokeai_graph", "sd-metadata", "Dream")
@@ -35,8 +35,11 @@ TOOLS: dict[str, Callable[[Mapping[str, str]], bool]] = {
 
 @dataclass(frozen=True)
 class ImageTexts:
-    """texts: by PNG keyword or Exif tag. damaged: keywords of those that can't be read. tool: whose they are, None
-    where unknown.
+    """Texts of an image file.
+
+    Attributes:
+        texts: Texts by PNG keyword or Exif tag.
+        damaged: Keywords of texts that cannot be read.
     """
 
     texts: Mapping[str, str]
@@ -44,35 +47,44 @@ class ImageTexts:
 
     @property
     def tool(self) -> str | None:
+        """Name of the tool that wrote the texts; `None` if it is unknown."""
         return next((name for name, knows in TOOLS.items() if knows(self.texts)), None)
 
 
-def read(path: Path) -> ImageTexts:
-    """All texts in an image file.
+def read_image_texts(path: Path) -> ImageTexts:
+    """Read all texts in an image file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The texts.
 
     Raises:
-        ComposerError: it is no image, or damaged beyond its texts.
+        ComposerError: The file is no image, or more than its texts is damaged.
     """
-    image = open_picture("image", str(path))
-    found, damaged = _of_png(path)
-    return ImageTexts({**_of_exif(image), **found}, tuple(damaged))
+    image = open_image("image", str(path))
+    texts, damaged = _of_png(path)
+    return ImageTexts({**_of_exif(image), **texts}, tuple(damaged))
 
 
 def _of_png(path: Path) -> tuple[dict[str, str], list[str]]:
     with path.open("rb") as file:
-        return png.texts(file) if png.is_png(file) else ({}, [])
+        return png.read_texts(file) if png.is_png(file) else ({}, [])
 
 
 def _of_exif(image: Image.Image) -> dict[str, str]:
-    """Exif's texts by the names of their tags; and a JPEG's or GIF's own comment."""
-    found: dict[str, Any] = {"comment": image.info.get("comment")}
+    """Exif texts by tag name, and the comment of a JPEG or GIF."""
+    values: dict[str, Any] = {"comment": image.info.get("comment")}
     try:
         exif = image.getexif()
-        found |= {ExifTags.TAGS[tag]: exif[tag] for tag in _TAGS if tag in exif}
-        found["UserComment"] = exif.get_ifd(EXIF).get(COMMENT)
-    except Exception:  # tags that can't be read say nothing
+        values |= {ExifTags.TAGS[tag]: exif[tag] for tag in _TAGS if tag in exif}
+        values["UserComment"] = exif.get_ifd(EXIF_IFD).get(USER_COMMENT)
+    except Exception:  # unreadable tags are ignored
         pass
-    plain = {key: comments.decoded(value) if isinstance(value, bytes) else value for key, value in found.items()}
+    plain = {
+        key: comments.decode_comment(value) if isinstance(value, bytes) else value for key, value in values.items()
+    }
     return {key: value.strip("\0 ") for key, value in plain.items() if isinstance(value, str) and value.strip("\0 ")}
 
 

@@ -1,9 +1,8 @@
-"""Exif's UserComment (https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, 4.6.5): eight bytes that name an encoding,
-and the text.
+"""Exif's UserComment: eight bytes that name an encoding, and the text.
 
-The name is often wrong, and UNICODE does not say which byte comes first. So a text is read as each encoding that its
-name allows, and
-what reads best is taken.
+See https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, 4.6.5. The name is often wrong, and `UNICODE` does not define
+the byte order. A text is therefore decoded with each encoding that its name allows, and the most readable result is
+used.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ import unicodedata
 from collections.abc import Iterator
 
 UNICODE = b"UNICODE\0"
-#: Encodings in which little but their own texts can be read: one that reads cleanly is it.
+#: Encodings that few other texts are valid in: one that reads cleanly is right.
 _STRICT = ("iso2022_jp", "utf-8")
-_UTF16 = ("utf-16-be", "utf-16-le")  # of two that read equally well the first, which is Exif's own
-#: The name of an encoding → what to try, in this order. Other texts begin without any name.
+_UTF16 = ("utf-16-be", "utf-16-le")  # of two equally readable ones the first, which Exif defines
+#: Name of an encoding → encodings to try, in this order.
 _NAMES = {
     UNICODE: (*_UTF16, "utf-8"),
     b"ASCII\0\0\0": ("utf-8", *_UTF16),
@@ -25,23 +24,36 @@ _NAMES = {
 _BOMS = {b"\xfe\xff": ("utf-16-be",), b"\xff\xfe": ("utf-16-le",), b"\xef\xbb\xbf": ("utf-8",)}
 
 
-def decoded(data: bytes) -> str:
-    """The text of a UserComment; empty where there is none."""
-    name = next((each for each in _NAMES if data.startswith(each)), b"")
+def decode_comment(data: bytes) -> str:
+    """Decode a UserComment.
+
+    Args:
+        data: The bytes of the tag.
+
+    Returns:
+        The text; empty if there is none.
+    """
+    name = next((prefix for prefix in _NAMES if data.startswith(prefix)), b"")
     body = data[len(name) :]
-    mark = next((each for each in _BOMS if body.startswith(each)), b"")
+    mark = next((prefix for prefix in _BOMS if body.startswith(prefix)), b"")
     encodings, body = _BOMS.get(mark) or _NAMES.get(name) or ("utf-8", *_UTF16), body[len(mark) :]
-    if name != UNICODE and not mark and b"\0" not in body.rstrip(b"\0"):  # not two bytes a letter, then
-        encodings = tuple(each for each in encodings if each not in _UTF16)
+    if name != UNICODE and not mark and b"\0" not in body.rstrip(b"\0"):  # so it is not UTF-16
+        encodings = tuple(encoding for encoding in encodings if encoding not in _UTF16)
     readings = dict(_readings(body, encodings))
     strict = () if name == UNICODE and len(body) % 2 == 0 else _STRICT
-    clean = [text for encoding, text in readings.items() if encoding in strict and likely(text)[0] == 1]
-    return clean[0] if clean else max(readings.values(), key=likely, default=body.decode("latin-1").strip("\0 "))
+    clean = [text for encoding, text in readings.items() if encoding in strict and readability(text)[0] == 1]
+    return clean[0] if clean else max(readings.values(), key=readability, default=body.decode("latin-1").strip("\0 "))
 
 
-def likely(text: str) -> tuple[float, float]:
-    """How much of a text reads as one: the share of its letters that are assigned, and how few blocks of 256 they are
-    from.
+def readability(text: str) -> tuple[float, float]:
+    """Rate how much a decoded text looks like text.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The fraction of characters that are assigned and printable, in `[0, 1]`, and minus the number of Unicode blocks
+        of 256 that they are from, a character. Larger is better.
     """
     if not text:
         return 0.0, 0.0

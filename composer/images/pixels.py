@@ -1,4 +1,4 @@
-"""PIL images → tensors, as diffusers' VaeImageProcessor makes them (its own tests' oracle), one row an image."""
+"""Conversion of PIL images to tensors, equal to that of diffusers' `VaeImageProcessor`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,26 @@ if TYPE_CHECKING:
 
 
 def to_pixels(images: Sequence[Image]) -> Tensor:
-    """RGB images of one size → (B, 3, H, W) in −1 … 1."""
+    """Convert RGB images to pixel values.
+
+    Args:
+        images: RGB images of one size.
+
+    Returns:
+        `(B, 3, H, W)` of float32 in `[-1, 1]`.
+    """
     return 2.0 * _zero_to_one(images).permute(0, 3, 1, 2) - 1.0
 
 
 def to_mask(masks: Sequence[Image]) -> Tensor:
-    """Masks of mode L → (B, 1, H, W) of 0 and 1: half-way gray and lighter is repainted."""
+    """Convert masks to zeros and ones.
+
+    Args:
+        masks: Masks of mode L, of one size.
+
+    Returns:
+        `(B, 1, H, W)` of float32; 1 is repainted, from half-way gray on.
+    """
     return (_zero_to_one(masks)[:, None] >= 0.5).float()
 
 

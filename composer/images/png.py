@@ -1,8 +1,7 @@
-"""PNG chunk by chunk (https://www.w3.org/TR/png-3/): what pixels need, apart from texts that can be of any length or
-damaged.
+"""PNG files by chunk (https://www.w3.org/TR/png-3/): pixels without texts, and texts within limits.
 
-PIL reads every chunk that it knows before it hands out a pixel, and refuses the file for a long text or a wrong check
-sum in one.
+PIL reads every chunk that it knows before it returns a pixel, and refuses a file for a long text or a wrong checksum in
+one.
 """
 
 from __future__ import annotations
@@ -16,37 +15,64 @@ from typing import Any, BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-#: Texts that can say which side is up, as eXIf does, and the bytes that PIL reads of one at most.
-ORIENTATION, READ = ("Raw profile type exif", "XML:com.adobe.xmp"), 1 << 20
-#: Bytes that a text may come to, and all of a file's texts together.
-LONGEST, MOST = 16 << 20, 64 << 20
+#: Texts that can contain the orientation, as eXIf does, and the most bytes that PIL reads of one.
+ORIENTATION, MAX_PIL_TEXT_BYTES = ("Raw profile type exif", "XML:com.adobe.xmp"), 1 << 20
+#: Longest text, and all texts of a file together, in bytes.
+MAX_TEXT_BYTES, MAX_TEXTS_BYTES = 16 << 20, 64 << 20
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """kind: its four letters. begin, end: where it lies in the file, with length and check sum. whole: nothing of it is
-    cut off.
+    """A chunk of a PNG file.
+
+    Attributes:
+        kind: Its four letters.
+        begin: Offset of its length field, in bytes.
+        end: Offset after its checksum, or the end of the file.
+        complete: Whether it is complete.
     """
 
     kind: bytes
     begin: int
     end: int
-    whole: bool
+    complete: bool
 
     def data(self, file: BinaryIO) -> bytes | None:
-        """Its contents, None where they do not fit the check sum."""
+        """Read the contents of the chunk.
+
+        Args:
+            file: The PNG file.
+
+        Returns:
+            Its bytes; `None` if the checksum differs.
+        """
         file.seek(self.begin + 4)
-        body, found = file.read(self.end - self.begin - 8), file.read(4)
-        return body[4:] if self.whole and zlib.crc32(body) == int.from_bytes(found, "big") else None
+        body, checksum = file.read(self.end - self.begin - 8), file.read(4)
+        return body[4:] if self.complete and zlib.crc32(body) == int.from_bytes(checksum, "big") else None
 
 
 def is_png(file: BinaryIO) -> bool:
+    """Return whether a file begins with the PNG signature.
+
+    Args:
+        file: A file that can seek.
+
+    Returns:
+        Whether it does.
+    """
     file.seek(0)
     return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def chunks(file: BinaryIO) -> Iterator[Chunk]:
-    """The chunks of a PNG up to its end, or up to the first that is none."""
+def iter_chunks(file: BinaryIO) -> Iterator[Chunk]:
+    """Iterate over the chunks of a PNG file, up to its end or to the first invalid one.
+
+    Args:
+        file: The PNG file.
+
+    Yields:
+        The chunks.
+    """
     size, begin = file.seek(0, io.SEEK_END), len(SIGNATURE)
     while begin < size:
         file.seek(begin)
@@ -59,41 +85,61 @@ def chunks(file: BinaryIO) -> Iterator[Chunk]:
         begin = end
 
 
-def pixels_alone(file: BinaryIO) -> BinaryIO:
-    """A PNG without the chunks that its pixels do not depend on."""
-    spans = [(0, len(SIGNATURE)), *((chunk.begin, chunk.end) for chunk in chunks(file) if _needed(file, chunk))]
+def without_texts(file: BinaryIO) -> BinaryIO:
+    """Open a PNG file without the chunks that its pixels do not depend on.
+
+    Args:
+        file: The PNG file.
+
+    Returns:
+        A file of the remaining chunks.
+    """
+    spans = [(0, len(SIGNATURE)), *((chunk.begin, chunk.end) for chunk in iter_chunks(file) if _needed(file, chunk))]
     return io.BufferedReader(_Spans(file, spans), 1 << 16)
 
 
-def texts(file: BinaryIO) -> tuple[dict[str, str], list[str]]:
-    """A PNG's texts by keyword, of one that is there twice the last; and the keywords of those that are damaged or too
-    long.
+def read_texts(file: BinaryIO) -> tuple[dict[str, str], list[str]]:
+    """Read the texts of a PNG file.
+
+    Args:
+        file: The PNG file.
+
+    Returns:
+        Texts by keyword, the last one of each, and the keywords of those that are damaged or too long.
     """
-    found: dict[str, str] = {}
-    bad: list[str] = []
-    room = MOST
-    for chunk in chunks(file):
+    texts: dict[str, str] = {}
+    damaged: list[str] = []
+    remaining = MAX_TEXTS_BYTES
+    for chunk in iter_chunks(file):
         if chunk.kind not in TEXTS:
             continue
-        data = chunk.data(file) if chunk.end - chunk.begin <= LONGEST else None
-        key, text = _text(chunk.kind, data, min(LONGEST, room)) if data is not None else (_keyword(file, chunk), None)
+        data = chunk.data(file) if chunk.end - chunk.begin <= MAX_TEXT_BYTES else None
+        key, text = (
+            _text(chunk.kind, data, min(MAX_TEXT_BYTES, remaining))
+            if data is not None
+            else (_keyword(file, chunk), None)
+        )
         if text is None:
-            bad.append(key)
+            damaged.append(key)
         else:
-            found[key], room = text, room - len(text)
-    return found, bad
+            texts[key], remaining = text, remaining - len(text)
+    return texts, damaged
 
 
 def _needed(file: BinaryIO, chunk: Chunk) -> bool:
-    """Whether pixels may depend on a chunk: a capital first letter says that no reader may skip it."""
-    if not chunk.whole or chunk.kind[:1].isupper() or chunk.kind == b"tRNS":
-        return True  # of a piece of one, PIL says what is wrong
+    """Whether pixels may depend on a chunk; a capital first letter marks chunks that no reader may skip."""
+    if not chunk.complete or chunk.kind[:1].isupper() or chunk.kind == b"tRNS":
+        return True  # PIL reports what is wrong with an incomplete one
     if chunk.kind == b"eXIf":
         return chunk.data(file) is not None
-    if chunk.kind not in TEXTS or chunk.end - chunk.begin > READ or _keyword(file, chunk) not in ORIENTATION:
+    if (
+        chunk.kind not in TEXTS
+        or chunk.end - chunk.begin > MAX_PIL_TEXT_BYTES
+        or _keyword(file, chunk) not in ORIENTATION
+    ):
         return False
     data = chunk.data(file)
-    return data is not None and _text(chunk.kind, data, READ)[1] is not None
+    return data is not None and _text(chunk.kind, data, MAX_PIL_TEXT_BYTES)[1] is not None
 
 
 def _keyword(file: BinaryIO, chunk: Chunk) -> str:
@@ -102,7 +148,7 @@ def _keyword(file: BinaryIO, chunk: Chunk) -> str:
 
 
 def _text(kind: bytes, data: bytes, most: int) -> tuple[str, str | None]:
-    """Keyword and text of a chunk; None for a text that can't be read or is too long."""
+    """Keyword and text of a chunk; `None` for a text that cannot be read or is too long."""
     keyword, _, rest = data.partition(b"\0")
     plain: bytes | None = rest
     if kind == b"zTXt":
@@ -119,7 +165,7 @@ def _text(kind: bytes, data: bytes, most: int) -> tuple[str, str | None]:
 
 
 def _inflated(data: bytes, most: int) -> bytes | None:
-    """What follows the compression method, whose only one is 0; at most one byte more than `most`."""
+    """Data after the compression method, which is always 0; at most one byte more than `most`."""
     try:
         return zlib.decompressobj().decompress(data[1:], most + 1) if data[:1] == b"\0" else None
     except zlib.error:
@@ -127,7 +173,7 @@ def _inflated(data: bytes, most: int) -> bytes | None:
 
 
 class _Spans(io.RawIOBase):
-    """Parts of a file, read as if they were one after the other."""
+    """Parts of a file, read as if they followed each other."""
 
     def __init__(self, file: BinaryIO, spans: list[tuple[int, int]]) -> None:
         self.file, self.spans, self.at = file, spans, 0

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from composer.errors import ComposerError, shorten
 from composer.images import embedded_texts
-from composer.images.embedded_texts import COMMENT, EXIF
+from composer.images.embedded_texts import EXIF_IFD, USER_COMMENT
 from composer.images.exif import UNICODE
 from composer.records.a1111 import parameters
 from composer.system.text_files import read_text
@@ -55,7 +55,7 @@ def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[s
         chunks.add_text(KEY, text)
         return {"pnginfo": chunks}
     exif = Image.Exif()
-    exif.get_ifd(EXIF)[COMMENT] = UNICODE + words.encode("utf-16-be")
+    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = UNICODE + words.encode("utf-16-be")
     if suffix != "jpeg" or len(text) + 2 * len(words) < JPEG:
         exif[DESCRIPTION] = text
     return {"exif": exif}
@@ -90,7 +90,7 @@ def _text(path: Path) -> str:
             raise ComposerError(
                 str(path), None, f"can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}"
             ) from None
-    inside = embedded_texts.read(path)
+    inside = embedded_texts.read_image_texts(path)
     found = inside.texts.get(KEY) or inside.texts.get("ImageDescription", "")
     if not found.startswith("{"):
         raise ComposerError(str(path), None, f"holds no record of composer's{_instead(path, inside)}")
@@ -101,7 +101,7 @@ def _instead(path: Path, inside: embedded_texts.ImageTexts) -> str:
     """What an image holds instead of a record."""
     if KEY in inside.damaged:
         return " that can be read: the text chunk that was one is damaged or too long"
-    if not inside.texts or inside.tool == embedded_texts.OURS:
+    if not inside.texts or inside.tool == embedded_texts.COMPOSER:
         return "; where it came from, a run.json may lie beside it"
     whose = f"one of {inside.tool}" if inside.tool else "texts of another tool"
     return f", but {whose}: `compose info {path.name}` shows it, and composer can't generate from it"

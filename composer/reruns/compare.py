@@ -66,11 +66,11 @@ def _distance(path: Path, image: Image) -> str:
     """How far the pixels lie from those in the file, where it holds them as they were."""
     import numpy as np
 
-    from composer.images.reading import open_picture
+    from composer.images.reading import open_image
 
     if path.suffix.lower() != ".png":
         return ""
-    before, after = (np.asarray(each.convert("RGB"), np.int16) for each in (open_picture("image", str(path)), image))
+    before, after = (np.asarray(each.convert("RGB"), np.int16) for each in (open_image("image", str(path)), image))
     if before.shape != after.shape:
         return f" ({before.shape[1]} x {before.shape[0]} pixels there, {after.shape[1]} x {after.shape[0]} here)"
     apart = np.abs(before - after)

@@ -120,7 +120,7 @@ def _within_limits() -> int | None:
 
 def _within_groups() -> list[int]:
     """Free memory within the limits of the control groups, as containers set them; cached files count as free."""
-    free = []
+    free: list[int] = []
     for line in _lines("/proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers in CGROUP_FILES:

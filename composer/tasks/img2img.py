@@ -31,7 +31,7 @@ class Img2Img(Task):
         return skipped
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        from composer.images.reading import fitted
+        from composer.images.reading import resize_to
 
         loaded = self.read_images("image", values, batch, images)
         height, width, notes = self.size(values, loaded, checkpoint)
@@ -39,7 +39,7 @@ class Img2Img(Task):
             height=height,
             width=width,
             values={
-                "image": tuple(fitted(image, height, width) for image in loaded),
+                "image": tuple(resize_to(image, height, width) for image in loaded),
                 "strength": float(values["strength"]),
             },
             notes=notes,

@@ -36,17 +36,17 @@ class Inpaint(Img2Img):
     seam: ClassVar[int] = 128
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        from composer.images.reading import fitted, is_sample, mask_doubt, read_mask
+        from composer.images.reading import describe_mask_doubt, is_sample, read_mask, resize_to
 
         if values["mask"] is None:
             raise ComposerError("mask", None, f"an image is needed: mask=FILE{hole(values)}")
         base = super().inputs(values, batch, images, checkpoint)
         invert = require("invert_mask", values["invert_mask"], bool)
         given = [read_mask("mask", one, invert) for one in several(values["mask"])]
-        masks = tuple(fitted(mask, base.height, base.width) for mask in each("mask", given, batch, images))
+        masks = tuple(resize_to(mask, base.height, base.width) for mask in each("mask", given, batch, images))
         own = [mask for name, mask in zip(several(values["mask"]), given) if not is_sample(name)]
         unused_key_warnings = [note for mask in own for note in scaling("mask", mask, base.height, base.width)]
-        unused_key_warnings += [f"mask: {doubt}" for mask in masks if (doubt := mask_doubt(mask))]
+        unused_key_warnings += [f"mask: {doubt}" for mask in masks if (doubt := describe_mask_doubt(mask))]
         unused_key_warnings += [f"mask: {cut}" for mask in own if (cut := softness(mask))]
         if not own and not all(map(is_sample, several(values["image"]))):
             unused_key_warnings.append(
@@ -94,10 +94,11 @@ class Inpaint(Img2Img):
 
 def hole(values: Mapping[str, Any]) -> str:
     """What to say of an input image with a transparent part, which can serve as a mask."""
-    from composer.images.reading import transparent_part
+    from composer.images.reading import is_partly_transparent
 
     image = next(
-        (each for each in several(values["image"]) if isinstance(each, str) and transparent_part("image", each)), None
+        (each for each in several(values["image"]) if isinstance(each, str) and is_partly_transparent("image", each)),
+        None,
     )
     if image is None:
         return ""
@@ -106,9 +107,9 @@ def hole(values: Mapping[str, Any]) -> str:
 
 def softness(mask: Image) -> str | None:
     """What to say of a mask with more gray than an edge has, else None: it is cut at half-way gray."""
-    from composer.images.reading import gray_share
+    from composer.images.reading import gray_fraction
 
-    gray = gray_share(mask)
+    gray = gray_fraction(mask)
     if gray < SOFT:
         return None
     return f"{gray:.0%} of it is gray and is cut: from half-way gray on it is repainted, darker it is kept; blur=PIXELS softens the edge"

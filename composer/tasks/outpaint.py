@@ -28,7 +28,7 @@ class Outpaint(Inpaint):
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         """The image on its canvas; height and width are those of the canvas."""
         from composer.images.masks import pad_for_outpainting
-        from composer.images.reading import fitted, is_sample
+        from composer.images.reading import is_sample, resize_to
 
         left, top, right, bottom = margins(values["margins"])
         loaded = self.read_images("image", values, batch, images)
@@ -42,7 +42,7 @@ class Outpaint(Inpaint):
                 raise ComposerError(
                     "margins", values["margins"], f"leave nothing of {base.width} x {base.height} pixels to the image"
                 )
-            loaded = tuple(fitted(image, *inner) for image in loaded)
+            loaded = tuple(resize_to(image, *inner) for image in loaded)
         multiple = checkpoint.size_multiple
         first = loaded[0]
         if any(image.size != first.size for image in loaded):

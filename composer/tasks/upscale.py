@@ -30,7 +30,7 @@ class Upscale(Img2Img):
         return skipped if values["image"] is not None else 0
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        from composer.images.reading import fitted
+        from composer.images.reading import resize_to
 
         factor = float(require("factor", values["factor"], Annotated[float, Interval(ge=1, le=16)]))
         if values["image"] is None:
@@ -46,7 +46,9 @@ class Upscale(Img2Img):
                 f"makes nothing larger: {base.width} x {base.height} pixels stay as they are",
             )
         if values["image"] is not None:
-            scaled = tuple(fitted(image, height, width) for image in self.read_images("image", values, batch, images))
+            scaled = tuple(
+                resize_to(image, height, width) for image in self.read_images("image", values, batch, images)
+            )
             return replace(base, height=height, width=width, values={**base.values, "image": scaled})
         info, steps = checkpoint.family_info, int(values["steps"])
         strength = float(values["strength"])
@@ -58,11 +60,11 @@ class Upscale(Img2Img):
         return of.start(family, sampler, request)
 
     def next_pass(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
-        from composer.images.reading import fitted
+        from composer.images.reading import resize_to
 
         if "image" in request.inputs:
             return None
         second = request.inputs["second"]
-        scaled = tuple(fitted(image, second["height"], second["width"]) for image in images)
+        scaled = tuple(resize_to(image, second["height"], second["width"]) for image in images)
         kept = {key: value for key, value in request.inputs.items() if key != "second"}
         return self, replace(request, **second, inputs={**kept, "image": scaled})

@@ -96,15 +96,15 @@ def theirs(folder: Path, size: int, **inputs: object) -> np.ndarray:
 
 
 def sample(size: int) -> Image.Image:
-    from composer.images.reading import fitted, read_image
+    from composer.images.reading import read_image, resize_to
 
-    return fitted(read_image("image", "sample:scene"), size, size)
+    return resize_to(read_image("image", "sample:scene"), size, size)
 
 
 def mask(size: int) -> Image.Image:
-    from composer.images.reading import fitted, read_mask
+    from composer.images.reading import read_mask, resize_to
 
-    return fitted(read_mask("mask", "sample:mask"), size, size)
+    return resize_to(read_mask("mask", "sample:mask"), size, size)
 
 
 DRAWN = {

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from tiers import sampled
 
 from composer.config.compose import compose_config
-from composer.errors import both_ends
+from composer.errors import shorten_middle
 
 CALLBACK = (
     "callbacks: {a: {_target_: pathlib.Path.write_text, _args_: [{_target_: pathlib.Path, _args_: [PWNED]}, text]}}"
@@ -119,14 +119,14 @@ def test_no_way_leads_into_the_node_of_hydra(compose, option, way, start, tmp_pa
 def test_a_file_that_hydra_itself_rejects_is_named(compose, option, place, text):
     file = option(text, place)
     for line in ((), ("-m", "seed=1,2"), ("-m", "seed=1,2", "hydra/launcher=basic")):
-        refused(compose("steps=1", *line), f"config={both_ends(file)}: is about Hydra's own node")
+        refused(compose("steps=1", *line), f"config={shorten_middle(file)}: is about Hydra's own node")
 
 
 def test_a_projects_compose_yaml_without_defaults(compose, option):
     file = option("steps: 1\n", "compose.yaml")
     refused(
         compose("scheduler=euler"),
-        f"config={both_ends(file)}: stands for composer's own compose.yaml and has no list of defaults",
+        f"config={shorten_middle(file)}: stands for composer's own compose.yaml and has no list of defaults",
     )
 
 

@@ -168,7 +168,7 @@ def test_picture_files(data, changes, cut):
     for reader in (reading.read_image, reading.read_mask, reading.read_depth):
         survives(lambda reader=reader: reader("image", "odd.png"))
     survives(lambda: metadata.read(Path("odd.png")))
-    survives(lambda: embedded_texts.read(Path("odd.png")))
+    survives(lambda: embedded_texts.read_image_texts(Path("odd.png")))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from PIL import Image
 
 import composer
 from composer.errors import ComposerError
-from composer.images.arrays import is_image, opened
+from composer.images.arrays import is_image, to_images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 9, 3), np.uint8)
 GRAY, ALPHA = PIXELS[..., 0], np.dstack([PIXELS, PIXELS[..., :1]])
@@ -32,7 +32,7 @@ UNCLEAR = {
 @pytest.mark.parametrize("name", CLEAR)
 def test_a_clear_array_is_its_pixels(name):
     array, pixels = CLEAR[name]
-    assert is_image(array) and np.array_equal(np.asarray(opened("image", array)), pixels)
+    assert is_image(array) and np.array_equal(np.asarray(to_images("image", array)), pixels)
 
 
 @pytest.mark.parametrize("name", UNCLEAR)
@@ -40,18 +40,18 @@ def test_an_unclear_array_is_refused(name):
     with pytest.raises(
         ComposerError, match="is not clearly an image: pass a file or a PIL image, or an array of uint8"
     ):
-        opened("image", UNCLEAR[name])
+        to_images("image", UNCLEAR[name])
 
 
 @pytest.mark.parametrize(
     "several", [np.stack([PIXELS] * 2), torch.from_numpy(np.stack([FIRST] * 2)), [PIXELS, Image.fromarray(PIXELS)]]
 )
 def test_one_axis_more_is_several_images(several):
-    assert [np.asarray(each).tolist() for each in opened("image", several)] == [PIXELS.tolist()] * 2
+    assert [np.asarray(each).tolist() for each in to_images("image", several)] == [PIXELS.tolist()] * 2
 
 
 def test_a_depth_map_keeps_its_unit():
-    found = opened("depth", np.linspace(0, 9, 12).reshape(3, 4))
+    found = to_images("depth", np.linspace(0, 9, 12).reshape(3, 4))
     assert found.mode == "F" and found.getextrema() == (0, 9)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from composer.images import exif as comments
-from composer.images.embedded_texts import COMMENT, EXIF
+from composer.images.embedded_texts import EXIF_IFD, USER_COMMENT
 
 TEXTS = {
     "A1111": "a red cone\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1",
@@ -41,13 +41,13 @@ def written(name: bytes, encoding: str, text: str) -> bytes | None:
 def test_a_comment_reads_as_it_was_written(name, encoding, text):
     data = written(name, encoding, TEXTS[text])
     if data is not None:
-        assert comments.decoded(data) == TEXTS[text]
-        assert comments.decoded(data + b"\0\0") == TEXTS[text]
+        assert comments.decode_comment(data) == TEXTS[text]
+        assert comments.decode_comment(data + b"\0\0") == TEXTS[text]
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_read_as_something(data):
-    assert isinstance(comments.decoded(data), str)
+    assert isinstance(comments.decode_comment(data), str)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_any_bytes_read_as_something(data):
 def test_info_shows_a_comment(compose, tmp_path, data, suffix):
     exif = Image.Exif()
     exif[0x0131] = "a tool"  # else PIL takes it for empty, and a PNG gets none
-    exif.get_ifd(EXIF)[COMMENT] = data
+    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = data
     Image.new("RGB", (16, 16)).save(tmp_path / f"a.{suffix}", exif=exif)
     done = compose("info", f"a.{suffix}")
     assert done.code == 0 and TEXTS["A1111"] in done.out

@@ -94,7 +94,7 @@ def test_every_mode_of_a_picture_gives_the_same_rgb(tmp_path, monkeypatch, mode)
     if name:
         path = saved(tmp_path, image, name, **({"lossless": True} if name.endswith("webp") else {}))
     else:  # PIL writes no file of this mode
-        monkeypatch.setattr(reading, "open_picture", lambda _key, _value: image)
+        monkeypatch.setattr(reading, "open_image", lambda _key, _value: image)
     expected = COLOURS if mode.startswith(("RGB", "CMYK")) else GRAY
     found = reading.read_image("image", path)
     assert found.mode == "RGB"
@@ -349,7 +349,7 @@ def test_a_mask_of_floats_from_zero_to_one_is_whole(tmp_path):
 @pytest.mark.parametrize("mode", ["L", "I;16"])
 def test_a_mask_that_can_hardly_be_meant(tmp_path, values, doubt, mode):
     pixels = np.array([values], np.uint8) if mode == "L" else np.array([values], np.uint16) * 257
-    assert reading.mask_doubt(reading.read_mask("mask", saved(tmp_path, Image.fromarray(pixels)))) == doubt
+    assert reading.describe_mask_doubt(reading.read_mask("mask", saved(tmp_path, Image.fromarray(pixels)))) == doubt
 
 
 # --- depth
@@ -388,14 +388,14 @@ def test_depth_without_relief_is_refused(tmp_path, values):
 
 
 def test_fitted():
-    assert reading.fitted(GRAY, 16, 16) is GRAY
-    small = reading.fitted(COLOURS, 8, 24)
+    assert reading.resize_to(GRAY, 16, 16) is GRAY
+    small = reading.resize_to(COLOURS, 8, 24)
     assert small.size == (24, 8) and small.tobytes() == COLOURS.resize((24, 8), Image.Resampling.LANCZOS).tobytes()
 
 
 def test_fitted_is_what_diffusers_does():
     processor = pytest.importorskip("diffusers.image_processor").VaeImageProcessor()
-    assert reading.fitted(COLOURS, 40, 24).tobytes() == processor.resize(COLOURS, 40, 24).tobytes()
+    assert reading.resize_to(COLOURS, 40, 24).tobytes() == processor.resize(COLOURS, 40, 24).tobytes()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 64), (64, 7)])
@@ -422,5 +422,5 @@ def test_samples_are_read():
     scene, detail = (reading.read_image("image", f"sample:{name}") for name in ("scene", "detail"))
     assert scene.size == (512, 512) and scene.crop((128, 128, 384, 384)).tobytes() == detail.tobytes()
     mask = reading.read_mask("mask", "sample:mask")
-    assert mask.size == scene.size and reading.mask_doubt(mask) is None and set(np.unique(mask)) == {0, 255}
+    assert mask.size == scene.size and reading.describe_mask_doubt(mask) is None and set(np.unique(mask)) == {0, 255}
     assert not reading.is_sample(None) and not reading.is_sample("scene.png")

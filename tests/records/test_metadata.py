@@ -51,7 +51,7 @@ def test_a_record_too_long_for_jpeg_stays_in_its_file(compose):
         ).code
         == 0
     )
-    assert embedded_texts.read(Path("r/000.jpg")).texts["UserComment"].startswith("xxx")
+    assert embedded_texts.read_image_texts(Path("r/000.jpg")).texts["UserComment"].startswith("xxx")
     with pytest.raises(ComposerError, match="may lie beside it"):
         metadata.read(Path("r/000.jpg"))
     assert len(metadata.read(Path("r/run.json"))["images"]) == 20

@@ -69,7 +69,7 @@ def info(line: ParsedArgs) -> int:
     try:
         record = metadata.read(path)
     except ComposerError:
-        inside = None if line.json or path.suffix == ".json" else embedded_texts.read(path)
+        inside = None if line.json or path.suffix == ".json" else embedded_texts.read_image_texts(path)
         if inside is None or not inside.texts:
             raise
         print(foreign(path.name, inside))

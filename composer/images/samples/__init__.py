@@ -1,13 +1,20 @@
-"""Pictures that come with the package, for a first try: a scene, its middle, and a mask of what stands on its right."""
+"""Sample images of the package: a scene, its middle, and a mask of the object on its right."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: As they are asked for: `image=sample:NAME`.
+#: Names, used as `image=sample:NAME`.
 NAMES = ("scene", "detail", "mask")
 
 
 def path(name: str) -> Path:
-    """The file of the sample of this name."""
+    """Return the file of a sample.
+
+    Args:
+        name: One of `NAMES`.
+
+    Returns:
+        Its path.
+    """
     return Path(__file__).parent / f"{name}.png"
