@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -27,6 +29,27 @@ FRAGMENTS = ("docs/callbacks.md",)
 @pytest.mark.parametrize("page", slow_but(FAST, [page for page in PAGES if page not in FRAGMENTS]))
 def test_the_code_of_a_page_runs_in_order(compose, tmp_path, page):
     assert run_page(page, compose, tmp_path) > 0
+
+
+@pytest.mark.slow  # a process of its own, since plugins are found once
+def test_guidance_and_task_of_the_extend_page_work(tmp_path):
+    blocks = blocks_of("docs/extend/index.md")
+    package, info = tmp_path / "my_package", tmp_path / "my_package-1.0.dist-info"
+    files = {
+        package / "__init__.py": "\n".join(block.text for block in blocks if block.language == "python"),
+        info / "METADATA": "Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n",
+        info / "entry_points.txt": "[composer.plugins]\nmy_package = my_package\n",
+    }
+    for group, name in (("guidance", "decaying"), ("task", "mirrored")):
+        text = next(block.text for block in blocks if f"my_package.{name.title()}" in block.text)
+        files[package / "conf" / group / f"{name}.yaml"] = text
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "composer", "task=mirrored", "guidance=decaying", "steps=2", "output.folder=out"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and (tmp_path / "out" / "000.png").is_file(), done.stderr
 
 
 def test_the_page_of_run_json_lists_every_key():
