@@ -15,17 +15,38 @@ _WORDS = {
 
 
 def describe(hint: Any) -> str:
-    """Put an annotation into words that follow "must be"."""
+    """Put an annotation into words.
+
+    Args:
+        hint: An annotation that `composer.system.constraints.fits` checks.
+
+    Returns:
+        Text that follows "must be", such as `an integer, 1 or more, or null`.
+    """
     return _joined(phrases(hint))
 
 
 def phrases(hint: Any) -> list[str]:
-    """Put each alternative of an annotation into words; each value of a `Literal` is one."""
+    """Put each alternative of an annotation into words.
+
+    Args:
+        hint: An annotation. Each value of a `Literal`, and `True` and `False` of `bool`, are alternatives.
+
+    Returns:
+        The alternatives, `null` last, without duplicates.
+    """
     return list(dict.fromkeys(text for option in alternatives(hint) for text in _texts(option)))
 
 
 def alternatives(hint: Any) -> list[Any]:
-    """Return the members of a union, `None` last; of other annotations the annotation itself."""
+    """Split a union into its members.
+
+    Args:
+        hint: An annotation; nested unions are split too.
+
+    Returns:
+        The members, `None` last. The annotation alone where it is no union.
+    """
     if get_origin(hint) not in (Union, UnionType):
         return [NoneType if hint is None else hint]
     members = [member for option in get_args(hint) for member in alternatives(option)]
@@ -33,7 +54,14 @@ def alternatives(hint: Any) -> list[Any]:
 
 
 def flatten(metadata: Sequence[Any]) -> list[Any]:
-    """Return constraints, those of an `Interval` or `Len` one by one."""
+    """Split grouped constraints.
+
+    Args:
+        metadata: Arguments of `Annotated` after the type.
+
+    Returns:
+        The same, with `Ge`, `Gt`, … instead of `Interval` and `Len`.
+    """
     return [constraint for item in metadata for constraint in (item if isinstance(item, GroupedMetadata) else [item])]
 
 

@@ -58,7 +58,11 @@ class Validated:
 
     @classmethod
     def config_key(cls) -> str:
-        """Return the config key of objects of this class, such as `callbacks.preview`, for messages."""
+        """Return the config key of objects of this class, for messages.
+
+        Returns:
+            A dotted key such as `callbacks.preview`. The name of the class where a subclass sets no other.
+        """
         return cls.__name__
 
 
