@@ -33,7 +33,7 @@ from composer.cli.process import configure_process
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
-from composer.options.lifecycle import fit, forget, remove_options
+from composer.options.lifecycle import apply_options, clear_models, remove_options
 from composer.pipelines.build import build_pipeline
 from composer.records.record import versions
 from composer.system.library_logs import disable_progress_bars
@@ -142,7 +142,7 @@ class Bench:
         checked = check(read(compose_config(self.words(precision, *words))))
         pipeline = build_pipeline(checked)
         unet, side = pipeline.family.denoiser, self.side // 8
-        fit(pipeline.family.pipe, pipeline.options, pipeline.device)
+        apply_options(pipeline.family.pipe, pipeline.options, pipeline.device)
         dtype = pipeline.family.dtype
         sample = torch.randn(batch, 4, side, side, device=self.device, dtype=dtype)
         text = torch.randn(batch, 77, unet.config.cross_attention_dim, device=self.device, dtype=dtype)
@@ -204,7 +204,7 @@ class Bench:
         if plain is None:
             self.plain = {**getattr(self, "plain", {}), count: self.job(precision, "steps=10", count)()}
             plain = self.plain[count]
-        forget()
+        clear_models()
         self.clear()
         work = self.job(precision, "steps=10", count, *words)
         work()

@@ -146,7 +146,7 @@ def check_own(pipeline: Any, given: Mapping[str, Any]) -> None:
     """Ask a pipeline without weights for its own check of inputs, which is the first thing that a run does.
 
     Args:
-        pipeline: as `hollow` makes it. given: what its `__call__` is given.
+        pipeline: as `create_skeleton` makes it. given: what its `__call__` is given.
 
     Raises:
         ComposerError: it refuses them, and says so itself.

@@ -1,8 +1,7 @@
-"""Weights in other numbers than their files hold, kept for next time.
+"""Converted weights, kept in the disk cache.
 
-Weights whose file has the wanted dtype are mapped into memory and read as they are needed; any other must be read whole
-and converted,
-which takes seconds and holds them twice. So they are written down once they are converted.
+Weights whose file has the compute dtype are mapped into memory and read on use. Others must be read completely and
+converted, which takes seconds and twice the memory. They are therefore cached after the first conversion.
 """
 
 from __future__ import annotations
@@ -25,96 +24,104 @@ from composer.checkpoints.index import read_json
 from composer.errors import ComposerError
 from composer.loading import disk_cache, integrity
 
+#: Kind of the entries in the disk cache.
 KIND = "weights"
-#: What a folder holds beside a component's files, where there were keys that it has no use for.
-EXTRA = "extra_keys.json"
-#: Bytes in its files below which converting a component takes no time worth keeping it for.
-LEAST = 64 << 20
+#: File beside a component's weights with the keys of the original files that it does not use.
+UNUSED_KEYS_FILE = "extra_keys.json"
+#: Size of a component's files from which converted weights are cached; smaller ones are converted fast enough.
+MIN_BYTES = 64 << 20
 #: Names of dtypes in safetensors files.
-FILED = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-#: How often weights were converted and written down.
+SAFETENSORS_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+#: Directory → how often its weights were converted and cached.
 converted: Counter[str] = Counter()
 
 
-def place(where: Path, library: str, dtype: torch.dtype, variant: str | None, load: Callable[..., Any]) -> Path:
-    """The folder to load a component from: its own, or one that holds it in `dtype`, made now if there is none.
+def cached_dir_or_source(
+    source: Path, library: str, dtype: torch.dtype, variant: str | None, load: Callable[..., Any]
+) -> Path:
+    """Return the directory to load a component from: its own, or a cached one with converted weights.
 
     Args:
-        where: the component's folder. library: that it is of. variant: which of its files are meant.
-        load: folder and variant → the component, converted.
-    """
-    if not _gains(where, dtype, variant):
-        return where
+        source: Directory of the component.
+        library: Library of its class, ``diffusers`` or ``transformers``.
+        dtype: Compute dtype.
+        variant: Variant of the weights files; None for the default files.
+        load: Loads the component from a directory, with the keyword ``variant``.
 
-    def make(draft: Path) -> None:
-        converted[str(where)] += 1
-        model = load(str(where), variant=variant)
+    Returns:
+        The source where converting is fast enough to repeat, or where nothing can be cached.
+    """
+    if not _worth_caching(source, dtype, variant):
+        return source
+
+    def create(draft: Path) -> None:
+        converted[str(source)] += 1
+        model = load(str(source), variant=variant)
         model.save_pretrained(draft)
-        if extra := getattr(model, integrity.EXTRA):
-            (draft / EXTRA).write_text(json.dumps(extra))
+        if unused := getattr(model, integrity.UNUSED_KEYS):
+            (draft / UNUSED_KEYS_FILE).write_text(json.dumps(unused))
 
     try:
-        traits = (
-            disk_cache.content(where)[:40],
-            str(dtype).removeprefix("torch."),
-            variant,
-            library,
-            import_module(library).__version__,
-        )
-        return disk_cache.keep(KIND, "-".join(filter(None, traits)), make)
-    except OSError:  # no room or no right to write: a run must not fail for that
-        return where
+        content, name = disk_cache.content_hash(source)[:40], str(dtype).removeprefix("torch.")
+        key = (content, name, variant, library, import_module(library).__version__)
+        return disk_cache.get_or_create(KIND, "-".join(filter(None, key)), create)
+    except OSError:  # no space or no permission to write: a run must not fail for that
+        return source
 
 
-def read(
+def read_converted(
     folder: Path, library: str, name: str, dtype: torch.dtype, load: Callable[[str], Any]
 ) -> torch.nn.Module | None:
-    """A component of a folder that `place` made; None where it was damaged since, or is gone.
+    """Read a component from a cached directory.
 
     Args:
-        name: of its class. load: folder → the component, as its library loads it.
+        folder: Directory in the disk cache.
+        library: Library of its class.
+        name: Name of its class.
+        dtype: Dtype of the cached weights.
+        load: Loads the component from a directory.
+
+    Returns:
+        The model; None if the entry is damaged, or was removed by another process.
     """
     try:
-        model = _assigned(folder, library, name, dtype)
+        model = _assign_weights(folder, library, name, dtype)
         if model is None:
             model = load(str(folder))
-        extra = json.loads(file.read_text()) if (file := folder / EXTRA).is_file() else ()
+        unused = json.loads(file.read_text()) if (file := folder / UNUSED_KEYS_FILE).is_file() else ()
     except (ComposerError, SafetensorError, OSError, ValueError, RuntimeError, KeyError):
         with suppress(OSError):
             disk_cache.remove(folder)
         return None
-    setattr(model, integrity.EXTRA, tuple(extra))
+    setattr(model, integrity.UNUSED_KEYS, tuple(unused))
     return model
 
 
-def _assigned(folder: Path, library: str, name: str, dtype: torch.dtype) -> torch.nn.Module | None:
-    """Built without numbers, then given those of the files, in which nothing is left to rename or convert: half the
-    time of a library.
+def _assign_weights(folder: Path, library: str, name: str, dtype: torch.dtype) -> torch.nn.Module | None:
+    """Build a model without memory and assign the cached weights, in half the time of the library's loader.
 
-    None where that is not all: numbers that no file holds depend on how the library makes them.
+    None where it does not suffice, such as for buffers that no file holds.
     """
     from accelerate import init_empty_weights
     from transformers.initialization import no_init_weights
 
     cls = getattr(import_module(library), name)
-    with no_init_weights(), init_empty_weights(include_buffers=False), _default(dtype):
-        config = (
-            read_json(folder / "config.json")
-            if library == "diffusers"
-            else cls.config_class.from_pretrained(str(folder))
-        )
-        model = cls.from_config(config) if library == "diffusers" else cls(config)
-    filed = {key: weight for file in folder.glob("*.safetensors") for key, weight in load_file(file).items()}
-    if any(buffer.is_floating_point() and key not in filed for key, buffer in model.named_buffers()):
+    with no_init_weights(), init_empty_weights(include_buffers=False), _default_dtype(dtype):
+        if library == "diffusers":
+            model = cls.from_config(read_json(folder / "config.json"))
+        else:
+            model = cls(cls.config_class.from_pretrained(str(folder)))
+    weights = {key: weight for file in folder.glob("*.safetensors") for key, weight in load_file(file).items()}
+    if any(buffer.is_floating_point() and key not in weights for key, buffer in model.named_buffers()):
         return None
-    _, unexpected = model.load_state_dict(filed, strict=False, assign=True)
+    _, unexpected = model.load_state_dict(weights, strict=False, assign=True)
     if library == "transformers":
-        model.tie_weights()  # of two that are one, the files hold one
-    return None if unexpected or integrity.empty(model) else model.eval()
+        model.tie_weights()  # the files hold tied weights once
+    return None if unexpected or integrity.unloaded_parameters(model) else model.eval()
 
 
 @contextmanager
-def _default(dtype: torch.dtype) -> Iterator[None]:
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -123,11 +130,11 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _gains(where: Path, dtype: torch.dtype, variant: str | None) -> bool:
-    """Whether most of the weights are in another dtype, and are enough to matter."""
+def _worth_caching(source: Path, dtype: torch.dtype, variant: str | None) -> bool:
+    """Whether the weights are large, and most of them have another dtype."""
     sizes: Counter[torch.dtype | None] = Counter()
-    for file in weight_files(where, variant):
+    for file in weight_files(source, variant):
         for entry in read_header(file).values():
             begin, end = entry["data_offsets"]
-            sizes[FILED.get(entry["dtype"])] += end - begin
-    return sizes.total() >= LEAST and sizes[dtype] < sizes.total() / 2 and sizes[None] == 0
+            sizes[SAFETENSORS_DTYPES.get(entry["dtype"])] += end - begin
+    return sizes.total() >= MIN_BYTES and sizes[dtype] < sizes.total() / 2 and sizes[None] == 0

@@ -1,9 +1,7 @@
-"""What is dear to make and can be made again: weights in other numbers, converted models. Found by content, capped in
-size.
+"""A disk cache of converted weights and models, found by content and limited in size. Imports no torch.
 
-It lies in the user's cache folder (COMPOSER_CACHE says where instead) and takes at most COMPOSER_CACHE_GIB, of which
-what was not
-used for longest goes first. An entry is a folder that appears whole or not at all. Imports no torch.
+It is stored in the user's cache directory, or in COMPOSER_CACHE, and takes at most COMPOSER_CACHE_GIB. The entries
+that were unused for longest are evicted first. An entry is a directory that appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -17,24 +15,33 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from composer.errors import ComposerError
 from composer.system.files import TMP_PREFIX, fsync_dir, write_atomically
 
-#: Most gibibytes, where the environment does not say.
-MOST = 30.0
-#: Sums of files, by what the file system says of them.
-SUMS = "sums"
-#: Seconds for which a file must have been left alone for its sum to be believed next time.
-CALM = 2.0
-#: Seconds after which a draft is taken for the leavings of a process that was killed.
-STALE = 24 * 3600
+#: Limit in GiB if COMPOSER_CACHE_GIB is not set.
+DEFAULT_LIMIT_GIB = 30.0
+#: Directory of hashes of files, by the state of the file.
+HASHES = "sums"
+#: Age of a file from which its hash is kept; a younger one could still change within the clock's resolution.
+MIN_AGE_SECONDS = 2.0
+#: Age of a draft from which it was left by a killed process.
+STALE_SECONDS = 24 * 3600
 _BLOB = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """size: bytes. used: seconds since 1970."""
+    """A directory in the cache.
+
+    Attributes:
+        kind: Kind of the entry, such as ``weights``.
+        key: Name that identifies its content.
+        path: The directory.
+        size: Bytes of its files.
+        used: Time of the last use, in seconds since 1970.
+    """
 
     kind: str
     key: str
@@ -44,85 +51,98 @@ class Entry:
 
 
 def root() -> Path:
-    """The cache's folder; it need not be there."""
+    """Return the directory of the cache, which may not exist yet."""
     import platformdirs
 
     return Path(os.environ.get("COMPOSER_CACHE") or platformdirs.user_cache_path("composer")).expanduser().absolute()
 
 
 def folder(kind: str) -> Path:
-    """Where entries of a kind lie."""
+    """Return the directory of all entries of a kind.
+
+    Args:
+        kind: Kind of the entries.
+    """
     return root() / kind
 
 
-def keep(kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """The folder of an entry, which `make` fills when there is none.
+def get_or_create(kind: str, key: str, create: Callable[[Path], None]) -> Path:
+    """Return the directory of an entry, which is created if it does not exist.
+
+    Args:
+        kind: Kind of the entry.
+        key: Name that identifies its content.
+        create: Writes the content into an empty directory.
+
+    Returns:
+        The directory.
 
     Raises:
-        OSError: it can't be written.
+        OSError: The cache can't be written.
     """
-    place = folder(kind) / key
-    if not place.is_dir():
-        _make(place, make)
-    os.utime(place)
-    return place
+    path = folder(kind) / key
+    if not path.is_dir():
+        _create(path, create)
+    os.utime(path)
+    return path
 
 
-def has(kind: str, key: str) -> bool:
-    return (folder(kind) / key).is_dir()
-
-
-def _make(place: Path, make: Callable[[Path], None]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = Path(tempfile.mkdtemp(prefix=TMP_PREFIX, dir=place.parent))
+def _create(path: Path, create: Callable[[Path], None]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = Path(tempfile.mkdtemp(prefix=TMP_PREFIX, dir=path.parent))
     try:
-        make(draft)
+        create(draft)
         for file in filter(Path.is_file, draft.rglob("*")):
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())
         fsync_dir(draft)
         try:
-            draft.rename(place)
+            draft.rename(path)
         except OSError:
-            if not place.is_dir():  # else another process was faster, to the same effect
+            if not path.is_dir():  # else another process created the same entry
                 raise
-        fsync_dir(place.parent)
+        fsync_dir(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    shrink(sparing=place)
+    evict(keep=path)
 
 
-def content(where: Path) -> str:
-    """A sum over the names and contents of a component's files: json and weights; files that did not change are not
-    read again.
+def content_hash(path: Path) -> str:
+    """Hash the names and contents of a component's JSON and weights files; unchanged files are not read again.
+
+    Args:
+        path: Directory of the component, or a single file.
+
+    Returns:
+        SHA-256 in hexadecimal.
     """
     total = hashlib.sha256()
-    for file in sorted(where.iterdir() if where.is_dir() else [where]):
+    for file in sorted(path.iterdir() if path.is_dir() else [path]):
         if file.suffix in (".json", ".safetensors") and file.is_file():
-            total.update(f"{file.name} {_sum(file)}\0".encode())
+            total.update(f"{file.name} {_hash_file(file)}\0".encode())
     return total.hexdigest()
 
 
-def _sum(file: Path) -> str:
-    """SHA-256 of a file. The hub's cache names its files by it."""
+def _hash_file(file: Path) -> str:
+    """Return the SHA-256 of a file, which is its name in the hub's cache."""
     real = file.resolve()
     if real.parent.name == "blobs" and _BLOB.fullmatch(real.name):
         return real.name
     state = real.stat()
     traits = (str(real), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
-    known = folder(SUMS) / hashlib.sha256(repr(traits).encode()).hexdigest()
-    if known.is_file() and _BLOB.fullmatch(found := known.read_text("ascii", errors="replace")):
-        return found
+    known = folder(HASHES) / hashlib.sha256(repr(traits).encode()).hexdigest()
+    if known.is_file() and _BLOB.fullmatch(cached := known.read_text("ascii", errors="replace")):
+        return cached
     with real.open("rb") as handle:
-        found = (
+        digest = (
             hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
         )
-    if time.time() - state.st_mtime > CALM and real.stat().st_mtime_ns == state.st_mtime_ns:
-        write_atomically(known, found.encode())
-    return found
+    if time.time() - state.st_mtime > MIN_AGE_SECONDS and real.stat().st_mtime_ns == state.st_mtime_ns:
+        write_atomically(known, digest.encode())
+    return digest
 
 
-def _digest(handle) -> str:  # Python 3.10
+def _digest(handle: BinaryIO) -> str:  # Python 3.10
     total = hashlib.sha256()
     while block := handle.read(1 << 20):
         total.update(block)
@@ -130,43 +150,55 @@ def _digest(handle) -> str:  # Python 3.10
 
 
 def entries() -> list[Entry]:
-    """All there is, what was used last first."""
-    places = [
-        place
+    """List all entries, the last used one first."""
+    paths = [
+        path
         for kind in _folders(root())
-        if kind.name != SUMS
-        for place in _folders(kind)
-        if not place.name.startswith(TMP_PREFIX)
+        if kind.name != HASHES
+        for path in _folders(kind)
+        if not path.name.startswith(TMP_PREFIX)
     ]
-    found = [Entry(place.parent.name, place.name, place, _size(place), place.stat().st_mtime) for place in places]
-    return sorted(found, key=lambda entry: -entry.used)
+    unsorted = [Entry(path.parent.name, path.name, path, _size(path), path.stat().st_mtime) for path in paths]
+    return sorted(unsorted, key=lambda entry: -entry.used)
 
 
-def shrink(sparing: Path | None = None) -> None:
-    """Remove what was not used for longest until the rest fits, and what killed processes left."""
-    for place in (place for kind in _folders(root()) for place in _folders(kind)):
-        if place.name.startswith(TMP_PREFIX) and time.time() - place.stat().st_mtime > STALE:
-            shutil.rmtree(place, ignore_errors=True)
-    there, most = entries(), limit()
-    total = sum(entry.size for entry in there)
-    for entry in reversed(there):
-        if total > most and entry.path != sparing:
+def evict(keep: Path | None = None) -> None:
+    """Remove the entries that were unused for longest until the cache is within its limit, and files of killed processes.
+
+    Args:
+        keep: Entry that stays, even if it is larger than the limit.
+    """
+    for path in (path for kind in _folders(root()) for path in _folders(kind)):
+        if path.name.startswith(TMP_PREFIX) and time.time() - path.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+    existing, max_bytes = entries(), limit()
+    total = sum(entry.size for entry in existing)
+    for entry in reversed(existing):
+        if total > max_bytes and entry.path != keep:
             remove(entry.path)
             total -= entry.size
 
 
-def remove(place: Path) -> None:
-    """Have an entry out of sight at once, whatever becomes of its files."""
-    gone = place.with_name(f"{TMP_PREFIX}{place.name}-{os.getpid()}")
+def remove(path: Path) -> None:
+    """Remove an entry; other processes do not find it from the first moment on.
+
+    Args:
+        path: Directory of the entry.
+    """
+    hidden = path.with_name(f"{TMP_PREFIX}{path.name}-{os.getpid()}")
     try:
-        place.rename(gone)
+        path.rename(hidden)
     except FileNotFoundError:
         return
-    shutil.rmtree(gone, ignore_errors=True)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def clear() -> int:
-    """Remove everything; the bytes that were freed."""
+    """Remove all entries.
+
+    Returns:
+        Bytes that were freed.
+    """
     freed = sum(entry.size for entry in entries())
     for kind in _folders(root()):
         shutil.rmtree(kind, ignore_errors=True)
@@ -174,20 +206,24 @@ def clear() -> int:
 
 
 def limit() -> int:
-    """Bytes that the cache may take."""
-    given = os.environ.get("COMPOSER_CACHE_GIB", "")
+    """Return the limit of the cache in bytes.
+
+    Raises:
+        ComposerError: COMPOSER_CACHE_GIB is no number of GiB.
+    """
+    setting = os.environ.get("COMPOSER_CACHE_GIB", "")
     try:
-        most = float(given) if given else MOST
-        if not most >= 0:
+        gibibytes = float(setting) if setting else DEFAULT_LIMIT_GIB
+        if not gibibytes >= 0:
             raise ValueError
     except ValueError:
-        raise ComposerError("COMPOSER_CACHE_GIB", given, "must be a number of gibibytes, 0 or more") from None
-    return int(min(most, 2**40) * 2**30)
+        raise ComposerError("COMPOSER_CACHE_GIB", setting, "must be a number of gibibytes, 0 or more") from None
+    return int(min(gibibytes, 2**40) * 2**30)
 
 
-def _folders(place: Path) -> list[Path]:
-    return [each for each in place.iterdir() if each.is_dir() and not each.is_symlink()] if place.is_dir() else []
+def _folders(path: Path) -> list[Path]:
+    return [child for child in path.iterdir() if child.is_dir() and not child.is_symlink()] if path.is_dir() else []
 
 
-def _size(place: Path) -> int:
-    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

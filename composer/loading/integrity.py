@@ -1,4 +1,4 @@
-"""Whether what was loaded is what the files hold: libraries load half a checkpoint too, with a line in a log at most."""
+"""Checks that a loaded checkpoint is complete: libraries load incomplete ones too, with a log message at most."""
 
 from __future__ import annotations
 
@@ -14,129 +14,147 @@ from composer.checkpoints.checkpoint import OPTIONAL_COMPONENTS, Checkpoint
 from composer.errors import ComposerError, shorten
 from composer.system.signatures import keywords_of
 
-#: A tokenizer with fewer tokens has lost its files: transformers then makes one up (transformers#45538).
-FEWEST_TOKENS = 50
-#: transformers' own "no limit" is far beyond; a model with positions has one.
-LONGEST = 10**6
-#: Attribute of a loaded model: keys of its files that it has no use for.
-EXTRA = "composer_extra"
+#: Smallest vocabulary; transformers replaces missing files by an almost empty tokenizer (transformers#45538).
+MIN_VOCABULARY = 50
+#: Longest prompt in tokens; transformers' value for "no limit" is far beyond.
+MAX_PROMPT_TOKENS = 10**6
+#: Attribute of a loaded model with the keys of its files that it does not use.
+UNUSED_KEYS = "composer_extra"
 
 
-def whole(where: str, missing: Collection[str]) -> None:
-    """Refuse a model of which weights are missing: they would be random numbers, others each time.
+def require_all_weights(source: str, missing: Collection[str]) -> None:
+    """Refuse a model with missing weights, which libraries would fill with random values.
+
+    Args:
+        source: The checkpoint or file, for the error.
+        missing: Names of the missing weights.
 
     Raises:
-        ComposerError: with the first names.
+        ComposerError: Weights are missing.
     """
     if missing:
-        raise ComposerError(
-            "model.source",
-            where,
-            f"{_names(missing)} missing in its files: the checkpoint is incomplete, download it again",
-        )
+        reason = f"{_describe_keys(missing)} missing in its files: the checkpoint is incomplete, download it again"
+        raise ComposerError("model.source", source, reason)
 
 
-def check_components(checkpoint: Checkpoint, pipe: type) -> None:
-    """Refuse a checkpoint without a component that its pipeline can't do without, whether its index leaves it out or
-    names none.
+def check_components(checkpoint: Checkpoint, pipe: Any) -> None:
+    """Refuse a checkpoint without a component that its pipeline class requires.
+
+    Args:
+        checkpoint: The checkpoint.
+        pipe: diffusers pipeline class.
 
     Raises:
-        ComposerError: with the component.
+        ComposerError: A component is missing.
     """
-    if not hasattr(pipe, "_get_signature_keys"):  # a stand-in of diffusers for a class that wants another package
+    if not hasattr(pipe, "_get_signature_keys"):  # diffusers' placeholder for a class that needs another package
         return
-    wanted, _ = pipe._get_signature_keys(pipe)
+    required, _ = pipe._get_signature_keys(pipe)
     optional = checkpoint.family_info.optional_components
     spare = {*pipe._optional_components, *OPTIONAL_COMPONENTS, "safety_checker", *optional}
-    missing = sorted({*wanted} - spare - {*checkpoint.classes})
+    missing = sorted({*required} - spare - {*checkpoint.classes})
     if missing:
-        cure = (
-            f"name one, model.components.{missing[0]}=FOLDER"
-            if missing[0] in checkpoint.missing_components
-            else "download it again"
-        )
-        reason = f"{checkpoint.path.name} has none, and {pipe.__name__} needs it: {cure}"
+        omitted = missing[0] in checkpoint.missing_components
+        advice = f"name one, model.components.{missing[0]}=FOLDER" if omitted else "download it again"
+        reason = f"{checkpoint.path.name} has none, and {pipe.__name__} needs it: {advice}"
         raise ComposerError(f"model.components.{missing[0]}", None, reason)
 
 
 def meta_parameters(error: BaseException) -> list[str]:
-    """Weights that a single file left without numbers: diffusers stumbles over the model that waits for them, and does
-    not name them.
+    """List the weights that a single file lacks, from the error that diffusers raised for them.
+
+    Args:
+        error: The error, whose traceback holds the model with unloaded parameters.
+
+    Returns:
+        Names of the weights; none if the error has another cause.
     """
     for frame, _ in walk_tb(error.__traceback__):
         model = frame.f_locals.get("self")
         if isinstance(model, torch.nn.Module):
-            return empty(model)
+            return unloaded_parameters(model)
     return []
 
 
-def empty(model: torch.nn.Module) -> list[str]:
+def unloaded_parameters(model: torch.nn.Module) -> list[str]:
+    """List the parameters of a model that were not loaded.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Names of the parameters on the meta device.
+    """
     return [name for name, weight in model.named_parameters() if weight.is_meta]
 
 
 def check_tokenizers(source: str, pipe: Any) -> None:
-    """Refuse a tokenizer without a vocabulary.
+    """Refuse a tokenizer without vocabulary, which would encode all prompts alike, or without a limit.
+
+    Args:
+        source: The checkpoint, for the error.
+        pipe: diffusers pipeline with the tokenizers.
 
     Raises:
-        ComposerError: every prompt would come out the same.
+        ComposerError: Files of a tokenizer are missing.
     """
-    there = {
-        name: part
-        for name in ("tokenizer", "tokenizer_2", "tokenizer_3")
-        if (part := getattr(pipe, name, None)) is not None
-    }
-    cut = (
-        [*there][-1:] if "max_sequence_length" in keywords_of(pipe.__call__) else []
-    )  # of which the pipeline says how much it reads
-    for name, tokenizer in there.items():
-        if len(tokenizer) < FEWEST_TOKENS:
-            reason = (
-                f"its {name} knows {len(tokenizer)} tokens, so its vocabulary is missing: download the checkpoint again"
-            )
+    names = ("tokenizer", "tokenizer_2", "tokenizer_3")
+    tokenizers = {name: tokenizer for name in names if (tokenizer := getattr(pipe, name, None)) is not None}
+    # the pipeline itself limits the prompt of its last tokenizer
+    limited = [*tokenizers][-1:] if "max_sequence_length" in keywords_of(pipe.__call__) else []
+    for name, tokenizer in tokenizers.items():
+        if len(tokenizer) < MIN_VOCABULARY:
+            reason = f"its {name} knows {len(tokenizer)} tokens, so its vocabulary is missing"
+            raise ComposerError("model.source", source, f"{reason}: download the checkpoint again")
+        if tokenizer.model_max_length > MAX_PROMPT_TOKENS and name not in limited:
+            reason = f"its {name} does not say how long a prompt may be: tokenizer_config.json is missing"
             raise ComposerError("model.source", source, reason)
-        if tokenizer.model_max_length > LONGEST and name not in cut:
-            raise ComposerError(
-                "model.source",
-                source,
-                f"its {name} does not say how long a prompt may be: tokenizer_config.json is missing",
-            )
 
 
-def check_hashes(source: str, place: Path, sums: Mapping[str, str]) -> None:
-    """Hold files against their SHA-256. sums: file below `place` → its sum; `` is the file that `place` itself is.
+def check_hashes(source: str, path: Path, hashes: Mapping[str, str]) -> None:
+    """Compare files with their expected SHA-256.
+
+    Args:
+        source: The checkpoint, for the error.
+        path: Directory or single file.
+        hashes: File below ``path`` → SHA-256 in hexadecimal. The empty name is ``path`` itself.
 
     Raises:
-        ComposerError: a file is not there, or is another.
+        ComposerError: A file is missing, or its content differs.
     """
-    for name, wanted in sums.items():
-        file = place / name if name else place
+    for name, expected in hashes.items():
+        file = path / name if name else path
         if not file.is_file():
-            raise ComposerError(
-                "model.sha256",
-                name or wanted,
-                f"{source} holds no such file" if name else "a folder has no sum: give one for each file",
-            )
-        found = _sum(file)
-        if found != wanted.lower():
-            reason = f"{name or source} has another content than was asked for: its sum is {found}"
-            raise ComposerError("model.sha256", wanted, reason)
+            reason = f"{source} holds no such file" if name else "a folder has no hash: give one for each file"
+            raise ComposerError("model.sha256", name or expected, reason)
+        actual = _hash_file(file)
+        if actual != expected.lower():
+            reason = f"{name or source} has another content than expected: its SHA-256 is {actual}"
+            raise ComposerError("model.sha256", expected, reason)
 
 
 def unused_key_warnings(models: Mapping[str, Any]) -> Iterator[str]:
-    """What the user should know of files that hold more than the models need."""
+    """Warn of files with weights that the models do not use.
+
+    Args:
+        models: Component name → loaded model.
+
+    Yields:
+        A note for each model.
+    """
     for name, model in models.items():
-        extra = getattr(model, EXTRA, ())
-        if extra:
-            yield f"{name}: {_names(extra)} in its files, and not used"
+        unused = getattr(model, UNUSED_KEYS, ())
+        if unused:
+            yield f"{name}: {_describe_keys(unused)} in its files, and not used"
 
 
-def _names(keys: Collection[str]) -> str:
-    """`conv_in.weight and 3 more are`."""
+def _describe_keys(keys: Collection[str]) -> str:
+    """Return a subject with its verb, such as ``conv_in.weight and 3 more are``."""
     first, *rest = sorted(keys)
     return f"{shorten(first)} and {len(rest)} more are" if rest else f"{shorten(first)} is"
 
 
-def _sum(file: Path) -> str:
+def _hash_file(file: Path) -> str:
     total = hashlib.sha256()
     with file.open("rb") as handle:
         while block := handle.read(1 << 22):

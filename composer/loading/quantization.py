@@ -1,7 +1,7 @@
-"""precision.storage: the denoiser's weights kept in fewer bits than they compute in.
+"""``precision.storage``: denoiser weights that are stored in fewer bits than they compute in.
 
-fp8 is diffusers' layerwise casting; the others are libraries that diffusers calls, each an extra of this package.
-https://huggingface.co/docs/diffusers/quantization/overview
+fp8 is diffusers' layerwise casting. The others are libraries that diffusers calls, each an extra of this package.
+See https://huggingface.co/docs/diffusers/quantization/overview.
 """
 
 from __future__ import annotations
@@ -15,15 +15,21 @@ import torch
 
 from composer.errors import ComposerError
 
-#: Eight bits with four of exponent and three of fraction: enough to keep weights, not to compute with them.
+#: 8 bits with 4 of exponent and 3 of fraction: enough to store weights, not to compute with them.
 FP8 = torch.float8_e4m3fn
 
 
 @dataclass(frozen=True)
 class Storage:
-    """size: bytes a weight. package and extra: what it needs. config: what diffusers' from_pretrained is given, for the
-    dtype that is
-    computed in. devices: where it works, None for all."""
+    """A way to store weights.
+
+    Attributes:
+        size: Bytes per weight.
+        package: Package that it needs; None for diffusers alone.
+        extra: Extra of composer that installs the package.
+        config: Compute dtype → ``quantization_config`` of diffusers' ``from_pretrained``; None for layerwise casting.
+        devices: Types of devices that it works on; None for all.
+    """
 
     size: float
     package: str | None = None
@@ -63,51 +69,73 @@ def _gguf(dtype: torch.dtype) -> Any:
     return GGUFQuantizationConfig(compute_dtype=dtype)
 
 
-#: What a file holds and nobody chooses.
-OF_FILES = "gguf"
+#: Storage of GGUF files, which is no choice of ``precision.storage``.
+GGUF = "gguf"
+#: ``precision.storage`` → the storage.
 STORAGES = {
     "fp8": Storage(1),
     "torchao_int8": Storage(1, "torchao", "torchao", _torchao),
     "quanto_int8": Storage(1, "optimum.quanto", "quanto", _quanto),
     "bnb_int8": Storage(1, "bitsandbytes", "bitsandbytes", _bnb_int8, frozenset({"cuda"})),
     "bnb_nf4": Storage(0.5, "bitsandbytes", "bitsandbytes", _bnb_nf4, frozenset({"cuda"})),
-    OF_FILES: Storage(0.6, "gguf", "gguf", _gguf),  # 4 bits and a scale to 32 of them, the usual choice
+    GGUF: Storage(0.6, "gguf", "gguf", _gguf),  # the usual 4 bits, with one scale for 32 weights
 }
 
 
-def check(name: str, device: torch.device, single_file: bool) -> None:
-    """Raises:
-    ComposerError: it can't be done here.
+def check_storage(name: str, device: torch.device, single_file: bool) -> None:
+    """Refuse a storage that does not work here.
+
+    Args:
+        name: A key of ``STORAGES``.
+        device: Device of the run.
+        single_file: Whether the checkpoint is a single file.
+
+    Raises:
+        ComposerError: The device, the package or the format of the checkpoint does not allow it.
     """
     storage = STORAGES[name]
     if storage.devices is not None and device.type not in storage.devices:
-        raise ComposerError(
-            "precision.storage", name, f"works on {' and '.join(sorted(storage.devices))} alone, not on {device.type}"
-        )
-    if storage.package is not None and not _there(storage.package):
+        reason = f"works on {' and '.join(sorted(storage.devices))} alone, not on {device.type}"
+        raise ComposerError("precision.storage", name, reason)
+    if storage.package is not None and not _is_installed(storage.package):
         reason = f"needs the package {storage.package}: pip install 'diffusion-composer[{storage.extra}]'"
         raise ComposerError("precision.storage", name, reason)
     if storage.config is not None and single_file:
-        raise ComposerError(
-            "precision.storage", name, "needs a checkpoint's folder, and this is a single file: use fp8, or a folder"
-        )
+        reason = "needs a checkpoint's folder, and this is a single file: use fp8, or a folder"
+        raise ComposerError("precision.storage", name, reason)
 
 
-def _there(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
     except ModuleNotFoundError:  # its parent is missing
         return False
 
 
-def loading(name: str | None, dtype: torch.dtype) -> dict[str, Any]:
-    """Keywords for from_pretrained, by which a model is loaded so."""
+def loading_arguments(name: str | None, dtype: torch.dtype) -> dict[str, Any]:
+    """Return the arguments of ``from_pretrained`` that store a model in this way.
+
+    Args:
+        name: A key of ``STORAGES``; None for the compute dtype.
+        dtype: Compute dtype.
+    """
     config = STORAGES[name].config if name else None
     return {} if config is None else {"quantization_config": config(dtype)}
 
 
-def loaded(name: str | None, model: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
-    """A model as it is to be kept. What was cut off can't be had back, so it is another model than one without."""
+def apply_storage(name: str | None, model: Any, dtype: torch.dtype) -> Any:
+    """Enable layerwise casting on a loaded model, if its storage is fp8.
+
+    Storing weights in 8 bits loses information, so the model must not be shared with runs without this storage.
+
+    Args:
+        name: A key of ``STORAGES``; None for the compute dtype.
+        model: The model.
+        dtype: Compute dtype.
+
+    Returns:
+        The same model.
+    """
     if name == "fp8":
         model.enable_layerwise_casting(storage_dtype=FP8, compute_dtype=dtype)
     return model

@@ -1,11 +1,12 @@
-"""Loading a checkpoint without its numbers: what loading would refuse is refused before any weights are read.
+"""Load a checkpoint without weights, so that loading errors are raised before weights are read.
 
-Models are made by the libraries' own loaders on torch's meta device, where tensors have shapes and nothing else.
+Models are created by the libraries' own loaders on torch's meta device, where tensors have only shapes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import diffusers
 import torch
@@ -15,78 +16,78 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import PICKLED, read_header
 from composer.checkpoints.index import component_kind
 from composer.loading import integrity
+from composer.loading.component_loader import load_models, load_override
+from composer.loading.load_options import CheckpointKey, LoadOptions, checkpoint_key
 from composer.loading.loader import (
-    CheckpointKey,
-    LoadOptions,
-    assembled,
-    from_elsewhere,
-    in_one_line,
-    own_models,
-    source_of,
+    assemble,
+    loading_errors,
 )
 from composer.loading.precision import DtypePlan
 from composer.system.library_logs import disable_progress_bars
 from composer.system.run_lock import in_turn
 from composer.system.signatures import keywords_of
 
-#: Checkpoints that were found to load, and their variants; each job of a sweep asks.
+#: Checkpoints that can be loaded, with their variants; each job of a sweep is checked.
 _rehearsed: OrderedDict[tuple[CheckpointKey, str | None], None] = OrderedDict()
-KEPT = 64
+MAX_REHEARSED = 64
 
 
 @in_turn
 def rehearse(checkpoint: Checkpoint, variant: str | None) -> None:
-    """Load components of local folders without their numbers: what loading would refuse is refused in the same words.
+    """Load the local components of a checkpoint without weights.
+
+    Args:
+        checkpoint: The checkpoint. Those with a commit are not checked, since their weights may not be downloaded yet.
+        variant: Variant of the weights files; None for the default files.
 
     Raises:
-        ComposerError: a component that is missing, can't be made, or does not fit its files.
+        ComposerError: A component is missing, can't be created or does not fit its files; the message is that of a run.
     """
-    source = source_of(checkpoint)
-    if checkpoint.commit is None and (source, variant) not in _rehearsed:
+    key = checkpoint_key(checkpoint)
+    if checkpoint.commit is None and (key, variant) not in _rehearsed:
         disable_progress_bars()
-        with in_one_line(checkpoint):
-            _rehearse(checkpoint, source, variant)
-        _rehearsed[source, variant] = None
-        while len(_rehearsed) > KEPT:
+        with loading_errors(checkpoint):
+            _rehearse(checkpoint, key, variant)
+        _rehearsed[key, variant] = None
+        while len(_rehearsed) > MAX_REHEARSED:
             _rehearsed.popitem(last=False)
 
 
-def _rehearse(checkpoint: Checkpoint, source: CheckpointKey, variant: str | None) -> None:
-    cls, away = getattr(diffusers, source.pipe), {*checkpoint.component_overrides, "safety_checker"}
+def _rehearse(checkpoint: Checkpoint, key: CheckpointKey, variant: str | None) -> None:
+    cls = getattr(diffusers, key.pipe)
     integrity.check_components(checkpoint, cls)
-    how = LoadOptions(DtypePlan(torch.float32), torch.device("meta"), variant, keep=False)
-    for name, *place in source.component_overrides:
-        if (
-            checkpoint.component_overrides[name].commit is None
-            and not checkpoint.component_overrides[name].folder.is_file()
-        ):
-            from_elsewhere(name, how, *place)
+    options = LoadOptions(DtypePlan(torch.float32), torch.device("meta"), variant, cache_converted=False)
+    for name, override in key.component_overrides:
+        component = checkpoint.component_overrides[name]
+        if component.commit is None and not component.folder.is_file():
+            load_override(name, options, override)
     if checkpoint.single_file:
         _rehearse_file(checkpoint)
-        return
-    own, empty = (
-        own_models(checkpoint.path, away, how, None if source.allow_pickle else True),
-        dict.fromkeys((*away, *checkpoint.missing_components)),
-    )
-    parts = {name: each for name, each in {**own, **empty}.items() if name in keywords_of(cls.__init__)}
-    if (pipe := assembled(cls, checkpoint.path, parts)) is not None:
+    else:
+        _rehearse_directory(checkpoint, key, cls, options)
+
+
+def _rehearse_directory(checkpoint: Checkpoint, key: CheckpointKey, cls: Any, options: LoadOptions) -> None:
+    excluded = {*checkpoint.component_overrides, "safety_checker"}
+    models = load_models(checkpoint.path, excluded, options, None if key.allow_pickle else True)
+    absent = dict.fromkeys((*excluded, *checkpoint.missing_components))
+    parameters = keywords_of(cls.__init__)
+    components = {name: model for name, model in {**models, **absent}.items() if name in parameters}
+    if (pipe := assemble(cls, checkpoint.path, components)) is not None:
         integrity.check_tokenizers(checkpoint.source, pipe)
 
 
 def _rehearse_file(checkpoint: Checkpoint) -> None:
-    """Convert a single file's tensors by their shapes alone: each is one number that stands for all."""
+    """Convert a single file's tensors by their shapes alone: each is an expanded zero."""
     if checkpoint.path.suffix in PICKLED:
         return
     tensors = {key: torch.zeros(()).expand(entry["shape"]) for key, entry in read_header(checkpoint.path).items()}
-    own = {
-        name: cls
-        for name, cls in checkpoint.classes.items()
-        if name not in (*checkpoint.component_overrides, "safety_checker")
-    }
-    for name, cls in sorted(own.items()):
-        library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
-        if component_kind(name, cls) == "model":
-            made = load_single_file_sub_model(
-                library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.config_source), torch_dtype=torch.float32
+    excluded = {*checkpoint.component_overrides, "safety_checker"}
+    for name, cls in sorted(checkpoint.classes.items()):
+        if name not in excluded and component_kind(name, cls) == "model":
+            library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
+            model = load_single_file_sub_model(
+                library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.config_source),
+                torch_dtype=torch.float32,
             )  # fmt: skip
-            integrity.whole(checkpoint.source, integrity.empty(made))
+            integrity.require_all_weights(checkpoint.source, integrity.unloaded_parameters(model))

@@ -1,1 +1,1 @@
-"""Reversible changes to how loaded models run: `memory` and `accel`."""
+"""Reversible changes to how loaded models run: ``memory=[…]`` and ``accel=[…]``."""

@@ -1,7 +1,7 @@
-"""What the options of memory=[…] and accel=[…] have in common: the same models, run in another way.
+"""The interface of options of ``memory=[…]`` and ``accel=[…]``, which change how loaded models run.
 
-An option that would do nothing is refused: before weights load where configs can tell, else when it finds nothing to
-hook.
+Options without an effect are refused: before weights load where settings show it, otherwise when they find nothing
+to change.
 """
 
 from __future__ import annotations
@@ -23,29 +23,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OptionContext:
-    """What an option can know before weights are loaded. active: `group.name` of all options of the run, itself among
-    them.
+    """Facts about a run that are known before weights are loaded.
+
+    Attributes:
+        checked: The settings of the run, its checkpoint and its request.
+        device: Device of the run.
+        dtypes: Compute and storage dtype of each component.
+        active: ``group.name`` of all options of the run, including the option itself.
     """
 
     checked: Checked
     device: torch.device
-    numbers: DtypePlan
+    dtypes: DtypePlan
     active: frozenset[str] = field(default_factory=frozenset)
 
 
 class NoEffect(ComposerError):
-    """An option that would do nothing here: refused for a run, and left out with a note in a sweep, so that its axis
-    goes on.
+    """An option that would have no effect.
+
+    A single run is refused. A sweep omits the option with a note, so that its other jobs run.
     """
 
 
 class ModelOption(Validated):
-    """group, name: as the config calls it. component: of the checkpoint, that it is about; `denoiser` for the UNet or
-    transformer.
-    excludes: `group.name` of options that it can't be together with. families: that it can reach into, None for all.
-    devices: that it does something on, None for all. stores: how the denoiser's weights are kept, None as they compute.
-    fewer: whether it can be together with weights in fewer bits. waits: models lie in the CPU's memory until they are
-    needed.
+    """Base of options that change how loaded models run.
+
+    Attributes:
+        group: Config group, ``memory`` or ``accel``.
+        name: Name of the option in the group.
+        component: Component that the option changes, which the checkpoint must have; ``denoiser`` for the UNet or
+            transformer, None for any.
+        excludes: ``group.name`` of options that can't be combined with this one.
+        families: Families that the option supports; None for all.
+        devices: Types of devices that the option has an effect on; None for all.
+        offloads: Whether models stay in the CPU's memory until they are used.
+        storage: Storage dtype that the option gives the denoiser's weights, such as ``fp8``; None to keep it.
+        supports_quantised: Whether the option can be combined with weights that are stored in fewer bits.
     """
 
     group: ClassVar[str]
@@ -54,59 +67,112 @@ class ModelOption(Validated):
     excludes: ClassVar[frozenset[str]] = frozenset()
     families: ClassVar[frozenset[str] | None] = None
     devices: ClassVar[frozenset[str] | None] = None
-    waits: ClassVar[bool] = False
-    stores: ClassVar[str | None] = None
-    fewer: ClassVar[bool] = True
+    offloads: ClassVar[bool] = False
+    storage: ClassVar[str | None] = None
+    supports_quantised: ClassVar[bool] = True
 
     @classmethod
     def config_key(cls) -> str:
-        """Return group and name of the option, such as `memory.auto`."""
+        """Return group and name of the option, such as ``memory.auto``."""
         return f"{cls.group}.{cls.name}"
 
-    def check(self, setting: OptionContext) -> None:
-        """Raises:
-        ComposerError: it would do nothing here, or can't be together with another option.
+    def check(self, context: OptionContext) -> None:
+        """Refuse the option before weights are loaded.
+
+        Args:
+            context: Facts about the run.
+
+        Raises:
+            NoEffect: The option would have no effect.
+            ComposerError: The option can't be combined with another one, or does not support the model.
         """
-        checkpoint = setting.checked.checkpoint
+        checkpoint = context.checked.checkpoint
         component = checkpoint.family_info.denoiser[0] if self.component == "denoiser" else self.component
         if component is not None and component not in checkpoint.classes:
-            self.idle(f"{checkpoint.family} models have no {component}, so it would do nothing")
+            self.refuse_no_effect(f"{checkpoint.family} models have no {component}, so it would do nothing")
         if self.families is not None and checkpoint.family not in self.families:
-            self.idle(f"can't reach into {checkpoint.family} models, so it would do nothing", sorted(self.families))
-        if self.devices is not None and setting.device.type not in self.devices:
-            self.idle(f"does nothing on {setting.device.type}: it is for {' and '.join(sorted(self.devices))}")
-        if not self.fewer and (setting.numbers.stored or "memory.layerwise_casting" in setting.active):
-            self.refuse(
-                "needs the weights as they compute, and here they are kept in fewer bits: leave one of the two away"
+            self.refuse_no_effect(
+                f"can't reach into {checkpoint.family} models, so it would do nothing", sorted(self.families)
             )
-        clash = sorted(self.excludes & setting.active)
+        if self.devices is not None and context.device.type not in self.devices:
+            self.refuse_no_effect(
+                f"does nothing on {context.device.type}: it is for {' and '.join(sorted(self.devices))}"
+            )
+        if not self.supports_quantised and (context.dtypes.stored or "memory.layerwise_casting" in context.active):
+            self.refuse(
+                "needs the weights as they compute, and here they are stored in fewer bits: omit one of the two"
+            )
+        clash = sorted(self.excludes & context.active)
         if clash:
             self.refuse(f"can't be together with {clash[0].replace('.', '=')}: choose one of them")
 
-    def becomes(self, setting: OptionContext) -> tuple[Mapping[str, ModelOption], str | None]:
-        """What it stands for, by `group.name`, and a line for the user: an option that chooses others."""
+    def expand(self, context: OptionContext) -> tuple[Mapping[str, ModelOption], str | None]:
+        """Return the options that this one stands for, and a note that explains the choice.
+
+        Args:
+            context: Facts about the run.
+
+        Returns:
+            Options by ``group.name``, and the note; the option itself without a note, unless overridden.
+        """
         return {f"{self.group}.{self.name}": self}, None
 
     @contextmanager
-    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        """Change the models that a diffusers pipeline holds for all runs with this option; undone before one without
-        it.
+    def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
+        """Change the models of a pipeline for all runs with this option.
+
+        The change is reverted when the context exits, before the first run without the option.
+
+        Args:
+            pipe: The diffusers pipeline, with its models on the CPU if an option offloads them.
+            device: Device of the run.
+
+        Yields:
+            Nothing.
         """
         yield
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
-        """Change them for one run."""
+    def active(self, pipe: Any) -> Iterator[None]:
+        """Change the models of a pipeline for one run; the change is reverted when the context exits.
+
+        Args:
+            pipe: The diffusers pipeline.
+
+        Yields:
+            Nothing.
+        """
         yield
 
-    def idle(self, reason: str, allowed: Any = ()) -> None:
-        """Refuse it for doing nothing here."""
+    def refuse_no_effect(self, reason: str, allowed: Any = ()) -> None:
+        """Refuse the option for having no effect.
+
+        Args:
+            reason: Why, as the rest of a sentence that begins with the option.
+            allowed: Values that would have an effect.
+
+        Raises:
+            NoEffect: Always.
+        """
         raise NoEffect(self.group, self.name, reason, allowed)
 
     def refuse(self, reason: str, allowed: Any = ()) -> None:
+        """Refuse the option.
+
+        Args:
+            reason: Why, as the rest of a sentence that begins with the option.
+            allowed: Values that are allowed instead.
+
+        Raises:
+            ComposerError: Always.
+        """
         raise ComposerError(self.group, self.name, reason, allowed)
 
 
 def options_key(options: Mapping[str, ModelOption]) -> str:
-    """What tells a set of options from another, as text."""
+    """Return a text that identifies a set of options and their settings.
+
+    Args:
+        options: Options by ``group.name``.
+    """
     return repr([(type(option).__qualname__, sorted(vars(option).items())) for option in options.values()])

@@ -1,7 +1,6 @@
-"""Options that are put on models once and stay until a run wants them otherwise: such as compiling, which takes a
-minute.
+"""Options that stay on loaded models between runs, such as compiling, which takes a minute.
 
-Models are shared between pipelines, so whatever is fitted to one of them is taken off before another pipeline runs it.
+Pipelines share models. Options on a model are therefore removed before another pipeline runs it.
 """
 
 from __future__ import annotations
@@ -22,56 +21,74 @@ from composer.system.run_lock import in_turn
 
 @dataclass(eq=False)
 class Applied:
-    """holder: a diffusers pipeline. how: the options, as text. undo: closed to take them off."""
+    """Options that are attached to the models of a pipeline.
+
+    Attributes:
+        pipe: The diffusers pipeline.
+        key: The options, as text.
+        undo: Removes the options when it is closed.
+    """
 
     pipe: Any
-    how: str
+    key: str
     undo: ExitStack = field(default_factory=ExitStack)
 
 
-_fitted: list[Applied] = []
+_applied: list[Applied] = []
 
 
 @in_turn
-def fit(pipe: Any, options: Mapping[str, ModelOption], device: torch.device) -> None:
-    """Have the models of a diffusers pipeline be as these options want them, and no other."""
-    how = options_key(options)
-    if any(each.pipe is pipe and each.how == how for each in _fitted):
+def apply_options(pipe: Any, options: Mapping[str, ModelOption], device: torch.device) -> None:
+    """Attach options to the models of a diffusers pipeline, and remove all others from them.
+
+    Args:
+        pipe: The diffusers pipeline.
+        options: The options of the run, by ``group.name``.
+        device: Device of the run.
+
+    Raises:
+        ComposerError: An option can't be attached; those before it are removed again.
+    """
+    key = options_key(options)
+    if any(applied.pipe is pipe and applied.key == key for applied in _applied):
         return
-    for each in [each for each in _fitted if _models(each.pipe) & _models(pipe)]:
-        _take_off(each)
+    for applied in [applied for applied in _applied if _model_ids(applied.pipe) & _model_ids(pipe)]:
+        _detach(applied)
     if not options:
         return
-    new = Applied(pipe, how)
+    new = Applied(pipe, key)
     with new.undo as stack:
         for option in options.values():
-            stack.enter_context(option.fit(pipe, device))
+            stack.enter_context(option.attach(pipe, device))
         new.undo = stack.pop_all()
-    _fitted.append(new)
-    atexit.unregister(
-        remove_options
-    )  # always the last to be registered, so that it comes before what the libraries of an option do at exit
+    _applied.append(new)
+    # registered last, so that it runs before the exit functions of the options' libraries
+    atexit.unregister(remove_options)
     atexit.register(remove_options)
 
 
 @in_turn
 def remove_options(pipe: Any = None) -> None:
-    """Take everything off this pipeline's models, or off all."""
-    for each in [each for each in _fitted if pipe is None or each.pipe is pipe]:
-        _take_off(each)
+    """Remove all options from the models of a pipeline, or from all models.
+
+    Args:
+        pipe: The diffusers pipeline; None for all.
+    """
+    for applied in [applied for applied in _applied if pipe is None or applied.pipe is pipe]:
+        _detach(applied)
 
 
 @in_turn
-def forget() -> None:
-    """Take all options off, and load everything anew next time."""
+def clear_models() -> None:
+    """Remove all options and drop all loaded checkpoints, so that the next run loads its own."""
     remove_options()
-    loader.forget()
+    loader.clear()
 
 
-def _take_off(fitted: Applied) -> None:
-    _fitted.remove(fitted)
-    fitted.undo.close()
+def _detach(applied: Applied) -> None:
+    _applied.remove(applied)
+    applied.undo.close()
 
 
-def _models(pipe: Any) -> set[int]:
-    return {id(part) for part in pipe.components.values() if isinstance(part, nn.Module)}
+def _model_ids(pipe: Any) -> set[int]:
+    return {id(component) for component in pipe.components.values() if isinstance(component, nn.Module)}

@@ -29,10 +29,11 @@ from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.families.settings import FamilySettings
 from composer.loading import integrity, quantization
-from composer.loading.loader import LoadOptions, load
-from composer.loading.precision import DtypePlan, device_of, resolve_dtypes
+from composer.loading.load_options import LoadOptions
+from composer.loading.loader import load
+from composer.loading.precision import DtypePlan, resolve_device, resolve_dtypes
 from composer.loading.rehearsal import rehearse
-from composer.loading.skeleton import hollow
+from composer.loading.skeleton import create_skeleton
 from composer.options.base import ModelOption, NoEffect, OptionContext
 from composer.options.lifecycle import remove_options
 from composer.pipelines.classic.run import Classic
@@ -67,13 +68,13 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         ComposerError: what can't work, and why.
     """
     spec, checkpoint = checked.spec, checked.checkpoint
-    device = device_of(spec.device)
+    device = resolve_device(spec.device)
     numbers, notes = resolve_dtypes(spec.precision, device, denoiser_bytes(checkpoint), checkpoint.single_file)
     if spec.precision.storage:
-        quantization.check(spec.precision.storage, device, checkpoint.single_file)
+        quantization.check_storage(spec.precision.storage, device, checkpoint.single_file)
         numbers = _stored(numbers, checkpoint, spec.precision.storage)
     if checkpoint.quantised:
-        numbers = _stored(numbers, checkpoint, quantization.OF_FILES)
+        numbers = _stored(numbers, checkpoint, quantization.GGUF)
     guidance = build("guidance", spec.guidance, Guidance)
     guidance = guidance.for_model(checkpoint.takes_guidance_scale)
     callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
@@ -81,7 +82,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         callbacks[_free(type(callback).__name__, callbacks)] = callback
     cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     options, chosen = options_of(checked, device, numbers)
-    for storage in filter(None, (option.stores for option in options.values())):
+    for storage in filter(None, (option.storage for option in options.values())):
         numbers = _stored(numbers, checkpoint, storage)
     if spec.overflow == "chunk" and not family_class(checkpoint).reads_long_prompts:
         reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
@@ -128,7 +129,7 @@ def _check_classic(
     sizes = {key: values.get(key) for key in ("height", "width")}
     check_classic(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name)
     check_step(pipeline, scheduler, step_settings)
-    check_own(hollow(checked.checkpoint), arguments(pipeline, checked.request, guidance))
+    check_own(create_skeleton(checked.checkpoint), arguments(pipeline, checked.request, guidance))
 
 
 def layer(checkpoint: Checkpoint) -> Any:
@@ -141,9 +142,9 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     """Put the parts together around the loaded weights."""
     spec, checkpoint, found = checked.spec, checked.checkpoint, parts(checked, more)
     cls, settings = found.scheduler
-    waits = any(option.waits for option in found.options.values())
-    place = torch.device("cpu") if waits else found.device
-    how = LoadOptions(found.numbers, place, spec.model.variant, spec.precision.cache, waits)
+    offloaded = any(option.offloads for option in found.options.values())
+    place = torch.device("cpu") if offloaded else found.device
+    how = LoadOptions(found.numbers, place, spec.model.variant, spec.precision.cache, offloaded)
     pipe = load(checkpoint, how, remove_options)
     family = family_class(checkpoint)(pipe, family_settings(spec, found.device))
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
@@ -167,12 +168,12 @@ def options_of(checked: Checked, device: torch.device, numbers: DtypePlan) -> tu
     groups = {"memory": checked.spec.memory, "accel": checked.spec.accel}
     targets = {f"{group}.{name}": target for group, named in groups.items() for name, target in named.items()}
     asked = {name: build(name, target, ModelOption) for name, target in targets.items()}
-    setting = OptionContext(checked=checked, device=device, numbers=numbers, active=frozenset(asked))
+    setting = OptionContext(checked=checked, device=device, dtypes=numbers, active=frozenset(asked))
     idle = {name: error for name, option in asked.items() if (error := _idle(option, setting))}
     found: dict[str, ModelOption] = {}
     lines = [f"{error}: left out" for error in idle.values()]
     for option in (option for name, option in asked.items() if name not in idle):
-        instead, line = option.becomes(setting)
+        instead, line = option.expand(setting)
         found = {**instead, **found}  # what was asked for by name stands
         lines += [line] if line else []
     return found, lines
@@ -204,7 +205,7 @@ def _idle(option: ModelOption, setting: OptionContext) -> NoEffect | None:
 
 def _stored(numbers: DtypePlan, checkpoint: Checkpoint, storage: str) -> DtypePlan:
     denoiser = checkpoint.family_info.denoiser[0]
-    if checkpoint.quantised and storage != quantization.OF_FILES:
+    if checkpoint.quantised and storage != quantization.GGUF:
         file = checkpoint.folder(denoiser).name
         raise ComposerError(
             f"model.components.{denoiser}", file, f"is quantised already, and can't be kept as {storage} besides"
@@ -227,11 +228,11 @@ def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: LoadOpt
     """The same scheduler option, guidance and callbacks on a second checkpoint."""
     cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
     own = tuple(
-        each for each in how.numbers.stored if each[1] != quantization.OF_FILES
+        each for each in how.dtypes.stored if each[1] != quantization.GGUF
     )  # what the base's files hold is not the refiner's
     pipe = load(
         checkpoint,
-        replace(how, numbers=replace(how.numbers, stored=own), variant=spec.model.refiner.variant),
+        replace(how, dtypes=replace(how.dtypes, stored=own), variant=spec.model.refiner.variant),
         remove_options,
     )
     family = family_class(checkpoint)(pipe, family_settings(spec, base.device))

@@ -19,7 +19,7 @@ from composer.errors import LeftBehind
 from composer.families.base import Family
 from composer.families.settings import Decoded
 from composer.options.base import ModelOption, options_key
-from composer.options.lifecycle import fit, forget
+from composer.options.lifecycle import apply_options, clear_models
 from composer.pipelines.long_prompts import check_prompt_length
 from composer.records.result import Result
 from composer.sampling.embedding_cache import cached, model_id, model_state, options_scope
@@ -203,7 +203,7 @@ class Pipeline:
             callbacks, modules = {**start.callbacks, **self.callbacks}, self.family.modules
             with (
                 scratch_directory() as temporary,
-                restore_after_run(modules, callbacks, self.skip_on_error, notes, forget),
+                restore_after_run(modules, callbacks, self.skip_on_error, notes, clear_models),
             ):
                 run = self._run(request, sampler, folder, temporary)
                 hooks = Hooks(callbacks, len(run.timesteps), self.skip_on_error, notes)
@@ -218,10 +218,10 @@ class Pipeline:
         Yields:
             Nothing.
         """
-        fit(self.family.pipe, self.options, self.device)
+        apply_options(self.family.pipe, self.options, self.device)
         with options_scope(options_key(self.options)), ExitStack() as stack:
             for option in self.options.values():
-                stack.enter_context(option.on(self.family.pipe))
+                stack.enter_context(option.active(self.family.pipe))
             yield
 
     def _sampler(self, request: Request) -> Sampler:

@@ -11,7 +11,7 @@ from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checks.compatibility import Checked
 from composer.errors import ComposerError
-from composer.loading.skeleton import hollow
+from composer.loading.skeleton import create_skeleton
 from composer.pipelines.refined import count_base_iterations
 from composer.sampling.non_finite import is_finite
 from composer.sampling.sampler import Sampler
@@ -87,7 +87,7 @@ def _not_laid_out(name: str, cls: type, request: Request, error: Exception) -> C
 
 def original_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """The config of the checkpoint's scheduler as a run finds it: some pipeline classes change it."""
-    pipeline = hollow(checkpoint)
+    pipeline = create_skeleton(checkpoint)
     return dict(checkpoint.scheduler if pipeline is None else pipeline.scheduler.config)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import composer
 from composer.errors import ComposerError
-from composer.loading.loader import loaded
+from composer.loading.component_loader import loaded
 
 WORDS = ("callbacks=[]", "steps=2")
 

@@ -20,6 +20,7 @@ import composer
 from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
 from composer.loading import converted, disk_cache, loader
+from composer.loading.load_options import LoadOptions
 from composer.loading.precision import DtypePlan
 from composer.options import lifecycle
 from composer.testing import pipelines
@@ -32,15 +33,15 @@ def own(tmp_path, monkeypatch):
 
 
 def put(key: str, size: int = 1000) -> None:
-    disk_cache.keep("things", key, lambda draft: (draft / "file").write_bytes(b"x" * size))
+    disk_cache.get_or_create("things", key, lambda draft: (draft / "file").write_bytes(b"x" * size))
 
 
 def test_made_once():
     made = []
     for _ in range(2):
-        place = disk_cache.keep("things", "one", lambda draft: made.append((draft / "file").write_text("x")))
+        place = disk_cache.get_or_create("things", "one", lambda draft: made.append((draft / "file").write_text("x")))
         assert (place / "file").read_text() == "x"
-    assert len(made) == 1 and disk_cache.has("things", "one") and not disk_cache.has("things", "two")
+    assert len(made) == 1 and [entry.key for entry in disk_cache.entries()] == ["one"]
 
 
 def test_a_failure_leaves_nothing():
@@ -49,7 +50,7 @@ def test_a_failure_leaves_nothing():
         raise ValueError("on purpose")
 
     with pytest.raises(ValueError, match="on purpose"):
-        disk_cache.keep("things", "one", broken)
+        disk_cache.get_or_create("things", "one", broken)
     assert not disk_cache.entries() and not list(disk_cache.folder("things").iterdir())
 
 
@@ -68,7 +69,7 @@ def test_what_was_not_used_for_longest_goes_first(monkeypatch):
 def test_leavings_of_killed_processes_go(tmp_path):
     old, new = (disk_cache.folder("things") / f".draft-{name}" for name in ("old", "new"))
     old.mkdir(parents=True), new.mkdir()
-    os.utime(old, (time.time() - 2 * disk_cache.STALE,) * 2)
+    os.utime(old, (time.time() - 2 * disk_cache.STALE_SECONDS,) * 2)
     put("one")
     assert not old.exists() and new.exists()
 
@@ -81,17 +82,17 @@ def test_content_is_what_counts(tmp_path, monkeypatch):
     for file in one.iterdir():
         os.utime(file, (time.time() - 60,) * 2)
     shutil.copytree(one, other)
-    first = disk_cache.content(one)
-    assert first == disk_cache.content(other)
+    first = disk_cache.content_hash(one)
+    assert first == disk_cache.content_hash(other)
     read = []
     monkeypatch.setattr(disk_cache.hashlib, "file_digest", lambda *_: read.append(1), raising=False)
     monkeypatch.setattr(disk_cache, "_digest", lambda *_: read.append(1))
-    assert disk_cache.content(one) == first and not read, "a file that did not change is not read again"
+    assert disk_cache.content_hash(one) == first and not read, "a file that did not change is not read again"
     monkeypatch.undo()
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "cache"))
     (other / "model.safetensors").write_bytes(b"WEIGHTS")
     os.utime(other / "model.safetensors", ns=((one / "model.safetensors").stat().st_mtime_ns,) * 2)
-    assert disk_cache.content(other) != first, "even with the same size and date"
+    assert disk_cache.content_hash(other) != first, "even with the same size and date"
 
 
 def test_ls_and_clear(compose):
@@ -112,14 +113,14 @@ def test_a_senseless_cap_is_refused(compose, monkeypatch):
 @pytest.fixture
 def small(monkeypatch):
     """Have even tiny weights kept."""
-    monkeypatch.setattr(converted, "LEAST", 1)
-    lifecycle.forget(), converted.converted.clear()
+    monkeypatch.setattr(converted, "MIN_BYTES", 1)
+    lifecycle.clear_models(), converted.converted.clear()
     yield
-    lifecycle.forget()
+    lifecycle.clear_models()
 
 
 def run(*words: str):
-    lifecycle.forget()
+    lifecycle.clear_models()
     return composer.compose("steps=2", "device=cpu", "callbacks=[]", *words)
 
 
@@ -150,13 +151,13 @@ def test_what_is_read_from_them_is_what_the_libraries_read(small, monkeypatch, c
     read = []
 
     def both(folder, library, name, dtype, load):
-        read.append((converted._assigned(folder, library, name, dtype), theirs := load(str(folder))))
+        read.append((converted._assign_weights(folder, library, name, dtype), theirs := load(str(folder))))
         return theirs
 
-    monkeypatch.setattr(converted, "read", both)
+    monkeypatch.setattr(converted, "read_converted", both)
     loader.load(
         find_checkpoint(ModelSpec(name="local", source=str(checkpoints[family]))),
-        loader.LoadOptions(DtypePlan(dtype), torch.device("cpu")),
+        LoadOptions(DtypePlan(dtype), torch.device("cpu")),
     )
     assert read
     for ours, theirs in read:
@@ -203,8 +204,8 @@ def test_a_damaged_one_is_made_again(small, monkeypatch, half, how):
             (entry.path / "config.json").write_text("{")
     with monkeypatch.context() as patch:
         if how == "gone":  # another process made room for its own, when this one had found it
-            place = converted.place
-            patch.setattr(converted, "place", lambda *given: (place(*given), disk_cache.clear())[0])
+            place = converted.cached_dir_or_source
+            patch.setattr(converted, "cached_dir_or_source", lambda *given: (place(*given), disk_cache.clear())[0])
         assert same(reference, run(*half))
     converted.converted.clear()
     for _ in range(2):
@@ -217,7 +218,7 @@ def test_keys_of_no_use_are_named_the_second_time_too(small, compose, checkpoint
     file = tmp_path / "own" / "unet" / "diffusion_pytorch_model.safetensors"
     save_file({**load_file(file), "of_no_use": torch.zeros(1)}, file, metadata={"format": "pt"})
     for _ in range(2):
-        lifecycle.forget()
+        lifecycle.clear_models()
         done = compose(
             "model=local", "model.source=own", "precision=bf16", "steps=2", "height=64", "width=64", "callbacks=[]"
         )

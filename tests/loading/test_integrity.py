@@ -126,9 +126,7 @@ def test_sums_are_held_against_the_files(compose, copy):
     data[-5] ^= 1  # which loads silently
     file.write_bytes(data)
     done = compose(*words, f"model.sha256={{{name}: {right}}}", "output.folder=two")
-    assert (
-        done.code == 2 and f"model.sha256={right}" in done.err and "has another content than was asked for" in done.err
-    )
+    assert done.code == 2 and f"model.sha256={right}" in done.err and "has another content than expected" in done.err
     assert "holds no such file" in compose(*words, f"model.sha256={{a.safetensors: {right}}}").err
     assert "give one for each file" in compose(*words, f"model.sha256={right}").err
     assert "must be 64 hexadecimal digits" in compose(*words, "model.sha256=12ab").err

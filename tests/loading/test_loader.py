@@ -14,7 +14,8 @@ import torch
 from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
-from composer.loading.loader import LoadOptions, load
+from composer.loading.load_options import LoadOptions
+from composer.loading.loader import load
 from composer.loading.precision import DtypePlan
 from composer.testing import pipelines
 from composer.testing.image_files import pixels

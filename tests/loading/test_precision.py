@@ -15,7 +15,7 @@ from composer.testing.conformance import same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-LARGE = precision.SMALL
+LARGE = precision.MIN_BYTES_FOR_16_BITS
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ def test_strict_refuses_instead(compose):
 def test_a_component_can_differ():
     spec = PrecisionSpec(dtype="bf16", components={"vae": "fp32", "unet": "bf16", "text_encoder": "fp16"})
     numbers, notes = resolve_dtypes(spec, CPU, 0)
-    assert dict(numbers.parts) == {"vae": torch.float32, "text_encoder": torch.float32}
+    assert dict(numbers.per_component) == {"vae": torch.float32, "text_encoder": torch.float32}
     assert notes == ("precision.text_encoder=fp16 is many times slower on a CPU than fp32: computing in fp32",)
-    assert numbers.argument == {"default": torch.bfloat16, **dict(numbers.parts)}
+    assert numbers.argument == {"default": torch.bfloat16, **dict(numbers.per_component)}
     assert DtypePlan(torch.float32).argument == torch.float32
 
 

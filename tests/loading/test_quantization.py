@@ -49,8 +49,8 @@ def test_a_single_file_is_refused(monkeypatch):
 
     monkeypatch.setattr(quantization, "_there", lambda package: True)
     with pytest.raises(ComposerError, match="needs a checkpoint's folder"):
-        quantization.check("torchao_int8", torch.device("cpu"), single_file=True)
-    quantization.check("fp8", torch.device("cpu"), single_file=True)
+        quantization.check_storage("torchao_int8", torch.device("cpu"), single_file=True)
+    quantization.check_storage("fp8", torch.device("cpu"), single_file=True)
 
 
 def test_sizes_tell_what_is_kept():

@@ -22,7 +22,7 @@ class Marks(ModelOption):
         self.mark = mark
 
     @contextmanager
-    def fit(self, pipe, device):
+    def attach(self, pipe, device):
         if self.mark == "broken":
             raise ValueError("on purpose")
         pipe.log.append(f"+{self.mark}")
@@ -46,29 +46,29 @@ def clean():
 def test_fitted_once_for_as_long_as_the_same_is_wanted():
     one = pipe(nn.Linear(1, 1))
     for _ in range(2):
-        lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
+        lifecycle.apply_options(one, {"accel.marks": Marks("a")}, CPU)
     assert one.log == ["+a"]
-    lifecycle.fit(one, {"accel.marks": Marks("b")}, CPU)
-    lifecycle.fit(one, {}, CPU)
+    lifecycle.apply_options(one, {"accel.marks": Marks("b")}, CPU)
+    lifecycle.apply_options(one, {}, CPU)
     assert one.log == ["+a", "-a", "+b", "-b"]
 
 
 def test_another_pipeline_with_a_shared_model_takes_it_off():
     shared = nn.Linear(1, 1)
-    one, other, stranger = pipe(shared), pipe(nn.Linear(1, 1), shared), pipe(nn.Linear(1, 1))
-    lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
-    lifecycle.fit(stranger, {}, CPU)
+    one, other, unrelated = pipe(shared), pipe(nn.Linear(1, 1), shared), pipe(nn.Linear(1, 1))
+    lifecycle.apply_options(one, {"accel.marks": Marks("a")}, CPU)
+    lifecycle.apply_options(unrelated, {}, CPU)
     assert one.log == ["+a"]
-    lifecycle.fit(other, {}, CPU)
+    lifecycle.apply_options(other, {}, CPU)
     assert one.log == ["+a", "-a"]
 
 
 def test_what_was_begun_is_undone_when_the_next_option_fails():
     one = pipe(nn.Linear(1, 1))
     with pytest.raises(ValueError, match="on purpose"):
-        lifecycle.fit(one, {"accel.a": Marks("a"), "accel.b": Marks("broken")}, CPU)
+        lifecycle.apply_options(one, {"accel.a": Marks("a"), "accel.b": Marks("broken")}, CPU)
     assert one.log == ["+a", "-a"]
-    lifecycle.fit(one, {"accel.a": Marks("a")}, CPU)
+    lifecycle.apply_options(one, {"accel.a": Marks("a")}, CPU)
     assert one.log == ["+a", "-a", "+a"]
 
 
@@ -76,7 +76,7 @@ def test_at_exit_everything_comes_off_before_libraries_go(monkeypatch):
     registered = []
     monkeypatch.setattr(lifecycle.atexit, "register", registered.append)
     one = pipe(nn.Linear(1, 1))
-    lifecycle.fit(one, {"accel.marks": Marks("a")}, CPU)
+    lifecycle.apply_options(one, {"accel.marks": Marks("a")}, CPU)
     assert len(registered) == 1
     registered[0]()
     assert one.log == ["+a", "-a"]

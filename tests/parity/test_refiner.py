@@ -229,12 +229,12 @@ class Notes(ModelOption):
         self.seen: list[tuple[str, int]] = []
 
     @contextmanager
-    def fit(self, pipe, device):
-        self.seen.append(("fit", id(pipe)))
+    def attach(self, pipe, device):
+        self.seen.append(("attach", id(pipe)))
         yield
 
     @contextmanager
-    def on(self, pipe):
+    def active(self, pipe):
         self.seen.append(("on", id(pipe)))
         yield
 
@@ -244,7 +244,7 @@ def test_an_option_is_put_on_the_models_of_both(pipes):
     whole, options = refined(pipes, "euler"), {"accel.notes": notes}
     replace(whole, options=options, refiner=replace(whole.refiner, options=options))(request(1))
     base, refiner = map(id, pipes)
-    assert notes.seen == [("fit", base), ("on", base), ("fit", refiner), ("on", refiner)]
+    assert notes.seen == [("attach", base), ("on", base), ("attach", refiner), ("on", refiner)]
 
 
 def test_the_refiner_is_built_with_the_options_of_the_run(checkpoints):

@@ -24,7 +24,7 @@ from diffusers import EDMEulerScheduler, StableDiffusionImg2ImgPipeline, StableD
 from composer import compose
 from composer.config.search_path import packaged_conf
 from composer.errors import ComposerError
-from composer.options.lifecycle import forget
+from composer.options.lifecycle import clear_models
 from composer.testing import pipelines
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -148,7 +148,7 @@ def test_an_option_is_gone_with_its_run(sources, option, door):
     a, b = found
     fresh = {}
     for name, words in (("b", b), ("a", a)):
-        forget()
+        clear_models()
         fresh[name] = drawn(words)
     assert drawn(b) == fresh["b"]
     assert drawn(a) == fresh["a"]

@@ -23,7 +23,7 @@ from tiers import sampled
 
 from composer import StepCallback
 from composer.callbacks.nan_guard import NanGuard
-from composer.loading import loader
+from composer.loading import component_loader
 from composer.options import lifecycle
 from composer.sampling.embedding_cache import EmbeddingCache, cached, content_hash, use_embedding_cache
 from composer.sweeps import worker
@@ -236,8 +236,8 @@ def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
 
 def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
     """Over 3 checkpoints × 2 schedulers × 2 seeds, and over tasks whose variants share components."""
-    lifecycle.forget()
-    loader.loaded.clear()
+    lifecycle.clear_models()
+    component_loader.loaded.clear()
     shutil.copytree(checkpoints["sd"], tmp_path / "another")  # jobs of a mere copy would be the same jobs
     (file,) = (tmp_path / "another" / "unet").glob("*.safetensors")
     save_file({name: weight * 0.9 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
@@ -245,12 +245,13 @@ def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
     axes = ("scheduler=euler,ddim", "seed=range(2)", "steps=1", "height=64", "width=64")
     done = compose("-m", *axes, "model=local", sources, "sweep.batch=1", "sweep.shuffle=1")
     assert done.code == 0 and "12 jobs: 12 generated" in done.out
-    assert len(loader.loaded) >= 9 and set(loader.loaded.values()) == {1}, loader.loaded
-    loader.loaded.clear()
+    assert len(component_loader.loaded) >= 9 and set(component_loader.loaded.values()) == {1}, component_loader.loaded
+    component_loader.loaded.clear()
     assert compose("-m", "scheduler=euler,ddim", *SMALL, "task=text2img,inpaint,depth2img", "sweep.batch=1").code == 0
-    assert set(loader.loaded.values()) == {1} and sum("text_encoder" in place for place in loader.loaded) == 1, (
-        loader.loaded
-    )
+    assert (
+        set(component_loader.loaded.values()) == {1}
+        and sum("text_encoder" in place for place in component_loader.loaded) == 1
+    ), component_loader.loaded
 
 
 def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 from composer.config.overrides import prepare
 from composer.errors import ComposerError
-from composer.loading.precision import device_of
+from composer.loading.precision import resolve_device
 from composer.system.devices import parse_device, refuse_unavailable
 
 
@@ -57,10 +57,10 @@ def test_a_device_that_is_not_there_is_refused(compose, tmp_path, word, command)
 
 def test_the_first_of_a_kind_is_the_kind(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device_of("cuda:1") == torch.device("cuda", 1) and device_of("cuda") == torch.device("cuda")
-    assert device_of("auto") == torch.device("cuda")
+    assert resolve_device("cuda:1") == torch.device("cuda", 1) and resolve_device("cuda") == torch.device("cuda")
+    assert resolve_device("auto") == torch.device("cuda")
     with pytest.raises(ComposerError) as error:
-        device_of("cuda:2")
+        resolve_device("cuda:2")
     assert "has 2, counted from 0" in str(error.value) and "cuda:1" in error.value.allowed
 
 

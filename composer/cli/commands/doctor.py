@@ -97,10 +97,10 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 def _dtypes() -> Iterator[tuple[str, str]]:
     """How fast matrices are multiplied in each dtype, beside fp32, on the device that `device=auto` takes."""
-    from composer.loading.precision import DTYPES, best, device_of
+    from composer.loading.precision import DTYPES, fastest_dtype, resolve_device
     from composer.system.timing import speedup
 
-    device = device_of("auto")
+    device = resolve_device("auto")
     taken: dict[str, list[float]] = {name: [] for name in DTYPES}
     wrong: dict[str, str] = {}
     for _ in range(ROUNDS):  # in turn, so that what else the machine does hits all of them
@@ -122,7 +122,7 @@ def _dtypes() -> Iterator[tuple[str, str]]:
                 wrong.get(name)
                 or (f"{ratio:.2f} times as fast as fp32" if ratio else "as fast as fp32, within the noise"),
             )
-    yield "precision=auto", f"{str(best(device, 1 << 40)).removeprefix('torch.')} for large models"
+    yield "precision=auto", f"{str(fastest_dtype(device, 1 << 40)).removeprefix('torch.')} for large models"
 
 
 def _seconds(dtype: Any, device: Any) -> float:
@@ -157,9 +157,9 @@ def _attention() -> Iterator[tuple[str, str]]:
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from composer.loading.precision import device_of
+    from composer.loading.precision import resolve_device
 
-    device = device_of("auto")
+    device = resolve_device("auto")
     query = torch.ones(1, 1, 8, 8, device=device, dtype=torch.float32 if device.type == "cpu" else torch.float16)
     for backend in (
         SDPBackend.MATH,

@@ -37,9 +37,9 @@ class Attention(Acceleration):
     def __init__(self, backend: str | None = None) -> None:
         self.backend = backend
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        there = available(setting.device.type, setting.checked.checkpoint.family_info.supports.attention_backends)
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        there = available(context.device.type, context.checked.checkpoint.family_info.supports.attention_backends)
         if self.backend not in there:
             reason = (
                 "is what runs without the option"
@@ -51,7 +51,7 @@ class Attention(Acceleration):
             )
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         model = denoiser_of(pipe)
         with self._dispatched(model) as count, patched_forward(model, lambda forward: self._kernel(forward, count)):
             yield
@@ -73,7 +73,7 @@ class Attention(Acceleration):
 
     def _kernel(self, forward: Callable[..., Any], dispatched: int) -> Callable[..., Any]:
         if not dispatched and self.backend not in KERNELS:
-            self.idle("diffusers dispatches no attention of this model, so it would do nothing", KERNELS)
+            self.refuse_no_effect("diffusers dispatches no attention of this model, so it would do nothing", KERNELS)
 
         def run(*args: Any, **given: Any) -> Any:
             try:

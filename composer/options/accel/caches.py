@@ -48,13 +48,13 @@ class Cache(Acceleration):
     def supported(self, supports: Supports) -> bool:
         return self.name in supports.caches
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        request = setting.checked.request
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        request = context.checked.request
         self.steps = request.steps - request.steps_skipped
-        self.timestep_scale = setting.checked.checkpoint.family_info.timestep_scale
+        self.timestep_scale = context.checked.checkpoint.family_info.timestep_scale
         if self.steps < 2:
-            self.idle("a single step has no earlier one to take from, so it would do nothing")
+            self.refuse_no_effect("a single step has no earlier one to take from, so it would do nothing")
 
     def config(self, now: Callable[[], float]) -> Any:
         """The cache's settings, as diffusers takes them. now: the timestep, 0–1000; without bounds where nothing is
@@ -63,7 +63,7 @@ class Cache(Acceleration):
         raise NotImplementedError
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         model = denoiser_of(pipe)
         states = States(self.timestep_scale)
         with clean(model):
@@ -75,7 +75,7 @@ class Cache(Acceleration):
                 if type(hook).__module__.endswith(MODULES)
             ]
             if not states.hooks:
-                self.idle("diffusers' cache hooks nothing in this model, so it would do nothing")
+                self.refuse_no_effect("diffusers' cache hooks nothing in this model, so it would do nothing")
             with patched_forward(model, lambda forward: states.around(model, forward)):
                 yield
 
@@ -117,8 +117,8 @@ class MagCache(Cache):
         self.ratios = FLUX_MAG_RATIOS.tolist() if ratios == "flux" else list(ratios or ())
         self.threshold, self.most, self.kept, self.calibrate = threshold, most, kept, calibrate
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
         if not self.ratios and not self.calibrate:
             raise ComposerError("accel.magcache.ratios", None, WANTED)
 
@@ -141,8 +141,8 @@ class TaylorSeer(Cache):
     ) -> None:
         self.interval, self.warmup, self.order = interval, warmup, order
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
         if self.warmup + 1 >= self.steps:
             reason = f"leaves none of {self.steps} steps to continue, so it would do nothing"
             raise ComposerError("accel.taylorseer.warmup", self.warmup, reason)

@@ -42,9 +42,9 @@ class Compile(Acceleration):
     ) -> None:
         self.mode, self.regional, self.freezing, self.dynamic = mode, regional, freezing, dynamic
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        device, cls = setting.device.type, setting.checked.checkpoint.family_info.denoiser[1]
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        device, cls = context.device.type, context.checked.checkpoint.family_info.denoiser[1]
         missing = lacking(device)
         if missing:
             self.refuse(f"needs {missing}, which is not here: install it")
@@ -60,7 +60,7 @@ class Compile(Acceleration):
             )
 
     @contextmanager
-    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+    def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         model, settings = denoiser_of(pipe), self._settings(device)
         with forgotten_afterwards(model), patched_forward(model, lambda forward: self._guarded(forward, settings)):
             if self.regional:
@@ -68,7 +68,7 @@ class Compile(Acceleration):
             yield
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         with torch._dynamo.config.patch(
             skip_nnmodule_hook_guards=False
         ):  # else hooks that a callback sets later go unseen

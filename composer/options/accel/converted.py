@@ -38,7 +38,7 @@ class Converted(Acceleration):
     """
 
     devices = frozenset({"cpu"})
-    fewer = False
+    supports_quantised = False
     packages: ClassVar[tuple[str, ...]]
     engine: ClassVar[type[Engine]]
 
@@ -51,12 +51,12 @@ class Converted(Acceleration):
     def supported(self, supports: Supports) -> bool:
         return bool(getattr(supports, self.name))
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
         missing = [package for package in self.packages if find_spec(package) is None]
         if missing:
             self.refuse(f"needs the package {missing[0]}: pip install 'diffusion-composer[{self.name}]'")
-        checkpoint = setting.checked.checkpoint
+        checkpoint = context.checked.checkpoint
         denoiser = checkpoint.family_info.denoiser[0]
         there = [denoiser, *(["vae"] if "vae" in checkpoint.classes else [])]
         unknown = [name for name in self.components or () if name not in there]
@@ -65,21 +65,21 @@ class Converted(Acceleration):
                 f"accel.{self.name}.components", unknown[0], "is none that can be converted here", there
             )
         self.chosen = tuple(there if self.components is None else self.components)
-        self.keep = setting.checked.spec.precision.cache
+        self.keep = context.checked.spec.precision.cache
         if denoiser in self.chosen:
-            self._guidance_fits(setting)
+            self._guidance_fits(context)
 
-    def _guidance_fits(self, setting: OptionContext) -> None:
+    def _guidance_fits(self, context: OptionContext) -> None:
         from composer.sampling.guiders import LAYER_CONFIGS
 
-        guider = setting.checked.spec.guidance.keywords.get("guider")
+        guider = context.checked.spec.guidance.keywords.get("guider")
         if guider in LAYER_CONFIGS:
             raise ComposerError(
                 "guidance", guider, f"weakens layers of the model, which accel={self.name} replaces: choose one of them"
             )
 
     @contextmanager
-    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+    def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         with ExitStack() as stack:
             for name in self.chosen:
                 model = pipe.components[name]

@@ -41,15 +41,15 @@ class DeepCache(Acceleration):
     def supported(self, supports: Supports) -> bool:
         return supports.deepcache
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        checkpoint, request = setting.checked.checkpoint, setting.checked.request
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        checkpoint, request = context.checked.checkpoint, context.checked.request
         if self.interval == 1:
             raise ComposerError(
                 "accel.deepcache.interval", 1, "computes every step in full, so it would do nothing: take 2 or more"
             )
         if request.steps - request.steps_skipped <= FIRST:
-            self.idle(
+            self.refuse_no_effect(
                 f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.steps_skipped}"
             )
         kinds = (*checkpoint.denoiser.get("down_block_types", ()), *checkpoint.denoiser.get("up_block_types", ()))
@@ -58,7 +58,7 @@ class DeepCache(Acceleration):
             self.refuse(f"can't reach into a {unknown[0]}", sorted(BLOCKS))
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         unet, features = denoiser_of(pipe), Features(self.interval)
         with ExitStack() as stack:
             for number, module in enumerate(deep(unet, self.layers)):

@@ -26,7 +26,7 @@ class FusedQKV(Acceleration):
     """of: denoiser, vae, or all for both where they are there."""
 
     name = "fused_qkv"
-    fewer = False
+    supports_quantised = False
     excludes = (PROGRAMS - {"accel.compile"}) | {
         "memory.attention_slicing", "memory.xformers", "memory.sequential_offload", "memory.group_offload",
     }  # fmt: skip
@@ -34,14 +34,14 @@ class FusedQKV(Acceleration):
     def __init__(self, of: Literal["all", "denoiser", "vae"] = "all") -> None:
         self.of = of
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        checkpoint = setting.checked.checkpoint
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        checkpoint = context.checked.checkpoint
         info = checkpoint.family_info
         if self.of == "vae" and "vae" not in checkpoint.classes:
-            self.idle("the model has no vae, so it would do nothing")
+            self.refuse_no_effect("the model has no vae, so it would do nothing")
         if self.of != "vae" and not info.supports.fused_qkv:
-            self.idle(f"diffusers can't fuse a {info.denoiser[1]}, so it would do nothing")
+            self.refuse_no_effect(f"diffusers can't fuse a {info.denoiser[1]}, so it would do nothing")
         left_out = [key for key in info.supports.unfused_settings if checkpoint.denoiser.get(key)]
         if self.of != "vae" and left_out:
             self.refuse(
@@ -49,7 +49,7 @@ class FusedQKV(Acceleration):
             )
 
     @contextmanager
-    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+    def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         models = [
             *([denoiser_of(pipe)] if self.of != "vae" else []),
             *([pipe.components.get("vae")] if self.of != "denoiser" else []),
@@ -57,7 +57,7 @@ class FusedQKV(Acceleration):
         with ExitStack() as stack:
             for model in filter(None, models):
                 if not hasattr(model, "fuse_qkv_projections"):
-                    self.idle(f"diffusers can't fuse a {type(model).__name__}, so it would do nothing")
+                    self.refuse_no_effect(f"diffusers can't fuse a {type(model).__name__}, so it would do nothing")
                 stack.enter_context(fused(model))
             yield
 

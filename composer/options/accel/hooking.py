@@ -29,9 +29,9 @@ class Acceleration(ModelOption):
     group = "accel"
     why: ClassVar[str] = "can't reach into a {}, so it would do nothing"
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        info = setting.checked.checkpoint.family_info
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        info = context.checked.checkpoint.family_info
         if not self.supported(info.supports):
             able = sorted(other.denoiser[1] for other in families().values() if self.supported(other.supports))
             self.refuse(self.why.format(info.denoiser[1]), sorted({*able}))

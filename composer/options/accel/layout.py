@@ -25,18 +25,18 @@ class ChannelsLast(Acceleration):
     def __init__(self, of: Literal["all", "unet", "vae"] = "all") -> None:
         self.of = of
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        info = setting.checked.checkpoint.family_info
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        info = context.checked.checkpoint.family_info
         if self.of != "vae" and not info.supports.channels_last:
-            self.idle(
+            self.refuse_no_effect(
                 f"a {info.denoiser[1]} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left"
             )
-        if self.of == "vae" and "vae" not in setting.checked.checkpoint.classes:
-            self.idle("the model has no vae, so it would do nothing")
+        if self.of == "vae" and "vae" not in context.checked.checkpoint.classes:
+            self.refuse_no_effect("the model has no vae, so it would do nothing")
 
     @contextmanager
-    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+    def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         wanted = ("unet", "vae") if self.of == "all" else (self.of,)
         with ExitStack() as stack:
             for model in filter(None, map(pipe.components.get, wanted)):

@@ -43,8 +43,8 @@ class ONNX(Converted):
     name, packages, engine = "onnx", ("onnx", "onnxruntime"), Runtime
     why = "torch can't write a {} as ONNX: use accel=[openvino]"
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        other = [name for name in self.chosen if setting.numbers.of(name) != torch.float32]
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        other = [name for name in self.chosen if context.dtypes.of(name) != torch.float32]
         if other:
             self.refuse(f"computes in fp32 alone, and the {other[0]} would not: precision=fp32, or accel=[openvino]")

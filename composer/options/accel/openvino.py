@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from composer.errors import ComposerError
-from composer.loading.precision import DTYPES, SMALL, best
+from composer.loading.precision import DTYPES, MIN_BYTES_FOR_16_BITS, fastest_dtype
 from composer.options.accel.converted import Converted
 from composer.options.accel.standin import Engine
 from composer.options.base import OptionContext
@@ -75,9 +75,9 @@ class OpenVINO(Converted):
         super().__init__(components)
         self.precision = precision
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        if self.precision == "bf16" and best(setting.device, SMALL) != torch.bfloat16:
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        if self.precision == "bf16" and fastest_dtype(context.device, MIN_BYTES_FOR_16_BITS) != torch.bfloat16:
             raise ComposerError(
                 "accel.openvino.precision", "bf16", "this CPU has no units for it, so it would do nothing: use auto"
             )

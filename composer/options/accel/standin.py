@@ -120,7 +120,7 @@ class ConvertedForward:
             traits = hashlib.sha256(repr((self._content(kind[-1]), kind)).encode()).hexdigest()[:40]
             try:
                 key = f"{traits}-{version(self.engine.package)}-torch-{torch.__version__}"
-                return disk_cache.keep(self.option, key, lambda draft: self._convert(tensors, fixed, draft))
+                return disk_cache.get_or_create(self.option, key, lambda draft: self._convert(tensors, fixed, draft))
             except OSError:  # no room or no right to write: a run must not fail for that
                 pass
         folder = Path(self.stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))

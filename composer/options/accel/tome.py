@@ -41,25 +41,25 @@ class TokenMerging(Acceleration):
     def supported(self, supports: Supports) -> bool:
         return supports.tome
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
         if find_spec("tomesd") is None:
             self.refuse("needs the package tomesd: pip install 'diffusion-composer[tome]'")
-        least = first_attention(setting.checked.checkpoint)
+        least = first_attention(context.checked.checkpoint)
         if self.downsample != "auto" and self.downsample < least:
             reason = f"this model attends at {least} and more, so it would do nothing"
             raise ComposerError("accel.tome.downsample", self.downsample, reason)
         self.factor = least if self.downsample == "auto" else self.downsample
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         import tomesd
 
         unet = denoiser_of(pipe)
         tomesd.apply_patch(unet, ratio=self.ratio, max_downsample=self.factor, use_rand=self.rand)
         try:
             if not any(type(module).__name__ == "ToMeBlock" for module in unet.modules()):
-                self.idle("this model has no block that it knows, so it would do nothing")
+                self.refuse_no_effect("this model has no block that it knows, so it would do nothing")
             yield
         finally:
             tomesd.remove_patch(unet)

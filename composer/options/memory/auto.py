@@ -33,10 +33,10 @@ class Auto(ModelOption):
     def __init__(self, limit: Annotated[float, Gt(0)] | None = None, further: Annotated[int, Ge(0)] = 0) -> None:
         self.limit, self.further = limit, further
 
-    def becomes(self, setting: OptionContext) -> tuple[Mapping[str, ModelOption], str]:
+    def expand(self, context: OptionContext) -> tuple[Mapping[str, ModelOption], str]:
         """The options to take, and a line that says why."""
-        free = free_memory(str(setting.device)) if self.limit is None else int(self.limit * GIB)
-        rungs = list(memory_steps(setting))
+        free = free_memory(str(context.device)) if self.limit is None else int(self.limit * GIB)
+        rungs = list(memory_steps(context))
         fits = next((i for i, (_, need) in enumerate(rungs) if free is None or need <= free), len(rungs) - 1)
         chosen, need = rungs[min(fits + self.further, len(rungs) - 1)]
         words = ",".join(option.name for option in chosen)
@@ -47,34 +47,34 @@ class Auto(ModelOption):
             line += ", which may not be enough"
         return {f"memory.{option.name}": option for option in chosen}, line
 
-    def last(self, setting: OptionContext) -> bool:
+    def last(self, context: OptionContext) -> bool:
         """Whether there is no step further."""
-        return self.further + 1 >= len(list(memory_steps(setting)))
+        return self.further + 1 >= len(list(memory_steps(context)))
 
 
-def memory_steps(setting: OptionContext) -> Iterator[tuple[tuple[ModelOption, ...], int]]:
+def memory_steps(context: OptionContext) -> Iterator[tuple[tuple[ModelOption, ...], int]]:
     """Sets of options that do something here, the fastest first, and the bytes that each should need."""
     savings = [()]
     for option in (VaeSlicing(), VaeTiling()):
-        if helps(option, setting):
+        if helps(option, context):
             savings.append((*savings[-1], option))
     for offload in (None, ModelOffload(), GroupOffload(), SequentialOffload()):
-        if offload is None or helps(offload, setting):
+        if offload is None or helps(offload, context):
             for saving in savings:
-                yield ((offload,) if offload else ()) + saving, need(setting, offload, saving)
+                yield ((offload,) if offload else ()) + saving, need(context, offload, saving)
 
 
-def helps(option: ModelOption, setting: OptionContext) -> bool:
+def helps(option: ModelOption, context: OptionContext) -> bool:
     try:
-        option.check(setting)
+        option.check(context)
     except ComposerError:
         return False
     return True
 
 
-def need(setting: OptionContext, offload: ModelOption | None, saving: tuple[ModelOption, ...]) -> int:
+def need(context: OptionContext, offload: ModelOption | None, saving: tuple[ModelOption, ...]) -> int:
     kinds = {type(option) for option in saving}
-    found = estimate(setting.checked, setting.numbers, sliced=VaeSlicing in kinds, tiled=VaeTiling in kinds)
+    found = estimate(context.checked, context.dtypes, sliced=VaeSlicing in kinds, tiled=VaeTiling in kinds)
     return resident(found, offload) + found.working
 
 

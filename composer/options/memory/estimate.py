@@ -1,7 +1,7 @@
 """How much memory a run will take, from the headers of its files and the sizes in its configs; measured factors, a
 fifth too much.
 
-What was measured: decoding with Stable Diffusion's VAE holds 967 to 1,181 numbers for each pixel, which is 9 times the
+What was measured: decoding with Stable Diffusion's VAE holds 967 to 1,181 dtypes for each pixel, which is 9 times the
 channels of its
 outermost block; its UNet holds 20 to 45 times the channels of its first block for each latent (benchmarks/memory.py).
 """
@@ -46,7 +46,7 @@ class Estimate:
 
 
 def estimate(
-    checked: Checked, numbers: DtypePlan, batch: int | None = None, sliced: bool = False, tiled: bool = False
+    checked: Checked, dtypes: DtypePlan, batch: int | None = None, sliced: bool = False, tiled: bool = False
 ) -> Estimate:
     """What a run takes. batch: images at once, None for what the config says. sliced, tiled: how the VAE decodes."""
     request, checkpoint = checked.request, checked.checkpoint
@@ -54,31 +54,31 @@ def estimate(
     height, width = max(request.height, second.get("height", 0)), max(request.width, second.get("width", 0))
     batch = checked.at_once if batch is None else batch
     return Estimate(
-        weights=weights(checked, numbers),
-        denoising=_denoising(checked, numbers, batch, height, width),
-        decoding=_decoding(checked, numbers, 1 if sliced else batch, height, width, tiled)
+        weights=weights(checked, dtypes),
+        denoising=_denoising(checked, dtypes, batch, height, width),
+        decoding=_decoding(checked, dtypes, 1 if sliced else batch, height, width, tiled)
         if "vae" in checkpoint.classes
         else 0,
     )
 
 
-def weights(checked: Checked, numbers: DtypePlan) -> dict[str, int]:
+def weights(checked: Checked, dtypes: DtypePlan) -> dict[str, int]:
     """Component → bytes of its weights as it computes with them."""
     checkpoint = checked.checkpoint
     if checkpoint.single_file:
-        return {"checkpoint": sum(count_weights([checkpoint.path]).values()) * numbers.default.itemsize}
+        return {"checkpoint": sum(count_weights([checkpoint.path]).values()) * dtypes.default.itemsize}
     counts = {name: sum(count_weights(checkpoint.files(name)).values()) for name in checkpoint.classes}
-    return {name: int(count * numbers.size(name)) for name, count in counts.items() if count}
+    return {name: int(count * dtypes.size(name)) for name, count in counts.items() if count}
 
 
-def _decoding(checked: Checked, numbers: DtypePlan, batch: int, height: int, width: int, tiled: bool) -> int:
+def _decoding(checked: Checked, dtypes: DtypePlan, batch: int, height: int, width: int, tiled: bool) -> int:
     config = checked.checkpoint.configs.get("vae", {})
     channels, tile = config.get("block_out_channels", (128,))[0], tile_of(config)
     pixels, more = height * width, 1.0
     if tiled and max(height, width) > tile:
         pixels, more = min(pixels, tile * tile), TILED
     whole = 3 * height * width * (2 if tiled else 0)  # tiles that wait to be put together
-    return int(batch * (pixels * channels * VAE * more + whole) * numbers.of("vae").itemsize)
+    return int(batch * (pixels * channels * VAE * more + whole) * dtypes.of("vae").itemsize)
 
 
 def tile_of(config: Mapping[str, object]) -> int:
@@ -87,13 +87,13 @@ def tile_of(config: Mapping[str, object]) -> int:
     return max(size) if isinstance(size, (list, tuple)) else size
 
 
-def _denoising(checked: Checked, numbers: DtypePlan, batch: int, height: int, width: int) -> int:
+def _denoising(checked: Checked, dtypes: DtypePlan, batch: int, height: int, width: int) -> int:
     checkpoint = checked.checkpoint
     name, config = checkpoint.family_info.denoiser[0], checkpoint.denoiser
     latents = height * width // checkpoint.vae_scale_factor**2
     both = 2 * batch  # with and without the prompt
     channels = config.get("block_out_channels", (0,))[0]
     if channels:
-        return int(both * latents * channels * UNET * numbers.of(name).itemsize)
+        return int(both * latents * channels * UNET * dtypes.of(name).itemsize)
     inner = config.get("num_attention_heads", 24) * config.get("attention_head_dim", 64)
-    return int(both * latents / 4 * inner * TRANSFORMER * numbers.of(name).itemsize)
+    return int(both * latents / 4 * inner * TRANSFORMER * dtypes.of(name).itemsize)

@@ -13,10 +13,10 @@ class LayerwiseCasting(ModelOption):
     """Half or a quarter of the weights' memory, and a little time for each layer of each step."""
 
     group, name, component = "memory", "layerwise_casting", "denoiser"
-    stores = "fp8"
+    storage = "fp8"
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        storage = setting.checked.spec.precision.storage
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        storage = context.checked.spec.precision.storage
         if storage is not None:
-            self.idle(f"precision.storage={storage} keeps fewer bits already, so it would do nothing")
+            self.refuse_no_effect(f"precision.storage={storage} keeps fewer bits already, so it would do nothing")

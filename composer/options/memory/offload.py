@@ -26,7 +26,7 @@ class Offload(ModelOption):
 
     group = "memory"
     devices = frozenset({"cuda", "xpu"})
-    waits = True
+    offloads = True
 
     def __init_subclass__(cls) -> None:
         cls.excludes = frozenset(f"memory.{name}" for name in NAMES if name != cls.name)
@@ -40,7 +40,7 @@ class ModelOffload(Offload):
     name = "model_offload"
 
     @contextmanager
-    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+    def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         pipe.enable_model_cpu_offload(device=device)
         try:
             yield
@@ -48,7 +48,7 @@ class ModelOffload(Offload):
             _unhook(pipe)
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         try:
             yield
         finally:
@@ -69,7 +69,7 @@ class GroupOffload(Offload):
         self.blocks, self.stream = blocks, stream
 
     @contextmanager
-    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+    def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         stream = device.type in self.devices if self.stream is None else self.stream
         blocks = 1 if stream and self.blocks else self.blocks  # diffusers fetches ahead by single blocks alone
         level = (
@@ -104,13 +104,15 @@ class CpuTextEncoder(Offload):
     name = "cpu_text_encoder"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        if not setting.checked.checkpoint.family_info.takes_prompt:
-            self.idle(f"{setting.checked.checkpoint.family} models have no text encoder, so it would do nothing")
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        if not context.checked.checkpoint.family_info.takes_prompt:
+            self.refuse_no_effect(
+                f"{context.checked.checkpoint.family} models have no text encoder, so it would do nothing"
+            )
 
     @contextmanager
-    def fit(self, pipe: Any, device: torch.device) -> Iterator[None]:
+    def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         encoders = [model for name in self.encoders if (model := getattr(pipe, name, None)) is not None]
         for model in _models(pipe):
             if all(model is not encoder for encoder in encoders):

@@ -29,13 +29,13 @@ class VaeSlicing(Saving):
 
     name, component = "vae_slicing", "vae"
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        if 1 in (setting.checked.request.batch, setting.checked.spec.batch):
-            self.idle("a single image has nothing to slice, so it would do nothing")
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        if 1 in (context.checked.request.batch, context.checked.spec.batch):
+            self.refuse_no_effect("a single image has nothing to slice, so it would do nothing")
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         pipe.vae.enable_slicing()
         try:
             yield
@@ -50,16 +50,18 @@ class VaeTiling(Saving):
 
     name, component = "vae_tiling", "vae"
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        checked = setting.checked
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        checked = context.checked
         tile, request = tile_of(checked.checkpoint.configs.get("vae", {})), checked.request
         second = request.inputs.get("second") or {}  # a pass that generates larger
         if max(request.height, request.width, second.get("height", 0), second.get("width", 0)) <= tile:
-            self.idle(f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}")
+            self.refuse_no_effect(
+                f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}"
+            )
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         pipe.vae.enable_tiling()
         try:
             yield
@@ -77,14 +79,16 @@ class AttentionSlicing(Saving):
     def __init__(self, heads: Literal["auto", "max"] | Annotated[int, Ge(1)] = "auto") -> None:
         self.heads = heads
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
-        checkpoint = setting.checked.checkpoint
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        checkpoint = context.checked.checkpoint
         if not checkpoint.family_info.supports.attention_slicing:
-            self.idle(f"{checkpoint.family} models attend in a way that can't be sliced, so it would do nothing")
+            self.refuse_no_effect(
+                f"{checkpoint.family} models attend in a way that can't be sliced, so it would do nothing"
+            )
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         before = dict(pipe.unet.attn_processors)
         try:
             self._slice(pipe.unet)

@@ -20,19 +20,21 @@ class XFormers(ModelOption):
     devices = frozenset({"cuda"})
     excludes = frozenset({"memory.attention_slicing", "accel.attention", "accel.compile", "accel.fused_qkv"})
 
-    def check(self, setting: OptionContext) -> None:
-        super().check(setting)
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
         if find_spec("xformers") is None:
             self.refuse("needs the package xformers, which is not installed: torch's own attention is as sparing")
-        info = setting.checked.checkpoint.family_info
+        info = context.checked.checkpoint.family_info
         if info.supports.attention_backends and not info.supports.xformers:
-            self.idle(f"does nothing in {info.name}: use accel=[attention] accel.attention.backend=xformers")
+            self.refuse_no_effect(
+                f"does nothing in {info.name}: use accel=[attention] accel.attention.backend=xformers"
+            )
         if not info.supports.xformers:
             able = {other.denoiser[1] for other in families().values() if other.supports.xformers}
-            self.idle(f"can't reach into a {info.denoiser[1]}, so it would do nothing", sorted(able))
+            self.refuse_no_effect(f"can't reach into a {info.denoiser[1]}, so it would do nothing", sorted(able))
 
     @contextmanager
-    def on(self, pipe: Any) -> Iterator[None]:
+    def active(self, pipe: Any) -> Iterator[None]:
         model = denoiser_of(pipe)
         before = {module: module.processor for module in model.modules() if hasattr(module, "processor")}
         try:

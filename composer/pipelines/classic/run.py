@@ -19,7 +19,7 @@ from composer.checks.pipeline_class import IMAGES
 from composer.errors import ComposerError
 from composer.families.base import DiffusersFamily
 from composer.families.settings import Decoded
-from composer.options.lifecycle import forget
+from composer.options.lifecycle import clear_models
 from composer.pipelines.classic.bridge import step_end_callback
 from composer.pipelines.classic.own_pipeline import run_pipeline
 from composer.pipelines.long_prompts import check_prompt_length
@@ -88,7 +88,7 @@ class Classic(Pipeline):
             seeded(request.seeds[0]),
             self.options_active(),
             scratch_directory() as temporary,
-            restore_after_run(modules, self.callbacks, self.skip_on_error, notes, forget),
+            restore_after_run(modules, self.callbacks, self.skip_on_error, notes, clear_models),
         ):
             run = Run(
                 timesteps=torch.arange(steps), generators=generators, scheduler=scheduler, folder=folder, scratch=temporary,

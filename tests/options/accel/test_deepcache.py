@@ -98,7 +98,7 @@ def test_the_first_two_steps_and_then_every_so_many_are_computed_in_full(source,
 def test_every_step_in_full_is_the_model_itself(source):
     plain = drawn(source, "steps=4")
     pipeline, request, looks = built(source, "steps=4")
-    with DeepCache(interval=1).on(pipeline.family.pipe):
+    with DeepCache(interval=1).active(pipeline.family.pipe):
         pipeline(request)
     assert all(map(torch.equal, plain.latents, looks.latents))
 

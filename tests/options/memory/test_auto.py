@@ -27,7 +27,7 @@ LARGE = ("height=256", "width=256", "images=2", "steps=2")
 
 def setting(*words: str, device: str = "cpu") -> OptionContext:
     return OptionContext(
-        checked=check(read(compose_config(list(words)))), device=torch.device(device), numbers=DtypePlan(torch.float32)
+        checked=check(read(compose_config(list(words)))), device=torch.device(device), dtypes=DtypePlan(torch.float32)
     )
 
 
@@ -65,7 +65,7 @@ def test_the_ladder_goes_from_fast_to_sparing():
     ],
 )
 def test_the_fastest_that_fits(limit, further, device, chosen, said):
-    options, line = Auto(limit, further).becomes(setting(*LARGE, device=device))
+    options, line = Auto(limit, further).expand(setting(*LARGE, device=device))
     assert names(options.values()) == chosen and said in line, line
 
 

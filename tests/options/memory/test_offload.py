@@ -135,7 +135,7 @@ def test_they_exclude_each_other(monkeypatch):
     from composer.options.base import OptionContext
 
     setting = OptionContext(
-        checked=of("steps=1"), device=torch.device("cuda"), numbers=DtypePlan(torch.float32),
+        checked=of("steps=1"), device=torch.device("cuda"), dtypes=DtypePlan(torch.float32),
         active=frozenset({"memory.model_offload", "memory.group_offload"}),
     )  # fmt: skip
     with pytest.raises(ComposerError, match="memory=model_offload: can't be together with memory=group_offload"):
@@ -143,6 +143,6 @@ def test_they_exclude_each_other(monkeypatch):
     with pytest.raises(ComposerError, match="ddpm models have no text encoder"):
         CpuTextEncoder().check(
             OptionContext(
-                checked=of("task=unconditional"), device=torch.device("cuda"), numbers=DtypePlan(torch.float32)
+                checked=of("task=unconditional"), device=torch.device("cuda"), dtypes=DtypePlan(torch.float32)
             )
         )
