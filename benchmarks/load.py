@@ -27,10 +27,11 @@ from pathlib import Path
 CHILD = """
 import json, os, resource, sys, threading, time
 import torch, diffusers
-from composer.loading import loader as weights
 from composer.checkpoints.find import find_checkpoint
-from composer.loading.precision import DtypePlan
 from composer.config.spec import ModelSpec
+from composer.loading.load_options import LoadOptions
+from composer.loading.loader import load
+from composer.loading.precision import DtypePlan
 how, source, dtype = sys.argv[1], sys.argv[2], torch.bfloat16
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
@@ -50,7 +51,7 @@ if how == "raw":
 else:
     keep = how == "kept"
     spec = ModelSpec(name="local", source=source, safety_checker=False)
-    pipe = weights.load(find_checkpoint(spec), weights.LoadOptions(DtypePlan(dtype), torch.device("cpu"), None, keep))
+    pipe = load(find_checkpoint(spec), LoadOptions(DtypePlan(dtype), torch.device("cpu"), None, keep))
 cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
 done.set(); thread.join()
 begun = time.process_time()

@@ -1,1 +1,1 @@
-"""What a run needs, checked before weights load."""
+"""Checks of a run before weights are loaded."""

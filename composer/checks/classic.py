@@ -1,6 +1,4 @@
-"""Refuses what a pipeline class can't take or do, from its signature, its source and its own check of inputs; before
-weights load.
-"""
+"""Checks of diffusers pipeline classes without a native family, from signature, source text and their own check."""
 
 from __future__ import annotations
 
@@ -14,61 +12,65 @@ from composer.callbacks.base import StepCallback
 from composer.callbacks.progress import Progress
 from composer.callbacks.request import Request
 from composer.checks.pipeline_arguments import TABLE, arguments, name_of, plain
-from composer.checks.pipeline_class import takes, told
+from composer.checks.pipeline_class import read_call, takes
 from composer.errors import ComposerError
 from composer.sampling.guidance import Distilled, Guidance
 from composer.sampling.hooks import MOMENTS, overrides
 from composer.system.signatures import keywords_of
 
-#: Moments that a pipeline with `callback_on_step_end` can offer.
+#: Moments of callbacks that a pipeline with ``callback_on_step_end`` offers.
 OFFERED = ("after_step", "after_decode")
-#: Inputs of a task that are images.
-PICTURES = ("image", "mask", "depth")
-#: Those that are no argument of a pipeline: what is done with the images that it makes.
-AFTERWARDS = ("blur", "keep_unmasked")
+#: Inputs of tasks that are images.
+IMAGE_INPUTS = ("image", "mask", "depth")
+#: Inputs of tasks that are applied to the generated images, and are no arguments of a pipeline.
+APPLIED_AFTERWARDS = ("blur", "keep_unmasked")
 
 
-def check(
-    pipeline: type, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback], sizes: Mapping[str, Any],
-    together: int = 1, option: str = "",
+def check_classic(
+    pipeline: Any, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback],
+    sizes: Mapping[str, Any], batch: int = 1, option: str = "",
 ) -> None:  # fmt: skip
-    """Refuse what this pipeline class can't take.
+    """Refuse settings that a diffusers pipeline class does not take.
 
     Args:
-        sizes: height and width as the user set them, None where they were left open. together: images in one batch.
-        option: of guidance, as it was typed.
+        pipeline: diffusers pipeline class.
+        request: The request.
+        guidance: The guidance.
+        callbacks: Callbacks by option name.
+        sizes: ``height`` and ``width`` in pixels as the user set them, or None.
+        batch: Images in one batch.
+        option: Option name of the guidance, for errors.
 
     Raises:
-        ComposerError: it makes no images, or has no place for something that was set.
+        ComposerError: The class generates no images, or has no argument for a setting.
     """
     _check_output(pipeline)
     _check_inputs(pipeline, request, sizes)
     _check_guidance(pipeline, guidance, option)
-    _check_needed(pipeline, arguments(pipeline, request, guidance))
-    if together > 1 and told(pipeline).reads & {name_of(key, pipeline) for key in request.inputs if key in PICTURES}:
-        raise ComposerError(
-            "batch", None, f"{pipeline.__name__} takes several images for references of each: say batch=1"
-        )
+    _check_required(pipeline, arguments(pipeline, request, guidance))
+    images = {name_of(key, pipeline) for key in request.inputs if key in IMAGE_INPUTS}
+    if batch > 1 and read_call(pipeline).references & images:
+        reason = f"{pipeline.__name__} takes several images for references of each: say batch=1"
+        raise ComposerError("batch", None, reason)
     _check_callbacks(pipeline, callbacks)
 
 
-def _check_output(pipeline: type) -> None:
-    if not told(pipeline).images:
-        what = " and ".join(sorted(told(pipeline).makes))
-        raise ComposerError(
-            "model.source", None, f"{pipeline.__name__} makes {what} and no images, which composer can't write"
-        )
+def _check_output(pipeline: Any) -> None:
+    facts = read_call(pipeline)
+    if not facts.returns_images:
+        reason = f"{pipeline.__name__} makes {' and '.join(sorted(facts.outputs))} and no images"
+        raise ComposerError("model.source", None, f"{reason}, which composer can't write")
 
 
-def _check_inputs(pipeline: type, request: Request, sizes: Mapping[str, Any]) -> None:
-    """Each that was set has a place."""
+def _check_inputs(pipeline: Any, request: Request, sizes: Mapping[str, Any]) -> None:
+    """Refuse inputs without an argument."""
     name, inputs = pipeline.__name__, request.inputs
     if any(request.prompts) and name_of("prompt", pipeline) is None:
         raise ComposerError("prompt", request.prompts[0], f"{name} takes no prompt")
     negative = next(filter(None, request.negative_prompts), None)
     if negative and name_of("negative_prompt", pipeline) is None:
         raise ComposerError("negative_prompt", negative, f"{name} takes none: leave it out")
-    for key in PICTURES:
+    for key in IMAGE_INPUTS:
         if inputs.get(key) is not None and name_of(key, pipeline) is None:
             raise ComposerError("task", None, f"{name} takes no {TABLE[key][0]}: choose a task without {key}")
     strength = inputs.get("strength")
@@ -78,13 +80,13 @@ def _check_inputs(pipeline: type, request: Request, sizes: Mapping[str, Any]) ->
         if value is not None and name_of(key, pipeline) is None and inputs.get("image") is None:
             raise ComposerError(key, value, f"{name} takes none: leave it out")
     for key in inputs:
-        if key not in (*PICTURES, *AFTERWARDS, "strength") and inputs[key] is not None:
+        if key not in (*IMAGE_INPUTS, *APPLIED_AFTERWARDS, "strength") and inputs[key] is not None:
             raise ComposerError("task", None, f"{name} takes no {key}: choose another task")
     if name_of("steps", pipeline) is None and request.steps != 1:
         raise ComposerError("steps", request.steps, f"{name} takes none: say steps=1")
 
 
-def _check_guidance(pipeline: type, guidance: Guidance, option: str) -> None:
+def _check_guidance(pipeline: Any, guidance: Guidance, option: str) -> None:
     name, shown = pipeline.__name__, option or type(guidance).__name__
     if not plain(guidance):
         raise ComposerError(
@@ -104,93 +106,92 @@ def _check_guidance(pipeline: type, guidance: Guidance, option: str) -> None:
         raise ComposerError("guidance.rescale", rescale, f"{name} can't rescale: leave it out")
 
 
-def _check_needed(pipeline: type, given: Mapping[str, Any]) -> None:
-    """Arguments without a default."""
+def _check_required(pipeline: Any, given: Mapping[str, Any]) -> None:
+    """Refuse a request without a required argument."""
     for parameter in inspect.signature(pipeline.__call__).parameters.values():
-        needed = (
-            parameter.default is inspect.Parameter.empty and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        )
-        if needed and parameter.name not in ("self", *given):
+        required = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if required and parameter.name not in ("self", *given):
             raise _missing(pipeline, parameter.name)
-    for name in sorted(told(pipeline).needs - set(given), reverse=True):  # a mask comes with an image
+    for name in sorted(read_call(pipeline).required - set(given), reverse=True):  # a mask comes with an image
         raise _missing(pipeline, name)
 
 
-def _check_callbacks(pipeline: type, callbacks: Mapping[str, StepCallback]) -> None:
+def _check_callbacks(pipeline: Any, callbacks: Mapping[str, StepCallback]) -> None:
     offered = OFFERED if "callback_on_step_end" in keywords_of(pipeline.__call__) else OFFERED[1:]
     for key, callback in callbacks.items():
-        wants = [moment for moment in MOMENTS if overrides(callback, moment) and moment not in offered]
-        if wants and not isinstance(callback, Progress):  # which merely shows nothing
-            reason = f"wants {', '.join(wants)}, and {pipeline.__name__} is no native family: it offers {' and '.join(offered)}"
-            raise ComposerError(f"callbacks.{key}", None, reason)
+        missing = [moment for moment in MOMENTS if overrides(callback, moment) and moment not in offered]
+        if missing and not isinstance(callback, Progress):  # which only shows nothing
+            offers = f"{pipeline.__name__} is no native family: it offers {' and '.join(offered)}"
+            raise ComposerError(f"callbacks.{key}", None, f"wants {', '.join(missing)}, and {offers}")
 
 
-def check_step(pipeline: type, scheduler: type, settings: Mapping[str, Any]) -> None:
-    """Refuse settings of a scheduler's `step` that a pipeline does not hand on.
+def check_step(pipeline: Any, scheduler: Any, settings: Mapping[str, Any]) -> None:
+    """Refuse arguments of a scheduler's ``step`` that a pipeline class does not pass on.
 
     Args:
-        settings: keywords of `step`.
+        pipeline: diffusers pipeline class.
+        scheduler: Scheduler class.
+        settings: Arguments of ``step``.
 
     Raises:
-        ComposerError: it would step as if nothing had been set.
+        ComposerError: An argument that is not the default would have no effect.
     """
-    usual = inspect.signature(scheduler.step).parameters
+    parameters = inspect.signature(scheduler.step).parameters
     for name, value in settings.items():
-        if name not in keywords_of(pipeline.__call__) and value != usual[name].default:
-            raise ComposerError(
-                f"scheduler.{name}", value, f"{pipeline.__name__} does not hand it to its scheduler: leave it out"
-            )
+        if name not in keywords_of(pipeline.__call__) and value != parameters[name].default:
+            reason = f"{pipeline.__name__} does not hand it to its scheduler: leave it out"
+            raise ComposerError(f"scheduler.{name}", value, reason)
 
 
 def check_own(pipeline: Any, given: Mapping[str, Any]) -> None:
-    """Ask a pipeline without weights for its own check of inputs, which is the first thing that a run does.
+    """Let a pipeline without weights check its inputs, as it does at the start of a run.
 
     Args:
-        pipeline: as `create_skeleton` makes it. given: what its `__call__` is given.
+        pipeline: Skeleton of a diffusers pipeline; None if there is none.
+        given: Arguments of its ``__call__``.
 
     Raises:
-        ComposerError: it refuses them, and says so itself.
+        ComposerError: The pipeline refuses its inputs.
     """
     if not hasattr(pipeline, "check_inputs"):
         return
-    usual = {name: each.default for name, each in inspect.signature(type(pipeline).__call__).parameters.items()}
-    asked = inspect.signature(pipeline.check_inputs).parameters
-    values = {name: given.get(name, usual.get(name, each.default)) for name, each in asked.items()}
+    call = inspect.signature(type(pipeline).__call__).parameters
+    defaults = {name: parameter.default for name, parameter in call.items()}
+    checked = inspect.signature(pipeline.check_inputs).parameters
+    values = {name: given.get(name, defaults.get(name, parameter.default)) for name, parameter in checked.items()}
     values = {name: None if value is inspect.Parameter.empty else value for name, value in values.items()}
     try:
         pipeline.check_inputs(**values)
     except (ValueError, TypeError) as error:
-        if _raised(error):
+        if _is_raised_by_check(error):
             raise _refusal(type(pipeline), given, error) from None
-    except Exception:  # it asks for more than settings: the run will tell
+    except Exception:  # it needs more than settings, which only a run can provide
         return
 
 
-def _raised(error: Exception) -> bool:
-    """Whether a check itself refused, and did not merely stumble over what is not loaded yet."""
+def _is_raised_by_check(error: Exception) -> bool:
+    """Whether a ``raise`` of the check caused an error, and not an access to something that is not loaded."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return (linecache.getline(last.filename, last.lineno or 0)).lstrip().startswith("raise ")
 
 
-def _refusal(pipeline: type, given: Mapping[str, Any], error: Exception) -> ComposerError:
-    """In composer's words where an image is missing, else in the class's own."""
-    missing = next(
-        (name for key in PICTURES for name in TABLE[key] if _mentions(error, name) and name not in given), None
-    )
+def _refusal(pipeline: Any, given: Mapping[str, Any], error: Exception) -> ComposerError:
+    """Describe a refusal: a missing image in composer's words, anything else in those of the class."""
+    names = [name for key in IMAGE_INPUTS for name in TABLE[key]]
+    missing = next((name for name in names if _mentions(error, name) and name not in given), None)
     if missing is not None:
         return _missing(pipeline, missing)
-    return ComposerError(
-        "model.source", None, f"{pipeline.__name__} refuses its inputs: {(str(error).splitlines() or [''])[0]}"
-    )
+    reason = (str(error).splitlines() or [""])[0]
+    return ComposerError("model.source", None, f"{pipeline.__name__} refuses its inputs: {reason}")
 
 
-def _missing(pipeline: type, name: str) -> ComposerError:
-    """That an argument is needed, and which task gives it, where one does."""
+def _missing(pipeline: Any, name: str) -> ComposerError:
+    """Describe a missing argument, with a task that provides it."""
     strength = "" if takes(pipeline, "strength") else " strength=1"
-    ways = {"image": f"task=img2img image=FILE{strength}", "mask": f"task=inpaint image=FILE mask=FILE{strength}"}
-    way = next((words for key, words in ways.items() if name_of(key, pipeline) == name), None)
-    more = f": say {way}" if way else ", and no task can"
-    return ComposerError("task", None, f"{pipeline.__name__} needs {name}, which this task does not give{more}")
+    tasks = {"image": f"task=img2img image=FILE{strength}", "mask": f"task=inpaint image=FILE mask=FILE{strength}"}
+    task = next((words for key, words in tasks.items() if name_of(key, pipeline) == name), None)
+    advice = f": say {task}" if task else ", and no task can"
+    return ComposerError("task", None, f"{pipeline.__name__} needs {name}, which this task does not give{advice}")
 
 
 def _mentions(error: Exception, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Refuses what cannot work, from configs and the checkpoint's json files alone: no weights, no torch."""
+"""Checks of a run's settings against its checkpoint, from configs and JSON files alone: no weights, no torch."""
 
 from __future__ import annotations
 
@@ -32,8 +32,16 @@ ROLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A spec that fits its checkpoint, the task as an object, and the settled request. refiner: the second checkpoint.
-    lenient: whether options that would do nothing are left out with a note, as in a sweep over them."""
+    """Settings that fit their checkpoint.
+
+    Attributes:
+        spec: Settings of the run, with default steps and guidance scale filled in.
+        checkpoint: The checkpoint.
+        task: The task.
+        request: The request, with sizes and seeds filled in.
+        refiner: Checkpoint that finishes the images; None without one.
+        lenient: Whether options without an effect are omitted with a note instead of refused, as in a sweep over them.
+    """
 
     spec: RunSpec
     checkpoint: Checkpoint
@@ -44,16 +52,25 @@ class Checked:
 
     @property
     def at_once(self) -> int:
-        """Images in one batch at least; with batch=auto there may be more."""
-        most, asked = self.request.batch, self.spec.batch
-        return most if asked is None else 1 if asked == "auto" else min(asked, most)
+        """Smallest number of images in a batch; ``batch=auto`` may choose more."""
+        count, batch = self.request.batch, self.spec.batch
+        if isinstance(batch, int):
+            return min(batch, count)
+        return count if batch is None else 1
 
 
 def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoint) -> Checked:
-    """Hold a spec against its checkpoint, which `find` reads.
+    """Check a run's settings against its checkpoint.
+
+    Args:
+        spec: Settings of the run.
+        find: Finds a checkpoint by its settings.
+
+    Returns:
+        The checked settings.
 
     Raises:
-        ComposerError: the first thing found that cannot work.
+        ComposerError: A setting is incompatible; checking stops at the first.
     """
     refuse_unavailable(spec.device)
     task = build("task", spec.task, Task)
@@ -89,7 +106,11 @@ def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
 
 
 def tasks_of(checkpoint: Checkpoint) -> str:
-    """The tasks that a checkpoint can do, as a phrase."""
+    """Return the tasks that a checkpoint supports, as a phrase.
+
+    Args:
+        checkpoint: The checkpoint.
+    """
     if checkpoint.family_info.takes_prompt:
         return ROLES[checkpoint.role][1]
     of = checkpoint.family_info.conditioned_on
@@ -116,7 +137,7 @@ def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
 
 
 def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
-    """The checkpoint that finishes what the first began, if one is wanted."""
+    """Find the refiner's checkpoint, if one is requested."""
     wanted = spec.model.refiner
     if wanted is None:
         return None

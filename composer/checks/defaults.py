@@ -1,6 +1,4 @@
-"""Steps and a guidance scale for who names none: of the checkpoint's option, else the defaults of its diffusers
-pipeline class.
-"""
+"""Default steps and guidance scale: of the family, or of the checkpoint's diffusers pipeline class."""
 
 from __future__ import annotations
 
@@ -16,39 +14,41 @@ from composer.sampling.custom_steps import custom_steps
 
 
 def recommend(spec: RunSpec, checkpoint: Checkpoint) -> RunSpec:
-    """A spec with a number of steps and a guidance scale.
+    """Fill in the steps and the guidance scale that the user left open.
+
+    Args:
+        spec: Settings of the run.
+        checkpoint: The checkpoint.
+
+    Returns:
+        Settings with both values.
 
     Raises:
-        ComposerError: the steps are listed one by one, and another number of them is asked for.
+        ComposerError: The scheduler lists its timesteps, and another number of steps is requested.
     """
-    liked: dict[str, Any] = {}
-    steps, listed = spec.values.get("steps"), custom_steps(spec.scheduler.keywords)
-    if listed is not None:
-        key, values = listed
-        if _asked(spec) and steps != len(values):
-            raise ComposerError("steps", steps, f"scheduler.{key} lists {len(values)}: leave one of the two out")
-        steps = len(values)
+    defaults: dict[str, Any] = {}
+    steps, custom = spec.values.get("steps"), custom_steps(spec.scheduler.keywords)
+    if custom is not None:
+        key, timesteps = custom
+        if spec.config.get("steps") is not None and steps != len(timesteps):
+            raise ComposerError("steps", steps, f"scheduler.{key} lists {len(timesteps)}: leave one of the two out")
+        steps = len(timesteps)
     if "steps" in spec.values and steps is None:
-        liked = _liked(checkpoint)
-        steps = liked["steps"]
+        defaults = _default_settings(checkpoint)
+        steps = defaults["steps"]
     values = MappingProxyType({**spec.values, "steps": steps}) if "steps" in spec.values else spec.values
     guidance = spec.guidance
     if guidance.keywords.get("scale", 0) is None:
-        scale = (liked or _liked(checkpoint))["guidance"]
+        scale = (defaults or _default_settings(checkpoint))["guidance"]
         guidance = replace(guidance, keywords=MappingProxyType({**guidance.keywords, "scale": scale}))
     return replace(spec, values=values, guidance=guidance)
 
 
-def _asked(spec: RunSpec) -> bool:
-    """Whether a number of steps was asked for, and is not what the model likes."""
-    return spec.config.get("steps") is not None
-
-
-def _liked(checkpoint: Checkpoint) -> dict[str, Any]:
+def _default_settings(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.family == CLASSIC:
-        from composer.checks.pipeline_arguments import liked
+        from composer.checks.pipeline_arguments import default_settings
 
-        return liked(checkpoint.pipeline, bool(checkpoint.takes_guidance_scale))
+        return default_settings(checkpoint.pipeline, bool(checkpoint.takes_guidance_scale))
     info = checkpoint.family_info
     return {
         "steps": info.steps,

@@ -1,6 +1,4 @@
-"""What is refused before torch is imported, which takes seconds: settings that no class takes, options for devices that
-are not there.
-"""
+"""Checks that need no torch, whose import takes seconds: unknown scheduler settings, options for other devices."""
 
 from __future__ import annotations
 
@@ -16,8 +14,16 @@ from composer.system.signatures import check_keywords
 
 
 def refuse(spec: RunSpec, checkpoint: Checkpoint) -> None:
-    """Raises:
-    ComposerError: a setting or an option that can't be; what is left is for the classes themselves to say.
+    """Refuse settings that no class takes and options for devices that are not used.
+
+    Anything else is checked by the classes themselves later.
+
+    Args:
+        spec: Settings of the run.
+        checkpoint: The checkpoint.
+
+    Raises:
+        ComposerError: A setting is unknown, or an option has no effect on the CPU.
     """
     own = f"diffusers.{checkpoint.classes.get('scheduler', 'DDIMScheduler')}"
     settings = scheduler_settings(own if spec.scheduler.target is None else spec.scheduler.target.path)
@@ -33,5 +39,5 @@ def refuse(spec: RunSpec, checkpoint: Checkpoint) -> None:
 
 
 def _on_cpu(device: str) -> bool:
-    """Whether a run is sure to be on the CPU."""
+    """Whether a run is certain to be on the CPU."""
     return device == "cpu" or (device == "auto" and not built_for_cuda() and sys.platform != "darwin")

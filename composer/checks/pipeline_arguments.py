@@ -1,6 +1,4 @@
-"""What a pipeline's `__call__` is given of a request: one table, from what composer calls it to what diffusers'
-pipelines do.
-"""
+"""Arguments of a pipeline's ``__call__`` for a request: a table from composer's names to those of diffusers."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from composer.checks.pipeline_class import takes
 from composer.sampling.guidance import ClassifierFree, Distilled, Guidance, Unguided
 from composer.system.signatures import keywords_of
 
-#: Key of a request or of its guidance → names of diffusers' arguments; the first that a pipeline takes is meant.
+#: Key of a request or its guidance → names of diffusers' arguments, of which the first that a pipeline has is used.
 TABLE: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt",),
     "negative_prompt": ("negative_prompt",),
@@ -30,13 +28,30 @@ TABLE: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def name_of(key: str, pipeline: type) -> str | None:
-    """What a pipeline class calls a key, None where it does not take it."""
+def name_of(key: str, pipeline: Any) -> str | None:
+    """Return the name of a pipeline class's argument for a key.
+
+    Args:
+        key: A key of ``TABLE``.
+        pipeline: diffusers pipeline class.
+
+    Returns:
+        The name; None if the pipeline has no such argument.
+    """
     return next((name for name in TABLE[key] if takes(pipeline, name)), None)
 
 
-def arguments(pipeline: type, request: Request, guidance: Guidance) -> dict[str, Any]:
-    """What the pipeline's `__call__` is given, of all that a request holds."""
+def arguments(pipeline: Any, request: Request, guidance: Guidance) -> dict[str, Any]:
+    """Return the arguments of a pipeline's ``__call__`` for a request.
+
+    Args:
+        pipeline: diffusers pipeline class.
+        request: The request.
+        guidance: The guidance, for scales and whether a negative prompt is passed.
+
+    Returns:
+        Name → value, of those that the pipeline takes.
+    """
     negative = guidance.do_classifier_free_guidance or any(request.negative_prompts)
     given = {
         "prompt": list(request.prompts),
@@ -44,15 +59,23 @@ def arguments(pipeline: type, request: Request, guidance: Guidance) -> dict[str,
         "steps": request.steps,
         "height": request.height,
         "width": request.width,
-        **{key: _listed(value) for key, value in request.inputs.items() if key in TABLE and value is not None},
+        **{key: _as_list(value) for key, value in request.inputs.items() if key in TABLE and value is not None},
     }
     named = {name: value for key, value in given.items() if (name := name_of(key, pipeline))}
     more = {"batch_size": request.batch} if "batch_size" in keywords_of(pipeline.__call__) else {}
     return {**dict(scales(pipeline, guidance)), **named, **more}
 
 
-def scales(pipeline: type, guidance: Guidance) -> Iterator[tuple[str, float]]:
-    """Arguments for the scale, for that which a distilled model takes as an input, and for the rescaling."""
+def scales(pipeline: Any, guidance: Guidance) -> Iterator[tuple[str, float]]:
+    """Yield the arguments for the guidance scale, the scale that a distilled model takes as input, and the rescaling.
+
+    Args:
+        pipeline: diffusers pipeline class.
+        guidance: The guidance.
+
+    Yields:
+        Name and value of each argument.
+    """
     scale, embedded = name_of("guidance.scale", pipeline), name_of("guidance.embedded", pipeline)
     if isinstance(guidance, Distilled):
         if embedded:
@@ -60,45 +83,66 @@ def scales(pipeline: type, guidance: Guidance) -> Iterator[tuple[str, float]]:
         return
     if scale:
         yield scale, guidance.scale
-    if embedded not in (None, scale) and (guidance.embedded != 1 or default_of(pipeline, embedded) is not None):
-        yield embedded, guidance.embedded
+    if embedded is not None and embedded != scale:
+        if guidance.embedded != 1 or default_of(pipeline, embedded) is not None:
+            yield embedded, guidance.embedded
     rescale = name_of("guidance.rescale", pipeline)
-    if rescale and getattr(guidance, "rescale", 0):
-        yield rescale, guidance.rescale
+    if rescale and (factor := getattr(guidance, "rescale", 0)):
+        yield rescale, factor
 
 
-def default_of(pipeline: type, name: str) -> Any:
-    """The default of one of a pipeline's arguments."""
+def default_of(pipeline: Any, name: str) -> Any:
+    """Return the default of an argument of a pipeline class.
+
+    Args:
+        pipeline: diffusers pipeline class.
+        name: Name of the argument.
+    """
     return inspect.signature(pipeline.__call__).parameters[name].default
 
 
-def liked(name: str, embeds: bool) -> dict[str, Any]:
-    """Steps and guidance scale by a pipeline class's own defaults.
+def default_settings(name: str, embeds_scale: bool) -> dict[str, Any]:
+    """Return the default steps and guidance scale of a pipeline class.
 
     Args:
-        name: of the class, which diffusers may not have. embeds: whether the model takes the scale as an input.
+        name: Name of the class, which diffusers may not have.
+        embeds_scale: Whether the model takes the guidance scale as an input.
+
+    Returns:
+        ``steps`` and ``guidance``.
     """
     import diffusers
 
     pipeline = getattr(diffusers, name, None)
     if pipeline is None:
         return {"steps": 1, "guidance": 1.0}
-    keys = {"steps": "steps", "guidance": "guidance.embedded" if embeds else "guidance.scale"}
-    named = {key: name_of(entry, pipeline) for key, entry in keys.items()}
-    found = {key: None if argument is None else default_of(pipeline, argument) for key, argument in named.items()}
-    return {"steps": found["steps"] or 1, "guidance": 1.0 if found["guidance"] is None else found["guidance"]}
+    keys = {"steps": "steps", "guidance": "guidance.embedded" if embeds_scale else "guidance.scale"}
+    names = {key: name_of(entry, pipeline) for key, entry in keys.items()}
+    values = {key: None if argument is None else default_of(pipeline, argument) for key, argument in names.items()}
+    return {"steps": values["steps"] or 1, "guidance": 1.0 if values["guidance"] is None else values["guidance"]}
 
 
-def max_length(pipeline: type) -> int | None:
-    """How many tokens of a prompt a pipeline class reads; None where its tokenizer alone decides."""
-    found = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
-    return found.default if found is not None and isinstance(found.default, int) else None
+def max_length(pipeline: Any) -> int | None:
+    """Return the number of tokens of a prompt that a pipeline class reads.
+
+    Args:
+        pipeline: diffusers pipeline class.
+
+    Returns:
+        Number of tokens; None if its tokenizer alone limits it.
+    """
+    parameter = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
+    return parameter.default if parameter is not None and isinstance(parameter.default, int) else None
 
 
 def plain(guidance: Guidance) -> bool:
-    """Whether a pipeline can do this guidance by itself, by numbers that it is given."""
+    """Whether a pipeline can apply a guidance itself, from scales.
+
+    Args:
+        guidance: The guidance.
+    """
     return type(guidance) in (ClassifierFree, Distilled, Unguided)
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value

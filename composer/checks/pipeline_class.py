@@ -1,4 +1,4 @@
-"""What the source of a pipeline class tells beyond its signature: what it makes, and how it lays out its steps."""
+"""Facts about a pipeline class from its source text: what it returns, and how it sets timesteps."""
 
 from __future__ import annotations
 
@@ -15,57 +15,67 @@ from composer.system.signatures import keywords_of
 
 #: Fields of diffusers' outputs that hold images.
 IMAGES = ("images", "image")
-#: Functions that lay out steps.
-LAYING = ("retrieve_timesteps", "set_timesteps")
-#: Arguments that are images.
-INPUTS = ("image", "mask_image", "control_image")
+#: Functions that set the timesteps.
+SETS_TIMESTEPS = ("retrieve_timesteps", "set_timesteps")
+#: Arguments of pipelines that are images.
+IMAGE_ARGUMENTS = ("image", "mask_image", "control_image")
 
 
 @dataclass(frozen=True)
-class Told:
-    """makes: names of what a pipeline returns, such as images or frames; empty where its source does not say.
-    passes: keywords that it hands to `set_timesteps` of its own accord, such as sigmas and mu.
-    reads: inputs that it goes through one by one, as several references for each image. uses: names that it does
-    something with.
-    needs: images without which it can do nothing, although its signature lets them be left out.
-    spares_flow: whether it passes no sigmas to a scheduler with `use_flow_sigmas`. lists: whether its sigmas are a list
-    and
-    no array, with which not every scheduler can reckon.
+class CallFacts:
+    """Facts about a pipeline class from the source text of its ``__call__``.
+
+    Attributes:
+        outputs: Fields of its output, such as ``images`` or ``frames``; empty if the source does not show them.
+        timestep_arguments: Arguments that it always passes to ``set_timesteps`` itself, of ``sigmas`` and ``mu``.
+        references: Inputs that it iterates over, as several references for one image.
+        used: Names that it reads; None if the source is not available.
+        required: Images that it requires although its signature makes them optional.
+        omits_flow_sigmas: Whether it passes no sigmas to a scheduler with ``use_flow_sigmas``.
+        lists_sigmas: Whether its sigmas are a list, which not every scheduler can compute with, and no array.
     """
 
-    makes: frozenset[str] = frozenset()
-    passes: frozenset[str] = frozenset()
-    reads: frozenset[str] = frozenset()
-    uses: frozenset[str] | None = None
-    needs: frozenset[str] = frozenset()
-    spares_flow: bool = False
-    lists: bool = False
+    outputs: frozenset[str] = frozenset()
+    timestep_arguments: frozenset[str] = frozenset()
+    references: frozenset[str] = frozenset()
+    used: frozenset[str] | None = None
+    required: frozenset[str] = frozenset()
+    omits_flow_sigmas: bool = False
+    lists_sigmas: bool = False
 
     @property
-    def images(self) -> bool:
-        return not self.makes or bool(self.makes & set(IMAGES))
+    def returns_images(self) -> bool:
+        """Whether the output holds images, or its fields are unknown."""
+        return not self.outputs or bool(self.outputs & set(IMAGES))
 
 
 @lru_cache(maxsize=64)
-def told(pipeline: type) -> Told:
-    """Read the source of a class's `__call__`."""
+def read_call(pipeline: Any) -> CallFacts:
+    """Read the source text of a pipeline class's ``__call__``.
+
+    Args:
+        pipeline: diffusers pipeline class.
+
+    Returns:
+        The facts; without a source text, those that refuse nothing.
+    """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(pipeline.__call__))))
     except (OSError, TypeError, SyntaxError):
-        return Told()
-    uses = frozenset(
+        return CallFacts()
+    used = frozenset(
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     )
-    needs = frozenset(name for name in _left_out(tree) if name in uses and _needed(tree, name))
-    reads = frozenset(_gone_through(tree)) - needs
-    return Told(
-        makes=frozenset(_made(tree)), passes=_passed(tree), reads=reads, uses=uses, needs=needs,
-        spares_flow="use_flow_sigmas" in ast.unparse(tree), lists=_lists(tree),
+    required = frozenset(name for name in _undocumented_defaults(tree) if name in used and _is_required(tree, name))
+    return CallFacts(
+        outputs=frozenset(_outputs(tree)), timestep_arguments=_timestep_arguments(tree),
+        references=frozenset(_iterated_inputs(tree)) - required, used=used, required=required,
+        omits_flow_sigmas="use_flow_sigmas" in ast.unparse(tree), lists_sigmas=_lists_sigmas(tree),
     )  # fmt: skip
 
 
-def _made(tree: ast.AST) -> Iterator[str]:
-    """Keywords of the outputs that it returns; `ImagePipelineOutput(x)` holds images."""
+def _outputs(tree: ast.AST) -> Iterator[str]:
+    """Yield the keywords of returned outputs; ``ImagePipelineOutput(x)`` holds images."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Return) and isinstance(node.value, ast.Call):
             yield from (keyword.arg for keyword in node.value.keywords if keyword.arg)
@@ -73,48 +83,50 @@ def _made(tree: ast.AST) -> Iterator[str]:
                 yield "images"
 
 
-def _passed(tree: ast.AST) -> frozenset[str]:
-    """Of sigmas and mu those that are passed wherever it lays out steps, and made in the function itself."""
-    made = {
+def _timestep_arguments(tree: ast.AST) -> frozenset[str]:
+    """Return those of sigmas and mu that each call passes, with sigmas computed in the function itself."""
+    assigned = {
         name
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign) and not _is_none(node.value)
         for name in _targets(node)
     }
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(LAYING)]
-    passed = [frozenset(_keywords(tree, call, made)) for call in calls]
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    calls = [call for call in nodes if ast.unparse(call.func).endswith(SETS_TIMESTEPS)]
+    passed = [frozenset(_keywords(tree, call, assigned)) for call in calls]
     return frozenset.intersection(*passed) if passed else frozenset()
 
 
-def _lists(tree: ast.AST) -> bool:
-    made = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and "sigmas" in _targets(node)]
-    return bool(made) and not any("np." in ast.unparse(value) or "torch." in ast.unparse(value) for value in made)
+def _lists_sigmas(tree: ast.AST) -> bool:
+    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and "sigmas" in _targets(node)]
+    return bool(values) and not any("np." in ast.unparse(value) or "torch." in ast.unparse(value) for value in values)
 
 
-def _keywords(tree: ast.AST, call: ast.Call, made: set[str]) -> Iterator[str]:
+def _keywords(tree: ast.AST, call: ast.Call, assigned: set[str]) -> Iterator[str]:
     for keyword in call.keywords:
         if keyword.arg is None:
-            yield from _entries(tree, keyword.value)
-        elif keyword.arg == "mu" or (keyword.arg == "sigmas" and set(_names(keyword.value)) & made):
+            yield from _dict_keys(tree, keyword.value)
+        elif keyword.arg == "mu" or (keyword.arg == "sigmas" and set(_names(keyword.value)) & assigned):
             yield keyword.arg
 
 
-def _entries(tree: ast.AST, value: ast.AST) -> Iterator[str]:
-    """Keys of a dictionary that is passed as `**name`."""
+def _dict_keys(tree: ast.AST, value: ast.AST) -> Iterator[str]:
+    """Yield sigmas and mu if they are keys of a dictionary that is passed as ``**name``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(value) in {ast.unparse(target) for target in node.targets}:
-            found = node.value.keys if isinstance(node.value, ast.Dict) else ()
-            yield from (key.value for key in found if isinstance(key, ast.Constant) and key.value in ("mu", "sigmas"))
+            keys = node.value.keys if isinstance(node.value, ast.Dict) else ()
+            values = (key.value for key in keys if isinstance(key, ast.Constant))
+            yield from (name for name in values if name in ("mu", "sigmas") and isinstance(name, str))
 
 
-def _gone_through(tree: ast.AST) -> Iterator[str]:
+def _iterated_inputs(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.For) and isinstance(node.iter, ast.Name) and node.iter.id in ("image", "images"):
             yield node.iter.id
 
 
-def _left_out(tree: ast.AST) -> Iterator[str]:
-    """Images that default to None, of which neither annotation nor description says that they are optional."""
+def _undocumented_defaults(tree: ast.AST) -> Iterator[str]:
+    """Yield images that default to None without being optional by annotation and description."""
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     text = ast.get_docstring(function) or ""
     given = function.args.args[len(function.args.args) - len(function.args.defaults) :]
@@ -122,13 +134,13 @@ def _left_out(tree: ast.AST) -> Iterator[str]:
         annotated = ast.unparse(argument.annotation) if argument.annotation else ""
         described = next((line for line in text.splitlines() if re.match(rf"\s*{argument.arg}\b", line)), "optional")
         optional = "None" in annotated and "optional" in described.lower()
-        if argument.arg in INPUTS and _is_none(default) and not optional:
+        if argument.arg in IMAGE_ARGUMENTS and _is_none(default) and not optional:
             yield argument.arg
 
 
-def _needed(tree: ast.AST, name: str) -> bool:
-    """Whether None would not do: it is never asked about, or is refused at once."""
-    asked = [
+def _is_required(tree: ast.AST, name: str) -> bool:
+    """Whether None is not handled: it is never compared with, or is refused, or its size is always read."""
+    compared = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Compare) and ast.unparse(node.left) == name and _is_none(node.comparators[0])
@@ -136,17 +148,17 @@ def _needed(tree: ast.AST, name: str) -> bool:
     refused = [
         node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == f"{name} is None"
     ]
-    return not asked or _measured(tree, name) or any(isinstance(node.body[0], ast.Raise) for node in refused)
+    return not compared or _size_is_read(tree, name) or any(isinstance(node.body[0], ast.Raise) for node in refused)
 
 
-def _measured(tree: ast.AST, name: str) -> bool:
-    """Whether its size is looked at whatever comes."""
+def _size_is_read(tree: ast.AST, name: str) -> bool:
+    """Whether the size of an image is read unconditionally."""
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
-    plain = [statement for statement in function.body if isinstance(statement, ast.Assign)]
+    assignments = [statement for statement in function.body if isinstance(statement, ast.Assign)]
     return any(
         isinstance(node, ast.Attribute) and ast.unparse(node) == f"{name}.size"
-        for each in plain
-        for node in ast.walk(each)
+        for assignment in assignments
+        for node in ast.walk(assignment)
     )
 
 
@@ -154,14 +166,19 @@ def _targets(node: ast.Assign) -> Iterator[str]:
     return (name for target in node.targets for name in _names(target))
 
 
-def takes(pipeline: type, name: str) -> bool:
-    """Whether an argument is in a class's signature, and is not ignored there."""
-    uses = told(pipeline).uses
-    return name in keywords_of(pipeline.__call__) and (uses is None or name in uses)
+def takes(pipeline: Any, name: str) -> bool:
+    """Whether a pipeline class has an argument and reads it.
+
+    Args:
+        pipeline: diffusers pipeline class.
+        name: Name of the argument.
+    """
+    used = read_call(pipeline).used
+    return name in keywords_of(pipeline.__call__) and (used is None or name in used)
 
 
 def _names(node: ast.AST) -> list[str]:
-    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
+    return [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
 
 
 def _is_none(node: Any) -> bool:

@@ -1,6 +1,4 @@
-"""What callbacks and guidance state that they need, against what the checkpoint and the task can give; before any
-weights are loaded.
-"""
+"""Requirements of callbacks and guidance, compared with what checkpoint and task provide before weights are loaded."""
 
 from __future__ import annotations
 
@@ -15,19 +13,28 @@ from composer.sampling import callback_methods
 from composer.sampling.guidance import Guidance
 from composer.tasks.base import Task
 
-#: Fields that only some tasks fill, and those that only a model with a prompt has.
-OF_TASKS = {"mask", "masked_latents", "depth"}
-OF_TEXT = {"conditioning", "encode", "tokens"}
-KNOWN = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | {"prediction"})
-#: What stands before the name of another callback.
-OTHER = "callbacks."
+#: Fields of a run that only some tasks fill.
+TASK_FIELDS = {"mask", "masked_latents", "depth"}
+#: Fields of a run that only models with a prompt have.
+PROMPT_FIELDS = {"conditioning", "encode", "tokens"}
+KNOWN_FIELDS = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | {"prediction"})
+#: Prefix of another callback's name.
+CALLBACK_PREFIX = "callbacks."
 
 
-def check(
+def check_requirements(
     callbacks: Mapping[str, StepCallback], task: Task, checkpoint: Checkpoint, task_name: str = "the task"
 ) -> None:
-    """Raises:
-    ComposerError: a callback that can't do its work here, and why.
+    """Refuse callbacks that can't work with a checkpoint and a task.
+
+    Args:
+        callbacks: Callbacks by option name, in their order.
+        task: The task.
+        checkpoint: The checkpoint.
+        task_name: Option name of the task, for errors.
+
+    Raises:
+        ComposerError: A callback needs a field, a family or another callback that the run does not have.
     """
     before: set[str] = set()
     for name, callback in callbacks.items():
@@ -38,22 +45,28 @@ def check(
                 key, None, f"is for other models than {family}", sorted(callback.families & set(families()))
             )
         for need in sorted(callback.needs):
-            if need.startswith(OTHER):
-                if need.removeprefix(OTHER) not in before:
+            if need.startswith(CALLBACK_PREFIX):
+                if need.removeprefix(CALLBACK_PREFIX) not in before:
                     raise ComposerError(key, None, f"needs {need} before it: name both, in this order")
                 continue
-            if need not in KNOWN:
-                raise ComposerError(key, None, f"needs {need}, which no run has.{suggest(need, KNOWN)}")
-            if need in OF_TASKS - task.fills:
+            if need not in KNOWN_FIELDS:
+                raise ComposerError(key, None, f"needs {need}, which no run has.{suggest(need, KNOWN_FIELDS)}")
+            if need in TASK_FIELDS - task.fills:
                 raise ComposerError(key, None, f"needs {need}, which {task_name} does not have: choose another task")
-            if need in OF_TEXT and not checkpoint.family_info.takes_prompt:
+            if need in PROMPT_FIELDS and not checkpoint.family_info.takes_prompt:
                 raise ComposerError(key, None, f"needs {need}, and {family} takes no prompt")
         before.add(name)
 
 
 def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:
-    """Raises:
-    ComposerError: a guidance that would do nothing with this model, or that can't reach into it.
+    """Refuse a guidance that has no effect on a checkpoint, or does not support its family.
+
+    Args:
+        guidance: The guidance.
+        checkpoint: The checkpoint.
+
+    Raises:
+        ComposerError: The guidance can't be used.
     """
     family, name = checkpoint.family, getattr(guidance, "guider", type(guidance).__name__)
     able = guidance.families

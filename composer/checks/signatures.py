@@ -1,7 +1,7 @@
-"""What a class takes, read from its source: what can be refused by it is refused without importing torch.
+"""Parameters of classes, read from their source text without importing torch.
 
-Where the source does not tell at once (a base class elsewhere, a computed value), None is returned and the imported
-class decides.
+Where the text does not show them, such as for a base class in another file, None is returned and the imported class
+is checked later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ NO_SETTINGS = {
 
 @cache
 def scheduler_settings(path: str) -> frozenset[str] | None:
-    """Names of all settings of one of diffusers' schedulers."""
+    """Return the settings of one of diffusers' schedulers.
+
+    Args:
+        path: Dotted path of the class.
+
+    Returns:
+        Names of the settings; None if the source text does not show them.
+    """
     found = (
         _class(_diffusers(path.rpartition(".")[2]), path.rpartition(".")[2]) if path.startswith("diffusers.") else None
     )
@@ -45,7 +52,14 @@ def scheduler_settings(path: str) -> frozenset[str] | None:
 
 @cache
 def devices_of(path: str) -> frozenset[str] | None:
-    """Kinds of devices that an option of composer's own does something on; None where it does not say, or for all."""
+    """Return the types of devices that an option of composer has an effect on.
+
+    Args:
+        path: Dotted path of the option's class.
+
+    Returns:
+        Types of devices; None if all, or if the source text does not show them.
+    """
     module, _, name = path.rpartition(".")
     if not module.startswith("composer."):
         return None

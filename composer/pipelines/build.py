@@ -16,13 +16,11 @@ from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import count_weights
 from composer.checkpoints.layouts import CLASSIC, broken_families
-from composer.checks.classic import check as check_classic
-from composer.checks.classic import check_own, check_step
+from composer.checks.classic import check_classic, check_own, check_step
 from composer.checks.compatibility import Checked
 from composer.checks.pipeline_arguments import arguments
 from composer.checks.pipeline_steps import Steps
-from composer.checks.requirements import check as check_needs
-from composer.checks.requirements import check_guidance
+from composer.checks.requirements import check_guidance, check_requirements
 from composer.config.spec import RunSpec
 from composer.config.targets import build
 from composer.errors import ComposerError
@@ -88,7 +86,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
         reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
         raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
     for each in filter(None, (checkpoint, checked.refiner)):
-        check_needs(callbacks, checked.task, each, spec.task.name)
+        check_requirements(callbacks, checked.task, each, spec.task.name)
         check_guidance(guidance, each)
     if checkpoint.family == CLASSIC:
         _check_classic(checked, guidance, callbacks, cls, step_settings)

@@ -1,1 +1,1 @@
-"""How an image was made: run.json, image metadata, and the files of a run."""
+"""Records of how images were generated: ``run.json``, metadata of images, and the files of a run."""

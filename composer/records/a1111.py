@@ -1,8 +1,7 @@
-"""The `parameters` text that tools of the field write into images and read back.
+"""The ``parameters`` text that tools of the field write into images and read.
 
-https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#png-info: the prompt, a line for the negative
-prompt, and a line of
-`Key: value` pairs.
+It consists of the prompt, a line for the negative prompt, and a line of ``Key: value`` pairs. See
+https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#png-info.
 """
 
 from __future__ import annotations
@@ -23,7 +22,15 @@ SAMPLERS = {
 
 
 def parameters(record: Mapping[str, Any], number: int) -> str:
-    """What one image of a run was made with."""
+    """Describe how an image was generated.
+
+    Args:
+        record: Record of the run.
+        number: Index of the image in the run.
+
+    Returns:
+        The text.
+    """
     image, config = record["images"][number], record["config"]
     lines = [image["prompt"] or ""]
     if image["negative_prompt"]:
@@ -42,7 +49,14 @@ def parameters(record: Mapping[str, Any], number: int) -> str:
 
 
 def sampler(scheduler: Mapping[str, Any]) -> str:
-    """A scheduler's name elsewhere; its class where it has none."""
+    """Return the name that other tools use for a scheduler.
+
+    Args:
+        scheduler: Settings of the scheduler with its ``class``.
+
+    Returns:
+        The name; the class if there is none.
+    """
     name = scheduler["class"]
     if name == "DPMSolverMultistepScheduler":
         sde = " SDE" if "sde" in str(scheduler.get("algorithm_type")) else ""
@@ -51,12 +65,12 @@ def sampler(scheduler: Mapping[str, Any]) -> str:
 
 
 def _model(record: Mapping[str, Any]) -> str:
-    """A short name, as tools show it: the option's, or the file's where that says nothing."""
+    """Return a short name of the model: the option's, or the file's."""
     asked = record["config"]["model"]
     return PurePath(record["model"]["source"]).stem if asked["name"] in ("local", asked["source"]) else asked["name"]
 
 
 def _quoted(value: Any) -> str:
-    """As the format wants it: quoted where the value could be taken for more than one."""
+    """Quote a value that could be read as several."""
     text = str(value)
     return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text

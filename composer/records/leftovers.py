@@ -1,4 +1,4 @@
-"""What a run wrote besides its images and its record: a grid, a preview, a trace, files of callbacks."""
+"""Files that a run writes besides its images and its record: a grid, previews, traces, files of callbacks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,42 @@ RECORDS = ("run.json", "config.yaml")
 
 
 def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Files in a folder, with what changes when one is written."""
+    """List the files in a directory with a stamp that changes when a file is written.
+
+    Args:
+        folder: Directory of the run.
+
+    Returns:
+        File → inode and time of change in nanoseconds.
+    """
     return {Path(entry.path): ((state := entry.stat()).st_ino, state.st_mtime_ns) for entry in _files(folder, DEEPEST)}
 
 
 def written(folder: Path, before: Mapping[Path, tuple[int, int]], images: Collection[Path]) -> list[Path]:
-    """Files that were not there `before` or were other ones, apart from a run's images and record."""
+    """List the files that a run wrote, apart from its images and its record.
+
+    Args:
+        folder: Directory of the run.
+        before: Stamps of the files before the run.
+        images: Image files of the run.
+
+    Returns:
+        Files in order of path.
+    """
     own = {*images, *(folder / name for name in RECORDS)}
     return sorted(file for file, stamp in stamps(folder).items() if before.get(file) != stamp and file not in own)
 
 
 def named(folder: Path, files: list[Path]) -> str:
-    """Their names in a few words: `grid.png, trace.csv, latents/ (50 files)`."""
+    """Name files in a few words, such as ``grid.png, trace.csv, latents/ (50 files)``.
+
+    Args:
+        folder: Directory of the run.
+        files: The files.
+
+    Returns:
+        The names; a directory with many files is named once.
+    """
     counts = Counter(file.parent for file in files)
     many = {place for place, count in counts.items() if count > FEW and place != folder}
     names = dict.fromkeys(file.parent if file.parent in many else file for file in files)

@@ -1,9 +1,8 @@
-"""A run's record inside its images, and out of them again.
+"""A run's record inside its images, written and read.
 
-PNG: the text chunks `composer` (JSON) and `parameters`. JPEG and WebP: EXIF's ImageDescription (JSON) and UserComment
-(parameters).
-Images come from anywhere, so reading takes nothing for granted: small, plain JSON, of known form, and never more than
-data.
+PNG files hold it in the text chunks ``composer`` (JSON) and ``parameters``; JPEG and WebP files in EXIF's
+ImageDescription (JSON) and UserComment (parameters). Images may come from untrusted sources: only small, plain JSON of
+the known form is accepted, and it is treated as data.
 """
 
 from __future__ import annotations
@@ -42,8 +41,12 @@ SHAPE = {
 
 
 def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[str, Any]:
-    """Keywords for PIL's save, by which an image carries the record. number: the image's in its run, None for the sheet
-    of all.
+    """Return the arguments of PIL's ``save`` that embed a record.
+
+    Args:
+        record: Record of the run; nothing is embedded if it holds no images.
+        number: Index of the image in the run; None for the grid of all images.
+        suffix: Format of the file: ``png``, ``jpeg`` or ``webp``.
     """
     if "images" not in record:
         return {}
@@ -62,10 +65,16 @@ def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[s
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record in an image, or in a run.json, with `number` set.
+    """Read the record in an image or in a ``run.json``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The record, with ``number`` set.
 
     Raises:
-        ComposerError: no such file, no image, no record in it, or one that can't be one of composer's.
+        ComposerError: The file can't be read, or holds no valid record.
     """
     text = _text(path)
     if len(text) > LONGEST:
@@ -98,7 +107,7 @@ def _text(path: Path) -> str:
 
 
 def _instead(path: Path, inside: embedded_texts.ImageTexts) -> str:
-    """What an image holds instead of a record."""
+    """Describe an image without a record."""
     if KEY in inside.damaged:
         return " that can be read: the text chunk that was one is damaged or too long"
     if not inside.texts or inside.tool == embedded_texts.COMPOSER:
@@ -108,7 +117,7 @@ def _instead(path: Path, inside: embedded_texts.ImageTexts) -> str:
 
 
 def _check(path: Path, record: Any) -> None:
-    """Refuse what is not of the form that composer writes."""
+    """Refuse a record whose form is not composer's."""
     if not isinstance(record, dict):
         raise ComposerError(str(path), None, "its record is no object of JSON")
     schema, choices = record.setdefault("schema", 0), record.setdefault("choices", [])
@@ -150,7 +159,7 @@ def _check(path: Path, record: Any) -> None:
 
 
 def _are_pictures(images: Any) -> bool:
-    """Whether this is a list of what differs between images: seed, prompt, negative prompt."""
+    """Whether a value is a list of seed, prompt and negative prompt of images."""
     return isinstance(images, list) and bool(images) and all(map(_is_picture, images))
 
 
@@ -162,9 +171,7 @@ def _is_picture(each: Any) -> bool:
 
 
 def _is_batch(together: Any) -> bool:
-    """Whether this is nothing, or all images of the batches that a sweep's job was generated in, and where its own
-    begin.
-    """
+    """Whether a value is None, or lists all images of the batches of a sweep's job with the index of the job's first one."""
     if together is None:
         return True
     return (

@@ -1,4 +1,4 @@
-"""How images were made, as plain data: all that is needed to make them again."""
+"""Records of how images were generated, as plain data that suffices to generate them again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate")
 
 
 class Composed(Protocol):
-    """What a record reads of a pipeline: what the run was really made of."""
+    """The attributes of a pipeline that a record reads."""
 
     @property
     def family(self) -> Any: ...
@@ -46,7 +46,16 @@ class Composed(Protocol):
 
 
 def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, Any]:
-    """All that is needed to make the images again, as plain data."""
+    """Describe a run as plain data that suffices to generate its images again.
+
+    Args:
+        checked: The checked settings.
+        pipeline: The pipeline that ran.
+        result: Its result.
+
+    Returns:
+        The content of ``run.json``.
+    """
     request, checkpoint = checked.request, checked.checkpoint
     return {
         "schema": SCHEMA,
@@ -95,48 +104,56 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
 
 
 def image_entries(request: Request) -> list[dict[str, Any]]:
-    """What differs between the images of a request."""
+    """Return what differs between the images of a request.
+
+    Args:
+        request: The request.
+
+    Returns:
+        Seed, prompt and negative prompt of each image.
+    """
     each = zip(request.seeds, request.prompts, request.negative_prompts, strict=True)
     return [{"seed": seed, "prompt": prompt, "negative_prompt": negative} for seed, prompt, negative in each]
 
 
 def _options(pipeline: Composed, group: str) -> dict[str, Any]:
-    """Those that were on, whoever chose them."""
+    """Return the active options of a group with their settings, including those that another option chose."""
     return {option.name: dict(vars(option)) for option in pipeline.options.values() if option.group == group}
 
 
 def _dtypes(pipeline: Composed) -> dict[str, str]:
-    """What each model really computed with."""
+    """Return the dtype that each model computed in."""
     found = {name: dtype_of(model) for name, model in pipeline.family.modules.items()}
     return {name: str(dtype).removeprefix("torch.") for name, dtype in found.items() if dtype}
 
 
 def _threads() -> int:
-    """On a CPU they have a say in the order of sums."""
+    """Return the number of threads, which affects the order of sums on a CPU."""
     import torch
 
     return torch.get_num_threads()
 
 
 def _refiner(checked: Checked) -> dict[str, Any] | None:
-    """The second checkpoint, if one finished the images, and the share of the schedule after which it began."""
-    if checked.refiner is None:
+    """Describe the refiner and the part of the schedule after which it began."""
+    refiner = checked.spec.model.refiner
+    if checked.refiner is None or refiner is None:
         return None
     return {
         "source": checked.refiner.source,
         "commit": checked.refiner.commit,
-        "start": checked.spec.model.refiner.start,
+        "start": refiner.start,
     }
 
 
 def _choices(spec: RunSpec) -> list[dict[str, Any]]:
-    """The options that are classes, by what they are known as."""
+    """Describe the options that are classes."""
     several = (*spec.callbacks.values(), *spec.memory.values(), *spec.accel.values())
     return [choice(spec.task), scheduler_choice(spec.scheduler), choice(spec.guidance), *map(choice, several)]
 
 
 def _callback(name: str, callback: StepCallback, spec: RunSpec) -> dict[str, Any]:
-    """Who wrote a callback, and what it was told."""
+    """Describe a callback: its class, its settings, and the plugin that provides it."""
     cls, whose = type(callback), provider(type(callback).__module__)
     told = dict(spec.callbacks[name].keywords) if name in spec.callbacks else None  # None: given from Python
     found: dict[str, Any] = {"class": cls.__qualname__, "config": told}
@@ -144,7 +161,7 @@ def _callback(name: str, callback: StepCallback, spec: RunSpec) -> dict[str, Any
 
 
 def _plugins(spec: RunSpec) -> dict[str, str]:
-    """Versions of the plugins whose classes the run is made of."""
+    """Return the versions of plugins whose classes took part."""
     targets = (spec.task, spec.scheduler.target, spec.guidance, *spec.callbacks.values())
     used = filter(None, (provider(target.path) for target in targets if target))
     return {plugin.distribution: plugin.version for plugin in used}
@@ -152,7 +169,11 @@ def _plugins(spec: RunSpec) -> dict[str, str]:
 
 @cache
 def versions() -> Mapping[str, str]:
-    """Of Python and of every library that has a say in the pixels."""
+    """Return the versions of Python and of the libraries that affect the pixels.
+
+    Returns:
+        Name → version, ``unknown`` for one that is not installed.
+    """
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -163,6 +184,6 @@ def versions() -> Mapping[str, str]:
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A diffusers config without its private keys; JSON has no infinities, so they are words."""
+    """Copy a diffusers config without private keys; infinities become words, since JSON has none."""
     endless = (float("inf"), float("-inf"))
     return {key: str(value) if value in endless else value for key, value in config.items() if not key.startswith("_")}

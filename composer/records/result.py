@@ -1,4 +1,4 @@
-"""What a run made: images, how they were made, and the files they are written to."""
+"""The result of a run: images, how they were generated, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,20 @@ from composer.system.files import write_atomically
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
-    """What a run made.
+    """The result of a run.
 
-    images: RGB images. seeds: of each. seconds: of the whole run without loading. notes: what the user should know.
-    blackened: numbers of images that the checkpoint's safety checker hid. batches: how many images were generated at
-    once, in turn.
-    together: what else was generated in these batches, see `sweep.work`. numbers: of the images in their run, None for
-    all of it.
-    record: how it was made, plain data.
+    Attributes:
+        images: RGB images.
+        seeds: Seed of each image.
+        seconds: Duration of the run in seconds, without loading.
+        iterations: Iterations of the denoising loop.
+        notes: Notes for the user.
+        flagged: Indices of images that the checkpoint's safety checker replaced by black ones.
+        batches: Number of images in each batch, in their order.
+        together: All images of the batches that a sweep's job was generated in, with the index of the job's first one;
+            None if they are only its own.
+        numbers: Indices of the images in their run; None for all of it.
+        record: How the images were generated, as plain data.
     """
 
     images: list[Image.Image]
@@ -50,7 +56,7 @@ class Result:
 
     @property
     def told(self) -> tuple[str, ...]:
-        """The notes, and what must not pass for the model's image."""
+        """The notes, and one for each image that the safety checker replaced."""
         words = "was blackened by the checkpoint's safety checker (model.safety_checker=false turns it off)"
         return (*self.notes, *(f"image {number} {words}" for number in self.flagged))
 
@@ -61,7 +67,7 @@ class Result:
         return grid(self.images)
 
     def __repr__(self) -> str:
-        """In one line; `record` holds the rest."""
+        """Summarise the result in one line, without the record."""
         many = f"{len(self.images)} images" if len(self.images) > 1 else "1 image"
         size, seeds = f"{self.image.width} x {self.image.height}", ", ".join(map(str, self.seeds[:8]))
         return (
@@ -69,13 +75,23 @@ class Result:
         )
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows: the image, or all of them on one sheet."""
+        """Return the image that a notebook shows: the only one, or all of them on one sheet."""
         from composer.system.notebook import encode_png
 
         return encode_png(self.grid if len(self.images) > 1 else self.image)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write images, run.json and config.yaml; the images' paths come back."""
+        """Write the images, ``run.json`` and ``config.yaml``.
+
+        Args:
+            folder: Directory, which is created.
+
+        Returns:
+            Paths of the images.
+
+        Raises:
+            ComposerError: The directory can't be written to.
+        """
 
         return save(self, Path(folder))
 
@@ -88,7 +104,18 @@ COMPRESSION = 4
 
 
 def save(result: Result, folder: Path) -> list[Path]:
-    """Write 000.png, …, a grid when there are several, config.yaml, and last run.json, which says that all is there."""
+    """Write ``000.png``, …, a grid of several images, ``config.yaml``, and ``run.json`` last, which marks completeness.
+
+    Args:
+        result: The result.
+        folder: Directory, which is created.
+
+    Returns:
+        Paths of the images.
+
+    Raises:
+        ComposerError: The directory can't be written to; files that were written are removed.
+    """
     files = {**files_of(result), "run.json": json.dumps(result.record, indent=1, ensure_ascii=False).encode()}
     written: list[Path] = []
     try:
@@ -103,7 +130,14 @@ def save(result: Result, folder: Path) -> list[Path]:
 
 
 def files_of(result: Result) -> dict[str, bytes]:
-    """Name → contents of all that a run leaves beside its record."""
+    """Encode the files of a run besides its record.
+
+    Args:
+        result: The result.
+
+    Returns:
+        File name → content.
+    """
     config = result.record.get("config", {})
     output = OutputSpec(**config.get("output", {}))
     numbers = result.numbers or range(len(result.images))
@@ -122,12 +156,23 @@ def files_of(result: Result) -> dict[str, bytes]:
 
 
 def image_names(result: Result) -> list[str]:
+    """Return the file names of a result's images.
+
+    Args:
+        result: The result.
+    """
     suffix = SUFFIXES[result.record.get("config", {}).get("output", {}).get("format", "png")]
     return [f"{i:03d}.{suffix}" for i in result.numbers or range(len(result.images))]
 
 
 def encoded(image: Image.Image, output: OutputSpec, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
-    """An image in the chosen format. more: keywords for PIL's save."""
+    """Encode an image in the chosen format.
+
+    Args:
+        image: The image.
+        output: The output settings.
+        more: Arguments of PIL's ``save``.
+    """
     options = dict(more)
     if output.format == "png":
         options |= {"compress_level": COMPRESSION}
@@ -141,7 +186,14 @@ def encoded(image: Image.Image, output: OutputSpec, more: Mapping[str, Any] = Ma
 
 
 def grid(images: list[Image.Image]) -> Image.Image:
-    """Images row by row on the squarest sheet that holds them, two pixels apart."""
+    """Arrange images row by row on the smallest nearly square sheet, two pixels apart.
+
+    Args:
+        images: Images.
+
+    Returns:
+        The sheet, white between the images.
+    """
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     width, height = (max(side) for side in zip(*(image.size for image in images)))
@@ -153,7 +205,7 @@ def grid(images: list[Image.Image]) -> Image.Image:
 
 
 def _literal(node: Any) -> Any:
-    """Escape interpolations: this config is already resolved, and `${` in a prompt is text."""
+    """Escape interpolations: the config is resolved, and ``${`` in a prompt is text."""
     if isinstance(node, Mapping):
         return {key: _literal(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

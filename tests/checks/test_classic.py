@@ -16,8 +16,8 @@ from other_pipelines import with_json
 from PIL import Image
 from tiers import alternately, slow_but
 
-from composer.checks.pipeline_arguments import liked
-from composer.checks.pipeline_class import told
+from composer.checks.pipeline_arguments import default_settings
+from composer.checks.pipeline_class import read_call
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = ["height=64", "width=64"]
@@ -168,7 +168,7 @@ def test_a_tokenizer_without_a_length_reads_what_the_pipeline_reads(compose, oth
 )
 def test_steps_and_scale_are_the_defaults_of_the_class(others, name, steps, scale):
     index = json.loads((others[name] / "model_index.json").read_text())
-    assert liked(index["_class_name"], False) == {"steps": steps, "guidance": scale}
+    assert default_settings(index["_class_name"], False) == {"steps": steps, "guidance": scale}
 
 
 @pytest.mark.parametrize(("family", "said"), [("sd", "7.5"), ("sdxl", "5.0"), ("sd3", "7.0"), ("flux", "1.0")])
@@ -187,10 +187,10 @@ def classes() -> list[type]:
 @pytest.mark.slow
 def test_every_class_of_diffusers_tells_what_it_makes():
     for pipeline in classes():
-        name, makes_no_images = pipeline.__name__, not told(pipeline).images
+        name, makes_no_images = pipeline.__name__, not read_call(pipeline).returns_images
         if any(word in name for word in ("Video", "Audio", "AnimateDiff", "Wan", "LTX", "Mochi")):
             assert makes_no_images, name
-        if any(word in name for word in ("Img2Img", "Inpaint", "TextToImage", "ControlNet")) and not told(
+        if any(word in name for word in ("Img2Img", "Inpaint", "TextToImage", "ControlNet")) and not read_call(
             pipeline
-        ).makes & {"frames"}:
+        ).outputs & {"frames"}:
             assert not makes_no_images, name

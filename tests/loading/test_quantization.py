@@ -10,7 +10,7 @@ from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.loading.precision import DtypePlan
-from composer.loading.quantization import STORAGES, _there
+from composer.loading.quantization import STORAGES, _is_installed
 from composer.pipelines.build import build_pipeline
 from composer.testing.conformance import same
 
@@ -22,7 +22,7 @@ MEAN = 3.0
 
 @pytest.mark.parametrize("storage", ["torchao_int8", "quanto_int8"])
 def test_pictures_are_near_and_the_next_run_is_as_before(storage):
-    if not _there(STORAGES[storage].package):
+    if not _is_installed(STORAGES[storage].package):
         pytest.skip(f"{STORAGES[storage].package} is not installed")
     plain, eight = composer.compose(*FEW), composer.compose(*FEW, f"precision={storage}")
     assert 0 < np.abs(np.asarray(plain.image, int) - np.asarray(eight.image, int)).mean() < MEAN
@@ -34,7 +34,7 @@ def test_pictures_are_near_and_the_next_run_is_as_before(storage):
 
 @pytest.mark.parametrize("storage", [name for name, each in STORAGES.items() if each.package])
 def test_what_is_missing_is_named_before_weights_load(compose, storage):
-    if _there(STORAGES[storage].package) and STORAGES[storage].devices is None:
+    if _is_installed(STORAGES[storage].package) and STORAGES[storage].devices is None:
         pytest.skip("it is installed")
     done = compose(f"precision={storage}", *FEW)
     assert done.code == 2 and done.err.startswith(f"compose: precision.storage={storage}: ")
@@ -47,7 +47,7 @@ def test_a_single_file_is_refused(monkeypatch):
     from composer.errors import ComposerError
     from composer.loading import quantization
 
-    monkeypatch.setattr(quantization, "_there", lambda package: True)
+    monkeypatch.setattr(quantization, "_is_installed", lambda package: True)
     with pytest.raises(ComposerError, match="needs a checkpoint's folder"):
         quantization.check_storage("torchao_int8", torch.device("cpu"), single_file=True)
     quantization.check_storage("fp8", torch.device("cpu"), single_file=True)

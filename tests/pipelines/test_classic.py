@@ -222,7 +222,7 @@ def test_stop_denoising_decodes_the_latents_of_that_step(saved):
 
 
 def test_a_callback_that_wants_more_is_refused_by_name(saved):
-    from composer.checks.classic import check as check_classic
+    from composer.checks.classic import check_classic
     from composer.errors import ComposerError
     from composer.sampling.guidance import ClassifierFree
 

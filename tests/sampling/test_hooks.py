@@ -15,7 +15,7 @@ import composer
 from composer import StepCallback, StopDenoising
 from composer.callbacks.progress import Progress
 from composer.checks.compatibility import check
-from composer.checks.requirements import check as check_needs
+from composer.checks.requirements import check_requirements
 from composer.cli.single_run import finished
 from composer.config.compose import compose_config
 from composer.config.read import read
@@ -307,7 +307,7 @@ def needs(*names: str, families: frozenset[str] | None = None) -> StepCallback:
 def test_needs_that_can_not_be_met(overrides, callback, said):
     checked = check(read(compose_config(overrides)))
     with pytest.raises(ComposerError) as caught:
-        check_needs({"needy": callback}, checked.task, checked.checkpoint, checked.spec.task.name)
+        check_requirements({"needy": callback}, checked.task, checked.checkpoint, checked.spec.task.name)
     assert said in str(caught.value)
 
 
@@ -316,7 +316,7 @@ def test_needs_that_can_not_be_met(overrides, callback, said):
 )
 def test_needs_that_can_be_met(task, names):
     checked = check(read(compose_config([f"task={task}"])))
-    assert check_needs({"needy": needs(*names)}, checked.task, checked.checkpoint) is None
+    assert check_requirements({"needy": needs(*names)}, checked.task, checked.checkpoint) is None
 
 
 def test_a_prompt_switch_without_prompts_is_refused_on_the_command_line(compose):
