@@ -83,9 +83,13 @@ def scales(pipeline: Any, guidance: Guidance) -> Iterator[tuple[str, float]]:
         return
     if scale:
         yield scale, guidance.scale
-    if embedded is not None and embedded != scale:
-        if guidance.embedded != 1 or default_of(pipeline, embedded) is not None:
-            yield embedded, guidance.embedded
+    has_own_scale = embedded is not None and embedded != scale
+    if (
+        embedded is not None
+        and has_own_scale
+        and (guidance.embedded != 1 or default_of(pipeline, embedded) is not None)
+    ):
+        yield embedded, guidance.embedded
     rescale = name_of("guidance.rescale", pipeline)
     if rescale and (factor := getattr(guidance, "rescale", 0)):
         yield rescale, factor
