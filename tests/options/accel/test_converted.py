@@ -20,7 +20,7 @@ from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.loading import disk_cache
-from composer.loading.precision import SMALL, best
+from composer.loading.precision import MIN_BYTES_FOR_16_BITS, fastest_dtype
 from composer.options.accel.inputs import nested, parted
 from composer.options.accel.openvino import Vino
 from composer.options.accel.standin import converted
@@ -169,7 +169,7 @@ def test_bf16_is_as_far_from_fp32_as_that_of_torch(bench):
 def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
     """SDXL's, as `force_upcast` says: its weights change their dtype for a moment, and the stand-in with them."""
     pixels, found = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1, []
-    units = best(torch.device("cpu"), SMALL) == torch.bfloat16  # without them OpenVINO's bf16 is refused
+    units = fastest_dtype(torch.device("cpu"), MIN_BYTES_FOR_16_BITS) == torch.bfloat16  # without them OpenVINO's bf16 is refused
     for words in ([], [VINO], *([[VINO, "accel.openvino.precision=bf16"]] if units else [])):
         pipeline, _ = bench.built("sdxl", "precision=bf16", *words)
         assert pipeline.family.pipe.vae.config.force_upcast
