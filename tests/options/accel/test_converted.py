@@ -169,7 +169,9 @@ def test_bf16_is_as_far_from_fp32_as_that_of_torch(bench):
 def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
     """SDXL's, as `force_upcast` says: its weights change their dtype for a moment, and the stand-in with them."""
     pixels, found = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1, []
-    units = fastest_dtype(torch.device("cpu"), MIN_BYTES_FOR_16_BITS) == torch.bfloat16  # without them OpenVINO's bf16 is refused
+    units = (
+        fastest_dtype(torch.device("cpu"), MIN_BYTES_FOR_16_BITS) == torch.bfloat16
+    )  # without them OpenVINO's bf16 is refused
     for words in ([], [VINO], *([[VINO, "accel.openvino.precision=bf16"]] if units else [])):
         pipeline, _ = bench.built("sdxl", "precision=bf16", *words)
         assert pipeline.family.pipe.vae.config.force_upcast
