@@ -26,8 +26,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from composer.cli import main as cli
-from composer.sweeps.journal import completed
-from composer.sweeps.ledger import Ledger, counted
+from composer.sweeps.journal import finished_job_id
+from composer.sweeps.ledger import Ledger, count_states
 from composer.system.files import TMP_PREFIX
 from composer.testing.derived import differences
 from composer.testing.image_files import pixels
@@ -80,7 +80,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.job_folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir()] if path.is_dir() else []
-        self.done = {job: folder for folder in self.job_folders if (job := completed(folder))}
+        self.done = {job: folder for folder in self.job_folders if (job := finished_job_id(folder))}
 
     def times(self) -> dict[str, int]:
         return {job: (folder / "run.json").stat().st_mtime_ns for job, folder in self.done.items()}
@@ -95,9 +95,9 @@ def faults(state: Folder, expected: dict[str, bytes], kept: dict[str, int]) -> d
     """How a folder differs from that of an snapshot sweep; `kept` are jobs that were done before it went on."""
     images, times = state.images(), state.times()
     return {
-        "half-written": len(state.places) - len(state.done) + len(list(state.path.rglob(f"{TMP_PREFIX}*"))),
+        "half-written": len(state.job_folders) - len(state.done) + len(list(state.path.rglob(f"{TMP_PREFIX}*"))),
         "lost": len(expected.keys() - images.keys()),
-        "doubled": len(state.places) - len({*state.done}),
+        "doubled": len(state.job_folders) - len({*state.done}),
         "other pixels": sum(images[job] != expected[job] for job in images.keys() & expected.keys()),
         "redone": sum(times.get(job) != moment for job, moment in kept.items()),
     }
@@ -105,7 +105,7 @@ def faults(state: Folder, expected: dict[str, bytes], kept: dict[str, int]) -> d
 
 def all_faults(state: Folder, plain: Path, kept: dict[str, int]) -> dict[str, int]:
     """Those of a sweep that went on to its end: also of its ledger, and of what is made of it."""
-    expected, counts = Folder(plain).images(), counted(Ledger.read(state.path).rows())
+    expected, counts = Folder(plain).images(), count_states(Ledger.read(state.path).rows())
     off = {"other states": sum(counts.values()) - counts["done"] + abs(counts["done"] - len(expected))}
     return {**faults(state, expected, kept), **off, **differences(plain, state.path)}
 
@@ -188,7 +188,7 @@ def interrupted(root: Path, times: int, jobs: int) -> dict[str, int]:
         state = Folder(folder)
         total["other code"] += code != 130 and not (code == 0 and len(state.done) == jobs)  # it may have been through
         total["slow"] += time.monotonic() - begun > 10
-        total["half-written"] += len(state.places) - len(state.done)
+        total["half-written"] += len(state.job_folders) - len(state.done)
         total["redone"] += faults(state, expected, kept)["redone"]
         kept = state.times()
         if len(kept) == jobs:

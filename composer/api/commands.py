@@ -218,10 +218,10 @@ def sweep(*overrides: str, config_dir: str | None = None, **values: Any) -> Swep
 
 
 def _swept(line: ParsedArgs) -> Swept:
-    from composer.sweeps.parse import asked_for
+    from composer.sweeps.parse import parse_sweep
     from composer.sweeps.run import drive
 
-    parsed = asked_for(line)
+    parsed = parse_sweep(line)
     _, driver = drive(parsed)
     rows = [row for row in driver.ledger.rows() if row.number is not None]  # others are of earlier requests
     return Swept(parsed.folder, tuple(_job(parsed.folder, row) for row in rows))

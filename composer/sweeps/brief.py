@@ -1,4 +1,4 @@
-"""What a sweep's pages show of a record."""
+"""The parts of a job's record that a sweep's pages show."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from typing import Any
 
 
 def brief(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data of one job that is done."""
+    """Extract what pages and tables show of a record.
+
+    Args:
+        record: Record of a run, from any version of composer.
+
+    Returns:
+        Plain data with the keys ``images`` (file names), ``hashes`` (their SHA-256), ``seeds``, ``seconds``,
+        ``peak_memory`` (bytes), ``steps``, ``scheduler``, ``prompt``, ``values`` (of swept keys) and ``versions``.
+    """
     images = record.get("images", [])
     prompts = [str(image.get("prompt", "")) for image in images]
     suffix = {"jpeg": "jpg"}.get(form := record.get("config", {}).get("output", {}).get("format", "png"), form)
-    names, sums = tuple(f"{i:03d}.{suffix}" for i in range(len(images))), record.get("files") or {}
+    names, hashes = tuple(f"{i:03d}.{suffix}" for i in range(len(images))), record.get("files") or {}
     return {
         "images": names,
-        "sums": tuple(str(sums.get(name)) for name in names),
+        "hashes": tuple(str(hashes.get(name)) for name in names),
         "seeds": tuple(image["seed"] for image in images),
         "seconds": record.get("seconds"),
         "peak_memory": record.get("peak_memory"),

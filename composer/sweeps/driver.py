@@ -1,4 +1,4 @@
-"""Generates a sweep: batches out, images back, each written down before the next thing is believed."""
+"""Main loop of a sweep: start batches, collect their output, and write each job before the next one counts."""
 
 from __future__ import annotations
 
@@ -11,210 +11,246 @@ from composer.config.python_values import override_of
 from composer.errors import ComposerError, shorten
 from composer.sweeps.grammar import Job
 from composer.sweeps.journal import Journal
-from composer.sweeps.ledger import DROPPED, Ledger, before_in, counted, facts
+from composer.sweeps.ledger import DROPPED, Ledger, Row, count_states, read_last_request, rows_as_data
 from composer.sweeps.parse import Sweep
 from composer.sweeps.plan import Batch, Entry, Plan
 from composer.sweeps.preview import speedup_table
-from composer.sweeps.progress import Lines
-from composer.sweeps.report.live import Pages
+from composer.sweeps.progress import SweepProgress
+from composer.sweeps.report.live import LiveReport
 from composer.sweeps.spec import SweepSpec
-from composer.sweeps.status import told_by
-from composer.sweeps.upgraded import upgraded
-from composer.sweeps.worker import JobFailure, JobOutput, batch_safe
+from composer.sweeps.status import label_values
+from composer.sweeps.upgrade_notes import upgrade_notes
+from composer.sweeps.worker import JobFailure, JobOutput, is_batch_safe
 from composer.system import console, interrupts
 from composer.version import __version__
 
 
 class Driver:
-    """Feeds batches to an executor, writes down what comes back, and keeps the pages up to date."""
+    """Runner of a sweep: it feeds batches to an executor, writes their output, and keeps the pages up to date.
+
+    The caller holds the lock of the sweep's folder.
+
+    Args:
+        sweep: The sweep, with invalid jobs removed.
+
+    Attributes:
+        journal: State of the jobs.
+        plan: Order of the jobs.
+        ledger: Rows of the folder.
+        failed: Whether a job has failed.
+        generated: Number of jobs generated so far.
+    """
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep, self.executor, self.spec = sweep, sweep.executor, sweep.spec
         self.journal = Journal.read(sweep.folder)
-        self.journal.tidy()
-        self.plan = Plan(sweep.jobs, self.journal, sweep.spec.batch, sweep.settle, batch_safe)
+        self.journal.remove_drafts()
+        self.plan = Plan(sweep.jobs, self.journal, sweep.spec.batch, sweep.resolve, is_batch_safe)
         self.ledger = Ledger(self.journal)
-        self.failed, self.said = False, set[str]()
-        self.started, self.drawn, self.begun = time.monotonic(), 0, False
+        self.failed, self.generated = False, 0
+        self._printed_notes = set[str]()
+        self._started_at, self._log_started = time.monotonic(), False
 
     def run(self) -> int:
-        self._write_down()
-        self.lines = Lines(len(self.sweep.jobs))
+        """Generate all jobs that are not done, and print what came of them.
+
+        Returns:
+            The exit code: 0 when every job is done, 1 when some failed.
+        """
+        self._write_request()
+        self.progress = SweepProgress(len(self.sweep.jobs))
         try:
-            with self.lines.shown(), self.executor:
-                self._work()
+            with self.progress.shown(), self.executor:
+                self._run_batches()
         finally:
             self.journal.running.clear()
             self.journal.flush()
-            self.pages.write(
-                finished=not any(entry.state in ("waiting", "running") for entry in self.plan.entries), now=True
-            )
-        return self._report()
+            finished = not any(entry.state in ("waiting", "running") for entry in self.plan.entries)
+            self.report.write(finished=finished, now=True)
+        return self._print_result()
 
-    def _write_down(self) -> None:
-        """What is asked for, before anything is done about it."""
-        title = title_of(self.sweep)
-        about = {"composer": __version__, "title": title, "overrides": self.sweep.own, "manner": _manner(self.spec)}
-        self.ledger.ask(self.sweep.jobs, self.sweep.invalid, {**about, "cwd": str(Path.cwd())})
-        self.pages = Pages(self.sweep.folder, title, self.ledger, self.sweep.sheet)
-        for note in upgraded(self.ledger.rows(), self.journal.briefs):
+    def _write_request(self) -> None:
+        """Write the request to sweep.json before anything runs."""
+        title = sweep_title(self.sweep)
+        header = {
+            "composer": __version__,
+            "title": title,
+            "overrides": self.sweep.job_overrides,
+            "manner": _sweep_overrides(self.spec),
+            "cwd": str(Path.cwd()),
+        }
+        self.ledger.write_request(self.sweep.jobs, self.sweep.invalid, header)
+        self.report = LiveReport(self.sweep.folder, title, self.ledger, self.sweep.sheet)
+        for note in upgrade_notes(self.ledger.rows(), self.journal.briefs):
             console.print_note(note)
 
-    def _work(self) -> None:
-        """Until nothing waits and nothing is under way."""
+    def _run_batches(self) -> None:
+        """Start and collect batches until no job waits or runs."""
         while True:
             interrupts.raise_if_interrupted()
-            while self.executor.free and not self._stopped():
+            while self.executor.free and not (self.spec.fail_fast and self.failed):
                 batch = self.plan.next(self.executor.loaded)
-                while self.plan.unsettled:
-                    self._fail(*self.plan.unsettled.pop(0))
+                while self.plan.unresolvable:
+                    self._fail(*self.plan.unresolvable.pop(0))
                 if batch is None:
                     break
-                self._begin(batch)
+                self._start(batch)
             if not self.executor.busy:
                 return
-            batch, outcome = self.executor.wait()
-            self._ended(batch, outcome)
+            self._collect(*self.executor.wait())
 
-    def _stopped(self) -> bool:
-        return self.spec.fail_fast and self.failed
-
-    def _begin(self, batch: Batch) -> None:
+    def _start(self, batch: Batch) -> None:
         for entry in batch.entries:
             entry.state = "running" if entry.state == "waiting" else entry.state
             entry.tries += 1
-        if not self.begun:
+        if not self._log_started:
             self.journal.start(__version__)
-        self.begun = True
-        self.journal.begin([entry.id for entry in batch.entries])
-        self.executor.start(batch, self.lines)
+        self._log_started = True
+        self.journal.begin([entry.resolved_id for entry in batch.entries])
+        self.executor.start(batch, self.progress)
 
-    def _ended(self, batch: Batch, outcome: list[JobOutput] | JobFailure) -> None:
+    def _collect(self, batch: Batch, outcome: list[JobOutput] | JobFailure) -> None:
         if isinstance(outcome, JobFailure):
-            return self._went_wrong(batch, outcome)
-        records = [made.record for made in outcome]
-        images, iterations = (
-            sum(len(record["images"]) for record in records),
-            max(record["iterations"] for record in records),
-        )
+            return self._handle_failure(batch, outcome)
+        records = [output.record for output in outcome]
+        images = sum(len(record["images"]) for record in records)
+        iterations = max(record["iterations"] for record in records)
         seconds = sum(record["seconds"] for record in records) / max(images * iterations, 1)
-        self.plan.sizes[batch.loads].ran(len(batch.entries), seconds, all(made.room for made in outcome))
-        for i, (entry, made) in enumerate(zip(batch.entries, outcome)):
-            if entry.state == "running":  # one that was done before was generated for the sake of the others
-                self._keep(entry, made, {"index": i, "jobs": [each.id for each in batch.entries]})
-        self.pages.write(finished=False)
+        has_room = all(output.has_room for output in outcome)
+        self.plan.sizes[batch.loads].record_run(len(batch.entries), seconds, has_room)
+        for i, (entry, output) in enumerate(zip(batch.entries, outcome)):
+            if entry.state == "running":  # a done job in a repeated batch was generated only for the others
+                self._save(entry, output, {"index": i, "jobs": [other.id for other in batch.entries]})
+        self.report.write(finished=False)
 
-    def _keep(self, entry: Entry, made: JobOutput, batch: Mapping[str, Any]) -> None:
-        place = self.journal.place(entry.job.number)
-        about = {
-            "number": entry.job.number,
-            "key": entry.job.key,
-            "values": entry.job.values,
-            "batch": batch,
-            "tries": entry.tries,
-        }
+    def _save(self, entry: Entry, output: JobOutput, batch: Mapping[str, Any]) -> None:
+        job, job_id = entry.job, entry.resolved_id
+        subfolder = self.journal.new_subfolder(job.number)
+        details = {"number": job.number, "key": job.key, "values": job.values, "batch": batch, "tries": entry.tries}
         try:
-            self.journal.commit(entry.id, place, made.files, {**made.record, "sweep": about})
+            self.journal.commit(job_id, subfolder, output.files, {**output.record, "sweep": details})
         except OSError as error:
             self._fail(entry, f"can't be written: {error.strerror}")
             return
-        entry.over("done")
-        self.drawn += 1
-        for note in made.record.get("notes", ()):
-            if note not in self.said:
-                self.said.add(note)
-                self.lines.say(f"compose: note: {note}")
-        where = self.sweep.folder / place / self.journal.briefs[entry.id]["images"][0]
-        self.lines.ended(1, f"{where}  {label(entry.job)}  ({made.record['seconds']:.1f} s)")
+        entry.finish("done")
+        self.generated += 1
+        for note in output.record.get("notes", ()):
+            if note not in self._printed_notes:
+                self._printed_notes.add(note)
+                self.progress.print(f"compose: note: {note}")
+        image = self.sweep.folder / subfolder / self.journal.briefs[job_id]["images"][0]
+        self.progress.advance(1, f"{image}  {label_job(job)}  ({output.record['seconds']:.1f} s)")
 
-    def _went_wrong(self, batch: Batch, failed: JobFailure) -> None:
-        """Try smaller batches, then each job again as often as was asked for."""
+    def _handle_failure(self, batch: Batch, failure: JobFailure) -> None:
+        """Run the jobs of a failed batch in smaller batches, and failed jobs again as often as requested."""
         several = len(batch.entries) > 1
-        if failed.memory and several:
-            self.plan.sizes[batch.loads].failed(len(batch.entries))
-            self.lines.say(f"compose: note: {len(batch.entries)} jobs at once: {failed.reason}; half of them next")
-        saved = failed.memory and not several and self._save(batch.entries[0])
-        again = several or saved or (batch.entries[0].tries <= self.spec.retries and not failed.request)
+        if failure.memory and several:
+            self.plan.sizes[batch.loads].record_failure(len(batch.entries))
+            note = f"{len(batch.entries)} jobs at once: {failure.reason}; half of them next"
+            self.progress.print(f"compose: note: {note}")
+        has_saving = failure.memory and not several and self._add_memory_option(batch.entries[0])
+        retries_left = batch.entries[0].tries <= self.spec.retries and not failure.request
         for entry in batch.entries:
-            if entry.state == "running" and again:
+            if entry.state == "running" and (several or has_saving or retries_left):
                 entry.state = "waiting"
                 entry.tries -= several  # the batch failed, not yet the job
-                self.journal.put_back(entry.id)
+                self.journal.requeue(entry.resolved_id)
             elif entry.state == "running":
-                self._fail(entry, failed.reason)
-        if several and not failed.memory:
-            self.plan.sizes[batch.loads].failed(2)  # one by one, to find the one at fault
+                self._fail(entry, failure.reason)
+        if several and not failure.memory:
+            self.plan.sizes[batch.loads].record_failure(2)  # one by one, to find the failing job
 
-    def _save(self, entry: Entry) -> bool:
-        """Give a job that ran out of memory the next memory option that helps; False where none is left. Its record
-        tells.
-        """
+    def _add_memory_option(self, entry: Entry) -> bool:
+        """Add the next effective memory option to a job that ran out of memory; False if none is left."""
         from composer.options.memory.slicing import LADDER
         from composer.pipelines.build import parts
 
         for name, target in LADDER.items():
-            there = entry.tree.get("memory") or {}
-            if name in there:
+            options = entry.tree.get("memory") or {}
+            if name in options:
                 continue
-            tree = {**entry.tree, "memory": {**there, name: {"_target_": target}}}
+            tree = {**entry.tree, "memory": {**options, name: {"_target_": target}}}
             try:
-                checked = self.sweep.worker.checked(tree)
+                checked = self.sweep.worker.check(tree)
                 parts(checked)
             except ComposerError:
-                continue  # it would do nothing here
+                continue  # it has no effect on this model
             entry.tree, entry.checked = tree, checked
-            self.lines.say(f"compose: note: {label(entry.job)}: out of memory; once more with memory={name}")
+            note = f"{label_job(entry.job)}: out of memory; once more with memory={name}"
+            self.progress.print(f"compose: note: {note}")
             return True
         return False
 
     def _fail(self, entry: Entry, reason: str) -> None:
-        entry.over("failed")
+        entry.finish("failed")
         self.failed = True
         job = entry.job
-        self.journal.fail(
-            entry.id or job.key, reason, key=job.key, number=job.number, values=job.values, tries=entry.tries
-        )
-        self.lines.ended(1, f"failed  {label(job)}  {reason}")
+        details = {"key": job.key, "number": job.number, "values": job.values, "tries": entry.tries}
+        self.journal.fail(entry.id or job.key, reason, **details)
+        self.progress.advance(1, f"failed  {label_job(job)}  {reason}")
 
-    def _report(self) -> int:
+    def _print_result(self) -> int:
         rows = self.ledger.rows()
-        there = counted(rows)
         for row in rows:
             if row.state == "failed":
-                console.print_failure(f"job {row.number} ({told_by(row.values) or f'job {row.number}'}): {row.reason}")
-        if self.drawn and (told := speedup_table(self.plan, self.journal)):
-            for line in told.splitlines():
+                label = label_values(row.values) or f"job {row.number}"
+                console.print_failure(f"job {row.number} ({label}): {row.reason}")
+        if self.generated and (table := speedup_table(self.plan, self.journal)):
+            for line in table.splitlines():
                 console.print_progress(line)
+        counts = self._counts(rows)
+        words = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "generated")
+        seconds, page = time.monotonic() - self._started_at, f"{self.sweep.folder}/index.html"
+        data = rows_as_data(self.sweep.folder, rows, self.journal.briefs)
+        data |= {"generated": self.generated, "same": counts["the same as others"], "seconds": round(seconds, 3)}
+        console.report_result(f"{data['asked']} jobs: {words}, {seconds:.1f} s  →  {page}", [page], **data)
+        return 1 if counts["failed"] else 0
+
+    def _counts(self, rows: list[Row]) -> dict[str, int]:
+        """Number of jobs by outcome, in the words of the last line."""
+        states = count_states(rows)
         images = len({row.id for row in rows if row.state == "done"})
-        counts = {
-            "generated": self.drawn, "were there already": images - self.drawn, "the same as others": there["done"] - images,
-            "failed": there["failed"], "invalid": there["invalid"], "left out after the first failure": there["waiting"] + there["running"],
-            DROPPED: there[DROPPED],
-        }  # fmt: skip
-        words = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "generated")
-        seconds, page = time.monotonic() - self.started, f"{self.sweep.folder}/index.html"
-        more = facts(self.sweep.folder, rows, self.journal.briefs)
-        more = {**more, "generated": self.drawn, "same": there["done"] - images, "seconds": round(seconds, 3)}
-        console.report_result(f"{more['asked']} jobs: {words}, {seconds:.1f} s  →  {page}", [page], **more)
-        return 1 if there["failed"] else 0
+        return {
+            "generated": self.generated,
+            "were there already": images - self.generated,
+            "the same as others": states["done"] - images,
+            "failed": states["failed"],
+            "invalid": states["invalid"],
+            "skipped after the first failure": states["waiting"] + states["running"],
+            DROPPED: states[DROPPED],
+        }
 
 
-def title_of(sweep: Sweep) -> str:
-    """What was typed; a request that goes on keeps the words in which it was typed first."""
-    before = before_in(sweep.folder)
-    same = (before.get("overrides"), before.get("manner")) == (sweep.own, _manner(sweep.spec))
-    title = before.get("title") if same else None
+def sweep_title(sweep: Sweep) -> str:
+    """Choose the title of a sweep's pages.
+
+    Args:
+        sweep: The sweep.
+
+    Returns:
+        The overrides as typed. A sweep that continues the same request keeps the title that it has.
+    """
+    last = read_last_request(sweep.folder)
+    is_same = (last.get("overrides"), last.get("manner")) == (sweep.job_overrides, _sweep_overrides(sweep.spec))
+    title = last.get("title") if is_same else None
     return str(title or shorten(sweep.title, 300) or sweep.folder.name)
 
 
-def label(job: Job) -> str:
-    """What tells a job from the others, in a line."""
-    return told_by(job.values) or f"job {job.number}"
+def label_job(job: Job) -> str:
+    """Label a job by its swept values.
+
+    Args:
+        job: A job.
+
+    Returns:
+        One line.
+    """
+    return label_values(job.values) or f"job {job.number}"
 
 
-def _manner(spec: SweepSpec) -> list[str]:
-    """The settings that resuming must know; not those that were for one time."""
+def _sweep_overrides(spec: SweepSpec) -> list[str]:
+    """Settings that `compose resume` must repeat; others hold for one run of the command."""
     kept = {"zip": list(spec.zip), "jobs": spec.jobs, "where": spec.where, "limit": spec.limit, "shuffle": spec.shuffle,
             "on_invalid": spec.on_invalid, "batch": spec.batch, "retries": spec.retries}  # fmt: skip
-    plain = vars(SweepSpec()) | {"zip": []}
-    return [override_of(f"sweep.{name}", value) for name, value in kept.items() if value != plain[name]]
+    defaults = vars(SweepSpec()) | {"zip": []}
+    return [override_of(f"sweep.{name}", value) for name, value in kept.items() if value != defaults[name]]

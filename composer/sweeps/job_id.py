@@ -1,5 +1,6 @@
-"""What makes two jobs the same: everything that has a say in their files, and nothing else, such as paths or the
-device's number.
+"""Ids of jobs: two jobs are the same if everything that determines their files is.
+
+Paths and the index of a device, for instance, are not part of an id.
 """
 
 from __future__ import annotations
@@ -12,26 +13,50 @@ from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint
 from composer.checks.compatibility import Checked
 from composer.config.choices import choice, scheduler_choice
 
-#: Changes when ids are made of something else; `schema0` knows those before.
+#: Number of the present schema of ids; `schema0` computes the former ones.
 SCHEMA = 1
 
 
-def identity(checked: Checked) -> str:
-    """A job's id."""
-    return digest(essence(checked))
+def job_id(checked: Checked) -> str:
+    """Compute the id of a job.
+
+    Args:
+        checked: The job's config, checked against its checkpoint.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    return hash_plain_data(job_key(checked))
 
 
-def digest(essence: Any) -> str:
-    """32 hexadecimal digits of the SHA-256 of plain data."""
-    text = json.dumps(essence, sort_keys=True, ensure_ascii=False, default=str)
+def hash_plain_data(data: Any) -> str:
+    """Hash plain data, whatever the order of its keys.
+
+    Args:
+        data: Mappings, sequences and scalars; other values count by their ``str``.
+
+    Returns:
+        The first 32 hexadecimal digits of the SHA-256.
+    """
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def essence(checked: Checked) -> dict[str, Any]:
-    """What the id is made of, as plain data."""
+def job_key(checked: Checked) -> dict[str, Any]:
+    """Collect what a job's id is computed from.
+
+    Args:
+        checked: The job's config, checked against its checkpoint.
+
+    Returns:
+        Plain data. Any change of its content changes the ids of existing sweeps.
+    """
     spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
-    forced = ["force"] * precision.force  # only where it is said, so that ids made before there was such a key stay
-    images = {key: [image_fingerprint(each) for each in value] for key, value in inputs.items() if are_images(value)}
+    forced = ["force"] * precision.force  # omitted unless set, which keeps the ids from before this key existed
+    images = {key: [image_fingerprint(image) for image in value] for key, value in inputs.items() if are_images(value)}
+    refiner = None
+    if checked.refiner is not None and spec.model.refiner is not None:
+        refiner = [checkpoint_fingerprint(checked.refiner), spec.model.refiner.start]
     return {
         "schema": SCHEMA,
         "task": choice(spec.task),
@@ -39,7 +64,7 @@ def essence(checked: Checked) -> dict[str, Any]:
         "settled": {key: value for key, value in inputs.items() if key not in images},
         "size": (checked.request.height, checked.request.width),
         "model": checkpoint_fingerprint(checked.checkpoint),
-        "refiner": checked.refiner and [checkpoint_fingerprint(checked.refiner), spec.model.refiner.start],
+        "refiner": refiner,
         "scheduler": scheduler_choice(spec.scheduler),
         "guidance": choice(spec.guidance),
         "callbacks": [

@@ -1,8 +1,8 @@
-"""A sweep's folder: what is done, and what was tried. https://www.sqlite.org/testing.html is the model for its tests.
+"""Record of a sweep's progress in its folder: finished jobs, batches and failures.
 
-A job is done when its run.json is there, whole, and the images beside it have the sums that it names; that alone is
-trusted.
-The journal tells the rest: which ids jobs came to, which of them ran in one batch, and what failed.
+A job is done if its run.json is complete and the files that it names have the recorded SHA-256; nothing else counts.
+The journal adds the ids of jobs, the batches that they ran in, and failures. The tests follow
+https://www.sqlite.org/testing.html.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from composer.sweeps.brief import brief
 from composer.sweeps.lock import defer_sigint
 from composer.system.files import TMP_PREFIX, write_atomically
 
-#: All of Hydra's own settings that a sweep's file may hold; others say where files go and what is run.
-OWN = ("hydra/sweeper=optuna",)
-#: What counts only as typed, since pickles can run code.
-PICKLES = "model.allow_pickle"
-RECORD, LOG, ASKED = "run.json", "journal.jsonl", "sweep.json"
+#: Overrides of Hydra that sweep.json may hold; others choose where files go and which code runs.
+ALLOWED_HYDRA_OVERRIDES = ("hydra/sweeper=optuna",)
+#: Never read from sweep.json, since pickles can run code.
+ALLOW_PICKLE = "model.allow_pickle"
+RECORD_FILE, LOG_FILE, REQUEST_FILE = "run.json", "journal.jsonl", "sweep.json"
 
 
 @dataclass
 class Journal:
-    """What is known of a sweep's jobs, by their id.
+    """State of a sweep's jobs, by their id.
 
     Attributes:
-        done: id → folder of the job.
-        briefs: id → what a page shows of a record, of jobs that are done.
-        batches: id → ids of the last batch that it was in.
-        failed: id, or key of a job that could not be settled, → reason of the last failure.
-        running: ids that were begun and did not end.
-        ids: key of a job as it was asked for → the id that it came to.
+        folder: Folder of the sweep.
+        done: Subfolder of each finished job.
+        briefs: The parts of each finished job's record that pages show; see `brief`.
+        batches: Ids of the last batch that a job was in.
+        failed: Reason of the last failure, by id, or by key for jobs whose id could not be computed.
+        running: Ids of jobs that have started and not ended.
+        ids: Id of each requested job, by its key.
+        unsaved_ids: The part of ``ids`` that is not on the disk yet.
     """
 
     folder: Path
@@ -48,33 +50,48 @@ class Journal:
     failed: dict[str, str] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
     ids: dict[str, str] = field(default_factory=dict)
-    fresh: dict[str, str] = field(default_factory=dict)  # of ids, what is not on the disk yet
+    unsaved_ids: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Journal:
-        """All that is left of earlier processes."""
+        """Read the state that earlier processes left.
+
+        Args:
+            folder: Folder of the sweep; it must exist.
+
+        Returns:
+            The journal. Damaged records and lines are ignored.
+        """
         journal = cls(folder)
-        for entry in entries(folder):
+        for entry in read_log(folder):
             journal._replay(entry)
-        for place in sorted(folder.iterdir()):
-            record = whole(place) if place.is_dir() else {}
+        for path in sorted(folder.iterdir()):
+            record = read_finished_record(path) if path.is_dir() else {}
             if record:
-                journal._finished(record["job"], place.name, record)
+                journal._mark_done(record["job"], path.name, record)
         return journal
 
-    def known(self, job: str, before: Callable[[], str]) -> str:
-        """The id that a job has in this folder: the one that an earlier composer gave it, where it was begun by that."""
-        if job in self.done or not (self.done or self.batches):
-            return job
-        old = before()
-        return old if old in self.done or old in self.batches else job
+    def resolve_id(self, job_id: str, former_id: Callable[[], str]) -> str:
+        """Choose the id that a job has in this folder.
+
+        Args:
+            job_id: Id of the job in the present schema.
+            former_id: Computes its id in the former schema; called only in a folder that has jobs.
+
+        Returns:
+            ``former_id()`` if the folder knows the job under it, else ``job_id``.
+        """
+        if job_id in self.done or not (self.done or self.batches):
+            return job_id
+        former = former_id()
+        return former if former in self.done or former in self.batches else job_id
 
     def _replay(self, entry: Mapping[str, Any]) -> None:
-        """One line of what an earlier process noted."""
+        """Apply one line of the log."""
         if "run" in entry:
             self.running.clear()
-        for key, job in entry.get("settled", {}).items():
-            self.ids[key] = job
+        for key, job_id in entry.get("settled", {}).items():
+            self.ids[key] = job_id
             self.failed.pop(key, None)
         if "batch" in entry:
             self.batches.update(dict.fromkeys(entry["batch"], tuple(entry["batch"])))
@@ -83,93 +100,143 @@ class Journal:
             self.failed[entry["job"]] = entry.get("reason", "")
             self.running.discard(entry["job"])
 
-    def _finished(self, job: str, place: str, record: Mapping[str, Any]) -> None:
-        self.done[job], self.briefs[job] = place, brief(record)
-        self.failed.pop(job, None)
-        self.running.discard(job)
+    def _mark_done(self, job_id: str, subfolder: str, record: Mapping[str, Any]) -> None:
+        self.done[job_id], self.briefs[job_id] = subfolder, brief(record)
+        self.failed.pop(job_id, None)
+        self.running.discard(job_id)
         key = (record.get("sweep") or {}).get("key")
         if key is not None:
-            self.ids.setdefault(key, job)
+            self.ids.setdefault(key, job_id)
 
-    def tidy(self) -> None:
-        """Remove what earlier processes only began. Only under the lock: another's drafts are its own."""
+    def remove_drafts(self) -> None:
+        """Remove unfinished files of earlier processes. The caller holds the folder's lock."""
         for pattern in (f"*/{TMP_PREFIX}*", f"{TMP_PREFIX}*"):
             for draft in self.folder.glob(pattern):
                 draft.unlink(missing_ok=True)
 
-    def note(self, **entry: Any) -> None:
-        """Append a line and wait until it is on the disk."""
-        with open(self.folder / LOG, "ab+") as file:
+    def append(self, **entry: Any) -> None:
+        """Append a line to the log and wait until it is on the disk.
+
+        Args:
+            entry: JSON-serialisable fields of the line.
+        """
+        with open(self.folder / LOG_FILE, "ab+") as file:
             torn = file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
-            file.write((b"\n" if torn else b"") + _line_of(entry))
+            file.write((b"\n" if torn else b"") + _encode_line(entry))
             file.flush()
             os.fsync(file.fileno())
 
     def start(self, version: str) -> None:
-        """A process begins to work: nothing that an earlier one began is under way any more."""
-        self.running.clear()
-        self.note(run={"composer": version})
+        """Log that a process starts to work; jobs that an earlier one left unfinished are no longer running.
 
-    def settle(self, key: str, job: str) -> None:
-        """What was asked for came to an id; it is noted with the next batch, or by `flush`."""
+        Args:
+            version: Version of composer.
+        """
+        self.running.clear()
+        self.append(run={"composer": version})
+
+    def note_id(self, key: str, job_id: str) -> None:
+        """Note the id of a requested job. It is written with the next batch, or by `flush`.
+
+        Args:
+            key: Key of the requested job.
+            job_id: Its id in this folder.
+        """
         self.failed.pop(key, None)
-        if self.ids.get(key) != job:
-            self.ids[key] = self.fresh[key] = job
+        if self.ids.get(key) != job_id:
+            self.ids[key] = self.unsaved_ids[key] = job_id
 
     def flush(self) -> None:
-        """Note what is not on the disk yet."""
-        if self.fresh:
-            self.note(settled=self.fresh)
-            self.fresh = {}
+        """Write the ids that are not on the disk yet."""
+        if self.unsaved_ids:
+            self.append(settled=self.unsaved_ids)
+            self.unsaved_ids = {}
 
     def begin(self, batch: Sequence[str]) -> None:
-        """A batch is about to run. It is noted because pixels may differ by a grey level between batches of other jobs."""
+        """Log that a batch is about to run.
+
+        The members are logged because pixels may differ by one grey level between batches of different members.
+
+        Args:
+            batch: Ids of the jobs, in the order of their images.
+        """
         self.batches.update(dict.fromkeys(batch, tuple(batch)))
         self.running.update(batch)
-        self.note(batch=list(batch), **({"settled": self.fresh} if self.fresh else {}))
-        self.fresh = {}
+        self.append(batch=list(batch), **({"settled": self.unsaved_ids} if self.unsaved_ids else {}))
+        self.unsaved_ids = {}
 
-    def put_back(self, job: str) -> None:
-        """It waits again: its batch came to nothing."""
-        self.batches.pop(job, None)
-        self.running.discard(job)
+    def requeue(self, job_id: str) -> None:
+        """Forget the batch of a job that will run again.
 
-    def commit(self, job: str, place: str, files: Mapping[str, bytes], record: Mapping[str, Any]) -> None:
-        """Write a job's files, and last the record that makes it count; Ctrl-C waits until that is done."""
-        where = self.folder / place
-        whole = {
-            **record,
-            "job": job,
-            "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-        }
+        Args:
+            job_id: Id of the job.
+        """
+        self.batches.pop(job_id, None)
+        self.running.discard(job_id)
+
+    def commit(self, job_id: str, subfolder: str, files: Mapping[str, bytes], record: Mapping[str, Any]) -> None:
+        """Write a job's files, and last the record that makes the job count as done. Ctrl-C waits until then.
+
+        Args:
+            job_id: Id of the job.
+            subfolder: Name of its folder in the sweep's folder.
+            files: Content of each file by name.
+            record: Record of the run.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        path = self.folder / subfolder
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        complete = {**record, "job": job_id, "files": hashes}
         with defer_sigint():
             for name, data in files.items():
-                write_atomically(where / name, data)
-            write_atomically(where / RECORD, json.dumps(whole, indent=1, ensure_ascii=False).encode())
-        self._finished(job, place, whole)
+                write_atomically(path / name, data)
+            write_atomically(path / RECORD_FILE, json.dumps(complete, indent=1, ensure_ascii=False).encode())
+        self._mark_done(job_id, subfolder, complete)
 
-    def fail(self, job: str, reason: str, **more: Any) -> None:
-        """job: the id, or the key of a job that could not be settled."""
-        self.failed[job] = reason
-        self.running.discard(job)
-        self.note(job=job, state="failed", reason=reason, **more)
+    def fail(self, job_id: str, reason: str, **details: Any) -> None:
+        """Log a failure.
 
-    def place(self, number: int) -> str:
-        """A folder's name for a new job: its number, or the next that is free."""
+        Args:
+            job_id: Id of the job, or its key if the id could not be computed.
+            reason: The error in one line.
+            details: More fields of the line.
+        """
+        self.failed[job_id] = reason
+        self.running.discard(job_id)
+        self.append(job=job_id, state="failed", reason=reason, **details)
+
+    def new_subfolder(self, number: int) -> str:
+        """Choose the subfolder of a new job.
+
+        Args:
+            number: Number of the job.
+
+        Returns:
+            The number as four digits, or the next higher one that is free.
+        """
         taken = set(self.done.values())
         while f"{number:04d}" in taken:
             number += 1
         return f"{number:04d}"
 
 
-def _line_of(entry: Mapping[str, Any]) -> bytes:
+def _encode_line(entry: Mapping[str, Any]) -> bytes:
     return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
 
 
-def entries(folder: Path) -> Iterator[dict[str, Any]]:
-    """The journal's lines; a torn one, such as the last before a power cut, is left out."""
+def read_log(folder: Path) -> Iterator[dict[str, Any]]:
+    """Read the journal's log.
+
+    Args:
+        folder: Folder of the sweep.
+
+    Yields:
+        Lines as mappings. Damaged lines, such as the last one before a power cut, are skipped.
+    """
     try:
-        lines = (folder / LOG).read_bytes().split(b"\n")
+        lines = (folder / LOG_FILE).read_bytes().split(b"\n")
     except FileNotFoundError:
         return
     for line in lines:
@@ -181,60 +248,91 @@ def entries(folder: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def completed(place: Path) -> str | None:
-    """The id of the job that is done in a folder, when all of its files are what its record says."""
-    return whole(place).get("job")
+def finished_job_id(path: Path) -> str | None:
+    """Return the id of the job that is done in a folder.
+
+    Args:
+        path: Folder of one job.
+
+    Returns:
+        The id, or ``None`` if a file is missing or differs from the record.
+    """
+    return read_finished_record(path).get("job")
 
 
-def whole(place: Path) -> dict[str, Any]:
-    """The record of the job that is done in a folder; empty where a file is missing or not what the record says."""
-    record = record_of(place)
+def read_finished_record(path: Path) -> dict[str, Any]:
+    """Read the record of the job that is done in a folder, and verify its files.
+
+    Args:
+        path: Folder of one job.
+
+    Returns:
+        The record; empty if a file is missing or differs from the record.
+    """
+    record = read_record(path)
     if not isinstance(record.get("job"), str) or not isinstance(record.get("files"), dict):
         return {}
-    for name, wanted in record["files"].items():
+    for name, expected in record["files"].items():
         try:
-            found = hashlib.sha256((place / Path(name)).read_bytes()).hexdigest()
+            actual = hashlib.sha256((path / Path(name)).read_bytes()).hexdigest()
         except OSError:
             return {}
-        if found != wanted:
+        if actual != expected:
             return {}
     return record
 
 
-def record_of(place: Path) -> dict[str, Any]:
-    """A job's run.json, empty where there is none."""
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a job's run.json without verifying its files.
+
+    Args:
+        path: Folder of one job.
+
+    Returns:
+        The record; empty if there is none or it is damaged.
+    """
     try:
-        record = json.loads((place / RECORD).read_bytes())
+        record = json.loads((path / RECORD_FILE).read_bytes())
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 
 
-def clear(folder: Path) -> None:
-    """Begin anew: remove what a sweep wrote, and nothing else that lies there."""
-    for place in folder.iterdir():
-        if place.is_dir() and (place / "run.json").exists():
-            shutil.rmtree(place)
-    for name in (LOG, ASKED, "index.html", "contact.png", "results.csv"):
+def clear_folder(folder: Path) -> None:
+    """Remove the files that a sweep wrote, and no others.
+
+    Args:
+        folder: Folder of the sweep.
+    """
+    for path in folder.iterdir():
+        if path.is_dir() and (path / RECORD_FILE).exists():
+            shutil.rmtree(path)
+    for name in (LOG_FILE, REQUEST_FILE, "index.html", "contact.png", "results.csv"):
         (folder / name).unlink(missing_ok=True)
 
 
-def asked(folder: Path) -> dict[str, Any]:
-    """What a sweep's folder was made for.
+def read_request(folder: Path) -> dict[str, Any]:
+    """Read the last request of a sweep's folder, sweep.json.
+
+    Args:
+        folder: Folder of the sweep.
+
+    Returns:
+        The request as plain data; its ``"overrides"`` are a list of texts.
 
     Raises:
-        ComposerError: it is no sweep's folder.
+        ComposerError: The folder is no sweep's folder, or the file holds overrides that only a user may type.
     """
     try:
-        found = json.loads((folder / ASKED).read_bytes())
+        request = json.loads((folder / REQUEST_FILE).read_bytes())
     except (OSError, ValueError):
-        found = None
-    words = found.get("overrides") if isinstance(found, dict) else None
-    if not isinstance(words, list) or not all(isinstance(each, str) for each in words):
-        raise ComposerError("sweep", folder, f"is no sweep's folder: it holds no {ASKED}")
-    for override in (*found["overrides"], *found.get("manner", ())):
-        if str(override).lstrip("+~").startswith(("hydra", PICKLES)) and override not in OWN:
-            raise ComposerError(
-                "sweep", folder, f"its {ASKED} asks for {shorten(override)}, which is not for a file to choose"
-            )
-    return found
+        request = None
+    words = request.get("overrides") if isinstance(request, dict) else None
+    if not isinstance(request, dict) or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ComposerError("sweep", folder, f"is no sweep's folder: it holds no {REQUEST_FILE}")
+    for override in (*words, *request.get("manner", ())):
+        is_reserved = str(override).lstrip("+~").startswith(("hydra", ALLOW_PICKLE))
+        if is_reserved and override not in ALLOWED_HYDRA_OVERRIDES:
+            reason = f"its {REQUEST_FILE} sets {shorten(override)}, which a file must not set"
+            raise ComposerError("sweep", folder, reason)
+    return request

@@ -1,8 +1,7 @@
-"""A sweep's folder is a ledger: every job that was ever asked for in it is one row, in one state.
+"""Table of all jobs of a sweep's folder: every job that was ever requested in it is one row, in one state.
 
-What was asked for stands in sweep.json, which is written as a whole; what became of it is told by the records of the
-jobs and by the
-journal. `compose status`, results.csv, --json, the page and resume all read these rows.
+The request is stored in sweep.json; the state follows from the records of the jobs and the journal. ``compose status``,
+results.csv, ``--json``, the page and ``compose resume`` all read these rows.
 """
 
 from __future__ import annotations
@@ -16,18 +15,26 @@ from typing import Any
 
 from composer.errors import ComposerError
 from composer.sweeps.grammar import Job
-from composer.sweeps.journal import ASKED, Journal, asked
-from composer.sweeps.lock import working
+from composer.sweeps.journal import REQUEST_FILE, Journal, read_request
+from composer.sweeps.lock import is_locked
 from composer.system.files import write_atomically
 
-#: A job of an earlier request in the same folder.
+#: State of a job that only an earlier request in the folder contains.
 DROPPED = "no longer asked for"
 STATES = ("done", "failed", "invalid", "running", "waiting", DROPPED)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A job as it was asked for. key: a sum over its overrides. reason: why it is invalid, if it is."""
+class RequestedJob:
+    """A job as it is listed in sweep.json; the names of the fields are keys of that file.
+
+    Attributes:
+        key: Hash of its overrides.
+        number: Position in the request, from 0.
+        values: Value of each swept key as text.
+        prompt: Its prompt, if the overrides set one.
+        reason: Reason why it is invalid, or ``None``.
+    """
 
     key: str
     number: int | None
@@ -38,7 +45,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Row:
-    """A job and what became of it. id, place: as far as they are known."""
+    """A job and its state.
+
+    Attributes:
+        number: Position in the present request; ``None`` for jobs that it does not contain.
+        state: One of `STATES`.
+        values: Value of each swept key as text.
+        prompt: Its prompt, if the overrides set one.
+        reason: Why it failed or is invalid, or ``None``.
+        id: Its id, if known.
+        place: Its subfolder; empty if it is not done.
+    """
 
     number: int | None
     state: str
@@ -54,134 +71,176 @@ class Ledger:
     """The rows of one folder.
 
     Attributes:
-        asked: jobs of the present request, in their order.
-        former: jobs of earlier requests that the present one does not ask for.
-        unlisted: jobs of a folder that an earlier composer, or a search, made: they were counted and not listed. None
-        elsewhere.
+        journal: State of the jobs.
+        requested: Jobs of the present request, in their order.
+        former: Jobs of earlier requests that the present one does not contain.
+        unlisted: Number of jobs in folders of composer 0.1 and of searches, whose sweep.json counts them without
+            listing them; ``None`` elsewhere.
     """
 
     journal: Journal
-    asked: list[Asked] = field(default_factory=list)
-    former: list[Asked] = field(default_factory=list)
+    requested: list[RequestedJob] = field(default_factory=list)
+    former: list[RequestedJob] = field(default_factory=list)
     unlisted: int | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
-        """From a folder alone.
-
-        Raises:
-            ComposerError: it is no sweep's folder.
-        """
-        about, journal = asked(folder), Journal.read(folder)
-        if not working(folder):
-            journal.running.clear()
-        unlisted = None if "asked" in about else int(about.get("jobs", len(journal.done)))
-        return cls(journal, *(_listed(about.get(name)) for name in ("asked", "former")), unlisted)
-
-    def ask(self, jobs: Sequence[Job], invalid: Sequence[tuple[Job, str]], about: Mapping[str, Any]) -> None:
-        """Write down a new request. What earlier ones asked for besides is kept.
+        """Read the rows from a folder alone.
 
         Args:
-            jobs: those that can work.
-            invalid: those that can't, and why.
-            about: more that sweep.json holds.
+            folder: Folder of the sweep.
+
+        Returns:
+            The ledger. Jobs count as running only while a process holds the folder's lock.
+
+        Raises:
+            ComposerError: It is no sweep's folder.
         """
-        file = self.journal.folder / ASKED
-        before = before_in(file.parent)
-        new = [_asked(job, None) for job in jobs] + [_asked(job, reason) for job, reason in invalid]
-        self.asked = sorted(new, key=lambda each: each.number)
-        keys = {each.key for each in new}
-        earlier = [each for name in ("former", "asked") for each in _listed(before.get(name)) if each.key not in keys]
-        self.former = list({each.key: each for each in earlier}.values())
-        listed = {name: [asdict(each) for each in getattr(self, name)] for name in ("asked", "former")}
-        data = json.dumps({**about, "jobs": len(new), **listed}, indent=1, ensure_ascii=False).encode()
+        request, journal = read_request(folder), Journal.read(folder)
+        if not is_locked(folder):
+            journal.running.clear()
+        unlisted = None if "asked" in request else int(request.get("jobs", len(journal.done)))
+        requested, former = (_read_jobs(request.get(name)) for name in ("asked", "former"))
+        return cls(journal, requested, former, unlisted)
+
+    def write_request(self, jobs: Sequence[Job], invalid: Sequence[tuple[Job, str]], header: Mapping[str, Any]) -> None:
+        """Write a new request to sweep.json, and keep the jobs of earlier ones as former jobs.
+
+        Args:
+            jobs: Jobs that can run.
+            invalid: Jobs that cannot, with the reasons.
+            header: Further fields of sweep.json.
+        """
+        file = self.journal.folder / REQUEST_FILE
+        last = read_last_request(file.parent)
+        new = [_requested(job, None) for job in jobs] + [_requested(job, reason) for job, reason in invalid]
+        self.requested = sorted(new, key=lambda job: job.number or 0)
+        keys = {job.key for job in new}
+        earlier = [job for name in ("former", "asked") for job in _read_jobs(last.get(name)) if job.key not in keys]
+        self.former = list({job.key: job for job in earlier}.values())
+        listed = {
+            "asked": [asdict(job) for job in self.requested],
+            "former": [asdict(job) for job in self.former],
+        }
+        data = json.dumps({**header, "jobs": len(new), **listed}, indent=1, ensure_ascii=False).encode()
         if not file.exists() or file.read_bytes() != data:
             write_atomically(file, data)
 
     def rows(self) -> list[Row]:
-        """Every job that was ever asked for: of the present request, of earlier ones, and images that came to be
-        otherwise.
+        """List every job that was ever requested.
+
+        Returns:
+            Rows of the present request in its order, then those of earlier requests, then images that no request
+            lists.
         """
-        rows = [self._row(each) for each in self.asked]
+        rows = [self._row(job) for job in self.requested]
         known = {row.id for row in rows if row.id}
-        for each in self.former:
-            row = self._row(each)
-            if row.id not in known:  # else the same job is asked for in other words
+        for job in self.former:
+            row = self._row(job)
+            if row.id not in known:  # else the present request contains the same job in other words
                 rows.append(Row(None, DROPPED, row.values, row.prompt, None, row.id, row.place))
-                known.update({row.id} - {None})
-        return [*rows, *self._others(known)]
+                known |= {row.id} if row.id else set()
+        return [*rows, *self._unlisted_rows(known)]
 
-    def _row(self, each: Asked) -> Row:
-        journal, job = self.journal, self.journal.ids.get(each.key)
-        about = {"number": each.number, "values": each.values, "prompt": each.prompt}
-        if each.reason is not None:
-            return Row(state="invalid", reason=each.reason, **about)
-        if job in journal.done:
-            return Row(state="done", id=job, place=journal.done[job], **about)
-        if job in journal.running:
-            return Row(state="running", id=job, **about)
-        reason = journal.failed.get(job, journal.failed.get(each.key))
-        return Row(state="waiting" if reason is None else "failed", id=job, reason=reason, **about)
+    def _row(self, job: RequestedJob) -> Row:
+        def row(state: str, reason: str | None = None, job_id: str | None = None, place: str = "") -> Row:
+            return Row(job.number, state, job.values, job.prompt, reason, job_id, place)
 
-    def _others(self, known: set[str]) -> Iterator[Row]:
-        """Images that no row names; where jobs were not listed, these are the jobs, with those that failed and those
-        that wait.
-        """
-        there = {
-            job: place for job, place in sorted(self.journal.done.items(), key=lambda each: each[1]) if job not in known
+        journal, job_id = self.journal, self.journal.ids.get(job.key)
+        if job.reason is not None:
+            return row("invalid", job.reason)
+        if job_id is not None and job_id in journal.done:
+            return row("done", None, job_id, journal.done[job_id])
+        if job_id in journal.running:
+            return row("running", None, job_id)
+        reason = (
+            journal.failed.get(job.key) if job_id is None else journal.failed.get(job_id, journal.failed.get(job.key))
+        )
+        return row("waiting" if reason is None else "failed", reason, job_id)
+
+    def _unlisted_rows(self, known: set[str]) -> Iterator[Row]:
+        """Images that no row names; where jobs are only counted, also failed jobs and as many waiting ones as remain."""
+        done = {
+            job_id: place
+            for job_id, place in sorted(self.journal.done.items(), key=lambda item: item[1])
+            if job_id not in known
         }
-        for job, place in there.items():
-            values = self.journal.briefs[job]["values"]
-            yield Row(None, "done" if self.unlisted is not None else DROPPED, values, None, None, job, place)
+        for job_id, place in done.items():
+            values = self.journal.briefs[job_id]["values"]
+            yield Row(None, "done" if self.unlisted is not None else DROPPED, values, None, None, job_id, place)
         if self.unlisted is not None:
-            yield from (Row(None, "failed", {}, None, reason, job) for job, reason in self.journal.failed.items())
-            left = self.unlisted - len(there) - len(self.journal.failed)
-            yield from (Row(None, "waiting", {}) for _ in range(left))
+            yield from (Row(None, "failed", {}, None, reason, job_id) for job_id, reason in self.journal.failed.items())
+            remaining = self.unlisted - len(done) - len(self.journal.failed)
+            yield from (Row(None, "waiting", {}) for _ in range(remaining))
 
 
-def counted(rows: Sequence[Row]) -> dict[str, int]:
-    """State → how many rows are in it."""
-    found = Counter(row.state for row in rows)
-    return {state: found[state] for state in STATES}
+def count_states(rows: Sequence[Row]) -> dict[str, int]:
+    """Count the rows by state.
+
+    Args:
+        rows: Rows of a ledger.
+
+    Returns:
+        Number of rows of each state, in the order of `STATES`.
+    """
+    counts = Counter(row.state for row in rows)
+    return {state: counts[state] for state in STATES}
 
 
-def facts(folder: Path, rows: Sequence[Row], briefs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """All rows and their counts as plain data, for --json."""
-    counts = {state.replace(" ", "_"): count for state, count in counted(rows).items()}
+def rows_as_data(folder: Path, rows: Sequence[Row], briefs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Convert rows to plain data for ``--json``.
+
+    Args:
+        folder: Folder of the sweep, as typed.
+        rows: Rows of its ledger.
+        briefs: Parts of the records by job id; see `brief`.
+
+    Returns:
+        The folder, the counts, and the jobs with the paths of their images.
+    """
+    counts = {state.replace(" ", "_"): count for state, count in count_states(rows).items()}
     jobs = [
         {
             "number": row.number,
             "state": row.state,
             "reason": row.reason,
             "values": dict(row.values),
-            "images": [f"{folder}/{row.place}/{name}" for name in briefs[row.id]["images"]] if row.place else [],
+            "images": [f"{folder}/{row.place}/{name}" for name in briefs[row.id]["images"]]
+            if row.place and row.id
+            else [],
         }
         for row in rows
     ]
     return {"folder": str(folder), "asked": len(rows) - counts["no_longer_asked_for"], **counts, "jobs": jobs}
 
 
-def _asked(job: Job, reason: str | None) -> Asked:
-    typed = next(
-        (str(setting.value) for setting in job.settings if setting.key == "prompt" and setting.value is not None), None
-    )
-    return Asked(job.key, job.number, job.values, typed, reason)
+def _requested(job: Job, reason: str | None) -> RequestedJob:
+    prompts = (str(setting.value) for setting in job.settings if setting.key == "prompt" and setting.value is not None)
+    return RequestedJob(job.key, job.number, job.values, next(prompts, None), reason)
 
 
-def before_in(folder: Path) -> dict[str, Any]:
-    """The last request; empty where there was none, or its file is damaged: the images are still there, and have rows."""
+def read_last_request(folder: Path) -> dict[str, Any]:
+    """Read the last request of a folder, if it can be read.
+
+    Args:
+        folder: Folder of the sweep.
+
+    Returns:
+        The request; empty if there is none or it is damaged. Finished jobs have rows all the same.
+    """
     try:
-        return asked(folder)
+        return read_request(folder)
     except ComposerError:
         return {}
 
 
-def _listed(found: Any) -> list[Asked]:
-    """Rows of the file, which anybody can have written."""
-    texts = (
-        [each for each in found if isinstance(each, dict) and isinstance(each.get("values"), dict)]
-        if isinstance(found, list)
-        else []
-    )
-    names = [field.name for field in fields(Asked)]
-    return [Asked(**{name: each.get(name) for name in names}) for each in texts]
+def _read_jobs(items: Any) -> list[RequestedJob]:
+    """Jobs listed in sweep.json, of which nothing is trusted."""
+    listed = items if isinstance(items, list) else []
+    jobs = [job for job in listed if isinstance(job, dict) and isinstance(job.get("values"), dict)]
+    names = [field.name for field in fields(RequestedJob)]
+    return [_as_job({name: job.get(name) for name in names}) for job in jobs]
+
+
+def _as_job(values: dict[str, Any]) -> RequestedJob:
+    return RequestedJob(**values)

@@ -1,14 +1,15 @@
-"""Who works in a sweep's folder, and a Ctrl-C that waits until what was begun is written."""
+"""The lock of a sweep's folder, and a Ctrl-C that waits until started writes are complete."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from composer.config.output_folder import make
 from composer.errors import Busy
@@ -18,17 +19,21 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out. The kernel frees the lock, whatever becomes of this one.
+    """Hold the lock of a folder. The kernel releases it when the process ends, however it ends.
+
+    Args:
+        folder: Folder of a sweep; it is created if needed.
 
     Raises:
-        Busy: another process has it; its number is told.
-        ComposerError: the folder can't be made.
+        Busy: Another process holds the lock; the message names its process id.
+        ComposerError: The folder cannot be created.
     """
     make(folder)
     with open(folder / LOCK, "a+") as file:
-        if not _taken(file):
+        if not _acquire(file):
             file.seek(0)
-            reason = f"process {file.read().strip() or '(unknown)'} is working in it: wait for that, or give this sweep another name"
+            process = file.read().strip() or "(unknown)"
+            reason = f"process {process} is working in it: wait for that, or give this sweep another name"
             raise Busy("sweep", folder, reason)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -39,29 +44,31 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def defer_sigint() -> Iterator[None]:
-    """Let a first Ctrl-C wait until the end of the block; a second one does not."""
+    """Delay a first Ctrl-C until the end of the block. A second one is handled at once.
+
+    Has no effect outside of the main thread, which alone receives signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[Any] = []
+    deferred: list[Any] = []
 
-    def later(*signal_and_frame: Any) -> None:
-        came.append(signal_and_frame)
-        signal.signal(signal.SIGINT, before)
+    def defer(*signal_and_frame: Any) -> None:
+        deferred.append(signal_and_frame)
+        signal.signal(signal.SIGINT, handler)
 
-    before = signal.signal(signal.SIGINT, later)
+    handler = signal.signal(signal.SIGINT, defer)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if came and callable(before):
-            before(*came[0])
+        signal.signal(signal.SIGINT, handler)
+        if deferred and callable(handler):
+            handler(*deferred[0])
 
 
-def _taken(file: Any) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
+if sys.platform == "win32":
+
+    def _acquire(file: TextIO) -> bool:
         import msvcrt
 
         try:
@@ -69,15 +76,28 @@ def _taken(file: Any) -> bool:
             return True
         except OSError:
             return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
+
+else:
+
+    def _acquire(file: TextIO) -> bool:
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
 
 
-def working(folder: Path) -> bool:
-    """Whether a process works in a folder."""
+def is_locked(folder: Path) -> bool:
+    """Test whether a process works in a folder.
+
+    Args:
+        folder: Folder of a sweep.
+
+    Returns:
+        Whether another process, or another part of this one, holds its lock.
+    """
     try:
         with locked(folder):
             return False

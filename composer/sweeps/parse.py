@@ -1,4 +1,4 @@
-"""The words of a command line → a sweep: its jobs, its settings, its folder."""
+"""Command line of a multirun to a sweep: its jobs, its settings and its folder."""
 
 from __future__ import annotations
 
@@ -20,30 +20,42 @@ from composer.errors import ComposerError
 from composer.sweeps.executor import Executor, LocalExecutor
 from composer.sweeps.grammar import Grammar, Job, iter_jobs
 from composer.sweeps.job_configs import Composer
-from composer.sweeps.job_id import identity
+from composer.sweeps.job_id import job_id
 from composer.sweeps.plan import Entry
-from composer.sweeps.report.sheet import check_axes
+from composer.sweeps.report.layout import check_axes
 from composer.sweeps.settings import read_ray, read_sweep
 from composer.sweeps.spec import RaySpec, SheetSpec, SweepSpec
 from composer.sweeps.worker import Setup, Worker, drop_progress_callback, silence_worker
 from composer.system.paths import expand_user
 
-#: Overrides of these say how a sweep is run and not what it is.
-MANNER = (*OF_SWEEPS, "hydra")
+#: First parts of keys that set how jobs run, not which jobs there are.
+RUN_ROOTS = (*OF_SWEEPS, "hydra")
 #: Settings of a sweep that decide which jobs there are.
-MAKES_JOBS = ("sweep.jobs=", "sweep.zip=", "sweep.where=", "sweep.limit=")
+JOB_SETTINGS = ("sweep.jobs=", "sweep.zip=", "sweep.where=", "sweep.limit=")
 RAY = "hydra/launcher=ray"
 SWEEPS = Path("outputs/sweeps")
 
 
 @dataclass
 class Sweep:
-    """What was asked for, parsed. own: overrides that make the jobs. title: these as typed. invalid: jobs to be left
-    out, and why.
+    """A parsed command line of a multirun.
+
+    Attributes:
+        line: The command line.
+        job_overrides: Overrides that make the jobs.
+        spec: Settings of the sweep.
+        sheet: Axes of its sheet.
+        compose: Composer of job configs.
+        jobs: Jobs that can run; all jobs until invalid ones are removed.
+        folder: Folder of the sweep's files.
+        worker: Worker of this process.
+        executor: Where batches run.
+        title: Overrides that make the jobs, as typed.
+        invalid: Jobs that are skipped, with the reasons.
     """
 
     line: ParsedArgs
-    own: list[str]
+    job_overrides: list[str]
     spec: SweepSpec
     sheet: SheetSpec
     compose: Composer
@@ -54,82 +66,108 @@ class Sweep:
     title: str = ""
     invalid: list[tuple[Job, str]] = field(default_factory=list)
 
-    def settle(self, entry: Entry) -> None:
-        """Find out what a job is: its config, its checkpoint, its id."""
+    def resolve(self, entry: Entry) -> None:
+        """Compute a job's config, checked config and id.
+
+        Args:
+            entry: Job to fill in.
+
+        Raises:
+            ComposerError: The job is invalid.
+        """
         with explained(entry.job.overrides, self.line.config_dir):
             entry.tree = drop_progress_callback(self.compose(entry.job.settings))
-        entry.checked = self.worker.checked(entry.tree)
-        entry.id = identity(entry.checked)
+        entry.checked = self.worker.check(entry.tree)
+        entry.id = job_id(entry.checked)
 
 
-def asked_for(line: ParsedArgs, setup: Setup = silence_worker) -> Sweep:
-    """Parse a command line.
+def parse_sweep(line: ParsedArgs, setup: Setup = silence_worker) -> Sweep:
+    """Parse the command line of a sweep.
 
     Args:
         line: The command line.
         setup: Configures the process of each worker that the sweep starts.
+
+    Returns:
+        The sweep. No job is resolved yet, and nothing is written.
+
+    Raises:
+        ComposerError: An override, a setting of the sweep, or its folder is invalid, or there are no jobs.
     """
     overrides = argv.prepare(line.overrides, multirun=True)
     with explained(overrides, line.config_dir):
-        return _parsed(line, overrides, setup)
+        return _parse_prepared(line, overrides, setup)
 
 
-def _parsed(line: ParsedArgs, overrides: list[str], setup: Setup) -> Sweep:
+def _parse_prepared(line: ParsedArgs, overrides: list[str], setup: Setup) -> Sweep:
     grammar = Grammar(loader(line.config_dir))
-    manner, own = manner_and_own(overrides)
-    folder = folder_of(manner)
-    settings = grammar.loader.settings([text for text in manner if _root(text) in OF_SWEEPS])
+    run_overrides, job_overrides = split_overrides(overrides)
+    folder = requested_folder(run_overrides)
+    settings = grammar.loader.settings([text for text in run_overrides if _root(text) in OF_SWEEPS])
     spec, sheet = read_sweep(settings)
     compose = Composer(grammar)
-    first = [choices[0] for choices in grammar.axes(own).values()] if spec.where else []
-    known = compose.choices([setting for choice in first for setting in choice]) if spec.where else {}
-    found = list(iter_jobs(grammar, own, spec, known))
-    if not found:
+    first = [values[0] for values in grammar.axes(job_overrides).values()] if spec.where else []
+    known = compose.choices([setting for value in first for setting in value]) if spec.where else {}
+    jobs = list(iter_jobs(grammar, job_overrides, spec, known))
+    if not jobs:
         raise ComposerError("sweep.where", spec.where, "leaves no job to run")
-    check_axes(sheet, found[0].axes)
-    folder = folder or SWEEPS / (spec.name or _name(own, spec, found[0]))
+    check_axes(sheet, jobs[0].axes)
+    folder = folder or SWEEPS / (spec.name or _folder_name(job_overrides, spec, jobs[0]))
     refuse_unusable(folder)
     worker = Worker()
     executor = _cluster(read_ray(settings), setup) if RAY in overrides else LocalExecutor(worker)
     title = " ".join(
-        _typed(word) for word, made in zip(line.overrides, overrides) if made in own or made.startswith(MAKES_JOBS)
+        _as_typed(word)
+        for word, prepared in zip(line.overrides, overrides)
+        if prepared in job_overrides or prepared.startswith(JOB_SETTINGS)
     )
-    return Sweep(line, own, spec, sheet, compose, found, folder, worker, executor, title)
+    return Sweep(line, job_overrides, spec, sheet, compose, jobs, folder, worker, executor, title)
 
 
-def _typed(word: str) -> str:
-    """Without the `++` that composer itself puts before a new key of a callback, a scheduler and so on."""
+def _as_typed(word: str) -> str:
+    """Remove the ``++`` that composer itself adds to new keys of options."""
     bare = word.removeprefix("++")
     return bare if bare != word and argv.prepare([bare]) == [word] else word
 
 
-def manner_and_own(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What says how a sweep is run and where its files go, and what makes its jobs."""
-    manner = [text for text in overrides if argv.split(text)[1] == OUT or _root(text) in MANNER]
-    return manner, [text for text in overrides if text not in manner]
+def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate overrides that set how jobs run from those that make the jobs.
+
+    Args:
+        overrides: Prepared overrides.
+
+    Returns:
+        Overrides of ``sweep``, ``sheet``, ``hydra`` and so on and of the output folder; and all others.
+    """
+    run_overrides = [text for text in overrides if argv.split(text)[1] == OUT or _root(text) in RUN_ROOTS]
+    return run_overrides, [text for text in overrides if text not in run_overrides]
 
 
 def _root(override: str) -> str:
     return re.split(r"[./]", argv.split(override)[1])[0]
 
 
-def folder_of(manner: Sequence[str]) -> Path | None:
-    """Where all files of a sweep go, if that was typed.
+def requested_folder(run_overrides: Sequence[str]) -> Path | None:
+    """Find the folder that the overrides set for all files of a sweep.
+
+    Args:
+        run_overrides: Overrides that set how jobs run.
+
+    Returns:
+        The folder, or ``None`` if none is set.
 
     Raises:
-        ComposerError: several folders, or one that only a run would know.
+        ComposerError: Several folders are set, or one that depends on the job, or another setting of Hydra.
     """
     folder = None
-    for _, key, value in map(argv.split, manner):
+    for _, key, value in map(argv.split, run_overrides):
         if key in (RUN_DIR, "hydra.sweep.subdir"):
-            raise ComposerError(
-                key, value, f"has no say in a sweep, which numbers its jobs: {OUT}=DIR is where all of them go"
-            )
+            reason = f"has no effect in a sweep, which numbers its jobs: set one folder for all of them by {OUT}=DIR"
+            raise ComposerError(key, value, reason)
         if key in (SWEEP_DIR, OUT) and value:
             if "${" in value or ("," in value and value[0] not in "'\""):
-                raise ComposerError(
-                    key, value, "one folder, as typed, is for the whole sweep, which is found again by it"
-                )
+                reason = "must be one literal folder for all jobs, by which the sweep can be resumed"
+                raise ComposerError(key, value, reason)
             folder = expand_user(value.strip("'\""))
         elif is_hydras(key) and f"{key}={value}" != RAY:
             raise refusal(key, value, "a sweep")
@@ -142,8 +180,8 @@ def _cluster(spec: RaySpec, setup: Setup) -> Executor:
     return Cluster(spec, setup)
 
 
-def _name(own: Sequence[str], spec: SweepSpec, job: Job) -> str:
-    """Of the folder: the swept keys, and a sum over what was asked, so that the same command finds it again."""
-    what = [*own, json.dumps([spec.zip, spec.jobs, spec.where, spec.limit, spec.shuffle])]
+def _folder_name(job_overrides: Sequence[str], spec: SweepSpec, job: Job) -> str:
+    """Swept keys and a hash of the request, so that the same command finds its folder again."""
+    request = [*job_overrides, json.dumps([spec.zip, spec.jobs, spec.where, spec.limit, spec.shuffle])]
     keys = "-".join(key.replace(".", "_") for key in job.axes)[:60] or "one"
-    return f"{keys}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:8]}"
+    return f"{keys}-{hashlib.sha256(chr(0).join(request).encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Which jobs run next, and which of them as one batch: the same model stays loaded, the same settings run together."""
+"""The order of jobs and their batches: jobs of one model run together, jobs that differ in prompt or seed as a batch."""
 
 from __future__ import annotations
 
@@ -15,22 +15,32 @@ from composer.sweeps.grammar import Job
 from composer.sweeps.journal import Journal
 from composer.system import interrupts
 
-#: Keys that decide what is loaded.
-LOADS = ("model", "task", "precision", "device", "memory", "accel")
+#: First parts of keys that decide what is loaded.
+LOAD_KEYS = ("model", "task", "precision", "device", "memory", "accel")
 #: Keys that may differ within a batch.
-FREE = ("prompt", "negative_prompt", "seed")
-#: The largest batch that `auto` tries.
-MOST = 16
-#: States that none leaves.
-OVER = ("done", "twin", "failed")
-#: How much larger each try of `auto` is than the one before, and how much cheaper an image must get for it to be worth
-#: it.
-GROWTH, GAIN = 4, 0.97
+BATCH_KEYS = ("prompt", "negative_prompt", "seed")
+#: Largest number of jobs in a batch that `auto` tries.
+MAX_BATCH_JOBS = 16
+#: States that are final.
+FINAL_STATES = ("done", "duplicate", "failed")
+#: Factor by which `auto` enlarges a batch.
+BATCH_GROWTH = 4
+#: A larger batch is kept if an image takes at most this fraction of the time it took before.
+MIN_GAIN = 0.97
 
 
 @dataclass(eq=False)
 class Entry:
-    """A job in its place. id, tree and checked are found when it is its turn; state: waiting, running, done or failed."""
+    """A job of a plan and its state.
+
+    Attributes:
+        job: The job.
+        id: Its id; ``None`` until it is resolved.
+        tree: Its config; empty until it is resolved.
+        checked: The checked config; ``None`` until it is resolved.
+        state: ``"waiting"``, ``"running"``, ``"done"``, ``"duplicate"`` or ``"failed"``.
+        tries: How many times it was started.
+    """
 
     job: Job
     id: str | None = None
@@ -39,15 +49,45 @@ class Entry:
     state: str = "waiting"
     tries: int = 0
 
-    def over(self, state: str) -> None:
-        """It is not generated any more: its images, config and all need not be kept."""
+    @property
+    def resolved_id(self) -> str:
+        """The id of a resolved job.
+
+        Raises:
+            RuntimeError: The job is not resolved.
+        """
+        if self.id is None:
+            raise RuntimeError("the job is not resolved")
+        return self.id
+
+    @property
+    def resolved(self) -> Checked:
+        """The checked config of a resolved job.
+
+        Raises:
+            RuntimeError: The job is not resolved, or has finished.
+        """
+        if self.checked is None:
+            raise RuntimeError("the job is not resolved")
+        return self.checked
+
+    def finish(self, state: str) -> None:
+        """Set a final state and release the config and its images.
+
+        Args:
+            state: One of `FINAL_STATES`.
+        """
         self.state, self.tree, self.checked = state, {}, None
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Jobs that run as one. entries: in the order of their images. fixed: as an earlier process ran it. loads: the
-    group it is of.
+    """Jobs that run as one.
+
+    Attributes:
+        entries: The jobs, in the order of their images.
+        loads: Overrides that decide what is loaded; the group that the batch belongs to.
+        fixed: Whether an earlier process ran the same batch, whose members must not change.
     """
 
     entries: tuple[Entry, ...]
@@ -55,43 +95,67 @@ class Batch:
     fixed: bool = False
 
 
-class Sizes:
-    """How many jobs to a batch, for jobs of one model: what was asked, or grown while it helps and halved when memory
-    ran out.
+class BatchSize:
+    """Number of jobs in a batch, for jobs of one model.
+
+    ``"auto"`` grows it while that makes an image cheaper; it is halved when memory runs out.
+
+    Args:
+        batch: Fixed number of jobs, >= 1, or ``"auto"``.
+
+    Attributes:
+        size: Number of jobs in the next batch.
+        maximum: Upper bound of ``size``.
     """
 
-    def __init__(self, asked: int | str) -> None:
-        self.grows = asked == "auto"
-        self.size = 1 if self.grows else int(asked)
-        self.most = MOST if self.grows else self.size
+    def __init__(self, batch: int | str) -> None:
+        self.grows = batch == "auto"
+        self.size = 1 if self.grows else int(batch)
+        self.maximum = MAX_BATCH_JOBS if self.grows else self.size
         self.best: float | None = None
 
-    def next(self) -> int:
-        return self.size
+    def record_run(self, jobs: int, seconds: float, has_room: bool = True) -> None:
+        """Take the time of a batch into account.
 
-    def ran(self, jobs: int, seconds: float, room: bool = True) -> None:
-        """A batch took so many seconds for each image and iteration. room: whether memory is left for a larger one."""
-        if not self.grows or jobs != self.size or self.size == self.most:
+        Args:
+            jobs: Number of jobs in the batch; smaller batches than ``size`` are ignored.
+            seconds: Seconds per image and iteration.
+            has_room: Whether memory suffices for a larger batch.
+        """
+        if not self.grows or jobs != self.size or self.size == self.maximum:
             return
-        if not room:
-            self.most = self.size
+        if not has_room:
+            self.maximum = self.size
             return
-        if self.best is None or seconds <= self.best * GAIN:
-            self.best, self.size = seconds, min(self.size * GROWTH, self.most)
-        else:  # no better than what was before
-            self.size = self.most = max(self.size // GROWTH, 1)
+        if self.best is None or seconds <= self.best * MIN_GAIN:
+            self.best, self.size = seconds, min(self.size * BATCH_GROWTH, self.maximum)
+        else:  # no better than the size before
+            self.size = self.maximum = max(self.size // BATCH_GROWTH, 1)
 
-    def failed(self, jobs: int) -> None:
-        """Memory ran out."""
-        self.size = self.most = max(jobs // 2, 1)
+    def record_failure(self, jobs: int) -> None:
+        """Halve the size, for good.
+
+        Args:
+            jobs: Number of jobs in the batch that ran out of memory.
+        """
+        self.size = self.maximum = max(jobs // 2, 1)
 
 
 class Plan:
-    """All jobs in groups that share what is loaded, and in these by what they can share a batch with.
+    """All jobs, grouped by what they load and then by what they have in common within a batch.
 
     Args:
-        settle: fills in an entry's id, tree and checked, when it is its turn.
-        safe: whether jobs like this may run as one batch.
+        jobs: Jobs in their order.
+        journal: State of the folder.
+        batch: Maximum number of jobs in a batch, or ``"auto"``.
+        resolve: Fills in an entry's id, config and checked config.
+        is_batch_safe: Tests whether jobs like this one may run as one batch.
+
+    Attributes:
+        entries: All jobs.
+        groups: Entries by the overrides that decide what is loaded, then by the overrides that batches have in common.
+        sizes: Batch size of each group.
+        unresolvable: Jobs that turned out to be invalid, with the reasons; the driver takes them from here.
     """
 
     def __init__(
@@ -99,104 +163,129 @@ class Plan:
         jobs: Iterable[Job],
         journal: Journal,
         batch: int | str,
-        settle: Callable[[Entry], None],
-        safe: Callable[[Checked], bool],
+        resolve: Callable[[Entry], None],
+        is_batch_safe: Callable[[Checked], bool],
     ) -> None:
-        self.journal, self.settle, self.safe = journal, settle, safe
+        self.journal, self.resolve, self.is_batch_safe = journal, resolve, is_batch_safe
         self.groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Entry]]] = {}
         self.entries = [Entry(job) for job in jobs]
         for entry in self.entries:
-            self.groups.setdefault(loads(entry.job), {}).setdefault(alike(entry.job), []).append(entry)
-        self.sizes = {group: Sizes(batch) for group in self.groups}
-        self.over: Counter[int] = (
-            Counter()
-        )  # of each list of alike jobs, by its identity: how many at its beginning are done with
-        self.seen: dict[str, Entry] = {}
-        self.twins: list[tuple[Entry, Entry]] = []
-        self.unsettled: list[tuple[Entry, str]] = []  # jobs that turned out to be impossible, and why
+            self.groups.setdefault(load_overrides(entry.job), {}).setdefault(batch_overrides(entry.job), []).append(
+                entry
+            )
+        self.sizes = {group: BatchSize(batch) for group in self.groups}
+        self.unresolvable: list[tuple[Entry, str]] = []
+        self._finished: Counter[int] = Counter()  # by `id` of a list of entries: how many at its beginning are final
+        self._by_id: dict[str, Entry] = {}
 
     def next(self, loaded: tuple[str, ...] | None = None) -> Batch | None:
-        """The next batch, of the group that is loaded where it has some left; None when nothing waits."""
+        """Choose the next batch.
+
+        Args:
+            loaded: Group whose models are loaded; it is preferred while it has waiting jobs.
+
+        Returns:
+            The batch; ``None`` when no job waits.
+        """
         order = sorted(self.groups, key=lambda group: group != loaded)
         for group in order:
-            for rows in self.groups[group].values():
-                batch = self._from(group, rows)
+            for entries in self.groups[group].values():
+                batch = self._next_of(group, entries)
                 if batch is not None:
                     return batch
         return None
 
-    def waiting(self, entry: Entry) -> bool:
-        """Whether an entry still has to run; finds out what it is, and whether it is done or a twin of another."""
+    def must_run(self, entry: Entry) -> bool:
+        """Resolve a job if needed, and test whether it still has to run.
+
+        Args:
+            entry: Job of this plan. Its state becomes ``"done"``, ``"duplicate"`` or ``"failed"`` if that is the case.
+
+        Returns:
+            Whether the job waits.
+        """
         if entry.state == "waiting" and entry.id is None:
             try:
-                self.settle(entry)
+                self.resolve(entry)
             except ComposerError as error:
                 interrupts.raise_if_interrupted(error)
                 entry.state = "failed"
-                self.unsettled.append((entry, str(error)))
+                self.unresolvable.append((entry, str(error)))
                 return False
-            entry.id = self.journal.known(entry.id, partial(schema0.identity, entry.checked))
-            self.journal.settle(entry.job.key, entry.id)
-            first = self.seen.setdefault(entry.id, entry)
-            if first is not entry:
-                entry.state = "twin"
-                self.twins.append((entry, first))
+            entry.id = self.journal.resolve_id(entry.resolved_id, partial(schema0.job_id, entry.resolved))
+            self.journal.note_id(entry.job.key, entry.id)
+            if self._by_id.setdefault(entry.id, entry) is not entry:
+                entry.state = "duplicate"
             elif entry.id in self.journal.done:
                 entry.state = "done"
         return entry.state == "waiting"
 
-    def _from(self, group: tuple[str, ...], rows: list[Entry]) -> Batch | None:
-        """The next batch of jobs that differ only in what a batch may differ in."""
-        begin = self._begin(rows)
-        first = next((entry for entry in rows[begin:] if self.waiting(entry)), None)
+    def _next_of(self, group: tuple[str, ...], entries: list[Entry]) -> Batch | None:
+        """Next batch of jobs that differ in nothing but what may differ within a batch."""
+        begin = self._first_open(entries)
+        first = next((entry for entry in entries[begin:] if self.must_run(entry)), None)
         if first is None:
             return None
-        before = self._as_before(first, rows)
-        if before is not None:
-            return Batch(before, group, fixed=True)
-        size = self.sizes[group].next() if len(rows) > 1 else 1
-        size = size if size > 1 and self.safe(first.checked) else 1
-        chosen = [first]
-        for entry in rows[rows.index(first) + 1 :]:
-            if len(chosen) == size:
+        earlier = self._earlier_batch(first, entries)
+        if earlier is not None:
+            return Batch(earlier, group, fixed=True)
+        size = self.sizes[group].size if len(entries) > 1 else 1
+        size = size if size > 1 and self.is_batch_safe(first.resolved) else 1
+        batch = [first]
+        for entry in entries[entries.index(first) + 1 :]:
+            if len(batch) == size:
                 break
-            if self.waiting(entry) and self._as_before(entry, rows) is None and _joinable(first, entry):
-                chosen.append(entry)
-        return Batch(tuple(chosen), group)
+            if self.must_run(entry) and self._earlier_batch(entry, entries) is None and _joinable(first, entry):
+                batch.append(entry)
+        return Batch(tuple(batch), group)
 
-    def _begin(self, rows: list[Entry]) -> int:
-        """The first that can still have to run: a sweep of thousands must not look at all of them for each."""
-        while self.over[id(rows)] < len(rows) and rows[self.over[id(rows)]].state in OVER:
-            self.over[id(rows)] += 1
-        return self.over[id(rows)]
+    def _first_open(self, entries: list[Entry]) -> int:
+        """Index of the first entry without a final state; remembered, since a sweep can have thousands."""
+        while self._finished[id(entries)] < len(entries) and entries[self._finished[id(entries)]].state in FINAL_STATES:
+            self._finished[id(entries)] += 1
+        return self._finished[id(entries)]
 
-    def _as_before(self, entry: Entry, rows: list[Entry]) -> tuple[Entry, ...] | None:
-        """The batch that an interrupted process ran a job in, where all of it is still asked for."""
-        ids = self.journal.batches.get(entry.id)
+    def _earlier_batch(self, entry: Entry, entries: list[Entry]) -> tuple[Entry, ...] | None:
+        """Batch that an interrupted process ran a job in, if all members are still requested."""
+        ids = self.journal.batches.get(entry.resolved_id)
         if ids is None or len(ids) == 1 or entry.tries:
             return None
-        for each in rows:
-            self.waiting(each)
-        there = {each.id: each for each in rows if each.state in ("waiting", "done")}
-        return tuple(there[each] for each in ids) if all(each in there for each in ids) else None
+        for other in entries:
+            self.must_run(other)
+        by_id = {other.id: other for other in entries if other.state in ("waiting", "done")}
+        return tuple(by_id[job_id] for job_id in ids) if all(job_id in by_id for job_id in ids) else None
 
 
-def _joinable(one: Entry, other: Entry) -> bool:
-    """Images of one batch have one size; without a size of their own, prompts and seeds change none."""
-    first, second = one.checked.request, other.checked.request
-    return (first.height, first.width, first.steps, first.steps_skipped) == (
-        second.height,
-        second.width,
-        second.steps,
-        second.steps_skipped,
+def _joinable(first: Entry, second: Entry) -> bool:
+    """Whether two jobs have the same size and steps, which a task can derive from its inputs."""
+    one, two = first.resolved.request, second.resolved.request
+    return (one.height, one.width, one.steps, one.steps_skipped) == (
+        two.height,
+        two.width,
+        two.steps,
+        two.steps_skipped,
     )
 
 
-def loads(job: Job) -> tuple[str, ...]:
-    """What decides what is loaded for a job."""
-    return tuple(setting.text for setting in job.settings if setting.key.split(".")[0] in LOADS)
+def load_overrides(job: Job) -> tuple[str, ...]:
+    """Select the overrides that decide what is loaded.
+
+    Args:
+        job: A job.
+
+    Returns:
+        Overrides as text, in their order.
+    """
+    return tuple(setting.text for setting in job.settings if setting.key.split(".")[0] in LOAD_KEYS)
 
 
-def alike(job: Job) -> tuple[str, ...]:
-    """What jobs of one batch have in common."""
-    return tuple(setting.text for setting in job.settings if setting.key not in FREE)
+def batch_overrides(job: Job) -> tuple[str, ...]:
+    """Select the overrides that all jobs of a batch have in common.
+
+    Args:
+        job: A job.
+
+    Returns:
+        Overrides as text, in their order.
+    """
+    return tuple(setting.text for setting in job.settings if setting.key not in BATCH_KEYS)

@@ -1,6 +1,6 @@
-"""Ids of jobs as composer 0.1 gave them, with module paths: sweeps from then go on where they stopped.
+"""Ids of jobs as composer 0.1 computed them, from module paths: its sweeps can be continued.
 
-Frozen: what is added to a job later belongs into `identity`, and a class that moves changes nothing here.
+Frozen: new parts of a job belong into `job_id`, and moving a class changes nothing here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from composer.checks.compatibility import Checked
 from composer.config.choices import shipped
 from composer.config.plugins import provider
 from composer.config.spec import Choice
-from composer.sweeps.job_id import digest
+from composer.sweeps.job_id import hash_plain_data
 
-#: Group → option → where its class lay in `composer` then.
+#: Module path and class in the package ``composer`` of version 0.1, by group and option.
 PATHS: Mapping[str, Mapping[str, str]] = {
     "accel": {
         "attention": "accel.attention.Attention", "channels_last": "accel.layout.ChannelsLast",
@@ -55,25 +55,35 @@ PATHS: Mapping[str, Mapping[str, str]] = {
         "upscale": "tasks.upscale.Upscale", "variations": "tasks.variations.Variations",
     },
 }  # fmt: skip
-#: Places of a checkpoint's files that were looked at: the two ends.
-ENDS = 2
+#: Number of samples of each checkpoint file that its fingerprint covered: the first and the last.
+SAMPLES = 2
 
 
-def identity(checked: Checked) -> str:
-    """A job's id of schema 0."""
-    return digest(_essence(checked))
+def job_id(checked: Checked) -> str:
+    """Compute the id of a job in schema 0.
+
+    Args:
+        checked: The job's config, checked against its checkpoint.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    return hash_plain_data(_job_key(checked))
 
 
-def _essence(checked: Checked) -> dict[str, Any]:
+def _job_key(checked: Checked) -> dict[str, Any]:
     spec, inputs, precision = checked.spec, checked.request.inputs, checked.spec.precision
-    images = {key: [image_fingerprint(each) for each in value] for key, value in inputs.items() if are_images(value)}
+    images = {key: [image_fingerprint(image) for image in value] for key, value in inputs.items() if are_images(value)}
+    refiner = None
+    if checked.refiner is not None and spec.model.refiner is not None:
+        refiner = [checkpoint_fingerprint(checked.refiner, SAMPLES), spec.model.refiner.start]
     return {
         "task": _target(spec.task),
         "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": images},
         "settled": {key: value for key, value in inputs.items() if key not in images},
         "size": (checked.request.height, checked.request.width),
-        "model": checkpoint_fingerprint(checked.checkpoint, ENDS),
-        "refiner": checked.refiner and [checkpoint_fingerprint(checked.refiner, ENDS), spec.model.refiner.start],
+        "model": checkpoint_fingerprint(checked.checkpoint, SAMPLES),
+        "refiner": refiner,
         "scheduler": [_target(spec.scheduler.target), dict(spec.scheduler.keywords)],
         "guidance": _target(spec.guidance),
         "callbacks": [
@@ -100,11 +110,11 @@ def _essence(checked: Checked) -> dict[str, Any]:
 def _target(target: Choice | None) -> Any:
     if target is None:
         return None
-    whose = provider(target.path)
-    return [_path(target), dict(target.keywords), whose and str(whose)]
+    package = provider(target.path)
+    return [_path(target), dict(target.keywords), package and str(package)]
 
 
 def _path(target: Choice) -> str:
-    """Where a class lay then, if the option is composer's own; else where it lies."""
-    before = PATHS.get(target.group, {}).get(target.name)
-    return f"composer.{before}" if before and shipped(target.group, target.name) == target.path else target.path
+    """Path of a class in composer 0.1; of a third-party class its present path."""
+    former = PATHS.get(target.group, {}).get(target.name)
+    return f"composer.{former}" if former and shipped(target.group, target.name) == target.path else target.path

@@ -10,7 +10,7 @@ from composer.system.constraints import Ge, Gt
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """Settings of a sweep as a whole; the jobs themselves are set by all other keys.
+    """Settings of a sweep; the jobs themselves are set by all other keys.
 
     Attributes:
         name: Name of the sweep's folder under ``outputs/sweeps``; ``None`` derives one from the overrides.

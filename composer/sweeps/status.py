@@ -1,53 +1,69 @@
-"""How far a sweep has come."""
+"""Status of a sweep, read from its folder."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from composer.errors import printable, shorten
-from composer.sweeps.ledger import DROPPED, Ledger, counted
-from composer.sweeps.lock import working
+from composer.sweeps.ledger import DROPPED, Ledger, count_states
+from composer.sweeps.lock import is_locked
 
-if TYPE_CHECKING:
-    pass
-
-#: Jobs that are named one by one.
-FEW = 20
+#: Failed and invalid jobs beyond this number are only counted.
+MAX_LISTED_JOBS = 20
 
 
-def pace(briefs: Iterable[Mapping[str, Any]]) -> float | None:
-    """Seconds that an image took for each step, on average over the jobs that are done."""
-    found = list(briefs)
-    steps = sum((brief["steps"] or 0) * len(brief["images"]) for brief in found)
-    return sum(brief["seconds"] or 0.0 for brief in found) / steps if steps else None
+def seconds_per_step(briefs: Iterable[Mapping[str, Any]]) -> float | None:
+    """Average the time of finished jobs.
+
+    Args:
+        briefs: Parts of the records; see `brief`.
+
+    Returns:
+        Seconds per image and step; ``None`` if no job is done.
+    """
+    done = list(briefs)
+    steps = sum((brief["steps"] or 0) * len(brief["images"]) for brief in done)
+    return sum(brief["seconds"] or 0.0 for brief in done) / steps if steps else None
 
 
 def status_text(ledger: Ledger) -> str:
-    """How far a sweep has come, from its folder alone."""
+    """Format the status of a sweep.
+
+    Args:
+        ledger: Rows of its folder.
+
+    Returns:
+        A line with the counts, then a line for each failed or invalid job.
+    """
     folder, rows = ledger.journal.folder, ledger.rows()
-    counts = counted(rows)
+    counts = count_states(rows)
     total = len(rows) - counts[DROPPED]
     line = f"{folder}: {counts['done']} of {total} done, {counts['failed']} failed, "
     line += f"{counts['running']} under way, {counts['waiting']} waiting"
     line += "".join(f", {counts[state]} {state}" for state in ("invalid", DROPPED) if counts[state])
-    if speed := pace(ledger.journal.briefs.values()):
+    if speed := seconds_per_step(ledger.journal.briefs.values()):
         line += f"; {speed * 1000:.0f} ms an image and step"
-    bad = [row for row in rows if row.state in ("failed", "invalid")]
-    more = [f"  and {len(bad) - FEW} more"] if len(bad) > FEW else []
-    return "\n".join(
-        [
-            line,
-            *(printable(f"  {row.state}: job {row.number} ({told_by(row.values)}): {row.reason}") for row in bad[:FEW]),
-            *more,
-        ]
-    )
+    problems = [row for row in rows if row.state in ("failed", "invalid")]
+    listed = [
+        printable(f"  {row.state}: job {row.number} ({label_values(row.values)}): {row.reason}")
+        for row in problems[:MAX_LISTED_JOBS]
+    ]
+    more = [f"  and {len(problems) - MAX_LISTED_JOBS} more"] if len(problems) > MAX_LISTED_JOBS else []
+    return "\n".join([line, *listed, *more])
 
 
 def watch(folder: Path) -> None:
-    """Show it on a terminal until nobody works on it any more."""
+    """Show the status on a terminal while a process works in the folder.
+
+    Args:
+        folder: Folder of the sweep.
+
+    Raises:
+        ComposerError: It is no sweep's folder.
+    """
     from composer.system import loading_line
 
     loading_line.stop()
@@ -55,12 +71,19 @@ def watch(folder: Path) -> None:
     from rich.text import Text
 
     with Live(Text(status_text(Ledger.read(folder))), refresh_per_second=2) as live:
-        while working(folder):
+        while is_locked(folder):
             time.sleep(0.5)
             live.update(Text(status_text(Ledger.read(folder))))
         live.update(Text(status_text(Ledger.read(folder))))
 
 
-def told_by(values: Mapping[str, str]) -> str:
-    """What tells a job from the others, in a line."""
+def label_values(values: Mapping[str, str]) -> str:
+    """Format the values by which a job differs from others.
+
+    Args:
+        values: Value of each swept key as text.
+
+    Returns:
+        One line; empty for a job without swept keys.
+    """
     return " ".join(f"{key}={shorten(value, 40)}" for key, value in values.items())

@@ -1,9 +1,9 @@
-"""Generates one batch of jobs: plain configs in, files and records out. Runs in this process or in another machine's."""
+"""Generation of one batch of jobs, in this process or on another machine: plain configs in, files and records out."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from composer.config.read import read
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
 from composer.sampling.embedding_cache import EmbeddingCache, use_embedding_cache
-from composer.sweeps.plan import GROWTH
+from composer.sweeps.plan import BATCH_GROWTH
 from composer.system import interrupts
 from composer.system.files import scratch_directory
 from composer.system.library_logs import silence_libraries
@@ -28,27 +28,41 @@ from composer.system.run_lock import in_turn
 if TYPE_CHECKING:
     from composer.records.result import Result
 
-#: Configures a worker's process, which composer owns; called with whether libraries' logs are shown.
+#: Configures the process of a worker; its argument is whether logs of libraries are shown.
 Setup = Callable[[bool], None]
 
 
 def silence_worker(verbose: bool) -> None:
-    """Configure a worker of a sweep that was started from Python: no logs, warnings or advice of libraries."""
+    """Configure a worker of a sweep that was started from Python: no logs, warnings or advice of libraries.
+
+    Args:
+        verbose: Ignored.
+    """
     silence_libraries()
 
 
 @dataclass(frozen=True)
 class JobOutput:
-    """A job that is drawn. files: contents by name. room: whether a larger batch would fit into memory."""
+    """Output of one job.
+
+    Attributes:
+        files: Content of each file by name.
+        record: Record of the run.
+        has_room: Whether memory suffices for a larger batch.
+    """
 
     files: Mapping[str, bytes]
     record: Mapping[str, Any]
-    room: bool = True
+    has_room: bool = True
 
 
 class JobFailure(Exception):
-    """A batch could not be drawn. reason: a line. memory: whether a smaller one might. request: whether the job itself
-    can't work.
+    """Failure of a batch.
+
+    Args:
+        reason: The error in one line.
+        memory: Whether memory ran out, so that a smaller batch may succeed.
+        request: Whether the job itself is invalid.
     """
 
     def __init__(self, reason: str, memory: bool = False, request: bool = False) -> None:
@@ -57,88 +71,140 @@ class JobFailure(Exception):
 
 
 class Worker:
-    """Keeps what jobs share: json of checkpoints, models, embeddings."""
+    """Generator of batches that caches what jobs have in common: models, checkpoint metadata and embeddings."""
 
     def __init__(self) -> None:
         self.memo = EmbeddingCache()
 
-    def checked(self, tree: Mapping[str, Any]) -> Checked:
-        """A job's config, checked against its checkpoint; no weights, no torch."""
-        return replace(check(read(tree), found), lenient=True)
+    def check(self, tree: Mapping[str, Any]) -> Checked:
+        """Check a job's config against its checkpoint, without loading weights or torch.
 
-    @in_turn
-    def draw(self, jobs: Sequence[Checked | Mapping[str, Any]], more: Sequence[StepCallback] = ()) -> list[JobOutput]:
-        """Generate a batch of jobs that differ in prompts and seeds alone, each checked already or a config.
+        Args:
+            tree: Config as plain data.
+
+        Returns:
+            The checked config.
 
         Raises:
-            Failed: with the reason; nothing of what was computed is kept alive by it.
+            ComposerError: The job is invalid.
+        """
+        return replace(check(read(tree), cached_checkpoint), lenient=True)
+
+    @in_turn
+    def generate(
+        self, jobs: Sequence[Checked | Mapping[str, Any]], callbacks: Sequence[StepCallback] = ()
+    ) -> list[JobOutput]:
+        """Generate a batch of jobs that differ in nothing but prompts and seeds.
+
+        Args:
+            jobs: Checked configs, or configs as plain data.
+            callbacks: Callbacks besides those of the configs.
+
+        Returns:
+            The output of each job.
+
+        Raises:
+            JobFailure: The batch failed. The exception keeps no tensors alive.
         """
         try:
             with use_embedding_cache(self.memo):
-                return self._draw([job if isinstance(job, Checked) else self.checked(job) for job in jobs], more)
+                return self._generate([job if isinstance(job, Checked) else self.check(job) for job in jobs], callbacks)
         except Exception as error:
             interrupts.raise_if_interrupted(error)
-            failed = _failure(error)
-        gc.collect()  # the error's frames held the tensors; they are gone only now
+            failure = _failure(error)
+        gc.collect()  # the error's frames referenced the tensors until here
         _free()
-        raise failed
+        raise failure
 
-    def _draw(self, jobs: Sequence[Checked], more: Sequence[StepCallback]) -> list[JobOutput]:
-        from composer.pipelines.batching import draw
+    def _generate(self, jobs: Sequence[Checked], callbacks: Sequence[StepCallback]) -> list[JobOutput]:
+        from composer.pipelines.batching import draw as run_in_batches
         from composer.pipelines.build import build_pipeline
         from composer.records.record import record
         from composer.records.result import files_of
 
-        pipeline = build_pipeline(jobs[0], more)
-        request = joined([job.request for job in jobs])
+        pipeline = build_pipeline(jobs[0], callbacks)
+        request = merge_requests([job.request for job in jobs])
         with scratch_directory() as temporary:
             folder = temporary() if len(jobs) == 1 else None
-            result = draw(pipeline, jobs[0], request, folder)
+            result = run_in_batches(pipeline, jobs[0], request, folder)
             written = (
                 {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
             )
-        made, begin, room = [], 0, fits_in_memory(GROWTH)
+        outputs: list[JobOutput] = []
+        begin, has_space = 0, fits_in_memory(BATCH_GROWTH)
         for job in jobs:
-            share = part(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
+            part = result_of_job(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
             if len(jobs) > 1:
-                share = replace(share, together=together(request, begin))
-            share = replace(share, record=record(job, pipeline, share))
-            made.append(JobOutput({**written, **files_of(share)}, share.record, room))
+                part = replace(part, together=batch_context(request, begin))
+            part = replace(part, record=record(job, pipeline, part))
+            outputs.append(JobOutput({**written, **files_of(part)}, part.record, has_space))
             begin += job.request.batch
-        return made
+        return outputs
 
 
 def drop_progress_callback(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A job's config without the single run's progress bar, of which a sweep has its own."""
+    """Remove the progress bar of single runs from a job's config; a sweep shows its own.
+
+    Args:
+        tree: Config as plain data.
+
+    Returns:
+        A copy without the callback ``progress``.
+    """
     callbacks = tree.get("callbacks") or {}
     return {**tree, "callbacks": {name: node for name, node in callbacks.items() if name != "progress"}}
 
 
-def joined(requests: Sequence[Request]) -> Request:
-    """Several requests as one; what is given for each image is put together, all else must be the same."""
+def merge_requests(requests: Sequence[Request]) -> Request:
+    """Merge the requests of a batch's jobs into one.
+
+    Args:
+        requests: Requests that differ in nothing but what is given per image.
+
+    Returns:
+        One request; prompts, seeds and inputs per image are concatenated.
+    """
     first = requests[0]
     if len(requests) == 1:
         return first
-    each = {key for key, value in first.inputs.items() if isinstance(value, tuple)}
-    inputs = {**first.inputs, **{key: _chained(request.inputs[key] for request in requests) for key in each}}
+    per_image = {key for key, value in first.inputs.items() if isinstance(value, tuple)}
+    inputs = {**first.inputs, **{key: _concatenate(request.inputs[key] for request in requests) for key in per_image}}
     return replace(
         first,
-        prompts=_chained(request.prompts for request in requests),
-        negative_prompts=_chained(request.negative_prompts for request in requests),
-        seeds=_chained(request.seeds for request in requests),
+        prompts=_concatenate(request.prompts for request in requests),
+        negative_prompts=_concatenate(request.negative_prompts for request in requests),
+        seeds=_concatenate(request.seeds for request in requests),
         inputs=inputs,
     )
 
 
-def together(request: Request, begin: int) -> dict[str, Any]:
-    """All images that a job of several was generated with, of which its own begin at this number."""
+def batch_context(request: Request, begin: int) -> dict[str, Any]:
+    """Describe the batch that a job ran in, for its record.
+
+    Args:
+        request: Merged request of the batch.
+        begin: Index of the job's first image in the batch.
+
+    Returns:
+        Plain data with that index and the prompt and seed of each image of the batch.
+    """
     from composer.records.record import image_entries
 
     return {"begin": begin, "pictures": image_entries(request)}
 
 
-def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -> Result:
-    """One job's share of what a batch made; the time is divided among the images."""
+def result_of_job(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -> Result:
+    """Extract the result of one job from that of its batch.
+
+    Args:
+        result: Result of the batch.
+        begin: Index of the job's first image in the batch.
+        request: Request of the job.
+        notes: Notes of the job.
+
+    Returns:
+        The result of the job; the time of the batch is divided equally among its images.
+    """
     end = begin + request.batch
     seconds = result.seconds * request.batch / len(result.images)
     flagged = tuple(number - begin for number in result.flagged if begin <= number < end)
@@ -147,9 +213,16 @@ def part(result: Result, begin: int, request: Request, notes: tuple[str, ...]) -
     )
 
 
-def batch_safe(checked: Checked) -> bool:
-    """Whether jobs like this one can be generated as one batch, each image as it would be alone; imports what the
-    config names.
+def is_batch_safe(checked: Checked) -> bool:
+    """Test whether jobs like this one can run as one batch, with the same images as alone.
+
+    Imports the classes that the config names, and with them torch and diffusers.
+
+    Args:
+        checked: Checked config of a job.
+
+    Returns:
+        Whether its scheduler, guidance and callbacks treat each image of a batch independently.
     """
     import diffusers
 
@@ -157,32 +230,45 @@ def batch_safe(checked: Checked) -> bool:
     from composer.pipelines.build import parts
     from composer.system.signatures import keywords_of
 
-    found = parts(checked)
-    scheduler = found.scheduler[0]
-    alone = scheduler is diffusers.DPMSolverSDEScheduler or "noise_sampler_seed" in keywords_of(
+    components: Any = parts(checked)  # schedulers, guidance and callbacks have no common type
+    scheduler = components.scheduler[0]
+    # these schedulers sample one noise for all images of a batch
+    shares_noise = scheduler is diffusers.DPMSolverSDEScheduler or "noise_sampler_seed" in keywords_of(
         scheduler.__init__
-    )  # one noise for all
-    each = (found.guidance, *found.callbacks.values())
-    as_alone = checked.spec.overflow != "chunk"  # in which a prompt has as many windows as the longest beside it
-    return as_alone and checked.checkpoint.family != CLASSIC and not alone and all(one.batch_safe for one in each)
+    )
+    # chunked prompts are padded to the longest prompt of the batch
+    pads_prompts = checked.spec.overflow == "chunk"
+    if pads_prompts or shares_noise or checked.checkpoint.family == CLASSIC:
+        return False
+    return all(component.batch_safe for component in (components.guidance, *components.callbacks.values()))
 
 
-#: Checkpoints whose json was read, by what they are in the config and the files that lay there.
+#: Checkpoints whose metadata was read, by their config and the state of their files.
 _checkpoints: dict[tuple[str, Any], Checkpoint] = {}
 
 
-def found(model: ModelSpec) -> Checkpoint:
-    """A checkpoint's json, read once for as long as its files stay as they are."""
-    parts = [part.get("source") if isinstance(part, Mapping) else part for part in model.components.values()]
-    places = [Path(place).expanduser() for place in (model.source, model.config, *parts) if place]
-    key = repr(model), tuple(file_states(place) for place in places if place.exists())
+def cached_checkpoint(model: ModelSpec) -> Checkpoint:
+    """Find a checkpoint and read its metadata; cached while its files do not change.
+
+    Args:
+        model: Config of the model.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        ComposerError: There is no such checkpoint, or it is not supported.
+    """
+    sources = [part.get("source") if isinstance(part, Mapping) else part for part in model.components.values()]
+    paths = [Path(source).expanduser() for source in (model.source, model.config, *sources) if source]
+    key = repr(model), tuple(file_states(path) for path in paths if path.exists())
     if key not in _checkpoints:
         _checkpoints[key] = find_checkpoint(model)
     return _checkpoints[key]
 
 
-def _chained(parts: Any) -> tuple[Any, ...]:
-    return tuple(each for part in parts for each in part)
+def _concatenate(parts: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
+    return tuple(item for part in parts for item in part)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -192,13 +278,15 @@ def _files(folder: Path) -> list[Path]:
 def _failure(error: Exception) -> JobFailure:
     """An error as a line, without its frames."""
     memory = is_out_of_memory(error)
-    own = isinstance(error, ComposerError)
-    reason = str(error) if own else f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-    return JobFailure(f"out of memory: {reason}" if memory else reason, memory, own and error.exit_code == 2)
+    if isinstance(error, ComposerError):
+        reason, is_invalid = str(error), error.exit_code == 2
+    else:
+        reason, is_invalid = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}", False
+    return JobFailure(f"out of memory: {reason}" if memory else reason, memory, is_invalid)
 
 
 def _free() -> None:
-    """Give freed memory of an accelerator back."""
+    """Return freed memory to the accelerator."""
     import torch
 
     if torch.cuda.is_available():

@@ -20,7 +20,7 @@ def test_check_runs_nothing(compose):
     many = compose("check", "-m", "steps=3,4", "scheduler=euler,ddim")
     assert (many.code, many.out) == (0, "all is well: 4 jobs can run\n") and not list(Path().iterdir())
     some = compose("check", "-m", "scheduler=euler,flow_euler")
-    assert some.code == 2 and "1 of 2 jobs can't work" in some.err and not list(Path().iterdir())
+    assert some.code == 2 and "1 of 2 jobs are invalid" in some.err and not list(Path().iterdir())
 
 
 def test_config_shows_where_each_value_comes_from(compose, tmp_path):

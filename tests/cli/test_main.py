@@ -267,7 +267,7 @@ def test_a_multirun_lists_what_can_not_work(compose):
     refused = compose(*words)
     assert refused.code == 2 and "job 1       scheduler=flow_euler  scheduler=flow_euler: is for flow" in refused.err
     done = compose(*words, "sweep.on_invalid=skip")
-    assert done.code == 0 and done.out.count("000.png") == 2 and "left out 1 of 3 jobs that can't work" in done.err
+    assert done.code == 0 and done.out.count("000.png") == 2 and "skipped 1 of 3 jobs, which are invalid" in done.err
 
 
 def test_option_files_of_ones_own_come_first(compose, tmp_path):

@@ -81,7 +81,7 @@ def test_a_sweep_goes_where_it_is_named_with_what_it_wrote(outputs, compose):
         (["older=a week"], "must be a number of days"),
         (["older=-1"], "must be a number of days"),
         (["dry_run=no"], "is not known. (allowed: true, false)"),
-        (["mine", "older=7"], "leave it out, or leave out the folders"),
+        (["mine", "older=7"], "omit it, or omit the folders"),
         (["oldr=7"], "Did you mean older?"),
     ],
 )

@@ -23,10 +23,10 @@ from composer import __version__
 from composer.callbacks.nan_guard import NanGuard
 from composer.sweeps import driver
 from composer.sweeps.grammar import Job, JobSetting
-from composer.sweeps.journal import LOG, Journal
-from composer.sweeps.ledger import DROPPED, STATES, Ledger, Row, counted, facts
-from composer.sweeps.report.live import Pages
-from composer.sweeps.report.sheet import SheetSpec
+from composer.sweeps.journal import LOG_FILE, Journal
+from composer.sweeps.ledger import DROPPED, STATES, Ledger, Row, count_states, rows_as_data
+from composer.sweeps.report.live import LiveReport
+from composer.sweeps.spec import SheetSpec
 from composer.sweeps.status import status_text
 from composer.testing.derived import differences
 
@@ -64,10 +64,10 @@ def told(row: Row) -> tuple:
 def act(world: World, seeds: list[int], bad: set[int], steps: list[tuple[str, int]], killed: bool) -> Ledger:
     """One process: it reads what is there, asks, works as far as it comes, and is killed."""
     journal = Journal.read(world.folder)
-    journal.tidy()
+    journal.remove_drafts()
     ledger = Ledger(journal)
     jobs = [world.job(number, seed) for number, seed in enumerate(seeds)]
-    ledger.ask(
+    ledger.write_request(
         [j for j in jobs if j.number not in bad],
         [(j, "no such file") for j in jobs if j.number in bad],
         {"overrides": []},
@@ -78,7 +78,7 @@ def act(world: World, seeds: list[int], bad: set[int], steps: list[tuple[str, in
         work(world, journal, jobs[which % len(jobs)], what)
         consistent(world, ledger.rows(), len(jobs))
     if killed:
-        with open(world.folder / LOG, "ab") as file:
+        with open(world.folder / LOG_FILE, "ab") as file:
             file.write(b'{"batch": ["torn')
     else:
         journal.flush()
@@ -86,7 +86,7 @@ def act(world: World, seeds: list[int], bad: set[int], steps: list[tuple[str, in
 
 
 def work(world: World, journal: Journal, job: Job, what: str) -> None:
-    journal.settle(job.key, world.id(job))
+    journal.note_id(job.key, world.id(job))
     if world.id(job) in journal.done:
         return
     journal.begin([world.id(job)])
@@ -97,18 +97,18 @@ def work(world: World, journal: Journal, job: Job, what: str) -> None:
             "steps": 1,
             "sweep": {"key": job.key, "values": job.values},
         }
-        journal.commit(world.id(job), journal.place(job.number), {"000.png": b"image"}, record)
+        journal.commit(world.id(job), journal.new_subfolder(job.number), {"000.png": b"image"}, record)
         world.done.add(world.id(job))
     elif what == "fail":
         journal.fail(world.id(job), "no luck", number=job.number, values=job.values, tries=1)
     elif what == "half":  # killed amid its files
-        (world.folder / journal.place(job.number)).mkdir(exist_ok=True)
-        (world.folder / journal.place(job.number) / "000.png").write_bytes(b"ima")
+        (world.folder / journal.new_subfolder(job.number)).mkdir(exist_ok=True)
+        (world.folder / journal.new_subfolder(job.number) / "000.png").write_bytes(b"ima")
 
 
 def consistent(world: World, rows, asked: int) -> None:
     """The counts add up, no job is lost, none is there twice."""
-    counts = counted(rows)
+    counts = count_states(rows)
     assert set(counts) == set(STATES) and sum(counts.values()) == len(rows) and min(counts.values()) >= 0
     assert [row.number for row in rows[:asked]] == list(range(asked)) and all(
         row.state != DROPPED for row in rows[:asked]
@@ -168,12 +168,12 @@ def everywhere_the_same(ledger: Ledger) -> None:
     """Status, --json, results.csv and the page tell the same states."""
     folder, rows = ledger.journal.folder, ledger.rows()
     counts = Counter(row.state for row in rows)
-    Pages(folder, "title", ledger, SheetSpec()).write(finished=False)
+    LiveReport(folder, "title", ledger, SheetSpec()).write(finished=False)
     table = list(csv.DictReader((folder / "results.csv").open(newline="")))
     assert [row["state"] for row in table] == [row.state for row in rows]
-    told = facts(folder, rows, ledger.journal.briefs)
+    told = rows_as_data(folder, rows, ledger.journal.briefs)
     assert [job["state"] for job in told["jobs"]] == [row.state for row in rows]
-    assert {state: told[state.replace(" ", "_")] for state in STATES} == counted(rows) and told["asked"] == len(
+    assert {state: told[state.replace(" ", "_")] for state in STATES} == count_states(rows) and told["asked"] == len(
         rows
     ) - counts[DROPPED]
     said = status_text(ledger)
@@ -254,7 +254,7 @@ def test_a_sweep_killed_after_its_last_job_gets_its_pages(compose, tmp_path, mon
     words = ("-m", "seed=range(3)", *QUICK, "sweep.batch=1")
     assert compose(*words, "output.folder=plain").code == 0
     with monkeypatch.context() as patch:
-        patch.setattr(driver.Pages, "write", lambda self, finished, now=False: None)
+        patch.setattr(driver.LiveReport, "write", lambda self, finished, now=False: None)
         assert compose(*words, "output.folder=x").code == 0
     if where == "before the page":
         shutil.copy(tmp_path / "plain" / "index.html", tmp_path / "x" / "index.html")
@@ -271,7 +271,7 @@ def test_a_sweep_killed_after_its_last_job_gets_its_pages(compose, tmp_path, mon
 def test_an_upgrade_in_the_middle_is_noted(compose, tmp_path, monkeypatch):
     words = ("-m", "seed=range(2)", *QUICK, "output.folder=x")
     assert "generated by" not in compose(*words).err
-    for module in ("composer.records.record", "composer.sweeps.driver", "composer.sweeps.upgraded"):
+    for module in ("composer.records.record", "composer.sweeps.driver", "composer.sweeps.upgrade_notes"):
         monkeypatch.setattr(f"{module}.__version__", "99.0")
     done = compose("-m", "seed=range(3)", *QUICK, "output.folder=x")
     assert (

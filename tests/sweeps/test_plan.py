@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from composer.sweeps.plan import MOST, Sizes
+from composer.sweeps.plan import MAX_BATCH_JOBS, BatchSize
 from composer.system import memory
 
 
 def grown(*batches: tuple[float, bool]) -> list[int]:
     """Sizes that are tried, for seconds an image and whether there is room."""
-    sizes, found = Sizes("auto"), []
+    sizes, found = BatchSize("auto"), []
     for seconds, room in batches:
-        found.append(sizes.next())
-        sizes.ran(found[-1], seconds, room)
-    return [*found, sizes.next()]
+        found.append(sizes.size)
+        sizes.record_run(found[-1], seconds, room)
+    return [*found, sizes.size]
 
 
 def test_batches_grow_while_that_makes_a_picture_cheaper():
-    assert grown((1.0, True), (0.8, True), (0.7, True)) == [1, 4, MOST, MOST]
+    assert grown((1.0, True), (0.8, True), (0.7, True)) == [1, 4, MAX_BATCH_JOBS, MAX_BATCH_JOBS]
     assert grown((1.0, True), (0.8, True), (0.79, True)) == [1, 4, 16, 16], "at the most there is nothing to decide"
     assert grown((1.0, True), (1.2, True), (1.0, True)) == [1, 4, 1, 1]
 
@@ -27,21 +27,21 @@ def test_batches_grow_only_where_memory_is_left():
 
 
 def test_a_smaller_rest_tells_nothing():
-    sizes = Sizes("auto")
-    sizes.ran(1, 1.0)
-    sizes.ran(1, 9.0)
-    assert sizes.next() == 4
+    sizes = BatchSize("auto")
+    sizes.record_run(1, 1.0)
+    sizes.record_run(1, 9.0)
+    assert sizes.size == 4
 
 
 def test_memory_that_ran_out_halves():
     for asked in ("auto", 8):
-        sizes = Sizes(asked)
-        sizes.failed(8)
-        assert sizes.next() == 4
-        sizes.ran(4, 0.1)
-        assert sizes.next() == 4, "it ran out at eight"
-        sizes.failed(1)
-        assert sizes.next() == 1
+        sizes = BatchSize(asked)
+        sizes.record_failure(8)
+        assert sizes.size == 4
+        sizes.record_run(4, 0.1)
+        assert sizes.size == 4, "it ran out at eight"
+        sizes.record_failure(1)
+        assert sizes.size == 1
 
 
 def test_the_machine_tells_its_memory():

@@ -71,10 +71,12 @@ def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thr
 
 
 def test_no_cluster_at_an_address_is_said_in_a_line(compose, monkeypatch):
-    monkeypatch.setattr("composer.sweeps.ray.PATIENCE", 4)
+    monkeypatch.setattr("composer.sweeps.ray.HEALTH_CHECK_SECONDS", 4)
     done = compose("-m", "hydra/launcher=ray", "ray.address=127.0.0.1:1", "seed=1,2", "steps=1")
     assert (
-        done.code == 2 and "ray.address=127.0.0.1:1: no cluster answers there" in done.err and done.err.count("\n") == 1
+        done.code == 2
+        and "ray.address=127.0.0.1:1: no cluster responds there" in done.err
+        and done.err.count("\n") == 1
     ), done.err
 
 

@@ -27,7 +27,7 @@ from composer.loading import component_loader
 from composer.options import lifecycle
 from composer.sampling.embedding_cache import EmbeddingCache, cached, content_hash, use_embedding_cache
 from composer.sweeps import worker
-from composer.sweeps.journal import Journal, completed
+from composer.sweeps.journal import Journal, finished_job_id
 from composer.sweeps.lock import locked
 from composer.sweeps.worker import JobFailure, Worker
 
@@ -172,7 +172,7 @@ def test_fail_fast_and_retries(compose, monkeypatch):
     words = ("-m", "callbacks=[nan_guard]", *SMALL)
     monkeypatch.setattr(NanGuard, "after_predict", no_luck)
     done = compose(*words, "seed=range(4)", "sweep.fail_fast=true", "hydra.sweep.dir=a")
-    assert done.code == 1 and "0 generated, 1 failed, 3 left out after the first failure" in done.out
+    assert done.code == 1 and "0 generated, 1 failed, 3 skipped after the first failure" in done.out
     count = []
     monkeypatch.setattr(
         NanGuard, "after_predict", lambda *given: no_luck(*given) if count.append(1) or len(count) < 3 else None
@@ -222,14 +222,14 @@ def test_a_single_job_that_runs_out_of_memory_gets_the_next_option(compose, tmp_
 
 def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
     composed, drawn = [], []
-    real = Worker.checked
-    monkeypatch.setattr(Worker, "checked", lambda self, tree: composed.append(1) or real(self, tree))
+    real = Worker.check
+    monkeypatch.setattr(Worker, "check", lambda self, tree: composed.append(1) or real(self, tree))
 
     def draw(self, jobs, more=()):
         drawn.append(len(composed))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Worker, "draw", draw)
+    monkeypatch.setattr(Worker, "generate", draw)
     assert compose("-m", "seed=range(1000)", *SMALL, "hydra.sweep.dir=out").code == 130
     assert drawn[0] < 200
 
@@ -327,7 +327,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     places = [place for place in (tmp_path / "out").iterdir() if place.is_dir()]
     assert (
         0 < len(places) < 500
-        and all(completed(place) for place in places)
+        and all(finished_job_id(place) for place in places)
         and (tmp_path / "out" / "index.html").exists()
     )
 
@@ -358,7 +358,7 @@ def test_the_plan_is_told_without_loading(compose, tmp_path):
 def test_an_impossible_job_is_in_the_table_and_exit_2(compose, tmp_path, words, bad):
     left = 0 if bad == "scheduler=flow_euler,flow_heun" else 1
     done = compose(*words, bad, *SMALL, "output.folder=out")
-    assert done.code == 2 and "can't work" in done.out + done.err and "of 2 jobs can't work: change them" in done.err
+    assert done.code == 2 and "invalid" in done.out + done.err and "of 2 jobs are invalid: change them" in done.err
     assert not (tmp_path / "out").exists()
     assert compose(*words, bad, *SMALL, "output.folder=out", "sweep.on_invalid=skip").code == (0 if left else 2)
 
@@ -405,12 +405,12 @@ def test_a_folders_own_file_chooses_no_places_and_no_pickles(compose, tmp_path, 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sweep.json").write_text(json.dumps({"overrides": ["seed=1,2", override]}))
     done = compose("resume", "out")
-    assert done.code == 2 and "which is not for a file to choose" in done.err and done.err.count("\n") == 1
+    assert done.code == 2 and "which a file must not set" in done.err and done.err.count("\n") == 1
 
 
 def test_reasons_are_lines_and_keep_nothing_alive():
     with pytest.raises(JobFailure) as caught:
-        Worker().draw([{"task": {"_target_": "os.system"}}])
+        Worker().generate([{"task": {"_target_": "os.system"}}])
     assert caught.value.request and "\n" not in caught.value.reason and caught.value.__context__ is None
 
 
@@ -447,11 +447,11 @@ def test_where_a_sweep_goes(compose, tmp_path):
     assert compose(*words, "output.folder=there").code == 0 and (tmp_path / "there" / "0001" / "000.png").is_file()
     assert "2 jobs: 0 generated, 2 were there already" in compose("resume", "there").out
     for word, said in {
-        "output.folder=a,b": "one folder, as typed, is for the whole sweep",
-        "output.folder=a/${prompt}": "one folder, as typed, is for the whole sweep",
-        "hydra.sweep.dir=a/${prompt}": "one folder, as typed, is for the whole sweep",
-        "hydra.sweep.subdir=../../${seed}": "has no say in a sweep, which numbers its jobs",
-        "hydra.run.dir=x": "has no say in a sweep, which numbers its jobs",
+        "output.folder=a,b": "must be one literal folder for all jobs",
+        "output.folder=a/${prompt}": "must be one literal folder for all jobs",
+        "hydra.sweep.dir=a/${prompt}": "must be one literal folder for all jobs",
+        "hydra.sweep.subdir=../../${seed}": "has no effect in a sweep, which numbers its jobs",
+        "hydra.run.dir=x": "has no effect in a sweep, which numbers its jobs",
     }.items():
         done = compose(*words, word)
         assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err

@@ -11,7 +11,7 @@ import pytest
 from composer.callbacks import dynamic_threshold
 from composer.config import choices, search_path
 from composer.config.compose import compose_config
-from composer.sweeps.job_id import identity
+from composer.sweeps.job_id import job_id
 from composer.sweeps.worker import Worker
 
 OLD = Path(__file__).parents[1] / "data" / "schema0"
@@ -49,7 +49,7 @@ def test_a_lost_job_of_schema_0_alone_is_drawn(compose, tmp_path):
 
 
 def id_of(*words: str) -> str:
-    return identity(Worker().checked(compose_config([*words])))
+    return job_id(Worker().check(compose_config([*words])))
 
 
 def test_a_moved_class_changes_no_id(compose, tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ def run(line: ParsedArgs) -> int:
     Returns:
         The exit code.
     """
-    from composer.sweeps.cleanup import clean, told
+    from composer.sweeps.cleanup import clean, format_report
 
     folders, gone = clean(line.overrides)
     entries = [{"path": str(folder.path), "size": folder.size, "sweep": folder.sweep} for folder in folders]
-    console.report_facts({"removed": gone, "folders": entries}, told(folders, gone))
+    console.report_facts({"removed": gone, "folders": entries}, format_report(folders, gone))
     return 0

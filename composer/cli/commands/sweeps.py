@@ -46,10 +46,10 @@ def resume(line: ParsedArgs) -> int:
     Raises:
         ComposerError: The directory has no sweep.
     """
-    from composer.sweeps.journal import asked
+    from composer.sweeps.journal import read_request
 
     folder = _folder(line).resolve()
-    request = asked(folder)
+    request = read_request(folder)
     if Path(request.get("cwd", ".")).is_dir():
         os.chdir(request.get("cwd", "."))  # its files are named relative to it
     overrides = [*request["overrides"], *request.get("manner", ()), f"hydra.sweep.dir={folder}"]
@@ -70,7 +70,7 @@ def status(line: ParsedArgs) -> int:
     Raises:
         ComposerError: The directory has no sweep.
     """
-    from composer.sweeps.ledger import Ledger, facts
+    from composer.sweeps.ledger import Ledger, rows_as_data
     from composer.sweeps.status import status_text, watch
 
     folder = _folder(line)
@@ -79,7 +79,7 @@ def status(line: ParsedArgs) -> int:
         return 0
     ledger = Ledger.read(folder)
     page = [folder / "index.html"] if (folder / "index.html").exists() else []
-    console.report_result(status_text(ledger), page, **facts(folder, ledger.rows(), ledger.journal.briefs))
+    console.report_result(status_text(ledger), page, **rows_as_data(folder, ledger.rows(), ledger.journal.briefs))
     return 0
 
 

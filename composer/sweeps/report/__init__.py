@@ -1,1 +1,1 @@
-"""A sweep's pages: index.html, contact.png and results.csv."""
+"""Report of a sweep: index.html, contact.png and results.csv."""

@@ -1,4 +1,4 @@
-"""What a sweep's sheet is made of."""
+"""Cells and grids of a sweep's sheet."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One job.
+    """One job of a sheet.
 
     Attributes:
-        number: of the job, from 0; None for one of an earlier request.
-        folder: relative to the sweep's folder.
-        state: one of `composer.sweeps.ledger.STATES`.
-        values: swept key → value as text, in the order of the axes.
-        images: file names in `folder`.
-        peak_memory: bytes.
-        composer: the version that drew it.
-        sums: of the files of its images.
+        number: Number of the job, from 0; ``None`` for a job of an earlier request.
+        folder: Its subfolder, relative to the sweep's folder; empty if it is not done.
+        state: One of `composer.sweeps.ledger.STATES`.
+        values: Value of each swept key as text, in the order of the axes.
+        images: File names in ``folder``.
+        seeds: Seed of each image.
+        seconds: Seconds of the run, without loading.
+        peak_memory: Peak memory in bytes.
+        steps: Number of denoising steps.
+        scheduler: Class name of the scheduler.
+        error: Reason of a failure, or ``None``.
+        prompt: The prompt.
+        composer: Version of composer that generated it.
+        hashes: SHA-256 of each image file.
     """
 
     number: int | None
@@ -34,12 +40,18 @@ class Cell:
     error: str | None = None
     prompt: str | None = None
     composer: str | None = None
-    sums: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Block:
-    """One grid: `rows` are (value of y, for each column the cells that belong there)."""
+    """One grid of a sheet.
+
+    Attributes:
+        value: Value of the page axis; ``None`` without one.
+        columns: Values of the x axis.
+        rows: Pairs of a value of the y axis and, for each column, its cells.
+    """
 
     value: str | None
     columns: tuple[str, ...]

@@ -1,8 +1,9 @@
-"""Keeps a sweep's sheet up to date while it runs: not more often than is worth it."""
+"""Report of a running sweep, rewritten at most every few seconds."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from composer.sweeps.ledger import Ledger, Row
@@ -10,39 +11,52 @@ from composer.sweeps.report.cells import Cell
 from composer.sweeps.report.sheet import write_sheet
 from composer.sweeps.spec import SheetSpec
 
-#: Seconds between two writings.
-EVERY = 2.0
+#: Minimum of seconds between two writes.
+WRITE_INTERVAL = 2.0
+#: Writing takes at most one part in this many of the time of a sweep.
+MAX_WRITE_RATIO = 20
 
 
-class Pages:
-    """The files that are made of a ledger. What they hold decides whether they are written, not whether they are there."""
+class LiveReport:
+    """The pages and tables of a sweep, written from its ledger. A file is rewritten only if its content changes.
+
+    Args:
+        folder: Folder of the sweep.
+        title: Title of the page.
+        ledger: Rows of the folder.
+        spec: Axes of the sheet.
+    """
 
     def __init__(self, folder: Path, title: str, ledger: Ledger, spec: SheetSpec) -> None:
         self.folder, self.title, self.ledger, self.spec = folder, title, ledger, spec
-        self.written = 0.0
+        self.written_at = 0.0
 
     def write(self, finished: bool, now: bool = False) -> None:
-        """Write the pages, if it is time."""
-        begun = time.monotonic()
-        if begun - self.written < EVERY and not now:
+        """Write the files, unless they were written a moment ago.
+
+        Args:
+            finished: Whether the sweep has ended; contact.png is written only then.
+            now: Whether to write in any case.
+        """
+        started_at = time.monotonic()
+        if started_at - self.written_at < WRITE_INTERVAL and not now:
             return
         write_sheet(self.folder, self.title, [self._cell(row) for row in self.ledger.rows()], self.spec, finished)
-        spent = time.monotonic() - begun
-        self.written = time.monotonic() + 20 * spent - EVERY if spent > EVERY / 20 else time.monotonic()
+        seconds = time.monotonic() - started_at
+        delay = MAX_WRITE_RATIO * seconds - WRITE_INTERVAL if seconds > WRITE_INTERVAL / MAX_WRITE_RATIO else 0
+        self.written_at = time.monotonic() + delay
 
     def _cell(self, row: Row) -> Cell:
-        about = {
-            "number": row.number,
-            "folder": row.place,
-            "state": row.state,
-            "values": row.values,
-            "error": row.reason,
-        }
-        if not row.place:
-            return Cell(prompt=row.prompt, **about)
-        found = self.ledger.journal.briefs[row.id]
-        return Cell(
-            **about,
-            **{name: value for name, value in found.items() if name not in ("values", "versions")},
-            composer=found["versions"]["composer"],
+        cell = Cell(
+            number=row.number,
+            folder=row.place,
+            state=row.state,
+            values=row.values,
+            error=row.reason,
+            prompt=row.prompt,
         )
+        if not row.place or row.id is None:
+            return cell
+        brief = self.ledger.journal.briefs[row.id]
+        details = {name: value for name, value in brief.items() if name not in ("values", "versions")}
+        return replace(cell, **details, composer=brief["versions"]["composer"])

@@ -1,4 +1,4 @@
-"""results.csv of a sweep: a row a job, for spreadsheets and scripts."""
+"""results.csv of a sweep: one row per job, for spreadsheets and scripts."""
 
 from __future__ import annotations
 
@@ -9,40 +9,47 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from composer.sweeps.report.page import clean
+from composer.sweeps.report.html_text import strip_control
 
 if TYPE_CHECKING:
     from composer.sweeps.report.cells import Cell
 
-#: Of every sweep. A swept key of one of these names has its values here; the others stand between.
+#: Columns of every sweep. Swept keys of these names are in them; the columns of others are in between.
 FIRST = ("number", "state", "path", "prompt")
 LAST = ("seed", "steps", "scheduler_class", "seconds", "peak_memory", "composer", "reason")
-#: What a formula begins with; spreadsheets strip blanks, and some take the wide forms.
-FORMULA = frozenset("=+-@\t\n＝＋－＠")
+#: First characters of a formula; spreadsheets strip blanks, and some accept the wide forms.
+FORMULA_STARTS = frozenset("=+-@\t\n＝＋－＠")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def results(cells: Sequence[Cell]) -> bytes:
-    """The whole table. path: of the images, from the sweep's folder; several of one job are separated by spaces."""
+def results_table(cells: Sequence[Cell]) -> bytes:
+    """Render results.csv. Paths of images are relative to the sweep's folder, and separated by spaces.
+
+    Args:
+        cells: All jobs.
+
+    Returns:
+        CSV as UTF-8 with a header line.
+    """
     keys = dict.fromkeys(key for cell in cells for key in cell.values)
     axes = [key for key in keys if key not in ("prompt", "seed", "steps")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = [f"job.{key}" if key in (*FIRST, *LAST) else key for key in axes]
-    writer.writerow([*FIRST, *map(guarded, heads), *LAST])
+    writer.writerow([*FIRST, *map(guard, heads), *LAST])
     for cell in cells:
-        own = measured(cell)
+        columns = _columns(cell)
         values = [
-            *(own[name] for name in FIRST),
+            *(columns[name] for name in FIRST),
             *(cell.values.get(axis, "") for axis in axes),
-            *(own[name] for name in LAST),
+            *(columns[name] for name in LAST),
         ]
-        writer.writerow([guarded(value) if isinstance(value, str) else value for value in values])
+        writer.writerow([guard(value) if isinstance(value, str) else value for value in values])
     return text.getvalue().encode()
 
 
-def measured(cell: Cell) -> Mapping[str, Any]:
-    """What a record tells, or as long as there is none, what was asked for."""
+def _columns(cell: Cell) -> Mapping[str, Any]:
+    """Columns of a job: from its record, or from the request if there is no record yet."""
     return {
         "number": cell.number,
         "state": cell.state,
@@ -59,7 +66,14 @@ def measured(cell: Cell) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=10_000)
-def guarded(text: str) -> str:
-    """Text that a spreadsheet would compute gets an apostrophe before it."""
-    text = clean(text)
-    return f"'{text}" if text.lstrip(" ")[:1] in FORMULA and not NUMBER.fullmatch(text) else text
+def guard(text: str) -> str:
+    """Protect a text from being computed by a spreadsheet.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text without control characters, and with an apostrophe before a formula.
+    """
+    text = strip_control(text)
+    return f"'{text}" if text.lstrip(" ")[:1] in FORMULA_STARTS and not NUMBER.fullmatch(text) else text

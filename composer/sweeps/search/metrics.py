@@ -1,6 +1,6 @@
-"""What a trial is measured by: how far its images are from others, and the memory that it took.
+"""Metrics of a trial: the distance of its images from reference images, and its peak memory.
 
-A distance is the mean absolute difference of RGB values, 0 to 255.
+The distance is the mean absolute difference of RGB values, in [0, 255].
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from composer.errors import ComposerError
@@ -21,69 +22,122 @@ from composer.sweeps.brief import brief
 from composer.system.memory import peak_memory
 
 KEY = "search.reference"
-#: Bytes that the least peak may lie above what is held now.
-SLACK = 1 << 26
+#: Bytes by which the peak may exceed the present memory right after a reset.
+RESET_TOLERANCE = 1 << 26
+#: An RGB image, `(H, W, 3)`, uint8.
+Pixels = NDArray[np.uint8]
 
 
 class Reference:
-    """Images to compare with. text: what was typed, for errors."""
+    """Images to compare trials with.
 
-    def __init__(self, text: str, images: list[np.ndarray]) -> None:
+    Args:
+        text: The setting as typed, for error messages.
+        images: RGB images, ``(H, W, 3)`` uint8, all of one size.
+    """
+
+    def __init__(self, text: str, images: list[Pixels]) -> None:
         self.text, self.images = text, images
 
     @classmethod
     def read(cls, name: str) -> Reference:
-        """From an image file, which is turned, and laid on white, as a task's would be."""
+        """Read an image file as a task reads its inputs: rotated by its EXIF data, transparency on white.
+
+        Args:
+            name: Path of the file, or name of a sample image.
+
+        Returns:
+            The reference.
+
+        Raises:
+            ComposerError: The file cannot be read.
+        """
         return cls(name, [np.asarray(read_image(KEY, name))])
 
     @property
     def stamp(self) -> str:
-        """Of the pixels."""
+        """SHA-256 of the pixels."""
         return hashlib.sha256(b"".join(image.tobytes() for image in self.images)).hexdigest()
 
-    def distance(self, images: list[np.ndarray]) -> float:
-        """Over all images, which must be as many and as large.
+    def distance(self, images: list[Pixels]) -> float:
+        """Compute the mean distance to a trial's images.
+
+        Args:
+            images: As many RGB images as the reference has, of the same size.
+
+        Returns:
+            Mean absolute difference of RGB values, in [0, 255].
 
         Raises:
-            ComposerError: they are not.
+            ComposerError: Number or size of the images differ.
         """
-        self.refuse(len(images), *images[0].shape[:2])
-        return float(
-            np.mean([np.abs(np.subtract(one, other, dtype=np.int16)).mean() for one, other in zip(self.images, images)])
-        )
+        self.check_size(len(images), *images[0].shape[:2])
+        distances = [np.abs(np.subtract(one, other, dtype=np.int16)).mean() for one, other in zip(self.images, images)]
+        return float(np.mean(distances))
 
-    def refuse(self, images: int, height: int, width: int) -> None:
-        """Unless a trial's images are as many and as large."""
-        own = self.images[0].shape[:2]
-        if (height, width) != own:
-            reason = f"is {own[1]} x {own[0]} pixels, and what is searched for is {width} x {height}: they must be of one size"
+    def check_size(self, images: int, height: int, width: int) -> None:
+        """Require that a trial's images can be compared with the reference.
+
+        Args:
+            images: Number of images of a trial.
+            height: Their height in pixels.
+            width: Their width in pixels.
+
+        Raises:
+            ComposerError: Number or size differ.
+        """
+        size = self.images[0].shape[:2]
+        if (height, width) != size:
+            reason = f"is {size[1]} x {size[0]} pixels, and the trials are {width} x {height}: the sizes must be equal"
             raise ComposerError(KEY, self.text, reason)
         if images != len(self.images):
-            raise ComposerError(
-                KEY, self.text, f"is {len(self.images)} images, and each trial makes {images}: compare as many"
-            )
+            reason = f"is {len(self.images)} images, and each trial makes {images}: the numbers must be equal"
+            raise ComposerError(KEY, self.text, reason)
 
 
-def decoded(files: Mapping[str, bytes], record: Mapping[str, Any]) -> list[np.ndarray]:
-    """A run's images, (H, W, 3) of 8 bits each, from its files by name."""
+def decode_images(files: Mapping[str, bytes], record: Mapping[str, Any]) -> list[Pixels]:
+    """Decode the images of a run.
+
+    Args:
+        files: Content of its files by name.
+        record: Record of the run.
+
+    Returns:
+        RGB images, ``(H, W, 3)`` uint8.
+    """
     return [np.asarray(Image.open(io.BytesIO(files[name])).convert("RGB")) for name in brief(record)["images"]]
 
 
-def files_in(place: Path, record: Mapping[str, Any]) -> dict[str, bytes]:
-    """What `decoded` takes, from a folder."""
-    return {name: (place / name).read_bytes() for name in brief(record)["images"]}
+def read_image_files(folder: Path, record: Mapping[str, Any]) -> dict[str, bytes]:
+    """Read the image files of a run.
+
+    Args:
+        folder: Folder of the run.
+        record: Record of the run.
+
+    Returns:
+        Content of each image file by name.
+    """
+    return {name: (folder / name).read_bytes() for name in brief(record)["images"]}
 
 
-def forget_peak() -> bool:
-    """Have `peak_memory` tell of what comes from now on; False where the system can't."""
+def reset_peak_memory() -> bool:
+    """Restart the measurement of `peak_memory`.
+
+    On Linux without a GPU the kernel resets the peak of this process (Documentation/filesystems/proc.rst).
+
+    Returns:
+        Whether the system can do that.
+    """
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return True
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux; Documentation/filesystems/proc.rst
-        held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+        Path("/proc/self/clear_refs").write_text("5")
+        present = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
     except OSError:
         return False
-    return peak_memory() < held + SLACK  # else it is that of the process that started this one, which counts too
+    peak = peak_memory()
+    return peak is not None and peak < present + RESET_TOLERANCE  # else the peak of a parent process counts too

@@ -1,10 +1,8 @@
-"""`hydra/sweeper=optuna`: the settings for which something is least, such as the cheapest near an image.
-https://optuna.readthedocs.io
+"""Command line of ``hydra/sweeper=optuna`` to a search for the settings that minimise a metric.
 
-A search of our own, since Hydra's Optuna plugin needs optuna<3 and generates each trial as a run from nothing. Here
-they are generated in
-this process with what is loaded already, and kept as a sweep's jobs are. What is asked for is `search.*`; see
-conf/search.
+Hydra's own Optuna plugin needs optuna<3 and starts a process per trial. Here the trials run in this process with the
+models that are loaded, and are kept as a sweep's jobs are. The settings are documented in conf/search.
+https://optuna.readthedocs.io
 """
 
 from __future__ import annotations
@@ -25,8 +23,8 @@ from composer.config.hydra_settings import OUT, SEARCH, SWEEP_DIR
 from composer.errors import ComposerError
 from composer.sweeps.grammar import Grammar, Job
 from composer.sweeps.job_configs import Composer
-from composer.sweeps.job_id import identity
-from composer.sweeps.parse import MANNER, SWEEPS, folder_of, manner_and_own
+from composer.sweeps.job_id import job_id
+from composer.sweeps.parse import RUN_ROOTS, SWEEPS, requested_folder, split_overrides
 from composer.sweeps.plan import Entry
 from composer.sweeps.search.metrics import KEY, Reference
 from composer.sweeps.search.space import Point, Space
@@ -34,19 +32,30 @@ from composer.sweeps.settings import read_search, read_sweep
 from composer.sweeps.spec import SearchSpec, SheetSpec, SweepSpec
 from composer.sweeps.worker import Worker, drop_progress_callback
 
-#: Settings of a sweep that a search has a use for.
-SHARED = ("name", "fresh")
+#: Settings of a sweep that a search uses as well.
+SWEEP_SETTINGS = ("name", "fresh")
 
 
 @dataclass
 class Search:
-    """What was asked for, parsed. own: overrides that make the trials. manner: those that say how. typed: as they were
-    typed, by
-    what they were made."""
+    """A parsed command line of a search.
+
+    Attributes:
+        line: The command line.
+        job_overrides: Overrides that make the trials.
+        run_overrides: Overrides that set how they run, and that resuming must repeat.
+        typed: Overrides as typed, by their prepared form.
+        spec: Settings of the search.
+        fresh: Whether to delete earlier results in the folder first.
+        folder: Folder of the search's files.
+        compose: Composer of trial configs.
+        space: The search space.
+        worker: Worker of this process.
+    """
 
     line: ParsedArgs
-    own: list[str]
-    manner: list[str]
+    job_overrides: list[str]
+    run_overrides: list[str]
     typed: dict[str, str]
     spec: SearchSpec
     fresh: bool
@@ -56,22 +65,49 @@ class Search:
     worker: Worker = field(default_factory=Worker)
 
     def entry(self, words: Sequence[str], number: int = 0, axes: tuple[str, ...] = ()) -> Entry:
-        """What is fixed with these overrides: its config, its checkpoint, its id.
+        """Resolve one run: the fixed overrides with some more.
+
+        Args:
+            words: More overrides; they take precedence.
+            number: Number of the trial.
+            axes: Keys of the axes.
+
+        Returns:
+            The job with its config, checked config and id.
 
         Raises:
-            ComposerError: it can't work.
+            ComposerError: The run is invalid.
         """
         job = Job(number, self.space.settings(words), axes)
         with explained(job.overrides, self.line.config_dir):
             tree = drop_progress_callback(self.compose(job.settings))
-        checked = self.worker.checked(tree)
-        return Entry(job, identity(checked), tree, checked)
+        checked = self.worker.check(tree)
+        return Entry(job, job_id(checked), tree, checked)
 
     def trial(self, point: Point, number: int = 0) -> Entry:
+        """Resolve the run of a point.
+
+        Args:
+            point: Point of the search space.
+            number: Number of the trial.
+
+        Returns:
+            The job with its config, checked config and id.
+
+        Raises:
+            ComposerError: The run is invalid.
+        """
         return self.entry(self.space.words(point), number, tuple(self.space.values(point)))
 
     def reference(self) -> Reference | Entry | None:
-        """An image, or what is to be generated to compare with."""
+        """Read ``search.reference``.
+
+        Returns:
+            The image of a file, the resolved run that generates the image, or ``None``.
+
+        Raises:
+            ComposerError: The file cannot be read, or the overrides are invalid.
+        """
         text = self.spec.reference
         if text is None:
             return None
@@ -80,63 +116,87 @@ class Search:
             return Reference.read(text)
         for word in argv.prepare(words):
             override = self.space.grammar.parse(word)
-            if override.is_sweep_override() or re.split(r"[./]", override.key_or_group)[0] in MANNER:
-                raise ComposerError(
-                    KEY, text, f"`{word}` is not for one run: it takes overrides such as steps=50 scheduler=ddim"
-                )
+            if override.is_sweep_override() or re.split(r"[./]", override.key_or_group)[0] in RUN_ROOTS:
+                reason = f"`{word}` sets no single run: use overrides such as steps=50 scheduler=ddim"
+                raise ComposerError(KEY, text, reason)
         return self.entry(argv.prepare(words))
 
     def command(self, point: Point) -> str:
-        """The single run that generates a point's images again."""
+        """Format the command that generates the images of a point again.
+
+        Args:
+            point: Point of the search space.
+
+        Returns:
+            A command line for a POSIX shell.
+        """
         fixed = [self.typed.get(text, text) for text in self.space.fixed]
         flags = [] if self.line.config_dir is None else ["--config-dir", self.line.config_dir]
         return shlex.join(["compose", *flags, *fixed, *self.space.words(point)])
 
 
-def asked_for(line: ParsedArgs) -> Search:
-    """Parse a command line."""
+def parse_search(line: ParsedArgs) -> Search:
+    """Parse the command line of a search.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The search. No trial is resolved yet, and nothing is written.
+
+    Raises:
+        ComposerError: An override or a setting is invalid, or has no effect in a search.
+    """
     overrides = argv.prepare(line.overrides, multirun=True)
     with explained(overrides, line.config_dir):
-        return _parsed(line, overrides)
+        return _parse_prepared(line, overrides)
 
 
-def _parsed(line: ParsedArgs, overrides: list[str]) -> Search:
-    manner, own = manner_and_own(overrides)
-    of_hydra = [text for text in manner if argv.split(text)[1].startswith(("hydra", OUT))]
+def _parse_prepared(line: ParsedArgs, overrides: list[str]) -> Search:
+    run_overrides, job_overrides = split_overrides(overrides)
+    of_hydra = [text for text in run_overrides if argv.split(text)[1].startswith(("hydra", OUT))]
     for _, key, value in (argv.split(text) for text in of_hydra if text != SEARCH):
         if key not in (SWEEP_DIR, OUT):
-            raise ComposerError(
-                key, value, f"has no say in a search, which generates in this process: leave it out, or {SEARCH}"
-            )
+            reason = f"has no effect in a search, which generates in this process: omit it, or {SEARCH}"
+            raise ComposerError(key, value, reason)
     grammar = Grammar(loader(line.config_dir))
-    folder = folder_of([text for text in manner if text != SEARCH])
-    settings = grammar.loader.settings([text for text in manner if text not in of_hydra])
+    folder = requested_folder([text for text in run_overrides if text != SEARCH])
+    settings = grammar.loader.settings([text for text in run_overrides if text not in of_hydra])
     spec, (sweep, sheet) = read_search(settings), read_sweep(settings)
-    for name, given, plain in (("sweep", sweep, SweepSpec()), ("sheet", sheet, SheetSpec())):
-        for key, value in vars(given).items():
-            if key not in SHARED and value != getattr(plain, key):
-                raise ComposerError(f"{name}.{key}", value, "has no say in a search: leave it out")
-    space = Space(grammar, own)
-    folder = folder or SWEEPS / (sweep.name or _name(own, spec, space))
-    kept = [text for text in manner if argv.split(text)[1].startswith("search.") or text == SEARCH]
+    _refuse_sweep_settings(sweep, sheet)
+    space = Space(grammar, job_overrides)
+    folder = folder or SWEEPS / (sweep.name or _folder_name(job_overrides, spec, space))
+    kept = [text for text in run_overrides if argv.split(text)[1].startswith("search.") or text == SEARCH]
     typed = {
         text: word for text, word in zip(overrides, line.overrides) if not (argv.split(word)[2] or "").startswith("@")
     }
-    return Search(line, own, kept, typed, spec, sweep.fresh, folder, Composer(grammar), space)
+    return Search(line, job_overrides, kept, typed, spec, sweep.fresh, folder, Composer(grammar), space)
 
 
-def _name(own: Sequence[str], spec: SearchSpec, space: Space) -> str:
-    """Of the folder: the keys, and a sum over what was asked, so that the same command with more trials finds it again."""
-    what = [*own, json.dumps([spec.metric, spec.reference, spec.within, spec.seed])]
+def _refuse_sweep_settings(sweep: SweepSpec, sheet: SheetSpec) -> None:
+    """Refuse settings of sweeps that have no effect in a search."""
+    specs: tuple[tuple[str, SweepSpec | SheetSpec, SweepSpec | SheetSpec], ...] = (
+        ("sweep", sweep, SweepSpec()),
+        ("sheet", sheet, SheetSpec()),
+    )
+    for name, spec, defaults in specs:
+        for key, value in vars(spec).items():
+            if key not in SWEEP_SETTINGS and value != getattr(defaults, key):
+                raise ComposerError(f"{name}.{key}", value, "has no effect in a search: omit it")
+
+
+def _folder_name(job_overrides: Sequence[str], spec: SearchSpec, space: Space) -> str:
+    """Keys and a hash of the request, so that the same command with more trials finds its folder again."""
+    request = [*job_overrides, json.dumps([spec.metric, spec.reference, spec.within, spec.seed])]
     keys = "-".join(axis.key.lstrip("+").replace(".", "_") for axis in space.axes)[:60]
-    return f"search-{keys}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:8]}"
+    return f"search-{keys}-{hashlib.sha256(chr(0).join(request).encode()).hexdigest()[:8]}"
 
 
 def _words(text: str) -> list[str] | None:
-    """A reference's overrides; None where it is a file's name."""
+    """Overrides of a reference; None if it is the name of a file."""
     try:
         words = shlex.split(text)
         is_file = Path(text).expanduser().exists()
-    except (ValueError, OSError, RuntimeError):  # an odd quote; no name that a file could have
+    except (ValueError, OSError, RuntimeError):  # an unpaired quote; an impossible file name
         return None
     return words if words and not is_file and all("=" in word for word in words) else None

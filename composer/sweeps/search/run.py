@@ -1,48 +1,60 @@
-"""A search from the words of the command line to its last line: parse, refuse, lock, draw."""
+"""Command of a search: parse the command line, check the search space, lock the folder, and run the trials."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
+from composer.callbacks.request import Request
 from composer.checkpoints.layouts import CLASSIC
 from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
 from composer.sweeps.lock import locked
 from composer.sweeps.plan import Entry
 from composer.sweeps.search.metrics import KEY, Reference
-from composer.sweeps.search.parse import Search, asked_for
+from composer.sweeps.search.parse import Search, parse_search
 
 
 def run(line: ParsedArgs) -> int:
-    """Search, or go on with it; 0 when some trial is what was asked for, 1 when none is."""
+    """Run a search, or continue it.
+
+    Args:
+        line: The command line.
+
+    Returns:
+        The exit code: 0 when some trial meets the request, 1 when none does.
+
+    Raises:
+        ComposerError: The search is invalid, Optuna is not installed, or another process works in its folder.
+    """
     if find_spec("optuna") is None:
         raise ComposerError("hydra/sweeper", "optuna", "needs Optuna: pip install 'diffusion-composer[optuna]'")
-    search = asked_for(line)
+    search = parse_search(line)
     reference = search.reference()
-    _refuse_what_cannot_work(search, reference)
+    _check_space(search, reference)
     with locked(search.folder):
         from composer.sweeps.search.trials import Trials
 
         return Trials(search, reference).run()
 
 
-def _refuse_what_cannot_work(search: Search, reference: Reference | Entry | None) -> None:
-    """Each word and both ends of numbers once, and whether their images can be compared; no weights, no torch."""
+def _check_space(search: Search, reference: Reference | Entry | None) -> None:
+    """Check the extreme points of the space, and that their images can be compared; without weights or torch."""
     for point in search.space.corners():
-        checked = search.trial(point).checked
-        if reference is None or checked.checkpoint.family == CLASSIC:  # of which only the images tell the size
+        checked = search.trial(point).resolved
+        if reference is None or checked.checkpoint.family == CLASSIC:  # its size is known only from its images
             continue
-        wanted, there = _makes(checked.request), None
+        size = _output_size(checked.request)
         if isinstance(reference, Reference):
-            reference.refuse(*wanted)
-        elif (there := _makes(reference.checked.request)) != wanted:
-            told = " and ".join(f"{images} of {width} x {height} pixels" for images, height, width in (there, wanted))
-            raise ComposerError(
-                KEY, search.spec.reference, f"its images and those of a trial can't be compared: {told}"
+            reference.check_size(*size)
+        elif (reference_size := _output_size(reference.resolved.request)) != size:
+            sizes = " and ".join(
+                f"{images} of {width} x {height} pixels" for images, height, width in (reference_size, size)
             )
+            reason = f"its images and those of a trial can't be compared: {sizes}"
+            raise ComposerError(KEY, search.spec.reference, reason)
 
 
-def _makes(request) -> tuple[int, int, int]:
-    """Images, and their height and width; where there is a second pass, it decides."""
+def _output_size(request: Request) -> tuple[int, int, int]:
+    """Number of images, height and width in pixels; of the second pass, if there is one."""
     second = request.inputs.get("second") or {}
     return request.batch, second.get("height", request.height), second.get("width", request.width)

@@ -17,7 +17,7 @@ from composer.config.read import read
 from composer.loading.precision import DtypePlan
 from composer.options.memory.estimate import estimate, weights
 from composer.pipelines.build import build_pipeline
-from composer.sweeps.job_id import identity
+from composer.sweeps.job_id import job_id
 from composer.testing.conformance import same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,7 +77,7 @@ def test_a_sweep_over_both_leaks_nothing(compose):
 
 
 def test_it_is_part_of_what_a_job_is():
-    ids = {identity(check(read(compose_config([*FEW, way])))) for way in ("precision=fp32", "precision=auto", *WAYS)}
+    ids = {job_id(check(read(compose_config([*FEW, way])))) for way in ("precision=fp32", "precision=auto", *WAYS)}
     assert len(ids) == 4
 
 

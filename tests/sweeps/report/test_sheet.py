@@ -25,17 +25,14 @@ from composer.errors import ComposerError
 from composer.sweeps.ledger import DROPPED, STATES
 from composer.sweeps.report import contact, page
 from composer.sweeps.report.cells import Cell
-from composer.sweeps.report.sheet import (
-    SheetSpec,
-    arrange,
-    captions,
-    check_axes,
-    choose,
-    counted,
-    laid_out,
-    write_sheet,
-)
-from composer.sweeps.report.tables import guarded
+from composer.sweeps.report.contact_layout import layout_sheet
+from composer.sweeps.report.contact_text import text_width, truncate, wrap
+from composer.sweeps.report.html_text import format_duration
+from composer.sweeps.report.layout import arrange, captions, check_axes, choose_axes, distinct_values, resolve_axes
+from composer.sweeps.report.sheet import write_sheet
+from composer.sweeps.report.tables import guard
+from composer.sweeps.report.thumbnails import thumbnail
+from composer.sweeps.spec import SheetSpec
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 browser = pytest.mark.skipif(
@@ -360,7 +357,7 @@ def test_while_it_runs(tmp_path):
     )  # where its image would be, on hovering, in the table
     said = " ".join("".join(found.text).split())
     assert "24 jobs5 done1 failed1 running17 waiting" in said
-    assert f"{page.duration(sum(cell.seconds or 0 for cell in cells))} in total" in said
+    assert f"{format_duration(sum(cell.seconds or 0 for cell in cells))} in total" in said
 
 
 def test_a_finished_sheet_with_a_failure_and_a_damaged_picture(tmp_path):
@@ -403,7 +400,7 @@ def test_several_pictures_and_several_jobs_in_a_place(tmp_path):
     ],
 )
 def test_a_spreadsheet_computes_nothing(text, safe):
-    assert guarded(text) == safe
+    assert guard(text) == safe
 
 
 def test_results(tmp_path):
@@ -460,7 +457,7 @@ def test_results_of_what_was_not_drawn_say_what_was_asked(tmp_path):
     ],
 )
 def test_durations(seconds, said):
-    assert page.duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 # Axes
@@ -510,13 +507,13 @@ PROMPTS = ["a red cone", "a blue cube", "a green sphere"]
 def test_axes_that_are_left_open(axes, spec, chosen):
     values = {key: [str(i) for i in range(count)] for key, count in axes.items()}
     spec = SheetSpec(**dict(zip(("x", "y", "page"), spec)))
-    found = choose(values, spec)
+    found = choose_axes(values, spec)
     assert (found.x, found.y, found.page) == chosen
 
 
 def test_long_values_are_prompts_whatever_the_key():
-    values = {"image": [f"/a/long/path/to/a/image/of/{i}.png" for i in range(4)], "steps": ["10", "20"]}
-    assert choose(values, SheetSpec()) == SheetSpec(x="steps", y="image")
+    values = {"image": [f"/a/rather/long/path/to/an/image/of/{i}.png" for i in range(4)], "steps": ["10", "20"]}
+    assert choose_axes(values, SheetSpec()) == SheetSpec(x="steps", y="image")
 
 
 def test_jobs_that_lack_a_value(tmp_path):
@@ -562,14 +559,14 @@ def few(**axes: list) -> list[Cell]:
     ids=range(9),
 )
 def test_a_list_of_jobs_is_a_gallery_and_no_sparse_grid(cells, axes):
-    found = laid_out(cells, SheetSpec())
+    found = resolve_axes(cells, SheetSpec())
     assert (found.x, found.y, found.page) == axes
     blocks = arrange(cells, found)
     assert sum(len(place) for block in blocks for _, places in block.rows for place in places) == len(cells)
 
 
 def test_axes_that_are_asked_for_win_over_a_gallery():
-    assert laid_out(listed("prompt", "seed"), SheetSpec(y="seed")) == SheetSpec(x="prompt", y="seed")
+    assert resolve_axes(listed("prompt", "seed"), SheetSpec(y="seed")) == SheetSpec(x="prompt", y="seed")
 
 
 def test_a_gallery_says_what_distinguishes_each_job(tmp_path):
@@ -615,7 +612,7 @@ def test_pages_are_judged_by_what_they_hold(tmp_path):
     assert {name: (tmp_path / name).read_bytes() for name in names} == before
     for other in (
         cells[:23],
-        [replace(cells[0], sums=("another",)), *cells[1:]],
+        [replace(cells[0], hashes=("another",)), *cells[1:]],
         [replace(cells[0], state="failed"), *cells[1:]],
     ):
         write_sheet(tmp_path, "24", cells)
@@ -636,9 +633,9 @@ def test_the_contact_sheet_shows_every_picture(tmp_path):
 
 def test_thumbnails_are_small_and_transparency_is_white(tmp_path):
     Image.new("RGBA", (1024, 512), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    small = contact.thumbnail(tmp_path / "clear.png", (128, 128))
+    small = thumbnail(tmp_path / "clear.png", (128, 128))
     assert small.size == (128, 64) and small.getpixel((3, 3)) == (255, 255, 255)
-    assert contact.thumbnail(tmp_path / "none.png", (128, 128)) is None
+    assert thumbnail(tmp_path / "none.png", (128, 128)) is None
 
 
 LARGE = [
@@ -664,13 +661,13 @@ RATIOS = [(1, 1), (1024, 256), (256, 1024)]
 )
 def test_the_contact_sheet_is_bounded(counts, spec, ratio):
     cells = product(**{key: list(range(count)) for key, count in counts.items()})
-    axes = choose(counted(cells), spec)
+    axes = choose_axes(distinct_values(cells), spec)
     plan = next(
         plan
-        for side in contact.SIDES
-        if max((plan := contact.lay(arrange(cells, axes), axes, side, ratio)).size) <= contact.LIMIT
+        for side in contact.THUMBNAIL_SIDES
+        if max((plan := layout_sheet(arrange(cells, axes), axes, side, ratio)).size) <= contact.MAX_SIDE
     )
-    drawn = [cell.number for strip in plan.strips for line in strip for place in line.places for cell in place]
+    drawn = [cell.number for strip in plan.strips for band in strip for cells in band.columns for cell in cells]
     assert sorted(drawn) == list(range(len(cells)))
     assert max(plan.box) >= 32
 
@@ -678,10 +675,10 @@ def test_the_contact_sheet_is_bounded(counts, spec, ratio):
 def test_texts_are_cut_to_their_room():
     text = "a large red sphere on the left and a small blue cube on the right"
     for most in (0, 10, 50, 100, 1000):
-        assert contact.width(contact.fit(text, most, 13), 13) <= most
-        lines = contact.wrapped(text, most, 3)
-        assert len(lines) <= 3 and all(contact.width(line, 13) <= most for line in lines)
-    assert contact.fit(text, 1000, 13) == text and contact.wrapped("", 100, 3) == []
+        assert text_width(truncate(text, most, 13), 13) <= most
+        lines = wrap(text, most, 3)
+        assert len(lines) <= 3 and all(text_width(line, 13) <= most for line in lines)
+    assert truncate(text, 1000, 13) == text and wrap("", 100, 3) == []
 
 
 @pytest.mark.slow  # for whoever wants to know
@@ -704,4 +701,4 @@ def test_time_of_writing(tmp_path, capsys):
             write_sheet(tmp_path, "2,000", given, finished=finished)
             print(f"\n2,000 jobs, {name}: {1000 * (time.perf_counter() - start):.0f} ms", end="")
         print()
-    assert max(Image.open(tmp_path / "contact.png").size) <= contact.LIMIT
+    assert max(Image.open(tmp_path / "contact.png").size) <= contact.MAX_SIDE

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from tiers import slow_but
 
-from composer.sweeps.journal import completed
+from composer.sweeps.journal import finished_job_id
 from composer.sweeps.lock import locked
 from composer.sweeps.worker import JobFailure, Worker
 
@@ -34,7 +34,7 @@ NEAR = ("scheduler=euler,ddim", "steps=range(2,8)", "search.reference='steps=12 
 def draws(monkeypatch) -> list[dict]:
     """The config of each image that is drawn. An image takes a hundredth of a second for each iteration."""
     drawn: list[dict] = []
-    draw = Worker.draw
+    draw = Worker.generate
 
     def steady(self, jobs, more=()):
         drawn.extend(job.spec.config for job in jobs)
@@ -43,7 +43,7 @@ def draws(monkeypatch) -> list[dict]:
             for made in draw(self, jobs, more)
         ]
 
-    monkeypatch.setattr(Worker, "draw", steady)
+    monkeypatch.setattr(Worker, "generate", steady)
     return drawn
 
 
@@ -236,14 +236,14 @@ def test_several_pictures_are_compared_each_with_its_own(compose, draws):
 
 
 def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, monkeypatch):
-    draw = Worker.draw
+    draw = Worker.generate
 
     def fails(self, jobs, more=()):
         if jobs[0].request.steps == 2:
             raise JobFailure("the weather")
         return draw(self, jobs, more)
 
-    monkeypatch.setattr(Worker, "draw", fails)
+    monkeypatch.setattr(Worker, "generate", fails)
     done = compose(*SEARCH, "steps=range(1,4)")
     assert done.code == 0 and "3 trials: 2 generated, 1 failed" in done.out
     (line,) = done.err.splitlines()
@@ -262,7 +262,7 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
         (["steps=2,3", "search.trials=0"], "search.trials=0: must be an integer, 1 or more"),
         (["steps=2,3", "search.trails=3"], "search.trails=3: there is no such key. Did you mean search.trials"),
         (["steps=2,3", "search.reference=none.png"], "search.reference=none.png: there is no such file"),
-        (["steps=2,3", "search.reference=sample:scene"], "is 512 x 512 pixels, and what is searched for is 64 x 64"),
+        (["steps=2,3", "search.reference=sample:scene"], "is 512 x 512 pixels, and the trials are 64 x 64"),
         (
             ["steps=2,3", "search.reference='height=128'"],
             "search.reference=height=128: its images and those of a trial can't",
@@ -271,15 +271,15 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
             ["steps=2,3", "images=2", "search.reference='images=3'"],
             "search.reference=images=3: its images and those of a trial",
         ),
-        (["steps=2,3", "search.reference='steps=5,6'"], "`steps=5,6` is not for one run"),
-        (["steps=2,3", "search.reference='sweep.name=x'"], "`sweep.name=x` is not for one run"),
+        (["steps=2,3", "search.reference='steps=5,6'"], "`steps=5,6` sets no single run"),
+        (["steps=2,3", "search.reference='sweep.name=x'"], "`sweep.name=x` sets no single run"),
         (["steps=2,3", "search.reference='stebs=5'"], "stebs=5: there is no such key. Did you mean steps"),
         (["steps=2"], "hydra/sweeper=optuna: nothing to search over"),
         (["steps=range(4,2)"], "steps=range(4,2): can't be searched over: it has no values"),
         (["guidance=tag(log, interval(0,1))"], "guidance.scale=tag(log, interval(0,1)): can't be searched over"),
         (["scheduler=euler,eulr"], "scheduler=eulr: there is no such option. Did you mean euler"),
         (["steps=2,3", "sweep.zip=[steps]"], "sweep.zip="),
-        (["steps=2,3", "hydra/launcher=ray"], "hydra/launcher=ray: has no say in a search"),
+        (["steps=2,3", "hydra/launcher=ray"], "hydra/launcher=ray: has no effect in a search"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -332,7 +332,7 @@ def test_an_interrupted_search_goes_the_way_it_would_have_gone(compose, tmp_path
     process.send_signal(how)
     _, said = process.communicate()
     assert (process.returncode, said) == ((130, b"compose: interrupted\n") if how == signal.SIGINT else (-9, b""))
-    kept = [place for place in (tmp_path / "torn").glob("0*") if completed(place)]
+    kept = [place for place in (tmp_path / "torn").glob("0*") if finished_job_id(place)]
     assert 12 <= len(kept) < 24
     with open(tmp_path / "torn" / "optuna.jsonl", "ab") as file:
         file.write(b'{"op_code": 5, "torn')
