@@ -71,7 +71,7 @@ class TaskTests:
             count = request.batch
             assert len(request.prompts) == len(request.negative_prompts) == count >= 1
             assert 0 <= request.steps_skipped < request.steps
-            multiple = checkpoint_of(family).multiple
+            multiple = checkpoint_of(family).size_multiple
             assert not request.height % multiple and not request.width % multiple
 
     def test_an_unknown_key_is_refused_by_name(self) -> None:

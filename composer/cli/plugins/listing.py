@@ -118,9 +118,10 @@ def tried(plugin: Plugin) -> dict[str, Any]:
             text=True,
             timeout=PATIENCE,
         )
-        return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return {"error": f"does not load within {PATIENCE} s"}
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return {"error": printable(f"does not load: {why}")}
