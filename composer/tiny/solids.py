@@ -59,7 +59,7 @@ def _cone(origin: Array, direction: Array, thing: Thing) -> tuple[Array, Array]:
 HITS = {"sphere": _sphere, "cube": _cube, "cylinder": _cylinder, "cone": _cone}
 
 
-def _nearest(a: Array, b: Array, c: float) -> Array:
+def _nearest(a: Array, b: Array, c: Array | float) -> Array:
     """The nearer root of a·t² + 2·b·t + c, infinite where there is none ahead."""
     inside = b * b - a * c
     t = (-b - np.sqrt(np.maximum(inside, 0))) / a

@@ -128,7 +128,9 @@ def _save(model: UNet2DConditionModel | DPTForDepthEstimation, folder: Path) -> 
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m composer.tiny.train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m composer.tiny.train", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--work", type=Path, required=True, help="images and resumable state (1.5 GB)")
     parser.add_argument("--out", type=Path, required=True, help="where the checkpoints are written")
     parser.add_argument("--size", type=int, default=128, choices=(64, 128), help="pixels of an image's side")

@@ -399,7 +399,7 @@ def test_a_disk_that_is_full_leaves_nothing(compose, tmp_path, monkeypatch):
     """The system's own answer when the third file is written."""
     from composer.records import result
 
-    real, count = result.write, []
+    real, count = result.write_atomically, []
 
     def write(path: Path, data: bytes) -> None:
         count.append(path)
@@ -407,7 +407,7 @@ def test_a_disk_that_is_full_leaves_nothing(compose, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         real(path, data)
 
-    monkeypatch.setattr(result, "write", write)
+    monkeypatch.setattr(result, "write_atomically", write)
     done = compose("steps=1", "callbacks=[]", "output.folder=new/out")
     assert (
         done.code == 2 and "output.folder=" in done.err and "can't be written to: No space left on device" in done.err
