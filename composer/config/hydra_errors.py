@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,7 @@ def _names(value: object) -> list[str]:
     """`a`, `a,b` or `[a,b]` → names."""
     if isinstance(value, str):
         return [name.strip(" '\"") for name in value.strip("[] ").split(",") if name.strip(" '\"")]
-    return [str(name) for name in value or []]
+    return [str(name) for name in value] if isinstance(value, Iterable) else []
 
 
 def _unknown_option(group: str, value: str, folders: list[Path]) -> ComposerError | None:

@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from composer.config.keys import LISTS, NODES
+from composer.config.node_data import node_to_dict
 from composer.config.overrides import split
 from composer.config.search_path import conf_folders, own_folders, packaged_conf
 from composer.config.yaml_limits import read_bounded_yaml, refuse_mark
@@ -80,7 +81,7 @@ class Loader(ConfigLoaderImpl):
     def _refuse_foreign(self, config: DictConfig, overrides: Sequence[str]) -> None:
         """Hold Hydra's node against what composer's own files and the typed words alone make of it."""
         typed = tuple(word for word in overrides if split(word)[1].split(".")[0].split("/")[0] == "hydra")
-        found = _flat(OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True))
+        found = _flat(node_to_dict(config.hydra, enum_to_str=True))
         try:
             expected = _packaged(typed)
         except Exception:  # chosen by name from a file that composer does not have
@@ -151,7 +152,7 @@ def _search_path(folders: Sequence[Path]) -> ConfigSearchPathImpl:
 def _packaged(typed: tuple[str, ...]) -> dict[str, Any]:
     """Hydra's node by dotted keys, as composer's files alone make it."""
     config = Loader([packaged_conf()]).load_configuration(MAIN, list(typed), RunMode.MULTIRUN)
-    return _flat(OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True))
+    return _flat(node_to_dict(config.hydra, enum_to_str=True))
 
 
 def _flat(node: dict[str, Any], above: str = "") -> dict[str, Any]:

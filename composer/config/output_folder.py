@@ -51,9 +51,9 @@ def typed_folder(notes: DictConfig, keys: tuple[str, ...] = (RUN_DIR, OUT)) -> t
 
 def words_of(notes: DictConfig) -> list[str]:
     """What was typed, as it was typed."""
-    from omegaconf import OmegaConf
+    from composer.config.node_data import node_to_dict
 
-    typed = OmegaConf.to_container(notes.overrides, resolve=False)
+    typed = node_to_dict(notes.overrides)
     return [*typed["hydra"], *typed["task"]]
 
 

@@ -96,11 +96,11 @@ def refuse_odd_text(key: str, text: str) -> None:
 
 def _prepare(override: str, multirun: bool) -> str:
     prefix, key, value = split(override)
-    for text in (key, value or ""):
-        refuse_odd_text(key, text)
+    for part in (key, value or ""):
+        refuse_odd_text(key, part)
     name = key.rpartition(".")[2]
-    text = name in (*TEXT_KEYS, *FILE_KEYS)
-    if _RESERVED.search(key) or (value and not text and _RESERVED_INSIDE.search(value)):
+    is_text = name in (*TEXT_KEYS, *FILE_KEYS)
+    if _RESERVED.search(key) or (value and not is_text and _RESERVED_INSIDE.search(value)):
         raise ComposerError(
             key, value, "classes are chosen by the names of options, which installed packages and your own conf bring"
         )

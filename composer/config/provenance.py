@@ -12,6 +12,7 @@ from composer.config import overrides as argv
 from composer.config.compose import compose_whole, without_hydra
 from composer.config.hydra_loader import MAIN, hydra_1_3, loader
 from composer.config.keys import CHOSEN, OF_SWEEPS
+from composer.config.node_data import node_to_dict
 from composer.config.search_path import conf_folders, groups, packaged_conf
 from composer.config.secrets import refuse_secrets
 from composer.config.source_settings import completed
@@ -23,7 +24,7 @@ def listing(overrides: list[str], config_dir: str | None) -> tuple[dict[str, Any
     """Each key with its value and the option file, or `typed`, that it comes from: as plain data, and as text."""
     config = compose_whole(overrides, config_dir)
     files = _origins(overrides, config_dir)
-    tree = OmegaConf.to_container(without_hydra(config), resolve=False)
+    tree = node_to_dict(without_hydra(config))
     tree.pop(CHOSEN)
     refuse_secrets(tree)
     chosen = groups(conf_folders(config_dir))
@@ -67,11 +68,12 @@ def _origins(overrides: list[str], config_dir: str | None) -> dict[str, str]:
     made = loader(config_dir)
     with hydra_1_3():
         for default in made.compute_defaults_list(MAIN, completed(argv.prepare(overrides)), RunMode.RUN).defaults:
-            loaded = made.repository.load_config(default.config_path) if default.config_path else None
-            if loaded is None or str(default.config_path).startswith("hydra/"):
+            path = default.config_path or ""
+            loaded = made.repository.load_config(path) if path else None
+            if loaded is None or path.startswith("hydra/"):
                 continue
-            tree = OmegaConf.to_container(loaded.config, resolve=False)
-            place = _place(loaded, default.config_path, config_dir)
+            tree = node_to_dict(loaded.config)
+            place = _place(loaded, path, config_dir)
             for key, _ in _rows({name: value for name, value in tree.items() if name not in ("defaults", "hydra")}):
                 found[f"{default.package}.{key}" if default.package else key] = place
     return found

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from inspect import signature
 from math import isfinite
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -60,7 +60,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     whole = _told(tree)
     task = _target("task", tree.pop("task", None), chosen)
     nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
-    model, defaults = _model(nodes["model"], task)
+    checkpoint, defaults = _model(nodes["model"], task)
     device = devices.parse_device("device.type", nodes["device"].pop("type", None))
     _nothing_left("device", nodes["device"])
     batch = require("batch", tree.pop("batch", None), Batch)
@@ -69,7 +69,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     return RunSpec(
         skip_on_error=skip_on_error,
         task=task,
-        model=model,
+        model=checkpoint,
         scheduler=_scheduler(nodes["scheduler"], chosen),
         guidance=_guidance(nodes["guidance"], defaults.get("guidance"), chosen),
         callbacks=_options("callbacks", nodes["callbacks"]),
@@ -94,7 +94,7 @@ def mapping(key: str, node: Any) -> dict[str, Any]:
     """
     if node is not None and not isinstance(node, Mapping):
         raise ComposerError(key, node, "must hold settings by their names, as the option files of composer do")
-    return node or {}
+    return cast("dict[str, Any]", node or {})  # `plain` makes dictionaries of all mappings
 
 
 def _named(node: Any, where: str = "") -> None:
@@ -139,7 +139,8 @@ def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
             raise ComposerError(missing, None, f"a value is needed: {missing}=…")
         return tree
     try:
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return cast("dict[str, Any]", container)  # that of a mapping is a dict
     except MissingMandatoryValue as error:
         raise ComposerError(str(error.full_key), None, f"a value is needed: {error.full_key}=…") from None
     except OmegaConfBaseException as error:

@@ -38,7 +38,9 @@ def untie(config: DictConfig, notes: DictConfig, typed: Collection[str]) -> str 
     """
     from omegaconf import OmegaConf, open_dict
 
-    node = OmegaConf.to_container(config.model, resolve=False) if OmegaConf.is_dict(config.get("model")) else {}
+    from composer.config.node_data import node_to_dict
+
+    node = node_to_dict(config.model) if OmegaConf.is_dict(config.get("model")) else {}
     own = _option(notes.runtime.choices.get("model"), notes)
     if not own.get("source") or own["source"] in (node.get("source"), "???"):
         return None

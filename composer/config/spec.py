@@ -1,8 +1,6 @@
-"""What is asked for, as frozen dataclasses: the resolved side of the config, standard library only.
+"""Specification of a run as frozen dataclasses: the resolved side of the config, of the standard library only.
 
-Nothing here is optional that the code later needs: values left open in the config (`seed=null`, `steps=null`) are
-settled
-before a `Request` exists.
+Values that the config leaves open (`seed=null`, `steps=null`) are chosen before a `Request` is made of a specification.
 """
 
 from __future__ import annotations
@@ -26,10 +24,13 @@ Batch = Annotated[int, Ge(1)] | Literal["auto"] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A class by its dotted path, with keywords for it; checked in `targets.py` before anything is built.
+    """An option by the class that it names, checked in `targets.py` before it is built.
 
-    group, name: of the option that names the class, by which messages, records and job ids know it; the path is told to
-    nobody.
+    Attributes:
+        path: Dotted path of the class. It is neither recorded nor printed.
+        keywords: Keywords of its constructor.
+        group: Group of the option, such as `callbacks`.
+        name: Name of the option, which messages, records and job ids use.
     """
 
     path: str
@@ -40,8 +41,14 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerSpec:
-    """`target` None keeps the checkpoint's own class; the keywords override its config. kind: diffusion, flow or edm.
-    name: of the option."""
+    """The scheduler of a run.
+
+    Attributes:
+        target: Its class; `None` keeps that of the checkpoint.
+        name: Name of the option.
+        kind: `diffusion`, `flow` or `edm`; `None` if the option has none.
+        keywords: Settings that override the checkpoint's scheduler config.
+    """
 
     target: Choice | None = None
     name: str = "default"
@@ -51,7 +58,14 @@ class SchedulerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RefinerSpec:
-    """A second checkpoint for the end of the schedule. start: 0–1, the share of it after which the refiner takes over."""
+    """A second checkpoint that finishes the schedule.
+
+    Attributes:
+        source: As `ModelSpec.source`.
+        revision: As `ModelSpec.revision`.
+        variant: As `ModelSpec.variant`.
+        start: Fraction of the schedule after which the refiner takes over, in `(0, 1)`.
+    """
 
     source: str
     revision: str | None = None
@@ -61,15 +75,21 @@ class RefinerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Which checkpoint: a folder, a hub id, a single .safetensors file or `embedded:NAME`.
+    """The checkpoint of a run.
 
-    family: `auto` reads it from the checkpoint. revision and variant: as diffusers' from_pretrained takes them.
-    config: for a single file, a folder or hub id whose json files and tokenizer describe it; None takes what diffusers
-    does for its kind.
-    components: name → where it comes from instead, see `components.read_part`. safety_checker: whether to keep one.
-    refiner: a second checkpoint that finishes what this one began. sha256: file of the checkpoint → the sum it must
-    have; `` is a
-    single file itself. allow_pickle: whether weights may come from pickles, which can run code.
+    Attributes:
+        name: Name that messages use.
+        source: A directory, a hub id, a single `.safetensors` file, or `embedded:NAME`.
+        family: Model family; `auto` detects it.
+        revision: Branch, tag or commit at the hub.
+        variant: File variant such as `fp16`; `None` for the default files.
+        config: Directory or hub id whose JSON files and tokenizer describe a single file; `None` for diffusers'
+            default.
+        components: Component → the location that replaces it.
+        safety_checker: Whether to keep the checkpoint's safety checker.
+        refiner: Checkpoint that finishes the schedule; `None` for none.
+        sha256: File of the checkpoint → its expected SHA-256 in hexadecimal; an empty name is a single file itself.
+        allow_pickle: Whether weights may be pickled; such files can run code.
     """
 
     name: str
@@ -87,14 +107,18 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionSpec:
-    """dtype: of the models, auto for the fastest that the device really computes with. components: name → dtype of
-    those that differ.
-    strict: refuse what the device is slow at, instead of taking the nearest that works. force: compute in it all the
-    same.
-    cache: keep converted weights for next time.
-    storage: how the denoiser's weights are kept, see `quantised`; None as they compute. vae_upcast: whether the VAE
-    decodes in fp32, or
-    `auto`, where it overflows in fewer bits."""
+    """Dtypes of a run.
+
+    Attributes:
+        dtype: Dtype of the models; `auto` is the fastest that the device computes with natively.
+        components: Component → its dtype, where it differs.
+        strict: Whether to refuse a dtype that the device is slow at, instead of replacing it by the nearest suitable
+            one.
+        force: Whether to compute with such a dtype all the same.
+        cache: Whether to keep converted weights in the disk cache.
+        storage: Format that the denoiser's weights are stored in; `None` for the dtype that they compute with.
+        vae_upcast: Whether the VAE decodes in fp32; `auto` if it overflows otherwise.
+    """
 
     dtype: Dtype
     components: Mapping[str, Dtype] = field(default_factory=lambda: MappingProxyType({}))
@@ -107,8 +131,12 @@ class PrecisionSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSpec:
-    """format: png, webp or jpeg. quality: 1–100 (webp: 100 is lossless). folder: of the files, None for one by date and
-    time.
+    """Files of a run.
+
+    Attributes:
+        format: Format of the images.
+        quality: Quality of WebP and JPEG, in `[1, 100]`; WebP is lossless at 100.
+        folder: Directory of the files; `None` for one named by date and time.
     """
 
     format: Literal["png", "webp", "jpeg"] = "png"
@@ -118,15 +146,25 @@ class OutputSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """Everything one run needs, before any weights are loaded.
+    """Complete specification of a run, before any weights are loaded.
 
-    values: the root keys of the task as the user left them (prompt, steps, seed, …).
-    config: the whole resolved config as plain data, for the record.
-    skipping: callbacks that are left out of the rest of a run when they fail, instead of ending it. memory: ways to
-    hold less.
-    accel: ways to be faster. batch: images generated at once, `auto` for as many as should fit into memory, None for
-    all.
-    chosen: group → name of its option, or several in a list. overflow: what becomes of prompts that are too long.
+    Attributes:
+        task: The task.
+        model: The checkpoint.
+        scheduler: The scheduler.
+        guidance: How conditional and unconditional predictions are combined.
+        callbacks: Callbacks by option name, in their order.
+        precision: Dtypes.
+        device: Name of the device, or `auto`.
+        output: Files.
+        values: Root keys that the task declares, as they were set (prompt, steps, seed, …).
+        config: The complete resolved config as plain data, for the record.
+        skip_on_error: Callbacks that are dropped for the rest of a run when they fail.
+        memory: Options that reduce memory, by name.
+        accel: Options that accelerate, by name.
+        batch: Images generated at once; `auto` for as many as fit into memory, `None` for all.
+        chosen: Group → name of its option, or a list of names.
+        overflow: What becomes of a prompt that is longer than the model reads.
     """
 
     task: Choice

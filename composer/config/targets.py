@@ -1,7 +1,7 @@
-"""`_target_` string → checked class, with checked keywords.
+"""Resolution of `_target_` paths to checked classes with checked keywords.
 
-Hydra's `instantiate` is never called: it would call anything that can be imported. Here the *resolved* object must be a
-class, of the kind expected, defined in diffusers, composer or an installed plugin.
+Hydra's `instantiate` is never called, since it calls anything that can be imported. The resolved object must be a class
+of the expected kind, and be defined in diffusers, composer or an installed plugin.
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ from composer.errors import ComposerError
 from composer.system.constraints import check_arguments
 from composer.system.signatures import check_keywords, keywords_of
 
-OURS = ("composer", "diffusers")
+#: Packages whose classes can be built, besides those of plugins.
+TRUSTED_PACKAGES = ("composer", "diffusers")
 
 
 def resolve(key: str, target: Choice, kind: type | None = None) -> type:
     """Import the class that a target names.
 
     Args:
-        key: the config node, for the error.
-        kind: the class it must derive from.
+        key: Config key of the node, for messages.
+        target: The option.
+        kind: Class that it must derive from; `None` for any.
+
+    Returns:
+        The class.
 
     Raises:
-        ComposerError: it is not there, not a class, not of the kind, or not from a trusted module.
+        ComposerError: It cannot be imported, is no class or not of the kind, or its package is not trusted.
     """
     module, _, name = target.path.rpartition(".")
-    packages = (*OURS, *trusted())
+    packages = (*TRUSTED_PACKAGES, *trusted())
     if module.split(".")[0] not in packages:
         raise ComposerError(f"{key}._target_", target.path, "only classes of these packages can be built", packages)
     try:
-        found = getattr(import_module(module), name)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a plugin may fail in any way: it breaks the runs that name it, and says whose fault it is
+        cls = getattr(import_module(module), name)
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way; it breaks only the runs that name it
         whose, why = provider(module), (str(error).splitlines() or [type(error).__name__])[0]
         reason = (
             f"can't be imported: {why}"
@@ -45,11 +47,11 @@ def resolve(key: str, target: Choice, kind: type | None = None) -> type:
             else f"can't be imported from {whose}: {type(error).__name__}: {why}"
         )
         raise ComposerError(f"{key}._target_", target.path, reason) from None
-    if not isinstance(found, type) or found.__module__.split(".")[0] not in packages:
+    if not isinstance(cls, type) or cls.__module__.split(".")[0] not in packages:
         raise ComposerError(f"{key}._target_", target.path, "is not a class of these packages", packages)
-    if kind is not None and not issubclass(found, kind):
+    if kind is not None and not issubclass(cls, kind):
         raise ComposerError(f"{key}._target_", target.path, f"is not a {kind.__name__}")
-    return found
+    return cls
 
 
 def build(key: str, target: Choice, kind: type) -> Any:
