@@ -23,9 +23,9 @@ import torch
 from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
 
+from composer.options.accel.converted_forward import ConvertedForward, Engine
 from composer.options.accel.onnx import Runtime
 from composer.options.accel.openvino import Vino
-from composer.options.accel.standin import ConvertedForward, Engine
 
 BASE = "eager fp32"
 #: Variants that are in memory at once.

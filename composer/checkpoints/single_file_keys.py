@@ -49,7 +49,7 @@ def kinds() -> dict[str, str]:
 def model_type(table: Mapping[str, Any]) -> str | None:
     """Return diffusers' name for the kind of a single file.
 
-    For the kinds of composer's families, it equals what diffusers infers. For other kinds, it only names them in errors.
+    For the kinds of composer's families, it equals what diffusers infers. Other kinds only appear in errors.
 
     Args:
         table: Header of the file.

@@ -163,7 +163,7 @@ def entries() -> list[Entry]:
 
 
 def evict(keep: Path | None = None) -> None:
-    """Remove the entries that were unused for longest until the cache is within its limit, and files of killed processes.
+    """Remove the entries that were unused for longest until the limit is kept, and files of killed processes.
 
     Args:
         keep: Entry that stays, even if it is larger than the limit.

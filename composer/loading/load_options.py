@@ -26,8 +26,8 @@ class LoadOptions:
         device: Device that the weights are loaded to.
         variant: File variant such as ``fp16``; None for the default files.
         cache_converted: Whether to keep converted weights in the disk cache.
-        offloaded: Whether ``device`` only stores the weights between uses. Memory layout, and therefore the last bits of
-            results, may then differ.
+        offloaded: Whether ``device`` only stores the weights between uses. Memory layout, and therefore the last bits
+            of results, may then differ.
     """
 
     dtypes: DtypePlan

@@ -1,4 +1,4 @@
-"""A checkpoint's diffusers pipeline without weights: its class, its scheduler, and components with their settings alone.
+"""A checkpoint's diffusers pipeline without weights: class, scheduler, and components with their settings alone.
 
 Pipeline classes change settings of their scheduler in the constructor, and check inputs against the settings of their
 components. A skeleton shows both before weights are loaded.

@@ -1,1 +1,1 @@
-"""accel=[…]: ways to be faster, one idea a file."""
+"""Options of ``accel=[…]``, which make runs faster; one idea a file."""

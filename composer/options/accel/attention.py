@@ -1,8 +1,7 @@
-"""accel=[attention]: which kernel computes attention.
-https://huggingface.co/docs/diffusers/optimization/attention_backends
+"""``accel=[attention]``: the kernel that computes attention.
 
-Layers that diffusers dispatches take any of its backends; all others call torch's attention, which can be told a kernel
-of its own.
+Layers whose attention diffusers dispatches accept any of its backends. Others call torch's attention, whose kernel can
+be chosen. See https://huggingface.co/docs/diffusers/optimization/attention_backends.
 """
 
 from __future__ import annotations
@@ -29,7 +28,11 @@ ON_CPU = ("_native_math", "flex")
 
 
 class Attention(Acceleration):
-    """backend: as diffusers names it."""
+    """Compute the denoiser's attention with another kernel.
+
+    Args:
+        backend: diffusers' name of the kernel, such as ``flex``.
+    """
 
     name = "attention"
     excludes = PROGRAMS | {"memory.xformers", "memory.attention_slicing"}
@@ -58,18 +61,22 @@ class Attention(Acceleration):
 
     @contextmanager
     def _dispatched(self, model: nn.Module) -> Iterator[int]:
-        """diffusers' own switch would change the backend of every other model too, and leave it so."""
-        processors = {
-            id(each): each for each in (getattr(module, "processor", None) for module in model.modules())
-        }.values()
-        before = [(each, each._attention_backend) for each in processors if hasattr(each, "_attention_backend")]
-        for each, _ in before:
-            each._attention_backend = AttentionBackendName(self.backend)
+        """Set the backend of this model's processors; diffusers' own switch would affect all other models."""
+        processors: dict[int, Any] = {
+            id(processor): processor for processor in (getattr(module, "processor", None) for module in model.modules())
+        }
+        before = [
+            (processor, processor._attention_backend)
+            for processor in processors.values()
+            if hasattr(processor, "_attention_backend")
+        ]
+        for processor, _ in before:
+            processor._attention_backend = AttentionBackendName(self.backend)
         try:
             yield len(before)
         finally:
-            for each, backend in before:
-                each._attention_backend = backend
+            for processor, backend in before:
+                processor._attention_backend = backend
 
     def _kernel(self, forward: Callable[..., Any], dispatched: int) -> Callable[..., Any]:
         if not dispatched and self.backend not in KERNELS:
@@ -79,7 +86,7 @@ class Attention(Acceleration):
             try:
                 if dispatched:
                     return forward(*args, **given)
-                with sdpa_kernel(KERNELS[self.backend]):
+                with sdpa_kernel(KERNELS[str(self.backend)]):
                     return forward(*args, **given)
             except (RuntimeError, ValueError, TypeError) as error:
                 why = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -91,7 +98,15 @@ class Attention(Acceleration):
 
 
 def available(device: str, dispatched: bool) -> list[str]:
-    """Backends that can run here; those whose code would come from a hub are left out."""
+    """List the backends that can run here, without those whose code would be downloaded.
+
+    Args:
+        device: Type of the device.
+        dispatched: Whether diffusers dispatches the model's attention.
+
+    Returns:
+        diffusers' names of the backends.
+    """
     names = [each.value for each in AttentionBackendName] if dispatched else list(KERNELS)
     return [name for name in names if name != "native" and _usable(name, device)]
 

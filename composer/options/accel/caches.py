@@ -1,9 +1,7 @@
-"""accel=[first_block_cache], [magcache], [taylorseer], [faster_cache], [pyramid_attention_broadcast]: diffusers' caches
-for one run.
+"""diffusers' caches for one run, such as ``accel=[first_block_cache]``.
 
-https://huggingface.co/docs/diffusers/api/cache. They were written for diffusers' own loops, which name each branch of
-guidance; here
-every kind of forward has a state of its own, so that none takes what another one left.
+diffusers' caches rely on its own loops, which name each branch of guidance. Here, each kind of forward has a state of
+its own, so that none uses what another one cached. See https://huggingface.co/docs/diffusers/api/cache.
 """
 
 from __future__ import annotations
@@ -27,14 +25,23 @@ NAMES = frozenset(
     f"accel.{name}"
     for name in ("first_block_cache", "magcache", "taylorseer", "faster_cache", "pyramid_attention_broadcast")
 )
-#: What MagCache can't do without.
-WANTED = "needs its checkpoint's ratios: [1.0,1.21,…] as accel.magcache.calibrate=true prints them, or flux for those of Flux dev"
-#: Ends of the modules of diffusers whose hooks are caches.
-MODULES = ("_cache", "pyramid_attention_broadcast")
+#: Refusal of MagCache without ratios.
+RATIOS_NEEDED = (
+    "needs its checkpoint's ratios: [1.0,1.21,…] as accel.magcache.calibrate=true prints them,"
+    " or flux for those of Flux dev"
+)
+#: Ends of the names of diffusers' modules whose hooks are caches.
+CACHE_MODULES = ("_cache", "pyramid_attention_broadcast")
 
 
 class Cache(Acceleration):
-    """One of diffusers' caches, of which a model has room for one. steps, timestep_scale: of the run, once checked."""
+    """Base of options that use one of diffusers' caches, of which a model can have one.
+
+    Attributes:
+        apply: Name of diffusers' function that attaches the cache.
+        steps: Steps of the run, set by ``check``.
+        timestep_scale: Factor from the model's timesteps to ``[0, 1000]``, set by ``check``.
+    """
 
     why = "diffusers' cache hooks nothing in a {}, so it would do nothing"
     #: diffusers' function, by name.
@@ -46,6 +53,11 @@ class Cache(Acceleration):
         cls.excludes = PROGRAMS | (NAMES - {f"accel.{cls.name}"})
 
     def supported(self, supports: Supports) -> bool:
+        """Whether the cache supports the denoiser of a family.
+
+        Args:
+            supports: What the family supports.
+        """
         return self.name in supports.caches
 
     def check(self, context: OptionContext) -> None:
@@ -57,8 +69,10 @@ class Cache(Acceleration):
             self.refuse_no_effect("a single step has no earlier one to take from, so it would do nothing")
 
     def config(self, now: Callable[[], float]) -> Any:
-        """The cache's settings, as diffusers takes them. now: the timestep, 0–1000; without bounds where nothing is
-        cached yet.
+        """Return the cache's settings for diffusers.
+
+        Args:
+            now: Returns the current timestep in ``[0, 1000]``, or infinity if nothing is cached yet.
         """
         raise NotImplementedError
 
@@ -72,7 +86,7 @@ class Cache(Acceleration):
                 hook
                 for module in model.modules()
                 for hook in hooks_of(module)
-                if type(hook).__module__.endswith(MODULES)
+                if type(hook).__module__.endswith(CACHE_MODULES)
             ]
             if not states.hooks:
                 self.refuse_no_effect("diffusers' cache hooks nothing in this model, so it would do nothing")
@@ -85,8 +99,10 @@ NonNegative = Annotated[float, Ge(0)]
 
 
 class FirstBlockCache(Cache):
-    """All blocks but the first are left out of a step in which that changes by less than `threshold`, relative to its
-    mean.
+    """Reuse all blocks but the first one where the first one's output hardly changes.
+
+    Args:
+        threshold: Largest change of the output, relative to its mean, >= 0.
     """
 
     name, apply = "first_block_cache", "apply_first_block_cache"
@@ -100,8 +116,14 @@ class FirstBlockCache(Cache):
 
 
 class MagCache(Cache):
-    """Steps take an earlier one's residual while the ratios of their sizes, measured beforehand, add up to less than
-    `threshold`.
+    """Reuse an earlier step's residual while the error estimated from measured magnitude ratios is small.
+
+    Args:
+        ratios: Ratios of the residuals' magnitudes in successive steps, or ``flux`` for those of Flux dev.
+        threshold: Largest accumulated error, >= 0.
+        most: Largest number of successive steps that reuse a residual.
+        kept: Part of the schedule at its start that is always computed, in ``[0, 1]``.
+        calibrate: Whether to print the ratios of a run instead of using any.
     """
 
     name, apply = "magcache", "apply_mag_cache"
@@ -120,18 +142,22 @@ class MagCache(Cache):
     def check(self, context: OptionContext) -> None:
         super().check(context)
         if not self.ratios and not self.calibrate:
-            raise ComposerError("accel.magcache.ratios", None, WANTED)
+            raise ComposerError("accel.magcache.ratios", None, RATIOS_NEEDED)
 
     def config(self, now: Callable[[], float]) -> Any:
         return hooks.MagCacheConfig(
-            threshold=self.threshold, max_skip_steps=self.most, retention_ratio=self.kept, num_inference_steps=self.steps,
-            mag_ratios=self.ratios or None, calibrate=self.calibrate,
+            threshold=self.threshold, max_skip_steps=self.most, retention_ratio=self.kept,
+            num_inference_steps=self.steps, mag_ratios=self.ratios or None, calibrate=self.calibrate,
         )  # fmt: skip
 
 
 class TaylorSeer(Cache):
-    """Attention is computed at every `interval`-th step after `warmup` of them, and between continued as a polynomial
-    of `order`.
+    """Extrapolate attention between computed steps by a Taylor polynomial.
+
+    Args:
+        interval: Attention is computed at every ``interval``-th step.
+        warmup: Steps at the start that are computed.
+        order: Order of the polynomial.
     """
 
     name, apply = "taylorseer", "apply_taylorseer_cache"
@@ -157,7 +183,13 @@ class TaylorSeer(Cache):
 
 
 class Broadcast(Cache):
-    """Attention is computed at every `interval`-th step of those whose timesteps lie between `begin` and `end`, 0–1000."""
+    """Reuse attention between computed steps, in a range of timesteps.
+
+    Args:
+        interval: Attention is computed at every ``interval``-th step.
+        begin: Smallest timestep of the range, in ``[0, 1000]``.
+        end: Largest timestep of the range, in ``[0, 1000]``.
+    """
 
     name, apply = "pyramid_attention_broadcast", "apply_pyramid_attention_broadcast"
 
@@ -167,18 +199,24 @@ class Broadcast(Cache):
             raise ComposerError(f"accel.{self.name}.end", end, f"must be more than begin, {self.begin}")
 
     def config(self, now: Callable[[], float]) -> Any:
+        bounds: Any = (self.begin, self.end)  # diffusers declares integers, and only compares
+        timestep: Any = now
         return hooks.PyramidAttentionBroadcastConfig(
-            spatial_attention_block_skip_range=self.interval, spatial_attention_timestep_skip_range=(self.begin, self.end),
-            current_timestep_callback=now,
+            spatial_attention_block_skip_range=self.interval, spatial_attention_timestep_skip_range=bounds,
+            current_timestep_callback=timestep,
         )  # fmt: skip
 
 
 class FasterCache(Broadcast):
-    """Like it, but attention that is not computed goes on as it changed last, by `weight` of that change.
-    https://arxiv.org/abs/2410.19355
+    """Extrapolate attention between computed steps by its last change. See https://arxiv.org/abs/2410.19355.
 
-    The negative branch is computed as ever: diffusers estimates it from the other for models that take both in one
-    batch of their own.
+    The negative branch is always computed: diffusers estimates it only for models that take both branches in one batch.
+
+    Args:
+        interval: Attention is computed at every ``interval``-th step.
+        begin: Smallest timestep of the range, in ``[0, 1000]``.
+        end: Largest timestep of the range, in ``[0, 1000]``.
+        weight: Factor of the last change.
     """
 
     name, apply = "faster_cache", "apply_faster_cache"
@@ -194,7 +232,10 @@ class FasterCache(Broadcast):
         self.weight = weight
 
     def config(self, now: Callable[[], float]) -> Any:
+        bounds: Any = (self.begin, self.end)  # diffusers declares integers, and only compares
+        timestep: Any = now
         return hooks.FasterCacheConfig(
-            spatial_attention_block_skip_range=self.interval, spatial_attention_timestep_skip_range=(self.begin, self.end),
-            current_timestep_callback=now, attention_weight_callback=lambda module: self.weight, is_guidance_distilled=True,
+            spatial_attention_block_skip_range=self.interval, spatial_attention_timestep_skip_range=bounds,
+            current_timestep_callback=timestep, attention_weight_callback=lambda module: self.weight,
+            is_guidance_distilled=True,
         )  # fmt: skip

@@ -1,7 +1,6 @@
-"""accel=[compile]: the denoiser as a program made for it by torch.compile, which takes a minute or more at the first
-run.
+"""``accel=[compile]``: the denoiser compiled by torch.compile, which takes a minute or more in the first run.
 
-https://docs.pytorch.org/docs/stable/generated/torch.compile.html
+See https://docs.pytorch.org/docs/stable/generated/torch.compile.html.
 """
 
 from __future__ import annotations
@@ -26,8 +25,13 @@ _compiled: list[nn.Module] = []
 
 
 class Compile(Acceleration):
-    """regional: only the blocks that repeat, once for all of them. freezing: weights become constants; auto: on a CPU.
-    dynamic: programs for any size; auto: once a second size is seen.
+    """Compile the denoiser.
+
+    Args:
+        mode: Mode of torch.compile: ``default``, ``reduce-overhead`` or ``max-autotune``.
+        regional: Whether to compile only the repeated blocks, once for all of them.
+        freezing: Whether weights become constants; ``auto`` for yes on a CPU.
+        dynamic: Whether programs accept any size; ``auto`` for yes once a second size occurs.
     """
 
     name = "compile"
@@ -61,7 +65,8 @@ class Compile(Acceleration):
 
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        model, settings = denoiser_of(pipe), self._settings(device)
+        model: Any = denoiser_of(pipe)
+        settings = self._settings(device)
         with forgotten_afterwards(model), patched_forward(model, lambda forward: self._guarded(forward, settings)):
             if self.regional:
                 model.compile_repeated_blocks(**settings)
@@ -75,9 +80,7 @@ class Compile(Acceleration):
             yield
 
     def _settings(self, device: torch.device) -> dict[str, Any]:
-        """torch.compile's keywords: it takes a mode or options, and freezing is an option, so that no other program is
-        frozen.
-        """
+        """Return the arguments of torch.compile: freezing is an option of this program alone."""
         options = dict(torch._inductor.list_mode_options(self.mode, dynamic=self.dynamic is True))
         if self.freezing is True or (self.freezing == "auto" and device.type == "cpu"):
             options["freezing"] = True
@@ -101,8 +104,12 @@ class Compile(Acceleration):
 
 @contextmanager
 def forgotten_afterwards(model: nn.Module) -> Iterator[None]:
-    """Take a model's compiled blocks away. torch keeps programs by code, not by model, so they go once nothing compiled
-    is left.
+    """Remove compiled blocks from a model when the context exits.
+
+    torch keeps programs by code, not by model. They are dropped once no model is compiled.
+
+    Args:
+        model: The model.
     """
     before = {module: module._compiled_call_impl for module in model.modules()}
     _compiled.append(model)
@@ -117,7 +124,14 @@ def forgotten_afterwards(model: nn.Module) -> Iterator[None]:
 
 
 def lacking(device: str) -> str | None:
-    """What torch.compile would need on a device and does not find."""
+    """Return what torch.compile needs on a device and does not find.
+
+    Args:
+        device: Type of the device.
+
+    Returns:
+        The missing tool; None if all exist.
+    """
     if device == "cuda":
         from torch.utils._triton import has_triton
 

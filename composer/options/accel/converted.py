@@ -1,8 +1,7 @@
-"""What accel=[openvino] and accel=[onnx] share: UNet, transformer and VAE computed by another library, on a CPU.
+"""Base of ``accel=[openvino]`` and ``accel=[onnx]``: UNet, transformer and VAE computed by another library on a CPU.
 
-A module stays what it is, its weights, config and dtype with it; only its forward is another. Of a VAE it is the
-encoder's and the
-decoder's, so that slices and tiles go through them as before.
+A module keeps its weights, config and dtype; only its ``forward`` is replaced. Of a VAE, those of encoder and decoder
+are replaced, so that slicing and tiling still work.
 """
 
 from __future__ import annotations
@@ -17,24 +16,30 @@ from torch import nn
 
 from composer.checkpoints.layouts import Supports
 from composer.errors import ComposerError
+from composer.options.accel.converted_forward import ConvertedForward, Engine
 from composer.options.accel.hooking import PROGRAMS, Acceleration, patched_forward
-from composer.options.accel.standin import ConvertedForward, Engine
 from composer.options.base import OptionContext
 from composer.sampling import embedding_cache
 from composer.system.constraints import MinLen
 
 #: Options that change how the model's own layers run, or where its weights are: a converted model has neither.
 INSIDE = frozenset(
-    {"accel.channels_last", "memory.attention_slicing", "memory.xformers", "memory.sequential_offload", "memory.group_offload",
-     "memory.model_offload"}
+    {"accel.channels_last", "memory.attention_slicing", "memory.xformers", "memory.sequential_offload",
+     "memory.group_offload", "memory.model_offload"}
 )  # fmt: skip
 #: Parts of a VAE that are converted, each when it is first used.
 OF_VAE = ("encoder", "decoder")
 
 
 class Converted(Acceleration):
-    """components: those to convert, None for the denoiser and the VAE. packages: that it needs. engine: what converts
-    and runs.
+    """Base of options that convert models for another library.
+
+    Args:
+        components: Components to convert; None for the denoiser and the VAE.
+
+    Attributes:
+        packages: Packages that the option needs.
+        engine: The library that converts and runs models.
     """
 
     devices = frozenset({"cpu"})
@@ -49,6 +54,11 @@ class Converted(Acceleration):
         self.components = None if components is None else tuple(components)
 
     def supported(self, supports: Supports) -> bool:
+        """Whether the library supports the denoiser of a family.
+
+        Args:
+            supports: What the family supports.
+        """
         return bool(getattr(supports, self.name))
 
     def check(self, context: OptionContext) -> None:
@@ -95,5 +105,9 @@ class Converted(Acceleration):
         stack.enter_context(patched_forward(module, lambda _: stand_in))
 
     def wanted(self, dtype: torch.dtype) -> torch.dtype:
-        """What to compute with, for a model whose weights have this dtype."""
+        """Return the dtype to compute in.
+
+        Args:
+            dtype: Dtype of the model's weights.
+        """
         return dtype

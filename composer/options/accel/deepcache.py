@@ -1,8 +1,7 @@
-"""accel=[deepcache]: what the deep layers of a UNet find changes slowly, so most steps take it from an earlier one.
+"""``accel=[deepcache]``: most steps reuse the output of a UNet's deep layers, which changes slowly.
 
-https://arxiv.org/abs/2312.00858. The first two steps and then every `interval`-th are computed in full; between, only
-the
-outermost layers run.
+The first two steps and every ``interval``-th step are computed completely; in the others only the outermost layers
+run. See https://arxiv.org/abs/2312.00858.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -30,7 +30,12 @@ NEAR = 0.5
 
 
 class DeepCache(Acceleration):
-    """layers: layers of the way up that still run, counted from the last."""
+    """Reuse the output of a UNet's deep layers between steps.
+
+    Args:
+        interval: Every ``interval``-th step is computed completely, >= 2.
+        layers: Number of last layers on the way up that run in each step, >= 1.
+    """
 
     name = "deepcache"
     excludes = PROGRAMS
@@ -39,6 +44,11 @@ class DeepCache(Acceleration):
         self.interval, self.layers = interval, layers
 
     def supported(self, supports: Supports) -> bool:
+        """Whether the option supports the denoiser of a family.
+
+        Args:
+            supports: What the family supports.
+        """
         return supports.deepcache
 
     def check(self, context: OptionContext) -> None:
@@ -48,10 +58,9 @@ class DeepCache(Acceleration):
             raise ComposerError(
                 "accel.deepcache.interval", 1, "computes every step in full, so it would do nothing: take 2 or more"
             )
-        if request.steps - request.steps_skipped <= FIRST:
-            self.refuse_no_effect(
-                f"computes the first {FIRST} steps in full, so it would do nothing for {request.steps - request.steps_skipped}"
-            )
+        steps = request.steps - request.steps_skipped
+        if steps <= FIRST:
+            self.refuse_no_effect(f"computes the first {FIRST} steps in full, so it would do nothing for {steps}")
         kinds = (*checkpoint.denoiser.get("down_block_types", ()), *checkpoint.denoiser.get("up_block_types", ()))
         unknown = sorted(set(kinds) - BLOCKS)
         if unknown:
@@ -62,9 +71,7 @@ class DeepCache(Acceleration):
         unet, features = denoiser_of(pipe), Features(self.interval)
         with ExitStack() as stack:
             for number, module in enumerate(deep(unet, self.layers)):
-                stack.enter_context(
-                    patched_forward(module, lambda forward, number=number: features.kept(number, forward))
-                )
+                stack.enter_context(patched_forward(module, partial(features.kept, number)))
             stack.enter_context(patched_forward(unet, features.around))
             yield
 
@@ -82,25 +89,31 @@ class Kept:
 
 
 class Features:
-    """The deep layers' outputs of one run, of each kind of forward."""
+    """Outputs of the deep layers in one run, for each kind of forward."""
 
     def __init__(self, interval: int) -> None:
         self.interval, self.forwards = interval, Forwards()
         self.earlier: dict[Any, Kept] = {}
-        self.full, self.outputs = True, {}
+        self.full = True
+        self.outputs: dict[int, Any] = {}
 
     def around(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """The UNet's forward, that knows whether it is to be computed in full."""
+        """Wrap the UNet's forward, so that it is computed completely or reuses outputs.
+
+        Args:
+            forward: The UNet's forward.
+        """
 
         def run(
             sample: Tensor, timestep: Any, encoder_hidden_states: Tensor | None = None, *args: Any, **settings: Any
         ) -> Any:
-            key, text = self.forwards.count(sample, timestep, encoder_hidden_states), ()
+            key = self.forwards.count(sample, timestep, encoder_hidden_states)
             kept, step = self.earlier.get(key), self.forwards.step
-            self.full = kept is None or step < FIRST or step - kept.step >= self.interval or not kept.near(sample)
-            self.outputs = {} if self.full else kept.outputs
-            if encoder_hidden_states is not None:
-                text = (encoder_hidden_states,)
+            if kept is None or step < FIRST or step - kept.step >= self.interval or not kept.near(sample):
+                self.full, self.outputs = True, {}
+            else:
+                self.full, self.outputs = False, kept.outputs
+            text = () if encoder_hidden_states is None else (encoder_hidden_states,)
             done = forward(sample, timestep, *text, *args, **settings)
             if self.full:
                 self.earlier[key] = Kept(step, sample, self.outputs)
@@ -109,7 +122,12 @@ class Features:
         return run
 
     def kept(self, number: int, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """A deep layer's forward."""
+        """Wrap a deep layer's forward, so that it returns cached outputs.
+
+        Args:
+            number: Index of the layer.
+            forward: The layer's forward.
+        """
 
         def run(*args: Any, **settings: Any) -> Any:
             if self.full:
@@ -119,11 +137,15 @@ class Features:
         return run
 
 
-def deep(unet: nn.Module, layers: int) -> list[nn.Module]:
-    """The layers that needn't run where the last ones of the way up do; blocks of which none has to run as a whole.
+def deep(unet: Any, layers: int) -> list[nn.Module]:
+    """List the layers that need not run in each step; blocks of which no layer must run appear as one.
+
+    Args:
+        unet: The UNet.
+        layers: Number of last layers on the way up that run in each step.
 
     Raises:
-        ComposerError: all have to run.
+        ComposerError: All layers must run.
     """
     down = [_layers(block, block.downsamplers or ()) for block in unet.down_blocks]
     up = [_layers(block) for block in unet.up_blocks]
@@ -141,10 +163,8 @@ def deep(unet: nn.Module, layers: int) -> list[nn.Module]:
     ]
 
 
-def _layers(block: nn.Module, more: Any = ()) -> list[tuple[nn.Module, ...]]:
-    """A block's layers in order: each a residual block with its attention, if any; then what changes the size, if it is
-    counted.
-    """
+def _layers(block: Any, more: Any = ()) -> list[tuple[nn.Module, ...]]:
+    """List a block's layers in order: residual blocks with their attention, then those that change the size."""
     attentions = getattr(block, "attentions", None) or [None] * len(block.resnets)
     layers = [tuple(each for each in pair if each is not None) for pair in zip(block.resnets, attentions)]
     return [*layers, *((each,) for each in more)]

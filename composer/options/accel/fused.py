@@ -1,5 +1,6 @@
-"""accel=[fused_qkv]: query, key and value of attention from one product instead of three.
-https://huggingface.co/docs/diffusers/optimization/fp16
+"""``accel=[fused_qkv]``: query, key and value of attention computed by one matrix product.
+
+See https://huggingface.co/docs/diffusers/optimization/fp16.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ ADDED = {
 
 
 class FusedQKV(Acceleration):
-    """of: denoiser, vae, or all for both where they are there."""
+    """Fuse the projections of attention.
+
+    Args:
+        of: ``denoiser``, ``vae``, or ``all`` for both.
+    """
 
     name = "fused_qkv"
     supports_quantised = False
@@ -44,9 +49,8 @@ class FusedQKV(Acceleration):
             self.refuse_no_effect(f"diffusers can't fuse a {info.denoiser[1]}, so it would do nothing")
         left_out = [key for key in info.supports.unfused_settings if checkpoint.denoiser.get(key)]
         if self.of != "vae" and left_out:
-            self.refuse(
-                f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses: accel.fused_qkv.of=vae is left"
-            )
+            omitted = f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses"
+            self.refuse(f"{omitted}: accel.fused_qkv.of=vae is left")
 
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
@@ -63,7 +67,12 @@ class FusedQKV(Acceleration):
 
 
 @contextmanager
-def fused(model: nn.Module) -> Iterator[None]:
+def fused(model: Any) -> Iterator[None]:
+    """Fuse the projections of a model; they are separated when the context exits.
+
+    Args:
+        model: The model.
+    """
     processors, had = dict(model.attn_processors), {layer: set(vars(layer)) for layer in model.modules()}
     model.fuse_qkv_projections()
     try:
@@ -81,7 +90,7 @@ def fused(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def _share(layer: nn.Module) -> None:
-    """The separate projections as parts of the fused one, so that no weight is held twice."""
+    """Make the separate projections views of the fused one, so that no weight is stored twice."""
     for name, parts in ADDED.items():
         whole = getattr(layer, name, None)
         if isinstance(whole, nn.Linear):
@@ -93,8 +102,8 @@ def _share(layer: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _split(layer: nn.Module) -> None:
-    """Memory of their own for the separate projections, and no trace of the fused ones."""
+def _split(layer: Any) -> None:
+    """Copy the separate projections and remove the fused ones."""
     for name, parts in ADDED.items():
         if isinstance(getattr(layer, name, None), nn.Linear):
             for part in parts:

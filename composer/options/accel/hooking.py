@@ -1,4 +1,4 @@
-"""What the options of accel=[…] share: which models they can reach into, and forwards that are put back."""
+"""Helpers of the options of ``accel=[…]``: supported denoisers, and reversible replacement of forwards."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Like = tuple[tuple[int, ...], int]
 
 
 class Acceleration(ModelOption):
-    """An option that changes how the denoiser runs.
+    """Base of options that change how the denoiser runs.
 
     Attributes:
-        why: Why it can't reach into the denoisers of other families, `{}` for their class.
+        why: Reason of the refusal for denoisers of other families, with ``{}`` for their class.
     """
 
     group = "accel"
@@ -37,12 +37,20 @@ class Acceleration(ModelOption):
             self.refuse(self.why.format(info.denoiser[1]), sorted({*able}))
 
     def supported(self, supports: Supports) -> bool:
-        """Whether it can reach into the denoiser of a family."""
+        """Whether the option supports the denoiser of a family.
+
+        Args:
+            supports: What the family supports.
+        """
         return True
 
 
 def denoiser_of(pipe: Any) -> nn.Module:
-    """The UNet or transformer of a diffusers pipeline."""
+    """Return the UNet or transformer of a diffusers pipeline.
+
+    Args:
+        pipe: The pipeline.
+    """
     parts = pipe.components
     return next(
         parts[name] for name in ("unet", "transformer", "prior", "decoder") if isinstance(parts.get(name), nn.Module)
@@ -51,7 +59,12 @@ def denoiser_of(pipe: Any) -> nn.Module:
 
 @contextmanager
 def patched_forward(module: nn.Module, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """Have a module run what `make` makes of its forward; then what it ran before."""
+    """Replace the forward of a module; the former one is restored when the context exits.
+
+    Args:
+        module: The module.
+        make: Returns the new forward, given the present one.
+    """
     own = module.__dict__.get("forward")
     module.forward = make(module.forward)
     try:
@@ -64,22 +77,30 @@ def patched_forward(module: nn.Module, make: Callable[[Callable[..., Any]], Call
 
 
 class Forwards:
-    """Tells the forwards of a run apart, so that each finds what the like of it left in the step before.
+    """Distinguishes the forwards within a step, so that each finds the state of its counterpart in the step before.
 
-    A step may have several: branches of guidance apart, second evaluations, predictions that callbacks ask for. Alike
-    are those of one
-    shape under one text, that have as many such before them in their step. It compares values, for which a GPU is
-    waited for: once a
-    forward, which costs far less than what is saved.
+    A step may have several forwards: separate branches of guidance, second evaluations, predictions that callbacks
+    request. Forwards with equal shape and text are numbered in their order within the step. Comparing texts waits for a
+    GPU once a forward, which costs far less than caches save.
     """
 
     def __init__(self) -> None:
-        self.step, self.timestep = -1, None
+        self.step = -1
+        self.timestep: float | None = None
         self.texts: list[Tensor] = []
         self.counted: Counter[Like] = Counter()
 
     def count(self, sample: Tensor, timestep: Any, text: Tensor | None) -> tuple[Like, int]:
-        """A forward's key; a new timestep is a new step."""
+        """Count a forward; a new timestep begins a new step.
+
+        Args:
+            sample: Input of the denoiser, such as latents ``(B, 4, H/8, W/8)``.
+            timestep: The timestep.
+            text: Prompt embeddings; None without a prompt.
+
+        Returns:
+            The key of the forward within its step.
+        """
         now = torch.as_tensor(timestep).flatten()[0].item()
         if now != self.timestep:
             self.step, self.timestep = self.step + 1, now

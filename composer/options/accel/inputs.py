@@ -1,4 +1,4 @@
-"""A call's arguments as the tensors that a converted model takes, and the rest."""
+"""Arguments of a call, split into the tensors that a converted model takes and the rest."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ PLAIN = (type(None), bool, int, float, str)
 
 
 def parted(arguments: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A call's tensors, those in a dict by `name.key`, and what else was given.
+    """Split the arguments of a call.
+
+    Args:
+        arguments: Name → value.
+
+    Returns:
+        The tensors, those in a dict named ``name.key``, and the other arguments.
 
     Raises:
-        ValueError: an argument that is neither, such as a list of tensors.
+        ValueError: An argument is neither, such as a list of tensors.
     """
     tensors: dict[str, Tensor] = {}
     fixed: dict[str, Any] = {}
@@ -38,7 +44,11 @@ def parted(arguments: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]
 
 
 def nested(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """`parted`'s tensors as a call's arguments."""
+    """Return the tensors of ``parted`` as arguments of a call.
+
+    Args:
+        tensors: Name → tensor.
+    """
     found: dict[str, Any] = {}
     for name, each in tensors.items():
         outer, _, key = name.partition(".")
@@ -50,11 +60,21 @@ def nested(tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as a contiguous array, fp32 if it is floating-point.
+
+    Args:
+        tensor: The tensor.
+    """
     return (tensor.float() if tensor.is_floating_point() else tensor).detach().contiguous().numpy()
 
 
 def small(name: str, tensor: Tensor) -> Tensor:
-    """Enough of an input to trace a model with: of images a corner, of packed latents the first."""
+    """Return a part of an input that suffices to trace a model.
+
+    Args:
+        name: Name of the input.
+        tensor: The input: images ``(B, C, H, W)`` or packed latents ``(B, N, C)``.
+    """
     for axis in (2, 3) if tensor.dim() == 4 else (tensor.dim() - 2,) if name in ("hidden_states", "img_ids") else ():
         side = tensor.shape[axis]
         tensor = tensor.narrow(axis, 0, min(side, SIDE + side % SIDE))
@@ -62,7 +82,12 @@ def small(name: str, tensor: Tensor) -> Tensor:
 
 
 def odd(module: nn.Module, tensors: dict[str, Tensor]) -> bool:
-    """Whether a UNet has to cut on the way up what does not halve evenly on the way down: its forward branches there."""
+    """Whether a UNet must crop on its way up, where sizes do not halve evenly; its forward branches there.
+
+    Args:
+        module: The module.
+        tensors: The inputs.
+    """
     factor = 2 ** getattr(module, "num_upsamplers", 0)
     sample = tensors.get("sample")
     return sample is not None and sample.dim() == 4 and any(side % factor for side in sample.shape[-2:])

@@ -17,7 +17,11 @@ from composer.options.base import OptionContext
 
 
 class ChannelsLast(Acceleration):
-    """of: unet, vae, or all for both where they are there."""
+    """Store convolution weights with channels last in memory.
+
+    Args:
+        of: ``unet``, ``vae``, or ``all`` for both.
+    """
 
     name = "channels_last"
     excludes = frozenset({"memory.sequential_offload", "memory.group_offload"})  # which keep the weights themselves
@@ -29,9 +33,8 @@ class ChannelsLast(Acceleration):
         super().check(context)
         info = context.checked.checkpoint.family_info
         if self.of != "vae" and not info.supports.channels_last:
-            self.refuse_no_effect(
-                f"a {info.denoiser[1]} has no convolutions to speak of, so it would do nothing: accel.channels_last.of=vae is left"
-            )
+            reason = f"a {info.denoiser[1]} has no convolutions to speak of, so it would do nothing"
+            self.refuse_no_effect(f"{reason}: accel.channels_last.of=vae is left")
         if self.of == "vae" and "vae" not in context.checked.checkpoint.classes:
             self.refuse_no_effect("the model has no vae, so it would do nothing")
 
@@ -46,9 +49,13 @@ class ChannelsLast(Acceleration):
 
 @contextmanager
 def channels_last(model: nn.Module) -> Iterator[None]:
-    """Then strides as they were: they tell torch which kernel to take, even where they say the same."""
+    """Change the memory layout of a model; all strides, which affect torch's kernels, are restored at the end.
+
+    Args:
+        model: The model.
+    """
     before = {weight: weight.stride() for weight in model.parameters() if weight.dim() == 4}
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch declares it for keywords only
     try:
         yield
     finally:

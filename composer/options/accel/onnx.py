@@ -1,4 +1,4 @@
-"""accel=[onnx]: UNet or transformer and VAE by ONNX Runtime, in fp32. https://onnxruntime.ai/docs"""
+"""``accel=[onnx]``: UNet or transformer and VAE computed by ONNX Runtime in fp32. See https://onnxruntime.ai/docs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from composer.options.accel.converted import Converted
-from composer.options.accel.standin import Engine
+from composer.options.accel.converted_forward import Engine
 from composer.options.base import OptionContext
 
 #: Axes of an input that are left open, by its number of them: images, sides, tokens; channels are the model's.

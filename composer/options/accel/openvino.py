@@ -1,7 +1,6 @@
-"""accel=[openvino]: UNet or transformer and VAE by OpenVINO, which uses a CPU's units for 16 bits better than torch
-does.
+"""``accel=[openvino]``: UNet or transformer and VAE computed by OpenVINO, which uses a CPU's 16-bit units well.
 
-https://docs.openvino.ai
+See https://docs.openvino.ai.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from composer.errors import ComposerError
 from composer.loading.precision import DTYPES, MIN_BYTES_FOR_16_BITS, fastest_dtype
 from composer.options.accel.converted import Converted
-from composer.options.accel.standin import Engine
+from composer.options.accel.converted_forward import Engine
 from composer.options.base import OptionContext
 from composer.system.constraints import MinLen
 
@@ -54,16 +53,22 @@ class Vino(Engine):
 
 @cache
 def _core() -> Any:
-    """One for the life of the process: its plugin sets memory for signals aside, and when two go, what they put back is
-    freed memory,
-    upon which the next Ctrl-C is a crash."""
+    """Return the only core of the process.
+
+    When a second one ends, it restores signal memory that is freed already, and the next Ctrl-C would crash.
+    """
     import openvino
 
     return openvino.Core()
 
 
 class OpenVINO(Converted):
-    """precision: bf16, fp32, or auto for what the run's precision makes of each model."""
+    """Compute models with OpenVINO.
+
+    Args:
+        precision: ``bf16``, ``fp32``, or ``auto`` for the dtype of the run.
+        components: Components to convert; None for the denoiser and the VAE.
+    """
 
     name, packages, engine = "openvino", ("openvino",), Vino
 

@@ -1,4 +1,4 @@
-"""State of diffusers' hooks for each kind of forward, and models without the hooks again."""
+"""States of diffusers' hooks for each kind of forward, and removal of the hooks."""
 
 from __future__ import annotations
 
@@ -14,26 +14,35 @@ from composer.options.accel.hooking import Forwards
 
 
 class States:
-    """Each kind of forward's states of all hooks.
+    """The states of all hooks, for each kind of forward.
 
-    scale: what turns the model's timesteps into 0–1000. timestep: the current one so, infinite where it is the first of
-    its kind.
+    Args:
+        scale: Factor from the model's timesteps to ``[0, 1000]``.
+
+    Attributes:
+        timestep: The current timestep in ``[0, 1000]``; infinity in the first forward of its kind.
     """
 
     def __init__(self, scale: float) -> None:
-        self.scale, self.forwards, self.hooks = scale, Forwards(), []
+        self.scale, self.forwards = scale, Forwards()
+        self.hooks: list[Any] = []
         self.kept: dict[Any, list[Any]] = {}
         self.timestep = inf
 
     def around(self, model: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """The transformer's forward on the states of its kind; all arguments are named, as composer's families do it."""
+        """Wrap the transformer's forward, so that hooks use the states of its kind.
+
+        Args:
+            model: The transformer.
+            forward: Its forward, whose arguments are passed by name, as composer's families do.
+        """
 
         def run(*args: Any, **given: Any) -> Any:
             sample = args[0] if args else given["hidden_states"]
             key = self.forwards.count(sample, given["timestep"], given.get("encoder_hidden_states"))
             stated = [hook for hook in self.hooks if hasattr(hook, "state")]
             first = key not in self.kept
-            self.timestep = inf if first else self.forwards.timestep * self.scale
+            self.timestep = inf if first else (self.forwards.timestep or 0.0) * self.scale
             for hook, state in zip(stated, self.kept.setdefault(key, [type(hook.state)() for hook in stated])):
                 hook.state = state
             _set_cache_context(model, CacheContext(str(key)))
@@ -44,8 +53,12 @@ class States:
 
 @contextmanager
 def clean(model: nn.Module) -> Iterator[None]:
-    """Take away what is hooked into a model meanwhile."""
-    known = {
+    """Remove hooks that are added to a model within the context.
+
+    Args:
+        model: The model.
+    """
+    known: dict[Any, set[int]] = {
         module: {id(hook) for hook in hooks_of(module)}
         for module in model.modules()
         if hasattr(module, "_diffusers_hook")
@@ -70,6 +83,10 @@ def clean(model: nn.Module) -> Iterator[None]:
 
 
 def hooks_of(module: nn.Module) -> list[ModelHook]:
-    """diffusers' hooks on a module."""
+    """Return diffusers' hooks on a module.
+
+    Args:
+        module: The module.
+    """
     registry: HookRegistry | None = module.__dict__.get("_diffusers_hook")
     return [] if registry is None else list(registry.hooks.values())

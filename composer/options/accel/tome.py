@@ -1,5 +1,6 @@
-"""accel=[tome]: attention over fewer tokens, alike ones merged before it and parted after it.
-https://arxiv.org/abs/2303.17604
+"""``accel=[tome]``: attention over fewer tokens, of which similar ones are merged.
+
+See https://arxiv.org/abs/2303.17604.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ MOST = 0.75
 
 
 class TokenMerging(Acceleration):
-    """ratio: of tokens to merge, 0–0.75. downsample: largest factor between latents and tokens at which it is done;
-    auto: the least
-    at which the model attends. rand: the kept tokens by chance, so that an image depends on the batch that it is
-    generated in.
+    """Merge similar tokens before attention.
+
+    Args:
+        ratio: Part of the tokens that are merged, in ``(0, 0.75]``.
+        downsample: Largest factor between latents and tokens at which tokens are merged; ``auto`` for the smallest one
+            at which the model has attention.
+        rand: Whether the kept tokens are random, so that an image depends on its batch.
     """
 
     name = "tome"
@@ -39,6 +43,11 @@ class TokenMerging(Acceleration):
         self.ratio, self.downsample, self.rand = ratio, downsample, rand
 
     def supported(self, supports: Supports) -> bool:
+        """Whether the option supports the denoiser of a family.
+
+        Args:
+            supports: What the family supports.
+        """
         return supports.tome
 
     def check(self, context: OptionContext) -> None:
@@ -68,6 +77,10 @@ class TokenMerging(Acceleration):
 
 
 def first_attention(checkpoint: Checkpoint) -> int:
-    """The factor between latents and tokens where a UNet attends first; its middle block does in any case."""
+    """Return the factor between latents and tokens of a UNet's first attention.
+
+    Args:
+        checkpoint: The checkpoint.
+    """
     kinds = checkpoint.denoiser.get("down_block_types", ())
     return 2 ** next((level for level, kind in enumerate(kinds) if "Attn" in kind), max(len(kinds) - 1, 0))

@@ -1,1 +1,1 @@
-"""memory=[…]: ways to hold less at once, one idea a file."""
+"""Options of ``memory=[…]``, which need less memory; one idea a file."""

@@ -1,6 +1,4 @@
-"""memory=auto: the fastest options that should fit into the memory that is free; one step further when it runs out all
-the same.
-"""
+"""``memory=auto``: the fastest options that should fit into free memory; the next ones if it runs out nevertheless."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ GROUPED, LAYER = 0.15, 0.03
 
 
 class Auto(ModelOption):
-    """Stands for other memory options.
+    """Choose other memory options.
 
     Args:
-        limit: GiB to plan with; None for what is free when the run is put together.
-        further: so many steps more sparing than what should do.
+        limit: Memory in GiB; None for what is free before the run.
+        further: Number of additional steps towards less memory.
     """
 
     group, name = "memory", "auto"
@@ -34,7 +32,11 @@ class Auto(ModelOption):
         self.limit, self.further = limit, further
 
     def expand(self, context: OptionContext) -> tuple[Mapping[str, ModelOption], str]:
-        """The options to take, and a line that says why."""
+        """Return the options to use, and a note with the reason.
+
+        Args:
+            context: Facts about the run.
+        """
         free = free_memory(str(context.device)) if self.limit is None else int(self.limit * GIB)
         rungs = list(memory_steps(context))
         fits = next((i for i, (_, need) in enumerate(rungs) if free is None or need <= free), len(rungs) - 1)
@@ -48,13 +50,21 @@ class Auto(ModelOption):
         return {f"memory.{option.name}": option for option in chosen}, line
 
     def last(self, context: OptionContext) -> bool:
-        """Whether there is no step further."""
+        """Whether there is no further step.
+
+        Args:
+            context: Facts about the run.
+        """
         return self.further + 1 >= len(list(memory_steps(context)))
 
 
 def memory_steps(context: OptionContext) -> Iterator[tuple[tuple[ModelOption, ...], int]]:
-    """Sets of options that do something here, the fastest first, and the bytes that each should need."""
-    savings = [()]
+    """Yield sets of options that have an effect, the fastest first, and the bytes that each should need.
+
+    Args:
+        context: Facts about the run.
+    """
+    savings: list[tuple[ModelOption, ...]] = [()]
     for option in (VaeSlicing(), VaeTiling()):
         if helps(option, context):
             savings.append((*savings[-1], option))

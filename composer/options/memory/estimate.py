@@ -1,15 +1,15 @@
-"""How much memory a run will take, from the headers of its files and the sizes in its configs; measured factors, a
-fifth too much.
+"""Estimate of a run's memory, from the headers of its files and the sizes in its configs.
 
-What was measured: decoding with Stable Diffusion's VAE holds 967 to 1,181 dtypes for each pixel, which is 9 times the
-channels of its
-outermost block; its UNet holds 20 to 45 times the channels of its first block for each latent (benchmarks/memory.py).
+The factors were measured and rounded up by a fifth: decoding with Stable Diffusion's VAE holds 967 to 1,181 values per
+pixel, 9 times the channels of its outermost block; its UNet holds 20 to 45 times the channels of its first block per
+latent (``benchmarks/memory.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from composer.checkpoints.headers import count_weights
 from composer.checks.compatibility import Checked
@@ -25,7 +25,13 @@ TILED = 1.2
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes. weights: by component. denoising, decoding: beside the weights. largest: of the components."""
+    """Memory of a run in bytes.
+
+    Attributes:
+        weights: Component → bytes of its weights.
+        denoising: Bytes besides the weights while denoising.
+        decoding: Bytes besides the weights while decoding.
+    """
 
     weights: Mapping[str, int]
     denoising: int
@@ -33,22 +39,32 @@ class Estimate:
 
     @property
     def total(self) -> int:
+        """Bytes of the weights and of the larger pass."""
         return sum(self.weights.values()) + self.working
 
     @property
     def largest(self) -> int:
+        """Bytes of the largest component's weights."""
         return max(self.weights.values(), default=0)
 
     @property
     def working(self) -> int:
-        """What one pass holds at most beside the weights: denoising and decoding come one after the other."""
+        """Largest number of bytes besides the weights: denoising and decoding follow each other."""
         return max(self.denoising, self.decoding)
 
 
 def estimate(
     checked: Checked, dtypes: DtypePlan, batch: int | None = None, sliced: bool = False, tiled: bool = False
 ) -> Estimate:
-    """What a run takes. batch: images at once, None for what the config says. sliced, tiled: how the VAE decodes."""
+    """Estimate the memory of a run.
+
+    Args:
+        checked: The checked settings.
+        dtypes: Compute and storage dtype of each component.
+        batch: Images in a batch; None for the configured number.
+        sliced: Whether the VAE decodes image by image.
+        tiled: Whether the VAE decodes in tiles.
+    """
     request, checkpoint = checked.request, checked.checkpoint
     second = request.inputs.get("second") or {}  # a pass that generates larger
     height, width = max(request.height, second.get("height", 0)), max(request.width, second.get("width", 0))
@@ -63,7 +79,15 @@ def estimate(
 
 
 def weights(checked: Checked, dtypes: DtypePlan) -> dict[str, int]:
-    """Component → bytes of its weights as it computes with them."""
+    """Return the bytes of each component's weights as they are stored in memory.
+
+    Args:
+        checked: The checked settings.
+        dtypes: Compute and storage dtype of each component.
+
+    Returns:
+        Component → bytes; a single file counts as the component ``checkpoint``.
+    """
     checkpoint = checked.checkpoint
     if checkpoint.single_file:
         return {"checkpoint": sum(count_weights([checkpoint.path]).values()) * dtypes.default.itemsize}
@@ -81,10 +105,14 @@ def _decoding(checked: Checked, dtypes: DtypePlan, batch: int, height: int, widt
     return int(batch * (pixels * channels * VAE * more + whole) * dtypes.of("vae").itemsize)
 
 
-def tile_of(config: Mapping[str, object]) -> int:
-    """Pixels along a side of a VAE's tiles."""
+def tile_of(config: Mapping[str, Any]) -> int:
+    """Return the side of a VAE's tiles in pixels.
+
+    Args:
+        config: Settings of the VAE.
+    """
     size = config.get("sample_size", 512)
-    return max(size) if isinstance(size, (list, tuple)) else size
+    return max(size) if isinstance(size, (list, tuple)) else int(size)
 
 
 def _denoising(checked: Checked, dtypes: DtypePlan, batch: int, height: int, width: int) -> int:

@@ -1,7 +1,7 @@
-"""memory=[layerwise_casting]: the denoiser's layers wait in 8 bits and are cast one by one when they compute; as
-precision=fp8 does.
+"""``memory=[layerwise_casting]``: the denoiser's layers are stored in 8 bits and cast one by one for computing.
 
-https://huggingface.co/docs/diffusers/optimization/memory#layerwise-casting. Norms and embeddings stay as they are.
+Norms and embeddings keep their dtype.
+See https://huggingface.co/docs/diffusers/optimization/memory#layerwise-casting.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from composer.options.base import ModelOption, OptionContext
 
 
 class LayerwiseCasting(ModelOption):
-    """Half or a quarter of the weights' memory, and a little time for each layer of each step."""
+    """Store the denoiser's weights in fp8: a half or a quarter of their memory, for a little time per layer."""
 
     group, name, component = "memory", "layerwise_casting", "denoiser"
     storage = "fp8"

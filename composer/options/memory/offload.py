@@ -1,7 +1,6 @@
-"""memory=[model_offload, group_offload, sequential_offload, cpu_text_encoder]: models wait in the CPU's memory until
-they are needed.
+"""Offloading: models stay in the CPU's memory until they are used, as with ``memory=[model_offload]``.
 
-https://huggingface.co/docs/diffusers/optimization/memory
+See https://huggingface.co/docs/diffusers/optimization/memory.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ NAMES = ("model_offload", "group_offload", "sequential_offload", "cpu_text_encod
 
 
 class Offload(ModelOption):
-    """What all have in common. Only a device with memory of its own has something to save."""
+    """Base of options that offload models from devices with memory of their own."""
 
     group = "memory"
     devices = frozenset({"cuda", "xpu"})
@@ -33,9 +32,7 @@ class Offload(ModelOption):
 
 
 class ModelOffload(Offload):
-    """Each model is on the device while it works, and only then; little slower, and as much is needed as the largest
-    takes.
-    """
+    """Keep each model on the device only while it runs: a little slower, with the memory of the largest model."""
 
     name = "model_offload"
 
@@ -56,11 +53,11 @@ class ModelOffload(Offload):
 
 
 class GroupOffload(Offload):
-    """Groups of layers are on the device while they work; with streams the next group comes while one works.
+    """Keep groups of layers on the device only while they run.
 
     Args:
-        blocks: of layers that come together; None for leaf by leaf, the least memory.
-        stream: whether the next group is fetched meanwhile; None: where the device can do it.
+        blocks: Blocks in a group; None for single layers, which need the least memory.
+        stream: Whether the next group is copied while one runs; None for yes where the device supports it.
     """
 
     name = "group_offload"
@@ -87,9 +84,9 @@ class GroupOffload(Offload):
 
 
 class SequentialOffload(GroupOffload):
-    """Each layer is on the device while it works: by far the least memory, and by far the slowest.
+    """Keep each layer on the device only while it runs: by far the least memory, and by far the slowest.
 
-    By diffusers' groups of one layer, since accelerate's hooks for the same can't always be taken off again.
+    It uses diffusers' groups of one layer, since accelerate's hooks can't always be removed.
     """
 
     name = "sequential_offload"
@@ -99,7 +96,7 @@ class SequentialOffload(GroupOffload):
 
 
 class CpuTextEncoder(Offload):
-    """Text encoders stay on the CPU and work there: they run once, and T5 alone can take half of a GPU's memory."""
+    """Run text encoders on the CPU: they run once, and T5 alone can take half of a GPU's memory."""
 
     name = "cpu_text_encoder"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "text_encoder_3")
@@ -139,7 +136,7 @@ def _unhook(pipe: Any) -> None:
 
 
 def _ungroup(model: nn.Module) -> None:
-    """Take off all hooks of diffusers' group offloading; it offers no such call itself."""
+    """Remove all hooks of diffusers' group offloading, for which it has no function."""
     kinds = ("_GROUP_OFFLOADING", "_LAYER_EXECUTION_TRACKER", "_LAZY_PREFETCH_GROUP_OFFLOADING")
     names = [getattr(group_offloading, kind) for kind in kinds if hasattr(group_offloading, kind)]
     registry = HookRegistry.check_if_exists_or_initialize(model)
@@ -149,7 +146,7 @@ def _ungroup(model: nn.Module) -> None:
 
 
 def _forget_registries(model: nn.Module) -> None:
-    """Hooks are kept in lists that stay when the last one is gone."""
+    """Delete empty registries of hooks, which diffusers keeps."""
     for module in model.modules():
         if not getattr(getattr(module, "_diffusers_hook", None), "hooks", True):
             del module._diffusers_hook

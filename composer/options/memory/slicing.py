@@ -1,4 +1,4 @@
-"""memory=[vae_slicing, vae_tiling, attention_slicing]: the same sums in smaller shares; off again after each run."""
+"""``memory=[vae_slicing, vae_tiling, attention_slicing]``: computing in smaller parts, reverted after each run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LADDER = {
 
 
 class Saving(ModelOption):
-    """A memory option that is on during a run alone."""
+    """Base of memory options that are active during a run only."""
 
     group = "memory"
 
 
 class VaeSlicing(Saving):
-    """The VAE decodes image by image; convolutions may then sum in another order than for the batch, by about 1e-6."""
+    """Decode image by image. Convolutions may sum in another order than for a batch, which differs by about 1e-6."""
 
     name, component = "vae_slicing", "vae"
 
@@ -44,9 +44,7 @@ class VaeSlicing(Saving):
 
 
 class VaeTiling(Saving):
-    """The VAE encodes and decodes in overlapping tiles of the size that it was trained at; seams are blended, so pixels
-    differ.
-    """
+    """Encode and decode in overlapping tiles of the VAE's training size. Seams are blended, so pixels differ."""
 
     name, component = "vae_tiling", "vae"
 
@@ -70,8 +68,12 @@ class VaeTiling(Saving):
 
 
 class AttentionSlicing(Saving):
-    """The UNet's attention a few heads at a time. https://arxiv.org/abs/2205.14135 says why fused kernels make it
-    needless.
+    """Compute the UNet's attention for a few heads at a time.
+
+    Fused kernels make it needless, see https://arxiv.org/abs/2205.14135.
+
+    Args:
+        heads: Heads at a time; ``auto`` for half of them, ``max`` for one.
     """
 
     name, component = "attention_slicing", "unet"

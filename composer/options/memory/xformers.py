@@ -1,4 +1,4 @@
-"""memory=[xformers]: attention by the xformers package, which torch's own has overtaken on most GPUs."""
+"""``memory=[xformers]``: attention of the xformers package, which torch's own has overtaken on most GPUs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from composer.options.base import ModelOption, OptionContext
 
 
 class XFormers(ModelOption):
-    """Attention that never holds all of its weights at once."""
+    """Compute attention without storing all of its weights at once."""
 
     group, name = "memory", "xformers"
     devices = frozenset({"cuda"})
@@ -35,7 +35,7 @@ class XFormers(ModelOption):
 
     @contextmanager
     def active(self, pipe: Any) -> Iterator[None]:
-        model = denoiser_of(pipe)
+        model: Any = denoiser_of(pipe)
         before = {module: module.processor for module in model.modules() if hasattr(module, "processor")}
         try:
             self._enable(model)

@@ -21,9 +21,9 @@ from composer.config.read import read
 from composer.errors import ComposerError
 from composer.loading import disk_cache
 from composer.loading.precision import MIN_BYTES_FOR_16_BITS, fastest_dtype
+from composer.options.accel.converted_forward import converted
 from composer.options.accel.inputs import nested, parted
 from composer.options.accel.openvino import Vino
-from composer.options.accel.standin import converted
 from composer.options.lifecycle import remove_options
 from composer.pipelines.build import build_pipeline
 from composer.sampling.embedding_cache import EmbeddingCache, use_embedding_cache
@@ -215,7 +215,7 @@ def test_components_alone(bench, option):
 
 SCRIPT = """
 import sys
-from composer.options.accel.standin import converted
+from composer.options.accel.converted_forward import converted
 from composer.cli.main import main
 code = main(sys.argv[1:])
 print("converted", sum(converted.values()))

@@ -1,7 +1,6 @@
-"""A module's forward by another library: converted and compiled when it is first called, and kept in the cache for next
-time.
+"""A module's forward computed by another library, converted on first use and kept in the disk cache.
 
-Sizes are left open, so that one converted model does for all batches, images and lengths of text.
+Sizes are left open, so that one converted model serves all batches, image sizes and lengths of text.
 """
 
 from __future__ import annotations
@@ -35,65 +34,103 @@ converted: Counter[tuple[str, str]] = Counter()
 
 
 class Engine:
-    """A library that converts models and runs them. package: whose version tells converted models apart."""
+    """A library that converts models and runs them.
+
+    Attributes:
+        package: Package whose version is part of the cache key.
+    """
 
     package: ClassVar[str]
 
     def convert(self, module: nn.Module, inputs: dict[str, Tensor], folder: Path) -> None:
-        """Write a module that takes these inputs, of any size, into a folder."""
+        """Write a converted module.
+
+        Args:
+            module: The module, whose inputs are tensors.
+            inputs: Example inputs; all sizes but channels are left open.
+            folder: Directory to write to.
+        """
         raise NotImplementedError
 
     def compile(self, folder: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
-        """What `convert` wrote, as a function; its result is the caller's to keep."""
+        """Compile a converted module.
+
+        Args:
+            folder: Directory that ``convert`` wrote to.
+
+        Returns:
+            A function of arrays; its result is not reused.
+        """
         raise NotImplementedError
 
 
 @dataclass
 class Sampled(BaseOutput):
-    """What diffusers' denoisers return where no tuple is asked for."""
+    """Output of diffusers' denoisers.
+
+    Attributes:
+        sample: The prediction, such as ``(B, 4, H/8, W/8)``.
+    """
 
     sample: Tensor
 
 
 class TensorOnly(nn.Module):
-    """A module of tensors alone. like: the dtype that each is turned into. fixed: its other arguments."""
+    """A module whose inputs are tensors only.
+
+    Args:
+        module: The module.
+        names: Names of the inputs.
+        like: Dtype that each input is cast to.
+        fixed: Other arguments of the module's forward.
+    """
 
     def __init__(self, module: nn.Module, names: list[str], like: list[torch.dtype], fixed: dict[str, Any]) -> None:
         super().__init__()
         self.module, self.names, self.like, self.fixed = module, names, like, fixed
 
     def forward(self, *tensors: Tensor) -> Tensor:
+        """Call the module and return its first output in fp32.
+
+        Args:
+            tensors: The inputs.
+        """
         given = nested(dict(zip(self.names, (each.to(dtype) for each, dtype in zip(tensors, self.like)))))
         found = self.module(**given, **self.fixed)
         return (found[0] if isinstance(found, tuple) else found).float()
 
 
 class ConvertedForward:
-    """A module's forward. wanted: the weights' dtype → what to compute with. keep: the converted model, for next time."""
+    """The forward of a module, computed by another library.
+
+    Args:
+        option: Name of the option.
+        module: The module.
+        forward: Its own forward.
+        engine: The library.
+        wanted: Dtype of the weights → compute dtype.
+        keep: Whether to keep the converted model in the disk cache.
+    """
 
     def __init__(
         self, option: str, module: nn.Module, forward: Callable[..., Any], engine: Engine, wanted: Callable[[torch.dtype], torch.dtype],
         keep: bool,
     ) -> None:  # fmt: skip
-        self.option, self.module, self.forward, self.engine, self.wanted, self.keep = (
-            option,
-            module,
-            forward,
-            engine,
-            wanted,
-            keep,
-        )
-        self.inner = [(place, each) for place, each in module.named_modules() if each is not module]
-        self.known, self.programs, self.sums, self.stack = self._traits(), {}, {}, ExitStack()
+        self.option, self.module, self.forward = option, module, forward
+        self.engine, self.wanted, self.keep = engine, wanted, keep
+        self.inner = [(name, submodule) for name, submodule in module.named_modules() if submodule is not module]
+        self.known, self.stack = self._traits(), ExitStack()
+        self.programs: dict[Any, Callable[[list[np.ndarray]], np.ndarray]] = {}
+        self.hashes: dict[torch.dtype, str] = {}
         self.parameters = inspect.signature(forward)
 
     def close(self) -> None:
-        """Let go of the compiled models."""
+        """Free the compiled models."""
         self.programs.clear()
         self.stack.close()
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        self._untouched()
+        self._check_unchanged()
         bound = self.parameters.bind(*args, **given).arguments
         as_tuple = not bound.pop("return_dict", True)
         try:
@@ -115,7 +152,7 @@ class ConvertedForward:
         return torch.from_numpy(found).to(next(iter(tensors.values())).dtype)
 
     def _folder(self, kind: tuple[Any, ...], tensors: dict[str, Tensor], fixed: dict[str, Any]) -> Path:
-        """Where the converted model lies: in the cache, or until `close` where nothing is to be kept or can be."""
+        """Return the directory of the converted model: in the disk cache, or a temporary one."""
         if self.keep:
             traits = hashlib.sha256(repr((self._content(kind[-1]), kind)).encode()).hexdigest()[:40]
             try:
@@ -143,38 +180,33 @@ class ConvertedForward:
             self.engine.convert(TensorOnly(module, list(tensors), like, fixed).eval(), inputs, folder)
 
     def _wanted(self) -> nn.Module:
-        """The module in the dtype to compute with: a copy for the while where it has another."""
+        """Return the module in the compute dtype, as a copy if it has another one."""
         own = next(self.module.parameters()).dtype
         return self.module if self.wanted(own) == own else nn.Module.to(deepcopy(self.module), self.wanted(own))
 
     def _content(self, dtype: torch.dtype) -> str:
-        """A sum of the weights as they are now, and of the layers that they are in: files would not tell what was
-        merged into them.
-        """
-        if dtype not in self.sums:
+        """Hash the weights and the classes of the layers, which files do not show after merging."""
+        if dtype not in self.hashes:
             total = hashlib.sha256(repr(sorted(dict(getattr(self.module, "config", {})).items())).encode())
             total.update(repr([(place, type(each).__qualname__) for place, each in self.inner]).encode())
             for name, weight in sorted(self.module.state_dict().items()):
                 total.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
                 total.update(weight.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
-            self.sums[dtype] = total.hexdigest()
-        return self.sums[dtype]
+            self.hashes[dtype] = total.hexdigest()
+        return self.hashes[dtype]
 
     def _traits(self) -> list[Any]:
-        """What others may have put into the module, which a converted one would not run."""
+        """Collect changes that others may make to the module, which a converted one would not run."""
         return [
             (vars(each).get("forward"), vars(each).get("processor"), [len(getattr(each, kind)) for kind in HOOKS])
             for _, each in self.inner
         ] + [sum(weight._version for weight in self.module.parameters())]
 
-    def _untouched(self) -> None:
+    def _check_unchanged(self) -> None:
         now = self._traits()
         if now == self.known:
             return
-        places = [place for (place, _), before, after in zip(self.inner, self.known, now) if before != after]
-        what = f"{places[0]} was hooked into or runs otherwise" if places else "weights were written over"
-        raise ComposerError(
-            "accel",
-            self.option,
-            f"{what}, which a converted model does not see: leave out this option, or what does that",
-        )
+        names = [name for (name, _), before, after in zip(self.inner, self.known, now) if before != after]
+        what = f"{names[0]} was hooked into or runs otherwise" if names else "weights were written over"
+        reason = f"{what}, which a converted model does not see: leave out this option, or what does that"
+        raise ComposerError("accel", self.option, reason)
