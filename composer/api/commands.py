@@ -129,9 +129,9 @@ def rerun(
     """
     from composer.config.python_values import given
     from composer.records import metadata
-    from composer.reruns.compare import verdict
-    from composer.reruns.regenerate import drawn, threads_kept
-    from composer.reruns.replay_config import asked
+    from composer.reruns.compare import compare_with_record
+    from composer.reruns.regenerate import regenerate, threads_kept
+    from composer.reruns.replay_config import replay_config
 
     path = Path(image).expanduser()
     path = path / "run.json" if path.is_dir() else path
@@ -141,10 +141,12 @@ def rerun(
         raise ComposerError(
             key, None, "a record is generated again from files and names alone: save the image and give its name"
         )
-    replay = asked(path, record, changes.words, folder_of(config_dir), trust)
+    replay = replay_config(path, record, changes.words, folder_of(config_dir), trust)
     with silenced_libraries(), threads_kept():
-        result = drawn(record, replace(replay, folder=None), lambda note: None)
-    return replace(result, notes=(*result.notes, verdict(path, record, result)[1])) if replay.same else result
+        result = regenerate(record, replace(replay, folder=None), lambda note: None)
+    return (
+        replace(result, notes=(*result.notes, compare_with_record(path, record, result)[1])) if replay.same else result
+    )
 
 
 @dataclass(frozen=True)

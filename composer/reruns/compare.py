@@ -14,8 +14,17 @@ if TYPE_CHECKING:
     from composer.records.result import Result
 
 
-def verdict(path: Path, old: Mapping[str, Any], result: Result) -> tuple[bool, str]:
-    """Whether all pixels are those of the record, and a line that says so."""
+def compare_with_record(path: Path, old: Mapping[str, Any], result: Result) -> tuple[bool, str]:
+    """Compare regenerated images with a record.
+
+    Args:
+        path: The image.
+        old: Its record.
+        result: The regenerated images.
+
+    Returns:
+        Whether all pixels are equal, and one line about it.
+    """
     numbers, found = result.numbers or (), result.record["pixels"]
     others = [i for i in numbers if found[i] != old["pixels"][i]]
     if not others:

@@ -11,12 +11,20 @@ from composer.errors import printable, shorten
 if TYPE_CHECKING:
     from composer.images.embedded_texts import ImageTexts
 
-#: Characters shown of a text of another tool.
-MOST = 4000
+#: Maximum of characters shown of a text of another tool.
+MAX_TEXT_CHARACTERS = 4000
 
 
-def told(name: str, record: Mapping[str, Any]) -> str:
-    """An image's record in a dozen lines."""
+def format_report(name: str, record: Mapping[str, Any]) -> str:
+    """Format a record in a dozen lines.
+
+    Args:
+        name: Name of the image.
+        record: Its record.
+
+    Returns:
+        The lines.
+    """
     number, images = record["number"], record["images"]
     which = f"{len(images)} images" if number is None else f"image {number + 1} of {len(images)}"
     rows = {
@@ -41,7 +49,7 @@ def told(name: str, record: Mapping[str, Any]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def about(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool) -> str:
+def describe_run(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool) -> str:
     """In one line, what is going to be generated: the image of a record again, or what a config asks for."""
     first = record["images"][record["number"] or 0] if same else tree
     options = " ".join(f"{group}={_short(tree['chosen'].get(group))}" for group in ("task", "model", "scheduler"))
@@ -49,12 +57,12 @@ def about(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool) -> str
     return f"{'' if same else 'a variation: '}{options}, seed {first.get('seed')}{prompt}"
 
 
-def foreign(name: str, inside: ImageTexts) -> str:
+def format_foreign_texts(name: str, inside: ImageTexts) -> str:
     """What another tool wrote into an image, each text under its name."""
     lines = [f"{name}: no record of composer's; {inside.tool or 'another tool'} wrote"]
     for key, text in inside.texts.items():
-        lines += [f"{key}:", *text[:MOST].splitlines()]
-        if len(text) > MOST:
+        lines += [f"{key}:", *text[:MAX_TEXT_CHARACTERS].splitlines()]
+        if len(text) > MAX_TEXT_CHARACTERS:
             lines.append(f"… ({len(text):,} characters)")
     return "\n".join(map(printable, lines))
 

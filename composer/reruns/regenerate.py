@@ -13,7 +13,7 @@ from composer.checks.compatibility import Checked, check
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.pipelines.run import execute
-from composer.reruns.replay_config import Asked
+from composer.reruns.replay_config import ReplayConfig
 from composer.system.run_lock import in_turn
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ THREADS = 64
 
 
 @in_turn
-def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) -> Result:
+def regenerate(record: Mapping[str, Any], replay: ReplayConfig, say: Callable[[str], None]) -> Result:
     """The images again, or a variation, with a record of their own.
 
     An image comes out the same to the last bit only among the others of its batch (see docs/guides/sweeps.md), so the whole
@@ -34,9 +34,9 @@ def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) 
     Raises:
         ComposerError: it can't be generated here, or the record contradicts itself.
     """
-    spec = read(wanted.tree)
-    if not wanted.same:
-        return execute(spec, wanted.folder, say)
+    spec = read(replay.tree)
+    if not replay.same:
+        return execute(spec, replay.folder, say)
     checked = replace(check(spec), lenient=True)
     share = _share(record, checked)
     from composer.pipelines.build import build_pipeline
@@ -45,7 +45,7 @@ def drawn(record: Mapping[str, Any], wanted: Asked, say: Callable[[str], None]) 
     for note in (*checked.request.notes, *pipeline.notes):
         say(note)
     with _threads(record):
-        return _recorded(record, checked, pipeline, share.drawn(pipeline, wanted.folder))
+        return _recorded(record, checked, pipeline, share.generate(pipeline, replay.folder))
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Share:
     wanted: tuple[int, ...]
     begin: int
 
-    def drawn(self, pipeline: Pipeline, folder: Path | None) -> Result:
+    def generate(self, pipeline: Pipeline, folder: Path | None) -> Result:
         from composer.pipelines.batching import cut, joined
 
         results = [pipeline(cut(self.request, *span), folder) for span in self.spans]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
@@ -38,9 +38,13 @@ FROM = ("source", "config", "components", "refiner", "variants")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """tree: the config, plain. folder: for the files, if any. same: whether the same images are wanted, and not a
-    variation of them.
+class ReplayConfig:
+    """Config to generate the images of a record again.
+
+    Attributes:
+        tree: The config as plain data.
+        folder: Folder for the files, or ``None``.
+        same: Whether the same images are requested, and not a variation of them.
     """
 
     tree: dict[str, Any]
@@ -48,9 +52,9 @@ class Asked:
     same: bool
 
 
-def asked(
+def replay_config(
     path: Path, record: Mapping[str, Any], overrides: Sequence[str], config_dir: str | None = None, trust: bool = False
-) -> Asked:
+) -> ReplayConfig:
     """What to draw.
 
     Args:
@@ -70,7 +74,7 @@ def asked(
     names = _names(record, typed | moved, conf_folders(config_dir))
     config = compose_whole([*names, *overrides], config_dir)
     folder = folder_of(config)
-    tree = OmegaConf.to_container(without_hydra(config), resolve=True)
+    tree = cast("dict[str, Any]", OmegaConf.to_container(without_hydra(config), resolve=True))  # of a DictConfig
     for node in OF_SWEEPS:
         tree.pop(node, None)
     told = {key: value for key, value in record["config"].items() if key not in OF_SWEEPS}
@@ -88,7 +92,7 @@ def asked(
         tree["seed"] = record["images"][0]["seed"]
     roots = {key.split(".")[0] for key in typed}
     same = roots <= set(PLACES) and not typed & {"model", "task"}
-    return Asked(tree=tree if same else _one(tree, record, typed), folder=folder, same=same)
+    return ReplayConfig(tree=tree if same else _one(tree, record, typed), folder=folder, same=same)
 
 
 def _names(record: Mapping[str, Any], typed: set[str], folders: list[Path]) -> Iterator[str]:

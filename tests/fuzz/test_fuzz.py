@@ -26,8 +26,8 @@ from composer.config.search_path import groups, options, packaged_conf
 from composer.errors import ComposerError
 from composer.images import embedded_texts, reading
 from composer.records import metadata
-from composer.reruns.describe import told
-from composer.reruns.replay_config import asked
+from composer.reruns.describe import format_report
+from composer.reruns.replay_config import replay_config
 
 EXAMPLES = int(os.environ.get("COMPOSER_FUZZ", "8"))
 search = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -202,8 +202,8 @@ def test_records(honest, data):
 
     def again() -> None:
         found = metadata.read(file)
-        told(file.name, found)
-        check(read(asked(file, found, ["output.folder=again"]).tree))
+        format_report(file.name, found)
+        check(read(replay_config(file, found, ["output.folder=again"]).tree))
 
     survives(again)
 

@@ -28,20 +28,20 @@ def rerun(line: ParsedArgs) -> int:
     path, overrides = _record_path(line)
     record = metadata.read(path)
     from composer.cli.single_run import finished
-    from composer.reruns.compare import verdict
-    from composer.reruns.describe import about
-    from composer.reruns.regenerate import drawn
-    from composer.reruns.replay_config import asked
+    from composer.reruns.compare import compare_with_record
+    from composer.reruns.describe import describe_run
+    from composer.reruns.regenerate import regenerate
+    from composer.reruns.replay_config import replay_config
 
-    replay = asked(path, record, overrides, line.config_dir, line.trust)
+    replay = replay_config(path, record, overrides, line.config_dir, line.trust)
     if not line.quiet:
-        print(printable(f"compose: {about(record, replay.tree, replay.same)}"), file=sys.stderr)
+        print(printable(f"compose: {describe_run(record, replay.tree, replay.same)}"), file=sys.stderr)
     folder = replay.folder
     assert folder is not None  # only a call from Python has none
-    result = finished(lambda: drawn(record, replay, console.print_note), folder)
+    result = finished(lambda: regenerate(record, replay, console.print_note), folder)
     if not replay.same:
         return 0
-    same, words = verdict(path, record, result)
+    same, words = compare_with_record(path, record, result)
     if not same:
         print(printable(f"compose: {words}"), file=sys.stderr)
     else:
@@ -61,7 +61,7 @@ def info(line: ParsedArgs) -> int:
     Raises:
         ComposerError: The image has neither.
     """
-    from composer.reruns.describe import foreign, told
+    from composer.reruns.describe import format_foreign_texts, format_report
 
     path, more = _record_path(line)
     if more:
@@ -72,9 +72,9 @@ def info(line: ParsedArgs) -> int:
         inside = None if line.json or path.suffix == ".json" else embedded_texts.read_image_texts(path)
         if inside is None or not inside.texts:
             raise
-        print(foreign(path.name, inside))
+        print(format_foreign_texts(path.name, inside))
         return 0
-    console.report_facts(record, told(path.name, record))
+    console.report_facts(record, format_report(path.name, record))
     return 0
 
 
