@@ -1,271 +1,212 @@
-"""Checked spec → Pipeline: import what the config names, load the weights, put the parts together."""
+"""Checked request → Pipeline: resolve the parts, load the weights, and put both together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from copy import copy, deepcopy
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
-import diffusers
 import torch
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.headers import count_weights
-from composer.checkpoints.layouts import CLASSIC, broken_families
-from composer.checks.classic import check_classic, check_own, check_step
+from composer.checkpoints.layouts import CLASSIC
 from composer.checks.compatibility import Checked
-from composer.checks.pipeline_arguments import arguments
-from composer.checks.pipeline_steps import Steps
-from composer.checks.requirements import check_guidance, check_requirements
-from composer.config.spec import RunSpec
-from composer.config.targets import build
-from composer.errors import ComposerError
+from composer.config.spec import RefinerSpec, RunSpec
 from composer.families.base import Family
+from composer.families.lookup import family_class
 from composer.families.settings import FamilySettings
 from composer.loading import integrity, quantization
 from composer.loading.load_options import LoadOptions
 from composer.loading.loader import load
-from composer.loading.precision import DtypePlan, resolve_device, resolve_dtypes
+from composer.loading.precision import DtypePlan, resolve_device
 from composer.loading.rehearsal import rehearse
-from composer.loading.skeleton import create_skeleton
-from composer.options.base import ModelOption, NoEffect, OptionContext
+from composer.options.base import ModelOption
+from composer.options.choose import choose_options
 from composer.options.lifecycle import remove_options
 from composer.pipelines.classic.run import Classic
 from composer.pipelines.pipeline import Pipeline
 from composer.pipelines.refined import Refined
+from composer.pipelines.resolve import (
+    check_parts,
+    family_notes,
+    resolve_callbacks,
+    resolve_dtype_plan,
+    resolve_guidance,
+    resolve_scheduler,
+    store_denoiser,
+    timestep_layout,
+)
 from composer.pipelines.schedule_check import check_schedule
 from composer.sampling.guidance import Guidance
-from composer.sampling.schedulers import make_scheduler, scheduler_parts
+from composer.sampling.schedulers import SchedulerParts, make_scheduler
 from composer.system.run_lock import in_turn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """All of a pipeline that needs no weights. scheduler: class and keywords of its constructor."""
+    """All of a pipeline that needs no weights.
 
+    Attributes:
+        device: Device that the models compute on.
+        dtypes: Compute and storage dtype of each component.
+        guidance: Guidance for the base model.
+        callbacks: Callbacks by name, in the order of their calls.
+        scheduler: Class, settings, and keywords of `step`.
+        options: Memory and acceleration options by ``group.name``.
+        notes: Notes for the user.
+    """
+
+    device: torch.device
+    dtypes: DtypePlan
     guidance: Guidance
     callbacks: Mapping[str, StepCallback]
-    scheduler: tuple[type, dict[str, Any]]
-    step_settings: Mapping[str, Any]
-    device: torch.device
-    numbers: DtypePlan
-    notes: tuple[str, ...]
+    scheduler: SchedulerParts
     options: Mapping[str, ModelOption]
+    notes: tuple[str, ...]
 
 
 @in_turn
 def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
-    """Everything that can be refused by name without the weights is refused here; `more` are callbacks beside the
-    config's.
+    """Resolve all that needs no weights, and refuse what can be refused without them.
+
+    Args:
+        checked: The request with its checkpoint.
+        more: Callbacks from Python, which follow those of the config.
+
+    Returns:
+        The parts and their notes.
 
     Raises:
-        ComposerError: what can't work, and why.
+        ComposerError: A part can't work, and why.
     """
-    spec, checkpoint = checked.spec, checked.checkpoint
-    device = resolve_device(spec.device)
-    numbers, notes = resolve_dtypes(spec.precision, device, denoiser_bytes(checkpoint), checkpoint.single_file)
-    if spec.precision.storage:
-        quantization.check_storage(spec.precision.storage, device, checkpoint.single_file)
-        numbers = _stored(numbers, checkpoint, spec.precision.storage)
-    if checkpoint.quantised:
-        numbers = _stored(numbers, checkpoint, quantization.GGUF)
-    guidance = build("guidance", spec.guidance, Guidance)
-    guidance = guidance.for_model(checkpoint.takes_guidance_scale)
-    callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in spec.callbacks.items()}
-    for callback in more:
-        callbacks[_free(type(callback).__name__, callbacks)] = callback
-    cls, settings, step_settings = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    options, chosen = options_of(checked, device, numbers)
-    for storage in filter(None, (option.storage for option in options.values())):
-        numbers = _stored(numbers, checkpoint, storage)
-    if spec.overflow == "chunk" and not family_class(checkpoint).reads_long_prompts:
-        reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
-        raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
-    for each in filter(None, (checkpoint, checked.refiner)):
-        check_requirements(callbacks, checked.task, each, spec.task.name)
-        check_guidance(guidance, each)
-    if checkpoint.family == CLASSIC:
-        _check_classic(checked, guidance, callbacks, cls, step_settings)
-    lost = check_schedule(checked, cls, settings, step_settings, layer(checkpoint))
+    device = resolve_device(checked.spec.device)
+    dtypes, notes = resolve_dtype_plan(checked, device)
+    guidance = resolve_guidance(checked)
+    callbacks = resolve_callbacks(checked, more)
+    scheduler = resolve_scheduler(checked, checked.checkpoint)
+    options, option_notes = choose_options(checked, device, dtypes)
+    dtypes = store_denoiser(dtypes, checked.checkpoint, (option.storage for option in options.values()))
+    check_parts(checked, guidance, callbacks, scheduler)
+    schedule_notes = check_schedule(checked, *scheduler, timestep_layout(checked.checkpoint))
     return Parts(
-        guidance=guidance, callbacks=callbacks, scheduler=(cls, settings), step_settings=step_settings, device=device,
-        numbers=numbers, notes=(*notes, *chosen, *lost, *_unloaded(checkpoint)), options=options,
+        device=device, dtypes=dtypes, guidance=guidance, callbacks=callbacks, scheduler=scheduler, options=options,
+        notes=(*notes, *option_notes, *schedule_notes, *family_notes(checked.checkpoint)),
     )  # fmt: skip
 
 
-def _unloaded(checkpoint: Checkpoint) -> Iterator[str]:
-    """Families of plugins that can't be loaded, one of which might have run a checkpoint of no family."""
-    if checkpoint.family == CLASSIC:
-        yield from (f"model.family: the family {name} {why}" for name, why in broken_families().items())
-
-
 def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:
-    """Try a run as far as that goes without weights: with models of the same layers that hold no numbers.
+    """Try a run without weights, with models of the same layers that hold no values.
+
+    Args:
+        checked: The request with its checkpoint.
+        more: Callbacks from Python, which follow those of the config.
 
     Returns:
-        Notes: what the run would do otherwise than asked.
+        Notes: what the run would do differently from the request.
 
     Raises:
-        ComposerError: what building or loading would refuse.
+        ComposerError: Building or loading would be refused.
     """
-    found, model = parts(checked, more), checked.spec.model
+    resolved, model = parts(checked, more), checked.spec.model
     rehearse(checked.checkpoint, model.variant)
-    if checked.refiner is not None:
+    if checked.refiner is not None and model.refiner is not None:
         rehearse(checked.refiner, model.refiner.variant)
-    return (*checked.request.notes, *found.notes)
-
-
-def _check_classic(
-    checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: type, step_settings: Mapping[str, Any]
-) -> None:  # fmt: skip
-    """What the checkpoint's own pipeline class can't take or do."""
-    pipeline, values = classic_class(checked.checkpoint), checked.spec.values
-    sizes = {key: values.get(key) for key in ("height", "width")}
-    check_classic(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name)
-    check_step(pipeline, scheduler, step_settings)
-    check_own(create_skeleton(checked.checkpoint), arguments(pipeline, checked.request, guidance))
-
-
-def layer(checkpoint: Checkpoint) -> Any:
-    """What lays out the steps of a checkpoint: its family, or what is known of its own pipeline class."""
-    return Steps(classic_class(checkpoint)) if checkpoint.family == CLASSIC else family_class(checkpoint)
+    return (*checked.request.notes, *resolved.notes)
 
 
 @in_turn
 def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipeline:
-    """Put the parts together around the loaded weights."""
-    spec, checkpoint, found = checked.spec, checked.checkpoint, parts(checked, more)
-    cls, settings = found.scheduler
-    offloaded = any(option.offloads for option in found.options.values())
-    place = torch.device("cpu") if offloaded else found.device
-    how = LoadOptions(found.numbers, place, spec.model.variant, spec.precision.cache, offloaded)
-    pipe = load(checkpoint, how, remove_options)
-    family = family_class(checkpoint)(pipe, family_settings(spec, found.device))
+    """Build a pipeline around loaded weights.
+
+    Args:
+        checked: The request with its checkpoint.
+        more: Callbacks from Python, which follow those of the config.
+
+    Returns:
+        The pipeline; its models are shared with other pipelines of the same checkpoint.
+
+    Raises:
+        ComposerError: A part can't work, or the weights can't be loaded.
+    """
+    spec, checkpoint, resolved = checked.spec, checked.checkpoint, parts(checked, more)
+    load_options = _load_options(spec, resolved)
+    pipe = load(checkpoint, load_options, remove_options)
+    family = make_family(checkpoint, pipe, spec, resolved.device)
     pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
         family=family,
         task=checked.task,
-        make_scheduler=partial(make_scheduler, cls, scheduler_config(pipe), settings),
-        step_settings=found.step_settings,
-        guidance=found.guidance.for_model(family.takes_guidance_scale),
-        callbacks=found.callbacks,
-        notes=(*found.notes, *integrity.unused_key_warnings(family.modules)),
+        make_scheduler=scheduler_maker(pipe, resolved.scheduler),
+        step_settings=resolved.scheduler.step_settings,
+        guidance=resolved.guidance.for_model(family.takes_guidance_scale),
+        callbacks=resolved.callbacks,
+        notes=(*resolved.notes, *integrity.unused_key_warnings(family.modules)),
         skip_on_error=spec.skip_on_error,
-        options=found.options,
-        device=found.device,
+        options=resolved.options,
+        device=resolved.device,
         overflow=spec.overflow,
     )
-    return pipeline if checked.refiner is None else _refined(pipeline, spec, checked.refiner, how)
+    if checked.refiner is None or spec.model.refiner is None:
+        return pipeline
+    return _add_refiner(pipeline, checked, checked.refiner, spec.model.refiner, load_options)
 
 
-def options_of(checked: Checked, device: torch.device, numbers: DtypePlan) -> tuple[dict[str, ModelOption], list[str]]:
-    """The options of memory and accel as objects, by `group.name`, and what those that chose others have to say."""
-    groups = {"memory": checked.spec.memory, "accel": checked.spec.accel}
-    targets = {f"{group}.{name}": target for group, named in groups.items() for name, target in named.items()}
-    asked = {name: build(name, target, ModelOption) for name, target in targets.items()}
-    setting = OptionContext(checked=checked, device=device, dtypes=numbers, active=frozenset(asked))
-    idle = {name: error for name, option in asked.items() if (error := _idle(option, setting))}
-    found: dict[str, ModelOption] = {}
-    lines = [f"{error}: left out" for error in idle.values()]
-    for option in (option for name, option in asked.items() if name not in idle):
-        instead, line = option.expand(setting)
-        found = {**instead, **found}  # what was asked for by name stands
-        lines += [line] if line else []
-    return found, lines
+def _load_options(spec: RunSpec, resolved: Parts) -> LoadOptions:
+    """Options of loading; models that an option moves to the device when needed are loaded to the CPU."""
+    offloads = any(option.offloads for option in resolved.options.values())
+    device = torch.device("cpu") if offloads else resolved.device
+    return LoadOptions(resolved.dtypes, device, spec.model.variant, spec.precision.cache, offloads)
 
 
-def _suits_refiner(option: ModelOption, setting: OptionContext, refiner: Checkpoint) -> None:
-    """Hold an option against the refiner too, whose models it is put on as it is on the base's."""
-    try:
-        # a copy: what an option notes of the checkpoint that it is checked against is of the base model
-        copy(option).check(replace(setting, checked=replace(setting.checked, checkpoint=refiner, refiner=None)))
-    except ComposerError as error:
-        raise type(error)(
-            error.key, error.value, f"{error.reason} (the refiner, {refiner.source})", error.allowed
-        ) from None
-
-
-def _idle(option: ModelOption, setting: OptionContext) -> NoEffect | None:
-    """Check an option: that it would do nothing comes back where that is no reason to refuse the run."""
-    try:
-        option.check(setting)
-        if setting.checked.refiner is not None:
-            _suits_refiner(option, setting, setting.checked.refiner)
-    except NoEffect as error:
-        if not setting.checked.lenient:
-            raise
-        return error
-    return None
-
-
-def _stored(numbers: DtypePlan, checkpoint: Checkpoint, storage: str) -> DtypePlan:
-    denoiser = checkpoint.family_info.denoiser[0]
-    if checkpoint.quantised and storage != quantization.GGUF:
-        file = checkpoint.folder(denoiser).name
-        raise ComposerError(
-            f"model.components.{denoiser}", file, f"is quantised already, and can't be kept as {storage} besides"
-        )
-    return replace(numbers, stored=((denoiser, storage),))
-
-
-def denoiser_bytes(checkpoint: Checkpoint) -> int:
-    """What the denoiser's weights take in fp32, from the headers of its files; 0 where they are not here yet."""
-    files = [checkpoint.path] if checkpoint.single_file else checkpoint.files(checkpoint.family_info.denoiser[0])
-    return sum(count_weights(files).values()) * 4
-
-
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    """A name that is not taken: `Mine`, `Mine2`, …"""
-    return next(each for each in (name, *(f"{name}{i}" for i in range(2, len(taken) + 3))) if each not in taken)
-
-
-def _refined(base: Pipeline, spec: RunSpec, checkpoint: Checkpoint, how: LoadOptions) -> Refined:
+def _add_refiner(
+    base: Pipeline, checked: Checked, checkpoint: Checkpoint, refiner: RefinerSpec, load_options: LoadOptions
+) -> Refined:
     """The same scheduler option, guidance and callbacks on a second checkpoint."""
-    cls, settings, _ = scheduler_parts(spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
-    own = tuple(
-        each for each in how.dtypes.stored if each[1] != quantization.GGUF
-    )  # what the base's files hold is not the refiner's
-    pipe = load(
-        checkpoint,
-        replace(how, dtypes=replace(how.dtypes, stored=own), variant=spec.model.refiner.variant),
-        remove_options,
+    dtypes = load_options.dtypes  # the base's files may be quantised, the refiner's are not
+    stored = tuple(entry for entry in dtypes.stored if entry[1] != quantization.GGUF)
+    load_options = replace(load_options, dtypes=replace(dtypes, stored=stored), variant=refiner.variant)
+    pipe = load(checkpoint, load_options, remove_options)
+    family = make_family(checkpoint, pipe, checked.spec, base.device)
+    finishing = replace(
+        base,
+        family=family,
+        make_scheduler=scheduler_maker(pipe, resolve_scheduler(checked, checkpoint)),
+        guidance=base.guidance.for_model(family.takes_guidance_scale),
     )
-    family = family_class(checkpoint)(pipe, family_settings(spec, base.device))
-    scheduler = partial(make_scheduler, cls, scheduler_config(pipe), settings)
-    refiner = replace(
-        base, family=family, make_scheduler=scheduler, guidance=base.guidance.for_model(family.takes_guidance_scale)
-    )
-    return Refined(
-        **{each.name: getattr(base, each.name) for each in fields(base)},
-        refiner=refiner,
-        start_fraction=spec.model.refiner.start,
-    )
+    shared = {field.name: getattr(base, field.name) for field in fields(base)}
+    return Refined(**shared, refiner=finishing, start_fraction=refiner.start)
 
 
-def family_settings(spec: RunSpec, device: torch.device) -> FamilySettings:
-    """What a run tells its families."""
-    long_prompts = "chunk" if spec.overflow == "chunk" else "truncate"
-    return FamilySettings(device=device, upcast_vae=spec.precision.vae_upcast, long_prompts=long_prompts)
+def make_family(checkpoint: Checkpoint, pipe: Any, spec: RunSpec, device: torch.device) -> Family:
+    """Build the family of a run. The only place that does.
+
+    Args:
+        checkpoint: The base checkpoint or the refiner.
+        pipe: The loaded diffusers pipeline.
+        spec: Settings of the run.
+        device: Device that the models compute on.
+
+    Returns:
+        The frozen family.
+    """
+    long_prompts: Literal["chunk", "truncate"] = "chunk" if spec.overflow == "chunk" else "truncate"
+    upcast = spec.precision.vae_upcast
+    return family_class(checkpoint)(
+        pipe, FamilySettings(device=device, upcast_vae=upcast, long_prompts=long_prompts)
+    )  # fmt: skip
 
 
-def scheduler_config(pipe: Any) -> dict[str, Any]:
-    """The scheduler settings of a loaded checkpoint, after its pipeline class's own changes, as plain data."""
-    return deepcopy(dict(pipe.scheduler.config))
+def scheduler_maker(pipe: Any, scheduler: SchedulerParts) -> partial[Any]:
+    """Get a function that makes the schedulers of a pipeline's runs.
 
+    Args:
+        pipe: The loaded diffusers pipeline; the config of its scheduler is copied as plain data, after the changes
+            that its class made.
+        scheduler: Class and settings.
 
-def classic_class(checkpoint: Checkpoint) -> type:
-    """The diffusers pipeline that a checkpoint without a native family names."""
-    found = getattr(diffusers, checkpoint.pipeline, None)
-    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
-        raise ComposerError(
-            "model.source", checkpoint.source, f"diffusers {diffusers.__version__} has no {checkpoint.pipeline}"
-        )
-    return found
-
-
-def family_class(checkpoint: Checkpoint) -> type[Family]:
-    module, _, name = checkpoint.family_info.family.partition(":")
-    return getattr(import_module(module), name)
+    Returns:
+        A function without arguments that returns a fresh scheduler.
+    """
+    return partial(make_scheduler, scheduler.cls, deepcopy(dict(pipe.scheduler.config)), scheduler.settings)

@@ -12,8 +12,8 @@ from composer.checkpoints.headers import PICKLED, read_header
 from composer.checkpoints.layouts import CLASSIC
 from composer.checks.compatibility import ROLES, Checked, tasks_of
 from composer.checks.pipeline_steps import Steps
-from composer.pipelines.build import layer
-from composer.pipelines.schedule_check import original_of
+from composer.pipelines.resolve import timestep_layout
+from composer.pipelines.schedule_check import original_config
 from composer.sampling.schedulers import effective_settings, make_scheduler, scheduler_parts
 
 #: The settings that say most about a component, by its kind.
@@ -104,12 +104,12 @@ def _scheduler(checked: Checked) -> list[str]:
     cls, settings, of_step = scheduler_parts(
         checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler")
     )
-    scheduler = make_scheduler(cls, original_of(checkpoint), settings)
+    scheduler = make_scheduler(cls, original_config(checkpoint), settings)
     config = {key: value for key, value in effective_settings(scheduler).items() if value is not None}
     lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
     lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
     laid_out, steps = (
-        layer(checkpoint),
+        timestep_layout(checkpoint),
         f"{request.steps - request.steps_skipped} of {request.steps}" if request.steps_skipped else request.steps,
     )
     if isinstance(laid_out, Steps) and laid_out.own(scheduler):

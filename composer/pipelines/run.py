@@ -1,4 +1,4 @@
-"""One run: check, build, call, and say how it was done. Heavy imports wait until the check has passed."""
+"""One run: check, build, call, and record. Heavy imports wait until the check has passed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from composer.system.memory import is_out_of_memory
 from composer.system.run_lock import in_turn
 
 if TYPE_CHECKING:
+    from composer.pipelines.pipeline import Pipeline
     from composer.records.result import Result
 
 
@@ -30,59 +31,84 @@ def execute(
     """Run a spec.
 
     Args:
-        folder: where callbacks may write.
-        say: tells the user what was done otherwise than asked.
-        more: callbacks beside those of the config.
+        spec: Everything that the run needs.
+        folder: Directory that callbacks may write to; ``None`` to write nothing.
+        say: Receives each note for the user as soon as it is known.
+        more: Callbacks from Python, which follow those of the config.
+
+    Returns:
+        Images, notes and record.
 
     Raises:
-        LeftBehind: a callback left something on the models; `result` holds what was made all the same.
+        ComposerError: The run was refused, or failed.
+        LeftBehind: A callback changed the models; `result` has the images and their record.
     """
     checked = check(spec)
     with silenced_libraries():
-        return _executed(spec, checked, folder, say, more)
+        return _execute(checked, folder, say, more)
 
 
-def _executed(
-    spec: RunSpec, checked: Checked, folder: Path | None, say: Callable[[str], None], more: Sequence[StepCallback]
+def _execute(
+    checked: Checked, folder: Path | None, say: Callable[[str], None], more: Sequence[StepCallback]
 ) -> Result:  # fmt: skip
-    """The part that takes its time."""
-    from composer.pipelines.batching import draw
+    """Build and call the pipeline; once more with less memory where it ran out."""
     from composer.pipelines.build import build_pipeline
-    from composer.records.record import record
 
     pipeline = build_pipeline(checked, more)
     loading_line.stop()
-    before = (*checked.request.notes, *pipeline.notes)
-    for note in before:
+    for note in (*checked.request.notes, *pipeline.notes):
         say(note)
-    left: LeftBehind | None = None
     try:
-        try:
-            result = draw(pipeline, checked, checked.request, folder)
-        except LeftBehind as error:
-            if error.result is None:
-                raise
-            left, result = error, error.result
+        result, left = _generate(pipeline, checked, folder)
     except Exception as error:
-        sparing = further(spec) if is_out_of_memory(error) else None
+        sparing = save_more_memory(checked.spec) if is_out_of_memory(error) else None
         if sparing is None:
             raise
     else:
-        for note in result.told:
-            say(note)
-        result = replace(result, notes=(*before, *result.notes))
-        result = replace(result, record=record(checked, pipeline, result))
-        if left is not None:
-            left.result = result
-            raise left
-        return result
-    del pipeline  # and out of the handler, so that nothing holds what it had taken
+        return _record(pipeline, checked, result, left, say)
+    del pipeline  # and outside of the handler, so that nothing keeps its memory
     say("memory ran out: once more, one step further")
     return execute(sparing, folder, say, more)
 
 
-def further(spec: RunSpec) -> RunSpec | None:
-    """The same run with `memory=auto` one step more sparing than before, once; None where that was not asked for."""
+def _generate(pipeline: Pipeline, checked: Checked, folder: Path | None) -> tuple[Result, LeftBehind | None]:
+    """The images, and an error that is raised once they are recorded."""
+    from composer.pipelines.batching import run_in_batches
+
+    try:
+        return run_in_batches(pipeline, checked, checked.request, folder), None
+    except LeftBehind as error:
+        if error.result is None:
+            raise
+        return error.result, error
+
+
+def _record(
+    pipeline: Pipeline, checked: Checked, result: Result, left: LeftBehind | None, say: Callable[[str], None]
+) -> Result:  # fmt: skip
+    """Complete the notes and the record of a result."""
+    from composer.records.record import record
+
+    notes = (*result.notes, *result.flag_notes)
+    for note in notes:
+        say(note)
+    result = replace(result, notes=(*checked.request.notes, *pipeline.notes, *notes))
+    result = replace(result, record=record(checked, pipeline, result))
+    if left is not None:
+        left.result = result
+        raise left
+    return result
+
+
+def save_more_memory(spec: RunSpec) -> RunSpec | None:
+    """Change ``memory=auto`` to save more memory, once.
+
+    Args:
+        spec: Spec of a run that ran out of memory.
+
+    Returns:
+        The changed spec; ``None`` if it was changed before, or does not use ``memory=auto``.
+    """
     auto = spec.memory.get("auto")
     if auto is None or auto.keywords.get("further"):
         return None

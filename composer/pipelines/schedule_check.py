@@ -1,9 +1,9 @@
-"""The whole schedule of a run on next to nothing, before weights load: what fails at the last of its steps fails here."""
+"""The complete schedule of a run on tiny tensors, before weights load: what fails at its last step fails here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -15,117 +15,161 @@ from composer.loading.skeleton import create_skeleton
 from composer.pipelines.refined import count_base_iterations
 from composer.sampling.non_finite import is_finite
 from composer.sampling.sampler import Sampler
-from composer.sampling.scheduler_settings import blamed
-from composer.sampling.schedulers import dropped, make_scheduler
+from composer.sampling.scheduler_settings import blame_setting, constructor
+from composer.sampling.schedulers import dropped_settings, make_scheduler
 from composer.system.signatures import keywords_of
 
-#: Words for what a model predicts where it is not the noise.
-ODD = ("v_prediction", "sample")
+#: Prediction types other than noise.
+NOT_NOISE = ("v_prediction", "sample")
+
+
+class TimestepLayout(Protocol):
+    """The class of a family, or the steps of a pipeline class."""
+
+    def set_timesteps(
+        self, scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str, /
+    ) -> None:
+        """Lay out the timesteps of a scheduler.
+
+        Args:
+            scheduler: A fresh diffusers scheduler; changed in place.
+            request: Number of steps and size.
+            vae_scale_factor: Pixels per latent along one side.
+            device: Device of the timesteps.
+        """
+
+
+class StepFailure(Exception):
+    """A step can't be taken; the text says which, and why."""
+
+
+class _Trial(NamedTuple):
+    """A schedule that can be tried with a part of its settings."""
+
+    cls: Any
+    original: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    step_settings: Mapping[str, Any]
+    layout: TimestepLayout
+    request: Request
+    vae_scale_factor: int
+
+    def lay_out(self, settings: Mapping[str, Any]) -> Any:
+        """A scheduler with timesteps set, with those of its settings that are given."""
+        chosen = {key: settings[key] for key in self.settings if key in settings}
+        scheduler = make_scheduler(self.cls, self.original, chosen)
+        self.layout.set_timesteps(scheduler, self.request, self.vae_scale_factor, "cpu")
+        return scheduler
+
+    def walk(self, settings: Mapping[str, Any]) -> None:
+        """Take all steps, with those of its settings that are given."""
+        step_settings = {key: settings[key] for key in self.step_settings if key in settings}
+        generators = (torch.Generator().manual_seed(0),)
+        _take_steps(Sampler(self.lay_out(settings), generators, step_settings), self.request)
 
 
 def check_schedule(
-    checked: Checked, cls: type, settings: dict[str, Any], step_settings: dict[str, Any], family: Any
+    checked: Checked, cls: Any, settings: dict[str, Any], step_settings: dict[str, Any], layout: TimestepLayout
 ) -> tuple[str, ...]:
-    """Refuse a scheduler that can't lay out the request's steps, or can't walk them; what comes back are notes.
+    """Refuse a scheduler that can't lay out the request's steps, or can't take them.
 
     Args:
-        cls, settings, step_settings: as `scheduler_parts` gives them. family: the class, which lays out the steps.
+        checked: The request with its checkpoint.
+        cls: Scheduler class.
+        settings: Settings of the scheduler.
+        step_settings: Keywords of its `step`.
+        layout: Lays out the timesteps.
+
+    Returns:
+        Notes, such as about settings of the checkpoint that the class does not have.
 
     Raises:
-        ComposerError: with the step at which it fails, and why.
+        ComposerError: A step fails; names the step and the reason.
     """
-    checkpoint, request = checked.checkpoint, checked.request
-    original, typed = original_of(checkpoint), checked.spec.scheduler.keywords
-    name = checked.spec.chosen.get("scheduler") or cls.__name__
+    checkpoint, name = checked.checkpoint, checked.spec.chosen.get("scheduler") or cls.__name__
     _check_prediction(name, cls, checkpoint)
-
-    def laid_out(some: Mapping[str, Any]) -> Any:
-        scheduler = make_scheduler(cls, original, {key: some[key] for key in settings if key in some})
-        family.set_timesteps(scheduler, request, checkpoint.vae_scale_factor, "cpu")
-        return scheduler
-
-    def walked(some: Mapping[str, Any]) -> None:
-        of_step = {key: some[key] for key in step_settings if key in some}
-        _walk(Sampler(laid_out(some), (torch.Generator().manual_seed(0),), of_step), request)
-
+    original = original_config(checkpoint)
+    trial = _Trial(cls, original, settings, step_settings, layout, checked.request, checkpoint.vae_scale_factor)
+    scheduler = _laid_out(trial, name, checked.spec.scheduler.keywords)
+    _check_refiner(checked, scheduler)
     try:
-        scheduler = laid_out(settings)
-    except ComposerError as error:
-        raise (
-            ComposerError("scheduler", name, error.reason, error.allowed) if error.key == "scheduler" else error
-        ) from None
-    except Exception as error:
-        found = blamed(cls, typed, error, laid_out)
-        raise (found if "." in found.key else _not_laid_out(name, cls, request, error)) from None
-    if checked.refiner is not None:
-        count_base_iterations(
-            scheduler,
-            scheduler.timesteps[request.steps_skipped * getattr(scheduler, "order", 1) :],
-            checked.spec.model.refiner.start,
-        )
-    try:
-        walked({**settings, **step_settings})
-    except Stumbled as error:
-        found = blamed(cls, typed, error, walked)
-        raise (
-            found if "." in found.key else ComposerError("scheduler", name, f"{cls.__name__} can't: {error}")
-        ) from None
-    lost = dropped(scheduler, checkpoint.classes.get("scheduler", ""))
+        trial.walk({**settings, **step_settings})
+    except StepFailure as error:
+        blamed = blame_setting(cls, checked.spec.scheduler.keywords, error, trial.walk)
+        refusal = ComposerError("scheduler", name, f"{cls.__name__} can't: {error}")
+        raise (blamed if "." in blamed.key else refusal) from None
+    lost = dropped_settings(scheduler, checkpoint.classes.get("scheduler", ""))
     return (f"scheduler: {cls.__name__} has no {', '.join(lost)}, which the checkpoint's own has",) if lost else ()
 
 
-class Stumbled(Exception):
-    """A step can't be taken. Its text says which, and why."""
+def _laid_out(trial: _Trial, name: str, keywords: Mapping[str, Any]) -> Any:
+    """The scheduler with timesteps set, or the refusal of a setting."""
+    try:
+        return trial.lay_out(trial.settings)
+    except ComposerError as error:
+        own = error.key == "scheduler"
+        raise (ComposerError("scheduler", name, error.reason, error.allowed) if own else error) from None
+    except Exception as error:
+        blamed = blame_setting(trial.cls, keywords, error, trial.lay_out)
+        raise (blamed if "." in blamed.key else _layout_refusal(name, trial.cls, trial.request, error)) from None
 
 
-def _not_laid_out(name: str, cls: type, request: Request, error: Exception) -> ComposerError:
-    fault = str(error).partition(" Make sure")[0]  # diffusers' advice may be beyond what a setting can be
+def _layout_refusal(name: str, cls: Any, request: Request, error: Exception) -> ComposerError:
+    fault = str(error).partition(" Make sure")[0]  # diffusers' advice may be beyond the range of a setting
     if isinstance(error, ValueError):
         return ComposerError("steps", request.steps, f"{cls.__name__} can't lay them out: {fault} Take fewer steps")
-    return ComposerError("scheduler", name, f"{cls.__name__} can't lay out {request.steps} steps: {_line(error)}")
+    reason = f"{cls.__name__} can't lay out {request.steps} steps: {_first_line(error)}"
+    return ComposerError("scheduler", name, reason)
 
 
-def original_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The config of the checkpoint's scheduler as a run finds it: some pipeline classes change it."""
+def _check_refiner(checked: Checked, scheduler: Any) -> None:
+    """Refuse a schedule that leaves no step to the base or to the refiner."""
+    refiner = checked.spec.model.refiner
+    if checked.refiner is not None and refiner is not None:
+        first = checked.request.steps_skipped * getattr(scheduler, "order", 1)
+        count_base_iterations(scheduler, scheduler.timesteps[first:], refiner.start)
+
+
+def original_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Get the config of the checkpoint's scheduler as a run finds it: some pipeline classes change it.
+
+    Args:
+        checkpoint: Checkpoint of the run.
+
+    Returns:
+        Setting → value.
+    """
     pipeline = create_skeleton(checkpoint)
     return dict(checkpoint.scheduler if pipeline is None else pipeline.scheduler.config)
 
 
-def _check_prediction(name: str, cls: type, checkpoint: Checkpoint) -> None:
-    if checkpoint.prediction in ODD and "prediction_type" not in keywords_of(cls.__init__):
-        reason = f"{cls.__name__} steps by predictions of noise alone, and this model predicts {checkpoint.prediction}: choose another"
-        raise ComposerError("scheduler", name, reason)
+def _check_prediction(name: str, cls: Any, checkpoint: Checkpoint) -> None:
+    if checkpoint.prediction in NOT_NOISE and "prediction_type" not in keywords_of(constructor(cls)):
+        reason = f"{cls.__name__} steps by predictions of noise alone, and this model predicts {checkpoint.prediction}"
+        raise ComposerError("scheduler", name, f"{reason}: choose another")
 
 
-def _walk(sampler: Sampler, request: Request) -> None:
-    """Take all steps with made-up predictions; only the shapes of real ones are larger.
-
-    Raises:
-        Stumbled: at a step.
-    """
-    if (
-        request.steps_skipped or "strength" in request.inputs
-    ):  # without, schedulers look for the place of their first timestep themselves
+def _take_steps(sampler: Sampler, request: Request) -> None:
+    """Take all steps with random predictions; only the shapes of real ones are larger."""
+    if request.steps_skipped or "strength" in request.inputs:  # else schedulers find their first timestep themselves
         sampler.skip(request.steps_skipped)
-    drawn, total = torch.Generator().manual_seed(0), len(sampler.timesteps)
-    noise, prediction = (torch.randn(1, 4, 8, 8, generator=drawn) for _ in range(2))
+    generator, total = torch.Generator().manual_seed(0), len(sampler.timesteps)
+    noise, prediction = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(2))
     latents = noise * float(sampler.initial_sigma)
     for index, timestep in enumerate(sampler.timesteps):
-        where = f"step {index + 1} of {total} fails"
+        failed = f"step {index + 1} of {total} fails"
         try:
             with torch.random.fork_rng(devices=[]):
                 sampler.scale(latents, timestep)
                 latents = sampler.step(prediction, timestep, latents)
         except Exception as error:  # an index past a table's end, a setting that the class does not implement
-            raise Stumbled(f"{where}, {_line(error)}: choose another scheduler, or other settings or steps") from None
+            advice = "choose another scheduler, or other settings or steps"
+            raise StepFailure(f"{failed}, {_first_line(error)}: {advice}") from None
         if not is_finite(latents):
-            raise Stumbled(
-                f"{where}, what comes of it is not finite: choose another scheduler, or other settings or steps"
-            )
+            advice = "choose another scheduler, or other settings or steps"
+            raise StepFailure(f"{failed}, what comes of it is not finite: {advice}")
 
 
-def _line(error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return (
-        first if isinstance(error, (ValueError, NotImplementedError)) and first else f"{type(error).__name__}: {first}"
-    )
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [""])[0]
+    return line if isinstance(error, (ValueError, NotImplementedError)) and line else f"{type(error).__name__}: {line}"

@@ -97,7 +97,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "choices": _choices(checked.spec),
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),
-        "notes": list(result.told),
+        "notes": list(result.notes),
         "versions": {**versions(), **_plugins(checked.spec)},
         "config": dict(checked.spec.config),
     }

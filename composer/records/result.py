@@ -55,10 +55,10 @@ class Result:
         return self.images[0]
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """The notes, and one for each image that the safety checker replaced."""
+    def flag_notes(self) -> tuple[str, ...]:
+        """A note for each image that the safety checker replaced; part of `notes` once a run is complete."""
         words = "was blackened by the checkpoint's safety checker (model.safety_checker=false turns it off)"
-        return (*self.notes, *(f"image {number} {words}" for number in self.flagged))
+        return tuple(f"image {index} {words}" for index in self.flagged)
 
     @property
     def grid(self) -> Image.Image:

@@ -60,9 +60,9 @@ class _Share:
     begin: int
 
     def generate(self, pipeline: Pipeline, folder: Path | None) -> Result:
-        from composer.pipelines.batching import cut, joined
+        from composer.pipelines.batching import merge_results, slice_request
 
-        results = [pipeline(cut(self.request, *span), folder) for span in self.spans]
+        results = [pipeline(slice_request(self.request, *span), folder) for span in self.spans]
         made = dict(
             zip(
                 (i for span in self.spans for i in range(*span)),
@@ -71,7 +71,7 @@ class _Share:
         )
         flagged = {i for span, result in zip(self.spans, results) for i in (span[0] + each for each in result.flagged)}
         return replace(
-            joined(results),
+            merge_results(results),
             images=[made[i] for i in self.wanted],
             seeds=tuple(self.request.seeds[i] for i in self.wanted),
             flagged=tuple(place for place, i in enumerate(self.wanted) if i in flagged),
@@ -143,7 +143,9 @@ def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, resu
     from composer.records.record import record
 
     result = replace(
-        result, notes=(*checked.request.notes, *pipeline.notes, *result.notes), together=old.get("together")
+        result,
+        notes=(*checked.request.notes, *pipeline.notes, *result.notes, *result.flag_notes),
+        together=old.get("together"),
     )
     new = record(checked, pipeline, result)
     known = dict(zip(result.numbers or (), new["pixels"]))

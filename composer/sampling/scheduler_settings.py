@@ -1,4 +1,4 @@
-"""Which setting a scheduler's class does not bear, whatever it raises, and which values of it do work."""
+"""Which setting a scheduler's class refuses, whatever it raises, and which values of it work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from composer.errors import ComposerError
 from composer.system.constraints import require
 
-#: Values of settings that are words, wherever diffusers knows them; which of them a class bears is tried.
+#: Values of settings that are words, anywhere in diffusers; whether a class takes one is tried.
 WORDS = {
     "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exponential"),
     "prediction_type": ("epsilon", "sample", "v_prediction", "flow_prediction"),
@@ -33,24 +33,39 @@ _HINTS: Mapping[frozenset[str], Any] = {
 }
 
 
-def refuse_kinds(cls: type, settings: Mapping[str, Any]) -> None:
-    """Refuse a word where the class wants a truth value or a number (Python takes `maybe` for true), and a word that it
-    never asks for.
+def constructor(cls: type) -> Callable[..., None]:
+    """Get the constructor of a class, for its signature.
+
+    Args:
+        cls: Any class.
+
+    Returns:
+        Its `__init__`.
+    """
+    return cls.__init__  # type: ignore[misc]  # a subclass may take others: only its signature is read
+
+
+def refuse_types(cls: type, settings: Mapping[str, Any]) -> None:
+    """Refuse values of a wrong type, which Python would convert, and words that a class never compares with.
+
+    Args:
+        cls: Scheduler class.
+        settings: Its settings.
 
     Raises:
-        ComposerError: such a setting.
+        ComposerError: There is such a setting.
     """
-    wanted = inspect.signature(cls.__init__).parameters
+    parameters = inspect.signature(constructor(cls)).parameters
     for name, value in settings.items():
-        hint = _HINTS.get(frozenset(_kinds(wanted[name]))) if name in wanted else None
+        hint = _HINTS.get(frozenset(_type_names(parameters[name]))) if name in parameters else None
         if hint is not None:
             require(f"scheduler.{name}", value, hint)
         if name in WORDS and isinstance(value, str) and not _speaks_of(cls, value):
             raise ComposerError(f"scheduler.{name}", value, f"{cls.__name__} knows no such word", _known(cls, name))
 
 
-def _speaks_of(cls: type, word: str) -> bool:
-    """Whether a word stands in the source of a class: of a word that it never asks for, many raise nothing."""
+def _mentions(cls: type, word: str) -> bool:
+    """Whether the source of a class has a word: many classes raise nothing for one that they never compare with."""
     try:
         source = inspect.getsource(cls)
     except (OSError, TypeError):
@@ -58,42 +73,44 @@ def _speaks_of(cls: type, word: str) -> bool:
     return f'"{word}"' in source or f"'{word}'" in source
 
 
-def _known(cls: type, name: str) -> list[str]:
-    return [word for word in WORDS[name] if _speaks_of(cls, word)]
+def _words(cls: type, name: str) -> list[str]:
+    return [word for word in WORDS[name] if _mentions(cls, word)]
 
 
-def _kinds(parameter: inspect.Parameter) -> set[str]:
+def _type_names(parameter: inspect.Parameter) -> set[str]:
     """Names of the types that an annotation allows beside None."""
-    note = parameter.annotation
-    text = (
-        getattr(note, "__name__", str(note))
-        if isinstance(note, type)
-        else str(note).removeprefix("typing.Optional[").rstrip("]")
-    )
-    return {each.strip() for each in text.split("|")} - {"None"}
+    annotation = parameter.annotation
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    text = text.removeprefix("typing.Optional[").rstrip("]")
+    return {name.strip() for name in text.split("|")} - {"None"}
 
 
-def blamed(
-    cls: type, settings: Mapping[str, Any], error: Exception, works: Callable[[Mapping[str, Any]], object]
+def blame_setting(
+    cls: type, settings: Mapping[str, Any], error: Exception, attempt: Callable[[Mapping[str, Any]], object]
 ) -> ComposerError:
-    """What a class raised, as a refusal of the one setting without which it does not.
+    """Find the setting that an error is due to: the one without which it does not occur.
 
     Args:
-        works: what raised, as a function of the settings.
+        cls: Scheduler class.
+        settings: Its settings.
+        error: Error that the class raised.
+        attempt: The failing call, as a function of the settings.
+
+    Returns:
+        A refusal of that setting, with the values that work, or of the scheduler if no single setting is at fault.
     """
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     for name, value in settings.items():
-        if _tried(works, {key: each for key, each in settings.items() if key != name}):
-            allowed = [
-                word for word in WORDS.get(name, ()) if word != value and _tried(works, {**settings, name: word})
-            ]
+        if _works(attempt, {key: other for key, other in settings.items() if key != name}):
+            words = (word for word in WORDS.get(name, ()) if word != value)
+            allowed = [word for word in words if _works(attempt, {**settings, name: word})]
             return ComposerError(f"scheduler.{name}", value, f"{cls.__name__} can't do it: {reason}", allowed)
     return ComposerError("scheduler", cls.__name__, f"refuses these settings: {reason}")
 
 
-def _tried(works: Callable[[Mapping[str, Any]], object], settings: Mapping[str, Any]) -> bool:
+def _works(attempt: Callable[[Mapping[str, Any]], object], settings: Mapping[str, Any]) -> bool:
     try:
-        works(settings)
+        attempt(settings)
     except Exception:
         return False
     return True

@@ -117,7 +117,7 @@ class Worker:
         raise failure
 
     def _generate(self, jobs: Sequence[Checked], callbacks: Sequence[StepCallback]) -> list[JobOutput]:
-        from composer.pipelines.batching import draw as run_in_batches
+        from composer.pipelines.batching import run_in_batches
         from composer.pipelines.build import build_pipeline
         from composer.records.record import record
         from composer.records.result import files_of
@@ -134,6 +134,7 @@ class Worker:
         begin, has_space = 0, fits_in_memory(BATCH_GROWTH)
         for job in jobs:
             part = result_of_job(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
+            part = replace(part, notes=(*part.notes, *part.flag_notes))
             if len(jobs) > 1:
                 part = replace(part, together=batch_context(request, begin))
             part = replace(part, record=record(job, pipeline, part))

@@ -52,7 +52,7 @@ class Upscale(Img2Img):
             return replace(base, height=height, width=width, values={**base.values, "image": scaled})
         info, steps = checkpoint.family_info, int(values["steps"])
         strength = float(values["strength"])
-        second = {"height": height, "width": width, "skip": info.steps_to_skip(steps, strength)}
+        second = {"height": height, "width": width, "steps_skipped": info.steps_to_skip(steps, strength)}
         return replace(base, values={"strength": strength, "second": second})
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:

@@ -7,7 +7,7 @@ import pytest
 from composer import StepCallback, compose
 from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
-from composer.pipelines.build import family_class
+from composer.families.lookup import family_class
 from composer.testing import pipelines
 from composer.testing.runs import SIZES, tiny
 

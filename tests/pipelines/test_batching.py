@@ -12,7 +12,7 @@ import composer
 from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
-from composer.pipelines.batching import fitting
+from composer.pipelines.batching import max_batch
 from composer.pipelines.build import build_pipeline
 from composer.pipelines.run import execute
 from composer.testing.conformance import same
@@ -80,7 +80,7 @@ def test_callbacks_write_for_each_share(compose):
 def test_auto_takes_what_should_fit():
     checked = check(read(compose_config([*FIVE, "images=32", "batch=auto"])))
     pipeline = build_pipeline(checked)
-    sizes = [fitting(pipeline, checked, 32, free << 20) for free in (0, 40, 80, 160, 1000)]
+    sizes = [max_batch(pipeline, checked, 32, free << 20) for free in (0, 40, 80, 160, 1000)]
     assert sizes == sorted(sizes) and sizes[0] == 1 and sizes[-1] == 32 and len(set(sizes)) > 3
 
 

@@ -19,7 +19,7 @@ from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.config.search_path import conf_folders, options
-from composer.pipelines.schedule_check import original_of
+from composer.pipelines.schedule_check import original_config
 from composer.sampling.sampler import Sampler
 from composer.sampling.schedulers import effective_settings, make_scheduler, scheduler_parts
 
@@ -170,7 +170,7 @@ def test_show_names_the_timesteps_and_settings_of_the_run(compose, copy, changes
     assert "at timesteps 667 334 1" in shown.out
     checked = check(read(compose_config(of(source))))
     theirs = StableDiffusionPipeline.from_pretrained(source).scheduler.config
-    assert {key: original_of(checked.checkpoint)[key] for key in recorded if key in theirs} == {
+    assert {key: original_config(checked.checkpoint)[key] for key in recorded if key in theirs} == {
         key: theirs[key] for key in recorded if key in theirs
     }
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from composer.callbacks.request import Request
 from composer.checkpoints.find import find_checkpoint
 from composer.config.spec import ModelSpec
+from composer.families.lookup import family_class
 from composer.families.settings import FamilySettings
-from composer.pipelines.build import family_class
 from composer.sampling.non_finite import FiniteWatch, NonFinite, check_finite, is_finite
 
 

@@ -1,0 +1,227 @@
+"""The parts of a run that need no weights, each resolved from a checked request by one function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import diffusers
+import torch
+
+from composer.callbacks.base import StepCallback
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.headers import count_weights
+from composer.checkpoints.layouts import CLASSIC, broken_families
+from composer.checks.classic import check_classic, check_own, check_step
+from composer.checks.compatibility import Checked
+from composer.checks.pipeline_arguments import arguments
+from composer.checks.pipeline_steps import Steps
+from composer.checks.requirements import check_guidance, check_requirements
+from composer.config.targets import build
+from composer.errors import ComposerError
+from composer.families.base import Family
+from composer.families.lookup import family_class
+from composer.loading import quantization
+from composer.loading.precision import DtypePlan, resolve_dtypes
+from composer.loading.skeleton import create_skeleton
+from composer.sampling.guidance import Guidance
+from composer.sampling.schedulers import SchedulerParts, scheduler_parts
+
+
+def resolve_dtype_plan(checked: Checked, device: torch.device) -> tuple[DtypePlan, tuple[str, ...]]:
+    """Resolve the dtype of each component.
+
+    Args:
+        checked: The request with its checkpoint.
+        device: Device that the models compute on.
+
+    Returns:
+        Compute and storage dtypes, and notes about replaced ones.
+
+    Raises:
+        ComposerError: A dtype or storage format does not work here.
+    """
+    precision, checkpoint = checked.spec.precision, checked.checkpoint
+    dtypes, notes = resolve_dtypes(precision, device, denoiser_bytes(checkpoint), checkpoint.single_file)
+    if precision.storage:
+        quantization.check_storage(precision.storage, device, checkpoint.single_file)
+    storages = (precision.storage, quantization.GGUF if checkpoint.quantised else None)
+    return store_denoiser(dtypes, checkpoint, storages), notes
+
+
+def store_denoiser(dtypes: DtypePlan, checkpoint: Checkpoint, storages: Iterable[str | None]) -> DtypePlan:
+    """Set the storage format of the denoiser.
+
+    Args:
+        dtypes: Dtype of each component.
+        checkpoint: Checkpoint of the run.
+        storages: Names of formats; the last counts, ``None`` does not.
+
+    Returns:
+        The changed plan.
+
+    Raises:
+        ComposerError: The checkpoint's file is quantised already.
+    """
+    denoiser = checkpoint.family_info.denoiser[0]
+    for storage in filter(None, storages):
+        if checkpoint.quantised and storage != quantization.GGUF:
+            reason = f"is quantised already, and can't be kept as {storage} besides"
+            raise ComposerError(f"model.components.{denoiser}", checkpoint.folder(denoiser).name, reason)
+        dtypes = replace(dtypes, stored=((denoiser, storage),))
+    return dtypes
+
+
+def denoiser_bytes(checkpoint: Checkpoint) -> int:
+    """Get the size of the denoiser's weights from the headers of its files.
+
+    Args:
+        checkpoint: Checkpoint of the run.
+
+    Returns:
+        Bytes in fp32; 0 if the files have not been downloaded.
+    """
+    denoiser = checkpoint.family_info.denoiser[0]
+    files = [checkpoint.path] if checkpoint.single_file else checkpoint.files(denoiser)
+    return sum(count_weights(files).values()) * 4
+
+
+def resolve_guidance(checked: Checked) -> Guidance:
+    """Build the guidance of a run.
+
+    Args:
+        checked: The request with its checkpoint.
+
+    Returns:
+        The guidance for the checkpoint's denoiser.
+
+    Raises:
+        ComposerError: Its settings are refused, or it would do nothing with this model.
+    """
+    guidance: Guidance = build("guidance", checked.spec.guidance, Guidance)
+    return guidance.for_model(checked.checkpoint.takes_guidance_scale)
+
+
+def resolve_callbacks(checked: Checked, more: Sequence[StepCallback]) -> dict[str, StepCallback]:
+    """Build the callbacks of a run.
+
+    Args:
+        checked: The request with its checkpoint.
+        more: Callbacks from Python, which follow those of the config.
+
+    Returns:
+        Callbacks by name; those from Python are named by their class.
+
+    Raises:
+        ComposerError: The settings of a callback are refused.
+    """
+    targets = checked.spec.callbacks.items()
+    callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in targets}
+    for callback in more:
+        callbacks[_unused_name(type(callback).__name__, callbacks)] = callback
+    return callbacks
+
+
+def _unused_name(name: str, used: Mapping[str, Any]) -> str:
+    """A name that is not in use: `Mine`, `Mine2`, …"""
+    names = (name if i == 1 else f"{name}{i}" for i in count(1))
+    return next(candidate for candidate in names if candidate not in used)
+
+
+def resolve_scheduler(checked: Checked, checkpoint: Checkpoint) -> SchedulerParts:
+    """Resolve the scheduler of a checkpoint.
+
+    Args:
+        checked: The request.
+        checkpoint: The base checkpoint or the refiner.
+
+    Returns:
+        Class, settings, and keywords of `step`.
+
+    Raises:
+        ComposerError: The class does not have a setting.
+    """
+    return scheduler_parts(checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler"))
+
+
+def check_parts(
+    checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: SchedulerParts
+) -> None:  # fmt: skip
+    """Check what several parts need of each other.
+
+    Args:
+        checked: The request with its checkpoint.
+        guidance: Guidance of the run.
+        callbacks: Callbacks by name.
+        scheduler: Scheduler of the run.
+
+    Raises:
+        ComposerError: A part can't work with the checkpoint or the task.
+    """
+    spec, checkpoint = checked.spec, checked.checkpoint
+    if spec.overflow == "chunk" and not family_class(checkpoint).reads_long_prompts:
+        reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
+        raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
+    for candidate in filter(None, (checkpoint, checked.refiner)):
+        check_requirements(callbacks, checked.task, candidate, spec.task.name)
+        check_guidance(guidance, candidate)
+    if checkpoint.family == CLASSIC:
+        _check_classic(checked, guidance, callbacks, scheduler)
+
+
+def _check_classic(
+    checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: SchedulerParts
+) -> None:  # fmt: skip
+    """Refuse what the checkpoint's own pipeline class can't take or do."""
+    pipeline, values = classic_class(checked.checkpoint), checked.spec.values
+    sizes = {key: values.get(key) for key in ("height", "width")}
+    check_classic(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name)
+    check_step(pipeline, scheduler.cls, scheduler.step_settings)
+    check_own(create_skeleton(checked.checkpoint), arguments(pipeline, checked.request, guidance))
+
+
+def family_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Describe families of plugins that can't be loaded, one of which might have run a checkpoint of no family.
+
+    Args:
+        checkpoint: Checkpoint of the run.
+
+    Returns:
+        A note for each of these families; none for a checkpoint of a native family.
+    """
+    if checkpoint.family != CLASSIC:
+        return ()
+    return tuple(f"model.family: the family {name} {why}" for name, why in broken_families().items())
+
+
+def timestep_layout(checkpoint: Checkpoint) -> type[Family] | Steps:
+    """Get the object that lays out the timesteps of a checkpoint.
+
+    Args:
+        checkpoint: Checkpoint of the run.
+
+    Returns:
+        Its family's class, or the known steps of its own pipeline class.
+    """
+    return Steps(classic_class(checkpoint)) if checkpoint.family == CLASSIC else family_class(checkpoint)
+
+
+def classic_class(checkpoint: Checkpoint) -> type[diffusers.DiffusionPipeline]:
+    """Get the diffusers pipeline that a checkpoint without a native family names.
+
+    Args:
+        checkpoint: A checkpoint of no native family.
+
+    Returns:
+        The pipeline's class.
+
+    Raises:
+        ComposerError: The installed diffusers has no such pipeline.
+    """
+    cls = getattr(diffusers, checkpoint.pipeline, None)
+    if not (isinstance(cls, type) and issubclass(cls, diffusers.DiffusionPipeline)):
+        reason = f"diffusers {diffusers.__version__} has no {checkpoint.pipeline}"
+        raise ComposerError("model.source", checkpoint.source, reason)
+    return cls
