@@ -60,8 +60,8 @@ def refuse_types(cls: type, settings: Mapping[str, Any]) -> None:
         hint = _HINTS.get(frozenset(_type_names(parameters[name]))) if name in parameters else None
         if hint is not None:
             require(f"scheduler.{name}", value, hint)
-        if name in WORDS and isinstance(value, str) and not _speaks_of(cls, value):
-            raise ComposerError(f"scheduler.{name}", value, f"{cls.__name__} knows no such word", _known(cls, name))
+        if name in WORDS and isinstance(value, str) and not _mentions(cls, value):
+            raise ComposerError(f"scheduler.{name}", value, f"{cls.__name__} knows no such word", _words(cls, name))
 
 
 def _mentions(cls: type, word: str) -> bool:
