@@ -23,7 +23,7 @@ import numpy as np
 
 from composer.checkpoints.sources import EMBEDDED
 
-#: Name → composer's words, raw diffusers' statement (None: it has none), and whether several images are drawn.
+#: Name → composer's words, raw diffusers' statement (None: it has none), and whether several images are generated.
 OPTIONS: dict[str, tuple[tuple[str, ...], str | None, bool]] = {
     "nothing": ((), "pass", False),
     "vae_tiling": (("memory=[vae_tiling]",), "pipe.vae.enable_tiling()", False),
@@ -60,7 +60,7 @@ def measured(job):
     return {"seconds": seconds, "peak": peak - before}, found
 """
 OURS = """
-from composer.api.run import compose_config
+from composer.config.compose import compose_config
 from composer.pipelines.build import build_pipeline
 from composer.checks.compatibility import check
 from composer.config.read import read
@@ -118,7 +118,7 @@ def child(code: str, *words: str) -> dict:
         return row | ({"pixels": np.load(path)} if path.exists() else {})
 
 
-def told(row: dict, base: dict) -> str:
+def format_row(row: dict, base: dict) -> str:
     if "refused" in row:
         return f"refused: {row['refused']} | | | "
     apart = np.abs(row["pixels"].astype(float) - base["pixels"]).mean() if "pixels" in base else float("nan")
@@ -141,24 +141,24 @@ def main() -> None:
         if args.quick and name not in ("nothing", "vae_tiling", "model_offload"):
             continue
         count = 4 if several else 1
-        asked = (
+        request = (
             "scheduler=ddim", "guidance=5.0", "prompt=a red cone", f"steps={steps}", f"height={side}", f"width={side}", f"images={count}",
             f"device={args.device}", "callbacks=[]", *words,
         )  # fmt: skip
-        rows = {"ours": child(OURS, *asked)}
+        rows = {"ours": child(OURS, *request)}
         if statement is not None:
             rows["raw"] = child(
                 RAW, str(EMBEDDED / "text2img"), str(side), str(count), str(steps), args.device, statement
             )
-        cells = [told(row, bases.setdefault((who, several), row)) for who, row in rows.items()]
+        cells = [format_row(row, bases.setdefault((who, several), row)) for who, row in rows.items()]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     if args.large:
         print(f"\n| decoding, Stable Diffusion's VAE | MiB | | time | apart (−1 … 1) |\n|{'---|' * 5}")
         for dtype in ("float32", "bfloat16"):
             for pixels in (512, 1024):
-                whole = child(DECODE, dtype, str(pixels), "whole")
-                for how, row in (("whole", whole), ("tiled", child(DECODE, dtype, str(pixels), "tiled"))):
-                    print(f"| {dtype}, {pixels}, {how} | {told(row, whole)} |", flush=True)
+                complete = child(DECODE, dtype, str(pixels), "complete")
+                for how, row in (("complete", complete), ("tiled", child(DECODE, dtype, str(pixels), "tiled"))):
+                    print(f"| {dtype}, {pixels}, {how} | {format_row(row, complete)} |", flush=True)
 
 
 if __name__ == "__main__":
