@@ -37,9 +37,9 @@ REFUSED = [
     (
         "zimage",
         ["scheduler=flow_heun"],
-        "ZImagePipeline lays out its own steps and hands mu to FlowMatchHeunDiscreteScheduler",
+        "ZImagePipeline sets its own steps and passes mu to FlowMatchHeunDiscreteScheduler",
     ),
-    ("zimage", ["scheduler=flow_dpmpp_2m"], "hands sigmas to DPMSolverMultistepScheduler, which takes none"),
+    ("zimage", ["scheduler=flow_dpmpp_2m"], "passes sigmas to DPMSolverMultistepScheduler, which takes none"),
     ("zimage", [*FROM, "strength=1"], "task: ZImagePipeline takes no image"),
     (
         "klein",

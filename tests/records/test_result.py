@@ -27,21 +27,21 @@ def result(count: int = 1) -> Result:
 
 def test_a_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     target = tmp_path / "a.png"
-    module.write(target, b"old")
+    module.write_atomically(target, b"old")
 
     def full(_handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        module.write(target, b"new")
+        module.write_atomically(target, b"new")
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
 def test_files_get_the_usual_permissions(tmp_path):
     old = os.umask(0o027)
     try:
-        module.write(tmp_path / "a", b"x")
+        module.write_atomically(tmp_path / "a", b"x")
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
