@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, cast
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -70,11 +70,8 @@ class Loader(ConfigLoaderImpl):
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
         """Hydra would add these places, and import what is named as a package."""
         found = None if config_name is None else repo.load_config(config_path=config_name)
-        named = (
-            OmegaConf.select(found.config, "hydra.searchpath")
-            if OmegaConf.is_dict(getattr(found, "config", None))
-            else None
-        )
+        config = getattr(found, "config", None)
+        named = OmegaConf.select(config, "hydra.searchpath") if isinstance(config, DictConfig) else None
         if named is not None:
             raise _refusal("searchpath", named, _place(found, MAIN))
 
@@ -141,7 +138,7 @@ def _search_path(folders: Sequence[Path]) -> ConfigSearchPathImpl:
     path = ConfigSearchPathImpl()
     path.append("hydra", "pkg://hydra.conf")
     for plugin in Plugins.instance().discover(SearchPathPlugin):
-        plugin().manipulate_search_path(path)
+        cast(SearchPathPlugin, plugin()).manipulate_search_path(path)  # all that were discovered are of this kind
     for folder in folders:
         path.append("composer", f"file://{folder}")
     path.append("schema", "structured://")

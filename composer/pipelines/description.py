@@ -36,7 +36,7 @@ def describe(checked: Checked, notes: Sequence[str]) -> str:
         f"           predicts {checkpoint.prediction}, {ROLES[checkpoint.role][0]}: task={tasks_of(checkpoint)}",
         *(
             [f"refiner    {checked.refiner.source}, from {spec.model.refiner.start:.0%} of the schedule on"]
-            if checked.refiner
+            if checked.refiner and spec.model.refiner
             else []
         ),
         f"compute    {spec.precision.dtype} on {spec.device}",

@@ -106,7 +106,7 @@ class Guider(Guidance):
         )  # refuse settings out of range now
 
     @property
-    def cls(self) -> type[BaseGuidance]:
+    def cls(self) -> Any:
         return PATCHED.get(self.guider) or getattr(guiders, self.guider)
 
     @property
@@ -131,7 +131,7 @@ class Guider(Guidance):
             denoiser,
         )
 
-    def _made(self, layers: Mapping[str, Any]) -> BaseGuidance:
+    def _made(self, layers: Mapping[str, Any]) -> Any:
         level = logging.get_verbosity()
         logging.set_verbosity_error()  # each is said to be experimental whenever it is made
         try:
@@ -149,7 +149,7 @@ class Guider(Guidance):
 class BoundGuider(Guidance):
     """A guider in one run: it keeps state, and puts hooks on the model for some of its forwards."""
 
-    def __init__(self, scale: float, guider: BaseGuidance, denoiser: nn.Module) -> None:
+    def __init__(self, scale: float, guider: Any, denoiser: nn.Module) -> None:
         self.scale, self.guider, self.denoiser = scale, guider, denoiser
 
     def prediction(self, step: Step, predict: Callable[[Step], Branches]) -> Tensor:

@@ -19,7 +19,7 @@ from composer.tasks.values import each
 
 
 class Depth2Img(Img2Img):
-    keys = (*Img2Img.keys, "depth")
+    keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "depth")
     roles: ClassVar = ("depth",)
     fills: ClassVar = frozenset({"depth"})
 

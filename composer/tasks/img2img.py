@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Img2Img(Task):
-    keys = ("prompt", "negative_prompt", "image", "strength", "height", "width")
+    keys: ClassVar[tuple[str, ...]] = ("prompt", "negative_prompt", "image", "strength", "height", "width")
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
         strength = float(require("strength", values["strength"], Fraction))
@@ -53,7 +53,8 @@ class Img2Img(Task):
         """
         from composer.images.reading import is_sample
 
-        asked, own, notes = [values.get(key) for key in ("height", "width")], checkpoint.size, ()
+        notes: tuple[str, ...] = ()
+        asked, own = [values.get(key) for key in ("height", "width")], checkpoint.size
         # a sample comes in the size that the model generates best
         if None in asked and not all(is_sample(one) for one in several(values["image"])):
             own, notes = natural(loaded, checkpoint)

@@ -29,7 +29,7 @@ SOFT = 0.05
 
 
 class Inpaint(Img2Img):
-    keys = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked")
+    keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked")
     roles: ClassVar = ("plain", "inpaint")
     fills: ClassVar = frozenset({"mask", "masked_latents"})
     #: Default width of the blend, as a part of the shorter side.
@@ -75,11 +75,11 @@ class Inpaint(Img2Img):
         # contiguous, as diffusers' inpainting leaves them: convolutions sum in the order of the memory format
         clean = None if pure and family.takes_mask else family.encode_image(pixels, sampler.generators).contiguous()
         noise = family.start_noise(request, sampler.generators)
-        latents = noise * sampler.initial_sigma if pure else sampler.noised(clean, noise, 0)
+        latents = noise * sampler.initial_sigma if pure or clean is None else sampler.noised(clean, noise, 0)
         scaled = family.scale_mask(mask)
         masked = family.encode_image(pixels * (mask < 0.5), sampler.generators)
         callbacks: dict[str, StepCallback] = {}
-        if not family.takes_mask:
+        if clean is not None and not family.takes_mask:
             from composer.callbacks.keep import Keep
 
             callbacks["inpaint.keep"] = Keep(clean, noise, scaled)

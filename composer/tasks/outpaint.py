@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
@@ -21,7 +21,7 @@ Margin = Annotated[int, Interval(ge=0, le=MOST)]
 
 
 class Outpaint(Inpaint):
-    keys = (*Img2Img.keys, "margins", "blur", "keep_unmasked")
+    keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "margins", "blur", "keep_unmasked")
     #: Wider than in an image: whatever the edges cut through goes on beyond them.
     seam = 32
 
@@ -71,7 +71,8 @@ class Outpaint(Inpaint):
 def margins(value: Any) -> tuple[int, int, int, int]:
     """One number of pixels for all edges, or [left, top, right, bottom]."""
     if isinstance(value, list) and len(value) == 4:
-        sides = tuple(require_integer("margins", side, Margin) for side in value)
+        left, top, right, bottom = (require_integer("margins", side, Margin) for side in value)
+        sides = (left, top, right, bottom)
     else:
         sides = (require_integer("margins", value, Margin),) * 4
     if not any(sides):

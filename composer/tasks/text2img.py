@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from composer.callbacks.request import Request
 from composer.families.base import Family
 from composer.sampling.sampler import Sampler
@@ -9,7 +11,7 @@ from composer.tasks.base import Start, Task
 
 
 class Text2Img(Task):
-    keys = ("prompt", "negative_prompt", "height", "width")
+    keys: ClassVar[tuple[str, ...]] = ("prompt", "negative_prompt", "height", "width")
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         noise = family.start_noise(request, sampler.generators)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
@@ -35,16 +35,18 @@ class FromPicture(Img2Img):
 
 
 class Unconditional(Text2Img):
-    keys = ("image", "strength")
+    keys: ClassVar[tuple[str, ...]] = ("image", "strength")
     conditioned_on = None
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
         return 0 if values["image"] is None else FromPicture().skip(values, steps, checkpoint)
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        of = super() if values["image"] is None else FromPicture()
-        return of.inputs(values, batch, images, checkpoint)
+        if values["image"] is None:
+            return super().inputs(values, batch, images, checkpoint)
+        return FromPicture().inputs(values, batch, images, checkpoint)
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
-        of = FromPicture() if "image" in request.inputs else super()
-        return of.start(family, sampler, request)
+        if "image" in request.inputs:
+            return FromPicture().start(family, sampler, request)
+        return super().start(family, sampler, request)

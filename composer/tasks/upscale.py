@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Upscale(Img2Img):
     """The first pass starts from noise; with `image` given there is only the second."""
 
-    keys = (*Img2Img.keys, "factor")
+    keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "factor")
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
         skipped = super().skip(values, steps, checkpoint)
@@ -56,8 +56,9 @@ class Upscale(Img2Img):
         return replace(base, values={"strength": strength, "second": second})
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
-        of = super() if "image" in request.inputs else Text2Img()
-        return of.start(family, sampler, request)
+        if "image" in request.inputs:
+            return super().start(family, sampler, request)
+        return Text2Img().start(family, sampler, request)
 
     def next_pass(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
         from composer.images.reading import resize_to

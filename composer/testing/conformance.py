@@ -60,11 +60,10 @@ class CallbackTests:
     def test_it_works(self, family: str, batch: int, heun: bool, tmp_path: Path) -> None:
         """With every family and task that it claims; and where it only looks, it changes nothing."""
         for task in self._claimed(family):
-            settings = {"task": task, "batch": batch, "heun": heun}
-            drawn = run(family, {"callback": self.make()}, folder=tmp_path / task, **settings)
+            drawn = run(family, {"callback": self.make()}, folder=tmp_path / task, task=task, batch=batch, heun=heun)
             assert len(drawn.images) == batch
             if self.neutral:
-                plain = run(family, {}, **settings)
+                plain = run(family, {}, task=task, batch=batch, heun=heun)
                 assert same(drawn, plain), f"{task}: it is said to be neutral and changes the image"
 
     @pytest.mark.parametrize("family", SIZES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffusers import AutoencoderKL
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -62,10 +64,12 @@ def t5_tokenizer() -> PreTrainedTokenizerFast:
 
 def vae(latent_channels: int, channels: tuple[int, ...], **more: object) -> AutoencoderKL:
     levels = len(channels)
-    return AutoencoderKL(
+    model: Any = AutoencoderKL(  # diffusers' models have no types
+       
         in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=channels, layers_per_block=1, norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels, **more,
-    ).eval()  # fmt: skip
+    )  # fmt: skip
+    return model.eval()
 
 
 def safety_checker_of() -> StableDiffusionSafetyChecker:

@@ -5,7 +5,9 @@ Small enough to step in milliseconds, built like the real ones: attention, sever
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -110,14 +112,15 @@ def flux(guidance_embeds: bool = False, dynamic_shift: bool = True, seed: int = 
 def ddpm(seed: int = 0) -> DDPMPipeline:
     """An unconditional UNet at 16 × 16 pixels."""
     torch.manual_seed(seed)
-    unet = UNet2DModel(
+    unet: Any = UNet2DModel(  # diffusers' models have no types
+       
         sample_size=16, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
         down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8,
     )  # fmt: skip
     return DDPMPipeline(unet.eval(), DDPMScheduler())
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], Any]] = {
     "sd_inpaint": lambda: sd(in_channels=9), "sd_depth": sd_depth, "sd": sd, "sdxl": sdxl, "sdxl_refiner": sdxl_refiner, "sd3": sd3,
     "flux": flux, "ddpm": ddpm,
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import (
     EulerDiscreteScheduler,
@@ -26,7 +28,7 @@ def sdxl(in_channels: int = 4, takes_guidance_scale: bool = False, seed: int = 0
 
 def sdxl_refiner(seed: int = 1) -> StableDiffusionXLImg2ImgPipeline:
     """Its refiner: the second text encoder alone, and an aesthetic score in place of the target size."""
-    base = sdxl()
+    base: Any = sdxl()  # diffusers registers components at run time
     torch.manual_seed(seed)
     return StableDiffusionXLImg2ImgPipeline(
         unet=_unet(4, WIDTH, told=5), vae=base.vae, text_encoder=None, tokenizer=None, text_encoder_2=base.text_encoder_2,
