@@ -166,9 +166,11 @@ def _refuse_lists(overrides: Sequence[str]) -> None:
     files that are no options, but what options have in common.
 
     Raises:
-        ComposerError: a list for such a group, or a name that begins with `_`.
+        ComposerError: a list for such a group, a second option by `+`, or a name that begins with `_`.
     """
-    for _, key, value in map(split, overrides):
+    for prefix, key, value in map(split, overrides):
+        if prefix == "+" and key in NODES and key not in LISTS:  # Hydra does not notice if the option includes others
+            raise ComposerError(key, value, f"is chosen without a +: type {key}={value}")
         if key in NODES and value and value.startswith("_"):
             raise ComposerError(key, value, f"there is no such option: `compose list {key}` shows all")
         if key not in NODES or key in LISTS or not value or not value.startswith("["):

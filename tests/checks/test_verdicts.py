@@ -53,7 +53,7 @@ FILES = [
     ("model.source={json_only}", "there is no .safetensors file in"),
     ("model.source={sag} steps=2", None),
     ("model.source={sd} model.family=classic", None),
-    ("model.source={sd} model.family=nonsense", "model.family=nonsense: is not known (allowed: auto, sd"),
+    ("model.source={sd} model.family=nonsense", "model.family=nonsense: is not known (allowed: auto, ddpm, flux, sd"),
     (
         "model.source={sd} model.config={sd}",
         "model.config={sd}: is for a single file, and sd is a folder: leave it out",

@@ -265,7 +265,7 @@ def test_a_multirun_makes_every_combination(compose):
 def test_a_multirun_lists_what_can_not_work(compose):
     words = ("-m", "scheduler=euler,flow_euler,ddim", "steps=1", "hydra.sweep.dir=out")
     refused = compose(*words)
-    assert refused.code == 2 and "job 1       scheduler=flow_euler  scheduler=flow_euler: is for flow" in refused.err
+    assert refused.code == 2 and "job 1    scheduler=flow_euler  scheduler=flow_euler: is for flow" in refused.err
     done = compose(*words, "sweep.on_invalid=skip")
     assert done.code == 0 and done.out.count("000.png") == 2 and "skipped 1 of 3 jobs, which are invalid" in done.err
 
@@ -467,6 +467,7 @@ def test_half_a_character_in_a_file_is_refused_before_the_run(compose, tmp_path)
         (["preset=null"], "preset=null: an option is chosen by its name: leave it out"),
         (["+scheduler=euler"], "scheduler=euler: is chosen without a +: type scheduler=euler"),
         (["+task=text2img"], "task=text2img: is chosen without a +: type task=text2img"),
+        (["+model=sd15"], "model=sd15: is chosen without a +: type model=sd15"),
         (["++scheduler=euler"], "scheduler=euler: is chosen without a +: type scheduler=euler"),
         (["scheduler="], "scheduler=: an option is chosen by its name: `compose list scheduler` shows all"),
         (["scheduler=[]"], "scheduler=[]: an option is chosen by its name: `compose list scheduler` shows all"),
