@@ -65,7 +65,6 @@ def t5_tokenizer() -> PreTrainedTokenizerFast:
 def vae(latent_channels: int, channels: tuple[int, ...], **more: object) -> AutoencoderKL:
     levels = len(channels)
     model: Any = AutoencoderKL(  # diffusers' models have no types
-       
         in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=channels, layers_per_block=1, norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels, **more,
     )  # fmt: skip

@@ -113,7 +113,6 @@ def ddpm(seed: int = 0) -> DDPMPipeline:
     """An unconditional UNet at 16 × 16 pixels."""
     torch.manual_seed(seed)
     unet: Any = UNet2DModel(  # diffusers' models have no types
-       
         sample_size=16, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
         down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8,
     )  # fmt: skip
