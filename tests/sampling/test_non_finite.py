@@ -96,5 +96,5 @@ def test_on_an_accelerator_the_step_is_named_at_the_end():
     watch = FiniteWatch("unet", 3)
     watch.sums = [torch.tensor(each) for each in (1.0, float("nan"), float("nan"))]
     with pytest.raises(NonFinite, match="unet: what came of its prediction at step 2/3"):
-        watch.settle()
-    watch.settle()
+        watch.flush()
+    watch.flush()
