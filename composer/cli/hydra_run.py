@@ -24,9 +24,8 @@ def run(line: ParsedArgs) -> int:
     """
     if line.multirun:
         return _several(line)
+    _refuse_settings_of_a_search(line)
     for _, key, value in map(overrides.split, line.overrides):
-        if key.startswith("search."):
-            raise ComposerError(key, value, f"is about a search: add -m {SEARCH}")
         if key.startswith(("sweep.", "sheet.")):
             raise ComposerError(key, value, "is about several runs: add -m")
     from composer.config.compose import compose_whole, without_hydra
@@ -49,11 +48,16 @@ def _several(line: ParsedArgs) -> int:
         from composer.sweeps.search.run import run as search
 
         return search(line)
-    for _, key, value in map(overrides.split, line.overrides):
-        if key.startswith("search."):
-            raise ComposerError(key, value, f"is about a search: add -m {SEARCH}")
+    _refuse_settings_of_a_search(line)
     from composer.cli import launchers
     from composer.cli.process import configure_process
     from composer.sweeps.run import run as sweep
 
     return launchers.run(line) if launchers.is_requested(line) else sweep(line, configure_process)
+
+
+def _refuse_settings_of_a_search(line: ParsedArgs) -> None:
+    """Refuse `search.…` where nothing is searched for."""
+    for _, key, value in map(overrides.split, line.overrides):
+        if key.startswith("search."):
+            raise ComposerError(key, value, f"is about a search: add -m {SEARCH}")
