@@ -11,7 +11,7 @@ from composer.checkpoints.component_folder import weight_files
 from composer.checkpoints.components import Component
 from composer.checkpoints.detection import role
 from composer.checkpoints.headers import QUANTISED
-from composer.checkpoints.layouts import CLASSIC, FamilyInfo, classic, families
+from composer.checkpoints.layouts import HOSTED, FamilyInfo, families, hosted
 
 #: Components that a depth model can do without when depth maps are given.
 OPTIONAL_COMPONENTS = ("depth_estimator", "feature_extractor")
@@ -24,7 +24,7 @@ class Checkpoint:
     Attributes:
         source: The ``model.source`` that named it.
         path: Directory in diffusers' format, or the single file.
-        family: Native family such as ``sdxl``, or ``classic`` if the checkpoint's own diffusers pipeline runs it.
+        family: Native family such as ``sdxl``, or ``hosted`` if the checkpoint's own diffusers pipeline runs it.
         pipeline: diffusers pipeline class that the checkpoint names.
         classes: Component name → class name.
         configs: Component name → its JSON settings.
@@ -54,7 +54,7 @@ class Checkpoint:
     @property
     def family_info(self) -> FamilyInfo:
         """Facts about the family, such as its denoiser, its default settings and the options that it supports."""
-        return classic(self.pipeline, self.classes) if self.family == CLASSIC else families()[self.family]
+        return hosted(self.pipeline, self.classes) if self.family == HOSTED else families()[self.family]
 
     @property
     def single_file(self) -> bool:
@@ -121,7 +121,7 @@ class Checkpoint:
         ``plain`` for none, ``inpaint`` for a mask with masked latents, ``depth`` for depth maps, and ``any`` if the
         checkpoint's own diffusers pipeline runs it. Tasks name the roles that they can use.
         """
-        return "any" if self.family == CLASSIC else role(self.family_info, self.configs) or "plain"
+        return "any" if self.family == HOSTED else role(self.family_info, self.configs) or "plain"
 
     @property
     def pipe(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.detection import detect_family, fits, made_of, only, role
 from composer.checkpoints.index import has_pipeline
-from composer.checkpoints.layouts import CLASSIC, broken_families, families, registrations
+from composer.checkpoints.layouts import HOSTED, broken_families, families, registrations
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
 
@@ -18,12 +18,12 @@ def choose_family(model: ModelSpec, checkpoint: Checkpoint) -> str:
         checkpoint: The checkpoint, with component overrides applied.
 
     Returns:
-        A native family, or ``classic`` if the checkpoint's own diffusers pipeline runs it.
+        A native family, or ``hosted`` if the checkpoint's own diffusers pipeline runs it.
 
     Raises:
         ComposerError: The requested family does not fit, or neither composer nor diffusers can run the checkpoint.
     """
-    requested, names = model.family, ("auto", *families(), CLASSIC)
+    requested, names = model.family, ("auto", *families(), HOSTED)
     if requested not in names:
         raise ComposerError("model.family", requested, broken_families().get(requested, "is not known"), names)
     if requested in families():
@@ -35,7 +35,7 @@ def choose_family(model: ModelSpec, checkpoint: Checkpoint) -> str:
         known = detect_family(checkpoint.pipeline, checkpoint.classes, checkpoint.configs, checkpoint.source)
     if known is None and not has_pipeline(checkpoint.pipeline):
         raise ComposerError("model.source", model.source, _why_unknown(checkpoint), sorted(families()))
-    return known or CLASSIC
+    return known or HOSTED
 
 
 def first_fit(checkpoint: Checkpoint) -> str | None:

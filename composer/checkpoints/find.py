@@ -18,6 +18,7 @@ from composer.checkpoints.components import (
 )
 from composer.checkpoints.diffusers_directory import check_directory, read_directory
 from composer.checkpoints.family import choose_family
+from composer.checkpoints.layouts import FORMER_NAMES
 from composer.checkpoints.single_file_checkpoint import check_single_file, read_single_file
 from composer.checkpoints.sources import locate
 from composer.config.spec import ModelSpec
@@ -37,6 +38,7 @@ def find_checkpoint(model: ModelSpec) -> Checkpoint:
     Raises:
         ComposerError: Nothing exists at the source, its format is unknown, or files are missing.
     """
+    model = replace(model, family=FORMER_NAMES.get(model.family, model.family))
     path, commit = locate("model.source", model.source, model.revision, model.allow_pickle)
     is_file = path.is_file()
     checkpoint = (

@@ -9,7 +9,7 @@ from typing import Any
 from composer.checkpoints.single_file_keys import PREFIX, kinds, model_type
 
 _EMBEDDING_KEY = r"^(emb_params|string_to_param|clip_g|clip_l)$"
-_CLASSIC = "use a folder whose model_index.json names its pipeline"
+_ADVICE = "use a folder whose model_index.json names its pipeline"
 #: Pattern of a key → description of the file and advice; the first pattern that some key matches decides.
 _KIND_BY_KEY = {
     r"\.lora_(down|up|A|B)\b|^lora_|lora_(unet|te\d?)_|\.lokr_w|\.hada_w|\.oft_|\.dora_scale|[._]lora\.(down|up)\.": (
@@ -18,12 +18,12 @@ _KIND_BY_KEY = {
     _EMBEDDING_KEY: "is an embedding (textual inversion) and no checkpoint, and composer loads none",
     r"^(image_proj|ip_adapter)\.": "is an IP-Adapter and no checkpoint, and composer loads none",
     r"^control_model\.|^controlnet_|^input_hint_block\.|^control_(all_x_embedder|layers)\.": (
-        f"is a ControlNet, a part of a pipeline and no checkpoint: {_CLASSIC}"
+        f"is a ControlNet, a part of a pipeline and no checkpoint: {_ADVICE}"
     ),
     r"^(adapter\.)?body\.\d+\.(resnets|block1)|^adapter\.": (
-        f"is a T2I-Adapter, a part of a pipeline and no checkpoint: {_CLASSIC}"
+        f"is a T2I-Adapter, a part of a pipeline and no checkpoint: {_ADVICE}"
     ),
-    r"motion_modules?\.": f"is a motion module (AnimateDiff), for videos, and no checkpoint: {_CLASSIC}",
+    r"motion_modules?\.": f"is a motion module (AnimateDiff), for videos, and no checkpoint: {_ADVICE}",
     r"^(conv_first\.|model\.0\.weight$|body\.0\.rdb1)": (
         "is an upscaling network, not a diffusion model: task=upscale works without one"
     ),

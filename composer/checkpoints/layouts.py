@@ -19,7 +19,9 @@ from composer.errors import ComposerError
 #: The package of composer's own families.
 OWN = "composer.families"
 #: The name of no family: a checkpoint's own diffusers pipeline is called as it is.
-CLASSIC = "classic"
+HOSTED = "hosted"
+#: Former names of families, which records and configs may still have → their present names.
+FORMER_NAMES = {"classic": HOSTED}
 #: diffusers' guiders that change layers of the model for some of its forwards.
 LAYER_GUIDERS = frozenset({"AutoGuidance", "PerturbedAttentionGuidance", "SkipLayerGuidance", "SmoothedEnergyGuidance"})
 #: Components that may be a pipeline's denoiser, the likeliest first.
@@ -184,7 +186,7 @@ def broken_families() -> dict[str, str]:
     return dict(_of_plugins(plugins())[1])
 
 
-def classic(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
+def hosted(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
     """Describe a checkpoint of no family, which its own diffusers pipeline runs.
 
     Args:
@@ -198,8 +200,8 @@ def classic(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
     cls = classes.get(denoiser, "")
     alike = next((entry.info.supports for entry in registrations() if entry.info.denoiser == (denoiser, cls)), None)
     return FamilyInfo(
-        name=CLASSIC,
-        family="composer.pipelines.classic.run:Called",
+        name=HOSTED,
+        family="composer.pipelines.hosted.run:HostedModels",
         denoiser=(denoiser, cls),
         pipeline=pipeline,
         conditioned_on="text" if any(name.startswith("text_encoder") for name in classes) else None,
@@ -250,5 +252,5 @@ def _problems(name: str, info: object) -> Iterator[str]:
         yield f"its entry point names a {type(info).__name__}, not a FamilyInfo"
     elif info.name != name:
         yield f"its entry point is called {name} and its FamilyInfo {info.name}"
-    elif name == CLASSIC or name in {entry.info.name for entry in _own()}:
+    elif name in (HOSTED, *FORMER_NAMES) or name in {entry.info.name for entry in _own()}:
         yield f"{name} is a name of composer's own"

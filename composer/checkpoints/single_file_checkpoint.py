@@ -10,7 +10,7 @@ from composer.checkpoints.component_folder import check_component
 from composer.checkpoints.diffusers_directory import read_directory
 from composer.checkpoints.family import first_fit
 from composer.checkpoints.headers import PICKLED, read_header
-from composer.checkpoints.layouts import CLASSIC, families
+from composer.checkpoints.layouts import HOSTED, families
 from composer.checkpoints.single_file import check_complete, check_described, single_file_kind
 from composer.checkpoints.single_file_keys import default_config_repository, kinds
 from composer.checkpoints.sources import locate
@@ -37,7 +37,7 @@ def read_single_file(model: ModelSpec, path: Path) -> Checkpoint:
         return _describe(model, path, _config_of_pickle(model))
     kind = single_file_kind("model.source", model.source, read_header(path))
     family = kinds()[kind]
-    if model.family not in ("auto", CLASSIC, family):
+    if model.family not in ("auto", HOSTED, family):
         raise ComposerError("model.family", model.family, f"{path.name} is of the family {family}: leave it out")
     return _describe(model, path, model.config) if model.config is not None else _describe_by_kind(model, path, kind)
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.layouts import CLASSIC
+from composer.checkpoints.layouts import HOSTED
 from composer.config.spec import RunSpec
 from composer.errors import ComposerError
 from composer.sampling.custom_steps import custom_steps
@@ -45,7 +45,7 @@ def recommend(spec: RunSpec, checkpoint: Checkpoint) -> RunSpec:
 
 
 def _default_settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    if checkpoint.family == CLASSIC:
+    if checkpoint.family == HOSTED:
         from composer.checks.pipeline_arguments import default_settings
 
         return default_settings(checkpoint.pipeline, bool(checkpoint.takes_guidance_scale))

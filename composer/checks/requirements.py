@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.layouts import CLASSIC, families
+from composer.checkpoints.layouts import HOSTED, families
 from composer.errors import ComposerError, suggest
 from composer.sampling import callback_methods
 from composer.sampling.guidance import Guidance
@@ -75,7 +75,7 @@ def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:
         able = frozenset(info.name for info in infos if guidance.support in info.supports.guiders)
     if able is not None and family not in able:
         raise ComposerError(
-            "guidance", name, f"can't reach into {family} models", [] if family == CLASSIC else sorted(able)
+            "guidance", name, f"can't reach into {family} models", [] if family == HOSTED else sorted(able)
         )
     if guidance.do_classifier_free_guidance and not checkpoint.family_info.takes_prompt:
         raise ComposerError(

@@ -12,7 +12,7 @@ import torch
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.layouts import CLASSIC
+from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import Checked
 from composer.config.spec import RefinerSpec, RunSpec
 from composer.families.base import Family
@@ -26,7 +26,7 @@ from composer.loading.rehearsal import rehearse
 from composer.options.base import ModelOption
 from composer.options.choose import choose_options
 from composer.options.lifecycle import remove_options
-from composer.pipelines.classic.run import Classic
+from composer.pipelines.hosted.run import Hosted
 from composer.pipelines.pipeline import Pipeline
 from composer.pipelines.refined import Refined
 from composer.pipelines.resolve import (
@@ -135,7 +135,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     load_options = _load_options(spec, resolved)
     pipe = load(checkpoint, load_options, remove_options)
     family = make_family(checkpoint, pipe, spec, resolved.device)
-    pipeline = (Classic if checkpoint.family == CLASSIC else Pipeline)(
+    pipeline = (Hosted if checkpoint.family == HOSTED else Pipeline)(
         family=family,
         task=checked.task,
         make_scheduler=scheduler_maker(pipe, resolved.scheduler),

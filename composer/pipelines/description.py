@@ -9,7 +9,7 @@ from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import PICKLED, read_header
-from composer.checkpoints.layouts import CLASSIC
+from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import ROLES, Checked, tasks_of
 from composer.checks.pipeline_steps import Steps
 from composer.pipelines.resolve import timestep_layout
@@ -62,7 +62,7 @@ def describe(checked: Checked, notes: Sequence[str]) -> str:
 
 def _does(checkpoint: Checkpoint) -> str:
     """What runs it: a family's class here, or the pipeline of diffusers that its index names."""
-    return checkpoint.pipeline if checkpoint.family == CLASSIC else checkpoint.family_info.family.replace(":", ".")
+    return checkpoint.pipeline if checkpoint.family == HOSTED else checkpoint.family_info.family.replace(":", ".")
 
 
 def _components(checkpoint: Checkpoint) -> list[str]:

@@ -13,9 +13,9 @@ import torch
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import count_weights
-from composer.checkpoints.layouts import CLASSIC, broken_families
-from composer.checks.classic import check_classic, check_own, check_step
+from composer.checkpoints.layouts import HOSTED, broken_families
 from composer.checks.compatibility import Checked
+from composer.checks.hosted import check_hosted, check_own, check_step
 from composer.checks.pipeline_arguments import arguments
 from composer.checks.pipeline_steps import Steps
 from composer.checks.requirements import check_guidance, check_requirements
@@ -167,17 +167,17 @@ def check_parts(
     for candidate in filter(None, (checkpoint, checked.refiner)):
         check_requirements(callbacks, checked.task, candidate, spec.task.name)
         check_guidance(guidance, candidate)
-    if checkpoint.family == CLASSIC:
-        _check_classic(checked, guidance, callbacks, scheduler)
+    if checkpoint.family == HOSTED:
+        _check_hosted(checked, guidance, callbacks, scheduler)
 
 
-def _check_classic(
+def _check_hosted(
     checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: SchedulerParts
 ) -> None:  # fmt: skip
     """Refuse what the checkpoint's own pipeline class can't take or do."""
-    pipeline, values = classic_class(checked.checkpoint), checked.spec.values
+    pipeline, values = hosted_class(checked.checkpoint), checked.spec.values
     sizes = {key: values.get(key) for key in ("height", "width")}
-    check_classic(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name)
+    check_hosted(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name)
     check_step(pipeline, scheduler.cls, scheduler.step_settings)
     check_own(create_skeleton(checked.checkpoint), arguments(pipeline, checked.request, guidance))
 
@@ -191,7 +191,7 @@ def family_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
     Returns:
         A note for each of these families; none for a checkpoint of a native family.
     """
-    if checkpoint.family != CLASSIC:
+    if checkpoint.family != HOSTED:
         return ()
     return tuple(f"model.family: the family {name} {why}" for name, why in broken_families().items())
 
@@ -205,10 +205,10 @@ def timestep_layout(checkpoint: Checkpoint) -> type[Family] | Steps:
     Returns:
         Its family's class, or the known steps of its own pipeline class.
     """
-    return Steps(classic_class(checkpoint)) if checkpoint.family == CLASSIC else family_class(checkpoint)
+    return Steps(hosted_class(checkpoint)) if checkpoint.family == HOSTED else family_class(checkpoint)
 
 
-def classic_class(checkpoint: Checkpoint) -> type[diffusers.DiffusionPipeline]:
+def hosted_class(checkpoint: Checkpoint) -> type[diffusers.DiffusionPipeline]:
     """Get the diffusers pipeline that a checkpoint without a native family names.
 
     Args:

@@ -227,7 +227,7 @@ def is_batch_safe(checked: Checked) -> bool:
     """
     import diffusers
 
-    from composer.checkpoints.layouts import CLASSIC
+    from composer.checkpoints.layouts import HOSTED
     from composer.pipelines.build import parts
     from composer.system.signatures import keywords_of
 
@@ -239,7 +239,7 @@ def is_batch_safe(checked: Checked) -> bool:
     )
     # chunked prompts are padded to the longest prompt of the batch
     pads_prompts = checked.spec.overflow == "chunk"
-    if pads_prompts or shares_noise or checked.checkpoint.family == CLASSIC:
+    if pads_prompts or shares_noise or checked.checkpoint.family == HOSTED:
         return False
     return all(component.batch_safe for component in (components.guidance, *components.callbacks.values()))
 

@@ -29,7 +29,7 @@ from composer.callbacks.base import Run, Step, StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.detection import fits
 from composer.checkpoints.find import find_checkpoint
-from composer.checkpoints.layouts import CLASSIC, families
+from composer.checkpoints.layouts import HOSTED, families
 from composer.config.spec import ModelSpec
 from composer.families.base import Family
 from composer.testing.runs import PROMPTS, TinyModel, same, task_named, tasks_with
@@ -84,7 +84,7 @@ class FamilyTests:
         info, checkpoint = model.info, saved(model, tmp_path)
         assert fits(info, checkpoint.classes, checkpoint.configs), "its requires, excludes or denoiser do not fit"
         assert checkpoint.pipeline in info.pipelines, f"its info does not list {checkpoint.pipeline}"
-        assert checkpoint.family == (info.name if info.name in families() else CLASSIC)
+        assert checkpoint.family == (info.name if info.name in families() else HOSTED)
         assert self.side % (checkpoint.vae_scale_factor * info.size_multiple) == 0, (
             "its side is none that its models can generate"
         )

@@ -63,7 +63,7 @@ def test_an_edit_model_is_run_by_its_own_pipeline(compose, checkpoints, tmp_path
     index = json.loads((source / "model_index.json").read_text())
     (source / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxKontextPipeline"}))
     found = find_checkpoint(ModelSpec(name="local", source=str(source)))
-    assert (found.family, found.pipe) == ("classic", "FluxKontextPipeline")
+    assert (found.family, found.pipe) == ("hosted", "FluxKontextPipeline")
 
 
 @pytest.mark.parametrize(

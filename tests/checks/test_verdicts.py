@@ -52,7 +52,7 @@ FILES = [
     ("model.source={empty_text_encoder}", "is empty: download it again"),
     ("model.source={json_only}", "there is no .safetensors file in"),
     ("model.source={sag} steps=2", None),
-    ("model.source={sd} model.family=classic", None),
+    ("model.source={sd} model.family=hosted", None),
     ("model.source={sd} model.family=nonsense", "model.family=nonsense: is not known (allowed: auto, ddpm, flux, sd"),
     (
         "model.source={sd} model.config={sd}",

@@ -47,7 +47,7 @@ def guarded(tmp_path_factory):
     return [f"model.source={folder}", "model=local", "steps=2", "images=2", "callbacks=[]"]
 
 
-@pytest.mark.parametrize("family", ["auto", "classic"])
+@pytest.mark.parametrize("family", ["auto", "hosted"])
 def test_flagged_images_are_named_behind_both_doors(guarded, family):
     assert compose(*guarded, f"model.family={family}").flagged == (0, 1)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cases
 
-#: Equal as it is; equal once the classic pipeline's `step` is handed the generator that it keeps.
+#: Equal as it is; equal once diffusers' pipeline's `step` is handed the generator that it keeps.
 EQUAL, HANDED = "=", "g"
 #: Family and task → scheduler option → how it is proven. A pair of tuples: equal, and equal once handed.
 DIFFUSION: dict[str, tuple[Sequence[str], Sequence[str]]] = {

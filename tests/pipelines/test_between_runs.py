@@ -34,7 +34,7 @@ LISTS = ("callbacks", "memory", "accel")
 #: Families, in the order in which they are tried, behind each door.
 DOORS = {
     "native": ("sd", "sdxl", "sd3", "flux", "ddpm", "sd_depth", "sdxl_edm", "flux_dev"),
-    "classic": ("sd", "sdxl", "sd3", "flux", "ddpm", "sdxl_edm", "flux_dev", "img2img", "inpaint"),
+    "hosted": ("sd", "sdxl", "sd3", "flux", "ddpm", "sdxl_edm", "flux_dev", "img2img", "inpaint"),
 }
 #: Models that generate from an image alone: their plain run is the task with another seed.
 FROM_IMAGE = ("sd_depth", "img2img", "inpaint")
@@ -96,7 +96,7 @@ def cases() -> list[Any]:
 
 
 def plain(folder: Path, door: str) -> list[str]:
-    family = ["model.family=classic"] if door == "classic" else []
+    family = ["model.family=hosted"] if door == "hosted" else []
     task = ["task=unconditional"] if folder.name == "ddpm" else ["prompt=a cat", "negative_prompt=a dog"]
     return ["model=local", f"model.source={folder}", *family, *task, "steps=4", "callbacks=[]"]
 
@@ -143,7 +143,7 @@ def suited(option: str, door: str, sources: dict[str, Path]) -> tuple[list[str],
 def test_an_option_is_gone_with_its_run(sources, option, door):
     found = suited(option, door, sources)
     if isinstance(found, ComposerError):
-        assert option in NOT_HERE or door == "classic", f"no family takes it: add what it needs to NEEDS. {found}"
+        assert option in NOT_HERE or door == "hosted", f"no family takes it: add what it needs to NEEDS. {found}"
         pytest.skip(str(found))
     a, b = found
     fresh = {}

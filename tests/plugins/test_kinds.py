@@ -150,7 +150,7 @@ def test_a_plugins_family_runs_natively_until_it_is_uninstalled(environment, che
         ([*model, "callbacks=[moments]", "output.folder=native"], {}),
         ([*model, "task=seed_walk", "to_seed=5", "images=3", "batch=1", "output.folder=walk"], {}),
         ([*model, "task=img2img", "image=sample:scene", "strength=0.7", "output.folder=from_image"], {}),
-        ([*model, "model.family=classic", "output.folder=classic"], {}),
+        ([*model, "model.family=hosted", "output.folder=hosted"], {}),
         ([*model, "output.folder=without"], {"COMPOSER_PLUGINS": "kinds"}),
         ([*model, "accel=[deepcache]"], {}),
     ]
@@ -159,9 +159,9 @@ def test_a_plugins_family_runs_natively_until_it_is_uninstalled(environment, che
     assert "accel=deepcache: can't reach into a PixArtTransformer2DModel" in ended[-1][1]
     moments = ["around", *["before_step", "after_predict", "after_step"] * 3, "after_decode"]
     assert (tmp_path / "native" / "moments.txt").read_text().split() == moments
-    families = {name: record(tmp_path / name)["model"]["family"] for name in ("native", "walk", "classic", "without")}
-    assert families == {"native": "pixart", "walk": "pixart", "classic": "classic", "without": "classic"}
-    assert pixels(tmp_path / "native" / "000.png") == pixels(tmp_path / "classic" / "000.png")
+    families = {name: record(tmp_path / name)["model"]["family"] for name in ("native", "walk", "hosted", "without")}
+    assert families == {"native": "pixart", "walk": "pixart", "hosted": "hosted", "without": "hosted"}
+    assert pixels(tmp_path / "native" / "000.png") == pixels(tmp_path / "hosted" / "000.png")
     assert pixels(tmp_path / "native" / "000.png") == pixels(tmp_path / "walk" / "000.png")
 
 
@@ -191,7 +191,7 @@ def test_uninstalling_leaves_no_trace(environment, checkpoint, tmp_path):
     assert [other.compose(*line, cwd=tmp_path).stdout for line in words] == before
     model = ["model=local", f"model.source={checkpoint}", "prompt=a cat", "steps=2"]
     assert other.compose_each([([*model, "output.folder=out"], {})], tmp_path)[0][0] == 0
-    assert record(tmp_path / "out")["model"]["family"] == "classic"
+    assert record(tmp_path / "out")["model"]["family"] == "hosted"
     gone = other.compose(*model, "model.family=pixart", cwd=tmp_path)
     assert gone.returncode == 2 and "model.family=pixart: is not known" in gone.stderr
 

@@ -77,7 +77,7 @@ def test_the_vae_decodes_once_more_in_fp32_where_16_bits_overflow(checkpoints, f
 
 def test_any_other_pipeline_says_it_too(compose, checkpoints, tmp_path):
     source = damaged(checkpoints["sd"], tmp_path / "bad", "vae", "decoder.conv_in.bias", float("nan"))
-    done = compose("model=local", f"model.source={source}", "model.family=classic", "steps=2", "callbacks=[]")
+    done = compose("model=local", f"model.source={source}", "model.family=hosted", "steps=2", "callbacks=[]")
     assert done.code == 1 and "vae: its image holds numbers that are not finite" in done.err, done.err
 
 

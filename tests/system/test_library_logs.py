@@ -21,7 +21,7 @@ CALLS = {
     "options": lambda: composer.compose(
         "accel=[channels_last]", "memory=[attention_slicing]", "scheduler=ddpm", steps=2
     ),
-    "classic": lambda: composer.compose("model.family=classic", "callbacks=[]", steps=1),
+    "hosted": lambda: composer.compose("model.family=hosted", "callbacks=[]", steps=1),
     "refusal": lambda: composer.compose("stepz=3"),
     "too_late": lambda: composer.compose("guidance=interval", "model.components.vae=nowhere", steps=1),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from composer.callbacks.request import Request
-from composer.checkpoints.layouts import CLASSIC
+from composer.checkpoints.layouts import HOSTED
 from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
 from composer.sweeps.lock import locked
@@ -41,7 +41,7 @@ def _check_space(search: Search, reference: Reference | Entry | None) -> None:
     """Check the extreme points of the space, and that their images can be compared; without weights or torch."""
     for point in search.space.corners():
         checked = search.trial(point).resolved
-        if reference is None or checked.checkpoint.family == CLASSIC:  # its size is known only from its images
+        if reference is None or checked.checkpoint.family == HOSTED:  # its size is known only from its images
             continue
         size = _output_size(checked.request)
         if isinstance(reference, Reference):

@@ -20,8 +20,8 @@ from composer.errors import ComposerError
 from composer.families.base import DiffusersFamily
 from composer.families.settings import Decoded
 from composer.options.lifecycle import clear_models
-from composer.pipelines.classic.bridge import step_end_callback
-from composer.pipelines.classic.own_pipeline import run_pipeline
+from composer.pipelines.hosted.bridge import step_end_callback
+from composer.pipelines.hosted.own_pipeline import run_pipeline
 from composer.pipelines.long_prompts import check_prompt_length
 from composer.pipelines.pipeline import PassOutcome, Pipeline, seeded
 from composer.sampling.hooks import Hooks
@@ -46,7 +46,7 @@ def unavailable(*_: object, **__: object) -> NoReturn:
     raise ComposerError("callbacks", None, reason)
 
 
-class Called(DiffusersFamily):
+class HostedModels(DiffusersFamily):
     """Models of a pipeline that is called as it is; it lends none of its methods."""
 
     encode = tokens = encode_image = scale_mask = start_noise = predict = decode = unavailable
@@ -73,7 +73,7 @@ class Called(DiffusersFamily):
         return tokenizers[-1], min(length, tokenizers[-1].model_max_length)
 
 
-class Classic(Pipeline):
+class Hosted(Pipeline):
     """A diffusers pipeline behind the call of `Pipeline`."""
 
     def run_pass(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> PassOutcome:

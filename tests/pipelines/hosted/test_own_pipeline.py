@@ -19,7 +19,7 @@ from diffusers.pipelines.kandinsky2_2 import KandinskyV22Pipeline
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from composer.loading.loader import _checkpoints as cached
-from composer.pipelines.classic.own_pipeline import run_pipeline
+from composer.pipelines.hosted.own_pipeline import run_pipeline
 from composer.testing import parts, pipelines
 from composer.testing.image_files import pixels
 
@@ -32,7 +32,7 @@ def words(folder: Path, scheduler: str, out: str) -> list[str]:
     return [
         "model=local",
         f"model.source={folder}",
-        "model.family=classic",
+        "model.family=hosted",
         "steps=3",
         "prompt=a cat",
         f"output.folder={out}",
@@ -54,7 +54,7 @@ def state(pipe: DiffusionPipeline) -> dict:
 
 
 @pytest.mark.parametrize("between", SCHEDULERS)
-def test_a_classic_run_leaves_no_scheduler_behind(compose, checkpoints, between):
+def test_a_hosted_run_leaves_no_scheduler_behind(compose, checkpoints, between):
     for number, scheduler in enumerate(("dpmpp_2m", between, "dpmpp_2m", "null")):
         assert compose(*words(checkpoints["sd"], scheduler, str(number))).code == 0
     assert drawn("2") == drawn("0")

@@ -26,7 +26,7 @@ IMAGE_INPUTS = ("image", "mask", "depth")
 APPLIED_AFTERWARDS = ("blur", "keep_unmasked")
 
 
-def check_classic(
+def check_hosted(
     pipeline: Any, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback],
     sizes: Mapping[str, Any], batch: int = 1, option: str = "",
 ) -> None:  # fmt: skip

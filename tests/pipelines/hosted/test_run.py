@@ -73,7 +73,7 @@ MAKERS = {"pix2pix": pix2pix, "pixart": pixart, "ldm": latent_unconditional}
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("classic")
+    root = tmp_path_factory.mktemp("hosted")
     for name, make in MAKERS.items():
         make().save_pretrained(root / name)
     return {name: root / name for name in MAKERS}
@@ -88,8 +88,14 @@ def drawn() -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_what_no_family_knows_is_classic(saved, kind):
-    assert find_checkpoint(ModelSpec(name="local", source=str(saved[kind]))).family == "classic"
+def test_what_no_family_knows_is_hosted(saved, kind):
+    assert find_checkpoint(ModelSpec(name="local", source=str(saved[kind]))).family == "hosted"
+
+
+@pytest.mark.parametrize("family", ["hosted", "classic"])
+def test_a_native_checkpoint_can_be_hosted_by_either_name(checkpoints, family):
+    model = ModelSpec(name="local", source=str(checkpoints["sd"]), family=family)
+    assert find_checkpoint(model).family == "hosted"
 
 
 def test_pix2pix_draws_what_diffusers_draws(compose, saved):
@@ -132,7 +138,7 @@ def test_pixart_draws_what_diffusers_draws(compose, saved):
         [PROMPT] * 2, negative_prompt=["", ""], num_inference_steps=4, guidance_scale=3.0, generator=generator
     )
     assert (drawn() == np.asarray(theirs.images[0])).all()
-    assert json.loads(Path("out/run.json").read_text())["model"]["family"] == "classic"
+    assert json.loads(Path("out/run.json").read_text())["model"]["family"] == "hosted"
 
 
 def test_an_unconditional_one(compose, saved):
@@ -222,7 +228,7 @@ def test_stop_denoising_decodes_the_latents_of_that_step(saved):
 
 
 def test_a_callback_that_wants_more_is_refused_by_name(saved):
-    from composer.checks.classic import check_classic
+    from composer.checks.hosted import check_hosted
     from composer.errors import ComposerError
     from composer.sampling.guidance import ClassifierFree
 
@@ -234,4 +240,4 @@ def test_a_callback_that_wants_more_is_refused_by_name(saved):
     with pytest.raises(
         ComposerError, match="wants before_step, and PixArtAlphaPipeline is no native family: it offers after_decode"
     ):
-        check_classic(PixArtAlphaPipeline, request, ClassifierFree(3.0), {"early": Early()}, {})
+        check_hosted(PixArtAlphaPipeline, request, ClassifierFree(3.0), {"early": Early()}, {})
