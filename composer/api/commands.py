@@ -95,9 +95,9 @@ def list_options(
         >>> composer.list("scheduler", model="sd15")
     """
     from composer.api.listing import listed
-    from composer.config.python_values import given
+    from composer.config.python_values import sort_values
 
-    words = [*([] if group is None else [group]), *given(overrides, values).words]
+    words = [*([] if group is None else [group]), *sort_values(overrides, values).words]
     groups = listed(words, folder_of(config_dir))
     if group is not None:
         return groups[group]
@@ -127,7 +127,7 @@ def rerun(
     Example:
         >>> composer.rerun("outputs/cone/000.png", steps=40).image
     """
-    from composer.config.python_values import given
+    from composer.config.python_values import sort_values
     from composer.records import metadata
     from composer.reruns.compare import compare_with_record
     from composer.reruns.regenerate import regenerate, threads_kept
@@ -135,7 +135,7 @@ def rerun(
 
     path = Path(image).expanduser()
     path = path / "run.json" if path.is_dir() else path
-    record, changes = metadata.read(path), given(overrides, values)
+    record, changes = metadata.read(path), sort_values(overrides, values)
     if changes.images or changes.callbacks:
         key = next(iter(changes.images), "callbacks")
         raise ComposerError(
@@ -210,11 +210,15 @@ def sweep(*overrides: str, config_dir: str | None = None, **values: Any) -> Swep
         >>> composer.sweep(prompt=["a red cone", "a blue cube"], seed=range(4), folder="cones")
     """
     from composer.config.command_line import ParsedArgs
-    from composer.config.python_values import given, swept
+    from composer.config.python_values import sort_values, sweep_overrides
 
-    given(overrides, {})
+    sort_values(overrides, {})
     folder = values.pop("folder", None)
-    words = [*overrides, *swept(values), *swept({} if folder is None else {"output.folder": folder})]
+    words = [
+        *overrides,
+        *sweep_overrides(values),
+        *sweep_overrides({} if folder is None else {"output.folder": folder}),
+    ]
     with console.silenced(), silenced_libraries():
         return _swept(ParsedArgs(None, words, ["-m"], folder_of(config_dir), None, quiet=True))
 

@@ -109,7 +109,7 @@ def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> t
         checkpoint = find_checkpoint(spec.model)
         return checkpoint.scheduler_type, checkpoint.role, checkpoint.family_info.conditioned_on
     except ComposerError:
-        line = options("model", conf_folders(config_dir)).get(str(spec.chosen.get("model")), "")
+        line = options("model", conf_folders(config_dir)).get(str(spec.options.get("model")), "")
         if "http" not in line or any(word.lstrip("+").startswith("model.") for word in settings):
             raise
     named = re.findall(r"task=(\w+)", line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer.api.requests import request_of
 from composer.checks.compatibility import check
-from composer.config.python_values import given, named, plain
+from composer.config.python_values import image_placeholder, sort_values, to_plain
 from composer.pipelines.run import execute
 from composer.system.library_logs import silenced_libraries
 from composer.system.notebook import interruptible
@@ -72,8 +72,11 @@ class LoadedPipeline:
         return not overrides and all(key in self._spec.values and value is not None for key, value in values.items())
 
     def _with(self, values: Mapping[str, Any]) -> RunSpec:
-        python = given((), values)
-        data = {key: named(key) if key in python.images else plain(key, value) for key, value in values.items()}
+        python = sort_values((), values)
+        data = {
+            key: image_placeholder(key) if key in python.images else to_plain(key, value)
+            for key, value in values.items()
+        }
         return replace(
             self._spec, values={**self._spec.values, **data, **python.images}, config={**self._spec.config, **data}
         )

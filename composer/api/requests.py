@@ -31,10 +31,10 @@ def request_of(
     Raises:
         ComposerError: A key or value is not valid.
     """
-    from composer.config.python_values import given
+    from composer.config.python_values import sort_values
     from composer.config.read import read
 
-    python = given(overrides, values)
+    python = sort_values(overrides, values)
     spec = read(compose_config(python.words, folder_of(config_dir)))
     return replace(spec, values={**spec.values, **python.images}), python.callbacks
 

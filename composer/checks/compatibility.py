@@ -121,7 +121,7 @@ def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
     wanted, given = checkpoint.scheduler_type, spec.scheduler.kind
     if given is not None and given != wanted:
         words = {"flow": "flow matching", "edm": "EDM", "diffusion": "diffusion"}
-        name = spec.chosen.get("scheduler") or "default"
+        name = spec.options.get("scheduler") or "default"
         advice = (
             "one whose name starts with flow_"
             if wanted == "flow"

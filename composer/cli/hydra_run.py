@@ -28,13 +28,13 @@ def run(line: ParsedArgs) -> int:
     for _, key, value in map(overrides.split, line.overrides):
         if key.startswith(("sweep.", "sheet.")):
             raise ComposerError(key, value, "is about several runs: add -m")
-    from composer.config.compose import compose_whole, without_hydra
+    from composer.config.compose import compose_with_hydra_node, without_hydra
 
-    config = compose_whole(line.overrides, line.config_dir)
-    if line.shows:
-        from composer.config.cfg_flag import printed
+    config = compose_with_hydra_node(line.overrides, line.config_dir)
+    if line.config_part:
+        from composer.config.cfg_flag import config_text
 
-        print(printed(config, line), end="")
+        print(config_text(config, line), end="")
         return 0
     folder = folder_of(config)
     run_job(without_hydra(config), folder)
@@ -42,7 +42,7 @@ def run(line: ParsedArgs) -> int:
 
 
 def _several(line: ParsedArgs) -> int:
-    if line.shows:
+    if line.config_part:
         raise ComposerError(line.flags[0], None, "shows one run: omit -m, and give one value to each key")
     if SEARCH in line.overrides:
         from composer.sweeps.search.run import run as search

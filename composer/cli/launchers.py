@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer.config import overrides as argv
 from composer.config.command_line import ParsedArgs
-from composer.config.hydra_errors import explained
+from composer.config.hydra_errors import translate_errors
 from composer.config.hydra_settings import OUT, RUN_DIR, SEARCH_PATH, SWEEP_DIR, refusal
 from composer.config.keys import OF_SWEEPS
 from composer.config.output_folder import allowed, leave_nothing, typed_folder
@@ -59,7 +59,7 @@ def run(line: ParsedArgs) -> int:
     """
     overrides = completed(argv.prepare(line.overrides, multirun=True))
     _refuse_without_effect(overrides)
-    with explained(overrides, line.config_dir):
+    with translate_errors(overrides, line.config_dir):
         from composer.config.hydra_loader import MAIN, loader
 
         config_loader = loader(line.config_dir)
@@ -77,13 +77,13 @@ def _job(verbose: bool) -> Callable[[DictConfig], None]:
 
         from composer.cli.process import configure_process
         from composer.cli.single_run import run_job
-        from composer.config.compose import settle
+        from composer.config.compose import record_choices
 
         configure_process(verbose)  # a launcher may have started this process
         notes: Any = HydraConfig.get()  # a DictConfig, annotated as the class whose fields it has
         folder = Path(notes.runtime.output_dir)  # the launcher has made it
         try:
-            settle(config, notes)
+            record_choices(config, notes)
             key, typed = typed_folder(notes, (SUBDIR,))
             run_job(config, allowed(folder, key, typed, f"{notes.sweep.dir}/" if key else None))
         except BaseException:

@@ -70,12 +70,12 @@ def run(line: ParsedArgs) -> int:
     Raises:
         ComposerError: The request cannot be met.
     """
-    if line.ask == "help":
+    if line.help_or_version == "help":
         from composer.cli.help import TEXT
 
         console.report_facts({"help": TEXT}, TEXT)
         return 0
-    if line.ask == "version":
+    if line.help_or_version == "version":
         from composer.version import __version__
 
         console.report_facts({"composer": __version__}, f"composer {__version__}")
@@ -91,8 +91,8 @@ def run(line: ParsedArgs) -> int:
 
         return hydra_run.run(line)
     if line.command not in COMMANDS:
-        from composer.config.stray_words import explained
+        from composer.config.stray_words import stray_word_error
 
-        raise explained([line.command, *line.overrides])
+        raise stray_word_error([line.command, *line.overrides])
     module, _, function = COMMANDS[line.command].partition(":")
     return getattr(import_module(module), function)(line)

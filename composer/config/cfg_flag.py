@@ -1,5 +1,6 @@
-"""`compose --cfg job|hydra|all`: a composed config as YAML, as Hydra's programs print it. `compose config` says where
-values come from.
+"""The flags `--cfg job|hydra|all`, `--package` and `--resolve`: a composed config as YAML, in Hydra's format.
+
+`compose config` also shows where values come from.
 """
 
 from __future__ import annotations
@@ -15,22 +16,29 @@ from composer.errors import ComposerError
 KINDS = ("job", "hydra", "all")
 
 
-def printed(config: DictConfig, line: ParsedArgs) -> str:
-    """The part of a composed config, Hydra's node included, that flags ask for.
+def config_text(config: DictConfig, line: ParsedArgs) -> str:
+    """Format the part of a composed config that flags request.
+
+    Args:
+        config: The composed config with Hydra's own node; nodes that are not requested are removed from it.
+        line: The parsed command line.
+
+    Returns:
+        YAML text.
 
     Raises:
-        ComposerError: there is no such part, or it holds a secret.
+        ComposerError: There is no such part, or it holds a secret.
     """
-    kind, package = line.shows or ("job", None)
+    kind, package = line.config_part or ("job", None)
     if kind not in KINDS:
         raise ComposerError("--cfg", kind, "which part?", KINDS)
     with open_dict(config):
         for name in list(config):
             if (kind == "job" and name == "hydra") or (kind == "hydra" and name != "hydra"):
                 del config[name]
-    found = config if package in (None, "_global_") else OmegaConf.select(config, package)
-    if not OmegaConf.is_config(found):
+    part = config if package in (None, "_global_") else OmegaConf.select(config, package)
+    if not OmegaConf.is_config(part):
         raise ComposerError("--package", package, "there is no such node", list(config))
-    refuse_secrets(node_to_dict(found))
-    header = "" if found is config else f"# @package {package}\n"
-    return header + OmegaConf.to_yaml(OmegaConf.create(plain(found)) if line.resolve else found)
+    refuse_secrets(node_to_dict(part))
+    header = "" if part is config else f"# @package {package}\n"
+    return header + OmegaConf.to_yaml(OmegaConf.create(plain(part)) if line.resolve else part)

@@ -1,10 +1,8 @@
-"""Which class the option files of composer and of plugins name, and what an option is recorded and hashed as.
+"""Identity of an option: how it is recorded and hashed, independently of the module that its class is defined in.
 
-An option is known by its group, name, settings and provider. Where its class lies is nobody's business but the option
-file's: a
-class that moves to another module changes no record and no job. Only an option file of the user's own can give a name
-to another
-class tomorrow, so there the class has a say.
+An option is identified by its group, name, settings and provider. The module path of its class is known to its option
+file alone, so a class that moves to another module changes no record and no job id. An option file of the user's own
+can name another class tomorrow; for these the name of the class is part of the identity.
 """
 
 from __future__ import annotations
@@ -21,41 +19,87 @@ from composer.config.spec import Choice, SchedulerSpec
 
 
 def choice(target: Choice) -> dict[str, Any]:
-    """What an option is recorded and hashed as, plain data."""
+    """Describe an option for records and job ids.
+
+    Args:
+        target: The option.
+
+    Returns:
+        `group`, `name`, `settings` and `provider`, and `class` if the option file is the user's own.
+    """
     return _choice(target, target.keywords)
 
 
 def scheduler_choice(spec: SchedulerSpec) -> dict[str, Any]:
-    """The same of a scheduler, which may be the checkpoint's own class."""
+    """Describe a scheduler for records and job ids.
+
+    Args:
+        spec: The scheduler, which may be the checkpoint's own.
+
+    Returns:
+        As `choice`.
+    """
     return _choice(spec.target or Choice(path="", group="scheduler", name=spec.name), spec.keywords)
 
 
 def shipped(group: str, name: str) -> str | None:
-    """The class that composer's own option names, or else a plugin's; None where neither has such an option."""
+    """Look up the class of an option that composer or a plugin ships.
+
+    Args:
+        group: Name of the group.
+        name: Name of the option.
+
+    Returns:
+        Dotted path of the class, composer's first; `None` if neither ships such an option.
+    """
     folders = (packaged_conf(), *(plugin.conf for plugin in plugins() if plugin.conf))
-    return next((found for folder in folders if (found := class_in(folder, group, name)) is not None), None)
+    return next((path for folder in folders if (path := class_in(folder, group, name)) is not None), None)
 
 
 def option_of(group: str, path: str) -> str | None:
-    """composer's own option that names a class."""
+    """Find composer's own option for a class.
+
+    Args:
+        group: Name of the group.
+        path: Dotted path of the class.
+
+    Returns:
+        Name of the first option in alphabetical order, or `None`.
+    """
     names = sorted(file.stem for file in (packaged_conf() / group).glob("*.yaml"))
     return next((name for name in names if class_in(packaged_conf(), group, name) == path), None)
 
 
 @cache
 def class_in(folder: Path, group: str, name: str) -> str | None:
-    """The class that an option file names: at its root, or nested under the option's name or the group's."""
+    """Read the class that an option file names, at its root or nested under the option's name or the group's.
+
+    Args:
+        folder: A directory of option files.
+        group: Name of the group.
+        name: Name of the option.
+
+    Returns:
+        Dotted path of the class; empty if the target is empty, `None` if there is no such file or no target.
+    """
     try:
         node = yaml.safe_load((folder / group / f"{name}.yaml").read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    places = [node, *(node.get(key) for key in (name, group))] if isinstance(node, dict) else []
-    return next((str(each["_target_"] or "") for each in places if isinstance(each, dict) and "_target_" in each), None)
+    nodes = [node, *(node.get(key) for key in (name, group))] if isinstance(node, dict) else []
+    return next(
+        (str(entry["_target_"] or "") for entry in nodes if isinstance(entry, dict) and "_target_" in entry), None
+    )
 
 
 def _choice(target: Choice, settings: Any) -> dict[str, Any]:
-    whose = provider(target.path)
-    found = {"group": target.group, "name": target.name, "settings": dict(settings), "provider": whose and str(whose)}
+    plugin = provider(target.path)
+    record = {
+        "group": target.group,
+        "name": target.name,
+        "settings": dict(settings),
+        "provider": plugin and str(plugin),
+    }
     if shipped(target.group, target.name) == target.path:
-        return found
-    return found | {"class": target.path.rpartition(".")[2]}
+        return record
+    return record | {"class": target.path.rpartition(".")[2]}

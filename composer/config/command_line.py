@@ -1,4 +1,4 @@
-"""The words of a command line, sorted: command, overrides, flags."""
+"""Parsing of a command line into command, overrides and flags."""
 
 from __future__ import annotations
 
@@ -7,35 +7,50 @@ from pathlib import Path
 
 from composer.errors import ComposerError, suggest
 
-#: Hydra's own flags that composer has made its own; `True`: takes a value.
+#: Flags of Hydra that composer supports → whether they take a value.
 HYDRA_FLAGS = {"-m": False, "--multirun": False, "-c": True, "--cfg": True, "--package": True, "--resolve": False}
-#: Those that it has not, and what to type instead.
+#: Flags of Hydra that composer does not support → what to type instead.
 INSTEAD = {
     "-p": 'prompt="…" for a prompt',
-    **dict.fromkeys(("-i", "--info"), "`compose config`, which tells where each value comes from"),
+    **dict.fromkeys(("-i", "--info"), "`compose config`, which shows where each value comes from"),
     **dict.fromkeys(("-sc", "--shell-completion"), "`compose completion bash`"),
     "--hydra-help": "`compose --help`",
     **dict.fromkeys(("-cp", "--config-path", "-cn", "--config-name"), "--config-dir DIR"),
     "--experimental-rerun": "`compose rerun IMAGE`",
 }
 
-#: Commands that can be about several runs.
+#: Commands that accept several runs.
 SWEEPING = ("check", "plan")
 
-#: Our own that take no value → fields of a line.
-SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--warm": "warm", "--trust": "trust", "--json": "json", "-q": "quiet",
-            "--quiet": "quiet"}  # fmt: skip
+#: Flags without a value → attributes of `ParsedArgs`.
+SWITCHES = {
+    "-v": "verbose", "--verbose": "verbose", "-q": "quiet", "--quiet": "quiet",
+    "--warm": "warm", "--trust": "trust", "--json": "json",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ParsedArgs:
-    """A parsed command line."""
+    """A parsed command line.
+
+    Attributes:
+        command: Name of the command; `None` for a run.
+        overrides: Words of the form `key=value` or `~key`, as they were typed.
+        flags: Flags of Hydra, each followed by its value if it takes one.
+        config_dir: Directory of option files that `--config-dir` names.
+        help_or_version: `"help"` or `"version"` if one of them is requested.
+        verbose: Whether the libraries log.
+        warm: Whether to run in the resident process.
+        trust: Whether to follow an image's record whatever it names.
+        json: Whether to print JSON.
+        quiet: Whether to print less.
+    """
 
     command: str | None
     overrides: list[str]
     flags: list[str]
     config_dir: str | None
-    ask: str | None  # "help" or "version"
+    help_or_version: str | None  # "help" or "version"
     verbose: bool = False
     warm: bool = False  # in the resident process
     trust: bool = False  # an image's record, whatever it names
@@ -44,35 +59,47 @@ class ParsedArgs:
 
     @property
     def multirun(self) -> bool:
+        """Whether the line describes several runs."""
         return "-m" in self.flags or "--multirun" in self.flags
 
     @property
-    def shows(self) -> tuple[str, str | None] | None:
-        """Which part of the config --cfg and --package ask for, if any."""
+    def config_part(self) -> tuple[str, str | None] | None:
+        """The part of the config that `--cfg` requests and the node that `--package` requests, if any."""
         given = {flag: self.flags[i + 1] for i, flag in enumerate(self.flags) if HYDRA_FLAGS.get(flag)}
         kind = given.get("--cfg", given.get("-c"))
         return None if kind is None else (kind, given.get("--package"))
 
     @property
     def resolve(self) -> bool:
+        """Whether interpolations are to be resolved in a config that is shown."""
         return "--resolve" in self.flags
 
 
 def parse(argv: list[str]) -> ParsedArgs:
-    """Sort the words of a command line."""
-    command, ask, config_dir = None, None, None
-    said = dict.fromkeys(SWITCHES.values(), False)
+    """Parse a command line.
+
+    Args:
+        argv: Words of the command line, without the name of the program.
+
+    Returns:
+        The parsed line.
+
+    Raises:
+        ComposerError: A flag is unknown or has no effect, or the directory of `--config-dir` does not exist.
+    """
+    command, help_or_version, config_dir = None, None, None
+    switches = dict.fromkeys(SWITCHES.values(), False)
     overrides: list[str] = []
     flags: list[str] = []
     words = iter(argv)
     for word in words:
         name, _, value = word.partition("=")
         if word in ("-h", "--help", "help"):
-            ask = "help"
+            help_or_version = "help"
         elif word == "--version":
-            ask = "version"
+            help_or_version = "version"
         elif word in SWITCHES:
-            said[SWITCHES[word]] = True
+            switches[SWITCHES[word]] = True
         elif name in ("--config-dir", "-cd"):
             config_dir = value or next(words, None) or "(nothing)"
         elif name in HYDRA_FLAGS:
@@ -87,7 +114,7 @@ def parse(argv: list[str]) -> ParsedArgs:
             overrides.append(word)
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ComposerError("--config-dir", config_dir, "there is no such folder")
-    line = ParsedArgs(command, overrides, flags, config_dir, ask, **said)
+    line = ParsedArgs(command, overrides, flags, config_dir, help_or_version, **switches)
     _refuse_flags(line)
     return line
 
@@ -103,12 +130,13 @@ def _no_flag(word: str, name: str, following: str | None) -> ComposerError:
 def _refuse_flags(line: ParsedArgs) -> None:
     """Refuse flags that would have no effect."""
     if line.command is None:
-        if not line.shows and (line.resolve or "--package" in line.flags):
+        if not line.config_part and (line.resolve or "--package" in line.flags):
             raise ComposerError(next(flag for flag in line.flags if flag.startswith("--")), None, "goes with --cfg job")
         return
-    for flag in (each for each in line.flags if each.startswith("-")):
+    for flag in filter(HYDRA_FLAGS.__contains__, line.flags):
         if flag not in ("-m", "--multirun"):
             raise ComposerError(flag, None, f"does not go with a command: `compose {flag} …`, without {line.command}")
         if line.command not in SWEEPING:
-            reason = f"{' and '.join(SWEEPING)} take it, and {line.command} does not: leave it out, and give one value to each key"
+            takers = f"{' and '.join(SWEEPING)} take it, and {line.command} does not"
+            reason = f"{takers}: leave it out, and give one value to each key"
             raise ComposerError(flag, None, reason)

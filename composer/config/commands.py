@@ -1,4 +1,4 @@
-"""The commands of `compose` by their names. What they do is imported when it is asked for."""
+"""Names of the commands of `compose`; a command's module is imported when the command is called."""
 
 from __future__ import annotations
 

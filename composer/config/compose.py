@@ -1,4 +1,4 @@
-"""Overrides → the composed config, with the names of the options that were chosen."""
+"""Composition of overrides into a config, with the names of the chosen options."""
 
 from __future__ import annotations
 
@@ -14,40 +14,76 @@ if TYPE_CHECKING:
 
 
 def compose_config(overrides: list[str], config_dir: str | None = None) -> DictConfig:
-    """Overrides → the composed config, without the hydra node."""
+    """Compose overrides.
+
+    Args:
+        overrides: `key=value` words as they are typed.
+        config_dir: Additional directory of option files.
+
+    Returns:
+        The composed config without Hydra's own node, with the names of the options under `chosen`.
+
+    Raises:
+        ComposerError: The overrides do not compose, or a run would refuse its output directory.
+    """
     from composer.config.output_folder import folder_of
 
-    config = compose_whole(overrides, config_dir)
+    config = compose_with_hydra_node(overrides, config_dir)
     folder_of(config)  # what a run would refuse is refused by whoever asks
     return without_hydra(config)
 
 
-def compose_whole(overrides: list[str], config_dir: str | None = None) -> DictConfig:
-    """Overrides → the composed config with Hydra's own node, which tells the folder and what was chosen."""
-    from composer.config.hydra_errors import explained
+def compose_with_hydra_node(overrides: list[str], config_dir: str | None = None) -> DictConfig:
+    """Compose overrides and keep Hydra's own node, which holds the output directory and the chosen options.
+
+    Args:
+        overrides: `key=value` words as they are typed.
+        config_dir: Additional directory of option files.
+
+    Returns:
+        The composed config.
+
+    Raises:
+        ComposerError: The overrides do not compose, or set something that has no effect on a single run.
+    """
+    from composer.config.hydra_errors import translate_errors
     from composer.config.hydra_loader import loader
 
     prepared = as_nodes(completed(argv.prepare(overrides)))
     refuse_for_one_run(prepared)
-    with explained(prepared, config_dir):
+    with translate_errors(prepared, config_dir):
         return loader(config_dir).compose(prepared)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """What the user asked for alone, with the names of the options."""
+    """Replace Hydra's own node by the names of the chosen options.
+
+    Args:
+        config: A composed config with Hydra's node; it is changed in place.
+
+    Returns:
+        The same config.
+
+    Raises:
+        ComposerError: As `record_choices`.
+    """
     from omegaconf import open_dict
 
-    settle(config, config.hydra)
+    record_choices(config, config.hydra)
     with open_dict(config):
         del config["hydra"]
     return config
 
 
-def settle(config: DictConfig, notes: DictConfig) -> None:
-    """Have a config tell the options that it is made of; `notes` is Hydra's own node, which leaves lists of them out.
+def record_choices(config: DictConfig, notes: DictConfig) -> None:
+    """Write the names of the chosen options into a config, under the key `chosen`.
+
+    Args:
+        config: The composed config; it is changed in place.
+        notes: Hydra's own node, which does not list the options of list groups.
 
     Raises:
-        ComposerError: an option that two plugins offer, or what only the command line may say.
+        ComposerError: Two plugins offer a chosen option, or a file sets what only the command line may set.
     """
     from omegaconf import open_dict
 
@@ -61,13 +97,13 @@ def settle(config: DictConfig, notes: DictConfig) -> None:
     allow_pickle, typed = "model.allow_pickle", {argv.split(word)[1] for word in words_of(notes)}
     nodes = {group: mapping(group, config.get(group)) for group in ("model", *LISTS)}
     if nodes["model"] and nodes["model"].get("allow_pickle") and allow_pickle not in typed:
-        raise ComposerError(allow_pickle, True, "can be said only on the command line, and not by an option file")
+        raise ComposerError(allow_pickle, True, "can be set only on the command line, and not by an option file")
     chosen = {group: name for group, name in choices.items() if group in NODES}
     if another := untie(config, notes, typed):
         chosen["model"] = another
     several = {group: [*(nodes[group] or ())] for group in LISTS}
     for group, names in several.items():
         if odd := next((name for name in names if "${" in str(name)), None):
-            raise ComposerError(group, odd, "is no name of an option, under which its settings could stand")
+            raise ComposerError(group, odd, "is no name of an option, under which its settings could be given")
     with open_dict(config):
         config[CHOSEN] = chosen | several

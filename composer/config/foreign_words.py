@@ -1,8 +1,7 @@
-"""How diffusers and the tools around it call what composer calls otherwise: by hand, what option files cannot tell.
+"""Names of diffusers and related tools for what composer names otherwise, as far as no option file holds them.
 
-`composer.config.spellings` reads these tables, besides the option files. Words stand here as `plain` has them:
-`guidance-scale`,
-`guidanceScale` and `guidance_scale` are one.
+`composer.config.spellings` reads these tables in addition to the option files. All names are normalized by `plain`, so
+that `guidance-scale`, `guidanceScale` and `guidance_scale` are one entry.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from collections.abc import Mapping
 
 
 def _inverted(table: Mapping[str, str]) -> dict[str, str]:
-    """Word elsewhere → word here, from lines that say it the other way round."""
+    """Invert a table from composer's name to the names of other tools, which are separated by spaces."""
     return {word: ours for ours, words in table.items() for word in words.split()}
 
 
-#: Keys elsewhere → key here.
+#: Key of composer ← keys of other tools.
 KEYS = _inverted(
     {
         "steps": "numinferencesteps inferencesteps numsteps nsteps samplingsteps ddimsteps step",
@@ -56,7 +55,7 @@ KEYS = _inverted(
     }
 )
 
-#: Group → options elsewhere → option here.
+#: Group → option of composer ← options of other tools.
 VALUES = {
     "precision": _inverted(
         {
@@ -147,7 +146,7 @@ _CONTROL = "task=depth2img keeps the depth of an image, task=img2img its layout"
 _LIKENESS = "task=img2img and task=variations start from an image"
 _ENCODERS = "prompt and negative_prompt go to all text encoders"
 
-#: What composer does not do yet, and what can be done instead → the words that ask for it.
+#: (Missing feature, alternative) → names of the feature.
 _NOT_YET = {
     ("LoRA", _MERGED): "lora loras loraweights lorascale lorapath loadloraweights adapter adapters",
     ("hypernetworks", _MERGED): "hypernetwork",
@@ -164,7 +163,7 @@ _NOT_YET = {
 }
 NOT_YET = {word: what for what, words in _NOT_YET.items() for word in words.split()}
 
-#: Words in the place of a command: to generate needs none, and some are flags or commands of another name.
+#: Words typed as a command: generating needs none; others are flags, or commands of another name.
 NO_COMMAND = (
     *_inverted({"": "generate run generate sample infer predict create make start render compose imagine paint"}),
 )
@@ -189,7 +188,7 @@ COMMANDS = _inverted(
     }
 )
 
-#: Options of the packages in `plugins/` → the folder that installs them.
+#: Options of the packages in `plugins/` → the directory of the package.
 PLUGINS = {
     "attention_maps": "attention-maps", "regional_prompt": "regional-prompt",
     **dict.fromkeys(("metrics_logger", "tensorboard", "mlflow", "wandb"), "metrics-logger"),
@@ -197,7 +196,14 @@ PLUGINS = {
 
 
 def not_yet(word: str) -> str:
-    """That composer does not do what a word asks for, and what can be done instead; nothing for other words."""
+    """Explain that a feature is missing.
+
+    Args:
+        word: A key or value of a command line.
+
+    Returns:
+        A sentence that names the feature and an alternative; empty if the word names no missing feature.
+    """
     if plain(word) not in NOT_YET:
         return ""
     what, instead = NOT_YET[plain(word)]
@@ -205,7 +211,13 @@ def not_yet(word: str) -> str:
 
 
 def plain(word: str) -> str:
-    """A word without what spellings differ in: case, dashes, dots, quotes, module names.
+    """Normalize a word: remove case, dashes, dots, quotes and the module names `torch` and `diffusers`.
+
+    Args:
+        word: Any text.
+
+    Returns:
+        Lower-case letters, digits and slashes.
 
     Example:
         >>> plain("DPM++ 2M-Karras"), plain("torch.float16"), plain("numInferenceSteps")

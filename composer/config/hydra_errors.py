@@ -1,4 +1,4 @@
-"""Hydra's errors → one line that names the key, the value and what is allowed."""
+"""Translation of Hydra's errors into one line that names the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -21,21 +21,28 @@ from composer.config.yaml_limits import parsed, read_bounded_yaml
 from composer.errors import ComposerError, suggest
 from composer.system import interrupts
 
-#: Longer lists of options are left to `compose list`.
+#: Most options that a message lists; for more it refers to `compose list`.
 FEW = 12
-#: Options that are offered before others that take the same key.
+#: Options that are suggested before others that have the same key.
 _FIRST = {"task": ("img2img", "inpaint")}
-#: Groups whose options put their keys at the root or under a name of their own.
+#: Groups whose keys are at the root of the config.
 _AT_ROOT = ("task",)
 
 
 @contextmanager
-def explained(overrides: Sequence[str], config_dir: str | None) -> Iterator[None]:
-    """Compose in here: what goes wrong is told in one line.
+def translate_errors(overrides: Sequence[str], config_dir: str | None) -> Iterator[None]:
+    """Translate errors of Hydra, OmegaConf and the YAML reader that are raised inside the context.
+
+    Args:
+        overrides: The composed overrides.
+        config_dir: Additional directory of option files.
+
+    Yields:
+        Nothing.
 
     Raises:
-        ComposerError: instead of Hydra's, OmegaConf's and the YAML reader's.
-        KeyboardInterrupt: where these are what became of it.
+        ComposerError: In place of the original error, which is its cause.
+        KeyboardInterrupt: The original error is the consequence of an interrupt.
     """
     try:
         yield
@@ -43,13 +50,25 @@ def explained(overrides: Sequence[str], config_dir: str | None) -> Iterator[None
         raise
     except Exception as error:
         interrupts.raise_if_interrupted(error)
-        raise explain(
+        raise translate(
             error, [text for text in overrides if not text.startswith("hydra/")], conf_folders(config_dir)
         ) from error
 
 
-def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> ComposerError:
-    """Find the override at fault by asking the config files, which say it better than the message."""
+def translate(error: BaseException, overrides: list[str], folders: list[Path]) -> ComposerError:
+    """Find the override that caused an error by comparing it with the option files.
+
+    Args:
+        error: Error of Hydra, OmegaConf or the YAML reader.
+        overrides: The composed overrides.
+        folders: Directories of option files.
+
+    Returns:
+        The error to raise: key, value, reason, what to type instead.
+
+    Raises:
+        ComposerError: An option file of the user's own is not valid YAML.
+    """
     if not str(error):  # Hydra wraps what it did not foresee
         error = error.__cause__ or error
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -92,7 +111,7 @@ def explain(error: BaseException, overrides: list[str], folders: list[Path]) -> 
 
 
 def _misused(override: str, message: str, choices: Collection[str]) -> ComposerError | None:
-    """Hydra's marks and `null` where they have no place; each as Hydra complains of it."""
+    """Hydra's marks and `null` where they are not allowed; each as Hydra complains of it."""
     prefix, key, value = split(override)
     none = (
         f"{key}=[] is none of them"
@@ -107,7 +126,7 @@ def _misused(override: str, message: str, choices: Collection[str]) -> ComposerE
         )
         return ComposerError(key, value, reason)
     complaints = ("Multiple values", "more than once", "force-add of config groups")
-    if prefix.startswith("+") and key in choices and any(each in message for each in complaints):
+    if prefix.startswith("+") and key in choices and any(complaint in message for complaint in complaints):
         return ComposerError(key, value, f"is chosen without a +: type {key}={value}")
     if prefix == "+" and "Could not append" in message and f"'{key}'" in message:
         return ComposerError(key, value and value.strip("'"), f"is there already: type {key}=VALUE, without a +")
@@ -118,10 +137,8 @@ def _misused(override: str, message: str, choices: Collection[str]) -> ComposerE
 
 
 def _of_hydra(message: str, folders: list[Path]) -> Path | None:
-    """An option file that speaks of Hydra's own node, where Hydra itself complains of that before composer can refuse
-    it.
-    """
-    if "hydra" not in message.partition("\n")[0]:  # further lines tell where Hydra looked
+    """Find the option file that sets Hydra's own node, if Hydra rejects it before composer can."""
+    if "hydra" not in message.partition("\n")[0]:  # further lines list where Hydra looked
         return None
     named = re.search(r"(?:In|merging) '([^']+)'", message)
     files = [
@@ -135,21 +152,21 @@ def _of_hydra(message: str, folders: list[Path]) -> Path | None:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    """What an option file holds.
+    """Read an option file.
 
     Raises:
-        ComposerError: it is no YAML, or holds no settings.
+        ComposerError: It is not valid YAML, or holds no mapping with text keys.
     """
     try:
-        found = parsed(read_bounded_yaml("config", file))
+        content = parsed(read_bounded_yaml("config", file))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ComposerError("config", file, f"is no YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(found or {}, dict):
+    if not isinstance(content or {}, dict):
         raise ComposerError("config", file, "must hold settings by their names: `key: value`")
-    for key in found or {}:
+    for key in content or {}:
         if not isinstance(key, str):
             raise ComposerError("config", file, f"a key must be text, and this one is {key!r}: put quotes around it")
-    return found or {}
+    return content or {}
 
 
 def _defaults(folders: list[Path]) -> dict[str, list[str]]:
@@ -168,7 +185,7 @@ def _defaults(folders: list[Path]) -> dict[str, list[str]]:
 
 
 def _chosen_by_task(names: list[str], folders: list[Path]) -> dict[str, list[str]]:
-    """What the task's own defaults list overrides, such as `override /guidance: none`."""
+    """Options that the task's own defaults list overrides, such as `override /guidance: none`."""
     chosen: dict[str, list[str]] = {}
     for file in filter(None, (_file("task", name, folders) for name in names)):
         for entry in _content(file).get("defaults") or []:
@@ -195,18 +212,18 @@ def _names(value: object) -> list[str]:
 
 
 def _unknown_option(group: str, value: str, folders: list[Path]) -> ComposerError | None:
-    there = options(group, folders)
+    known = options(group, folders)
     for name in _names(value):
-        if name not in there and not re.match(r"(choice|glob|range|interval|shuffle|sort|tag)\(|null$", value):
-            few = there if len(there) <= FEW else ()
+        if name not in known and not re.match(r"(choice|glob|range|interval|shuffle|sort|tag)\(|null$", value):
+            few = known if len(known) <= FEW else ()
             near = for_option(group, name, folders)
-            near = f" {near}" if near else suggest(name, there)
+            near = f" {near}" if near else suggest(name, known)
             return ComposerError(group, name, f"there is no such option.{near} `compose list {group}` shows all.", few)
     return None
 
 
 def _known_keys(choices: dict[str, list[str]], folders: list[Path]) -> set[str]:
-    """Every dotted key that the chosen options hold."""
+    """All dotted keys that the chosen options hold."""
     keys: set[str] = set()
     for group, names in choices.items():
         for name in names:
@@ -244,9 +261,9 @@ def _unknown_key(
 
 
 def _other(error: BaseException, overrides: list[str]) -> ComposerError:
-    """What only Hydra's own message tells."""
+    """Translate an error that only Hydra's own message describes."""
     message = str(error).strip() or type(error).__name__
-    at_fault = str(getattr(error, "override", None) or next((each for each in overrides if each in message), ""))
+    at_fault = str(getattr(error, "override", None) or next((text for text in overrides if text in message), ""))
     _, key, value = split(at_fault)
     if "Ambiguous value" in message:
         return ComposerError(key, value, "several values make several runs: add -m")

@@ -1,6 +1,4 @@
-"""Hydra composes by an object of ours: no global state of Hydra's is touched, and nothing that a config says is
-instantiated.
-"""
+"""Composition by a config loader of composer's own: no global state of Hydra is used, and no target is instantiated."""
 
 from __future__ import annotations
 
@@ -28,15 +26,21 @@ from composer.config.yaml_limits import read_bounded_yaml, refuse_mark
 from composer.errors import ComposerError
 
 MAIN = "compose"
-#: What Hydra notes about each composition.
+#: Keys of Hydra's node that differ between compositions.
 NOTES = ("overrides.", "runtime.", "job.override_dirname")
 _lock = RLock()
 
 
 class Loader(ConfigLoaderImpl):
-    """Composes from the folders that there are when it is made; lives for one request.
+    """Config loader over the option directories that exist when it is created; made for one request.
 
-    Option files may set nothing of Hydra's own, whose callbacks, log handlers, launchers and search path can run code.
+    Option files may not set anything of Hydra's own: its callbacks, log handlers, launchers and search path can run code.
+
+    Args:
+        folders: Directories of option files; the first that has an option wins.
+
+    Attributes:
+        foreign: Those of the directories that are not composer's own.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -45,17 +49,51 @@ class Loader(ConfigLoaderImpl):
         self.foreign = [folder for folder in folders if folder != packaged_conf()]
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Prepared overrides → the config with Hydra's own node, which tells the folder and what was chosen."""
+        """Compose overrides.
+
+        Args:
+            overrides: Prepared overrides.
+
+        Returns:
+            The config with Hydra's own node, which holds the output directory and the chosen options.
+
+        Raises:
+            ComposerError: An option file sets something of Hydra's own.
+        """
         return self.load_configuration(MAIN, list(overrides), RunMode.RUN, from_shell=False)
 
     def settings(self, overrides: Sequence[str]) -> DictConfig:
-        """The same without that node."""
+        """Compose overrides and remove Hydra's own node.
+
+        Args:
+            overrides: Prepared overrides.
+
+        Returns:
+            The config.
+
+        Raises:
+            ComposerError: An option file sets something of Hydra's own.
+        """
         config = self.compose(overrides)
         with open_dict(config):
             del config["hydra"]
         return config
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
+        """Compose a config as Hydra does, and refuse what option files set of Hydra's own.
+
+        Args:
+            config_name: Name of the main config file.
+            overrides: Prepared overrides.
+            more: As Hydra's.
+            named: As Hydra's.
+
+        Returns:
+            The config with Hydra's own node.
+
+        Raises:
+            ComposerError: An option file sets something of Hydra's own, or several options exclude each other.
+        """
         _refuse_lists(overrides)
         with hydra_1_3():
             config = super().load_configuration(config_name, overrides, *more, **named)
@@ -64,53 +102,65 @@ class Loader(ConfigLoaderImpl):
         return config
 
     def get_group_options(self, group_name: str, *more: Any, **named: Any) -> list[str]:
-        """Options of a group, for `glob(…)`; files that others include as defaults are none."""
+        """List the options of a group for `glob(…)`, without the files that others include as defaults."""
         return [name for name in super().get_group_options(group_name, *more, **named) if not name.startswith("_")]
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
-        """Hydra would add these places, and import what is named as a package."""
-        found = None if config_name is None else repo.load_config(config_path=config_name)
-        config = getattr(found, "config", None)
+        """Refuse a search path in an option file: Hydra would search it and import the packages that it names."""
+        loaded = None if config_name is None else repo.load_config(config_path=config_name)
+        config = getattr(loaded, "config", None)
         named = OmegaConf.select(config, "hydra.searchpath") if isinstance(config, DictConfig) else None
         if named is not None:
-            raise _refusal("searchpath", named, _place(found, MAIN))
+            raise _refusal("searchpath", named, _file_of(loaded, MAIN))
 
     def _refuse_foreign(self, config: DictConfig, overrides: Sequence[str]) -> None:
-        """Hold Hydra's node against what composer's own files and the typed words alone make of it."""
+        """Compare Hydra's node with the one that composer's own files and the typed overrides produce."""
         typed = tuple(word for word in overrides if split(word)[1].split(".")[0].split("/")[0] == "hydra")
-        found = _flat(node_to_dict(config.hydra, enum_to_str=True))
+        settings = _flat(node_to_dict(config.hydra, enum_to_str=True))
         try:
             expected = _packaged(typed)
         except Exception:  # chosen by name from a file that composer does not have
             expected = _packaged(())
-        for key in [*found, *expected]:
-            if not key.startswith(NOTES) and (key not in found or key not in expected or found[key] != expected[key]):
-                raise _refusal(key, found.get(key), self._culprit(overrides))
+        for key in [*settings, *expected]:
+            if not key.startswith(NOTES) and (
+                key not in settings or key not in expected or settings[key] != expected[key]
+            ):
+                raise _refusal(key, settings.get(key), self._culprit(overrides))
 
     def _culprit(self, overrides: Sequence[str]) -> str:
-        """The file that speaks of Hydra, among those that a config is composed of."""
+        """The file that sets something of Hydra's, among those that the config is composed of."""
         paths = [
-            each.config_path for each in self.compute_defaults_list(MAIN, list(overrides), RunMode.MULTIRUN).defaults
+            default.config_path
+            for default in self.compute_defaults_list(MAIN, list(overrides), RunMode.MULTIRUN).defaults
         ]
         loaded = {path: self.repository.load_config(path) for path in reversed(paths) if path}
-        files = [Path(_place(found, path)) for path, found in loaded.items() if found is not None]
-        own = [file for file in files if any(file.is_relative_to(folder) for folder in self.foreign)]
+        files = [Path(_file_of(config, path)) for path, config in loaded.items() if config is not None]
+        foreign = [file for file in files if any(file.is_relative_to(folder) for folder in self.foreign)]
         return str(
-            next((file for file in own if "hydra" in str(file) + file.read_text("utf-8")), own[0] if own else MAIN)
+            next(
+                (file for file in foreign if "hydra" in str(file) + file.read_text("utf-8")),
+                foreign[0] if foreign else MAIN,
+            )
         )
 
 
-def _place(loaded: Any, path: str) -> str:
-    """The file that was loaded, of which Hydra tells the folder."""
+def _file_of(loaded: Any, path: str) -> str:
+    """The file that was loaded; Hydra names its directory only."""
     folder = loaded.path.removeprefix("file://")
     return f"{folder}/{path}" if path.endswith(".yaml") else f"{folder}/{path}.yaml"
 
 
 def loader(config_dir: str | None = None) -> Loader:
-    """Of the user's folders, composer's and the plugins', as they are now.
+    """Create a loader over the user's, composer's and the plugins' directories.
+
+    Args:
+        config_dir: Additional directory of option files.
+
+    Returns:
+        The loader.
 
     Raises:
-        ComposerError: an option file of the user's is out of all bounds, or of an encoding that Hydra does not read.
+        ComposerError: An option file of the user's own is too long, or is not UTF-8 text without a byte order mark.
     """
     for folder in own_folders(config_dir):
         for file in folder.rglob("*.yaml"):
@@ -121,7 +171,11 @@ def loader(config_dir: str | None = None) -> Loader:
 
 @contextmanager
 def hydra_1_3() -> Iterator[None]:
-    """Hydra as of that version in here, one thread at a time, and as the program around has chosen it afterwards."""
+    """Set Hydra's version base to 1.3 inside the context, for one thread at a time, and restore it afterwards.
+
+    Yields:
+        Nothing.
+    """
     with _lock:
         chosen = version.VersionBase.instance()
         before = chosen.version_base
@@ -147,26 +201,27 @@ def _search_path(folders: Sequence[Path]) -> ConfigSearchPathImpl:
 
 @lru_cache(maxsize=64)
 def _packaged(typed: tuple[str, ...]) -> dict[str, Any]:
-    """Hydra's node by dotted keys, as composer's files alone make it."""
+    """Hydra's node as composer's own files alone produce it, by dotted keys."""
     config = Loader([packaged_conf()]).load_configuration(MAIN, list(typed), RunMode.MULTIRUN)
     return _flat(node_to_dict(config.hydra, enum_to_str=True))
 
 
 def _flat(node: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Leaves by dotted key; a mapping of nothing is one."""
-    found: dict[str, Any] = {}
+    """Leaves of a tree by dotted key; an empty mapping is a leaf."""
+    leaves: dict[str, Any] = {}
     for name, value in node.items():
         key = f"{above}{name}"
-        found.update(_flat(value, f"{key}.") if isinstance(value, dict) and value else {key: value})
-    return found
+        leaves.update(_flat(value, f"{key}.") if isinstance(value, dict) and value else {key: value})
+    return leaves
 
 
 def _refuse_lists(overrides: Sequence[str]) -> None:
-    """Refuse several options, and none, where one is chosen: Hydra would mix the settings of all into the last; and
-    files that are no options, but what options have in common.
+    """Refuse several options, or none, where exactly one is chosen.
+
+    Hydra would merge the settings of all of them. Files whose name begins with `_` are no options.
 
     Raises:
-        ComposerError: a list for such a group, a second option by `+`, or a name that begins with `_`.
+        ComposerError: A list for such a group, a second option by `+`, or a name that begins with `_`.
     """
     for prefix, key, value in map(split, overrides):
         if prefix == "+" and key in NODES and key not in LISTS:  # Hydra does not notice if the option includes others

@@ -1,24 +1,24 @@
-"""What may be typed of Hydra's own settings. composer runs its jobs itself, so that most of them would do nothing:
-those are refused.
+"""Which of Hydra's own settings can be typed.
+
+composer runs its jobs itself, so most of them would have no effect; those are refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from composer.config.overrides import split
 from composer.errors import ComposerError
 
-if TYPE_CHECKING:
-    pass
-
 RUN_DIR, SWEEP_DIR, OUT = "hydra.run.dir", "hydra.sweep.dir", "output.folder"
 SEARCH_PATH = "hydra.searchpath"
-#: Settings of a job that the name of a folder may hold, as `${hydra.job.…}`.
+#: Settings that the name of an output directory may refer to, as `${hydra.job.…}`.
 NAMING = ("hydra.job.name", "hydra.job.config.override_dirname.")
 SEVERAL = "is about several runs: add -m"
-#: Beginnings of keys → what to do instead.
+NO_CALLBACKS = (
+    "Hydra's callbacks are not called here: composer's own are callbacks=[…], and `compose list callbacks` shows them"
+)
+#: Prefix of a key → what to do instead.
 INSTEAD = {
     "hydra/launcher": SEVERAL,
     "hydra/sweeper": SEVERAL,
@@ -27,25 +27,35 @@ INSTEAD = {
     "hydra.sweep": SEVERAL,
     "hydra.mode": "several runs need -m",
     SEARCH_PATH: "option files of your own are found by --config-dir DIR",
-    "hydra.callbacks": "Hydra's callbacks are not called here: composer's own are callbacks=[…], and `compose list callbacks` shows them",
-    "hydra/callbacks": "Hydra's callbacks are not called here: composer's own are callbacks=[…], and `compose list callbacks` shows them",
+    "hydra.callbacks": NO_CALLBACKS,
+    "hydra/callbacks": NO_CALLBACKS,
     "hydra.verbose": "-v lets the libraries speak",
-    "hydra.output_subdir": "config.yaml and run.json lie beside the images",
+    "hydra.output_subdir": "config.yaml and run.json are written beside the images",
 }
 
 
 def as_nodes(overrides: Sequence[str]) -> list[str]:
-    """With `${hydra:…}`, which asks a running Hydra program, as `${hydra.…}`, which asks the config, in the names of
-    folders.
+    """Replace `${hydra:…}` by `${hydra.…}` in the names of output directories.
+
+    The first form needs a running Hydra program, the second is read from the config.
+
+    Args:
+        overrides: `key=value` words.
+
+    Returns:
+        The words, in the same order.
     """
     return [word.replace("${hydra:", "${hydra.") if split(word)[1] in (RUN_DIR, OUT) else word for word in overrides]
 
 
 def refuse_for_one_run(overrides: Sequence[str]) -> None:
-    """Refuse what has no effect on a single run.
+    """Refuse settings that have no effect on a single run.
+
+    Args:
+        overrides: `key=value` words.
 
     Raises:
-        ComposerError: such a setting, or two folders.
+        ComposerError: There is such a setting, or two output directories are named.
     """
     values = {key: value or "" for _, key, value in map(split, overrides)}
     folders = {key: values[key] for key in (RUN_DIR, OUT) if key in values}
@@ -58,11 +68,28 @@ def refuse_for_one_run(overrides: Sequence[str]) -> None:
 
 
 def is_hydras(key: str) -> bool:
+    """Whether a key belongs to Hydra's own node.
+
+    Args:
+        key: Dotted key, or a group such as `hydra/launcher`.
+
+    Returns:
+        True for `hydra` and all keys below it.
+    """
     return key.replace("/", ".").split(".")[0].split("@")[0] == "hydra"
 
 
 def refusal(key: str, value: str | None, manner: str = "a run") -> ComposerError:
-    """That a setting of Hydra's does nothing here, and what to type instead."""
+    """Create the error for a setting of Hydra's that has no effect.
+
+    Args:
+        key: The key that was typed.
+        value: Its value, if any.
+        manner: What the setting has no effect on, such as `"a run"`.
+
+    Returns:
+        The error, which says what to type instead.
+    """
     usual = f"has no effect on {manner}: {OUT}=DIR is where its files go, and the rest is composer's"
     reason = next((text for start, text in INSTEAD.items() if key.startswith(start)), usual)
     if reason == SEVERAL and manner != "a run":
@@ -72,5 +99,5 @@ def refusal(key: str, value: str | None, manner: str = "a run") -> ComposerError
     return ComposerError(key, value, reason)
 
 
-#: The one sweeper that is ours.
+#: Override that chooses the search.
 SEARCH = "hydra/sweeper=optuna"

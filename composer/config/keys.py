@@ -1,4 +1,4 @@
-"""Keys of the config that several modules know by name."""
+"""Config keys that several modules refer to by name."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from __future__ import annotations
 NODES = ("task", "model", "scheduler", "guidance", "callbacks", "memory", "accel", "precision", "device", "output")
 
 
-#: Those that hold several options, each under its name.
+#: Groups that hold several options, each under its name.
 LISTS = ("callbacks", "memory", "accel")
 
 
-#: Those of a multirun, which are no part of any run.
+#: Nodes of a multirun, which are not part of its runs.
 OF_SWEEPS = ("sweep", "sheet", "ray", "search")
 
 
-#: Where `api.without_hydra` leaves the names of the options.
+#: Key of the names of the chosen options, see `compose.record_choices`.
 CHOSEN = "chosen"
 
 
@@ -27,5 +27,12 @@ FILE_KEYS = ("image", "mask", "depth")
 
 
 def is_stray(word: str) -> bool:
-    """Whether a word is neither `key=value` nor `~key`."""
+    """Whether a word is neither `key=value` nor `~key`.
+
+    Args:
+        word: A word of the command line.
+
+    Returns:
+        True if it is no override.
+    """
     return "=" not in word and not word.startswith("~")

@@ -1,5 +1,6 @@
-"""Where a run's files go: the folder that was typed, or one by date and time; made when needed, gone again when nothing
-came of it.
+"""The output directory of a run: as typed, or named by date and time.
+
+It is created when the first file is written, and removed again if nothing was written.
 """
 
 from __future__ import annotations
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
 
 
 def folder_of(config: DictConfig) -> Path:
-    """The folder of a single run, from a composed config with Hydra's node; it is not made here.
+    """Determine the directory of a single run; it is not created here.
+
+    Args:
+        config: A composed config with Hydra's own node. `output.folder` is replaced by the resolved
+            directory if it refers to that node, which is not recorded.
+
+    Returns:
+        Absolute path.
 
     Raises:
-        ComposerError: its name can't be told, holds a secret, or leads somewhere that nobody typed.
+        ComposerError: Its name cannot be resolved, holds a secret, leads out of the typed directory, or is unusable.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -33,9 +41,11 @@ def folder_of(config: DictConfig) -> Path:
     try:
         folder = Path(os.path.abspath(expand_user(str(config.hydra.run.dir))))
     except (OmegaConfBaseException, RuntimeError) as error:
-        raise ComposerError(key or OUT, typed, f"can't be told: {str(error).splitlines()[0]}") from None
+        raise ComposerError(key or OUT, typed, f"can't be determined: {str(error).splitlines()[0]}") from None
     if key is None and not folder.is_relative_to(os.path.abspath(".")):
-        reason = f"is set by an option file, and does not lie in the current folder: type {OUT}={folder} if it is to be there"
+        reason = (
+            f"is set by an option file, and is not inside the current folder: type {OUT}={folder} if it is to be there"
+        )
         raise ComposerError(OUT, folder, reason)
     if "${hydra." in str(typed) and key == OUT:  # the record holds what it came to, since that node is no part of a run
         OmegaConf.update(config, OUT, str(folder), force_add=True)
@@ -44,13 +54,28 @@ def folder_of(config: DictConfig) -> Path:
 
 
 def typed_folder(notes: DictConfig, keys: tuple[str, ...] = (RUN_DIR, OUT)) -> tuple[str | None, str | None]:
-    """Which key of these was typed, and its value as it was typed. notes: Hydra's own node."""
-    found = [(key, value) for _, key, value in map(overrides.split, words_of(notes)) if key in keys and value]
-    return found[-1] if found else (None, None)
+    """Find the output directory that was typed.
+
+    Args:
+        notes: Hydra's own node.
+        keys: Keys that name the directory.
+
+    Returns:
+        The last of these keys that was typed and its value, unresolved; `(None, None)` if there is none.
+    """
+    values = [(key, value) for _, key, value in map(overrides.split, words_of(notes)) if key in keys and value]
+    return values[-1] if values else (None, None)
 
 
 def words_of(notes: DictConfig) -> list[str]:
-    """What was typed, as it was typed."""
+    """List the overrides as they were typed.
+
+    Args:
+        notes: Hydra's own node.
+
+    Returns:
+        Overrides of Hydra's settings, then all others.
+    """
     from composer.config.node_data import node_to_dict
 
     typed = node_to_dict(notes.overrides)
@@ -58,10 +83,19 @@ def words_of(notes: DictConfig) -> list[str]:
 
 
 def allowed(folder: Path, key: str | None, value: str | None, root: str | None) -> Path:
-    """The folder, if a value in its name, such as ${prompt}, does not lead out of `root` up to that value.
+    """Refuse a directory that a value in its name, such as `${prompt}`, leads out of the typed part.
+
+    Args:
+        folder: The resolved directory.
+        key: The key that names it, for messages.
+        value: Its value as typed.
+        root: The value up to whose first interpolation the directory must be inside of.
+
+    Returns:
+        The directory.
 
     Raises:
-        ComposerError: it does, or the name holds a secret.
+        ComposerError: It is outside, or its name holds a secret.
     """
     from composer.config.secrets import refuse_secrets
 
@@ -76,23 +110,32 @@ def allowed(folder: Path, key: str | None, value: str | None, root: str | None) 
 
 
 def refuse_unusable(folder: Path) -> None:
-    """Refuse a folder that can't be made or written to, as far as it can be told without making it.
+    """Refuse a directory that cannot be created or written to, as far as this is known without creating it.
+
+    Args:
+        folder: The output directory.
 
     Raises:
-        ComposerError: why not.
+        ComposerError: A file of that name exists, or an existing parent is write-protected.
     """
     if reason := _in_the_way(folder):
         raise _unusable(folder, reason)
 
 
 def make(folder: Path) -> list[Path]:
-    """Make a folder to write into; those that were not there before, the innermost first.
+    """Create a directory and its parents.
+
+    Args:
+        folder: The directory to write to.
+
+    Returns:
+        The directories that did not exist before, innermost first.
 
     Raises:
-        ComposerError: it can't be made or written to; nothing is left of it.
+        ComposerError: It cannot be created or written to; nothing is left of it.
     """
     refuse_unusable(folder)
-    new = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
+    new = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,14 +145,14 @@ def make(folder: Path) -> list[Path]:
 
 
 def _in_the_way(folder: Path) -> str | None:
-    """What of the folders that there are keeps files out, as far as it can be told without making any."""
+    """Why the existing parents prevent files in a directory, as far as this is known without creating one."""
     try:
-        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     except OSError as error:  # a name that is too long
         return error.strerror
-    if not there.is_dir():
-        return f"{there.name} is a file"
-    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is write-protected"
+    if not existing.is_dir():
+        return f"{existing.name} is a file"
+    return None if os.access(existing, os.W_OK | os.X_OK) else f"{existing} is write-protected"
 
 
 def _unusable(folder: Path, reason: str) -> ComposerError:
@@ -117,10 +160,14 @@ def _unusable(folder: Path, reason: str) -> ComposerError:
 
 
 def leave_nothing(folders: Iterable[Path]) -> None:
-    """Remove folders, the innermost first, as far as they are empty; never the current one."""
+    """Remove empty directories, but never the current one.
+
+    Args:
+        folders: Directories, innermost first.
+    """
     here = Path.cwd()
-    for each in folders:
-        if here.is_relative_to(each.absolute()):
+    for folder in folders:
+        if here.is_relative_to(folder.absolute()):
             return
         with suppress(OSError):
-            each.rmdir()
+            folder.rmdir()

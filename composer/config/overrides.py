@@ -1,8 +1,7 @@
-r"""What users type → what Hydra parses.
+"""Translation of typed overrides into Hydra's grammar.
 
-Hydra's grammar gives commas, parentheses, quotes, `=`, `#` and every non-ASCII letter a meaning or an error of its own.
-The
-value of a text key is therefore quoted before Hydra sees it, unless it already is deliberate syntax:
+In Hydra's grammar commas, parentheses, quotes, `=`, `#` and every non-ASCII letter have a meaning or are an error. The
+value of a text key is therefore quoted before Hydra parses it, unless it already uses that grammar:
 
     'one quoted string'   "or this"   'several','of them' (a sweep)   choice('a','b')   ['a batch','of prompts']   null
     @file.txt             the file's text; in a sweep, one job for each of its lines
@@ -25,37 +24,49 @@ OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"(?:null\s*,\s*)*{_STRING}(?:\s*,\s*(?:null|{_STRING}))*"  # null beside texts: with and without
 _DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\s*{_STRINGS}\s*\])\s*", re.DOTALL)
-#: Names that only option files give: whose class an option is, and what Hydra would make of it. In keys, and in values
-#: as `{_x_: …}`.
+#: Names such as `_target_`, which only option files may use; in keys, and in values as `{_target_: …}`.
 _RESERVED = re.compile(r"(?:^|[.{,\s'\"])_\w+_(?:$|[.@])")
 _RESERVED_INSIDE = re.compile(r"[{,\s'\"]_\w+_['\"]?\s*:")
-#: A path from a home folder, in a list or a mapping.
+#: A path that begins with `~`, in a list or a mapping.
 _INSIDE = re.compile(r"(?<=[\[,:{\s])~[^,\]}]*")
-#: A web address: what comes after its `?` is no grammar of Hydra's.
+#: A web address, whose query Hydra's grammar cannot parse.
 _ADDRESS = re.compile(r"https?://[^\s'\",$]+", re.IGNORECASE)
-_NUMBERS = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interval|tag)\(.*\)|null", re.IGNORECASE)
+_NUMERIC = re.compile(r"[\s\d.,+eE()-]+|[+-]?(?:nan|inf)|(?:range|choice|interval|tag)\(.*\)|null", re.IGNORECASE)
 
 
 def prepare(overrides: Sequence[str], multirun: bool = False) -> list[str]:
-    """Rewrite each `key=value` so that Hydra understands it as it was meant.
+    """Rewrite overrides so that Hydra parses them as they are meant.
+
+    Args:
+        overrides: `key=value` words as they are typed.
+        multirun: Whether commas separate values of a sweep.
+
+    Returns:
+        One override in Hydra's grammar for each word.
 
     Raises:
-        ComposerError: a word that is no `key=value`, with what to type instead.
+        ComposerError: A word is no `key=value`, names a class, is not UTF-8, or names a file that cannot be read.
     """
-    if any(is_stray(each) for each in overrides):
-        from composer.config.stray_words import explained
+    if any(is_stray(word) for word in overrides):
+        from composer.config.stray_words import stray_word_error
 
-        raise explained(overrides)
-    return [_prepare(each, multirun) for each in overrides]
+        raise stray_word_error(overrides)
+    return [_prepare(word, multirun) for word in overrides]
 
 
 def quote(text: str) -> str:
-    r"""Text → one quoted string of Hydra's grammar that yields exactly this text.
+    r"""Write a text as a quoted string of Hydra's grammar.
 
-    Inside quotes Hydra unescapes `\'`, OmegaConf `\${`; both halve the backslashes before them and only there.
+    Inside quotes Hydra unescapes `\'` and OmegaConf `\${`; both halve the backslashes before them and only there.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        A string that Hydra parses to exactly this text.
 
     Raises:
-        ComposerError: for `???`, which OmegaConf takes for a missing value however it is quoted.
+        ComposerError: The text is `???`, which OmegaConf reads as a missing value even if it is quoted.
     """
     if text == "???":
         raise ComposerError(
@@ -68,22 +79,42 @@ def quote(text: str) -> str:
 
 
 def quote_all(texts: Iterable[str]) -> str:
-    """Several texts as a sweep. Never `choice(…)`: Hydra loses its quotes when it hands the job on."""
+    """Write several texts as values of a sweep.
+
+    `choice(…)` is not used, since Hydra loses its quotes when it passes the job on.
+
+    Args:
+        texts: The values.
+
+    Returns:
+        Quoted strings, separated by commas.
+    """
     return ",".join(quote(text) for text in texts)
 
 
 def split(override: str) -> tuple[str, str, str | None]:
-    """`++key=value` → (`++`, `key`, `value`); value is None where there is no `=`."""
+    """Split an override into its parts.
+
+    Args:
+        override: Such as `++key=value`.
+
+    Returns:
+        Prefix (`~`, `+`, `++` or empty), key and value; the value is `None` without `=`.
+    """
     match = re.match(r"(~|\+{0,2})([^=]*)(?:=(.*))?$", override, re.DOTALL)
     assert match  # the pattern takes any text
     return match[1], match[2], match[3]
 
 
 def refuse_odd_text(key: str, text: str) -> None:
-    """Refuse bytes of another encoding and halves of characters: no record could hold them.
+    """Refuse text that UTF-8 cannot encode, such as bytes of another encoding: no record could hold it.
+
+    Args:
+        key: Config key, for messages.
+        text: The text.
 
     Raises:
-        ComposerError: the text is none that UTF-8 can write.
+        ComposerError: The text cannot be encoded.
     """
     try:
         text.encode("utf-8")
@@ -114,13 +145,13 @@ def _prepare(override: str, multirun: bool) -> str:
         return f"{prefix}{key}={_file(value, multirun)}"
     if key == "device" and are_indexed_devices(value):
         return f"{prefix}device.type={value}"
-    if key == "guidance" and _NUMBERS.fullmatch(value):
+    if key == "guidance" and _NUMERIC.fullmatch(value):
         return f"{prefix}guidance.scale={value}"
-    return f"{prefix}{key}={_homes(value, multirun)}"
+    return f"{prefix}{key}={_quote_paths(value, multirun)}"
 
 
-def _homes(value: str, multirun: bool) -> str:
-    """Paths that begin with `~` and web addresses quoted, which Hydra can't read; whoever reads the path expands it."""
+def _quote_paths(value: str, multirun: bool) -> str:
+    """Quote web addresses and paths that begin with `~`, which Hydra cannot parse; paths are expanded when read."""
     if _ADDRESS.fullmatch(value):
         return quote(value)
     if "~" not in value or "'" in value or '"' in value:
@@ -128,7 +159,7 @@ def _homes(value: str, multirun: bool) -> str:
     if value.startswith(("[", "{")):
         return _INSIDE.sub(lambda found: quote(found[0]), value)
     return ",".join(
-        quote(each) if each.startswith("~") else each for each in (value.split(",") if multirun else [value])
+        quote(path) if path.startswith("~") else path for path in (value.split(",") if multirun else [value])
     )
 
 
@@ -137,10 +168,10 @@ def _text(key: str, value: str, multirun: bool) -> str:
         lines = _read(key, value[1:])
         if not multirun:
             return quote("\n".join(lines))
-        wanted = [line for line in lines if line.strip()]
-        if not wanted:
+        prompts = [line for line in lines if line.strip()]
+        if not prompts:
             raise ComposerError(key, value, "the file has no lines to sweep over")
-        return quote_all(wanted)
+        return quote_all(prompts)
     if _DELIBERATE.fullmatch(value):
         return value
     return quote(value)

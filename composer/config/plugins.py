@@ -18,7 +18,7 @@ from pathlib import Path
 from composer.errors import ComposerError, suggest
 
 GROUP = "composer.plugins"
-#: Names of model families → `module:INFO`, see `composer.FamilyInfo`.
+#: Entry points of model families: name → `module:INFO`, see `composer.FamilyInfo`.
 FAMILIES = "composer.families"
 VARIABLE = "COMPOSER_PLUGINS"
 
@@ -48,37 +48,54 @@ class Plugin:
 
 
 def plugins() -> tuple[Plugin, ...]:
-    """The plugins to use, by name.
+    """List the plugins in use.
+
+    Returns:
+        Plugins in the order of their names.
 
     Raises:
         ComposerError: COMPOSER_PLUGINS names one that is not installed.
     """
-    there, wanted = everything(), os.environ.get(VARIABLE)
-    if wanted is None:
-        return there
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    installed, selected = everything(), os.environ.get(VARIABLE)
+    if selected is None:
+        return installed
+    names = [name.strip() for name in selected.split(",") if name.strip()]
     for name in names:
-        if name not in {plugin.name for plugin in there}:
-            known = [plugin.name for plugin in there]
+        if name not in {plugin.name for plugin in installed}:
+            known = [plugin.name for plugin in installed]
             raise ComposerError(VARIABLE, name, f"no such plugin is installed.{suggest(name, known)}", known)
-    return tuple(plugin for plugin in there if plugin.name in names)
+    return tuple(plugin for plugin in installed if plugin.name in names)
 
 
 def provider(module: str) -> Plugin | None:
-    """The plugin that a module belongs to."""
+    """Find the plugin that a module belongs to.
+
+    Args:
+        module: Dotted path of a module or class.
+
+    Returns:
+        The plugin, or `None`.
+    """
     return next((plugin for plugin in plugins() if plugin.package == module.split(".")[0]), None)
 
 
 def trusted() -> Iterator[str]:
-    """Top-level packages of all plugins."""
+    """Iterate over the top-level packages of all plugins in use.
+
+    Yields:
+        Names of packages.
+    """
     return (plugin.package for plugin in plugins())
 
 
 @lru_cache(maxsize=1)
 def everything() -> tuple[Plugin, ...]:
-    """List all that are installed, also those that are not to be used.
+    """List all installed plugins, including those that are not in use.
 
-    It looks into every installed distribution, so it is done once.
+    All installed distributions are searched, so the result is cached.
+
+    Returns:
+        Plugins in the order of their names and distributions.
     """
     families = _families()
     installed = {}
@@ -95,7 +112,7 @@ def everything() -> tuple[Plugin, ...]:
 
 
 def _families() -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """(Distribution, package) → its model families; composer's own are found by their folder."""
+    """(Distribution, package) → its model families; composer's own are found in its directory `families`."""
     families: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for point in sorted(entry_points(group=FAMILIES), key=lambda point: point.name):
         if _package(point) != "composer":
@@ -118,5 +135,5 @@ def _conf(package: str) -> Path | None:
         spec = find_spec(package)
     except (ImportError, ValueError):
         return None
-    folders = [Path(place) / "conf" for place in (spec.submodule_search_locations or ())] if spec else []
+    folders = [Path(location) / "conf" for location in (spec.submodule_search_locations or ())] if spec else []
     return next((folder for folder in folders if folder.is_dir()), None)

@@ -1,4 +1,4 @@
-"""`compose config`: the composed config, with where each value comes from."""
+"""Provenance of config values, as `compose config` shows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from composer.config import overrides as argv
-from composer.config.compose import compose_whole, without_hydra
+from composer.config.compose import compose_with_hydra_node, without_hydra
 from composer.config.hydra_loader import MAIN, hydra_1_3, loader
 from composer.config.keys import CHOSEN, OF_SWEEPS
 from composer.config.node_data import node_to_dict
@@ -21,8 +21,19 @@ TYPED = "typed"
 
 
 def listing(overrides: list[str], config_dir: str | None) -> tuple[dict[str, Any], str]:
-    """Each key with its value and the option file, or `typed`, that it comes from: as plain data, and as text."""
-    config = compose_whole(overrides, config_dir)
+    """List all keys of a composed config with their values and origins.
+
+    Args:
+        overrides: `key=value` words as they are typed.
+        config_dir: Additional directory of option files.
+
+    Returns:
+        Key → `{"value": …, "from": …}`, where `from` is an option file or `typed`; and the same as text, a key a line.
+
+    Raises:
+        ComposerError: The overrides do not compose, or a value looks like a secret.
+    """
+    config = compose_with_hydra_node(overrides, config_dir)
     files = _origins(overrides, config_dir)
     tree = node_to_dict(without_hydra(config))
     tree.pop(CHOSEN)
@@ -31,14 +42,14 @@ def listing(overrides: list[str], config_dir: str | None) -> tuple[dict[str, Any
     typed = [key for _, key, _ in map(argv.split, argv.prepare(overrides)) if key not in chosen]
     rows = [(key, value, _from(key, files, typed)) for key, value in _rows(tree)]
     rows = [row for row in rows if row[0].split(".")[0] not in OF_SWEEPS or row[2] == TYPED]  # no part of a run
-    texts = [(f"{key} = {_shown(value)}", place) for key, value, place in rows]
+    texts = [(f"{key} = {_shown(value)}", origin) for key, value, origin in rows]
     width = min(max(len(text) for text, _ in texts), 60)
-    facts = {key: {"value": value, "from": place} for key, value, place in rows}
-    return facts, "\n".join(f"{text:{width}}  # {place}" for text, place in texts)
+    facts = {key: {"value": value, "from": origin} for key, value, origin in rows}
+    return facts, "\n".join(f"{text:{width}}  # {origin}" for text, origin in texts)
 
 
 def _rows(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values; a list, and a mapping of nothing, is one value."""
+    """Dotted keys and values; a list and an empty mapping are one value."""
     for name, value in node.items():
         key = f"{above}.{name}" if above else str(name)
         if isinstance(value, Mapping) and value:
@@ -52,8 +63,8 @@ def _shown(value: Any) -> str:
 
 
 def _from(key: str, files: Mapping[str, str], typed: list[str]) -> str:
-    """Where the last say about a key was: what was typed comes after all files."""
-    if any(key == each or key.startswith(f"{each}.") for each in typed):
+    """Origin of a key's final value; typed values override all files."""
+    if any(key == prefix or key.startswith(f"{prefix}.") for prefix in typed):
         return TYPED
     while key and key not in files:
         key = key.rpartition(".")[0]
@@ -61,28 +72,30 @@ def _from(key: str, files: Mapping[str, str], typed: list[str]) -> str:
 
 
 def _origins(overrides: list[str], config_dir: str | None) -> dict[str, str]:
-    """Dotted key → the option file that set it last, in the order in which Hydra lays one over the other."""
+    """Dotted key → the option file that set it last, in the order in which Hydra merges them."""
     from hydra.types import RunMode
 
-    found: dict[str, str] = {}
-    made = loader(config_dir)
+    origins: dict[str, str] = {}
+    config_loader = loader(config_dir)
     with hydra_1_3():
-        for default in made.compute_defaults_list(MAIN, completed(argv.prepare(overrides)), RunMode.RUN).defaults:
+        for default in config_loader.compute_defaults_list(
+            MAIN, completed(argv.prepare(overrides)), RunMode.RUN
+        ).defaults:
             path = default.config_path or ""
-            loaded = made.repository.load_config(path) if path else None
+            loaded = config_loader.repository.load_config(path) if path else None
             if loaded is None or path.startswith("hydra/"):
                 continue
             tree = node_to_dict(loaded.config)
-            place = _place(loaded, path, config_dir)
+            origin = _origin_of(loaded, path, config_dir)
             for key, _ in _rows({name: value for name, value in tree.items() if name not in ("defaults", "hydra")}):
-                found[f"{default.package}.{key}" if default.package else key] = place
-    return found
+                origins[f"{default.package}.{key}" if default.package else key] = origin
+    return origins
 
 
-def _place(loaded: Any, path: str, config_dir: str | None) -> str:
-    """An option file as people know it: `scheduler/euler.yaml`, with the folder where that is not composer's."""
+def _origin_of(loaded: Any, path: str, config_dir: str | None) -> str:
+    """Short name of an option file: `scheduler/euler.yaml`, with its directory unless it is composer's own."""
     name = f"{path}.yaml" if not path.endswith(".yaml") else path
     folder = Path(str(loaded.path).removeprefix("file://"))
     folders = conf_folders(config_dir)
-    own = next((each for each in folders if (each / name).is_file()), folder)
-    return name if own == packaged_conf() else str(own / name)
+    owner = next((candidate for candidate in folders if (candidate / name).is_file()), folder)
+    return name if owner == packaged_conf() else str(owner / name)

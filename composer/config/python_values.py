@@ -1,7 +1,6 @@
-"""Values given from Python → words of the command line; and images and callbacks, which only Python can give as
-objects.
+"""Translation of values that Python passes into overrides; images and callbacks are passed on as objects.
 
-Values are known by protocol: what is an index, a number or an array counts as one, whoever made its class.
+Values are recognised by protocol: an index, a number or an array counts as one, whatever its class.
 """
 
 from __future__ import annotations
@@ -24,29 +23,43 @@ from composer.errors import ComposerError
 from composer.images.arrays import is_image, to_images
 
 CALLBACKS = "callbacks"
-#: Groups of which a list is one choice.
+#: Groups in which several options are chosen as a list.
 LISTS = (CALLBACKS, "memory", "accel")
 MINE = "callbacks=[Mine()]"
-#: Flags of the command line → what does the same here.
+#: Flags of the command line → what to write in Python.
 INSTEAD = {
-    "-m": "composer.sweep(…)", "--multirun": "composer.sweep(…)", "--config-dir": "config_dir=FOLDER", "-cd": "config_dir=FOLDER",
+    "-m": "composer.sweep(…)", "--multirun": "composer.sweep(…)",
+    "--config-dir": "config_dir=FOLDER", "-cd": "config_dir=FOLDER",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Given:
-    """words: for Hydra. images: key → PIL image or a list of them. callbacks: objects."""
+class PythonValues:
+    """Arguments of a call from Python, by how they are passed on.
+
+    Attributes:
+        words: Overrides in Hydra's grammar.
+        images: Config key → PIL image or a list of them.
+        callbacks: Callback objects.
+    """
 
     words: list[str]
     images: Mapping[str, Any]
     callbacks: Sequence[StepCallback]
 
 
-def given(overrides: Sequence[str], values: Mapping[str, Any]) -> Given:
-    """Sort what a call was given.
+def sort_values(overrides: Sequence[str], values: Mapping[str, Any]) -> PythonValues:
+    """Separate the arguments of a call into overrides, images and callbacks.
+
+    Args:
+        overrides: `key=value` words.
+        values: Values by key.
+
+    Returns:
+        The overrides and objects.
 
     Raises:
-        ComposerError: a value that no config can hold, and what to give instead.
+        ComposerError: A value that no config can hold, with what to pass instead.
     """
     for word in overrides:
         _check_word(word)
@@ -54,30 +67,50 @@ def given(overrides: Sequence[str], values: Mapping[str, Any]) -> Given:
     if objects:
         del values[CALLBACKS]
     images = {key: to_images(key, value) for key, value in values.items() if is_image(value, arrays=key in FILE_KEYS)}
-    words = overrides_of({key: named(key) if key in images else value for key, value in values.items()})
-    return Given([*overrides, *words], images, objects)
+    words = overrides_of({key: image_placeholder(key) if key in images else value for key, value in values.items()})
+    return PythonValues([*overrides, *words], images, objects)
 
 
 def _check_word(word: Any) -> None:
     """Refuse what is no override.
 
     Raises:
-        ComposerError: what to say instead.
+        ComposerError: It is no text, or a flag of the command line.
     """
     if not isinstance(word, str):
-        raise ComposerError("compose", kind(word), 'overrides are texts: "scheduler=euler"; values have names: seed=7')
+        raise ComposerError(
+            "compose", type_name(word), 'overrides are texts: "scheduler=euler"; values have names: seed=7'
+        )
     if word.startswith("-"):
         advice = INSTEAD.get(word.partition("=")[0], "an override is key=value")
         raise ComposerError(word, None, f"is a flag of the command line; from Python: {advice}")
 
 
-def named(key: str) -> str:
-    """What a record says instead of an image that no file holds."""
+def image_placeholder(key: str) -> str:
+    """Text that a record holds in place of an image that was passed as an object.
+
+    Args:
+        key: Config key of the image.
+
+    Returns:
+        The text.
+    """
     return f"(an image given from Python as {key})"
 
 
 def overrides_of(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Values by key as overrides in Hydra's grammar; `{"guidance": {"scale": 3}}` is `guidance.scale=3`."""
+    """Write values as overrides; `{"guidance": {"scale": 3}}` is `guidance.scale=3`.
+
+    Args:
+        values: Values by key, nested or not.
+        above: Prefix of all keys, with its dot.
+
+    Yields:
+        Overrides in Hydra's grammar.
+
+    Raises:
+        ComposerError: A value that no config can hold.
+    """
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from overrides_of(value, f"{above}{name}.")
@@ -86,37 +119,55 @@ def overrides_of(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def override_of(key: str, value: Any) -> str:
-    """A key and a value as one override in Hydra's grammar."""
-    return f"{key}={_value(key, plain(key, value))}"
+    """Write a key and a value as one override in Hydra's grammar.
 
+    Args:
+        key: Dotted key.
+        value: A value that `to_plain` accepts.
 
-def plain(key: str, value: Any) -> Any:
-    """A value as text, number, true, false, None or a list of these.
+    Returns:
+        `key=value`.
 
     Raises:
-        ComposerError: it is none of them.
+        ComposerError: A value that no config can hold.
+    """
+    return f"{key}={_value(key, to_plain(key, value))}"
+
+
+def to_plain(key: str, value: Any) -> Any:
+    """Convert a value to plain data.
+
+    Args:
+        key: Config key, for messages.
+        value: Such as a path, an enumeration member, a torch dtype or device, a numpy number or a 1-D array.
+
+    Returns:
+        Text, a number, True, False, None or a list of these.
+
+    Raises:
+        ComposerError: It cannot be converted.
     """
     if value is None or isinstance(value, (str, bool, int, float)):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, Mapping) and not value:
         return {}
     if isinstance(value, (list, tuple, range)):
-        return [plain(key, each) for each in value]
+        return [to_plain(key, item) for item in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, Enum):
-        return plain(key, value.value)
+        return to_plain(key, value.value)
     if type(value).__module__ == "torch" and type(value).__name__ in ("dtype", "device"):
         return str(value).removeprefix("torch.")
     if isinstance(value, type) or getattr(value, "ndim", 0) > 1:
-        raise _unfit(key, value)
+        raise _unsupported(key, value)
     if hasattr(value, "ndim") and hasattr(value, "tolist"):  # numbers and rows of numpy, torch, jax, …
         return value.tolist()
     if hasattr(type(value), "__index__"):
         return operator.index(value)
     if isinstance(value, (Real, Decimal)):
         return float(value)
-    raise _unfit(key, value)
+    raise _unsupported(key, value)
 
 
 def _value(key: str, value: Any) -> str:
@@ -130,15 +181,21 @@ def _value(key: str, value: Any) -> str:
     if isinstance(value, dict):
         return "{}"
     if isinstance(value, list):
-        return f"[{','.join(_value(key, each) for each in value)}]"
+        return f"[{','.join(_value(key, item) for item in value)}]"
     return argv.quote(str(value))
 
 
-def swept(values: Mapping[str, Any]) -> list[str]:
-    """Values of a sweep as words: a list is what to sweep over, and a list in it is one batch.
+def sweep_overrides(values: Mapping[str, Any]) -> list[str]:
+    """Write the values of a sweep as overrides: a list is swept over, and a list inside it is one batch.
+
+    Args:
+        values: Values by key.
+
+    Returns:
+        Overrides in Hydra's grammar.
 
     Raises:
-        ComposerError: an object, which no other process and no later resuming would have.
+        ComposerError: An object, which other processes and a later resumption would not have.
     """
     return [word for key, value in values.items() for word in _axis(key, value)]
 
@@ -146,36 +203,44 @@ def swept(values: Mapping[str, Any]) -> list[str]:
 def _axis(key: str, value: Any) -> Iterator[str]:
     if is_image(value, arrays=key in FILE_KEYS):
         raise ComposerError(
-            key, kind(value), "a sweep reads images from files, so that it can be resumed: save it and give its name"
+            key,
+            type_name(value),
+            "a sweep reads images from files, so that it can be resumed: save it and give its name",
         )
     if key == CALLBACKS and callbacks_of(value):
         raise ComposerError(
-            key, kind(value), 'a sweep takes callbacks by name, so that it can be resumed: "callbacks=[preview]"'
+            key, type_name(value), 'a sweep takes callbacks by name, so that it can be resumed: "callbacks=[preview]"'
         )
     if isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _axis(f"{key}.{name}", each)
+        for name, item in value.items():
+            yield from _axis(f"{key}.{name}", item)
     else:
-        found = plain(key, value)
-        choices = found if isinstance(found, list) and key not in LISTS else [found]
-        yield f"{key}={','.join(_value(key, each) for each in choices)}"
+        data = to_plain(key, value)
+        choices = data if isinstance(data, list) and key not in LISTS else [data]
+        yield f"{key}={','.join(_value(key, choice) for choice in choices)}"
 
 
 def callbacks_of(value: Any) -> Sequence[StepCallback]:
-    """The objects among callbacks; empty where they are names.
+    """Extract the callback objects of a list.
+
+    Args:
+        value: Value of the key `callbacks`.
+
+    Returns:
+        The objects; empty if all entries are names.
 
     Raises:
-        ComposerError: a class, a function, or another object; what to pass instead.
+        ComposerError: A class, a function or another object, with what to pass instead; or names beside objects.
     """
-    several = list(value) if isinstance(value, (list, tuple)) else [value]
-    objects = [each for each in several if not isinstance(each, (str, type(None)))]
-    for each in objects:
-        if not isinstance(each, StepCallback):
-            raise ComposerError(CALLBACKS, kind(each), _instead(each))
-    if objects and len(objects) < len(several):
-        name = next(filter(None, (each for each in several if isinstance(each, str))), "preview")
+    items = list(value) if isinstance(value, (list, tuple)) else [value]
+    objects = [item for item in items if not isinstance(item, (str, type(None)))]
+    for item in objects:
+        if not isinstance(item, StepCallback):
+            raise ComposerError(CALLBACKS, type_name(item), _instead(item))
+    if objects and len(objects) < len(items):
+        name = next(filter(None, (item for item in items if isinstance(item, str))), "preview")
         reason = f'names go into an override, and objects into the list: compose("callbacks=[{name}]", {MINE})'
-        raise ComposerError(CALLBACKS, f"{name}, {kind(objects[0])}", reason)
+        raise ComposerError(CALLBACKS, f"{name}, {type_name(objects[0])}", reason)
     return objects
 
 
@@ -193,7 +258,7 @@ def _instead(odd: Any) -> str:
     return f"is no callback: its class must derive from {base}"
 
 
-def _unfit(key: str, value: Any) -> ComposerError:
+def _unsupported(key: str, value: Any) -> ComposerError:
     """The error for an object that no config can hold."""
     if isinstance(value, Mapping):
         return ComposerError(
@@ -202,21 +267,28 @@ def _unfit(key: str, value: Any) -> ComposerError:
     name = (value if isinstance(value, type) else type(value)).__name__
     group = key.partition(".")[0]
     if key in FILE_KEYS:
-        return ComposerError(key, kind(value), "must be a file or a PIL image, or a list of one of these kinds")
+        return ComposerError(key, type_name(value), "must be a file or a PIL image, or a list of one of these kinds")
     if group == "model":
         reason = "a loaded model can't be given: save_pretrained(FOLDER) it, and say model=local model.source=FOLDER"
-        return ComposerError(key, kind(value), reason)
+        return ComposerError(key, type_name(value), reason)
     if group in ("scheduler", "guidance", "task"):
         option = option_of(group, f"diffusers.{name}") if group == "scheduler" else None
         advice = f", {group}={option!r}" if option else f": `compose list {group}` shows them"
-        return ComposerError(key, kind(value), f"is chosen by the name of an option{advice}")
+        return ComposerError(key, type_name(value), f"is chosen by the name of an option{advice}")
     if name == "Generator":
-        return ComposerError(key, kind(value), "is a generator: give its seed as a number, seed=7")
-    return ComposerError(key, kind(value), "must be text, a number, true or false, or a list of these")
+        return ComposerError(key, type_name(value), "is a generator: give its seed as a number, seed=7")
+    return ComposerError(key, type_name(value), "must be text, a number, true or false, or a list of these")
 
 
-def kind(value: Any) -> str:
-    """`EulerDiscreteScheduler`, of an object or of the class itself; of a list, of what it holds."""
+def type_name(value: Any) -> str:
+    """Name of an object's type, as messages print it.
+
+    Args:
+        value: An object, a class, or a list.
+
+    Returns:
+        Such as `EulerDiscreteScheduler`; of a list, the name for its first item in brackets.
+    """
     if isinstance(value, (list, tuple)) and value:
-        return f"[{kind(value[0])}]"
+        return f"[{type_name(value[0])}]"
     return str(getattr(value, "__name__", type(value).__name__))

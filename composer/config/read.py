@@ -1,7 +1,7 @@
-"""Composed DictConfig → RunSpec: the only reader of DictConfig; what a sweep reads besides is in `sweep/settings.py`,
-by its help.
+"""Conversion of a composed config into a `RunSpec`; unknown keys and values of a wrong type are refused.
 
-What a schema does not know is refused by name here, since Hydra lets `+typo=3` through.
+No other module reads a `DictConfig`, except `sweeps/settings.py`, which uses this one. Hydra accepts `+typo=3`, so keys
+are compared with the fields of the specs.
 """
 
 from __future__ import annotations
@@ -43,26 +43,32 @@ _CHECKPOINT = ("source", "revision", "variant", "config", "components")
 
 
 def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
-    """Turn a composed config, or plain data that was one, into what the rest of composer reads.
+    """Convert a composed config into the specification of a run.
+
+    Args:
+        config: A composed config, or plain data of a record.
+
+    Returns:
+        The specification.
 
     Raises:
-        ComposerError: a key that no schema knows, a missing value, or a value of the wrong type.
+        ComposerError: A key is unknown, a value is missing, of a wrong type, or looks like a secret.
     """
     tree = plain(config)
     for node in OF_SWEEPS:
         tree.pop(node, None)
     chosen = mapping(CHOSEN, tree.pop(CHOSEN, None))
-    _named(tree)
+    _require_text_keys(tree)
     refuse_secrets(tree)
-    _finite(tree)
+    _require_valid_values(tree)
     model = mapping("model", tree.get("model"))
     model.setdefault("name", model.get("source"))
-    whole = _told(tree)
+    recorded = _for_record(tree)
     task = _target("task", tree.pop("task", None), chosen)
     nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
     checkpoint, defaults = _model(nodes["model"], task)
     device = devices.parse_device("device.type", nodes["device"].pop("type", None))
-    _nothing_left("device", nodes["device"])
+    _refuse_other_keys("device", nodes["device"])
     batch = require("batch", tree.pop("batch", None), Batch)
     overflow = require("prompt_overflow", tree.pop("prompt_overflow", "warn"), LongPrompts)
     skip_on_error = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
@@ -79,39 +85,44 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         device=device,
         batch=batch,
         overflow=overflow,
-        chosen=MappingProxyType(chosen),
+        options=MappingProxyType(chosen),
         output=build_spec("output", OutputSpec, nodes["output"]),
-        values=MappingProxyType(_settled(tree, defaults)),
-        config=MappingProxyType(whole),
+        values=MappingProxyType(_with_recommended_steps(tree, defaults)),
+        config=MappingProxyType(recorded),
     )
 
 
 def mapping(key: str, node: Any) -> dict[str, Any]:
-    """What a node holds by name; null is nothing.
+    """Return a node as a mapping; null is an empty one.
+
+    Args:
+        key: Config key of the node, for messages.
+        node: Plain data.
+
+    Returns:
+        The node.
 
     Raises:
-        ComposerError: it is something else.
+        ComposerError: It is neither a mapping nor null.
     """
     if node is not None and not isinstance(node, Mapping):
         raise ComposerError(key, node, "must hold settings by their names, as the option files of composer do")
     return cast("dict[str, Any]", node or {})  # `plain` makes dictionaries of all mappings
 
 
-def _named(node: Any, where: str = "") -> None:
-    """In YAML a key can be a number or nothing at all; nothing here is called that."""
+def _require_text_keys(node: Any, where: str = "") -> None:
+    """Refuse keys that are no text; in YAML a key can be a number or null."""
     pairs = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for name, value in pairs:
         if isinstance(node, Mapping) and not isinstance(name, str):
             raise ComposerError(
                 where or "config", {name: value}, f"a key must be text, and this one is {name!r}: put quotes around it"
             )
-        _named(value, f"{where}.{name}" if where else str(name))
+        _require_text_keys(value, f"{where}.{name}" if where else str(name))
 
 
-def _finite(tree: Mapping[str, Any]) -> None:
-    """diffusers would take nan for guidance, leave guidance out and say nothing; text that can't be written would fail
-    after drawing.
-    """
+def _require_valid_values(tree: Mapping[str, Any]) -> None:
+    """Refuse non-finite numbers, which diffusers would accept silently, and text that cannot be recorded."""
     for key, value in iter_leaves(tree):
         if isinstance(value, float) and not isfinite(value):
             raise ComposerError(key, value, "must be a finite number")
@@ -120,17 +131,30 @@ def _finite(tree: Mapping[str, Any]) -> None:
 
 
 def copied(node: Any) -> Any:
-    """Of plain data; many times faster than deepcopy."""
+    """Copy plain data, many times faster than `copy.deepcopy`.
+
+    Args:
+        node: Mappings, lists, tuples and values.
+
+    Returns:
+        Dictionaries, lists and the same values.
+    """
     if isinstance(node, Mapping):
         return {key: copied(value) for key, value in node.items()}
     return [copied(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """A copy as plain data, interpolations resolved.
+    """Copy a config as plain data, with interpolations resolved.
+
+    Args:
+        config: A config, or plain data.
+
+    Returns:
+        Dictionaries, lists and values.
 
     Raises:
-        ComposerError: a value is missing, or can't be resolved.
+        ComposerError: A value is missing, or an interpolation cannot be resolved.
     """
     if not isinstance(config, DictConfig):
         tree = copied(config)
@@ -148,7 +172,7 @@ def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _missing(node: Any, key: str = "") -> Iterator[str]:
-    """Dotted keys that still wait for a value."""
+    """Dotted keys without a value (`???`)."""
     if isinstance(node, dict):
         for name, value in node.items():
             yield from _missing(value, f"{key}.{name}" if key else name)
@@ -157,8 +181,15 @@ def _missing(node: Any, key: str = "") -> Iterator[str]:
 
 
 def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = MappingProxyType({})) -> Choice:
-    """A node as the class that it names; `chosen` tells which option of the group it is, a list's nodes stand under
-    their names.
+    """Convert a node into the option that it describes.
+
+    Args:
+        key: Config key of the node; its last part is the option's name in a list group.
+        node: The node, with `_target_`.
+        chosen: Group → name of the chosen option.
+
+    Raises:
+        ComposerError: The node names no class.
     """
     group, _, name = key.partition(".")
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
@@ -169,20 +200,31 @@ def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = Mappi
     )
 
 
-def _told(node: Any) -> Any:
-    """A copy for the record, without what only option files say: whose class an option is."""
+def _for_record(node: Any) -> Any:
+    """Copy a config for the record, without keys that only option files hold, such as the class of an option."""
     if isinstance(node, Mapping):
-        return {key: _told(value) for key, value in node.items() if not _reserved(key)}
-    return [_told(value) for value in node] if isinstance(node, (list, tuple)) else node
+        return {key: _for_record(value) for key, value in node.items() if not _reserved(key)}
+    return [_for_record(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def _options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Choice]:
-    """What a list group holds, by the names of its options."""
+    """Options of a list group, by name."""
     return MappingProxyType({name: _target(f"{group}.{name}", node) for name, node in nodes.items()})
 
 
 def on_error(name: str, node: Any) -> Literal["fail", "skip"]:
-    """Take `on_error` out of a callback's node: fail or skip."""
+    """Remove `on_error` from a callback's node.
+
+    Args:
+        name: Name of the callback.
+        node: Its node; it is changed in place.
+
+    Returns:
+        What to do when the callback fails: abort the run, or drop the callback.
+
+    Raises:
+        ComposerError: Another value.
+    """
     value = node.pop("on_error", "fail") if isinstance(node, dict) else "fail"
     return require(f"callbacks.{name}.on_error", value, Literal["fail", "skip"])
 
@@ -192,44 +234,44 @@ def _reserved(key: str) -> bool:
 
 
 def _model(node: dict[str, Any], task: Choice) -> tuple[ModelSpec, dict[str, Any]]:
-    """The checkpoint for this task, and the steps and guidance it likes."""
+    """The checkpoint for a task, and the recommended steps and guidance scale."""
     defaults, variants = (mapping(f"model.{name}", node.pop(name, None)) for name in ("recommended", "variants"))
     # a task option of the user's own needs the weights of composer's option with the same class
     name = task.name if task.name in variants else option_of("task", task.path) or task.name
     variant, where = mapping(f"model.variants.{name}", variants.get(name)), f"model.variants.{name}.components"
-    # what the user swaps comes before the variant's
+    # the user's components take precedence over the variant's
     chosen = {**mapping(where, variant.get("components")), **mapping("model.components", node.get("components"))}
     node.update({key: value for key, value in variant.items() if key in _CHECKPOINT}, components=chosen)
     defaults.update({key: value for key, value in variant.items() if key not in _CHECKPOINT})
-    known("model", node, [field.name for field in fields(ModelSpec)])
-    known("model.recommended", defaults, ("steps", "guidance"))
+    refuse_unknown_keys("model", node, [field.name for field in fields(ModelSpec)])
+    refuse_unknown_keys("model.recommended", defaults, ("steps", "guidance"))
     if not isinstance(node.get("source"), str) or not node["source"]:
         raise ComposerError("model.source", node.get("source"), "a folder, a hub id or a .safetensors file is needed")
     if not isinstance(node["name"], str):
         raise ComposerError("model.name", node["name"], "must be text: what messages call this model")
-    node["sha256"] = _sums(node.get("sha256"))
+    node["sha256"] = _hashes(node.get("sha256"))
     node["components"] = {name: part for name, part in chosen.items() if part is not None}
     node["refiner"] = _refiner(node.get("refiner"))
     return build_spec("model", ModelSpec, node), defaults
 
 
-def _sums(node: Any) -> Mapping[str, str]:
-    """One SHA-256 for a single file, or one for each of some files of a folder."""
-    sums = {} if node is None else node if isinstance(node, Mapping) else {"": node}
-    for name, value in sums.items():
+def _hashes(node: Any) -> Mapping[str, str]:
+    """Expected SHA-256 by file; a single value is that of a single file."""
+    hashes = {} if node is None else node if isinstance(node, Mapping) else {"": node}
+    for name, value in hashes.items():
         if not re.fullmatch(r"[0-9a-fA-F]{64}", str(value)):
             raise ComposerError(
                 "model.sha256", value, f"must be 64 hexadecimal digits{f', of the file {name}' if name else ''}"
             )
-    return {name: str(value) for name, value in sums.items()}
+    return {name: str(value) for name, value in hashes.items()}
 
 
 def _refiner(node: Any) -> RefinerSpec | None:
-    """Where a refiner comes from, or that and more."""
+    """The refiner's checkpoint, from a source alone or from several settings."""
     if node is None:
         return None
     given = node if isinstance(node, Mapping) else {"source": node}
-    known("model.refiner", given, [field.name for field in fields(RefinerSpec)])
+    refuse_unknown_keys("model.refiner", given, [field.name for field in fields(RefinerSpec)])
     if not isinstance(given.get("source"), str) or not given["source"]:
         raise ComposerError("model.refiner", node, "a folder, a hub id, or {source: …, start: 0.8} is needed")
     return build_spec("model.refiner", RefinerSpec, given)
@@ -246,14 +288,14 @@ def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec
     return SchedulerSpec(target=target, kind=kind, keywords=keywords, name=str(chosen.get("scheduler") or "default"))
 
 
-def _guidance(node: dict[str, Any], liked: float | None, chosen: Mapping[str, Any]) -> Choice:
+def _guidance(node: dict[str, Any], recommended: float | None, chosen: Mapping[str, Any]) -> Choice:
     if node.get("scale", 0) is None:
-        node["scale"] = liked  # None where only the checkpoint can tell
+        node["scale"] = recommended  # None where only the checkpoint knows
     return _target("guidance", node, chosen)
 
 
 def _precision(node: dict[str, Any]) -> PrecisionSpec:
-    """Keys that are no setting are components with a precision of their own."""
+    """Dtypes of a run; keys that are no setting are components with a dtype of their own."""
     settings: dict[str, Any] = {
         name: node.pop(name) for name in ("strict", "force", "cache", "vae_upcast", "storage") if name in node
     }
@@ -267,8 +309,8 @@ def _precision(node: dict[str, Any]) -> PrecisionSpec:
     return spec
 
 
-def _settled(values: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """With the steps that the model likes; None where only its checkpoint can tell, see `recommend`."""
+def _with_recommended_steps(values: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Set the model's recommended steps; None where only the checkpoint knows them, see `recommend`."""
     if values.get("steps", 0) is None:
         values["steps"] = defaults.get("steps")
     return values
@@ -288,17 +330,26 @@ def build_spec(key: str, spec: type[SpecT], node: Mapping[str, Any]) -> SpecT:
     Raises:
         ComposerError: The node has a key that is no field, or a value that the field's annotation does not allow.
     """
-    known(key, node, list(signature(spec).parameters))
+    refuse_unknown_keys(key, node, list(signature(spec).parameters))
     check_arguments(key, spec, node)
     return spec(**node)
 
 
-def known(key: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:
-    """Refuse names in a node that no schema knows."""
+def refuse_unknown_keys(key: str, node: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Refuse keys of a node that no schema knows.
+
+    Args:
+        key: Config key of the node, for messages.
+        node: Plain data.
+        allowed: Known keys.
+
+    Raises:
+        ComposerError: A key is unknown, with the nearest known one.
+    """
     for name in node:
         if name not in allowed:
             raise ComposerError(f"{key}.{name}", node[name], f"there is no such key.{suggest(name, allowed)}", allowed)
 
 
-def _nothing_left(key: str, node: Mapping[str, Any]) -> None:
-    known(key, node, ())
+def _refuse_other_keys(key: str, node: Mapping[str, Any]) -> None:
+    refuse_unknown_keys(key, node, ())

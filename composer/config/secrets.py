@@ -1,6 +1,4 @@
-"""Tokens and passwords belong into the environment: none may come into a config, and so into a file, a record or a
-message.
-"""
+"""Detection of tokens and passwords: they are read from the environment, and never from a config, which is recorded."""
 
 from __future__ import annotations
 
@@ -12,30 +10,41 @@ from typing import Any
 
 from composer.errors import ComposerError
 
-#: What the hub's tokens look like.
+#: A token of the Hugging Face hub.
 TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 #: Keys, and names of environment variables, whose values are secret.
 NAME = re.compile(r"(?:^|_)(?:token|secret|password|passwd|api_?key)(?:$|_)", re.IGNORECASE)
-#: Shorter values of such variables are more likely to be switches, or part of any text.
-SHORTEST = 8
+#: Shorter values of such variables are ignored: they are switches, or occur in any text.
+MIN_SECRET_LENGTH = 8
 
 
 def refuse_secrets(tree: Mapping[str, Any]) -> None:
-    """Hold a whole config against what is secret; the message does not repeat it.
+    """Refuse a config that holds a secret; the message does not repeat it.
+
+    Args:
+        tree: Plain data.
 
     Raises:
-        ComposerError: a key is named after a secret, or a text holds one.
+        ComposerError: A key is named like a secret, or a text holds a hub token or the value of a secret variable.
     """
     known = _values(tuple(sorted((name, value) for name, value in os.environ.items() if NAME.search(name))))
     for key, value in iter_leaves(tree):
         named = any(NAME.search(part) for part in key.split(".")) and isinstance(value, str)
         if named or (isinstance(value, str) and (TOKEN.search(value) or (known and known.search(value)))):
-            advice = "a token is taken from HF_TOKEN or from `hf auth login`, and never from a config, which is written beside the images"
-            raise ComposerError(key, "***", f"looks like a secret: {advice}")
+            advice = "a token is taken from HF_TOKEN or from `hf auth login`, and never from a config"
+            raise ComposerError(key, "***", f"looks like a secret: {advice}, which is written beside the images")
 
 
 def iter_leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of everything in plain data that is no list and no mapping."""
+    """Iterate over the values of plain data that are neither list nor mapping.
+
+    Args:
+        node: Plain data.
+        key: Dotted key of the node.
+
+    Yields:
+        Dotted key and value; items of a list have the list's key.
+    """
     if isinstance(node, Mapping):
         for name, value in node.items():
             yield from iter_leaves(value, f"{key}.{name}" if key else str(name))
@@ -49,5 +58,5 @@ def iter_leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 @lru_cache(maxsize=8)
 def _values(variables: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
     """All secret values of the environment as one pattern."""
-    found = [re.escape(value) for _, value in variables if len(value) >= SHORTEST]
-    return re.compile("|".join(found)) if found else None
+    values = [re.escape(value) for _, value in variables if len(value) >= MIN_SECRET_LENGTH]
+    return re.compile("|".join(values)) if values else None

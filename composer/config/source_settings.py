@@ -1,6 +1,4 @@
-"""Settings that an option file of `model` gives with its checkpoint belong to that one: they go when another source
-takes its place.
-"""
+"""Settings of a `model` option that belong to its checkpoint, and are dropped when another source is chosen."""
 
 from __future__ import annotations
 
@@ -16,38 +14,48 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SOURCE = "model.source"
-#: The option for a checkpoint of one's own.
+#: Option for a checkpoint of the user's own.
 LOCAL = "local"
-#: What is said of one checkpoint alone.
+#: Settings that belong to one checkpoint alone.
 TIED = ("name", "variants", "recommended")
 
 
 def completed(overrides: Sequence[str]) -> list[str]:
-    """Overrides in which `model.source=` without `model=` means `model=local`."""
+    """Add `model=local` where `model.source=` is typed without `model=`.
+
+    Args:
+        overrides: `key=value` words.
+
+    Returns:
+        The completed words.
+    """
     keys = {key for prefix, key, _ in map(split, overrides) if prefix != "~"}
     return [f"model={LOCAL}", *overrides] if SOURCE in keys and "model" not in keys else list(overrides)
 
 
 def untie(config: DictConfig, notes: DictConfig, typed: Collection[str]) -> str | None:
-    """Take from `config.model` what its option says of another source than the one it has now; the option that it then
-    is.
+    """Remove settings of a model option's checkpoint from a config that has another source.
 
     Args:
-        notes: Hydra's own node, which tells the option and where it was found.
-        typed: keys. Whoever types `model=` beside the source wants that model's steps and scale.
+        config: The composed config; it is changed in place.
+        notes: Hydra's own node, which holds the option and the directories it was found in.
+        typed: Keys that were typed. With `model` among them, that model's recommended steps and scale are kept.
+
+    Returns:
+        Name of the option that the model then has, or `None` if nothing was removed.
     """
     from omegaconf import OmegaConf, open_dict
 
     from composer.config.node_data import node_to_dict
 
     node = node_to_dict(config.model) if OmegaConf.is_dict(config.get("model")) else {}
-    own = _option(notes.runtime.choices.get("model"), notes)
-    if not own.get("source") or own["source"] in (node.get("source"), "???"):
+    shipped = _option(notes.runtime.choices.get("model"), notes)
+    if not shipped.get("source") or shipped["source"] in (node.get("source"), "???"):
         return None
     plain = _option(LOCAL, notes)
     with open_dict(config):
         for name in TIED:
-            if node.get(name) == own.get(name) and not (name == "recommended" and "model" in typed):
+            if node.get(name) == shipped.get(name) and not (name == "recommended" and "model" in typed):
                 config.model.pop(name, None)
                 if name in plain:
                     config.model[name] = plain[name]
@@ -55,12 +63,12 @@ def untie(config: DictConfig, notes: DictConfig, typed: Collection[str]) -> str 
 
 
 def _option(name: Any, notes: DictConfig) -> Mapping[str, Any]:
-    """What an option file of `model` holds, which Hydra has read already."""
+    """Content of an option file of `model`, which Hydra has already read."""
     import yaml
 
-    folders = [Path(each.path) for each in notes.runtime.config_sources if each.provider == "composer"]
+    folders = [Path(source.path) for source in notes.runtime.config_sources if source.provider == "composer"]
     folders.append(packaged_conf())
     files = (folder / "model" / f"{name}.yaml" for folder in folders)
-    found = next((file for file in files if file.is_file()), None)
-    tree = yaml.safe_load(found.read_text("utf-8-sig")) if found else None
-    return with_base(found, tree, folders) if found and isinstance(tree, dict) else {}
+    path = next((file for file in files if file.is_file()), None)
+    tree = yaml.safe_load(path.read_text("utf-8-sig")) if path else None
+    return with_base(path, tree, folders) if path and isinstance(tree, dict) else {}

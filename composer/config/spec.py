@@ -14,9 +14,9 @@ from composer.system.constraints import Ge, Interval
 
 #: Dtype that models compute with; `auto` is the fastest that the device computes with natively.
 Dtype = Literal["auto", "fp32", "fp16", "bf16"]
-#: Format that the denoiser's weights are kept in.
+#: Format that the denoiser's weights are stored in.
 Storage = Literal["fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4"]
-#: What becomes of a prompt that is longer than the model reads.
+#: Treatment of prompts that are longer than the model reads.
 LongPrompts = Literal["warn", "error", "chunk"]
 #: Images in a batch; `auto` is as many as fit into memory, None all of the run.
 Batch = Annotated[int, Ge(1)] | Literal["auto"] | None
@@ -163,8 +163,8 @@ class RunSpec:
         memory: Options that reduce memory, by name.
         accel: Options that accelerate, by name.
         batch: Images generated at once; `auto` for as many as fit into memory, `None` for all.
-        chosen: Group → name of its option, or a list of names.
-        overflow: What becomes of a prompt that is longer than the model reads.
+        options: Group → name of its option, or a list of names.
+        overflow: Treatment of prompts that are longer than the model reads.
     """
 
     task: Choice
@@ -181,5 +181,5 @@ class RunSpec:
     memory: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
     accel: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
     batch: Batch = None
-    chosen: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     overflow: LongPrompts = "warn"

@@ -1,7 +1,8 @@
-"""From what is called otherwise elsewhere to what to type here: read from the option files, and from the tables in
-`words`.
+"""Advice for keys and options that have another name in composer.
 
-Each function says in a sentence what to type, or nothing where no word is near.
+It is derived from the option files and from the tables of `foreign_words`.
+
+Each function returns a sentence that says what to type, or an empty text if no name is near.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from composer.config.keys import LISTS
 from composer.config.plugins import VARIABLE, everything, plugins
 from composer.config.search_path import conf_folders, offered
 
-#: Files of weights, by their ends.
+#: Suffixes of weight files.
 WEIGHTS = (".safetensors", ".ckpt", ".gguf", ".pt", ".bin")
-#: Groups whose options are chosen for a run, the likeliest first.
+#: Groups whose options are chosen for a run, likeliest first.
 GROUPS = (
     "task",
     "scheduler",
@@ -32,24 +33,42 @@ GROUPS = (
     "output",
     "preset",
 )
-#: Keys elsewhere for width and height in one.
+#: Keys of other tools for width and height in one.
 SIZES = ("size", "resolution", "imagesize", "dimensions", "res")
 _HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/")
 
 
 def for_option(group: str, name: str, folders: list[Path] | None = None) -> str:
-    """For `group=name`, which is no option."""
+    """Advise on `group=name` where there is no such option.
+
+    Args:
+        group: An existing group.
+        name: The unknown option.
+        folders: Directories of option files; `None` for those of the current directory.
+
+    Returns:
+        A sentence, or an empty text.
+    """
     if group == "device" and (counted := re.fullmatch(r"(?:cuda|gpu|nvidia)?\W*(\d+)", name)):
         return f"Type device=cuda:{counted[1]}."
     known = catalogue(folders or conf_folders())
-    own = _in_group(known, group, name)
-    if own:
-        return _type(known, group, own)
+    matches = _in_group(known, group, name)
+    if matches:
+        return _type(known, group, matches)
     return not_yet(name) or _plugin(group, name) or _elsewhere(known, group, name) or _further(group, name)
 
 
 def for_key(key: str, value: str | None, folders: list[Path] | None = None) -> str:
-    """For `key=value`, where there is no such key."""
+    """Advise on `key=value` where there is no such key.
+
+    Args:
+        key: The unknown key.
+        value: Its value, if any.
+        folders: Directories of option files; `None` for those of the current directory.
+
+    Returns:
+        A sentence, or an empty text.
+    """
     if missing := not_yet(key) or not_yet(key.rpartition(".")[2]):
         return missing
     if plain(key) in SIZES and (sides := re.fullmatch(r"(\d+)(?:\D+(\d+))?", value or "")):
@@ -64,7 +83,15 @@ def for_key(key: str, value: str | None, folders: list[Path] | None = None) -> s
 
 
 def for_flag(flag: str, following: str | None) -> str:
-    """For `--flag`, where there is no such flag; `following` is the word after it."""
+    """Advise on a flag that does not exist.
+
+    Args:
+        flag: Such as `--steps` or `--steps=20`.
+        following: The next word of the command line, which may be the flag's value.
+
+    Returns:
+        A sentence, or an empty text.
+    """
     name, _, value = flag.lstrip("-").partition("=")
     name = name.replace("-", "_")
     if not value and following is not None and not following.startswith("-") and "=" not in following:
@@ -76,25 +103,41 @@ def for_flag(flag: str, following: str | None) -> str:
 
 
 def group_of(known: Catalogue, name: str) -> str | None:
-    """The group of which a name means an option."""
+    """Find the group that has an option of this name, in any spelling.
+
+    Args:
+        known: All options.
+        name: Name of an option.
+
+    Returns:
+        The likeliest group, or `None`.
+    """
     return next((group for group in GROUPS if _in_group(known, group, name)), None)
 
 
 def typed(key: str, value: str | None) -> str:
-    """As a shell wants it: quotes around what has spaces."""
+    """Write an assignment as a shell needs it, with quotes around special characters.
+
+    Args:
+        key: Config key.
+        value: Its value; `…` is written for none.
+
+    Returns:
+        `key=value` or `key="value"`.
+    """
     value = "…" if value in (None, "") else value.strip("'\"")
     return f'{key}="{value}"' if re.search(r"[\s'(){}\[\];&|<>*?$#!]", value) else f"{key}={value}"
 
 
 def _assigned(known: Catalogue, target: str, key: str, value: str | None) -> str:
-    """A key with its value, this too in composer's words."""
+    """An assignment with both key and value in composer's names."""
     if target in known:
         number = plain(value or "")
         if target == "device" and (number.isdigit() or number in ("", "true", "yes")):
             return f"device=cuda:{number}" if number.isdigit() else "device=cuda"
-        found = _in_group(known, target, value or "")
-        if found:
-            return _spelled(target, found[0])
+        matches = _in_group(known, target, value or "")
+        if matches:
+            return _spelled(target, matches[0])
         if target == "model" and value:
             return f"model=local {typed('model.source', value)}"
     if target == "guidance.rescale":
@@ -103,53 +146,53 @@ def _assigned(known: Catalogue, target: str, key: str, value: str | None) -> str
 
 
 def _in_group(known: Catalogue, group: str, name: str) -> list[str]:
-    """Options of a group that a name means, the best first."""
-    there, word = known.get(group, {}), plain(name)
+    """Options of a group that a name can mean, best first."""
+    options, word = known.get(group, {}), plain(name)
     if not word:
         return []
     bare = re.sub(r"(?:discrete)?scheduler$|pipeline$", "", word)
-    for each in (word, bare, re.sub(r"^k(?=euler|heun|lms|dpm)", "", bare).replace("ancestral", "a")):
-        if VALUES.get(group, {}).get(each) in there:
-            return [VALUES[group][each]]
-        if same := _same(each, there):
+    for spelling in (word, bare, re.sub(r"^k(?=euler|heun|lms|dpm)", "", bare).replace("ancestral", "a")):
+        if VALUES.get(group, {}).get(spelling) in options:
+            return [VALUES[group][spelling]]
+        if same := _same(spelling, options):
             return [same]
     if group == "task" and "pipeline" in word:
-        return [_task_of(word, there)]
+        return [_task_of(word, options)]
     if group == "model":
-        return list(_by_source(there, name))
-    return _by_class(there, word)
+        return list(_by_source(options, name))
+    return _by_class(options, word)
 
 
 def _same(name: str, known: Iterable[str]) -> str | None:
-    """The known word that differs in case, dashes and dots alone."""
-    return next((each for each in known if plain(each) == plain(name)), None)
+    """The known word that differs in case, dashes and dots only."""
+    return next((word for word in known if plain(word) == plain(name)), None)
 
 
-def _by_class(there: Catalogue, word: str) -> list[str]:
-    """Options whose class has this name; those that set least besides come first, and those for flow matching last."""
-    targets = {name: str(content.get("_target_") or "") for name, content in there.items()}
-    found = [
+def _by_class(options: Catalogue, word: str) -> list[str]:
+    """Options whose class has this name: those with the fewest other settings first, those for flow matching last."""
+    targets = {name: str(content.get("_target_") or "") for name, content in options.items()}
+    matches = [
         name for name, path in targets.items() if path and plain(path.rpartition(".")[2]) in (word, f"{word}scheduler")
     ]
-    return sorted(found, key=lambda name: (there[name].get("_kind_") != "diffusion", len(there[name]), name))
+    return sorted(matches, key=lambda name: (options[name].get("_kind_") != "diffusion", len(options[name]), name))
 
 
-def _by_source(there: Catalogue, name: str) -> Iterator[str]:
-    """Models that come from a place at the hub: the whole id, then the repository's name, then its owner's."""
-    sources = {option: str(content.get("source") or "") for option, content in there.items()}
-    wanted = plain("/".join(_hub_id(name).split("/")[:2]))
-    yield from (option for option, source in sources.items() if plain(source) == wanted)
-    repository = wanted.rpartition("/")[2]
+def _by_source(options: Catalogue, name: str) -> Iterator[str]:
+    """Models with a source at the hub: by complete id, then by the repository's name, then by its owner's."""
+    sources = {option: str(content.get("source") or "") for option, content in options.items()}
+    hub_id = plain("/".join(_hub_id(name).split("/")[:2]))
+    yield from (option for option, source in sources.items() if plain(source) == hub_id)
+    repository = hub_id.rpartition("/")[2]
     yield from (
         option for option, source in sources.items() if plain(source).rpartition("/")[2] == repository != plain(source)
     )
-    if "/" not in wanted:
-        yield from (option for option, source in sources.items() if plain(source).startswith(f"{wanted}/"))
+    if "/" not in hub_id:
+        yield from (option for option, source in sources.items() if plain(source).startswith(f"{hub_id}/"))
 
 
-def _task_of(word: str, there: Iterable[str]) -> str:
+def _task_of(word: str, options: Iterable[str]) -> str:
     """The task of one of diffusers' pipeline classes."""
-    parts = {**{plain(task): task for task in there}, **VALUES["task"]}
+    parts = {**{plain(task): task for task in options}, **VALUES["task"]}
     return next((task for part, task in parts.items() if part in word and part != "fill"), "text2img")
 
 
@@ -166,41 +209,43 @@ def _spelled(group: str, name: str) -> str:
 
 
 def _elsewhere(known: Catalogue, group: str, name: str) -> str:
-    """An option of another group."""
-    for other in (each for each in GROUPS if each != group):
-        if found := _in_group(known, other, name):
-            return f"It is one of {other}: type {_spelled(other, found[0])}."
+    """Advice for an option of another group."""
+    for other in (candidate for candidate in GROUPS if candidate != group):
+        if matches := _in_group(known, other, name):
+            return f"It is one of {other}: type {_spelled(other, matches[0])}."
     return ""
 
 
 def _further(group: str, name: str) -> str:
-    """Places of models, and classes for which an option file can be written."""
+    """Advice for paths and ids of models, and for classes that an option file can name."""
     if group == "model" and ("/" in name or name.endswith(WEIGHTS) or Path(name).exists()):
         return f"Type model=local {typed('model.source', _hub_id(name))}."
     if group == "output" and re.search(r"[./]", name):
-        return f"It chooses a file format; for a place type {typed('output.folder', name)}."
+        return f"It chooses a file format; for a folder type {typed('output.folder', name)}."
     if group == "scheduler" and re.search(r"^(?:diffusers\.)?[A-Z]\w+Scheduler$", name):
-        return f"No option has this class: an option file of your own can (`_target_: diffusers.{name.removeprefix('diffusers.')}`)."
+        target = f"diffusers.{name.removeprefix('diffusers.')}"
+        return f"No option has this class: an option file of your own can (`_target_: {target}`)."
     return ""
 
 
 def _plugin(group: str, name: str) -> str:
-    """An option of a package that is not installed, or that is not to be used."""
+    """Advice for an option of a plugin that is not installed or not in use."""
     for plugin in set(everything()) - set(plugins()):
         if (group, name) in offered(plugin):
             return f"It comes with {plugin}, which {VARIABLE} leaves out."
     if name in PLUGINS:
-        return f"It comes with a package that is not installed: `pip install ./plugins/{PLUGINS[name]}` in composer's source folder."
+        install = f"`pip install ./plugins/{PLUGINS[name]}` in composer's source folder"
+        return f"It comes with a package that is not installed: {install}."
     return ""
 
 
 def _setting(known: Catalogue, key: str, value: str | None) -> str:
-    """A setting whose group was left away."""
+    """Advice for a setting that was typed without its group."""
     leaf = plain(key.rpartition(".")[2])
-    found = dict.fromkeys(
+    keys = dict.fromkeys(
         full for group in GROUPS[1:-1] for _, full in settings(known, group) if plain(full.rpartition(".")[2]) == leaf
     )
-    return f"Type {' or '.join(typed(full, value) for full in list(found)[:2])}." if found else ""
+    return f"Type {' or '.join(typed(full, value) for full in list(keys)[:2])}." if keys else ""
 
 
 def _hub_id(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Words of a command line that are neither a command nor `key=value`: what was meant, and what to type."""
+"""Errors for words of a command line that are neither a command nor `key=value`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ from composer.errors import ComposerError, suggest
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def explained(words: Sequence[str]) -> ComposerError:
-    """The error for the first stray word of a line; command lines and Python's `compose(…)` share it."""
+def stray_word_error(words: Sequence[str]) -> ComposerError:
+    """Create the error for the first stray word, for command lines and for `composer.compose(…)`.
+
+    Args:
+        words: Words of the line, with at least one stray word.
+
+    Returns:
+        The error, with what to type instead.
+    """
     at = next(i for i, word in enumerate(words) if is_stray(word))
     stray = list(takewhile(is_stray, words[at:]))
     return ComposerError(words[at], None, f"is no command and no key=value. {_advice(words, at, stray, COMMANDS)}")
@@ -32,7 +39,7 @@ def _advice(words: Sequence[str], at: int, stray: list[str], commands: Iterable[
     if not at and plain(word) in ELSEWHERE:
         return f"Type {ELSEWHERE[plain(word)]}."
     if not at and plain(word) in NO_COMMAND:
-        return f"To generate needs no command: type compose {_drawn(words[1:])}."
+        return f"To generate needs no command: type compose {_without_command(words[1:])}."
     if pairs := _pairs(stray, root_keys(known)):
         return pairs
     if len(stray) == 1 and (one := _one_word(word)):
@@ -47,15 +54,15 @@ def _advice(words: Sequence[str], at: int, stray: list[str], commands: Iterable[
     return f"{near.strip()} For a prompt type {_prompt(words, at, stray)}.".strip()
 
 
-def _drawn(words: Sequence[str]) -> str:
-    """Words after a command that is not needed, strays as the prompt that they are."""
+def _without_command(words: Sequence[str]) -> str:
+    """What to type without the command: leading stray words are the prompt."""
     stray = list(takewhile(is_stray, words))
     rest = [typed(*word.split("=", 1)) for word in words[len(stray) :] if "=" in word]
     return " ".join([*([typed("prompt", " ".join(stray))] if stray or not rest else []), *rest])
 
 
 def _pairs(stray: list[str], known: list[str]) -> str:
-    """`steps 20 seed 3`: keys and values with a space between."""
+    """Advice for keys and values that are separated by spaces, such as `steps 20 seed 3`."""
     if len(stray) > 2 and plain(stray[0]) in TEXT_KEYS:
         return f"Type {typed(stray[0], ' '.join(stray[1:]))}."
     keys, values = stray[::2], stray[1::2]
@@ -67,7 +74,7 @@ def _pairs(stray: list[str], known: list[str]) -> str:
 
 
 def _one_word(word: str) -> str:
-    """A file, an address, or what composer does not do."""
+    """Advice for a single word that is a file, an address, or a feature that is missing."""
     if word.lower().endswith(IMAGES):
         return f"Type task=img2img image={word} to start from it, or compose info {word} to read its record."
     if (
@@ -80,6 +87,6 @@ def _one_word(word: str) -> str:
 
 
 def _prompt(words: Sequence[str], at: int, stray: list[str]) -> str:
-    """Also where the shell cut a prompt without quotes: `prompt=a cat`."""
+    """The prompt to type, joined again where the shell split an unquoted `prompt=a cat`."""
     begun = [words[at - 1].partition("=")[2]] if at and words[at - 1].startswith("prompt=") else []
     return typed("prompt", " ".join([*begun, *stray]))

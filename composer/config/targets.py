@@ -40,11 +40,11 @@ def resolve(key: str, target: Choice, kind: type | None = None) -> type:
     try:
         cls = getattr(import_module(module), name)
     except (Exception, SystemExit) as error:  # a plugin may fail in any way; it breaks only the runs that name it
-        whose, why = provider(module), (str(error).splitlines() or [type(error).__name__])[0]
+        plugin, why = provider(module), (str(error).splitlines() or [type(error).__name__])[0]
         reason = (
             f"can't be imported: {why}"
-            if whose is None
-            else f"can't be imported from {whose}: {type(error).__name__}: {why}"
+            if plugin is None
+            else f"can't be imported from {plugin}: {type(error).__name__}: {why}"
         )
         raise ComposerError(f"{key}._target_", target.path, reason) from None
     if not isinstance(cls, type) or cls.__module__.split(".")[0] not in packages:
@@ -78,7 +78,7 @@ def build(key: str, target: Choice, kind: type) -> Any:
     except (ComposerError, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
-        whose = provider(cls.__module__) or "composer"
+        package = provider(cls.__module__) or "composer"
         raise ComposerError(
-            key, None, f"{cls.__name__} of {whose} can't be made: {type(error).__name__}: {error}"
+            key, None, f"{cls.__name__} of {package} can't be made: {type(error).__name__}: {error}"
         ) from None

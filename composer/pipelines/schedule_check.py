@@ -86,7 +86,7 @@ def check_schedule(
     Raises:
         ComposerError: A step fails; names the step and the reason.
     """
-    checkpoint, name = checked.checkpoint, checked.spec.chosen.get("scheduler") or cls.__name__
+    checkpoint, name = checked.checkpoint, checked.spec.options.get("scheduler") or cls.__name__
     _check_prediction(name, cls, checkpoint)
     original = original_config(checkpoint)
     trial = _Trial(cls, original, settings, step_settings, layout, checked.request, checkpoint.vae_scale_factor)

@@ -93,7 +93,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "device": str(pipeline.device),
         "threads": _threads(),
         "stamp": hashlib.sha256(json.dumps(checkpoint_fingerprint(checkpoint)).encode()).hexdigest(),
-        "options": dict(checked.spec.chosen),
+        "options": dict(checked.spec.options),
         "choices": _choices(checked.spec),
         "seconds": round(result.seconds, 3),
         "peak_memory": peak_memory(),

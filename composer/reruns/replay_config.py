@@ -18,7 +18,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from composer.config import overrides as argv
-from composer.config.compose import compose_whole, without_hydra
+from composer.config.compose import compose_with_hydra_node, without_hydra
 from composer.config.keys import CHOSEN, FILE_KEYS, LISTS, NODES, OF_SWEEPS, TEXT_KEYS
 from composer.config.output_folder import folder_of
 from composer.config.overrides import OPEN_NODES
@@ -72,7 +72,7 @@ def replay_config(
         )
     moved = {"model"} if SOURCE in typed else set()  # what the record says of the model is about another source
     names = _names(record, typed | moved, conf_folders(config_dir))
-    config = compose_whole([*names, *overrides], config_dir)
+    config = compose_with_hydra_node([*names, *overrides], config_dir)
     folder = folder_of(config)
     tree = cast("dict[str, Any]", OmegaConf.to_container(without_hydra(config), resolve=True))  # of a DictConfig
     for node in OF_SWEEPS:
@@ -160,7 +160,7 @@ class _Overlay:
             raise ComposerError(
                 key,
                 value,
-                "its record asks for pickled weights, which can run code: that can be said only on the command line",
+                "its record asks for pickled weights, which can run code: that can be set only on the command line",
             )
         if isinstance(value, dict):
             for inner, each in value.items():

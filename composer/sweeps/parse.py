@@ -11,7 +11,7 @@ from pathlib import Path
 
 from composer.config import overrides as argv
 from composer.config.command_line import ParsedArgs
-from composer.config.hydra_errors import explained
+from composer.config.hydra_errors import translate_errors
 from composer.config.hydra_loader import loader
 from composer.config.hydra_settings import OUT, RUN_DIR, SWEEP_DIR, is_hydras, refusal
 from composer.config.keys import OF_SWEEPS
@@ -75,7 +75,7 @@ class Sweep:
         Raises:
             ComposerError: The job is invalid.
         """
-        with explained(entry.job.overrides, self.line.config_dir):
+        with translate_errors(entry.job.overrides, self.line.config_dir):
             entry.tree = drop_progress_callback(self.compose(entry.job.settings))
         entry.checked = self.worker.check(entry.tree)
         entry.id = job_id(entry.checked)
@@ -95,7 +95,7 @@ def parse_sweep(line: ParsedArgs, setup: Setup = silence_worker) -> Sweep:
         ComposerError: An override, a setting of the sweep, or its folder is invalid, or there are no jobs.
     """
     overrides = argv.prepare(line.overrides, multirun=True)
-    with explained(overrides, line.config_dir):
+    with translate_errors(overrides, line.config_dir):
         return _parse_prepared(line, overrides, setup)
 
 

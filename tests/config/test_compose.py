@@ -229,7 +229,7 @@ def test_a_folder_can_be_named_after_options(compose, key, mark):
 
 def test_a_file_names_no_folder_outside_of_the_current_one(compose, option, tmp_path):
     option(f"format: png\nfolder: {tmp_path.parent}/elsewhere\n")
-    refused(compose("steps=1"), "is set by an option file, and does not lie in the current folder")
+    refused(compose("steps=1"), "is set by an option file, and is not inside the current folder")
     assert not (tmp_path.parent / "elsewhere").exists()
 
 

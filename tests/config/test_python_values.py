@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import composer
-from composer.config.python_values import given, override_of, swept
+from composer.config.python_values import override_of, sort_values, sweep_overrides
 from composer.errors import ComposerError
 
 
@@ -61,7 +61,7 @@ def test_other_values_become_words_too(value, word):
 
 
 def test_a_mapping_holds_settings():
-    assert given((), {"scheduler": {"eta": np.float64(0.5)}, "seed": 1}).words == ["scheduler.eta=0.5", "seed=1"]
+    assert sort_values((), {"scheduler": {"eta": np.float64(0.5)}, "seed": 1}).words == ["scheduler.eta=0.5", "seed=1"]
 
 
 def test_numbers_of_numpy_and_torch_draw_the_same_image():
@@ -120,11 +120,11 @@ def test_a_flag_is_refused_with_what_does_it_here(word, said):
 
 def test_a_single_callback_needs_no_list():
     one = Seen()
-    assert given((), {"callbacks": one}).callbacks == [one] == given((), {"callbacks": (one,)}).callbacks
+    assert sort_values((), {"callbacks": one}).callbacks == [one] == sort_values((), {"callbacks": (one,)}).callbacks
 
 
 def test_a_list_is_what_a_sweep_is_over():
-    found = swept(
+    found = sweep_overrides(
         {"seed": range(2), "prompt": ["a, b", ["c", "d"]], "steps": np.int64(2), "callbacks": ["trace", "preview"]}
     )
     assert found == ["seed=0,1", "prompt='a, b',['c','d']", "steps=2", "callbacks=['trace','preview']"]
@@ -133,4 +133,4 @@ def test_a_list_is_what_a_sweep_is_over():
 @pytest.mark.parametrize("values", [{"image": np.zeros((8, 8), np.uint8)}, {"callbacks": [Seen()]}])
 def test_a_sweep_takes_nothing_that_only_this_process_has(values):
     with pytest.raises(ComposerError, match="so that it can be resumed"):
-        swept(values)
+        sweep_overrides(values)

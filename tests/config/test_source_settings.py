@@ -49,7 +49,7 @@ def test_python_refuses_it():
 def test_no_part_of_another_model_stays(words, task):
     spec = read(compose_config([*words, "model.source=a/b", f"task={task}"]))
     assert (
-        spec.model.source == spec.model.name == "a/b" and not spec.model.components and spec.chosen["model"] == "local"
+        spec.model.source == spec.model.name == "a/b" and not spec.model.components and spec.options["model"] == "local"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from composer.config.yaml_limits import LONGEST, read_bounded_yaml
+from composer.config.yaml_limits import MAX_BYTES, read_bounded_yaml
 from composer.errors import ComposerError
 
 #: Nine lines that come to 10⁹ values.
@@ -43,7 +43,7 @@ def test_honest_aliases_are_read(compose, tmp_path):
 def test_what_is_too_long_or_no_text(tmp_path):
     file = tmp_path / "long.yaml"
     for data, said in (
-        (b" " * (LONGEST + 1), "longer than 1 MiB"),
+        (b" " * (MAX_BYTES + 1), "longer than 1 MiB"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (None, "No such file"),
     ):

@@ -149,7 +149,7 @@ def test_pickles_only_as_typed(compose, copy, tmp_path):
     conf.mkdir(parents=True)
     (conf / "mine.yaml").write_text(f"name: mine\nsource: {source}\nallow_pickle: true\n")
     done = compose("--config-dir", str(tmp_path / "mine"), "model=mine", "steps=1")
-    assert done.code == 2 and "can be said only on the command line" in done.err
+    assert done.code == 2 and "can be set only on the command line" in done.err
     (tmp_path / "jobs.yaml").write_text("- {model.allow_pickle: true}\n")
     assert "which a job file must not set" in compose("-m", "sweep.jobs=jobs.yaml", *words).err
     again = compose("rerun", "out/000.png", "--trust")

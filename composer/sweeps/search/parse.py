@@ -17,7 +17,7 @@ from pathlib import Path
 
 from composer.config import overrides as argv
 from composer.config.command_line import ParsedArgs
-from composer.config.hydra_errors import explained
+from composer.config.hydra_errors import translate_errors
 from composer.config.hydra_loader import loader
 from composer.config.hydra_settings import OUT, SEARCH, SWEEP_DIR
 from composer.errors import ComposerError
@@ -79,7 +79,7 @@ class Search:
             ComposerError: The run is invalid.
         """
         job = Job(number, self.space.settings(words), axes)
-        with explained(job.overrides, self.line.config_dir):
+        with translate_errors(job.overrides, self.line.config_dir):
             tree = drop_progress_callback(self.compose(job.settings))
         checked = self.worker.check(tree)
         return Entry(job, job_id(checked), tree, checked)
@@ -148,7 +148,7 @@ def parse_search(line: ParsedArgs) -> Search:
         ComposerError: An override or a setting is invalid, or has no effect in a search.
     """
     overrides = argv.prepare(line.overrides, multirun=True)
-    with explained(overrides, line.config_dir):
+    with translate_errors(overrides, line.config_dir):
         return _parse_prepared(line, overrides)
 
 
