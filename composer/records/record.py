@@ -18,6 +18,7 @@ from composer.config.spec import RunSpec
 from composer.loading.precision import dtype_of
 from composer.records.metadata import SCHEMA
 from composer.system.memory import peak_memory
+from composer.system.processor import processor_name
 from composer.version import __version__
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "dtypes": _dtypes(pipeline),
         "device": str(pipeline.device),
         "threads": _threads(),
+        "processor": processor_name(pipeline.device),
         "stamp": hashlib.sha256(json.dumps(checkpoint_fingerprint(checkpoint)).encode()).hexdigest(),
         "options": dict(checked.spec.options),
         "choices": _choices(checked.spec),

@@ -29,7 +29,7 @@ def compare_with_record(path: Path, old: Mapping[str, Any], result: Result) -> t
     others = [i for i in numbers if found[i] != old["pixels"][i]]
     if not others:
         return True, f"the same as {path}, bit for bit" + (f" ({len(numbers)} images)" if len(numbers) > 1 else "")
-    why = "; ".join(differences(old, result.record)) or "nothing that the record tells is otherwise"
+    why = "; ".join(differences(old, result.record)) or _unexplained(old)
     how = _distance(path, result.image) if len(numbers) == 1 else f" ({len(others)} of {len(numbers)} images)"
     return False, f"not the same as {path}{how}: {why}"
 
@@ -42,6 +42,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
         "composer": "composer",
         "device": "device",
         "threads": "threads",
+        **({"processor": "processor"} if "processor" in old else {}),
         "scheduler": "scheduler",
         "guidance": "guidance",
     }.items():
@@ -55,6 +56,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
             yield f"{key} is another image"
     for group in ("callbacks", "memory", "accel"):
         yield from _differs(group, sorted(old[group]), sorted(new[group]))
+
+
+def _unexplained(old: Mapping[str, Any]) -> str:
+    """What can be the cause where all that was recorded is the same."""
+    if "processor" in old:
+        return "all recorded settings, versions and hardware are the same"
+    return "all that was recorded is the same; an old record does not name its processor, which may be another one"
 
 
 def _differs(what: str, then: Any, now: Any) -> Iterator[str]:
