@@ -146,7 +146,7 @@ class Bench:
         dtype = pipeline.family.dtype
         sample = torch.randn(batch, 4, side, side, device=self.device, dtype=dtype)
         text = torch.randn(batch, 77, unet.config.cross_attention_dim, device=self.device, dtype=dtype)
-        with pipeline.options_active():
+        with pipeline.options_active(checked.request):
             taken = self.seconds(lambda: unet(sample, torch.tensor(500, device=self.device), text, return_dict=False))
         return {
             "ms a sample": round(taken / batch * 1e3, 3),

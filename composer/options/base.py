@@ -1,4 +1,4 @@
-"""The interface of options of ``memory=[…]`` and ``accel=[…]``, which change how loaded models run.
+"""The interface of options that change loaded models: ``memory=[…]``, ``accel=[…]`` and adapters such as ``lora=FILE``.
 
 Options without an effect are refused: before weights load where settings show it, otherwise when they find nothing
 to change.
@@ -7,7 +7,7 @@ to change.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,8 @@ from composer.system.constraints import Validated
 if TYPE_CHECKING:
     import torch
 
+    from composer.callbacks.base import StepCallback
+    from composer.callbacks.request import Request
     from composer.loading.precision import DtypePlan
 
 
@@ -49,7 +51,7 @@ class ModelOption(Validated):
     """Base of options that change how loaded models run.
 
     Attributes:
-        group: Config group, ``memory`` or ``accel``.
+        group: Config group or node: ``memory``, ``accel`` or ``lora``.
         name: Name of the option in the group.
         component: Component that the option changes, which the checkpoint must have; ``denoiser`` for the UNet or
             transformer, None for any.
@@ -57,6 +59,7 @@ class ModelOption(Validated):
         families: Families that the option supports; None for all.
         devices: Types of devices that the option has an effect on; None for all.
         offloads: Whether models stay in the CPU's memory until they are used.
+        base_only: Whether the option is for the base model alone, and a refiner runs without it.
         storage: Storage dtype that the option gives the denoiser's weights, such as ``fp8``; None to keep it.
         supports_quantised: Whether the option can be combined with weights that are stored in fewer bits.
     """
@@ -68,6 +71,7 @@ class ModelOption(Validated):
     families: ClassVar[frozenset[str] | None] = None
     devices: ClassVar[frozenset[str] | None] = None
     offloads: ClassVar[bool] = False
+    base_only: ClassVar[bool] = False
     storage: ClassVar[str | None] = None
     supports_quantised: ClassVar[bool] = True
 
@@ -105,6 +109,28 @@ class ModelOption(Validated):
         clash = sorted(self.excludes & context.active)
         if clash:
             self.refuse(f"can't be together with {clash[0].replace('.', '=')}: choose one of them")
+
+    def attach_key(self) -> Any:
+        """Return what `attach` depends on, as data with a complete ``repr``; all settings, unless overridden.
+
+        While it is the same, the option stays attached, and only `active` runs again.
+        """
+        return sorted(vars(self).items())
+
+    def embedding_key(self) -> Any:
+        """Return what embeddings of prompts depend on, as data with a complete ``repr``.
+
+        Embeddings that were computed under another key are not reused. All settings, unless overridden: an option that
+        leaves the text encoders alone returns None.
+        """
+        return sorted(vars(self).items())
+
+    def callbacks(self) -> Mapping[str, StepCallback]:
+        """Return callbacks that the option adds to each run, under names with a dot such as ``lora.schedule``.
+
+        They are called after those of the task and before those of the user.
+        """
+        return {}
 
     def expand(self, context: OptionContext) -> tuple[Mapping[str, ModelOption], str | None]:
         """Return the options that this one stands for, and a note that explains the choice.
@@ -144,6 +170,18 @@ class ModelOption(Validated):
         """
         yield
 
+    def active_for(self, pipe: Any, request: Request) -> AbstractContextManager[None]:
+        """Change the models of a pipeline for one request; override it where the change depends on the request.
+
+        Args:
+            pipe: The diffusers pipeline.
+            request: Prompts, seeds, sizes and inputs of the pass.
+
+        Returns:
+            A context that reverts the change when it exits: that of `active`, unless overridden.
+        """
+        return self.active(pipe)
+
     def refuse_no_effect(self, reason: str, allowed: Any = ()) -> None:
         """Refuse the option for having no effect.
 
@@ -169,10 +207,19 @@ class ModelOption(Validated):
         raise ComposerError(self.group, self.name, reason, allowed)
 
 
-def options_key(options: Mapping[str, ModelOption]) -> str:
-    """Return a text that identifies a set of options and their settings.
+def attach_key(options: Mapping[str, ModelOption]) -> str:
+    """Return a text that identifies what a set of options leaves on the models between runs.
 
     Args:
         options: Options by ``group.name``.
     """
-    return repr([(type(option).__qualname__, sorted(vars(option).items())) for option in options.values()])
+    return repr([(type(option).__qualname__, option.attach_key()) for option in options.values()])
+
+
+def embedding_key(options: Mapping[str, ModelOption]) -> str:
+    """Return a text that identifies what a set of options does to embeddings of prompts.
+
+    Args:
+        options: Options by ``group.name``.
+    """
+    return repr([(type(option).__qualname__, option.embedding_key()) for option in options.values()])

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from composer.loading import loader
-from composer.options.base import ModelOption, options_key
+from composer.options.base import ModelOption, attach_key
 from composer.system.run_lock import in_turn
 
 
@@ -25,7 +25,7 @@ class Applied:
 
     Attributes:
         pipe: The diffusers pipeline.
-        key: The options, as text.
+        key: What the options leave on the models, as text.
         undo: Removes the options when it is closed.
     """
 
@@ -49,7 +49,7 @@ def apply_options(pipe: Any, options: Mapping[str, ModelOption], device: torch.d
     Raises:
         ComposerError: An option can't be attached; those before it are removed again.
     """
-    key = options_key(options)
+    key = attach_key(options)
     if any(applied.pipe is pipe and applied.key == key for applied in _applied):
         return
     for applied in [applied for applied in _applied if _model_ids(applied.pipe) & _model_ids(pipe)]:

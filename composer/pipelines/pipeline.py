@@ -18,7 +18,7 @@ from composer.callbacks.request import Request
 from composer.errors import LeftBehind
 from composer.families.base import Family
 from composer.families.settings import Decoded
-from composer.options.base import ModelOption, options_key
+from composer.options.base import ModelOption, embedding_key
 from composer.options.lifecycle import apply_options, clear_models
 from composer.pipelines.long_prompts import check_prompt_length
 from composer.records.result import Result
@@ -76,7 +76,7 @@ class Pipeline:
         callbacks: Callbacks by name, in the order of their calls.
         notes: Notes for the user about how the pipeline was built.
         skip_on_error: Names of callbacks that are skipped for the rest of a run when they fail.
-        options: Memory and acceleration options by ``group.name``, active during each run.
+        options: Options that change the models, by ``group.name``, active during each run.
         device: Device that the models compute on.
         overflow: ``"warn"``, ``"error"`` or ``"chunk"``, for prompts longer than the text encoder reads.
     """
@@ -194,13 +194,14 @@ class Pipeline:
         Yields:
             The last latents, while callbacks and options are still active.
         """
-        with seeded(request.seeds[0]), self.options_active():
+        with seeded(request.seeds[0]), self.options_active(request):
             check_prompt_length(self.family.prompt_tokenizer, request, self.overflow, notes.append)
             conditioning = self._conditioning(request)
             sampler = self._sampler(request)
             start = task.start(self.family, sampler, request)
             check_finite("vae", "the encoded image", start.latents)
-            callbacks, modules = {**start.callbacks, **self.callbacks}, self.family.modules
+            callbacks = {**start.callbacks, **self.option_callbacks(), **self.callbacks}
+            modules = self.family.modules
             with (
                 scratch_directory() as temporary,
                 restore_after_run(modules, callbacks, self.skip_on_error, notes, clear_models),
@@ -212,17 +213,24 @@ class Pipeline:
                     yield Denoised(hooks, run, latents)
 
     @contextmanager
-    def options_active(self) -> Iterator[None]:
-        """Activate all memory and acceleration options.
+    def options_active(self, request: Request) -> Iterator[None]:
+        """Activate all options that change the models.
+
+        Args:
+            request: Request of the pass.
 
         Yields:
             Nothing.
         """
         apply_options(self.family.pipe, self.options, self.device)
-        with options_scope(options_key(self.options)), ExitStack() as stack:
+        with options_scope(embedding_key(self.options)), ExitStack() as stack:
             for option in self.options.values():
-                stack.enter_context(option.active(self.family.pipe))
+                stack.enter_context(option.active_for(self.family.pipe, request))
             yield
+
+    def option_callbacks(self) -> dict[str, StepCallback]:
+        """Collect the callbacks that options bring, by name."""
+        return {name: callback for option in self.options.values() for name, callback in option.callbacks().items()}
 
     def _sampler(self, request: Request) -> Sampler:
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from composer.options import lifecycle
-from composer.options.base import ModelOption
+from composer.options.base import ModelOption, embedding_key
 
 CPU = torch.device("cpu")
 
@@ -80,3 +80,25 @@ def test_at_exit_everything_comes_off_before_libraries_go(monkeypatch):
     assert len(registered) == 1
     registered[0]()
     assert one.log == ["+a", "-a"]
+
+
+class Scaled(Marks):
+    """An option with a setting that `active` applies."""
+
+    def __init__(self, mark: str, scale: float) -> None:
+        self.mark, self.scale = mark, scale
+
+    def attach_key(self):
+        return self.mark
+
+
+def test_a_setting_that_attach_does_not_depend_on_leaves_it_attached():
+    one = pipe(nn.Linear(1, 1))
+    for mark, scale in (("a", 0.5), ("a", 1.0), ("b", 1.0)):
+        lifecycle.apply_options(one, {"accel.scaled": Scaled(mark, scale)}, CPU)
+    assert one.log == ["+a", "-a", "+b"]
+
+
+def test_embeddings_are_kept_apart_by_all_settings_unless_an_option_says_otherwise():
+    keys = {embedding_key({"accel.scaled": Scaled("a", scale)}) for scale in (0.5, 1.0)}
+    assert len(keys) == 2

@@ -80,13 +80,15 @@ class Hosted(Pipeline):
         modules, steps = self.family.modules, request.steps - request.steps_skipped
         generators = tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
         scheduler = self.make_scheduler()
-        hooks = Hooks({**_overlay(request), **self.callbacks}, steps, self.skip_on_error, notes)
+        hooks = Hooks(
+            {**_overlay(request), **self.option_callbacks(), **self.callbacks}, steps, self.skip_on_error, notes
+        )
         keywords = self._keywords(request, generators, hooks)
         check_prompt_length(self.family.prompt_tokenizer, request, self.overflow, notes.append)
         with (
             OutcomeKeeper() as keeper,
             seeded(request.seeds[0]),
-            self.options_active(),
+            self.options_active(request),
             scratch_directory() as temporary,
             restore_after_run(modules, self.callbacks, self.skip_on_error, notes, clear_models),
         ):

@@ -173,9 +173,9 @@ def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
         fastest_dtype(torch.device("cpu"), MIN_BYTES_FOR_16_BITS) == torch.bfloat16
     )  # without them OpenVINO's bf16 is refused
     for words in ([], [VINO], *([[VINO, "accel.openvino.precision=bf16"]] if units else [])):
-        pipeline, _ = bench.built("sdxl", "precision=bf16", *words)
+        pipeline, request = bench.built("sdxl", "precision=bf16", *words)
         assert pipeline.family.pipe.vae.config.force_upcast
-        with torch.no_grad(), pipeline.options_active():
+        with torch.no_grad(), pipeline.options_active(request):
             found.append(pipeline.family.encode_image(pixels, (torch.Generator().manual_seed(0),)).float())
     plain, on, *halves = found
     assert ((plain - on).abs() <= 2**-7 * plain.abs()).all()  # at most the next number of bf16
