@@ -102,14 +102,14 @@ class Saved(dict):
         self.root = root
 
     def __missing__(self, name: str) -> Path:
-        import other_pipelines
+        import zoo
 
-        return self.setdefault(name, other_pipelines.save(name, self.root / name))
+        return self.setdefault(name, zoo.save(name, self.root / name))
 
 
 @pytest.fixture(scope="session")
 def others(tmp_path_factory) -> Saved:
-    """Tiny random checkpoints that no native family knows, by the names in `other_pipelines.MAKERS`; only to be read."""
+    """Tiny random checkpoints that no native family knows, by the names in `zoo.ZOO`; only to be read."""
     return Saved(tmp_path_factory.mktemp("others"))
 
 

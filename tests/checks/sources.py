@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import original_layout
-import other_pipelines
 import torch
+import zoo
 from diffusers import ControlNetModel, FluxKontextPipeline, StableDiffusionControlNetPipeline
 from safetensors.torch import load_file, save_file
 
@@ -252,7 +252,4 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "picture": data(lambda sources: b"\x89PNG\r\n\x1a\n" + b"\0" * 64, ".png"),
 }
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4265380512\n"
-MAKERS |= {
-    f"pipe_{name}": lambda sources, place, name=name: other_pipelines.save(name, place)
-    for name in other_pipelines.MAKERS
-}
+MAKERS |= {f"pipe_{name}": lambda sources, place, name=name: zoo.save(name, place) for name in zoo.ZOO}

@@ -12,9 +12,9 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from other_pipelines import with_json
 from PIL import Image
 from tiers import alternately, slow_but
+from zoo import with_json
 
 from composer.checks.pipeline_arguments import default_settings
 from composer.checks.pipeline_class import read_call

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from other_pipelines import with_json
 from PIL import Image
 from tiers import alternately, every, slow_but
+from zoo import with_json
 
 from composer.checks.compatibility import check
 from composer.config.compose import compose_config
