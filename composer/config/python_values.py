@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from numbers import Real
-from typing import Any
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 from composer.callbacks.base import StepCallback
 from composer.config import overrides as argv
@@ -31,6 +31,15 @@ INSTEAD = {
     "-m": "composer.sweep(…)", "--multirun": "composer.sweep(…)",
     "--config-dir": "config_dir=FOLDER", "-cd": "config_dir=FOLDER",
 }  # fmt: skip
+
+
+@runtime_checkable
+class _Array(Protocol):
+    """A number or a row of them of numpy, torch, jax, …"""
+
+    ndim: int
+
+    def tolist(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -161,9 +170,9 @@ def to_plain(key: str, value: Any) -> Any:
         return str(value).removeprefix("torch.")
     if isinstance(value, type) or getattr(value, "ndim", 0) > 1:
         raise _unsupported(key, value)
-    if hasattr(value, "ndim") and hasattr(value, "tolist"):  # numbers and rows of numpy, torch, jax, …
+    if isinstance(value, _Array):
         return value.tolist()
-    if hasattr(type(value), "__index__"):
+    if isinstance(value, SupportsIndex):
         return operator.index(value)
     if isinstance(value, (Real, Decimal)):
         return float(value)

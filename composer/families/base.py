@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
+from composer.compat.attributes import execution_device
 from composer.families.distinct import encode_distinct
 from composer.families.settings import Decoded, FamilySettings
 from composer.sampling.guidance import Branches
@@ -227,11 +228,15 @@ class DiffusersFamily(Family):
 
     shared_inputs: ClassVar[frozenset[str]] = frozenset()
 
-    @cached_property  # diffusers walks through all modules to find it
+    @property
     def device(self) -> torch.device:
-        return self.settings.device or self.pipe._execution_device
+        return self.settings.device or self._execution_device
 
-    @cached_property
+    @cached_property  # diffusers walks through all modules to find it
+    def _execution_device(self) -> torch.device:
+        return execution_device(self.pipe)
+
+    @property
     def dtype(self) -> torch.dtype:
         denoiser: Any = self.denoiser  # a ModelMixin of diffusers, which has a dtype
         if denoiser not in _dtypes:
@@ -242,8 +247,12 @@ class DiffusersFamily(Family):
     def vae_scale_factor(self) -> int:
         return self.pipe.vae_scale_factor
 
-    @cached_property  # read many times a run; diffusers inspects a signature each time
+    @property
     def modules(self) -> dict[str, nn.Module]:
+        return self._modules
+
+    @cached_property  # read many times a run; diffusers inspects a signature each time
+    def _modules(self) -> dict[str, nn.Module]:
         components = self.pipe.components.items()
         return {name: component for name, component in components if hasattr(component, "named_modules")}
 

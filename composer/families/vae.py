@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from composer.compat.pipeline_functions import sample_latents
 from composer.families.base import Family
 from composer.families.distinct import index_distinct
 from composer.sampling.embedding_cache import cached, content_hash
@@ -35,10 +36,8 @@ def encode_pixels(vae: Any, pixels: Tensor, generators: tuple[torch.Generator, .
     pixels = pixels.to(vae.device, vae.dtype)
     # sliced with [i : i + 1], which keeps the memory format: convolutions add in another order after [i][None]
     distributions = [_encode_image(vae, pixels[i : i + 1]) for i in first]
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
-
     samples = zip(rows, generators, strict=True)
-    return torch.cat([retrieve_latents(distributions[row], generator=generator) for row, generator in samples])
+    return torch.cat([sample_latents(distributions[row], generator) for row, generator in samples])
 
 
 def _encode_image(vae: Any, pixels: Tensor) -> Any:

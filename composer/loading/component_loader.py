@@ -174,12 +174,13 @@ def _load_component(
     more: Mapping[str, Any] = MappingProxyType({}), safetensors: bool | None = True,
 ) -> Any:  # fmt: skip
     component_class = import_class(library, cls)
+    from_pretrained = component_class.from_pretrained
     arguments: dict[str, Any] = {"subfolder": subfolder, "revision": revision}
     if not issubclass(component_class, torch.nn.Module):
-        return component_class.from_pretrained(where, **arguments)
+        return from_pretrained(where, **arguments)
     arguments.update(torch_dtype=dtype, variant=variant, use_safetensors=safetensors, **more)
     try:
-        model, info = component_class.from_pretrained(where, output_loading_info=True, **arguments)
+        model, info = from_pretrained(where, output_loading_info=True, **arguments)
     except (ValueError, RuntimeError) as error:
         if not shapes_differ(error):
             raise

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from composer.checkpoints.component_folder import weight_files
 from composer.checkpoints.headers import read_header
 from composer.checkpoints.index import read_json
+from composer.compat.weights import without_weights
 from composer.errors import ComposerError
 from composer.loading import disk_cache, integrity
 
@@ -102,11 +103,8 @@ def _assign_weights(folder: Path, library: str, name: str, dtype: torch.dtype) -
 
     None where it does not suffice, such as for buffers that no file holds.
     """
-    from accelerate import init_empty_weights
-    from transformers.initialization import no_init_weights
-
     cls = getattr(import_module(library), name)
-    with no_init_weights(), init_empty_weights(include_buffers=False), _default_dtype(dtype):
+    with without_weights(), _default_dtype(dtype):
         if library == "diffusers":
             model = cls.from_config(read_json(folder / "config.json"))
         else:

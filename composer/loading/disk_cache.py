@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -134,15 +135,15 @@ def _hash_file(file: Path) -> str:
     if known.is_file() and _BLOB.fullmatch(cached := known.read_text("ascii", errors="replace")):
         return cached
     with real.open("rb") as handle:
-        digest = (
-            hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
-        )
+        digest = _digest(handle)
     if time.time() - state.st_mtime > MIN_AGE_SECONDS and real.stat().st_mtime_ns == state.st_mtime_ns:
         write_atomically(known, digest.encode())
     return digest
 
 
-def _digest(handle: BinaryIO) -> str:  # Python 3.10
+def _digest(handle: BinaryIO) -> str:
+    if sys.version_info >= (3, 11):
+        return hashlib.file_digest(handle, "sha256").hexdigest()
     total = hashlib.sha256()
     while block := handle.read(1 << 20):
         total.update(block)

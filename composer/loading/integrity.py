@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from composer.checkpoints.checkpoint import OPTIONAL_COMPONENTS, Checkpoint
+from composer.compat.attributes import component_names
 from composer.errors import ComposerError, shorten
 from composer.system.signatures import keywords_of
 
@@ -47,12 +48,12 @@ def check_components(checkpoint: Checkpoint, pipe: Any) -> None:
     Raises:
         ComposerError: A component is missing.
     """
-    if not hasattr(pipe, "_get_signature_keys"):  # diffusers' placeholder for a class that needs another package
+    names = component_names(pipe)
+    if names is None:  # diffusers' placeholder for a class that needs another package
         return
-    required, _ = pipe._get_signature_keys(pipe)
-    optional = checkpoint.family_info.optional_components
-    spare = {*pipe._optional_components, *OPTIONAL_COMPONENTS, "safety_checker", *optional}
-    missing = sorted({*required} - spare - {*checkpoint.classes})
+    required, optional = names
+    spare = {*optional, *OPTIONAL_COMPONENTS, "safety_checker", *checkpoint.family_info.optional_components}
+    missing = sorted(required - spare - {*checkpoint.classes})
     if missing:
         omitted = missing[0] in checkpoint.missing_components
         advice = f"name one, model.components.{missing[0]}=FOLDER" if omitted else "download it again"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -39,32 +40,32 @@ class Storage:
 
 
 def _torchao(dtype: torch.dtype) -> Any:
-    from diffusers import TorchAoConfig
-    from torchao.quantization import Int8WeightOnlyConfig
+    from diffusers.quantizers.quantization_config import TorchAoConfig
 
-    return TorchAoConfig(Int8WeightOnlyConfig())
+    torchao = import_module("torchao.quantization")  # an extra that type checkers need not find
+    return TorchAoConfig(torchao.Int8WeightOnlyConfig())
 
 
 def _quanto(dtype: torch.dtype) -> Any:
-    from diffusers import QuantoConfig
+    from diffusers.quantizers.quantization_config import QuantoConfig
 
     return QuantoConfig(weights_dtype="int8")
 
 
 def _bnb_int8(dtype: torch.dtype) -> Any:
-    from diffusers import BitsAndBytesConfig
+    from diffusers.quantizers.quantization_config import BitsAndBytesConfig
 
     return BitsAndBytesConfig(load_in_8bit=True)
 
 
 def _bnb_nf4(dtype: torch.dtype) -> Any:
-    from diffusers import BitsAndBytesConfig
+    from diffusers.quantizers.quantization_config import BitsAndBytesConfig
 
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
 def _gguf(dtype: torch.dtype) -> Any:
-    from diffusers import GGUFQuantizationConfig
+    from diffusers.quantizers.quantization_config import GGUFQuantizationConfig
 
     return GGUFQuantizationConfig(compute_dtype=dtype)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers.loaders.single_file import load_single_file_sub_model
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import PICKLED, read_header
 from composer.checkpoints.index import component_kind
+from composer.compat.weights import single_file_component
 from composer.loading import integrity
 from composer.loading.component_loader import load_models, load_override
 from composer.loading.load_options import CheckpointKey, LoadOptions, checkpoint_key
@@ -86,8 +86,6 @@ def _rehearse_file(checkpoint: Checkpoint) -> None:
     for name, cls in sorted(checkpoint.classes.items()):
         if name not in excluded and component_kind(name, cls) == "model":
             library = "diffusers" if "_class_name" in checkpoint.configs.get(name, {}) else "transformers"
-            model = load_single_file_sub_model(
-                library, cls, name, dict(tensors), diffusers.pipelines, False, str(checkpoint.config_source),
-                torch_dtype=torch.float32,
-            )  # fmt: skip
+            config = str(checkpoint.config_source)
+            model = single_file_component(library, cls, name, dict(tensors), config, torch.float32)
             integrity.require_all_weights(checkpoint.source, integrity.unloaded_parameters(model))

@@ -14,11 +14,11 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers.configuration_utils import FrozenDict
 from diffusers.utils import logging
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.index import INDEX, read_json
+from composer.compat.attributes import set_config
 
 
 def create_skeleton(checkpoint: Checkpoint) -> Any:
@@ -87,5 +87,5 @@ def _empty(cls: Any, config: Mapping[str, Any]) -> Any:
         parameters = inspect.signature(cls.__init__).parameters
         defaults = {name: entry.default for name, entry in parameters.items() if entry.default is not entry.empty}
         settings = {key: value for key, value in config.items() if not key.startswith("_")}
-        model._internal_dict = FrozenDict({**defaults, **settings})
+        set_config(model, {**defaults, **settings})
     return model

@@ -9,6 +9,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
@@ -208,7 +209,7 @@ def timestep_layout(checkpoint: Checkpoint) -> type[Family] | Steps:
     return Steps(hosted_class(checkpoint)) if checkpoint.family == HOSTED else family_class(checkpoint)
 
 
-def hosted_class(checkpoint: Checkpoint) -> type[diffusers.DiffusionPipeline]:
+def hosted_class(checkpoint: Checkpoint) -> type[DiffusionPipeline]:
     """Get the diffusers pipeline that a checkpoint without a native family names.
 
     Args:
@@ -221,7 +222,7 @@ def hosted_class(checkpoint: Checkpoint) -> type[diffusers.DiffusionPipeline]:
         ComposerError: The installed diffusers has no such pipeline.
     """
     cls = getattr(diffusers, checkpoint.pipeline, None)
-    if not (isinstance(cls, type) and issubclass(cls, diffusers.DiffusionPipeline)):
+    if not (isinstance(cls, type) and issubclass(cls, DiffusionPipeline)):
         reason = f"diffusers {diffusers.__version__} has no {checkpoint.pipeline}"
         raise ComposerError("model.source", checkpoint.source, reason)
     return cls

@@ -57,7 +57,7 @@ def sampler(scheduler: Mapping[str, Any]) -> str:
     Returns:
         The name; the class if there is none.
     """
-    name = scheduler["class"]
+    name: str = scheduler["class"]
     if name == "DPMSolverMultistepScheduler":
         sde = " SDE" if "sde" in str(scheduler.get("algorithm_type")) else ""
         return f"DPM++ {scheduler.get('solver_order', 2)}M{sde}"

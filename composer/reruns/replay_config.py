@@ -106,12 +106,14 @@ def _names(record: Mapping[str, Any], typed: set[str], folders: list[Path]) -> I
             name = [each for each in record["memory"] if each != "auto"]  # what it came to
         several = name if group in LISTS and isinstance(name, list) else [name]
         known = options(group, folders)
+        words = []
         for each in several:
             if not isinstance(each, str) or each not in known:
                 raise ComposerError(
                     group, each, f"its record names an option that is not installed here{_whose(record, group, each)}"
                 )
-        yield f"{group}=[{','.join(several)}]" if group in LISTS else f"{group}={name}"
+            words.append(each)
+        yield f"{group}=[{','.join(words)}]" if group in LISTS else f"{group}={name}"
 
 
 def _whose(record: Mapping[str, Any], group: str, name: Any) -> str:

@@ -33,7 +33,9 @@ def check(name: str, callback: StepCallback) -> None:
         ComposerError: a method that looks like a moment and is none, or a moment that takes other arguments.
     """
     own = [each for each in dir(callback) if each not in dir(StepCallback) and not each.startswith("_")]
-    for method in filter(lambda each: callable(getattr(type(callback), each, None)), own):
+    for method in own:
+        if not callable(getattr(type(callback), method, None)):
+            continue
         if _HOOK.fullmatch(method) or _misspelt(method):
             raise ComposerError(
                 f"callbacks.{name}", method, f"is never called here: {_described(_meant(method))}", ARGUMENTS

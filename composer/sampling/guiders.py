@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from diffusers import guiders
 from diffusers.guiders.guider_utils import BaseGuidance
-from diffusers.guiders.smoothed_energy_guidance import SmoothedEnergyGuidanceConfig
-from diffusers.hooks import LayerSkipConfig
+from diffusers.hooks.layer_skip import LayerSkipConfig
+from diffusers.hooks.smoothed_energy_guidance_utils import SmoothedEnergyGuidanceConfig
 from diffusers.utils import logging
 
 from composer.callbacks.base import Conditioning, Step
+from composer.compat.guiders import Skipping, Smoothed, uses_negative
 from composer.errors import ComposerError, suggest
 from composer.sampling.guidance import Branches, Guidance, Scale
 from composer.system.constraints import MinLen, check_arguments
@@ -24,41 +25,6 @@ from composer.system.signatures import check_keywords, keywords_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-
-class Smoothed(guiders.SmoothedEnergyGuidance):
-    """As its paper means it: diffusers 0.42 never counts the forwards, so it never weakens a layer and is plain
-    guidance.
-    """
-
-    def prepare_models(self, denoiser: nn.Module) -> None:
-        before = self._count_prepared
-        self._count_prepared += 1
-        super().prepare_models(denoiser)
-        self._count_prepared = before + 1  # should diffusers count them one day
-
-
-class Skipping(guiders.SkipLayerGuidance):
-    """As its paper means it, for every model: diffusers' own hook mixes up what an SD3 or Flux block returns."""
-
-    def prepare_models(self, denoiser: nn.Module) -> None:
-        self._count_prepared += 1
-        self.handles = []
-        if self._is_slg_enabled() and self.is_conditional and self._count_prepared > 1:
-            blocks = [
-                denoiser.get_submodule(f"{each.fqn}.{i}") for each in self.skip_layer_config for i in each.indices
-            ]
-            self.handles = [block.register_forward_hook(pass_through, with_kwargs=True) for block in blocks]
-
-    def cleanup_models(self, denoiser: nn.Module) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-
-def pass_through(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
-    """Let a transformer block return what it was given."""
-    hidden = args[0] if args else kwargs["hidden_states"]
-    return (kwargs["encoder_hidden_states"], hidden) if isinstance(output, tuple) else hidden
 
 
 #: Our own readings of diffusers' classes.
@@ -119,7 +85,7 @@ class Guider(Guidance):
 
     @property
     def do_classifier_free_guidance(self) -> bool:
-        return self.scale != 1 and "pred_uncond" in self.cls._input_predictions
+        return self.scale != 1 and uses_negative(self.cls)
 
     def for_run(self, denoiser: nn.Module) -> Guidance:
         if self.guider not in LAYER_CONFIGS:
@@ -153,9 +119,10 @@ class BoundGuider(Guidance):
         self.scale, self.guider, self.denoiser = scale, guider, denoiser
 
     def prediction(self, step: Step, predict: Callable[[Step], Branches]) -> Tensor:
+        guider: Any = self.guider  # diffusers annotates tensors where it passes on whatever it got
         if isinstance(self.guider, Smoothed) and step.latents.shape[-1] != step.latents.shape[-2]:
             raise ComposerError("guidance", "seg", "blurs as if every image were square: give height and width alike")
-        guider, positive, negative = self.guider, step.conditioning.positive, step.conditioning.negative
+        positive, negative = step.conditioning.positive, step.conditioning.negative
         guider.guidance_scale = step.guidance_scale if negative is not None else 1.0
         guider.set_state(step=step.index, num_inference_steps=step.total, timestep=step.timestep)
         asked = guider.prepare_inputs({"embedding": (positive, negative)})

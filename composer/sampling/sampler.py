@@ -6,12 +6,13 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from math import nan
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Step
+from composer.compat.attributes import at_step_index
 from composer.system.signatures import keywords_of
 
 if TYPE_CHECKING:
@@ -136,22 +137,15 @@ class Sampler:
             Latents x_t as they are before the iteration.
         """
         timestep, position = self.timesteps[index : index + 1], index + self.first
+        # in a run that begins late, schedulers add the noise of their present index, whatever timestep they get
         if hasattr(self.scheduler, "scale_noise"):
-            return self._at_index(position, lambda: self.scheduler.scale_noise(clean, timestep, noise))
+            with at_step_index(self.scheduler, position):
+                return self.scheduler.scale_noise(clean, timestep, noise)
         if hasattr(self.scheduler, "add_noise"):
-            return self._at_index(position, lambda: self.scheduler.add_noise(clean, noise, timestep))
+            with at_step_index(self.scheduler, position):
+                return self.scheduler.add_noise(clean, noise, timestep)
         # IPNDM: diffusers can start it from noise alone
         return float(self.scheduler.alphas[position]) * clean + float(self.scheduler.betas[position]) * noise
-
-    def _at_index(self, index: int, call: Callable[[], Tensor]) -> Tensor:
-        """In a run that begins late, schedulers add the noise of their present index, whatever timestep they get."""
-        if not hasattr(self.scheduler, "_step_index"):
-            return call()
-        before, self.scheduler._step_index = self.scheduler._step_index, index
-        try:
-            return call()
-        finally:
-            self.scheduler._step_index = before
 
     def denoised(self, step: Step, prediction: Tensor) -> Tensor:
         """Estimate the clean latents, for every prediction type.

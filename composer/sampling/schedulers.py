@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, NamedTuple
 
 import diffusers
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from composer.config.spec import SchedulerSpec
@@ -164,7 +165,7 @@ def unused_settings(cls: Any, config: Mapping[str, Any]) -> frozenset[str]:
     Returns:
         Names of settings.
     """
-    spaced = cls is diffusers.DPMSolverMultistepScheduler and config.get("use_karras_sigmas")
+    spaced = cls is DPMSolverMultistepScheduler and config.get("use_karras_sigmas")
     return UNUSED_ON_SIGMAS if spaced else UNUSED_SETTINGS.get(cls.__name__, frozenset())
 
 

@@ -17,14 +17,17 @@ class Executor(Protocol):
     @property
     def free(self) -> bool:
         """Whether another batch can be started."""
+        ...
 
     @property
     def busy(self) -> bool:
         """Whether a batch is running."""
+        ...
 
     @property
     def loaded(self) -> tuple[str, ...] | None:
         """The group whose models the next batch should use, see `Batch.loads`."""
+        ...
 
     def start(self, batch: Batch, progress: SweepProgress) -> None:
         """Start a batch.
@@ -33,6 +36,7 @@ class Executor(Protocol):
             batch: Jobs to run.
             progress: Where the steps of the jobs are shown, if they run in this process.
         """
+        ...
 
     def wait(self) -> tuple[Batch, list[JobOutput] | JobFailure]:
         """Wait for the next batch to end.
@@ -40,6 +44,7 @@ class Executor(Protocol):
         Returns:
             The batch, and the output of each job or the failure of the batch.
         """
+        ...
 
     def __enter__(self) -> Executor: ...
 

@@ -118,13 +118,14 @@ class Cluster:
             The batch, and the output of each job or the failure of the batch.
         """
         import ray
+        from ray.exceptions import RayError
 
         while True:
             (ready,), _ = ray.wait(list(self.working), num_returns=1)
             worker, batch = self.working.pop(ready)
             try:
                 outcome = ray.get(ready)
-            except ray.exceptions.RayError as error:
+            except RayError as error:
                 self.groups.pop(worker, None)
                 self.idle.append(self._start_worker())
                 self.deaths[batch] = self.deaths.get(batch, 0) + 1

@@ -225,8 +225,6 @@ def is_batch_safe(checked: Checked) -> bool:
     Returns:
         Whether its scheduler, guidance and callbacks treat each image of a batch independently.
     """
-    import diffusers
-
     from composer.checkpoints.layouts import HOSTED
     from composer.pipelines.build import parts
     from composer.system.signatures import keywords_of
@@ -234,7 +232,7 @@ def is_batch_safe(checked: Checked) -> bool:
     components: Any = parts(checked)  # schedulers, guidance and callbacks have no common type
     scheduler = components.scheduler[0]
     # these schedulers sample one noise for all images of a batch
-    shares_noise = scheduler is diffusers.DPMSolverSDEScheduler or "noise_sampler_seed" in keywords_of(
+    shares_noise = scheduler.__name__ == "DPMSolverSDEScheduler" or "noise_sampler_seed" in keywords_of(
         scheduler.__init__
     )
     # chunked prompts are padded to the longest prompt of the batch

@@ -72,9 +72,9 @@ def margins(value: Any) -> tuple[int, int, int, int]:
     """One number of pixels for all edges, or [left, top, right, bottom]."""
     if isinstance(value, list) and len(value) == 4:
         left, top, right, bottom = (require_integer("margins", side, Margin) for side in value)
-        sides = (left, top, right, bottom)
     else:
-        sides = (require_integer("margins", value, Margin),) * 4
+        left = top = right = bottom = require_integer("margins", value, Margin)
+    sides = (left, top, right, bottom)
     if not any(sides):
         raise ComposerError("margins", value, "add nothing: give pixels for all edges, or [left,top,right,bottom]")
     return sides

@@ -21,7 +21,7 @@ class FromPicture(Img2Img):
     """Scaled to the model's own size: these models generate no other."""
 
     def size(
-        self, values: Mapping[str, Any], images: Sequence[Image], checkpoint: Checkpoint
+        self, values: Mapping[str, Any], loaded: Sequence[Image], checkpoint: Checkpoint
     ) -> tuple[int, int, tuple[str, ...]]:
         from composer.images.reading import is_sample
 
@@ -30,7 +30,7 @@ class FromPicture(Img2Img):
         return (
             height,
             width,
-            () if sample else scaling("image", images[0], height, width, ", which is all that this model generates"),
+            () if sample else scaling("image", loaded[0], height, width, ", which is all that this model generates"),
         )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -17,6 +15,8 @@ from transformers import (
     T5Config,
     T5EncoderModel,
 )
+
+from composer.compat.annotations import untyped
 
 WIDTH = 32  # of hidden states
 
@@ -64,7 +64,7 @@ def t5_tokenizer() -> PreTrainedTokenizerFast:
 
 def vae(latent_channels: int, channels: tuple[int, ...], **more: object) -> AutoencoderKL:
     levels = len(channels)
-    model: Any = AutoencoderKL(  # diffusers' models have no types
+    model = untyped(AutoencoderKL)(
         in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=channels, layers_per_block=1, norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels, **more,
     )  # fmt: skip

@@ -10,22 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DDPMPipeline,
-    DDPMScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    FluxPipeline,
-    FluxTransformer2DModel,
-    SD3Transformer2DModel,
-    StableDiffusion3Pipeline,
-    StableDiffusionDepth2ImgPipeline,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-    UNet2DModel,
-)
+from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_depth2img import StableDiffusionDepth2ImgPipeline
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from transformers import CLIPImageProcessor, DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 
+from composer.compat.annotations import untyped
 from composer.testing.parts import (
     WIDTH,
     clip,
@@ -44,7 +43,7 @@ def sd(
 ) -> StableDiffusionPipeline:
     """Stable Diffusion at 64 × 64 pixels with an 8 × VAE; 9 input channels make an inpainting model."""
     torch.manual_seed(seed)
-    return StableDiffusionPipeline(
+    return untyped(StableDiffusionPipeline)(
         unet=UNet2DConditionModel(
             sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -52,7 +51,7 @@ def sd(
         ),
         vae=vae(4, (8, 8, 16, 16), use_quant_conv=True),
         text_encoder=clip(), tokenizer=clip_tokenizer(),
-        scheduler=DDIMScheduler(
+        scheduler=untyped(DDIMScheduler)(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
             steps_offset=1, prediction_type=prediction_type,
         ),
@@ -81,7 +80,7 @@ def sd3(
 ) -> StableDiffusion3Pipeline:
     """Stable Diffusion 3 at 64 × 64 pixels with an 8 × VAE; 33 input channels make an inpainting model."""
     torch.manual_seed(seed)
-    return StableDiffusion3Pipeline(
+    return untyped(StableDiffusion3Pipeline)(
         transformer=SD3Transformer2DModel(
             sample_size=8, patch_size=2, in_channels=in_channels, out_channels=16, num_layers=2, attention_head_dim=8,
             num_attention_heads=4, joint_attention_dim=2 * WIDTH, caption_projection_dim=WIDTH, pooled_projection_dim=2 * WIDTH,

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers.models import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from composer.compat.annotations import latent_distribution
 from composer.tiny.data import ImageSet, scenes
 from composer.tiny.masks import masked
 from composer.tiny.networks import LATENT_SIZE
@@ -91,7 +93,7 @@ def examples(
         texts += [text for _, text in masks]
         mask = torch.from_numpy(np.stack([mask for mask, _ in masks]))[:, None].to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            hidden = vae.encode(pixels(data, index, device)[0] * ~mask).latent_dist.mean.float()
+            hidden = latent_distribution(vae, pixels(data, index, device)[0] * ~mask).mean.float()
         small = F.interpolate(mask.float(), size=(LATENT_SIZE, LATENT_SIZE))
         channels.append(torch.cat([small, hidden], 1).half().cpu())
         if start % 5000 == 0:

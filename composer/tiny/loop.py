@@ -154,7 +154,8 @@ class Loop:
             optimizer.zero_grad(set_to_none=True)
         self.done += 1
         decay = min(self.average, self.done / (self.done + 30))
-        torch._foreach_lerp_(self.mean, [p.detach() for p in self.parameters], 1 - decay)
+        for mean, parameter in zip(self.mean, self.parameters, strict=True):
+            mean.lerp_(parameter.detach(), 1 - decay)
         return float(loss.detach())
 
     def _rate(self) -> float:

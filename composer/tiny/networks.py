@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
-from diffusers.models import AutoencoderKL, UNet2DConditionModel, UNet2DModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import nn
@@ -21,6 +23,8 @@ from transformers import (
     DPTForDepthEstimation,
     DPTImageProcessor,
 )
+
+from composer.compat.annotations import untyped
 
 LATENT_SIZE = 16
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -44,7 +48,7 @@ def to_device(model: ModuleT, device: torch.device) -> ModuleT:
 
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """Build the text encoder for a tokenizer's vocabulary."""
-    config = CLIPTextConfig(
+    config = untyped(CLIPTextConfig)(  # a tokenizer's ids are annotated as whatever any tokenizer has
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=3, num_attention_heads=4,
         max_position_embeddings=tokenizer.model_max_length, projection_dim=WIDTH, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
@@ -62,7 +66,7 @@ def vae(size: int) -> AutoencoderKL:
     It has few groups: 16 groups on 16 channels would be instance norm at full resolution, and lose the colours.
     """
     channels = {64: (16, 32, 64), 128: (16, 32, 64, 64)}[size]
-    return AutoencoderKL(
+    return untyped(AutoencoderKL)(
         in_channels=3, out_channels=3, latent_channels=LATENT_CHANNELS, sample_size=size, block_out_channels=channels,
         down_block_types=("DownEncoderBlock2D",) * len(channels), up_block_types=("UpDecoderBlock2D",) * len(channels),
         layers_per_block=1, norm_num_groups=4, mid_block_add_attention=False, scaling_factor=1.0, force_upcast=False,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers.models import UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor
 
 from composer.tiny import networks

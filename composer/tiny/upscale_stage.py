@@ -11,10 +11,12 @@ from itertools import cycle
 from pathlib import Path
 
 import torch
-from diffusers.models import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from composer.compat.annotations import latent_distribution
 from composer.tiny.data import CAPTIONS, ImageSet, captions, scenes
 from composer.tiny.text_stage import encode
 from composer.tiny.vae_stage import pixels
@@ -75,5 +77,5 @@ def encoded(vae: AutoencoderKL, data: ImageSet, device: torch.device) -> Tensor:
     rows = []
     for index in torch.arange(len(data.images)).split(25):
         with torch.autocast(device.type, torch.bfloat16):
-            rows.append(vae.encode(pixels(data, index, device)[0]).latent_dist.mean.half().cpu())
+            rows.append(latent_distribution(vae, pixels(data, index, device)[0]).mean.half().cpu())
     return torch.cat(rows)

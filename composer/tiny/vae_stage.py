@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers.models import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
+from composer.compat.annotations import decode, latent_distribution
 from composer.tiny import networks
 from composer.tiny.data import ImageSet
 from composer.tiny.loop import Loop
@@ -47,8 +48,8 @@ def train(
         weight = 1 + 5 * F.max_pool2d(weight, 3, 1, 1)
         weight = weight / weight.mean()
         with torch.autocast(device.type, torch.bfloat16):
-            latent = model.encode(x).latent_dist
-            y = model.decode(latent.sample()).sample
+            latent = latent_distribution(model, x)
+            y = decode(model, latent.sample())
         error = y.float() - x
         slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         look = torch.einsum("bchw,kc->bkhw", F.avg_pool2d(x, factor) - middle.view(1, 3, 1, 1), whiten)
@@ -87,7 +88,7 @@ def latents(model: AutoencoderKL, data: ImageSet, work: Path, device: torch.devi
     for start in range(0, len(data.images), 100):
         x = pixels(data, torch.arange(start, min(start + 100, len(data.images))), device)[0]
         with torch.autocast(device.type, torch.bfloat16):
-            chunks.append(model.encode(x).latent_dist.mean.float().cpu())
+            chunks.append(latent_distribution(model, x).mean.float().cpu())
     z = torch.cat(chunks)
     mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
     _normalise(model, mean, std)

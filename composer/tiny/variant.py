@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from diffusers.models import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 

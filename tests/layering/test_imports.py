@@ -11,9 +11,9 @@ import composer
 ROOT = Path(composer.__file__).parent
 #: The packages, lowest first. Those of one line do not know each other.
 FLOORS = (
-    "errors version",
+    "errors version compat",
     "system tiny",
-    "images compat",
+    "images",
     "callbacks",
     "config",
     "checkpoints sampling",
@@ -42,6 +42,12 @@ AT_IMPORT = {
     "diffusers": "sampling loading families options pipelines testing tiny compat",
     "transformers": "loading families options pipelines testing tiny compat",
 }
+#: Libraries whose private names only compat may use, and private names of other ones that are used elsewhere.
+LIBRARIES = ("accelerate", "diffusers", "transformers")
+OTHERS = {
+    "_compiled_call_impl", "_dynamo", "_exit", "_inductor", "_is_amx_tile_supported", "_is_avx512_bf16_supported", "_pytree", "_run",
+    "_version",
+}  # fmt: skip
 #: Of these packages, modules that a refusal passes through: they import no torch at import time either.
 TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.guidance", "sampling.hooks", "sampling.loop",
               "sampling.sampler", "families.base", "families.distinct", "families.settings", "options.base", "pipelines.long_prompts",
@@ -100,7 +106,7 @@ def of(names: set[str], library: str) -> set[str]:
 
 
 def test_every_module_is_in_a_package():
-    assert {package(name) for name in modules() if name not in FACADE} == set(RANK) - {"compat"}
+    assert {package(name) for name in modules() if name not in FACADE} == set(RANK)
     assert len(list(ROOT.glob("*.py"))) <= 8
 
 
@@ -139,6 +145,42 @@ def test_libraries_stay_in_their_packages():
                 and name.removeprefix("composer.") not in TORCH_FREE
             )
             assert allowed or not of(imported(tree, top_only=True), library), (name, library)
+
+
+def test_private_names_of_the_libraries_stay_in_compat():
+    """An attribute that begins with an underscore is composer's own, one of torch, hydra or the standard library, or
+    only compat may use it.
+    """
+    known = {name for tree in modules().values() for name in defined(tree)}
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            private = []
+            if isinstance(node, ast.Attribute):
+                private = [node.attr]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES:
+                private = [alias.name for alias in node.names]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr", "delattr"):
+                private = [
+                    arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+                ]
+            for attribute in private:
+                if attribute.startswith("_") and not attribute.startswith("__") and package(f"{name}.") != "compat":
+                    assert attribute in known | OTHERS, (
+                        f"{name}:{node.lineno}: {attribute} is private: use composer.compat"
+                    )
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """Names that begin with an underscore and that a module defines: functions, classes, variables and attributes."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            names.add(node.attr)
+    return names
 
 
 def test_the_loop_and_callbacks_know_no_diffusers():

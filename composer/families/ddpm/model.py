@@ -21,8 +21,13 @@ from composer.sampling.guidance import Branches
 class Unconditional(DiffusersFamily):
     """Latents are the pixels: `(B, 3, H, W)` in `[-1, 1]`."""
 
-    vae_scale_factor = 1
-    takes_guidance_scale = False
+    @property
+    def vae_scale_factor(self) -> int:
+        return 1
+
+    @property
+    def takes_guidance_scale(self) -> bool:
+        return False
 
     def encode(self, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
         return Conditioning(positive=None)

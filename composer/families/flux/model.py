@@ -10,6 +10,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
+from composer.compat.pipeline_functions import flux_image_ids, flux_shift, pack_flux, unpack_flux
 from composer.families.base import DiffusersFamily, token_strings
 from composer.families.settings import Decoded
 from composer.families.vae import decode_latents, encode_pixels, resize_mask
@@ -82,7 +83,7 @@ class Flux(DiffusersFamily):
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
         config = self.pipe.vae.config
-        latents = self.pipe._unpack_latents(latents, request.height, request.width, self.vae_scale_factor)
+        latents = unpack_flux(self.pipe, latents, request.height, request.width)
         pixels, notes = decode_latents(
             self, latents, lambda latents: latents / config.scaling_factor + config.shift_factor
         )
@@ -103,11 +104,11 @@ class Flux(DiffusersFamily):
             prompts, device=self.device, max_sequence_length=self._max_tokens
         )
         rows, columns = _grid(request, self.vae_scale_factor)
-        image_ids = self.pipe._prepare_latent_image_ids(request.batch, rows, columns, self.device, hidden.dtype)
+        image_ids = flux_image_ids(self.pipe, request.batch, rows, columns, self.device, hidden.dtype)
         return self.embedding(hidden, pooled, {"txt_ids": text_ids, "img_ids": image_ids})
 
     def _pack(self, latents: Tensor) -> Tensor:
-        return self.pipe._pack_latents(latents, *latents.shape)
+        return pack_flux(self.pipe, latents)
 
     @property
     def _channels(self) -> int:
@@ -127,10 +128,5 @@ def _grid(request: Request, vae_scale_factor: int) -> tuple[int, int]:
 
 
 def _shift(config: Any, request: Request, vae_scale_factor: int) -> float:
-    from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-
     rows, columns = _grid(request, vae_scale_factor)
-    return calculate_shift(
-        rows * columns, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
-        config.get("base_shift", 0.5), config.get("max_shift", 1.15),
-    )  # fmt: skip
+    return flux_shift(rows * columns, config)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
+from composer.compat.pipeline_functions import sd3_shift
 from composer.families.base import token_strings
 from composer.families.latent import LatentFamily
 from composer.families.settings import Decoded
@@ -24,7 +25,9 @@ MAX_T5_TOKENS = 256
 class StableDiffusion3(LatentFamily):
     """Latents `(B, 16, H/8, W/8)`. Two CLIP encoders and T5, which can be omitted to save memory."""
 
-    takes_guidance_scale = False
+    @property
+    def takes_guidance_scale(self) -> bool:
+        return False
 
     def encode_batch(self, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
         negatives = [text or "" for text in request.negative_prompts]
@@ -60,13 +63,8 @@ class StableDiffusion3(LatentFamily):
         config = scheduler.config
         settings: dict[str, float] = {}
         if config.get("use_dynamic_shifting") and "mu" in keywords_of(scheduler.set_timesteps):
-            from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
-
             rows, columns = (side // vae_scale_factor // PATCH_SIZE for side in (request.height, request.width))
-            settings["mu"] = calculate_shift(
-                rows * columns, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
-                config.get("base_shift", 0.5), config.get("max_shift", 1.16),
-            )  # fmt: skip
+            settings["mu"] = sd3_shift(rows * columns, config)
         scheduler.set_timesteps(request.steps, device=device, **settings)
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from diffusers.models.attention_dispatch import AttentionBackendName, _check_attention_backend_requirements
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from composer.compat.attention import backend_names, backend_of, is_available, is_dispatched, set_backend
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
 from composer.options.base import OptionContext
@@ -65,18 +65,14 @@ class Attention(Acceleration):
         processors: dict[int, Any] = {
             id(processor): processor for processor in (getattr(module, "processor", None) for module in model.modules())
         }
-        before = [
-            (processor, processor._attention_backend)
-            for processor in processors.values()
-            if hasattr(processor, "_attention_backend")
-        ]
+        before = [(processor, backend_of(processor)) for processor in processors.values() if is_dispatched(processor)]
         for processor, _ in before:
-            processor._attention_backend = AttentionBackendName(self.backend)
+            set_backend(processor, self.backend)
         try:
             yield len(before)
         finally:
             for processor, backend in before:
-                processor._attention_backend = backend
+                set_backend(processor, backend)
 
     def _kernel(self, forward: Callable[..., Any], dispatched: int) -> Callable[..., Any]:
         if not dispatched and self.backend not in KERNELS:
@@ -107,15 +103,11 @@ def available(device: str, dispatched: bool) -> list[str]:
     Returns:
         diffusers' names of the backends.
     """
-    names = [each.value for each in AttentionBackendName] if dispatched else list(KERNELS)
+    names = backend_names() if dispatched else list(KERNELS)
     return [name for name in names if name != "native" and _usable(name, device)]
 
 
 def _usable(name: str, device: str) -> bool:
     if name.endswith("_hub") or (device != "cuda" and name not in ON_CPU):
         return False
-    try:
-        _check_attention_backend_requirements(AttentionBackendName(name))
-    except RuntimeError:
-        return False
-    return name not in ("_native_npu", "_native_xla")
+    return name not in ("_native_npu", "_native_xla") and is_available(name)

@@ -12,12 +12,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from diffusers import hooks
-from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS
+from diffusers.hooks.faster_cache import FasterCacheConfig
+from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
+from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS, MagCacheConfig
+from diffusers.hooks.pyramid_attention_broadcast import PyramidAttentionBroadcastConfig
+from diffusers.hooks.taylorseer_cache import TaylorSeerCacheConfig
 
 from composer.checkpoints.layouts import Supports
+from composer.compat.hooks import hooks_of
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
-from composer.options.accel.states import States, clean, hooks_of
+from composer.options.accel.states import States, clean
 from composer.options.base import OptionContext
 from composer.system.constraints import Ge
 
@@ -112,7 +117,7 @@ class FirstBlockCache(Cache):
         self.threshold = threshold
 
     def config(self, now: Callable[[], float]) -> Any:
-        return hooks.FirstBlockCacheConfig(threshold=self.threshold)
+        return FirstBlockCacheConfig(threshold=self.threshold)
 
 
 class MagCache(Cache):
@@ -145,7 +150,7 @@ class MagCache(Cache):
             raise ComposerError("accel.magcache.ratios", None, RATIOS_NEEDED)
 
     def config(self, now: Callable[[], float]) -> Any:
-        return hooks.MagCacheConfig(
+        return MagCacheConfig(
             threshold=self.threshold, max_skip_steps=self.most, retention_ratio=self.kept,
             num_inference_steps=self.steps, mag_ratios=self.ratios or None, calibrate=self.calibrate,
         )  # fmt: skip
@@ -174,7 +179,7 @@ class TaylorSeer(Cache):
             raise ComposerError("accel.taylorseer.warmup", self.warmup, reason)
 
     def config(self, now: Callable[[], float]) -> Any:
-        return hooks.TaylorSeerCacheConfig(
+        return TaylorSeerCacheConfig(
             cache_interval=self.interval,
             disable_cache_before_step=self.warmup,
             max_order=self.order,
@@ -201,7 +206,7 @@ class Broadcast(Cache):
     def config(self, now: Callable[[], float]) -> Any:
         bounds: Any = (self.begin, self.end)  # diffusers declares integers, and only compares
         timestep: Any = now
-        return hooks.PyramidAttentionBroadcastConfig(
+        return PyramidAttentionBroadcastConfig(
             spatial_attention_block_skip_range=self.interval, spatial_attention_timestep_skip_range=bounds,
             current_timestep_callback=timestep,
         )  # fmt: skip
@@ -234,7 +239,7 @@ class FasterCache(Broadcast):
     def config(self, now: Callable[[], float]) -> Any:
         bounds: Any = (self.begin, self.end)  # diffusers declares integers, and only compares
         timestep: Any = now
-        return hooks.FasterCacheConfig(
+        return FasterCacheConfig(
             spatial_attention_block_skip_range=self.interval, spatial_attention_timestep_skip_range=bounds,
             current_timestep_callback=timestep, attention_weight_callback=lambda module: self.weight,
             is_guidance_distilled=True,

@@ -13,7 +13,9 @@ import diffusers
 import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
+from torch.utils import _pytree
 
+from composer.compat.attributes import repeated_blocks
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
 from composer.options.base import OptionContext
@@ -58,7 +60,7 @@ class Compile(Acceleration):
             )
         if device != "cpu" and self.freezing is True:
             raise ComposerError("accel.compile.freezing", True, "is for CPUs: leave it at auto")
-        if self.regional and not getattr(getattr(diffusers, cls, None), "_repeated_blocks", None):
+        if self.regional and not repeated_blocks(getattr(diffusers, cls, None)):
             raise ComposerError(
                 "accel.compile.regional", True, f"diffusers names no blocks that repeat in a {cls}: leave it at false"
             )
@@ -94,7 +96,7 @@ class Compile(Acceleration):
                 if self.mode not in GRAPHS:
                     return program(*args, **given)
                 torch.compiler.cudagraph_mark_step_begin()
-                return torch.utils._pytree.tree_map_only(torch.Tensor, torch.clone, program(*args, **given))
+                return _pytree.tree_map_only(torch.Tensor, torch.clone, program(*args, **given))
             except TorchDynamoException as error:
                 why = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 raise ComposerError("accel", "compile", f"torch can't compile this model: {why}") from error

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers.utils import BaseOutput
+from diffusers.utils.outputs import BaseOutput
 from torch import Tensor, nn
 
 from composer.errors import ComposerError

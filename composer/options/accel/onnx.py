@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,14 @@ class Runtime(Engine):
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
         names = [each.name for each in session.get_inputs()]
-        return lambda inputs: session.run(None, dict(zip(names, inputs)))[0]
+
+        def run(inputs: list[np.ndarray]) -> np.ndarray:
+            output: Any = session.run(None, dict(zip(names, inputs)))[
+                0
+            ]  # annotated as all that ONNX has: a tensor here
+            return output
+
+        return run
 
 
 class ONNX(Converted):

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from math import inf
 from typing import Any
 
-from diffusers.hooks.hooks import CacheContext, HookRegistry, ModelHook, _set_cache_context
 from torch import nn
 
+from composer.compat.hooks import delete_registry, forget_child_registries, hooks_of, registry_of, set_cache_context
 from composer.options.accel.hooking import Forwards
 
 
@@ -45,7 +45,7 @@ class States:
             self.timestep = inf if first else (self.forwards.timestep or 0.0) * self.scale
             for hook, state in zip(stated, self.kept.setdefault(key, [type(hook.state)() for hook in stated])):
                 hook.state = state
-            _set_cache_context(model, CacheContext(str(key)))
+            set_cache_context(model, str(key))
             return forward(*args, **given)
 
         return run
@@ -58,35 +58,22 @@ def clean(model: nn.Module) -> Iterator[None]:
     Args:
         model: The model.
     """
-    known: dict[Any, set[int]] = {
-        module: {id(hook) for hook in hooks_of(module)}
-        for module in model.modules()
-        if hasattr(module, "_diffusers_hook")
-    }
+    registries = {module: registry for module in model.modules() if (registry := registry_of(module)) is not None}
+    known = {module: {id(hook) for hook in hooks_of(module)} for module in registries}
     own = {module: module.__dict__.get("forward") for module in model.modules()}
-    for module in known:  # a pipeline of diffusers' has listed them without those that come now
-        module._diffusers_hook._child_registries_cache = None
+    for registry in registries.values():  # a pipeline of diffusers' has listed them without those that come now
+        forget_child_registries(registry)
     try:
         yield
     finally:
         for module, forward in own.items():
-            registry = module.__dict__.get("_diffusers_hook")
-            if registry is None:
+            current = registry_of(module)
+            if current is None:
                 continue
-            for name in [name for name, hook in registry.hooks.items() if id(hook) not in known.get(module, ())]:
-                registry.remove_hook(name, recurse=False)
+            for name in [name for name, hook in current.hooks.items() if id(hook) not in known.get(module, ())]:
+                current.remove_hook(name, recurse=False)
             if module not in known:
-                del module._diffusers_hook
+                delete_registry(module)
             if forward is None:  # diffusers leaves the class's own forward on the instance
                 module.__dict__.pop("forward", None)
-            registry._child_registries_cache = None
-
-
-def hooks_of(module: nn.Module) -> list[ModelHook]:
-    """Return diffusers' hooks on a module.
-
-    Args:
-        module: The module.
-    """
-    registry: HookRegistry | None = module.__dict__.get("_diffusers_hook")
-    return [] if registry is None else list(registry.hooks.values())
+            forget_child_registries(current)

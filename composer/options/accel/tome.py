@@ -55,10 +55,11 @@ class TokenMerging(Acceleration):
         if find_spec("tomesd") is None:
             self.refuse("needs the package tomesd: pip install 'diffusion-composer[tome]'")
         least = first_attention(context.checked.checkpoint)
-        if self.downsample != "auto" and self.downsample < least:
+        factor = self.downsample if isinstance(self.downsample, int) else least
+        if factor < least:
             reason = f"this model attends at {least} and more, so it would do nothing"
             raise ComposerError("accel.tome.downsample", self.downsample, reason)
-        self.factor = least if self.downsample == "auto" else self.downsample
+        self.factor = factor
 
     @contextmanager
     def active(self, pipe: Any) -> Iterator[None]:

@@ -11,20 +11,23 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
-from diffusers.hooks import HookRegistry, group_offloading
 from torch import nn
 
+from composer.compat.hooks import delete_empty_registries, remove_group_offloading
 from composer.options.base import ModelOption, OptionContext
 from composer.system.constraints import Ge
 
 NAMES = ("model_offload", "group_offload", "sequential_offload", "cpu_text_encoder")
+
+#: Types of devices with memory of their own.
+DEVICES = frozenset({"cuda", "xpu"})
 
 
 class Offload(ModelOption):
     """Base of options that offload models from devices with memory of their own."""
 
     group = "memory"
-    devices = frozenset({"cuda", "xpu"})
+    devices = DEVICES
     offloads = True
 
     def __init_subclass__(cls) -> None:
@@ -67,7 +70,7 @@ class GroupOffload(Offload):
 
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        stream = device.type in self.devices if self.stream is None else self.stream
+        stream = device.type in DEVICES if self.stream is None else self.stream
         blocks = 1 if stream and self.blocks else self.blocks  # diffusers fetches ahead by single blocks alone
         level = (
             {"offload_type": "block_level", "num_blocks_per_group": blocks}
@@ -79,7 +82,7 @@ class GroupOffload(Offload):
             yield
         finally:
             for model in _models(pipe):
-                _ungroup(model)
+                remove_group_offloading(model)
             pipe.to("cpu")
 
 
@@ -132,21 +135,4 @@ def _unhook(pipe: Any) -> None:
     pipe.remove_all_hooks()
     pipe.to("cpu")
     for model in _models(pipe):
-        _forget_registries(model)
-
-
-def _ungroup(model: nn.Module) -> None:
-    """Remove all hooks of diffusers' group offloading, for which it has no function."""
-    kinds = ("_GROUP_OFFLOADING", "_LAYER_EXECUTION_TRACKER", "_LAZY_PREFETCH_GROUP_OFFLOADING")
-    names = [getattr(group_offloading, kind) for kind in kinds if hasattr(group_offloading, kind)]
-    registry = HookRegistry.check_if_exists_or_initialize(model)
-    for name in names:
-        registry.remove_hook(name, recurse=True)
-    _forget_registries(model)
-
-
-def _forget_registries(model: nn.Module) -> None:
-    """Delete empty registries of hooks, which diffusers keeps."""
-    for module in model.modules():
-        if not getattr(getattr(module, "_diffusers_hook", None), "hooks", True):
-            del module._diffusers_hook
+        delete_empty_registries(model)

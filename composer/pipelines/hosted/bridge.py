@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Step, StopDenoising
+from composer.compat.attributes import interrupt
 from composer.sampling.hooks import Hooks
 from composer.sampling.non_finite import FiniteWatch
 
@@ -42,7 +43,7 @@ def step_end_callback(
         try:
             return {"latents": hooks.edit("after_step", step, latents)}
         except StopDenoising as stop:
-            pipeline._interrupt = True
+            interrupt(pipeline)
             stopped.append(latents if stop.latents is None else stop.latents)
             return {"latents": stopped[0]}
 

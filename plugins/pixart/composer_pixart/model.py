@@ -19,7 +19,9 @@ SIZED = 128
 class PixArt(LatentFamily):
     """Latents `(B, 4, H/8, W/8)`. The text's attention mask and the image's size go to the transformer beside the text."""
 
-    takes_guidance_scale = False
+    @property
+    def takes_guidance_scale(self) -> bool:
+        return False
 
     def encode_batch(self, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
         """Encode the texts as diffusers' pipeline does; without a negative prompt, the empty text is one."""

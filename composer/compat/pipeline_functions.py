@@ -1,0 +1,102 @@
+"""Functions of diffusers' pipeline modules that no documentation lists: composer calls them, so results stay equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def sample_latents(encoded: Any, generator: torch.Generator) -> Tensor:
+    """Sample latents from an autoencoder's output, or take its latents where it has no distribution.
+
+    Args:
+        encoded: What the autoencoder's ``encode`` returned.
+        generator: Generator of the sample.
+
+    Returns:
+        Latents `(B, C, H/f, W/f)` in the scale of the VAE.
+    """
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
+
+    return retrieve_latents(encoded, generator=generator)
+
+
+def flux_shift(tokens: int, config: Mapping[str, Any]) -> float:
+    """Return the shift of Flux's timesteps for a size of the image.
+
+    Args:
+        tokens: Number of latent tokens.
+        config: Settings of the scheduler.
+    """
+    from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+
+    return calculate_shift(tokens, *_shift_range(config, 1.15))
+
+
+def sd3_shift(tokens: int, config: Mapping[str, Any]) -> float:
+    """Return the shift of SD3's timesteps for a size of the image.
+
+    Args:
+        tokens: Number of latent tokens.
+        config: Settings of the scheduler.
+    """
+    from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
+
+    return calculate_shift(tokens, *_shift_range(config, 1.16))
+
+
+def _shift_range(config: Mapping[str, Any], max_shift: float) -> tuple[Any, Any, Any, Any]:
+    """Settings of the scheduler, with the defaults of diffusers' pipelines."""
+    return (
+        config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
+        config.get("base_shift", 0.5), config.get("max_shift", max_shift),
+    )  # fmt: skip
+
+
+def pack_flux(pipe: Any, latents: Tensor) -> Tensor:
+    """Pack Flux's latents: patches of 2 × 2 become channels of tokens.
+
+    Args:
+        pipe: A Flux pipeline.
+        latents: `(B, C, H/f, W/f)`.
+
+    Returns:
+        `(B, H/2f · W/2f, 4C)`.
+    """
+    return pipe._pack_latents(latents, *latents.shape)
+
+
+def unpack_flux(pipe: Any, latents: Tensor, height: int, width: int) -> Tensor:
+    """Undo `pack_flux`.
+
+    Args:
+        pipe: A Flux pipeline.
+        latents: `(B, H/2f · W/2f, 4C)`.
+        height: Height in pixels.
+        width: Width in pixels.
+
+    Returns:
+        `(B, C, H/f, W/f)`.
+    """
+    return pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
+
+
+def flux_image_ids(pipe: Any, batch: int, rows: int, columns: int, device: Any, dtype: torch.dtype) -> Tensor:
+    """Return the positions of Flux's latent tokens, which its transformer embeds.
+
+    Args:
+        pipe: A Flux pipeline.
+        batch: Number of images.
+        rows: Rows of tokens.
+        columns: Columns of tokens.
+        device: Device of the result.
+        dtype: Dtype of the result.
+
+    Returns:
+        `(rows · columns, 3)`.
+    """
+    return pipe._prepare_latent_image_ids(batch, rows, columns, device, dtype)
