@@ -21,6 +21,7 @@ _HOMES = {
     "show": ("composer.api.commands", "show"),
     "sweep": ("composer.api.commands", "sweep"),
     "Branches": ("composer.sampling.guidance", "Branches"),
+    "Clip": ("composer.media.clip", "Clip"),
     "ComposerError": ("composer.errors", "ComposerError"),
     "Conditioning": ("composer.callbacks.base", "Conditioning"),
     "Decoded": ("composer.families.settings", "Decoded"),
@@ -37,6 +38,7 @@ _HOMES = {
     "Request": ("composer.callbacks.request", "Request"),
     "Result": ("composer.records.result", "Result"),
     "Run": ("composer.callbacks.base", "Run"),
+    "Sound": ("composer.media.sound", "Sound"),
     "Start": ("composer.tasks.base", "Start"),
     "Step": ("composer.callbacks.base", "Step"),
     "StepCallback": ("composer.callbacks.base", "StepCallback"),
@@ -50,10 +52,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "Branches", "ComposerError", "Conditioning", "Decoded", "DiffusersFamily", "Embedding", "Family", "FamilyInfo", "FamilySettings",
-    "Fraction", "Ge", "Gt", "Guidance", "Inputs", "Interval", "LatentFamily", "Le", "Lt", "MinLen", "ModelOption", "NonFinite",
-    "OptionContext", "Request", "Result", "Run", "Start", "Step", "StepCallback", "StopDenoising", "Supports", "Task", "__version__",
-    "check", "compose", "list", "load", "rerun", "show", "sweep",
+    "Branches", "Clip", "ComposerError", "Conditioning", "Decoded", "DiffusersFamily", "Embedding", "Family", "FamilyInfo",
+    "FamilySettings", "Fraction", "Ge", "Gt", "Guidance", "Inputs", "Interval", "LatentFamily", "Le", "Lt", "MinLen", "ModelOption",
+    "NonFinite", "OptionContext", "Request", "Result", "Run", "Sound", "Start", "Step", "StepCallback", "StopDenoising", "Supports",
+    "Task", "__version__", "check", "compose", "list", "load", "rerun", "show", "sweep",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
     from composer.families.base import DiffusersFamily, Family
     from composer.families.latent import LatentFamily
     from composer.families.settings import Decoded, FamilySettings
+    from composer.media.clip import Clip
+    from composer.media.sound import Sound
     from composer.options.base import ModelOption, OptionContext
     from composer.records.result import Result
     from composer.sampling.guidance import Branches, Guidance

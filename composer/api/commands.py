@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,7 @@ def rerun(
     """Generate an image again from its record, or a variation of it.
 
     Args:
-        image: An image that composer generated, a run.json, or a directory with a run.json.
+        image: An image, clip or sound that composer generated, a run.json, or a directory with a run.json.
         *overrides: Overrides that change the recorded run, as for `compose`.
         trust: Whether to use files and models that the record names outside of the usual directories.
         config_dir: As for `compose`.
@@ -133,8 +134,7 @@ def rerun(
     from composer.reruns.regenerate import regenerate, threads_kept
     from composer.reruns.replay_config import replay_config
 
-    path = Path(image).expanduser()
-    path = path / "run.json" if path.is_dir() else path
+    path = metadata.record_file(Path(image).expanduser())
     record, changes = metadata.read(path), sort_values(overrides, values)
     if changes.images or changes.callbacks:
         key = next(iter(changes.images), "callbacks")
@@ -155,7 +155,7 @@ class Job:
 
     Attributes:
         values: Swept key to the job's value, as typed.
-        images: Files of its images; empty if it has none.
+        images: Files of its images, clips or sounds; empty if it has none.
         reason: Why there are no images; None if there are.
     """
 
@@ -230,9 +230,11 @@ def _swept(line: ParsedArgs) -> Swept:
     parsed = parse_sweep(line)
     _, driver = drive(parsed)
     rows = [row for row in driver.ledger.rows() if row.number is not None]  # others are of earlier requests
-    return Swept(parsed.folder, tuple(_job(parsed.folder, row) for row in rows))
+    briefs = driver.ledger.journal.briefs
+    return Swept(parsed.folder, tuple(_job(parsed.folder, row, briefs) for row in rows))
 
 
-def _job(folder: Path, row: Row) -> Job:
-    files = sorted((folder / row.place).glob("[0-9]*.*")) if row.state == "done" else ()
-    return Job(dict(row.values), tuple(files), None if files else row.reason or row.state)
+def _job(folder: Path, row: Row, briefs: Mapping[str, Mapping[str, Any]]) -> Job:
+    names = briefs[row.id]["images"] if row.state == "done" and row.id else ()
+    files = tuple(folder / row.place / name for name in names)
+    return Job(dict(row.values), files, None if files else row.reason or row.state)

@@ -19,10 +19,10 @@ from composer.system.constraints import Validated
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
     from torch import Tensor
 
     from composer.callbacks.request import Request
+    from composer.media.medium import Medium
 
 
 class StopDenoising(Exception):
@@ -136,7 +136,7 @@ class Run:
         timesteps: Timesteps of the scheduler, `(total,)`.
         generators: One CPU generator an image.
         scheduler: The scheduler, for reading only; changing it is undefined.
-        decode: `(latents)` → one RGB image a row, through the VAE.
+        decode: `(latents)` → one RGB image a row through the VAE, or one clip or sound where the run makes these.
         denoised: `(step, prediction)` → predicted clean latents x₀, in the shape of the latents.
         predicted: `(step, x₀)` → the prediction whose `denoised` is x₀. Use it to edit x₀.
         noised: `(clean latents, noise, index)` → the latents as they are before iteration `index`.
@@ -157,7 +157,7 @@ class Run:
     timesteps: Tensor
     generators: tuple[torch.Generator, ...]
     scheduler: Any
-    decode: Callable[[Tensor], list[Image]]
+    decode: Callable[[Tensor], list[Medium]]
     denoised: Callable[[Step, Tensor], Tensor]
     predicted: Callable[[Step, Tensor], Tensor]
     noised: Callable[[Tensor, Tensor, int], Tensor]
@@ -181,12 +181,16 @@ class StepCallback(Validated):
             callbacks that must come before it, such as `{"callbacks.trace"}`. A run that does not meet them is refused
             before weights are loaded.
         families: Model families that the callback supports; `None` for all.
+        media: Kinds of media that the callback can work on: `image`, `clip`, `sound`. Latents of clips have a further
+            axis for frames, and `after_decode` receives clips. A run that makes another kind is refused before weights
+            are loaded.
         batch_safe: Whether each image of a batch is the same as when generated alone, and no files are written. Sweeps
             then run several jobs as one batch.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     families: ClassVar[frozenset[str] | None] = None
+    media: ClassVar[frozenset[str]] = frozenset({"image"})
     batch_safe: ClassVar[bool] = False
 
     _run: Run | None = None
@@ -257,15 +261,16 @@ class StepCallback(Validated):
             StopDenoising: This was the last step.
         """
 
-    def after_decode(self, run: Run, images: list[Image]) -> list[Image] | None:
-        """Change the finished images.
+    def after_decode(self, run: Run, images: list[Any]) -> list[Any] | None:
+        """Change the finished images, clips or sounds.
 
         Args:
             run: The run that ends.
-            images: One RGB image for each seed.
+            images: One RGB image of PIL's for each seed; one `Clip` or `Sound` where the run makes these, which `media`
+                must allow.
 
         Returns:
-            As many RGB images, or `None` for no change.
+            As many of the same kind, or `None` for no change.
         """
 
 

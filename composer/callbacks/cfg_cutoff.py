@@ -19,6 +19,7 @@ class CfgCutoff(StepCallback):
     """
 
     batch_safe = True
+    media = frozenset({"image", "clip", "sound"})
 
     def __init__(self, after: Fraction = 0.5) -> None:
         self.after = float(after)

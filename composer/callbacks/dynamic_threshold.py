@@ -24,6 +24,7 @@ class DynamicThreshold(StepCallback):
     """
 
     batch_safe = True
+    media = frozenset({"image", "clip", "sound"})
 
     def __init__(
         self, percentile: Annotated[float, Interval(gt=0, le=1)] = 0.995, limit: Annotated[float, Gt(0)] = 4.0

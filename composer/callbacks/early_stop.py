@@ -26,6 +26,8 @@ class EarlyStop(StepCallback):
         ComposerError: An argument is out of range.
     """
 
+    media = frozenset({"image", "clip", "sound"})
+
     def __init__(self, tolerance: Annotated[float, Gt(0)] = 0.01, patience: Annotated[int, Ge(1)] = 2) -> None:
         self.tolerance, self.patience = tolerance, patience
         self.clean: Tensor | None = None

@@ -31,6 +31,7 @@ class GuidanceSchedule(StepCallback):
     """
 
     batch_safe = True
+    media = frozenset({"image", "clip", "sound"})
 
     def __init__(
         self,

@@ -27,6 +27,8 @@ class LatentsSave(StepCallback):
         ComposerError: `every` is out of range.
     """
 
+    media = frozenset({"image", "clip", "sound"})
+
     def __init__(self, every: Annotated[int, Ge(0)] = 0) -> None:
         self.every = every
         self.last: tuple[Step, Tensor] | None = None

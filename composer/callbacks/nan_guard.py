@@ -17,6 +17,7 @@ class NanGuard(StepCallback):
     """
 
     batch_safe = True
+    media = frozenset({"image", "clip", "sound"})
 
     def after_predict(self, step: Step, prediction: Tensor) -> None:
         """Check the model's prediction.

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from PIL import Image
 
 from composer.callbacks.base import Run, Step, StepCallback
+from composer.media.medium import poster
 from composer.system.constraints import Ge
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from composer.media.medium import Medium
 
 #: How often the finished image is repeated at the end of an animation, in frames.
 LAST_FRAME_REPEATS = 8
 
 
 class Preview(StepCallback):
-    """Write an animation of the predicted clean images (x₀, not x_t) to `preview-000.webp`.
+    """Write an animation of the predicted clean images (x₀, not x_t) to `preview-000.webp`; of a clip the middle frame.
 
     Args:
         every: Iterations between two frames, >= 1.
@@ -34,6 +37,8 @@ class Preview(StepCallback):
     Raises:
         ComposerError: An argument is out of range.
     """
+
+    media = frozenset({"image", "clip"})
 
     def __init__(
         self,
@@ -59,18 +64,22 @@ class Preview(StepCallback):
         """Keep the predicted clean latents of every n-th iteration and of the last."""
         if self.run.folder is not None and (step.index % self.every == 0 or step.index + 1 == step.total):
             clean = self.run.denoised(step, prediction)
+            middle = middle_frame(clean, latent_channels(self.run))
             # packed latents have no height and width to map, and pixels are images already: the family decodes both
-            by_family = self.decode == "vae" or clean.ndim != 4 or clean.shape[1] == 3
-            self.seen.append(self.run.decode(clean) if by_family else clean.float().cpu())
+            if self.decode == "vae" or middle is None or middle.shape[1] == 3:
+                self.seen.append([poster(medium) for medium in self.run.decode(clean)])
+            else:
+                self.seen.append(middle.float().cpu())
 
-    def after_decode(self, run: Run, images: list[Image.Image]) -> None:
+    def after_decode(self, run: Run, images: list[Medium]) -> None:
         """Write the animations and the frames."""
         if run.folder is None or not self.seen:
             return
         from composer.system.files import write_atomically
 
-        shown = paint_latents(self.seen, images)
-        for i, final in enumerate(images):
+        finals = [poster(medium) for medium in images]
+        shown = paint_latents(self.seen, finals)
+        for i, final in enumerate(finals):
             frames = [self.resize_to(batch[i], final.size) for batch in shown]
             last = [self.resize_to(final, final.size)] * LAST_FRAME_REPEATS
             write_atomically(run.folder / f"preview-{i:03d}.{self.format}", self.encode_animation([*frames, *last]))
@@ -105,6 +114,35 @@ class Preview(StepCallback):
         timing = {"duration": self.milliseconds, "loop": 0}
         frames[0].save(buffer, self.format.upper(), save_all=True, append_images=frames[1:], **timing, **options)
         return buffer.getvalue()
+
+
+def latent_channels(run: Run) -> int | None:
+    """Get the number of channels of a run's latents, by the config of its VAE.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The number; `None` if no VAE says it.
+    """
+    config = getattr(run.modules.get("vae"), "config", {})
+    return config.get("latent_channels") or config.get("z_dim")
+
+
+def middle_frame(latents: Tensor, channels: int | None) -> Tensor | None:
+    """Get the middle frame of latents with height and width.
+
+    Args:
+        latents: Latents of images `(B, C, h, w)`, or of clips `(B, C, F, h, w)` or `(B, F, C, h, w)`.
+        channels: Number of channels, which distinguishes channels from frames.
+
+    Returns:
+        `(B, C, h, w)`; `None` for latents in another layout.
+    """
+    if latents.ndim == 5 and channels in latents.shape[1:3]:
+        frames = 2 if latents.shape[1] == channels else 1
+        return latents.select(frames, latents.shape[frames] // 2)
+    return latents if latents.ndim == 4 else None
 
 
 def paint_latents(seen: Sequence[Tensor | list[Image.Image]], images: Sequence[Image.Image]) -> list[list[Image.Image]]:

@@ -37,6 +37,7 @@ class Progress(StepCallback):
     """
 
     batch_safe = True
+    media = frozenset({"image", "clip", "sound"})
 
     def __init__(self) -> None:
         self.bar: ProgressBar | None = None

@@ -24,6 +24,7 @@ class PromptSwitch(StepCallback):
     """
 
     batch_safe = True
+    media = frozenset({"image", "clip", "sound"})
     needs = frozenset({"encode"})
 
     def __init__(self, prompt: str, step: Annotated[int, Ge(0)], negative_prompt: str | None = None) -> None:

@@ -25,6 +25,8 @@ class Trace(StepCallback):
             `prediction` (see `summarize`), `seconds`, and `peak_memory` in bytes.
     """
 
+    media = frozenset({"image", "clip", "sound"})
+
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.prediction: dict[str, float] = {}

@@ -12,6 +12,7 @@ from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.layouts import families
 from composer.checks import early
 from composer.checks.defaults import recommend
+from composer.checks.output import resolve_output
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
 from composer.errors import ComposerError
@@ -74,6 +75,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     """
     refuse_unavailable(spec.device)
     task = build("task", spec.task, Task)
+    spec = resolve_output(spec, task)
     checkpoint = find(spec.model)
     spec = recommend(spec, checkpoint)
     for name, wanted in spec.precision.components.items():

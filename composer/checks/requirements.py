@@ -40,6 +40,9 @@ def check_requirements(
     for name, callback in callbacks.items():
         callback_methods.check(name, callback)
         key, family = f"callbacks.{name}", checkpoint.family
+        if task.makes not in callback.media:
+            works_on = " and ".join(f"{kind}s" for kind in sorted(callback.media))
+            raise ComposerError(key, None, f"works on {works_on} (its `media`), and {task_name} makes {task.makes}s")
         if callback.families is not None and family not in callback.families:
             raise ComposerError(
                 key, None, f"is for other models than {family}", sorted(callback.families & set(families()))

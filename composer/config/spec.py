@@ -134,12 +134,13 @@ class OutputSpec:
     """Files of a run.
 
     Attributes:
-        format: Format of the images.
-        quality: Quality of WebP and JPEG, in `[1, 100]`; WebP is lossless at 100.
+        format: Format of the images, clips or sounds; `auto` is PNG for images, MP4 for clips (WebP without the extra
+            `video`), WAV for sounds. See `composer.media.formats`.
+        quality: Quality of WebP, JPEG and MP4, in `[1, 100]`; WebP is lossless at 100.
         folder: Directory of the files; `None` for one named by date and time.
     """
 
-    format: Literal["png", "webp", "jpeg"] = "png"
+    format: Literal["auto", "png", "webp", "jpeg", "mp4", "gif", "frames", "wav", "flac"] = "auto"
     quality: Annotated[int, Interval(ge=1, le=100)] = 95
     folder: str | int | float | None = None  # a number is a name too
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+
+    from composer.media.medium import Medium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +33,18 @@ class Decoded:
     """The result of decoding latents.
 
     Attributes:
-        images: RGB images.
+        media: RGB images, or clips, or sounds: one for each row of the latents.
         flagged: For each image whether the checkpoint's safety checker replaced it; empty without a checker.
         notes: Notes for the user, such as a second decoding in fp32.
     """
 
-    images: list[Image]
+    media: Sequence[Medium]
     flagged: tuple[bool, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> list[Image]:
+        """The images; of a clip its poster, of a sound its waveform."""
+        from composer.media.medium import poster
+
+        return [poster(medium) for medium in self.media]

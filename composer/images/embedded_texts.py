@@ -34,7 +34,7 @@ TOOLS: dict[str, Callable[[Mapping[str, str]], bool]] = {
 
 
 @dataclass(frozen=True)
-class ImageTexts:
+class FileTexts:
     """Texts of an image file.
 
     Attributes:
@@ -51,7 +51,7 @@ class ImageTexts:
         return next((name for name, knows in TOOLS.items() if knows(self.texts)), None)
 
 
-def read_image_texts(path: Path) -> ImageTexts:
+def read_image_texts(path: Path) -> FileTexts:
     """Read all texts in an image file.
 
     Args:
@@ -65,7 +65,7 @@ def read_image_texts(path: Path) -> ImageTexts:
     """
     image = open_image("image", str(path))
     texts, damaged = _of_png(path)
-    return ImageTexts({**_of_exif(image), **texts}, tuple(damaged))
+    return FileTexts({**_of_exif(image), **texts}, tuple(damaged))
 
 
 def _of_png(path: Path) -> tuple[dict[str, str], list[str]]:

@@ -145,7 +145,7 @@ def merge_results(results: Sequence[Result]) -> Result:
         return results[0]
     return replace(
         results[0],
-        images=[image for result in results for image in result.images],
+        media=[medium for result in results for medium in result.media],
         seeds=tuple(seed for result in results for seed in result.seeds),
         seconds=sum(result.seconds for result in results),
         notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
@@ -165,4 +165,4 @@ def _flagged(results: Sequence[Result]) -> Iterator[int]:
     begin = 0
     for result in results:
         yield from (begin + index for index in result.flagged)
-        begin += len(result.images)
+        begin += len(result.media)

@@ -39,7 +39,7 @@ class PassOutcome(NamedTuple):
     """The result of one pass.
 
     Attributes:
-        decoded: Images, flags and notes of decoding.
+        decoded: Images, clips or sounds, with flags and notes of decoding.
         iterations: Iterations of the denoising loop.
     """
 
@@ -116,7 +116,7 @@ class Pipeline:
             LeftBehind: A callback changed the models; its `result` has the images, if there are any.
             NonFinite: A model computed NaN or infinity.
         """
-        started, decoded, iterations = time.perf_counter(), Decoded(images=[]), 0
+        started, decoded, iterations = time.perf_counter(), Decoded(media=[]), 0
         notes: list[str] = []
         left: LeftBehind | None = None
         if folder is not None:
@@ -128,7 +128,8 @@ class Pipeline:
             iterations, left = iterations + count, error or left
             pending = task.next_pass(request, decoded.images)
         result = Result(
-            images=decoded.images, seeds=request.seeds, seconds=time.perf_counter() - started, iterations=iterations, notes=tuple(notes),
+            media=list(decoded.media), seeds=request.seeds, seconds=time.perf_counter() - started, iterations=iterations,
+            notes=tuple(notes),
             flagged=tuple(index for index, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
         )  # fmt: skip
         if left is not None:
@@ -177,7 +178,7 @@ class Pipeline:
         hooks, run, latents = denoised
         decoded = self.family.decode(latents, run.request)
         notes.extend(decoded.notes)
-        return PassOutcome(replace(decoded, images=hooks.finish(run, decoded.images)), len(run.timesteps))
+        return PassOutcome(replace(decoded, media=hooks.finish(run, decoded.media)), len(run.timesteps))
 
     @contextmanager
     def denoise_to_latents(
@@ -250,7 +251,7 @@ class Pipeline:
         family = self.family
         return Run(
             timesteps=sampler.timesteps, generators=sampler.generators, scheduler=sampler.scheduler, folder=folder, scratch=temporary,
-            decode=lambda latents: family.decode(latents, request).images, denoised=sampler.denoised,
+            decode=lambda latents: list(family.decode(latents, request).media), denoised=sampler.denoised,
             predicted=sampler.predicted, noised=sampler.noised, encode=partial(self._encode, request), tokens=family.tokens,
             request=request, predict=partial(self._predict, self.guidance.for_run(family.denoiser), sampler),
             latent_mask=family.scale_mask, modules=family.modules,

@@ -40,7 +40,9 @@ def parameters(record: Mapping[str, Any], number: int) -> str:
         pairs["Schedule type"] = "Karras"
     if record["guidance"].get("scale") is not None:
         pairs["CFG scale"] = record["guidance"]["scale"]
-    pairs |= {"Seed": image["seed"], "Size": f"{record['width']}x{record['height']}"}
+    pairs["Seed"] = image["seed"]
+    if record["width"] is not None:
+        pairs["Size"] = f"{record['width']}x{record['height']}"
     pairs |= {"Model hash": record["stamp"][:10], "Model": _model(record)}
     if config.get("strength") is not None:
         pairs["Denoising strength"] = config["strength"]

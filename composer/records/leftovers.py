@@ -30,13 +30,14 @@ def written(folder: Path, before: Mapping[Path, tuple[int, int]], images: Collec
     Args:
         folder: Directory of the run.
         before: Stamps of the files before the run.
-        images: Image files of the run.
+        images: Files of the run's images, clips and sounds, and directories of frames.
 
     Returns:
         Files in order of path.
     """
     own = {*images, *(folder / name for name in RECORDS)}
-    return sorted(file for file, stamp in stamps(folder).items() if before.get(file) != stamp and file not in own)
+    new = (file for file, stamp in stamps(folder).items() if before.get(file) != stamp)
+    return sorted(file for file in new if file not in own and file.parent not in own)
 
 
 def named(folder: Path, files: list[Path]) -> str:

@@ -1,8 +1,9 @@
-"""A run's record inside its images, written and read.
+"""A run's record inside its files, written and read.
 
 PNG files hold it in the text chunks ``composer`` (JSON) and ``parameters``; JPEG and WebP files in EXIF's
-ImageDescription (JSON) and UserComment (parameters). Images may come from untrusted sources: only small, plain JSON of
-the known form is accepted, and it is treated as data.
+ImageDescription (JSON) and UserComment (parameters); MP4, WAV and FLAC files in their comment (JSON) and description
+(parameters); GIF files in their comment (JSON). Files may come from untrusted sources: only small, plain JSON of the
+known form is accepted, and it is treated as data.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from composer.errors import ComposerError, shorten
 from composer.images import embedded_texts
 from composer.images.embedded_texts import EXIF_IFD, USER_COMMENT
 from composer.images.exif import UNICODE
+from composer.media.file_texts import read_file_texts
+from composer.media.formats import FORMATS
 from composer.records.a1111 import parameters
 from composer.system.text_files import read_text
 from composer.tasks.values import SEEDS
 
-KEY, PARAMETERS = "composer", "parameters"
+KEY, PARAMETERS, COMMENT = "composer", "parameters", "comment"
+#: Start of a record in a comment, which other tools may fill with JSON of theirs.
+RECORD_START = '{"schema":'
 #: Of the record's form. 0, in records without one: with module paths of classes, of which none counts any more.
 SCHEMA = 1
 #: Exif's ImageDescription.
@@ -40,26 +45,43 @@ SHAPE = {
 }  # fmt: skip
 
 
-def saving(record: Mapping[str, Any], number: int | None, suffix: str) -> dict[str, Any]:
-    """Return the arguments of PIL's ``save`` that embed a record.
+def texts_of(record: Mapping[str, Any], number: int | None) -> dict[str, str]:
+    """Return the texts that files of a run hold.
 
     Args:
-        record: Record of the run; nothing is embedded if it holds no images.
-        number: Index of the image in the run; None for the grid of all images.
-        suffix: Format of the file: ``png``, ``jpeg`` or ``webp``.
+        record: Record of the run.
+        number: Index of the image, clip or sound in the run; None for the grid of all.
+
+    Returns:
+        The record as JSON under ``comment``, and what other tools read under ``description``; empty if the record
+        holds no images.
     """
     if "images" not in record:
         return {}
     text = json.dumps({**record, "number": number}, ensure_ascii=True, separators=(",", ":"))
-    words = parameters(record, number or 0)
-    if suffix == "png":
+    return {COMMENT: text, "description": parameters(record, number or 0)}
+
+
+def pillow_options(texts: Mapping[str, str], form: str) -> dict[str, Any]:
+    """Return the arguments of PIL's ``save`` that embed texts.
+
+    Args:
+        texts: Texts by name, as `texts_of` returns them.
+        form: Format of the file: ``png``, ``jpeg``, ``webp`` or ``gif``; others are not PIL's.
+    """
+    if not texts:
+        return {}
+    text, words = texts[COMMENT], texts["description"]
+    if form == "gif":
+        return {"comment": text}
+    if form == "png":
         chunks = PngImagePlugin.PngInfo()
         chunks.add_text(PARAMETERS, words)
         chunks.add_text(KEY, text)
         return {"pnginfo": chunks}
     exif = Image.Exif()
     exif.get_ifd(EXIF_IFD)[USER_COMMENT] = UNICODE + words.encode("utf-16-be")
-    if suffix != "jpeg" or len(text) + 2 * len(words) < JPEG:
+    if form != "jpeg" or len(text) + 2 * len(words) < JPEG:
         exif[DESCRIPTION] = text
     return {"exif": exif}
 
@@ -89,6 +111,21 @@ def read(path: Path) -> dict[str, Any]:
     return record
 
 
+def record_file(path: Path) -> Path:
+    """Return the file that holds the record of what a user names.
+
+    Args:
+        path: A file; a directory of a run; or the directory of a clip's frames.
+
+    Returns:
+        The file itself, the run's ``run.json``, or the first frame.
+    """
+    if not path.is_dir():
+        return path
+    frames = sorted(path.glob("*.png")) if path.suffix == f".{FORMATS['frames'].suffix}" else []
+    return frames[0] if frames else path / "run.json"
+
+
 def _text(path: Path) -> str:
     if path.suffix == ".json":
         try:
@@ -99,14 +136,17 @@ def _text(path: Path) -> str:
             raise ComposerError(
                 str(path), None, f"can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}"
             ) from None
-    inside = embedded_texts.read_image_texts(path)
-    found = inside.texts.get(KEY) or inside.texts.get("ImageDescription", "")
-    if not found.startswith("{"):
+    inside = read_file_texts(path)
+    text = inside.texts.get(KEY) or inside.texts.get("ImageDescription", "")
+    if not text.startswith("{"):
+        comment = inside.texts.get(COMMENT, "")
+        text = comment if comment.startswith(RECORD_START) else ""
+    if not text:
         raise ComposerError(str(path), None, f"holds no record of composer's{_instead(path, inside)}")
-    return found
+    return text
 
 
-def _instead(path: Path, inside: embedded_texts.ImageTexts) -> str:
+def _instead(path: Path, inside: embedded_texts.FileTexts) -> str:
     """Describe an image without a record."""
     if KEY in inside.damaged:
         return " that can be read: the text chunk that was one is damaged or too long"
@@ -143,6 +183,8 @@ def _check(path: Path, record: Any) -> None:
         raise ComposerError(
             str(path), None, "its record has accel or notes of another kind, so composer did not write it"
         )
+    if not _are_media(record.get("media"), len(record["images"])):
+        raise ComposerError(str(path), None, "its record does not describe its clips or sounds as composer does")
     if not _shallow(record, DEEPEST):
         raise ComposerError(
             str(path), None, f"its record is nested deeper than {DEEPEST} times, so composer did not write it"
@@ -168,6 +210,16 @@ def _is_picture(each: Any) -> bool:
         isinstance(each.get(key, 0), (str, type(None))) for key in ("prompt", "negative_prompt")
     )
     return texts and type(each.get("seed")) is int and 0 <= each["seed"] < SEEDS
+
+
+def _are_media(media: Any, count: int) -> bool:
+    """Whether a value is absent, as for images, or describes so many clips or sounds."""
+    if media is None:
+        return True
+    kinds = (
+        [entry.get("kind") if isinstance(entry, dict) else None for entry in media] if isinstance(media, list) else []
+    )
+    return len(kinds) == count and all(kind in ("clip", "sound") for kind in kinds)
 
 
 def _is_batch(together: Any) -> bool:

@@ -16,6 +16,7 @@ from composer.config.choices import choice, scheduler_choice
 from composer.config.plugins import provider
 from composer.config.spec import RunSpec
 from composer.loading.precision import dtype_of
+from composer.media.medium import digest, facts
 from composer.records.metadata import SCHEMA
 from composer.system.memory import peak_memory
 from composer.system.processor import processor_name
@@ -62,14 +63,13 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "schema": SCHEMA,
         "composer": __version__,
         "images": image_entries(request),
-        "height": result.image.height,
-        "width": result.image.width,
+        **_size(result),
         "steps": request.steps,
         "steps_left_out": request.steps_skipped,
         "iterations": result.iterations,
         "batches": list(result.batches),
         "together": result.together,
-        "pixels": [hashlib.sha256(image.tobytes()).hexdigest() for image in result.images],
+        "pixels": [digest(medium) for medium in result.media],
         "inputs": {
             key: [image_fingerprint(each) for each in value]
             for key, value in request.inputs.items()
@@ -103,6 +103,13 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "versions": {**versions(), **_plugins(checked.spec)},
         "config": dict(checked.spec.config),
     }
+
+
+def _size(result: Result) -> dict[str, Any]:
+    """Height and width in pixels, None for sounds; and what clips and sounds have besides: rates and durations."""
+    described = [facts(medium) for medium in result.media]
+    size = {side: described[0].get(side) for side in ("height", "width")}
+    return size if result.kind == "image" else size | {"media": described}
 
 
 def image_entries(request: Request) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Whether an image generated again is the same, and what was otherwise where it is not."""
+"""Whether what is generated again is the same, and what was otherwise where it is not."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from typing import TYPE_CHECKING, Any
 from composer.errors import shorten
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
+    from composer.media.medium import Medium
     from composer.records.result import Result
 
 
 def compare_with_record(path: Path, old: Mapping[str, Any], result: Result) -> tuple[bool, str]:
-    """Compare regenerated images with a record.
+    """Compare regenerated images, clips or sounds with a record.
 
     Args:
-        path: The image.
+        path: The file.
         old: Its record.
-        result: The regenerated images.
+        result: What was regenerated.
 
     Returns:
-        Whether all pixels are equal, and one line about it.
+        Whether all pixels and samples are equal, and one line about it. Files are not compared: they differ by encoder.
     """
     numbers, found = result.numbers or (), result.record["pixels"]
     others = [i for i in numbers if found[i] != old["pixels"][i]]
     if not others:
-        return True, f"the same as {path}, bit for bit" + (f" ({len(numbers)} images)" if len(numbers) > 1 else "")
+        return True, f"the same as {path}, bit for bit" + (
+            f" ({len(numbers)} {result.kind}s)" if len(numbers) > 1 else ""
+        )
     why = "; ".join(differences(old, result.record)) or _unexplained(old)
-    how = _distance(path, result.image) if len(numbers) == 1 else f" ({len(others)} of {len(numbers)} images)"
+    counted = f" ({len(others)} of {len(numbers)} {result.kind}s)"
+    how = _distance(path, result.media[0]) if len(numbers) == 1 else counted
     return False, f"not the same as {path}{how}: {why}"
 
 
@@ -38,6 +40,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
     """What has a say in the pixels and was otherwise then."""
     for name in sorted({*old["versions"], *new["versions"]}):
         yield from _differs(name, old["versions"].get(name), new["versions"].get(name))
+    for before, after in zip(old.get("media") or (), new.get("media") or ()):
+        yield from _differs(str(after.get("kind")), before, after)
     for key, words in {
         "composer": "composer",
         "device": "device",
@@ -79,13 +83,14 @@ def _said(value: Any) -> str:
     return "nothing" if value is None else shorten(value)
 
 
-def _distance(path: Path, image: Image) -> str:
-    """How far the pixels lie from those in the file, where it holds them as they were."""
+def _distance(path: Path, image: Medium) -> str:
+    """Describe how far an image's pixels are from those in the file, where it holds them as they were."""
     import numpy as np
+    from PIL import Image
 
     from composer.images.reading import open_image
 
-    if path.suffix.lower() != ".png":
+    if path.suffix.lower() != ".png" or not isinstance(image, Image.Image):
         return ""
     before, after = (np.asarray(each.convert("RGB"), np.int16) for each in (open_image("image", str(path)), image))
     if before.shape != after.shape:

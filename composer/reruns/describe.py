@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from composer.errors import printable, shorten
 
 if TYPE_CHECKING:
-    from composer.images.embedded_texts import ImageTexts
+    from composer.images.embedded_texts import FileTexts
 
 #: Maximum of characters shown of a text of another tool.
 MAX_TEXT_CHARACTERS = 4000
@@ -19,14 +19,15 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
     """Format a record in a dozen lines.
 
     Args:
-        name: Name of the image.
+        name: Name of the file.
         record: Its record.
 
     Returns:
         The lines.
     """
     number, images = record["number"], record["images"]
-    which = f"{len(images)} images" if number is None else f"image {number + 1} of {len(images)}"
+    kind = record["media"][0]["kind"] if record.get("media") else "image"
+    which = f"{len(images)} {kind}s" if number is None else f"{kind} {number + 1} of {len(images)}"
     rows = {
         "prompt": _each(record, "prompt"),
         "negative": _each(record, "negative_prompt"),
@@ -35,7 +36,8 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
         "model": _model(record),
         "scheduler": _scheduler(record),
         "guidance": _settings(record.get("guidance")),
-        "size": f"{record.get('width')} x {record.get('height')} pixels",
+        "size": f"{record['width']} x {record['height']} pixels" if record.get("width") else "",
+        kind: _medium(record),
         "inputs": ", ".join(f"{key}={_short(record['config'].get(key))}" for key in record["inputs"]),
         "callbacks": ", ".join(record["callbacks"]),
         "memory": ", ".join(record["memory"]),
@@ -57,7 +59,7 @@ def describe_run(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool)
     return f"{'' if same else 'a variation: '}{options}, seed {first.get('seed')}{prompt}"
 
 
-def format_foreign_texts(name: str, inside: ImageTexts) -> str:
+def format_foreign_texts(name: str, inside: FileTexts) -> str:
     """What another tool wrote into an image, each text under its name."""
     lines = [f"{name}: no record of composer's; {inside.tool or 'another tool'} wrote"]
     for key, text in inside.texts.items():
@@ -72,6 +74,17 @@ def _each(record: Mapping[str, Any], key: str) -> str:
     number, values = record["number"], [each[key] for each in record["images"]]
     wanted = dict.fromkeys(values if number is None else [values[number]])
     return " | ".join(str(value) for value in wanted if value is not None)
+
+
+def _medium(record: Mapping[str, Any]) -> str:
+    """What a clip or a sound has besides a size; empty for an image."""
+    described = (record.get("media") or [{}])[record["number"] or 0]
+    sound = _mapping(described.get("sound"))
+    pairs = {
+        **{name: described.get(name) for name in ("frames", "fps", "channels", "sampling_rate", "seconds")},
+        **{f"sound {name}": sound.get(name) for name in ("channels", "sampling_rate", "seconds")},
+    }
+    return ", ".join(f"{name} {value}" for name, value in pairs.items() if value is not None)
 
 
 def _model(record: Mapping[str, Any]) -> str:

@@ -66,13 +66,13 @@ class _Share:
         made = dict(
             zip(
                 (i for span in self.spans for i in range(*span)),
-                (image for result in results for image in result.images),
+                (medium for result in results for medium in result.media),
             )
         )
         flagged = {i for span, result in zip(self.spans, results) for i in (span[0] + each for each in result.flagged)}
         return replace(
             merge_results(results),
-            images=[made[i] for i in self.wanted],
+            media=[made[i] for i in self.wanted],
             seeds=tuple(self.request.seeds[i] for i in self.wanted),
             flagged=tuple(place for place, i in enumerate(self.wanted) if i in flagged),
             numbers=tuple(i - self.begin for i in self.wanted),
@@ -154,4 +154,7 @@ def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, resu
         "batches": old["batches"],
         "pixels": [known.get(i) for i in range(len(old["images"]))],
     }
+    if "media" in new:
+        described = dict(zip(result.numbers or (), new["media"]))
+        new["media"] = [described.get(i, before) for i, before in enumerate(old.get("media") or new["media"])]
     return replace(result, record=new)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from composer.config.plugins import provider
 from composer.errors import CallbackError, ComposerError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
+
+    from composer.media.medium import Medium
 
 MOMENTS = ("before_step", "after_predict", "after_step", "after_decode")
 
@@ -92,16 +93,29 @@ class Hooks:
                 self._leave_out(name, error)
         return tensor
 
-    def finish(self, run: Run, images: list[Image]) -> list[Image]:
+    def finish(self, run: Run, media: Sequence[Medium]) -> list[Medium]:
+        """Let callbacks change the finished media: images, clips or sounds.
+
+        Args:
+            run: The run that ends.
+            media: One for each seed.
+
+        Returns:
+            As many media of the same kind.
+
+        Raises:
+            CallbackError: A callback failed, or returned something else.
+        """
+        finished = list(media)
         for name, hook in self.moments["after_decode"]:
             try:
-                changed = self._call(name, "after_decode", None, hook, run, [*images])
+                changed = self._call(name, "after_decode", None, hook, run, [*finished])
                 if changed is not None:
-                    self._are_pictures(name, images, changed)
-                    images = changed
+                    self._check_media(name, finished, changed)
+                    finished = changed
             except CallbackError as error:
                 self._leave_out(name, error)
-        return images
+        return finished
 
     @contextmanager
     def _inside(self, name: str, callback: StepCallback, run: Run) -> Iterator[None]:
@@ -150,15 +164,21 @@ class Hooks:
         if after is not before and not after.isfinite().all():
             raise self._error(name, moment, step.index, "returned numbers that are not finite")
 
-    def _are_pictures(self, name: str, before: list[Image], after: Any) -> None:
-        """As many as there were, and of a kind that every format can hold."""
+    def _check_media(self, name: str, before: Sequence[Medium], after: Any) -> None:
+        """As many as there were, of the same kind; images are RGB, which every format can hold."""
+        from composer.media.medium import kind_of
+
+        expected = kind_of(before[0]) if before else "image"
         if not isinstance(after, list) or len(after) != len(before):
             many = f" of {len(after)}" if isinstance(after, list) else ""
-            raise self._error(name, "after_decode", None, f"returned {kind(after)}{many} for {len(before)} images")
-        odd = next((each for each in after if getattr(each, "mode", None) != "RGB"), None)
-        if odd is not None:
-            what = f"an image of mode {odd.mode}" if hasattr(odd, "mode") else kind(odd)
-            raise self._error(name, "after_decode", None, f"returned {what}, which is no RGB image of PIL's")
+            raise self._error(name, "after_decode", None, f"returned {kind(after)}{many} for {len(before)} {expected}s")
+        for medium in after:
+            mode = getattr(medium, "mode", None)
+            if expected == "image" and mode != "RGB":
+                what = kind(medium) if mode is None else f"an image of mode {mode}"
+                raise self._error(name, "after_decode", None, f"returned {what}, which is no RGB image of PIL's")
+            if kind_of(medium) != expected:
+                raise self._error(name, "after_decode", None, f"returned {kind(medium)}, which is no {expected}")
 
     def _told(self, name: str, before: Step, after: Step) -> None:
         """What the model will be told besides the latents is finite, and of the same batch."""

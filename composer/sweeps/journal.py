@@ -110,7 +110,7 @@ class Journal:
 
     def remove_drafts(self) -> None:
         """Remove unfinished files of earlier processes. The caller holds the folder's lock."""
-        for pattern in (f"*/{TMP_PREFIX}*", f"{TMP_PREFIX}*"):
+        for pattern in (f"*/*/{TMP_PREFIX}*", f"*/{TMP_PREFIX}*", f"{TMP_PREFIX}*"):
             for draft in self.folder.glob(pattern):
                 draft.unlink(missing_ok=True)
 

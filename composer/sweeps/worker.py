@@ -119,8 +119,8 @@ class Worker:
     def _generate(self, jobs: Sequence[Checked], callbacks: Sequence[StepCallback]) -> list[JobOutput]:
         from composer.pipelines.batching import run_in_batches
         from composer.pipelines.build import build_pipeline
+        from composer.records.files import files_of
         from composer.records.record import record
-        from composer.records.result import files_of
 
         pipeline = build_pipeline(jobs[0], callbacks)
         request = merge_requests([job.request for job in jobs])
@@ -138,7 +138,9 @@ class Worker:
             if len(jobs) > 1:
                 part = replace(part, together=batch_context(request, begin))
             part = replace(part, record=record(job, pipeline, part))
-            outputs.append(JobOutput({**written, **files_of(part)}, part.record, has_space))
+            outputs.append(
+                JobOutput({**written, **files_of(part.media, part.numbers, part.record)}, part.record, has_space)
+            )
             begin += job.request.batch
         return outputs
 
@@ -207,10 +209,10 @@ def result_of_job(result: Result, begin: int, request: Request, notes: tuple[str
         The result of the job; the time of the batch is divided equally among its images.
     """
     end = begin + request.batch
-    seconds = result.seconds * request.batch / len(result.images)
+    seconds = result.seconds * request.batch / len(result.media)
     flagged = tuple(number - begin for number in result.flagged if begin <= number < end)
     return replace(
-        result, images=result.images[begin:end], seeds=request.seeds, seconds=seconds, notes=notes, flagged=flagged
+        result, media=result.media[begin:end], seeds=request.seeds, seconds=seconds, notes=notes, flagged=flagged
     )
 
 

@@ -13,6 +13,7 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.config.foreign_words import KEYS, not_yet, plain
 from composer.errors import ComposerError, suggest
 from composer.families.base import Family
+from composer.media.formats import Kind
 from composer.sampling.sampler import Sampler
 from composer.system.constraints import Ge, Interval
 from composer.tasks import marks
@@ -58,13 +59,14 @@ class Task:
     keys: what it takes beside steps, seed, seed_step and images. conditioned_on: of the models that can do it, see
     `FamilyInfo.conditioned_on`.
     roles: kinds of checkpoints that can do it, see `Checkpoint.role`. fills: fields of a step that it alone gives a
-    value.
+    value. makes: kind of media that come out.
     """
 
     keys: ClassVar[tuple[str, ...]] = ()
     conditioned_on: ClassVar[str | None] = "text"
     roles: ClassVar[tuple[str, ...]] = ("plain",)
     fills: ClassVar[frozenset[str]] = frozenset()
+    makes: ClassVar[Kind] = "image"
 
     def request(self, values: Mapping[str, Any], checkpoint: Checkpoint) -> Request:
         """Settle the root keys.

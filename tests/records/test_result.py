@@ -7,8 +7,9 @@ from PIL import Image
 
 from composer.config.spec import OutputSpec
 from composer.errors import ComposerError
-from composer.records import result as module
+from composer.records import files as module
 from composer.records.result import Result
+from composer.system.files import write_atomically
 
 
 def images(count: int) -> list[Image.Image]:
@@ -17,7 +18,7 @@ def images(count: int) -> list[Image.Image]:
 
 def result(count: int = 1) -> Result:
     return Result(
-        images=images(count),
+        media=images(count),
         seeds=tuple(range(count)),
         seconds=0.1,
         iterations=1,
@@ -27,21 +28,21 @@ def result(count: int = 1) -> Result:
 
 def test_a_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     target = tmp_path / "a.png"
-    module.write_atomically(target, b"old")
+    write_atomically(target, b"old")
 
     def full(_handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        module.write_atomically(target, b"new")
+        write_atomically(target, b"new")
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
 def test_files_get_the_usual_permissions(tmp_path):
     old = os.umask(0o027)
     try:
-        module.write_atomically(tmp_path / "a", b"x")
+        write_atomically(tmp_path / "a", b"x")
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
@@ -78,5 +79,5 @@ def test_webp_at_quality_100_is_lossless():
     import io
 
     image = Image.effect_noise((16, 16), 90).convert("RGB")
-    data = module.encoded(image, OutputSpec(format="webp", quality=100))
+    data = module.encode_image(image, OutputSpec(format="webp", quality=100))
     assert Image.open(io.BytesIO(data)).convert("RGB").tobytes() == image.tobytes()

@@ -296,4 +296,4 @@ def test_hydra_is_asked_once_for_a_set_of_options(grammar):
     trees = [compose(job.settings) for job in found]
     assert len(trees) == 300 and compose.composed == 2
     trees[0]["output"]["format"] = "spoilt"
-    assert trees[1]["output"]["format"] == "png", "jobs share no data"
+    assert trees[1]["output"]["format"] == "auto", "jobs share no data"

@@ -17,7 +17,7 @@ from composer.system import notebook
 
 def result(count: int = 1) -> Result:
     images = [Image.new("RGB", (4, 3), (i, 0, 0)) for i in range(count)]
-    return Result(images=images, seeds=tuple(range(count)), seconds=0.1, iterations=1)
+    return Result(media=images, seeds=tuple(range(count)), seconds=0.1, iterations=1)
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, (4, 3)), (3, (10, 8))])

@@ -69,7 +69,7 @@ class OneGenerator(Unconditional):
 class Smaller(Unconditional):
     def decode(self, latents, request):
         decoded = super().decode(latents, request)
-        return type(decoded)(images=[image.resize((8, 8)) for image in decoded.images])
+        return type(decoded)(media=[image.resize((8, 8)) for image in decoded.images])
 
 
 class Louder(Unconditional):

@@ -1,4 +1,4 @@
-"""compose rerun IMAGE [overrides] and compose info IMAGE."""
+"""compose rerun FILE [overrides] and compose info FILE."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 
 from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError, printable
-from composer.images import embedded_texts
+from composer.media.file_texts import read_file_texts
 from composer.records import metadata
 from composer.system import console
 from composer.system.paths import expand_user
 
 
 def rerun(line: ParsedArgs) -> int:
-    """Run `compose rerun IMAGE`: generate an image again from its record, or a variation of it.
+    """Run `compose rerun FILE`: generate an image, clip or sound again from its record, or a variation of it.
 
     Args:
         line: The command line.
 
     Returns:
-        The exit code; 1 if the image should be the same and is not.
+        The exit code; 1 if it should be the same and is not.
 
     Raises:
         ComposerError: The record cannot be read, or not be generated on this machine.
@@ -50,7 +50,7 @@ def rerun(line: ParsedArgs) -> int:
 
 
 def info(line: ParsedArgs) -> int:
-    """Run `compose info IMAGE`: print an image's record, or the text in another tool's image.
+    """Run `compose info FILE`: print the record of an image, clip or sound, or the text in another tool's file.
 
     Args:
         line: The command line.
@@ -59,17 +59,17 @@ def info(line: ParsedArgs) -> int:
         The exit code.
 
     Raises:
-        ComposerError: The image has neither.
+        ComposerError: The file has neither.
     """
     from composer.reruns.describe import format_foreign_texts, format_report
 
     path, more = _record_path(line)
     if more:
-        raise ComposerError("info", " ".join(more), "say `compose info IMAGE`, with one image or run.json")
+        raise ComposerError("info", " ".join(more), "say `compose info FILE`, with one image, clip, sound or run.json")
     try:
         record = metadata.read(path)
     except ComposerError:
-        inside = None if line.json or path.suffix == ".json" else embedded_texts.read_image_texts(path)
+        inside = None if line.json or path.suffix == ".json" else read_file_texts(path)
         if inside is None or not inside.texts:
             raise
         print(format_foreign_texts(path.name, inside))
@@ -81,7 +81,9 @@ def info(line: ParsedArgs) -> int:
 def _record_path(line: ParsedArgs) -> tuple[Path, list[str]]:
     if not line.overrides or "=" in line.overrides[0]:
         raise ComposerError(
-            str(line.command), None, f"say `compose {line.command} IMAGE`, with an image of composer's or its run.json"
+            str(line.command),
+            None,
+            f"say `compose {line.command} FILE`, with an image, clip or sound of composer's or its run.json",
         )
     path = expand_user(line.overrides[0])
-    return (path / "run.json" if path.is_dir() else path), line.overrides[1:]
+    return metadata.record_file(path), line.overrides[1:]

@@ -56,4 +56,4 @@ class Unconditional(DiffusersFamily):
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
         pixels = (latents / 2 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()
-        return Decoded(images=self.pipe.numpy_to_pil(pixels))
+        return Decoded(media=self.pipe.numpy_to_pil(pixels))

@@ -87,7 +87,7 @@ class Flux(DiffusersFamily):
         pixels, notes = decode_latents(
             self, latents, lambda latents: latents / config.scaling_factor + config.shift_factor
         )
-        return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
+        return Decoded(media=self.pipe.image_processor.postprocess(pixels), notes=notes)
 
     def _forward(self, step: Step, embedding: Embedding) -> Tensor:
         latents, guidance = step.model_input, None

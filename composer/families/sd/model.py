@@ -61,8 +61,8 @@ class StableDiffusion(LatentUNet):
         pixels, notes = decode_latents(self, latents, lambda latents: latents / self.pipe.vae.config.scaling_factor)
         processor: Any = self.pipe.image_processor
         if getattr(self.pipe, "safety_checker", None) is None:
-            return Decoded(images=processor.postprocess(pixels), notes=notes)
+            return Decoded(media=processor.postprocess(pixels), notes=notes)
         pixels, nsfw = self.pipe.run_safety_checker(pixels, self.device, latents.dtype)
         flagged = tuple(bool(flag) for flag in nsfw)
         images = processor.postprocess(pixels, do_denormalize=[not flag for flag in flagged])
-        return Decoded(images=images, flagged=flagged, notes=notes)
+        return Decoded(media=images, flagged=flagged, notes=notes)

@@ -72,7 +72,7 @@ class StableDiffusion3(LatentFamily):
         pixels, notes = decode_latents(
             self, latents, lambda latents: latents / config.scaling_factor + config.shift_factor
         )
-        return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
+        return Decoded(media=self.pipe.image_processor.postprocess(pixels), notes=notes)
 
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
         return self.pipe.transformer(

@@ -52,7 +52,7 @@ class StableDiffusionXL(LatentUNet):
         pixels, notes = decode_latents(self, latents, self._unscale, upcast)
         if self.pipe.watermark is not None:
             pixels = self.pipe.watermark.apply_watermark(pixels)
-        return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
+        return Decoded(media=self.pipe.image_processor.postprocess(pixels), notes=notes)
 
     def _unscale(self, latents: Tensor) -> Tensor:
         """Latents in the scale of the VAE."""

@@ -99,9 +99,7 @@ class Hosted(Pipeline):
             )  # fmt: skip
             with hooks.around(run):
                 decoded = _decoded(_call(run_pipeline(self.family.pipe, scheduler), keywords))
-                keeper.outcome = outcome = PassOutcome(
-                    replace(decoded, images=hooks.finish(run, decoded.images)), steps
-                )
+                keeper.outcome = outcome = PassOutcome(replace(decoded, media=hooks.finish(run, decoded.media)), steps)
         return outcome
 
     def _keywords(
@@ -143,4 +141,4 @@ def _decoded(output: Any) -> Decoded:
         reason = f"this pipeline makes {type(output).__name__} and no images, which composer can't write"
         raise ComposerError("model.source", None, reason)
     nsfw = getattr(output, "nsfw_content_detected", None) or ()
-    return Decoded(images=images, flagged=tuple(bool(flag) for flag in nsfw))
+    return Decoded(media=images, flagged=tuple(bool(flag) for flag in nsfw))

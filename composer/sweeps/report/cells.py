@@ -15,7 +15,8 @@ class Cell:
         folder: Its subfolder, relative to the sweep's folder; empty if it is not done.
         state: One of `composer.sweeps.ledger.STATES`.
         values: Value of each swept key as text, in the order of the axes.
-        images: File names in ``folder``.
+        images: File names in ``folder``, of clips and sounds too.
+        posters: Files in ``folder`` of the images that are shown for clips and sounds; empty for images.
         seeds: Seed of each image.
         seconds: Seconds of the run, without loading.
         peak_memory: Peak memory in bytes.
@@ -24,7 +25,7 @@ class Cell:
         error: Reason of a failure, or ``None``.
         prompt: The prompt.
         composer: Version of composer that generated it.
-        hashes: SHA-256 of each image file.
+        hashes: SHA-256 of each file in ``shown``.
     """
 
     number: int | None
@@ -32,6 +33,7 @@ class Cell:
     state: str
     values: Mapping[str, str]
     images: tuple[str, ...] = ()
+    posters: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     seconds: float | None = None
     peak_memory: int | None = None
@@ -41,6 +43,11 @@ class Cell:
     prompt: str | None = None
     composer: str | None = None
     hashes: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Files of the images that are shown for the job, in ``folder``."""
+        return self.posters or self.images
 
 
 @dataclass(frozen=True)

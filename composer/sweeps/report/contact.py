@@ -1,4 +1,4 @@
-"""contact.png of a sweep: every image as a thumbnail, on one sheet with the values of the axes."""
+"""contact.png of a sweep: every image or poster as a thumbnail, on one sheet with the values of the axes."""
 
 from __future__ import annotations
 

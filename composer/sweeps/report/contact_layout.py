@@ -124,7 +124,7 @@ def image_slots(cells: Sequence[Cell]) -> list[tuple[Cell, str]]:
     Returns:
         Pairs of a job and a file name; the name is empty for a job without images, which takes the space of one.
     """
-    return [(cell, name) for cell in cells for name in ((cell.state == "done" and cell.images) or ("",))]
+    return [(cell, name) for cell in cells for name in ((cell.state == "done" and cell.shown) or ("",))]
 
 
 def _bands(block: Block, axes: SheetSpec, layout: SheetLayout) -> Iterator[Band]:

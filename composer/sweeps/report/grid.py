@@ -1,4 +1,4 @@
-"""Grids of a sweep's page: the images of the jobs in rows and columns."""
+"""Grids of a sweep's page: the images, clips and sounds of the jobs in rows and columns."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from composer.errors import shorten
+from composer.media.formats import FORMATS
 from composer.sweeps.report.html_text import css_class, escape, format_duration, relative_url
 from composer.system.memory import format_bytes
 
 if TYPE_CHECKING:
     from composer.sweeps.report.cells import Block, Cell
     from composer.sweeps.spec import SheetSpec
+
+
+#: Suffixes of files that play on a page: in a video element, as an image, and in an audio element.
+VIDEOS = {form.suffix for form in FORMATS.values() if form.mime.startswith("video/")}
+ANIMATIONS = {form.suffix for form in FORMATS.values() if "clip" in form.kinds and form.mime == f"image/{form.suffix}"}
+SOUNDS = {form.suffix for form in FORMATS.values() if form.mime.startswith("audio/")}
 
 
 def render_grid(block: Block, axes: SheetSpec, captions: Sequence[str], index: int) -> Iterator[str]:
@@ -82,13 +89,25 @@ def render_figure(cell: Cell, captions: Sequence[str]) -> str:
 
 
 def _images(cell: Cell) -> str:
-    """Linked images of a job, in a square if there are several."""
+    """Images, clips or sounds of a job, in a square if there are several."""
     values = ", ".join(f"{key} = {value}" for key, value in cell.values.items())
     description = escape(shorten(f"job {cell.number}: {values}", 160))
     across = math.ceil(math.sqrt(len(cell.images)))
-    urls = [relative_url(cell, name) for name in cell.images]
-    links = "".join([f'<a href="{url}"><img loading="lazy" src="{url}" alt="{description}"></a>' for url in urls])
-    return f'<div class="images"{f" style=--n:{across}" if across > 1 else ""}>{links}</div>'
+    files = zip(cell.images, cell.shown)
+    media = "".join(
+        [_medium(relative_url(cell, name), relative_url(cell, shown), description) for name, shown in files]
+    )
+    return f'<div class="images"{f" style=--n:{across}" if across > 1 else ""}>{media}</div>'
+
+
+def _medium(url: str, poster: str, description: str) -> str:
+    """An image with a link to itself; a clip or a sound that plays on the page, and loads when it does."""
+    suffix = url.rpartition(".")[2]
+    if suffix in VIDEOS:
+        return f'<video controls loop muted preload="none" poster="{poster}" src="{url}" title="{description}"></video>'
+    shown = url if suffix in ANIMATIONS else poster
+    image = f'<a href="{url}"><img loading="lazy" src="{shown}" alt="{description}"></a>'
+    return f'<div>{image}<audio controls preload="none" src="{url}"></audio></div>' if suffix in SOUNDS else image
 
 
 def _title(cell: Cell) -> str:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 #: Style sheet and script, which are embedded in the page.
 STYLE, SCRIPT = (Path(__file__).with_name(f"page.{suffix}").read_text("utf-8") for suffix in ("css", "js"))
 SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-POLICY = f"default-src 'none'; img-src 'self' data: file:; style-src 'unsafe-inline'; script-src 'sha256-{SCRIPT_HASH}'"
+SOURCES = "default-src 'none'; img-src 'self' data: file:; media-src 'self' file:; style-src 'unsafe-inline'"
+POLICY = f"{SOURCES}; script-src 'sha256-{SCRIPT_HASH}'"
 #: Width of thumbnails in pixels for up to so many columns, and for more columns.
 THUMB_WIDTHS, MIN_THUMB_WIDTH = ((4, 192), (8, 144)), 112
 

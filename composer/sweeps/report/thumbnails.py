@@ -27,9 +27,9 @@ def first_size(folder: Path, cells: Sequence[Cell]) -> tuple[int, int]:
     Returns:
         Width and height in pixels.
     """
-    for cell in [cell for cell in cells if cell.images][:MAX_TRIED]:
+    for cell in [cell for cell in cells if cell.shown][:MAX_TRIED]:
         try:
-            with Image.open(folder / cell.folder / cell.images[0]) as image:
+            with Image.open(folder / cell.folder / cell.shown[0]) as image:
                 return image.size
         except (OSError, ValueError, Image.DecompressionBombError):
             continue

@@ -41,6 +41,9 @@ def _check_space(search: Search, reference: Reference | Entry | None) -> None:
     """Check the extreme points of the space, and that their images can be compared; without weights or torch."""
     for point in search.space.corners():
         checked = search.trial(point).resolved
+        if reference is not None and checked.task.makes != "image":
+            reason = f"compares images, and task={checked.spec.task.name} makes {checked.task.makes}s: leave it out"
+            raise ComposerError(KEY, search.spec.reference, reason)
         if reference is None or checked.checkpoint.family == HOSTED:  # its size is known only from its images
             continue
         size = _output_size(checked.request)

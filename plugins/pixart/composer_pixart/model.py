@@ -70,7 +70,7 @@ class PixArt(LatentFamily):
     def decode(self, latents: Tensor, request: Request) -> Decoded:
         """Decode by the VAE."""
         pixels, notes = self.decode_latents(latents, lambda latents: latents / self.pipe.vae.config.scaling_factor)
-        return Decoded(images=self.pipe.image_processor.postprocess(pixels), notes=notes)
+        return Decoded(media=self.pipe.image_processor.postprocess(pixels), notes=notes)
 
     def _embedded(self, request: Request, hidden: Tensor, mask: Tensor) -> Embedding:
         extra = {"mask": mask}

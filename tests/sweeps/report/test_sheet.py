@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiers import every
@@ -327,10 +328,8 @@ def test_nothing_is_fetched_from_elsewhere(tmp_path):
     policy = next(meta["content"] for meta in found.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     script = re.search(r"<script>(.*)</script>", text, re.S)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert (
-        policy
-        == f"default-src 'none'; img-src 'self' data: file:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    )
+    sources = "default-src 'none'; img-src 'self' data: file:; media-src 'self' file:; style-src 'unsafe-inline'"
+    assert policy == f"{sources}; script-src 'sha256-{digest}'"
 
 
 def test_addresses_are_encoded(tmp_path):
@@ -339,6 +338,34 @@ def test_addresses_are_encoded(tmp_path):
     sources = [image["src"] for image in read(tmp_path).all("img")]
     assert [unquote(source, errors="surrogateescape") for source in sources] == [f"0000/{name}" for name in names]
     assert all(re.fullmatch(r"[\w./%~-]+", source, re.A) for source in sources)
+
+
+#: Suffix of a file → element of the page that plays it, and what is shown before.
+PLAYED = {"mp4": "video", "webp": "img", "gif": "img", "frames": None, "wav": "audio", "flac": "audio"}
+
+
+@pytest.mark.parametrize("suffix", PLAYED)
+def test_clips_and_sounds_play_on_the_page(tmp_path, suffix):
+    names, posters = (f"000.{suffix}", f'a"b.{suffix}'), ("000.poster.jpg", 'a"b.poster.jpg')
+    cell = job(0, {"steps": "3"}, images=names, posters=posters, hashes=("0", "1"))
+    (tmp_path / cell.folder).mkdir()
+    Image.new("RGB", (60, 20), (200, 30, 30)).save(tmp_path / cell.folder / posters[0])
+    write_sheet(tmp_path, "media", [cell])
+    sheet, element = read(tmp_path), PLAYED[suffix]
+    files, shown = ([unquote(f"0000/{name}") for name in group] for group in (names, posters))
+    if element is not None:
+        assert [unquote(entry["src"]) for entry in sheet.all(element)] == files
+    if element == "video":
+        assert [unquote(entry["poster"]) for entry in sheet.all("video")] == shown
+    elif element != "img":
+        assert [unquote(entry["src"]) for entry in sheet.all("img")] == shown
+    for entry in (*sheet.all("video"), *sheet.all("audio")):  # a page of 1,000 jobs loads none of them by itself
+        assert entry["preload"] == "none" and "controls" in entry
+    assert sheet.all("body")[0]["style"].endswith("--ratio: 60 / 20")
+    red = np.asarray(Image.open(tmp_path / "contact.png")).reshape(-1, 3).astype(int)
+    assert (abs(red - (200, 30, 30)).max(1) < 8).sum() >= 60 * 20 / 2  # the poster, scaled and by JPEG
+    row = next(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert row["path"] == f'0000/000.{suffix} 0000/a"b.{suffix}'
 
 
 def test_while_it_runs(tmp_path):
