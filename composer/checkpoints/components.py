@@ -38,7 +38,7 @@ _LIBRARY_BY_KEY = {
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentLocation:
-    """The place that a component comes from.
+    """Location of a component.
 
     Attributes:
         source: Directory, single file, hub id or ``embedded:NAME``.
@@ -58,7 +58,7 @@ class Component:
     """A component from elsewhere that was found.
 
     Attributes:
-        location: The place that it comes from.
+        location: Location of the component.
         folder: Its directory, or the single file.
         subfolder: Its directory below the location's source.
         library: Library that defines its class, ``diffusers`` or ``transformers``.
@@ -116,7 +116,7 @@ def find_component(name: str, location: ComponentLocation, replaced: Component |
 
     Args:
         name: Name of the component.
-        location: The place that it comes from.
+        location: Location of the component.
         replaced: The checkpoint's own component of this name, which describes a single file.
 
     Returns:

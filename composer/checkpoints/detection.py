@@ -8,7 +8,7 @@ from typing import Any
 from composer.checkpoints.layouts import FamilyInfo, Registration, registrations
 from composer.errors import ComposerError
 
-#: The pipeline of an index that names none: its components alone tell what it is.
+#: The pipeline of an index that names none, which is identified by its components.
 UNNAMED = "unknown"
 
 
@@ -78,7 +78,7 @@ def made_of(info: FamilyInfo, classes: Mapping[str, str]) -> bool:
 
 
 def role(info: FamilyInfo, configs: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Tell a checkpoint's role in its family from its json; a family without a VAE has but one."""
+    """Determine a checkpoint's role in its family from its JSON files; a family without a VAE has a single role."""
     denoiser, vae = configs.get(info.denoiser[0], {}), configs.get("vae")
     if vae is None and denoiser.get("out_channels") is None:
         return "plain"

@@ -73,7 +73,7 @@ class FamilyInfo:
         role_pipelines: Pipeline classes by role (`depth`, `inpaint`) where another one holds them.
         other_pipelines: Pipelines of diffusers that do what the family does with the same components. A checkpoint that
             names any other one, such as for edits or control, is that pipeline's own, however alike its weights are.
-        requires: Components that tell it from other families with the same denoiser.
+        requires: Components that distinguish it from other families with the same denoiser.
         excludes: Components that its checkpoints do not have.
         optional_components: Components that it can do without, though its pipeline has a parameter for them.
         single_file_kinds: diffusers' names for the kinds of single files that hold its weights.
@@ -82,7 +82,7 @@ class FamilyInfo:
         pack_factor: Latents that one position of the denoiser's input holds.
         sample_size: Latents along a side where the denoiser's config is silent.
         timestep_scale: Factor from the denoiser's timestep input to 0-1000.
-        scheduler_type: `diffusion`, `flow` or `edm`, where the checkpoint's scheduler does not tell.
+        scheduler_type: `diffusion`, `flow` or `edm`, used if the checkpoint's scheduler does not determine it.
         rounds_strength_up: Whether a step that `strength` only begins counts as a complete one.
         steps: Default number of steps of its pipeline.
         guidance_scale: Default guidance scale of its pipeline.
@@ -139,7 +139,7 @@ class FamilyInfo:
         return max(steps - min(int(steps * strength), steps), 0)
 
     def conditioning_input(self, in_channels: int, latent_channels: int) -> str | None:
-        """Tell what the denoiser takes beside noisy latents.
+        """Determine what the denoiser takes beside noisy latents.
 
         Args:
             in_channels: Input channels of the denoiser.

@@ -150,7 +150,7 @@ def unused_key_warnings(models: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _describe_keys(keys: Collection[str]) -> str:
-    """Return a subject with its verb, such as ``conv_in.weight and 3 more are``."""
+    """Return a subject and the form of "to be", such as ``conv_in.weight and 3 more are``."""
     first, *rest = sorted(keys)
     return f"{shorten(first)} and {len(rest)} more are" if rest else f"{shorten(first)} is"
 

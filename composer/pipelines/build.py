@@ -180,7 +180,7 @@ def _add_refiner(
 
 
 def make_family(checkpoint: Checkpoint, pipe: Any, spec: RunSpec, device: torch.device) -> Family:
-    """Build the family of a run. The only place that does.
+    """Build the family of a run. All pipelines call this function.
 
     Args:
         checkpoint: The base checkpoint or the refiner.

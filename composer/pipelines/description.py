@@ -17,7 +17,7 @@ from composer.pipelines.schedule_check import original_config
 from composer.sampling.schedulers import effective_settings, make_scheduler, scheduler_parts
 
 #: The settings that say most about a component, by its kind.
-TELLING = (
+SHOWN_SETTINGS = (
     "sample_size", "in_channels", "out_channels", "block_out_channels", "cross_attention_dim", "latent_channels", "scaling_factor",
     "hidden_size", "num_hidden_layers", "num_layers", "vocab_size", "model_max_length", "guidance_embeds",
 )  # fmt: skip
@@ -76,13 +76,13 @@ def _components(checkpoint: Checkpoint) -> list[str]:
         folder = checkpoint.folder(name) if elsewhere else checkpoint.path
         weights = _weights(checkpoint.files(name)) if elsewhere else ""
         lines.append(f"  {name:14} {cls:24} {weights or '-':42} {folder}")
-        told = {
+        pairs = {
             key: value
             for key, value in checkpoint.configs.get(name, {}).items()
-            if key in TELLING and value is not None
+            if key in SHOWN_SETTINGS and value is not None
         }
-        if told:
-            lines.append(f"  {'':14} {_pairs(told)}")
+        if pairs:
+            lines.append(f"  {'':14} {_pairs(pairs)}")
     return lines
 
 

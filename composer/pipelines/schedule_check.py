@@ -54,18 +54,18 @@ class _Trial(NamedTuple):
     request: Request
     vae_scale_factor: int
 
-    def lay_out(self, settings: Mapping[str, Any]) -> Any:
-        """A scheduler with timesteps set, with those of its settings that are given."""
+    def prepare_scheduler(self, settings: Mapping[str, Any]) -> Any:
+        """Create the scheduler with some of its settings, and set its timesteps."""
         chosen = {key: settings[key] for key in self.settings if key in settings}
         scheduler = make_scheduler(self.cls, self.original, chosen)
         self.layout.set_timesteps(scheduler, self.request, self.vae_scale_factor, "cpu")
         return scheduler
 
     def walk(self, settings: Mapping[str, Any]) -> None:
-        """Take all steps, with those of its settings that are given."""
+        """Take all steps with some of the settings."""
         step_settings = {key: settings[key] for key in self.step_settings if key in settings}
         generators = (torch.Generator().manual_seed(0),)
-        _take_steps(Sampler(self.lay_out(settings), generators, step_settings), self.request)
+        _take_steps(Sampler(self.prepare_scheduler(settings), generators, step_settings), self.request)
 
 
 def check_schedule(
@@ -105,12 +105,12 @@ def check_schedule(
 def _laid_out(trial: _Trial, name: str, keywords: Mapping[str, Any]) -> Any:
     """The scheduler with timesteps set, or the refusal of a setting."""
     try:
-        return trial.lay_out(trial.settings)
+        return trial.prepare_scheduler(trial.settings)
     except ComposerError as error:
-        own = error.key == "scheduler"
-        raise (ComposerError("scheduler", name, error.reason, error.allowed) if own else error) from None
+        concerns_scheduler = error.key == "scheduler"
+        raise (ComposerError("scheduler", name, error.reason, error.allowed) if concerns_scheduler else error) from None
     except Exception as error:
-        blamed = blame_setting(trial.cls, keywords, error, trial.lay_out)
+        blamed = blame_setting(trial.cls, keywords, error, trial.prepare_scheduler)
         raise (blamed if "." in blamed.key else _layout_refusal(name, trial.cls, trial.request, error)) from None
 
 

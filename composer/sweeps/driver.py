@@ -116,8 +116,8 @@ class Driver:
         images = sum(len(record["images"]) for record in records)
         iterations = max(record["iterations"] for record in records)
         seconds = sum(record["seconds"] for record in records) / max(images * iterations, 1)
-        has_room = all(output.has_room for output in outcome)
-        self.plan.sizes[batch.loads].record_run(len(batch.entries), seconds, has_room)
+        has_memory_left = all(output.has_memory_left for output in outcome)
+        self.plan.sizes[batch.loads].record_run(len(batch.entries), seconds, has_memory_left)
         for i, (entry, output) in enumerate(zip(batch.entries, outcome)):
             if entry.state == "running":  # a done job in a repeated batch was generated only for the others
                 self._save(entry, output, {"index": i, "jobs": [other.id for other in batch.entries]})

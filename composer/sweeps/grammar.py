@@ -211,7 +211,7 @@ def zip_axes(
         groups: ``("a", "b")`` is one group of keys, ``(["a", "b"], ["c", "d"])`` are two.
 
     Returns:
-        The columns; a group is in the place of its first axis.
+        The columns; a group replaces its first axis.
 
     Raises:
         ComposerError: A key is not swept, or the axes of a group differ in length.

@@ -54,7 +54,7 @@ class Row:
         prompt: Its prompt, if the overrides set one.
         reason: Why it failed or is invalid, or ``None``.
         id: Its id, if known.
-        place: Its subfolder; empty if it is not done.
+        subfolder: Its subfolder; empty if it is not done.
     """
 
     number: int | None
@@ -63,7 +63,7 @@ class Row:
     prompt: str | None = None
     reason: str | None = None
     id: str | None = None
-    place: str = ""
+    subfolder: str = ""
 
 
 @dataclass
@@ -138,13 +138,13 @@ class Ledger:
         for job in self.former:
             row = self._row(job)
             if row.id not in known:  # else the present request contains the same job in other words
-                rows.append(Row(None, DROPPED, row.values, row.prompt, None, row.id, row.place))
+                rows.append(Row(None, DROPPED, row.values, row.prompt, None, row.id, row.subfolder))
                 known |= {row.id} if row.id else set()
         return [*rows, *self._unlisted_rows(known)]
 
     def _row(self, job: RequestedJob) -> Row:
-        def row(state: str, reason: str | None = None, job_id: str | None = None, place: str = "") -> Row:
-            return Row(job.number, state, job.values, job.prompt, reason, job_id, place)
+        def row(state: str, reason: str | None = None, job_id: str | None = None, subfolder: str = "") -> Row:
+            return Row(job.number, state, job.values, job.prompt, reason, job_id, subfolder)
 
         journal, job_id = self.journal, self.journal.ids.get(job.key)
         if job.reason is not None:
@@ -161,13 +161,13 @@ class Ledger:
     def _unlisted_rows(self, known: set[str]) -> Iterator[Row]:
         """Images that no row names; where jobs are only counted, also failed jobs and as many waiting ones as remain."""
         done = {
-            job_id: place
-            for job_id, place in sorted(self.journal.done.items(), key=lambda item: item[1])
+            job_id: subfolder
+            for job_id, subfolder in sorted(self.journal.done.items(), key=lambda item: item[1])
             if job_id not in known
         }
-        for job_id, place in done.items():
+        for job_id, subfolder in done.items():
             values = self.journal.briefs[job_id]["values"]
-            yield Row(None, "done" if self.unlisted is not None else DROPPED, values, None, None, job_id, place)
+            yield Row(None, "done" if self.unlisted is not None else DROPPED, values, None, None, job_id, subfolder)
         if self.unlisted is not None:
             yield from (Row(None, "failed", {}, None, reason, job_id) for job_id, reason in self.journal.failed.items())
             remaining = self.unlisted - len(done) - len(self.journal.failed)
@@ -205,8 +205,8 @@ def rows_as_data(folder: Path, rows: Sequence[Row], briefs: Mapping[str, Mapping
             "state": row.state,
             "reason": row.reason,
             "values": dict(row.values),
-            "images": [f"{folder}/{row.place}/{name}" for name in briefs[row.id]["images"]]
-            if row.place and row.id
+            "images": [f"{folder}/{row.subfolder}/{name}" for name in briefs[row.id]["images"]]
+            if row.subfolder and row.id
             else [],
         }
         for row in rows

@@ -114,17 +114,17 @@ class BatchSize:
         self.maximum = MAX_BATCH_JOBS if self.grows else self.size
         self.best: float | None = None
 
-    def record_run(self, jobs: int, seconds: float, has_room: bool = True) -> None:
+    def record_run(self, jobs: int, seconds: float, has_memory_left: bool = True) -> None:
         """Take the time of a batch into account.
 
         Args:
             jobs: Number of jobs in the batch; smaller batches than ``size`` are ignored.
             seconds: Seconds per image and iteration.
-            has_room: Whether memory suffices for a larger batch.
+            has_memory_left: Whether memory suffices for a larger batch.
         """
         if not self.grows or jobs != self.size or self.size == self.maximum:
             return
-        if not has_room:
+        if not has_memory_left:
             self.maximum = self.size
             return
         if self.best is None or seconds <= self.best * MIN_GAIN:

@@ -48,12 +48,12 @@ class JobOutput:
     Attributes:
         files: Content of each file by name.
         record: Record of the run.
-        has_room: Whether memory suffices for a larger batch.
+        has_memory_left: Whether memory suffices for a larger batch.
     """
 
     files: Mapping[str, bytes]
     record: Mapping[str, Any]
-    has_room: bool = True
+    has_memory_left: bool = True
 
 
 class JobFailure(Exception):
@@ -239,7 +239,7 @@ def is_batch_safe(checked: Checked) -> bool:
     )
     # chunked prompts are padded to the longest prompt of the batch
     pads_prompts = checked.spec.overflow == "chunk"
-    if pads_prompts or shares_noise or checked.checkpoint.family == HOSTED:
+    if pads_prompts or one_generator or checked.checkpoint.family == HOSTED:
         return False
     return all(component.batch_safe for component in (components.guidance, *components.callbacks.values()))
 

@@ -29,8 +29,10 @@ __all__ = ["CallbackTests", "Fails", "FamilyTests", "Stop", "TaskTests", "Watch"
 class CallbackTests:
     """Tests that a subclass named `Test…` inherits.
 
-    neutral: the callback only looks, so the image must stay as it is, to the bit.
-    families, tasks: what it claims to work with; None for all of the tiny pipelines'.
+    Attributes:
+        neutral: Whether the callback only reads; images must then be the same to the bit.
+        families: Families that it claims to work with; None for all of the tiny pipelines'.
+        tasks: Tasks that it claims to work with; None for all of a family's.
     """
 
     neutral: ClassVar[bool] = False
@@ -38,18 +40,23 @@ class CallbackTests:
     tasks: ClassVar[tuple[str, ...] | None] = None
 
     def make(self) -> StepCallback:
-        """A fresh callback."""
+        """Create a new callback.
+
+        Returns:
+            The callback, which has not been used.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say how its callback is made")
 
     def test_it_has_moments_and_no_misspelt_ones(self) -> None:
+        """It overrides a method of the protocol, and has no method with a similar but unknown name."""
         callback = self.make()
         known = {"around", *MOMENTS}
-        own = {
+        observed = {
             name
             for name in dir(callback)
             if name.startswith(("before_", "after_", "around")) and callable(getattr(callback, name))
         }
-        assert own <= known, f"these are called by nobody: {sorted(own - known)}"
+        assert observed <= known, f"these are called by nobody: {sorted(observed - known)}"
         assert any(getattr(type(callback), moment) is not getattr(StepCallback, moment) for moment in known), (
             "it has no moment of its own"
         )
@@ -58,17 +65,17 @@ class CallbackTests:
     @pytest.mark.parametrize("batch", [1, 3])
     @pytest.mark.parametrize("family", SIZES)
     def test_it_works(self, family: str, batch: int, heun: bool, tmp_path: Path) -> None:
-        """With every family and task that it claims; and where it only looks, it changes nothing."""
+        """It runs with every family and task that it claims, and changes no image if it is neutral."""
         for task in self._claimed(family):
-            drawn = run(family, {"callback": self.make()}, folder=tmp_path / task, task=task, batch=batch, heun=heun)
-            assert len(drawn.images) == batch
+            changed = run(family, {"callback": self.make()}, folder=tmp_path / task, task=task, batch=batch, heun=heun)
+            assert len(changed.images) == batch
             if self.neutral:
                 plain = run(family, {}, task=task, batch=batch, heun=heun)
-                assert same(drawn, plain), f"{task}: it is said to be neutral and changes the image"
+                assert same(changed, plain), f"{task}: it is declared neutral and changes the image"
 
     @pytest.mark.parametrize("family", SIZES)
     def test_nothing_leaks_from_run_to_run(self, family: str, tmp_path: Path) -> None:
-        """The same callback twice, and after a run of another size, generates what a fresh one draws."""
+        """Reused, also after a run of another size, it generates the same images as a new callback."""
         for task in self._claimed(family)[:1]:
             used = self.make()
             first = run(family, {"callback": used}, task=task, folder=tmp_path / "a")
@@ -77,14 +84,15 @@ class CallbackTests:
             assert same(first, again), "it remembers an earlier run"
 
     @pytest.mark.parametrize("family", SIZES)
-    def test_it_stands_an_early_stop(self, family: str, tmp_path: Path) -> None:
+    def test_it_survives_an_early_stop(self, family: str, tmp_path: Path) -> None:
+        """It works in a run that another callback stops after two of its steps."""
         for task in self._claimed(family)[:1]:
             result = run(family, {"callback": self.make(), "stop": Stop()}, task=task, folder=tmp_path)
             assert len(result.images) == 1
 
     @pytest.mark.parametrize("family", SIZES)
     def test_it_is_left_when_another_fails(self, family: str, tmp_path: Path) -> None:
-        """Resources of `around` are given back whatever happens, and the callback can be used again."""
+        """`around` releases its resources if another callback fails, and the callback can be used again."""
         for task in self._claimed(family)[:1]:
             used, watch = self.make(), Watch()
             with pytest.raises(CallbackError, match="a fault of its own"):
@@ -96,7 +104,7 @@ class CallbackTests:
             )
 
     def _claimed(self, family: str) -> tuple[str, ...]:
-        """The tasks to run with a family; none skips the test."""
+        """Tasks to run with a family; the test is skipped if there are none."""
         if self.families is not None and family not in self.families:
             pytest.skip(f"it does not claim {family}")
         claimed = tuple(task for task in tasks_of(family) if self.tasks is None or task in self.tasks)
@@ -106,7 +114,7 @@ class CallbackTests:
 
 
 class Stop(StepCallback):
-    """Ends the run after its second iteration."""
+    """Stop the run after its second step."""
 
     def after_step(self, step, latents) -> None:
         if step.index == 1:
@@ -114,13 +122,19 @@ class Stop(StepCallback):
 
 
 class Fails(StepCallback):
+    """Raise an error after the second step."""
+
     def after_step(self, step, latents) -> None:
         if step.index == 1:
             raise ValueError("a fault of its own")
 
 
 class Watch(StepCallback):
-    """Knows whether it was left."""
+    """Record whether `around` was left.
+
+    Attributes:
+        left: True after the run.
+    """
 
     left = False
 

@@ -1,6 +1,4 @@
-"""What a sweep makes of its jobs' records, held against that of another sweep of the same jobs: all but what was
-measured.
-"""
+"""Comparison of the files that two sweeps of the same jobs derive from their records, without what was measured."""
 
 from __future__ import annotations
 
@@ -13,13 +11,21 @@ from PIL import Image
 #: Columns of results.csv that no two runs have in common.
 MEASURED = ("seconds", "peak_memory")
 #: Durations and amounts of memory in a page, and the curve that is generated of them.
-_NUMBERS = re.compile(
+_MEASURED = re.compile(
     r'(?<=<td class="right") data-v="[\d.]*">[\d.]*|[\d.,]+(?:</b>)? (?:s|min|h|[KMG]iB)\b|<svg.*?</svg>', re.DOTALL
 )
 
 
 def differences(one: Path, other: Path) -> dict[str, int]:
-    """How many of the pages, tables and contact sheets of two folders differ; one that is missing differs."""
+    """Compare the derived files of two folders; a missing file counts as different.
+
+    Args:
+        one: Folder of a sweep.
+        other: Folder of another sweep of the same jobs.
+
+    Returns:
+        Number of different pages, tables and contact sheets, each 0 or 1.
+    """
     return {
         "pages": int(page(one) != page(other) or page(one) is None),
         "tables": int(table(one) != table(other) or table(one) is None),
@@ -28,13 +34,27 @@ def differences(one: Path, other: Path) -> dict[str, int]:
 
 
 def page(folder: Path) -> str | None:
-    """index.html without numbers that were measured."""
+    """Read a sheet without measured numbers.
+
+    Args:
+        folder: Folder of a sweep.
+
+    Returns:
+        Text of index.html, or `None` if there is none.
+    """
     file = folder / "index.html"
-    return _NUMBERS.sub("", file.read_text("utf-8")) if file.exists() else None
+    return _MEASURED.sub("", file.read_text("utf-8")) if file.exists() else None
 
 
 def table(folder: Path) -> list[dict[str, str]] | None:
-    """The rows of results.csv without columns that were measured."""
+    """Read a table without measured columns.
+
+    Args:
+        folder: Folder of a sweep.
+
+    Returns:
+        Rows of results.csv as column → text, or `None` if there is none.
+    """
     file = folder / "results.csv"
     if not file.exists():
         return None
@@ -43,6 +63,13 @@ def table(folder: Path) -> list[dict[str, str]] | None:
 
 
 def contact(folder: Path) -> bytes | None:
-    """The pixels of contact.png."""
+    """Read a contact sheet.
+
+    Args:
+        folder: Folder of a sweep.
+
+    Returns:
+        Pixels of contact.png, or `None` if there is none.
+    """
     file = folder / "contact.png"
     return Image.open(file).tobytes() if file.exists() else None

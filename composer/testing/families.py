@@ -54,17 +54,24 @@ class FamilyTests:
     tasks: ClassVar[tuple[str, ...] | None] = None
 
     def make(self) -> Any:
-        """Build a diffusers pipeline with tiny random models, of the class that the info names."""
+        """Build a pipeline with tiny random models.
+
+        Returns:
+            A diffusers pipeline of the class that the info names.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not build a pipeline")
 
     def expected(self, pipe: Any, prompts: tuple[str, ...], steps: int, scale: float) -> list[Image.Image] | None:
-        """Generate with diffusers' own pipeline, seeds 0, 1, …, for `test_it_equals_diffusers`; None where there is none.
+        """Generate with diffusers' own pipeline and seeds 0, 1, …, as the reference of `test_it_equals_diffusers`.
 
         Args:
-            pipe: What `make` builds.
-            prompts: One text an image; of no meaning for a family that takes none.
+            pipe: Result of `make`.
+            prompts: One text an image; without meaning for a family that takes none.
             steps: Number of steps.
             scale: Guidance scale.
+
+        Returns:
+            One image a prompt, or `None` if there is no reference.
         """
         return None
 
@@ -80,7 +87,7 @@ class FamilyTests:
         assert done.stdout.strip() == "[]", f"reading {module}.{name} imports {done.stdout}{done.stderr[-500:]}"
 
     def test_its_checkpoints_are_recognised(self, model: TinyModel, tmp_path: Path) -> None:
-        """By its own info, and by no other family's."""
+        """Its checkpoints are detected by its own info, and by no other family's."""
         info, checkpoint = model.info, saved(model, tmp_path)
         assert fits(info, checkpoint.classes, checkpoint.configs), "its requires, excludes or denoiser do not fit"
         assert checkpoint.pipeline in info.pipelines, f"its info does not list {checkpoint.pipeline}"
@@ -90,7 +97,7 @@ class FamilyTests:
         )
 
     def test_it_is_a_complete_family(self, model: TinyModel) -> None:
-        """No method is left out, and nothing can be set on it."""
+        """It implements all methods, and its attributes cannot be set."""
         family = model.family()
         missing = [name for name in dir(Family) if not name.startswith("_") and not hasattr(type(family), name)]
         assert not set(missing) - {"pipe", "settings", "depth"}, f"it lacks {missing}"
@@ -99,6 +106,7 @@ class FamilyTests:
 
     @torch.no_grad()
     def test_noise_comes_from_each_images_generator(self, model: TinyModel) -> None:
+        """Noise of an image depends on its own seed only, not on its batch."""
         family, task = model.family(), self._tasks(model)[0]
         batch = family.start_noise(model.request(task, batch=2), generators(0, 1))
         alone = family.start_noise(model.request(task), generators(1))
@@ -130,6 +138,7 @@ class FamilyTests:
         assert with_negative.positive.hidden.shape[1] == len(family.tokens(PROMPTS[0])), "tokens and positions differ"
 
     def test_predictions_are_of_the_latents_shape(self, model: TinyModel) -> None:
+        """Predictions have the shape of the latents."""
         recorder, task = Recorder(), self._tasks(model)[0]
         request = model.request(task, batch=2)
         model.pipeline(task_named(task), {"recorder": recorder})(request)
@@ -137,6 +146,7 @@ class FamilyTests:
 
     @pytest.mark.parametrize("batch", [1, 3])
     def test_it_runs_every_task(self, model: TinyModel, batch: int) -> None:
+        """Every task yields an image for each prompt, of the requested size."""
         for task in self._tasks(model):
             result = model.pipeline(task_named(task), {})(model.request(task, batch=batch))
             assert [image.size for image in result.images] == [(self.side, self.side)] * batch, task
@@ -152,7 +162,7 @@ class FamilyTests:
         assert recorder.calls == MOMENTS
 
     def test_nothing_leaks_from_run_to_run(self, model: TinyModel) -> None:
-        """A run, one of another task and batch, and the first again."""
+        """A run repeats after one of another task and batch size."""
         tasks = self._tasks(model)
         first, other = (model.pipeline(task_named(task), {}) for task in (tasks[0], tasks[-1]))
         before = first(model.request(tasks[0]))
@@ -160,7 +170,7 @@ class FamilyTests:
         assert same(first(model.request(tasks[0])), before), "it remembers an earlier run"
 
     def test_it_equals_diffusers(self, model: TinyModel) -> None:
-        """Bit for bit, where `expected` generates with diffusers' own pipeline."""
+        """Images equal those of `expected`, bit for bit."""
         task, steps = self._tasks(model)[0], 4
         request = model.request(task, batch=2, steps=steps)
         guidance = model.guidance()
@@ -175,7 +185,12 @@ class FamilyTests:
 
 
 class Recorder(StepCallback):
-    """Notes what it is called for, and the shapes of predictions; changes nothing."""
+    """Record calls and the shapes of predictions; change nothing.
+
+    Attributes:
+        calls: Names of the called methods, and `enter` and `leave` of `around`.
+        shapes: Shapes of all predictions.
+    """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -223,10 +238,25 @@ def saved(model: TinyModel, folder: Path) -> Checkpoint:
 
 
 def generators(*seeds: int) -> tuple[torch.Generator, ...]:
-    """Create CPU generators, one a seed."""
+    """Create generators on the CPU.
+
+    Args:
+        seeds: Seeds of the images.
+
+    Returns:
+        One generator a seed.
+    """
     return tuple(torch.Generator("cpu").manual_seed(seed) for seed in seeds)
 
 
 def same_images(some: Sequence[Image.Image], others: Sequence[Image.Image]) -> bool:
-    """Check whether images are the same, bit for bit."""
+    """Whether images are the same, bit for bit.
+
+    Args:
+        some: Images.
+        others: Images to compare them with, in the same order.
+
+    Returns:
+        True if number and pixels are equal.
+    """
     return [image.tobytes() for image in some] == [image.tobytes() for image in others]

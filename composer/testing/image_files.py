@@ -1,4 +1,4 @@
-"""Image files compared by what is seen: their metadata tells when they were generated, so that no two files are alike."""
+"""Comparison of image files by their pixels: metadata holds the time of generation, so no two files are identical."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from PIL import Image
 
 
 def pixels(path: str | Path) -> bytes:
-    """The decoded pixels of an image file."""
+    """Decode an image file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Bytes of its pixels, row by row.
+    """
     with Image.open(path) as image:
         return image.tobytes()

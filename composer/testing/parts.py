@@ -1,4 +1,4 @@
-"""What the tiny pipelines are made of: text encoders, tokenizers, VAEs, a safety checker, with random weights."""
+"""Components of the tiny pipelines with random weights: text encoders, tokenizers, VAEs, a safety checker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ WIDTH = 32  # of hidden states
 
 
 def clip_tokenizer(length: int = 77) -> CLIPTokenizer:
-    """Byte-level, without merges: every letter is a token."""
+    """Create a byte-level tokenizer without merges, in which every letter is a token.
+
+    Args:
+        length: Maximum number of tokens of a prompt.
+
+    Returns:
+        The tokenizer, with 514 tokens.
+    """
     from composer.tiny.tokenizer import bytes_to_unicode
 
     alphabet = bytes_to_unicode()
@@ -31,11 +38,20 @@ def clip_tokenizer(length: int = 77) -> CLIPTokenizer:
 
 
 def clip() -> CLIPTextModel:
+    """Create a text encoder as SD's.
+
+    Returns:
+        A model with hidden states of `WIDTH`.
+    """
     return CLIPTextModel(_clip_config()).eval()
 
 
 def projecting_clip() -> CLIPTextModelWithProjection:
-    """One with a pooled output, as SDXL's second and both of SD3's."""
+    """Create a text encoder with a pooled output, as SDXL's second and both of SD3's.
+
+    Returns:
+        A model with hidden states and a projection of `WIDTH`.
+    """
     return CLIPTextModelWithProjection(_clip_config()).eval()
 
 
@@ -47,12 +63,23 @@ def _clip_config() -> CLIPTextConfig:
 
 
 def t5(width: int) -> T5EncoderModel:
-    """width: of its hidden states."""
+    """Create a T5 encoder.
+
+    Args:
+        width: Width of its hidden states.
+
+    Returns:
+        The model, with one layer.
+    """
     return T5EncoderModel(T5Config(vocab_size=300, d_model=width, d_kv=8, d_ff=37, num_layers=1, num_heads=4)).eval()
 
 
 def t5_tokenizer() -> PreTrainedTokenizerFast:
-    """A unigram over single letters, closed by </s>, as T5's are."""
+    """Create a tokenizer over single letters that ends prompts with `</s>`, as T5's does.
+
+    Returns:
+        The tokenizer, for at most 48 tokens.
+    """
     tokens = ["<pad>", "</s>", "<unk>", *(chr(i) for i in range(32, 127))]
     inner = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
@@ -63,6 +90,16 @@ def t5_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def vae(latent_channels: int, channels: tuple[int, ...], **more: object) -> AutoencoderKL:
+    """Create a VAE that halves the size between its levels.
+
+    Args:
+        latent_channels: Number of channels of the latents.
+        channels: Number of channels of each level.
+        more: Further arguments of `AutoencoderKL`.
+
+    Returns:
+        The model.
+    """
     levels = len(channels)
     model = untyped(AutoencoderKL)(
         in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=channels, layers_per_block=1, norm_num_groups=4,
@@ -72,7 +109,11 @@ def vae(latent_channels: int, channels: tuple[int, ...], **more: object) -> Auto
 
 
 def safety_checker_of() -> StableDiffusionSafetyChecker:
-    """Random weights: what it flags means nothing, that it is asked can be seen."""
+    """Create a safety checker with random weights: what it flags is meaningless, but its use can be observed.
+
+    Returns:
+        The model, for images of 32 × 32 pixels.
+    """
     vision = {
         "hidden_size": WIDTH, "intermediate_size": 37, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": 32, "patch_size": 8,
     }  # fmt: skip

@@ -1,6 +1,7 @@
-"""Tiny random-weight pipelines of diffusers' own classes, one function a family.
+"""Tiny pipelines of diffusers' own classes with random weights, one function a family.
 
-Small enough to step in milliseconds, built like the real ones: attention, several resolutions, text encoders, a VAE.
+A step takes milliseconds; their structure is that of the full-size models: attention, several resolutions, text
+encoders and a VAE.
 """
 
 from __future__ import annotations
@@ -41,7 +42,17 @@ from composer.testing.sdxl import sdxl, sdxl_refiner
 def sd(
     prediction_type: str = "epsilon", in_channels: int = 4, safety_checker: bool = False, seed: int = 0
 ) -> StableDiffusionPipeline:
-    """Stable Diffusion at 64 × 64 pixels with an 8 × VAE; 9 input channels make an inpainting model."""
+    """Create Stable Diffusion for 64 × 64 pixels, with an 8 × VAE.
+
+    Args:
+        prediction_type: `epsilon`, `v_prediction` or `sample`.
+        in_channels: Input channels of the UNet; 9 make an inpainting model.
+        safety_checker: Whether it has a safety checker.
+        seed: Seed of the weights.
+
+    Returns:
+        The pipeline.
+    """
     torch.manual_seed(seed)
     return untyped(StableDiffusionPipeline)(
         unet=UNet2DConditionModel(
@@ -62,7 +73,14 @@ def sd(
 
 
 def sd_depth(seed: int = 0) -> StableDiffusionDepth2ImgPipeline:
-    """Stable Diffusion with a fifth input channel for depth, and a depth estimator."""
+    """Create Stable Diffusion with a fifth input channel for depth, and a depth estimator.
+
+    Args:
+        seed: Seed of the weights.
+
+    Returns:
+        The pipeline.
+    """
     base = sd(in_channels=5, seed=seed)
     estimator = DPTForDepthEstimation(
         DPTConfig(
@@ -78,7 +96,17 @@ def sd_depth(seed: int = 0) -> StableDiffusionDepth2ImgPipeline:
 def sd3(
     in_channels: int = 16, with_t5: bool = True, dynamic_shift: bool = False, seed: int = 0
 ) -> StableDiffusion3Pipeline:
-    """Stable Diffusion 3 at 64 × 64 pixels with an 8 × VAE; 33 input channels make an inpainting model."""
+    """Create Stable Diffusion 3 for 64 × 64 pixels, with an 8 × VAE.
+
+    Args:
+        in_channels: Input channels of the transformer; 33 make an inpainting model.
+        with_t5: Whether it has the third text encoder.
+        dynamic_shift: Whether the scheduler's shift depends on the image size.
+        seed: Seed of the weights.
+
+    Returns:
+        The pipeline.
+    """
     torch.manual_seed(seed)
     return untyped(StableDiffusion3Pipeline)(
         transformer=SD3Transformer2DModel(
@@ -94,7 +122,16 @@ def sd3(
 
 
 def flux(guidance_embeds: bool = False, dynamic_shift: bool = True, seed: int = 0) -> FluxPipeline:
-    """Flux at 32 × 32 pixels with a 2 × VAE and 16 packed channels."""
+    """Create Flux for 32 × 32 pixels, with a 2 × VAE and 16 packed channels.
+
+    Args:
+        guidance_embeds: Whether the transformer takes the guidance scale as an input.
+        dynamic_shift: Whether the scheduler's shift depends on the image size.
+        seed: Seed of the weights.
+
+    Returns:
+        The pipeline.
+    """
     torch.manual_seed(seed)
     return FluxPipeline(
         transformer=FluxTransformer2DModel(
@@ -109,7 +146,14 @@ def flux(guidance_embeds: bool = False, dynamic_shift: bool = True, seed: int = 
 
 
 def ddpm(seed: int = 0) -> DDPMPipeline:
-    """An unconditional UNet at 16 × 16 pixels."""
+    """Create an unconditional pipeline for 16 × 16 pixels.
+
+    Args:
+        seed: Seed of the weights.
+
+    Returns:
+        The pipeline.
+    """
     torch.manual_seed(seed)
     unet: Any = UNet2DModel(  # diffusers' models have no types
         sample_size=16, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
@@ -125,6 +169,14 @@ MAKERS: dict[str, Callable[[], Any]] = {
 
 
 def save(family: str, folder: Path) -> Path:
-    """Write a family's tiny pipeline as a checkpoint."""
+    """Write a family's tiny pipeline as a checkpoint.
+
+    Args:
+        family: A key of `MAKERS`.
+        folder: The directory to write to.
+
+    Returns:
+        The directory.
+    """
     MAKERS[family]().save_pretrained(folder)
     return folder

@@ -1,4 +1,4 @@
-"""Tiny random SDXL and its refiner, see pipelines.py."""
+"""Tiny SDXL and its refiner with random weights, in addition to `composer.testing.pipelines`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from composer.testing.parts import WIDTH, clip, clip_tokenizer, projecting_clip,
 
 
 def sdxl(in_channels: int = 4, takes_guidance_scale: bool = False, seed: int = 0) -> StableDiffusionXLPipeline:
-    """SDXL at 64 × 64 pixels with an 8 × VAE; 9 input channels make an inpainting model, an embedded scale an LCM."""
+    """Create SDXL for 64 × 64 pixels, with an 8 × VAE.
+
+    Args:
+        in_channels: Input channels of the UNet; 9 make an inpainting model.
+        takes_guidance_scale: Whether the UNet takes the guidance scale as an input, as latent consistency models do.
+        seed: Seed of the weights.
+
+    Returns:
+        The pipeline.
+    """
     torch.manual_seed(seed)
     return untyped(StableDiffusionXLPipeline)(
         unet=_unet(in_channels, 2 * WIDTH, conditions=6, time_cond_proj_dim=8 if takes_guidance_scale else None),
@@ -28,7 +37,14 @@ def sdxl(in_channels: int = 4, takes_guidance_scale: bool = False, seed: int = 0
 
 
 def sdxl_refiner(seed: int = 1) -> StableDiffusionXLImg2ImgPipeline:
-    """Its refiner: the second text encoder alone, and an aesthetic score in place of the target size."""
+    """Create SDXL's refiner: with the second text encoder only, and an aesthetic score in place of the target size.
+
+    Args:
+        seed: Seed of the UNet's weights; the other components are those of `sdxl()`.
+
+    Returns:
+        The pipeline.
+    """
     base: Any = sdxl()  # diffusers registers components at run time
     torch.manual_seed(seed)
     return untyped(StableDiffusionXLImg2ImgPipeline)(

@@ -1,4 +1,4 @@
-"""Conformance tests of tasks: inherit `TaskTests`, and say how the task is made and what it is given.
+"""Conformance tests of tasks: inherit `TaskTests`, create the task, and name its values.
 
 from composer.testing.conformance import TaskTests
 
@@ -52,11 +52,15 @@ class TaskTests:
     option: ClassVar[Path | None] = None
 
     def make(self) -> Task:
-        """Create the task."""
+        """Create the task.
+
+        Returns:
+            A new task.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not create its task")
 
     def test_its_families_can_do_it(self) -> None:
-        """What it declares is what its checkpoints are."""
+        """The families that it names meet the conditions that it declares."""
         task = self.make()
         for family in self.families:
             checkpoint = checkpoint_of(family)
@@ -64,6 +68,7 @@ class TaskTests:
             assert checkpoint.role in task.roles, family
 
     def test_requests_are_complete_and_repeat(self) -> None:
+        """Requests of the same values are equal, and have a prompt for each image and a size that the model accepts."""
         task = self.make()
         for family in self.families:
             request = self._request(task, family)
@@ -92,6 +97,7 @@ class TaskTests:
         assert not missing, f"the option file does not declare {missing}"
 
     def test_it_starts_with_latents_of_the_models_layout(self) -> None:
+        """Start latents have the shape and dtype of the family's noise, and are finite."""
         task = self.make()
         for family in self.families:
             model, request = tiny_model(family), self._request(task, family)
@@ -104,7 +110,7 @@ class TaskTests:
             assert torch.isfinite(start.latents).all() and start.latents.dtype == of.dtype
 
     def test_it_runs_and_repeats(self) -> None:
-        """As many images as seeds, of the requested size; the task keeps nothing from run to run."""
+        """It yields an image for each seed, of one size, and keeps no state between runs."""
         task = self.make()
         for family in self.families:
             request = self._request(task, family)
@@ -118,6 +124,7 @@ class TaskTests:
         assert self._run(self.make(), self.families[0], heun=True).iterations > 1
 
     def test_callbacks_see_every_iteration(self) -> None:
+        """Callbacks are called for each step of each pass."""
         for family in self.families:
             counter = Counter()
             result = self._run(self.make(), family, counter)
@@ -135,7 +142,12 @@ class TaskTests:
 
 
 class Counter(StepCallback):
-    """Counts runs and iterations; changes nothing."""
+    """Count runs and steps; change nothing.
+
+    Attributes:
+        runs: Number of runs that `around` was entered for.
+        steps: Number of steps of all runs.
+    """
 
     def __init__(self) -> None:
         self.runs, self.steps = 0, 0
@@ -151,7 +163,14 @@ class Counter(StepCallback):
 
 @cache
 def checkpoint_of(family: str) -> Checkpoint:
-    """Describe the tiny checkpoint of one of composer's families, one of `SIZES`; its files are gone afterwards."""
+    """Describe the tiny checkpoint of one of composer's families; its files are removed afterwards.
+
+    Args:
+        family: A key of `SIZES`.
+
+    Returns:
+        The checkpoint.
+    """
     assert family in SIZES
     with TemporaryDirectory() as folder:
         return saved(tiny_model(family), Path(folder))

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from composer.errors import ComposerError
 from composer.images import reading, samples
-from composer.images.samples.make import draw
+from composer.images.samples.make import make_samples
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 GRAY = Image.merge("RGB", [Image.fromarray(RAMP)] * 3)
@@ -415,7 +415,7 @@ def test_a_picture_that_is_too_small(size):
 def test_samples_are_small_and_as_drawn(name):
     found = Image.open(samples.path(name))
     assert reading.is_sample(f"sample:{name}") and samples.path(name).stat().st_size < 200_000
-    assert found.mode == draw()[name].mode and np.abs(array(found) - array(draw()[name])).max() <= 1
+    assert found.mode == make_samples()[name].mode and np.abs(array(found) - array(make_samples()[name])).max() <= 1
 
 
 def test_samples_are_read():

@@ -115,7 +115,7 @@ def consistent(world: World, rows, asked: int) -> None:
     )
     assert all(row.state == DROPPED and row.number is None for row in rows[asked:])
     assert counts["done"] <= asked == len(rows) - counts[DROPPED]
-    assert {row.id for row in rows if row.place} == world.done, "each finished job has a row with its images"
+    assert {row.id for row in rows if row.subfolder} == world.done, "each finished job has a row with its images"
     former = [row.id for row in rows[asked:] if row.id]
     assert len(former) == len(set(former)) and not set(former) & {row.id for row in rows[:asked]}
     seeds = {int(row.values["seed"]) % 10 for row in rows}

@@ -42,15 +42,15 @@ class Attention(Acceleration):
 
     def check(self, context: OptionContext) -> None:
         super().check(context)
-        there = available(context.device.type, context.checked.checkpoint.family_info.supports.attention_backends)
-        if self.backend not in there:
+        backends = available(context.device.type, context.checked.checkpoint.family_info.supports.attention_backends)
+        if self.backend not in backends:
             reason = (
                 "is what runs without the option"
                 if self.backend == "native"
                 else "is not available here, or not for this model"
             )
             raise ComposerError(
-                "accel.attention.backend", self.backend, reason if self.backend else "choose one", there
+                "accel.attention.backend", self.backend, reason if self.backend else "choose one", backends
             )
 
     @contextmanager

@@ -68,15 +68,15 @@ class Converted(Acceleration):
             self.refuse(f"needs the package {missing[0]}: pip install 'diffusion-composer[{self.name}]'")
         checkpoint = context.checked.checkpoint
         denoiser = checkpoint.family_info.denoiser[0]
-        there = [denoiser, *(["vae"] if "vae" in checkpoint.classes else [])]
-        unknown = [name for name in self.components or () if name not in there]
+        convertible = [denoiser, *(["vae"] if "vae" in checkpoint.classes else [])]
+        unknown = [name for name in self.components or () if name not in convertible]
         if unknown:
             raise ComposerError(
-                f"accel.{self.name}.components", unknown[0], "is none that can be converted here", there
+                f"accel.{self.name}.components", unknown[0], "is none that can be converted here", convertible
             )
-        self.chosen = tuple(there if self.components is None else self.components)
+        self.selected = tuple(convertible if self.components is None else self.components)
         self.keep = context.checked.spec.precision.cache
-        if denoiser in self.chosen:
+        if denoiser in self.selected:
             self._guidance_fits(context)
 
     def _guidance_fits(self, context: OptionContext) -> None:
@@ -91,7 +91,7 @@ class Converted(Acceleration):
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         with ExitStack() as stack:
-            for name in self.chosen:
+            for name in self.selected:
                 model = pipe.components[name]
                 stack.callback(embedding_cache.evict_model, model)  # what it made so is not what it makes alone
                 embedding_cache.evict_model(model)
@@ -100,11 +100,11 @@ class Converted(Acceleration):
             yield
 
     def _replace(self, module: nn.Module, stack: ExitStack) -> None:
-        stand_in = ConvertedForward(self.name, module, module.forward, self.engine(), self.wanted, self.keep)
-        stack.callback(stand_in.close)
-        stack.enter_context(patched_forward(module, lambda _: stand_in))
+        replacement = ConvertedForward(self.name, module, module.forward, self.engine(), self.compute_dtype, self.keep)
+        stack.callback(replacement.close)
+        stack.enter_context(patched_forward(module, lambda _: replacement))
 
-    def wanted(self, dtype: torch.dtype) -> torch.dtype:
+    def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Return the dtype to compute in.
 
         Args:

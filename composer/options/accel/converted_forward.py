@@ -95,9 +95,9 @@ class TensorOnly(nn.Module):
         Args:
             tensors: The inputs.
         """
-        given = nested(dict(zip(self.names, (each.to(dtype) for each, dtype in zip(tensors, self.like)))))
-        found = self.module(**given, **self.fixed)
-        return (found[0] if isinstance(found, tuple) else found).float()
+        given = nested(dict(zip(self.names, (tensor.to(dtype) for tensor, dtype in zip(tensors, self.like)))))
+        output = self.module(**given, **self.fixed)
+        return (output[0] if isinstance(output, tuple) else output).float()
 
 
 class ConvertedForward:
@@ -108,16 +108,21 @@ class ConvertedForward:
         module: The module.
         forward: Its own forward.
         engine: The library.
-        wanted: Dtype of the weights → compute dtype.
+        compute_dtype: Dtype of the weights → compute dtype.
         keep: Whether to keep the converted model in the disk cache.
     """
 
     def __init__(
-        self, option: str, module: nn.Module, forward: Callable[..., Any], engine: Engine, wanted: Callable[[torch.dtype], torch.dtype],
+        self,
+        option: str,
+        module: nn.Module,
+        forward: Callable[..., Any],
+        engine: Engine,
+        compute_dtype: Callable[[torch.dtype], torch.dtype],
         keep: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.option, self.module, self.forward = option, module, forward
-        self.engine, self.wanted, self.keep = engine, wanted, keep
+        self.engine, self.compute_dtype, self.keep = engine, compute_dtype, keep
         self.inner = [(name, submodule) for name, submodule in module.named_modules() if submodule is not module]
         self.known, self.stack = self._traits(), ExitStack()
         self.programs: dict[Any, Callable[[list[np.ndarray]], np.ndarray]] = {}
@@ -144,12 +149,12 @@ class ConvertedForward:
 
     def _run(self, tensors: dict[str, Tensor], fixed: dict[str, Any]) -> Tensor:
         dtype = next(self.module.parameters()).dtype
-        like = tuple((name, each.dim(), each.dtype) for name, each in tensors.items())
-        kind = like, repr(fixed), odd(self.module, tensors), self.wanted(dtype), dtype
+        like = tuple((name, tensor.dim(), tensor.dtype) for name, tensor in tensors.items())
+        kind = like, repr(fixed), odd(self.module, tensors), self.compute_dtype(dtype), dtype
         if kind not in self.programs:
             self.programs[kind] = self.engine.compile(self._folder(kind, tensors, fixed))
-        found = self.programs[kind]([array(each) for each in tensors.values()])
-        return torch.from_numpy(found).to(next(iter(tensors.values())).dtype)
+        output = self.programs[kind]([array(tensor) for tensor in tensors.values()])
+        return torch.from_numpy(output).to(next(iter(tensors.values())).dtype)
 
     def _folder(self, kind: tuple[Any, ...], tensors: dict[str, Tensor], fixed: dict[str, Any]) -> Path:
         """Return the directory of the converted model: in the disk cache, or a temporary one."""
@@ -158,7 +163,7 @@ class ConvertedForward:
             try:
                 key = f"{traits}-{version(self.engine.package)}-torch-{torch.__version__}"
                 return disk_cache.get_or_create(self.option, key, lambda draft: self._convert(tensors, fixed, draft))
-            except OSError:  # no room or no right to write: a run must not fail for that
+            except OSError:  # the disk is full or read-only: the run goes on without the cache
                 pass
         folder = Path(self.stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
         self._convert(tensors, fixed, folder)
@@ -169,26 +174,33 @@ class ConvertedForward:
         converted[self.option, type(self.module).__name__] += 1
         if "return_dict" in self.parameters.parameters:
             fixed = {**fixed, "return_dict": False}
-        inputs = {name.replace(".", "_"): torch.from_numpy(array(small(name, each))) for name, each in tensors.items()}
+        inputs = {
+            name.replace(".", "_"): torch.from_numpy(array(small(name, tensor))) for name, tensor in tensors.items()
+        }
         with patched_forward(self.module, lambda _: self.forward), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's tracer, on each branch that looks at a size
-            module, before = self._wanted(), next(self.module.parameters()).dtype
-            own = self.wanted(before)  # but timesteps, of which 16 bits leave every fourth
+            module, before = self._in_compute_dtype(), next(self.module.parameters()).dtype
+            compute_dtype = self.compute_dtype(before)  # except timesteps: 16 bits hold only every fourth of them
             like = [
-                own if each.dtype == before and name != "timestep" else each.dtype for name, each in tensors.items()
+                compute_dtype if tensor.dtype == before and name != "timestep" else tensor.dtype
+                for name, tensor in tensors.items()
             ]
             self.engine.convert(TensorOnly(module, list(tensors), like, fixed).eval(), inputs, folder)
 
-    def _wanted(self) -> nn.Module:
+    def _in_compute_dtype(self) -> nn.Module:
         """Return the module in the compute dtype, as a copy if it has another one."""
-        own = next(self.module.parameters()).dtype
-        return self.module if self.wanted(own) == own else nn.Module.to(deepcopy(self.module), self.wanted(own))
+        dtype = next(self.module.parameters()).dtype
+        return (
+            self.module
+            if self.compute_dtype(dtype) == dtype
+            else nn.Module.to(deepcopy(self.module), self.compute_dtype(dtype))
+        )
 
     def _content(self, dtype: torch.dtype) -> str:
         """Hash the weights and the classes of the layers, which files do not show after merging."""
         if dtype not in self.hashes:
             total = hashlib.sha256(repr(sorted(dict(getattr(self.module, "config", {})).items())).encode())
-            total.update(repr([(place, type(each).__qualname__) for place, each in self.inner]).encode())
+            total.update(repr([(name, type(submodule).__qualname__) for name, submodule in self.inner]).encode())
             for name, weight in sorted(self.module.state_dict().items()):
                 total.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
                 total.update(weight.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
@@ -198,8 +210,12 @@ class ConvertedForward:
     def _traits(self) -> list[Any]:
         """Collect changes that others may make to the module, which a converted one would not run."""
         return [
-            (vars(each).get("forward"), vars(each).get("processor"), [len(getattr(each, kind)) for kind in HOOKS])
-            for _, each in self.inner
+            (
+                vars(submodule).get("forward"),
+                vars(submodule).get("processor"),
+                [len(getattr(submodule, kind)) for kind in HOOKS],
+            )
+            for _, submodule in self.inner
         ] + [sum(weight._version for weight in self.module.parameters())]
 
     def _check_unchanged(self) -> None:

@@ -166,15 +166,15 @@ def deep(unet: Any, layers: int) -> list[nn.Module]:
 def _layers(block: Any, more: Any = ()) -> list[tuple[nn.Module, ...]]:
     """List a block's layers in order: residual blocks with their attention, then those that change the size."""
     attentions = getattr(block, "attentions", None) or [None] * len(block.resnets)
-    layers = [tuple(each for each in pair if each is not None) for pair in zip(block.resnets, attentions)]
-    return [*layers, *((each,) for each in more)]
+    layers = [tuple(layer for layer in pair if layer is not None) for pair in zip(block.resnets, attentions)]
+    return [*layers, *((layer,) for layer in more)]
 
 
 def _without(blocks: Any, layers: list[list[tuple[nn.Module, ...]]], count: int) -> list[nn.Module]:
     """All but the first `count` layers."""
-    found: list[nn.Module] = []
+    replaced: list[nn.Module] = []
     for block, inner in zip(blocks, layers):
         left = inner[count:]
-        found += [block] if len(left) == len(inner) and inner else [each for layer in left for each in layer]
+        replaced += [block] if len(left) == len(inner) and inner else [module for layer in left for module in layer]
         count = max(count - len(inner), 0)
-    return found
+    return replaced

@@ -77,7 +77,7 @@ def fused(model: Any) -> Iterator[None]:
     model.fuse_qkv_projections()
     try:
         for layer in model.modules():
-            _share(layer)
+            _link_separate_weights(layer)
         yield
     finally:
         model.set_attn_processor(processors)
@@ -89,16 +89,18 @@ def fused(model: Any) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _share(layer: nn.Module) -> None:
+def _link_separate_weights(layer: nn.Module) -> None:
     """Make the separate projections views of the fused one, so that no weight is stored twice."""
     for name, parts in ADDED.items():
-        whole = getattr(layer, name, None)
-        if isinstance(whole, nn.Linear):
+        fused_layer = getattr(layer, name, None)
+        if isinstance(fused_layer, nn.Linear):
             for kind in ("weight", "bias"):
-                own = [getattr(getattr(layer, part), kind) for part in parts]
-                if getattr(whole, kind) is not None and all(each is not None for each in own):
-                    for each, rows in zip(own, getattr(whole, kind).data.split([len(each) for each in own])):
-                        each.data = rows
+                separate = [getattr(getattr(layer, part), kind) for part in parts]
+                if getattr(fused_layer, kind) is not None and all(weight is not None for weight in separate):
+                    for weight, rows in zip(
+                        separate, getattr(fused_layer, kind).data.split([len(weight) for weight in separate])
+                    ):
+                        weight.data = rows
 
 
 @torch.no_grad()

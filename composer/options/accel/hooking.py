@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from composer.checkpoints.layouts import Supports, families
 from composer.options.base import ModelOption, OptionContext
 
-#: Other programs in the denoiser's place: what hooks into the model's layers would not be seen by them.
+#: Options that replace the denoiser's forward by a compiled program, which does not run hooks of its layers.
 PROGRAMS = frozenset({"accel.compile", "accel.openvino", "accel.onnx"})
 #: Shape of a forward's input, and the number of its text among those seen.
 Like = tuple[tuple[int, ...], int]
@@ -65,15 +65,15 @@ def patched_forward(module: nn.Module, make: Callable[[Callable[..., Any]], Call
         module: The module.
         make: Returns the new forward, given the present one.
     """
-    own = module.__dict__.get("forward")
+    former = module.__dict__.get("forward")
     module.forward = make(module.forward)
     try:
         yield
     finally:
-        if own is None:
+        if former is None:
             module.__dict__.pop("forward", None)
         else:
-            module.forward = own
+            module.forward = former
 
 
 class Forwards:
@@ -112,7 +112,7 @@ class Forwards:
     def _number(self, text: Tensor | None) -> int:
         if text is None:
             return -1
-        found = next((number for number, known in enumerate(self.texts) if torch.equal(known, text)), None)
-        if found is None:
+        index = next((number for number, known in enumerate(self.texts) if torch.equal(known, text)), None)
+        if index is None:
             self.texts.append(text)
-        return len(self.texts) - 1 if found is None else found
+        return len(self.texts) - 1 if index is None else index

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: Places to an input's sides that are enough to trace a model with; what is left over decides how it is padded, so it
-#: stays.
+#: Side of an input that suffices to trace a model, in latent units. The remainder of a division by it is added, since
+#: padding depends on it.
 SIDE = 16
 #: What may be part of a converted model, beside tensors.
 PLAIN = (type(None), bool, int, float, str)
@@ -32,11 +32,11 @@ def parted(arguments: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]
     for name, value in arguments.items():
         if name == "timestep":
             value = torch.as_tensor(value)
-            value = value if value.is_floating_point() else value.float()  # whole ones up to 2²⁴ stay what they are
-        inner = {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-        if inner and all(isinstance(each, Tensor) for each in inner.values()):
+            value = value if value.is_floating_point() else value.float()  # integers up to 2²⁴ are exact
+        inner = {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+        if inner and all(isinstance(item, Tensor) for item in inner.values()):
             tensors.update(inner)
-        elif all(isinstance(each, PLAIN) for each in inner.values()):
+        elif all(isinstance(item, PLAIN) for item in inner.values()):
             fixed[name] = value
         else:
             raise ValueError(f"its argument {name} is a {type(value).__name__}, which no converted model takes")
@@ -49,14 +49,14 @@ def nested(tensors: dict[str, Tensor]) -> dict[str, Any]:
     Args:
         tensors: Name → tensor.
     """
-    found: dict[str, Any] = {}
-    for name, each in tensors.items():
+    arguments: dict[str, Any] = {}
+    for name, tensor in tensors.items():
         outer, _, key = name.partition(".")
         if key:
-            found.setdefault(outer, {})[key] = each
+            arguments.setdefault(outer, {})[key] = tensor
         else:
-            found[outer] = each
-    return found
+            arguments[outer] = tensor
+    return arguments
 
 
 def array(tensor: Tensor) -> np.ndarray:

@@ -40,9 +40,9 @@ class ChannelsLast(Acceleration):
 
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        wanted = ("unet", "vae") if self.of == "all" else (self.of,)
+        components = ("unet", "vae") if self.of == "all" else (self.of,)
         with ExitStack() as stack:
-            for model in filter(None, map(pipe.components.get, wanted)):
+            for model in filter(None, map(pipe.components.get, components)):
                 stack.enter_context(channels_last(model))
             yield
 

@@ -25,8 +25,9 @@ class Runtime(Engine):
 
     def convert(self, module: nn.Module, inputs: dict[str, Tensor], folder: Path) -> None:
         torch.onnx.export(
-            module, tuple(inputs.values()), str(folder / "model.onnx"), dynamo=False, input_names=list(inputs), opset_version=OPSET,
-            dynamic_axes={name: [*OPEN[each.dim()]] for name, each in inputs.items() if each.dim()},
+            module, tuple(inputs.values()), str(folder / "model.onnx"),
+            dynamo=False, input_names=list(inputs), opset_version=OPSET,
+            dynamic_axes={name: [*OPEN[tensor.dim()]] for name, tensor in inputs.items() if tensor.dim()},
         )  # fmt: skip
 
     def compile(self, folder: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
@@ -36,7 +37,7 @@ class Runtime(Engine):
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-        names = [each.name for each in session.get_inputs()]
+        names = [node.name for node in session.get_inputs()]
 
         def run(inputs: list[np.ndarray]) -> np.ndarray:
             output: Any = session.run(None, dict(zip(names, inputs)))[
@@ -53,6 +54,6 @@ class ONNX(Converted):
 
     def check(self, context: OptionContext) -> None:
         super().check(context)
-        other = [name for name in self.chosen if context.dtypes.of(name) != torch.float32]
+        other = [name for name in self.selected if context.dtypes.of(name) != torch.float32]
         if other:
             self.refuse(f"computes in fp32 alone, and the {other[0]} would not: precision=fp32, or accel=[openvino]")

@@ -87,5 +87,5 @@ class OpenVINO(Converted):
                 "accel.openvino.precision", "bf16", "this CPU has no units for it, so it would do nothing: use auto"
             )
 
-    def wanted(self, dtype: torch.dtype) -> torch.dtype:
+    def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         return dtype if self.precision == "auto" else DTYPES[self.precision]

@@ -60,13 +60,13 @@ def clean(model: nn.Module) -> Iterator[None]:
     """
     registries = {module: registry for module in model.modules() if (registry := registry_of(module)) is not None}
     known = {module: {id(hook) for hook in hooks_of(module)} for module in registries}
-    own = {module: module.__dict__.get("forward") for module in model.modules()}
-    for registry in registries.values():  # a pipeline of diffusers' has listed them without those that come now
+    forwards = {module: module.__dict__.get("forward") for module in model.modules()}
+    for registry in registries.values():  # diffusers caches this list, which lacks the hooks that are added now
         forget_child_registries(registry)
     try:
         yield
     finally:
-        for module, forward in own.items():
+        for module, forward in forwards.items():
             current = registry_of(module)
             if current is None:
                 continue

@@ -14,7 +14,7 @@ from composer.system.constraints import Ge, Gt
 from composer.system.memory import format_bytes, free_memory
 
 GIB = 2**30
-#: Shares of the largest model's weights that are on the device at once.
+#: Fractions of the largest model's weights that are on the device at the same time.
 GROUPED, LAYER = 0.15, 0.03
 
 
@@ -42,8 +42,8 @@ class Auto(ModelOption):
         fits = next((i for i, (_, need) in enumerate(rungs) if free is None or need <= free), len(rungs) - 1)
         chosen, need = rungs[min(fits + self.further, len(rungs) - 1)]
         words = ",".join(option.name for option in chosen)
-        room = "an unknown amount" if free is None else f"{format_bytes(free)}"
-        line = f"memory=auto: about {format_bytes(rungs[0][1])} needed, {room} free: "
+        available = "an unknown amount" if free is None else f"{format_bytes(free)}"
+        line = f"memory=auto: about {format_bytes(rungs[0][1])} needed, {available} free: "
         line += f"memory=[{words}], about {format_bytes(need)}" if chosen else "nothing to save"
         if free is not None and need > free:
             line += ", which may not be enough"
@@ -84,13 +84,13 @@ def helps(option: ModelOption, context: OptionContext) -> bool:
 
 def need(context: OptionContext, offload: ModelOption | None, saving: tuple[ModelOption, ...]) -> int:
     kinds = {type(option) for option in saving}
-    found = estimate(context.checked, context.dtypes, sliced=VaeSlicing in kinds, tiled=VaeTiling in kinds)
-    return resident(found, offload) + found.working
+    estimated = estimate(context.checked, context.dtypes, sliced=VaeSlicing in kinds, tiled=VaeTiling in kinds)
+    return resident(estimated, offload) + estimated.working
 
 
 def resident(found: Estimate, offload: ModelOption | None) -> int:
     """Bytes of weights that are on the device at once."""
     if offload is None:
         return sum(found.weights.values())
-    share = {ModelOffload: 1.0, GroupOffload: GROUPED, SequentialOffload: LAYER}[type(offload)]
-    return int(found.largest * share)
+    fraction = {ModelOffload: 1.0, GroupOffload: GROUPED, SequentialOffload: LAYER}[type(offload)]
+    return int(found.largest * fraction)

@@ -101,8 +101,8 @@ def _decoding(checked: Checked, dtypes: DtypePlan, batch: int, height: int, widt
     pixels, more = height * width, 1.0
     if tiled and max(height, width) > tile:
         pixels, more = min(pixels, tile * tile), TILED
-    whole = 3 * height * width * (2 if tiled else 0)  # tiles that wait to be put together
-    return int(batch * (pixels * channels * VAE * more + whole) * dtypes.of("vae").itemsize)
+    images = 3 * height * width * (2 if tiled else 0)  # tiles are kept until all are decoded
+    return int(batch * (pixels * channels * VAE * more + images) * dtypes.of("vae").itemsize)
 
 
 def tile_of(config: Mapping[str, Any]) -> int:

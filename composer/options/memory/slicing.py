@@ -101,5 +101,5 @@ class AttentionSlicing(Saving):
     def _slice(self, unet: Any) -> None:
         try:
             unet.set_attention_slice(self.heads)
-        except ValueError as error:  # more heads than there are: only the loaded model tells
+        except ValueError as error:  # more slices than heads, which only the loaded model knows
             raise ComposerError("memory.attention_slicing.heads", self.heads, f"can't be sliced so: {error}") from None

@@ -40,11 +40,11 @@ def render_grid(block: Block, axes: SheetSpec, captions: Sequence[str], index: i
         heading = f'<h2 id="page{index}" class="text"><span class="key">{key}</span> {value}</h2>\n'
     if axes.y is None:
         keys = [axes.x, *captions] if axes.x else captions
-        figures = "".join(render_figure(cell, keys) for _, places in block.rows for place in places for cell in place)
+        figures = "".join(render_figure(cell, keys) for _, row in block.rows for cells in row for cell in cells)
         yield f'{heading or "<h2></h2>"}<div class="flow">{figures}</div>\n'
         return
     across = math.ceil(math.sqrt(max(len(cells) for _, row in block.rows for cells in row)))
-    style = f"--across: {across}; --place: calc({across} * (var(--thumb) + 8px) - 8px)"
+    style = f"--across: {across}; --slot: calc({across} * (var(--thumb) + 8px) - 8px)"
     yield f'{heading}<table class="grid" style="{style}">\n'
     if axes.x is not None:
         corner = f'<div class="corner"><span>{escape(axes.x)} →</span><span>{escape(axes.y)} ↓</span></div>'
@@ -63,7 +63,7 @@ def render_grid(block: Block, axes: SheetSpec, captions: Sequence[str], index: i
 
 
 def _column(cells: Sequence[Cell], captions: Sequence[str]) -> str:
-    return f'<td><div class="place">{"".join([render_figure(cell, captions) for cell in cells])}</div></td>'
+    return f'<td><div class="slot">{"".join([render_figure(cell, captions) for cell in cells])}</div></td>'
 
 
 def render_figure(cell: Cell, captions: Sequence[str]) -> str:

@@ -49,13 +49,13 @@ class LiveReport:
     def _cell(self, row: Row) -> Cell:
         cell = Cell(
             number=row.number,
-            folder=row.place,
+            folder=row.subfolder,
             state=row.state,
             values=row.values,
             error=row.reason,
             prompt=row.prompt,
         )
-        if not row.place or row.id is None:
+        if not row.subfolder or row.id is None:
             return cell
         brief = self.ledger.journal.briefs[row.id]
         details = {name: value for name, value in brief.items() if name not in ("values", "versions")}

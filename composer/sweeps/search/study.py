@@ -84,7 +84,7 @@ class Study:
         """
         for key, value in attributes.items():
             trial.set_user_attr(key, value)
-        self.known[point] = self._tell(trial, attributes if succeeded else None)
+        self.known[point] = self._report(trial, attributes if succeeded else None)
 
     def _ask(self) -> tuple[Trial, Point]:
         # a new seed per trial, so that an interrupted search continues as it would have gone on
@@ -99,9 +99,9 @@ class Study:
         """Finish a trial of a known point with the outcome of the first one."""
         if "reason" in first.user_attrs:
             trial.set_user_attr("reason", first.user_attrs["reason"])
-        self._tell(trial, None if "reason" in first.user_attrs else first.user_attrs)
+        self._report(trial, None if "reason" in first.user_attrs else first.user_attrs)
 
-    def _tell(self, trial: Trial, measured: Mapping[str, Any] | None) -> FrozenTrial:
+    def _report(self, trial: Trial, measured: Mapping[str, Any] | None) -> FrozenTrial:
         """Report the metrics of a trial, or None for a failure."""
         self._finished_trials += 1
         if measured is None:

@@ -403,7 +403,7 @@ def test_several_pictures_and_several_jobs_in_a_place(tmp_path):
     write_sheet(tmp_path, "16", cells, SheetSpec(page="scheduler"))
     found = read(tmp_path)
     assert len(found.all("img")) == 32
-    assert len([cell for cell in found.all("div") if cell.get("class") == "place"]) == 8
+    assert len([cell for cell in found.all("div") if cell.get("class") == "slot"]) == 8
     assert "".join(found.text).count("eta 1") == 8  # what no head says stands below the image
 
 
@@ -589,7 +589,7 @@ def test_a_list_of_jobs_is_a_gallery_and_no_sparse_grid(cells, axes):
     found = resolve_axes(cells, SheetSpec())
     assert (found.x, found.y, found.page) == axes
     blocks = arrange(cells, found)
-    assert sum(len(place) for block in blocks for _, places in block.rows for place in places) == len(cells)
+    assert sum(len(shown) for block in blocks for _, row in block.rows for shown in row) == len(cells)
 
 
 def test_axes_that_are_asked_for_win_over_a_gallery():
