@@ -49,8 +49,8 @@ LINES = {
 def option(tmp_path):
     """Write a project's own option file of `output`, and return its path."""
 
-    def write(text: str, place: str = "output/png.yaml") -> Path:
-        file = tmp_path / "conf" / place
+    def write(text: str, location: str = "output/png.yaml") -> Path:
+        file = tmp_path / "conf" / location
         file.parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "conf" / ".composer").touch()
         file.write_text(text)
@@ -59,10 +59,10 @@ def option(tmp_path):
     return write
 
 
-def refused(done, said: str, *files: Path) -> None:
-    assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+def refused(done, message: str, *files: Path) -> None:
+    assert done.code == 2 and done.err.count("\n") == 1 and message in done.err, done.err
     assert all(file.name in done.err for file in files), done.err
-    assert not done.out and not Path("PWNED").exists() and {each.name for each in Path.cwd().iterdir()} <= {"conf"}
+    assert not done.out and not Path("PWNED").exists() and {path.name for path in Path.cwd().iterdir()} <= {"conf"}
 
 
 @pytest.mark.parametrize(("node", "key"), NODES.items(), ids=[node.split(":")[0] for node in NODES])
@@ -77,7 +77,7 @@ def test_every_command_refuses_hydra_settings_of_files(compose, option, words):
     refused(compose(*words), "hydra.callbacks.a._target_=pathlib.Path.write_text", file)
 
 
-#: Other ways into Hydra's node: files by place → contents, and words.
+#: Other ways into Hydra's node: path → content of a file, and words.
 WAYS = {
     "package": ({"output/png.yaml": "# @package hydra.callbacks.a\n_target_: os.getcwd\n"}, ()),
     "escaped": ({"output/png.yaml": '# @package _global_\noutput: {format: png}\n"\\x68ydra": {verbose: true}\n'}, ()),
@@ -101,23 +101,23 @@ STARTS = {"run": (), "sweep": ("-m", "seed=1,2"), "launcher": ("-m", "seed=1,2",
 def test_no_way_leads_into_the_node_of_hydra(compose, option, way, start, tmp_path, monkeypatch):
     (files, words), line = WAYS[way], STARTS[start]
     monkeypatch.syspath_prepend(tmp_path)
-    for place, text in files.items():
-        option(text, place)
+    for location, text in files.items():
+        option(text, location)
     done = compose("steps=1", *words, *line)
     assert done.code == 2 and done.err.startswith("compose: hydra") and done.err.count("\n") == 1, done.err
     assert not (tmp_path / "PWNED").exists() and not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize(
-    ("place", "text"),
+    ("location", "text"),
     {
         "output/png.yaml": "# @package _global_\noutput: {format: png}\nhydra: {searchpath: [a]}\n",
         "hydra/config.yaml": "callbacks: {}\n",
         "hydra/sweeper/basic.yaml": "_target_: pathlib.Path.touch\nself: PWNED\n",
     }.items(),
 )
-def test_a_file_that_hydra_itself_rejects_is_named(compose, option, place, text):
-    file = option(text, place)
+def test_a_file_that_hydra_itself_rejects_is_named(compose, option, location, text):
+    file = option(text, location)
     for line in ((), ("-m", "seed=1,2"), ("-m", "seed=1,2", "hydra/launcher=basic")):
         refused(compose("steps=1", *line), f"config={shorten_middle(file)}: is about Hydra's own node")
 
@@ -140,7 +140,7 @@ def test_hydra_groups_of_a_file_are_refused_by_name(compose, option):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["hydra.callbacks.a=1"], "composer's own are callbacks=[…]"),
         (["hydra/callbacks=mlflow"], "composer's own are callbacks=[…]"),
@@ -173,12 +173,12 @@ def test_hydra_groups_of_a_file_are_refused_by_name(compose, option):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_typed_hydra_settings_work_or_are_refused(compose, words, said):
-    refused(compose(*words), said)
+def test_typed_hydra_settings_work_or_are_refused(compose, words, message):
+    refused(compose(*words), message)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["-p", "a blue cube"], 'Type prompt="…"'),
         (["--info"], "`compose config`"),
@@ -197,8 +197,8 @@ def test_typed_hydra_settings_work_or_are_refused(compose, words, said):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_flags_of_hydra_work_or_are_refused(compose, words, said):
-    refused(compose(*words), said)
+def test_flags_of_hydra_work_or_are_refused(compose, words, message):
+    refused(compose(*words), message)
 
 
 def test_cfg_prints_the_config(compose):
@@ -240,19 +240,19 @@ def test_composing_leaves_hydra_as_it_was():
     assert not GlobalHydra.instance().is_initialized() and chosen.version_base is before
 
 
-def test_threads_compose_what_each_asked_for():
-    names, found = ["euler", "ddim", "heun", "lms"], {}
+def test_threads_compose_their_own_requests():
+    names, results = ["euler", "ddim", "heun", "lms"], {}
     wait = threading.Barrier(len(names))
 
     def compose(name: str) -> None:
         wait.wait()
-        found[name] = [compose_config([f"scheduler={name}", f"seed={i}"]) for i in range(2)]
+        results[name] = [compose_config([f"scheduler={name}", f"seed={i}"]) for i in range(2)]
 
     threads = [threading.Thread(target=compose, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {name: [each.chosen.scheduler for each in configs] for name, configs in found.items()} == {
+    assert {name: [config.chosen.scheduler for config in configs] for name, configs in results.items()} == {
         name: [name] * 2 for name in names
     }

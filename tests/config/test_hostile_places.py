@@ -12,10 +12,10 @@ import pytest
 from tiers import every
 from watched import watched
 
-#: One of each place, with targets and commands in turn.
+#: Each location once, with targets and commands in turn.
 SAMPLE = [
-    (place, [*hostile.TARGETS][7 * i % len(hostile.TARGETS)], [*hostile.COMMANDS][i % len(hostile.COMMANDS)])
-    for i, place in enumerate(hostile.SOURCES)
+    (location, [*hostile.TARGETS][7 * i % len(hostile.TARGETS)], [*hostile.COMMANDS][i % len(hostile.COMMANDS)])
+    for i, location in enumerate(hostile.SOURCES)
 ]
 
 
@@ -33,11 +33,11 @@ def test_there_are_enough_of_them():
     assert len(hostile.SOURCES) >= 27 and len(hostile.TARGETS) >= 25
 
 
-@pytest.mark.parametrize(("place", "target", "command"), every(2, SAMPLE), ids=[" - ".join(each) for each in SAMPLE])
-def test_nothing_of_a_config_is_called(compose, honest, tmp_path, monkeypatch, place, target, command):
+@pytest.mark.parametrize(("location", "target", "command"), every(2, SAMPLE), ids=[" - ".join(item) for item in SAMPLE])
+def test_nothing_of_a_config_is_called(compose, honest, tmp_path, monkeypatch, location, target, command):
     monkeypatch.syspath_prepend(tmp_path)
     shutil.copytree(honest, tmp_path / "honest")
-    done = compose(*hostile.line(tmp_path, place, target, command))
+    done = compose(*hostile.line(tmp_path, location, target, command))
     assert not hostile.harmed(tmp_path) and "canary" not in sys.modules
     assert done.code in (0, 1, 2) and "Traceback" not in done.err and (done.code == 0 or "compose: " in done.err), (
         done.err
@@ -45,16 +45,16 @@ def test_nothing_of_a_config_is_called(compose, honest, tmp_path, monkeypatch, p
 
 
 @pytest.mark.slow
-def test_no_target_is_called_from_any_place_by_any_command(honest, tmp_path):
-    """Each place with each target, by commands in turn, and each place by each command."""
+def test_no_target_is_called_from_any_location_by_any_command(honest, tmp_path):
+    """Each location with each target, by commands in turn, and each location by each command."""
     commands = [*hostile.COMMANDS]
     cases = {
-        (place, target, commands[(i + j) % len(commands)])
-        for i, place in enumerate(hostile.SOURCES)
+        (location, target, commands[(i + j) % len(commands)])
+        for i, location in enumerate(hostile.SOURCES)
         for j, target in enumerate(hostile.TARGETS)
     } | {
-        (place, target, command)
-        for place in hostile.SOURCES
+        (location, target, command)
+        for location in hostile.SOURCES
         for target in ("write_text", "os.system")
         for command in commands
     }

@@ -39,7 +39,7 @@ def test_what_holds_no_settings(compose, group, text):
 
 
 @pytest.mark.parametrize(
-    ("group", "text", "said"),
+    ("group", "text", "message"),
     [
         ("output", "null: 3", "a key must be text"),
         ("precision", "dtype: fp32\n1: fp16", "a key must be text"),
@@ -61,9 +61,9 @@ def test_what_holds_no_settings(compose, group, text):
         ("callbacks", "${ odd: {every: 1}", "callbacks=${ odd: is no name of an option"),
     ],
 )
-def test_settings_that_are_none(compose, group, text, said):
+def test_settings_that_are_none(compose, group, text, message):
     (line,) = lines(compose, group, text)
-    assert said in line, line
+    assert message in line, line
 
 
 def test_a_file_that_is_not_chosen_does_no_harm(compose):

@@ -18,7 +18,7 @@ from composer.errors import ComposerError
 
 
 class Three(Enum):
-    whole = 3
+    member = 3
 
 
 class Index:
@@ -37,12 +37,12 @@ class Foreign:
 
 
 THREES = [
-    3, np.int64(3), np.uint8(3), np.int32(3), np.array(3), torch.tensor(3), torch.tensor(3, dtype=torch.uint8), Index(), Three.whole,
+    3, np.int64(3), np.uint8(3), np.int32(3), np.array(3), torch.tensor(3), torch.tensor(3, dtype=torch.uint8), Index(), Three.member,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("three", THREES, ids=lambda each: type(each).__name__)
-def test_a_whole_number_is_whoever_made_it(three):
+def test_an_index_is_an_integer_whatever_its_class(three):
     assert override_of("seed", three) == "seed=3"
     assert override_of("seed", [three, (three,)]) == "seed=[3,[3]]"
 
@@ -64,7 +64,7 @@ def test_a_mapping_holds_settings():
     assert sort_values((), {"scheduler": {"eta": np.float64(0.5)}, "seed": 1}).words == ["scheduler.eta=0.5", "seed=1"]
 
 
-def test_numbers_of_numpy_and_torch_draw_the_same_image():
+def test_numpy_and_torch_scalars_give_the_same_image():
     plain = composer.compose(steps=1, seed=3, guidance=2.5).image.tobytes()
     assert composer.compose(steps=np.int64(1), seed=torch.tensor(3), guidance=np.float32(2.5)).image.tobytes() == plain
 
@@ -98,13 +98,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_object_is_refused_with_what_to_give(name):
-    values, said = REFUSED[name]
-    with pytest.raises(ComposerError, match=said):
+    values, message = REFUSED[name]
+    with pytest.raises(ComposerError, match=message):
         composer.compose(**values)
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("-m", r"composer\.sweep"),
         ("--multirun", r"composer\.sweep"),
@@ -113,8 +113,8 @@ def test_an_object_is_refused_with_what_to_give(name):
         (3, "texts"),
     ],
 )
-def test_a_flag_is_refused_with_what_does_it_here(word, said):
-    with pytest.raises(ComposerError, match=said):
+def test_a_flag_is_refused_with_what_does_it_here(word, message):
+    with pytest.raises(ComposerError, match=message):
         composer.compose(word)
 
 
@@ -124,10 +124,10 @@ def test_a_single_callback_needs_no_list():
 
 
 def test_a_list_is_what_a_sweep_is_over():
-    found = sweep_overrides(
+    result = sweep_overrides(
         {"seed": range(2), "prompt": ["a, b", ["c", "d"]], "steps": np.int64(2), "callbacks": ["trace", "preview"]}
     )
-    assert found == ["seed=0,1", "prompt='a, b',['c','d']", "steps=2", "callbacks=['trace','preview']"]
+    assert result == ["seed=0,1", "prompt='a, b',['c','d']", "steps=2", "callbacks=['trace','preview']"]
 
 
 @pytest.mark.parametrize("values", [{"image": np.zeros((8, 8), np.uint8)}, {"callbacks": [Seen()]}])

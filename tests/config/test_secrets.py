@@ -1,4 +1,4 @@
-"""A token of the environment is used and never told: not in a file, not in a record, not in a line of any command."""
+"""A token of the environment is used and never shown: not in a file, in a record, or in the output of a command."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def alone(tmp_path):
-    """Run command lines in a process of their own, with secrets in its environment; for each its code and everything it
-    said.
-    """
+    """Run command lines in a process of their own, with secrets in its environment; for each its exit code and output."""
 
     def run(*lines: tuple[str, ...]) -> list[tuple[int, str]]:
         env = os.environ | {"HF_TOKEN": CANARY, "SOME_API_KEY": f"key-{CANARY}"}
@@ -38,20 +36,20 @@ def alone(tmp_path):
         done = subprocess.run(
             [sys.executable, "-uc", RUNS], cwd=tmp_path, env=env, input=text, capture_output=True, text=True
         )
-        said = done.stdout.split("\nEXIT ")
-        assert len(said) == len(lines) + 1, done.stdout[-2000:]
-        return [(int(after.split("\n")[0]), before) for before, after in pairwise(said)]
+        output = done.stdout.split("\nEXIT ")
+        assert len(output) == len(lines) + 1, done.stdout[-2000:]
+        return [(int(after.split("\n")[0]), before) for before, after in pairwise(output)]
 
     return run
 
 
 def leaks(folder: Path) -> list[Path]:
     """Files and folders with the canary in their names or bytes."""
-    found = [each for each in folder.rglob("*") if "canary" in each.name.lower()]
-    return found + [file for file in folder.rglob("*") if file.is_file() and b"canaryCANARY" in file.read_bytes()]
+    paths = [path for path in folder.rglob("*") if "canary" in path.name.lower()]
+    return paths + [file for file in folder.rglob("*") if file.is_file() and b"canaryCANARY" in file.read_bytes()]
 
 
-def test_nothing_that_is_drawn_holds_it(alone, tmp_path):
+def test_no_generated_file_holds_it(alone, tmp_path):
     lines = (
         ("steps=1", *SMALL, "callbacks=[trace,preview]", "output.folder=one", "-v"),
         ("-m", "steps=1", *SMALL, "seed=0,1", "callbacks=[]", "-v"),
@@ -65,18 +63,18 @@ def test_nothing_that_is_drawn_holds_it(alone, tmp_path):
         ),  # a prompt is text and no question
         ("model=sd15",),
     )
-    for words, (code, said) in zip(lines, alone(*lines)):
-        assert code == (2 if "model=sd15" in words else 0), said
-        assert "canary" not in said.lower(), words
-        assert "output.folder=one" not in words or "one INFO diffusers" in said, said
+    for words, (code, output) in zip(lines, alone(*lines)):
+        assert code == (2 if "model=sd15" in words else 0), output
+        assert "canary" not in output.lower(), words
+        assert "output.folder=one" not in words or "one INFO diffusers" in output, output
     assert "${oc.env:HF_TOKEN}" in (tmp_path / "out" / "run.json").read_text()
     assert len(list(tmp_path.rglob("*.png"))) >= 4 and leaks(tmp_path) == []
 
 
 @pytest.mark.slow  # compiles; test_verbs looks at what it prints
-def test_the_doctor_does_not_tell_it(alone):
-    ((code, said),) = alone(("doctor",))
-    assert code == 0 and "canary" not in said.lower(), said
+def test_the_doctor_does_not_print_it(alone):
+    ((code, output),) = alone(("doctor",))
+    assert code == 0 and "canary" not in output.lower(), output
 
 
 REFUSED = (
@@ -91,8 +89,8 @@ REFUSED = (
 
 
 def test_no_setting_takes_it(alone, tmp_path):
-    for words, (code, said) in zip(REFUSED, alone(*((*words, "steps=1", "callbacks=[]") for words in REFUSED))):
-        lines = [line for line in said.splitlines() if line.startswith("compose: ")]
-        assert code == 2 and lines, (words, said)
-        assert "canary" not in said.lower(), words
+    for words, (code, output) in zip(REFUSED, alone(*((*words, "steps=1", "callbacks=[]") for words in REFUSED))):
+        lines = [line for line in output.splitlines() if line.startswith("compose: ")]
+        assert code == 2 and lines, (words, output)
+        assert "canary" not in output.lower(), words
     assert leaks(tmp_path) == [] and not list(tmp_path.rglob("*.png"))

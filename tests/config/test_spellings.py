@@ -174,7 +174,7 @@ def test_words_that_are_no_setting_lead_to_one(line):
     assert WORDS[line] in str(error.value) and "is no command and no key=value" in str(error.value)
 
 
-#: One of each kind through the whole command line, single and swept.
+#: One of each kind through the complete command line, single and swept.
 TYPED = [
     *(
         "scheduler=DPMSolverMultistepScheduler",
@@ -201,7 +201,7 @@ def test_the_command_says_it_in_one_line(compose, tmp_path, line):
     words = shlex.split(line)
     done = compose(*words)
     known = {**OPTIONS, **SETTINGS, **FLAGS, **WORDS, "memory=[deepcache]": OPTIONS["memory=deepcache"]}
-    expected = next(said for typed, said in known.items() if typed in line or shlex.split(typed) == words)
+    expected = next(message for typed, message in known.items() if typed in line or shlex.split(typed) == words)
     assert done.code == 2 and expected in done.err and done.err.count("\n") == 1 and done.err.startswith("compose: ")
     assert not done.out and not list(tmp_path.iterdir())
 

@@ -50,7 +50,7 @@ def test_a_misspelt_keyword_gets_a_suggestion():
 
 @pytest.fixture
 def canary(tmp_path, monkeypatch):
-    """A module in the current folder that tells when it is imported, and its import path."""
+    """A module in the current folder that leaves a mark when it is imported, and its import path."""
     (tmp_path / "canary.py").write_text("open('canary-was-here', 'w')\nclass Canary: pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path / "canary-was-here"
@@ -108,14 +108,14 @@ def test_records_choose_no_classes(compose, canary, tmp_path, carrier, paths):
     assert compose("steps=1", "output.folder=honest").code == 0
     honest = metadata.read(tmp_path / "honest/000.png")
     for i, path in enumerate(paths):
-        told = copy.deepcopy(honest)
-        told["config"]["callbacks"]["evil"] = {"_target_": path, "command": "touch canary-was-here"}
+        record = copy.deepcopy(honest)
+        record["config"]["callbacks"]["evil"] = {"_target_": path, "command": "touch canary-was-here"}
         file = tmp_path / f"{i}.{carrier}"
         if carrier == "json":
-            file.write_text(json.dumps(told))
+            file.write_text(json.dumps(record))
         else:
             chunks = PngImagePlugin.PngInfo()
-            chunks.add_text(metadata.KEY, json.dumps(told))
+            chunks.add_text(metadata.KEY, json.dumps(record))
             Image.new("RGB", (8, 8)).save(file, pnginfo=chunks)
         done = compose("rerun", str(file))
         refused(done, path)

@@ -42,11 +42,11 @@ def test_honest_aliases_are_read(compose, tmp_path):
 
 def test_what_is_too_long_or_no_text(tmp_path):
     file = tmp_path / "long.yaml"
-    for data, said in (
+    for data, message in (
         (b" " * (MAX_BYTES + 1), "longer than 1 MiB"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (None, "No such file"),
     ):
         file.write_bytes(data) if data else file.unlink()
-        with pytest.raises(ComposerError, match=said):
+        with pytest.raises(ComposerError, match=message):
             read_bounded_yaml("sweep.jobs", file)

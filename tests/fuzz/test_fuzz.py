@@ -141,9 +141,9 @@ def image(form: str, mode: str) -> bytes:
     return buffer.getvalue()
 
 
-PICTURES = [
-    image(*each)
-    for each in (
+IMAGES = [
+    image(*item)
+    for item in (
         ("png", "RGBA"),
         ("png", "I;16"),
         ("png", "P"),
@@ -157,11 +157,11 @@ PICTURES = [
 
 @search
 @given(
-    st.sampled_from(PICTURES),
+    st.sampled_from(IMAGES),
     st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4)), max_size=4),
     st.integers(0, 500),
 )
-def test_picture_files(data, changes, cut):
+def test_image_files(data, changes, cut):
     for at, new in changes:
         data = data[:at] + new + data[at + len(new) :]
     Path("odd.png").write_bytes(data[: len(data) - cut] if cut < len(data) else data)
@@ -182,7 +182,7 @@ def honest(elsewhere) -> dict[str, Any]:
 @search
 @given(st.data())
 def test_records(honest, data):
-    """One place of a record, at any depth, is another value; then it is read, told, and settled as far as the weights."""
+    """One value of a record, at any depth, is replaced; then it is read, described, and resolved up to the weights."""
     record = copy.deepcopy(honest)
     for _ in range(data.draw(st.integers(1, 3))):
         node: Any = record
@@ -201,9 +201,9 @@ def test_records(honest, data):
     Image.new("RGB", (8, 8)).save(file, pnginfo=chunks)
 
     def again() -> None:
-        found = metadata.read(file)
-        format_report(file.name, found)
-        check(read(replay_config(file, found, ["output.folder=again"]).tree))
+        loaded = metadata.read(file)
+        format_report(file.name, loaded)
+        check(read(replay_config(file, loaded, ["output.folder=again"]).tree))
 
     survives(again)
 

@@ -46,6 +46,8 @@ HONEST = re.compile(
     r"""ImageDraw(\.Draw)?|\.draw\w*\(            # Pillow's
     |draws?\ (at\ random|random\ \w+|lots)|random\ draws?|drawn\ (at\ random|from\ a\ seed)
     |whole\ (numbers?|words?)
+    |no\ longer\ asked\ for  # a state of jobs in results.csv, sweep.json and `--json`
+    |["'](asked|pictures|place|sums)["']  # keys of records, job ids, sweep.json, studies and the disk cache
     |in[ -]place(\ of)?|in\ (its|their)\ place|(take|takes|took|taking)\ (the\ )?place|decimal\ places?
     |stands?\ (in\ )?for|stand-ins?|(as|where)\ (it|they)\ stands?
     |lay(s|ing)?\b(?=[^.]{0,20}\bout\b)

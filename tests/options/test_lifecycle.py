@@ -43,7 +43,7 @@ def clean():
     lifecycle.remove_options()
 
 
-def test_fitted_once_for_as_long_as_the_same_is_wanted():
+def test_applied_once_while_the_same_options_are_requested():
     one = pipe(nn.Linear(1, 1))
     for _ in range(2):
         lifecycle.apply_options(one, {"accel.marks": Marks("a")}, CPU)

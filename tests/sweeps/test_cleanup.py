@@ -1,4 +1,4 @@
-"""`compose clean` tells what could go, removes it when asked to, and touches nothing that it was not asked about."""
+"""`compose clean` lists what can be removed, removes it with a flag, and touches nothing else."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def there(root: Path) -> set[str]:
     return {str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()}
 
 
-def test_by_itself_it_only_tells(outputs, compose):
+def test_by_itself_it_only_lists(outputs, compose):
     before = there(outputs.parent)
     done = compose("clean")
     assert done.code == 0 and there(outputs.parent) == before
     assert f"2 runs  outputs/{OLD}" in done.out and "in 4 folders; dry_run=false does it" in done.out
-    found = json.loads(compose("clean", "older=7", "--json").out)
-    assert found["removed"] is False and [each["size"] for each in found["folders"]] == [3000, 3000]
+    data = json.loads(compose("clean", "older=7", "--json").out)
+    assert data["removed"] is False and [item["size"] for item in data["folders"]] == [3000, 3000]
 
 
 @pytest.mark.parametrize(("words", "days"), [((), {OLD, TODAY}), (("older=7",), {OLD}), (("older=31",), set())])
@@ -72,7 +72,7 @@ def test_a_sweep_goes_where_it_is_named_with_what_it_wrote(outputs, compose):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["photos"], "is no run's and no sweep's folder"),
         (["nowhere"], "is no run's and no sweep's folder"),
@@ -85,10 +85,10 @@ def test_a_sweep_goes_where_it_is_named_with_what_it_wrote(outputs, compose):
         (["oldr=7"], "Did you mean older?"),
     ],
 )
-def test_what_it_can_not_do_is_refused_and_nothing_goes(outputs, compose, words, said):
+def test_what_it_can_not_do_is_refused_and_nothing_goes(outputs, compose, words, message):
     before = there(outputs.parent)
     done = compose("clean", "dry_run=false", *words) if "dry_run" not in words[0] else compose("clean", *words)
-    assert done.code == 2 and said in done.err and done.err.count("\n") == 1 and there(outputs.parent) == before
+    assert done.code == 2 and message in done.err and done.err.count("\n") == 1 and there(outputs.parent) == before
 
 
 def test_links_are_not_followed(outputs, compose):
@@ -106,5 +106,5 @@ def test_what_is_worked_in_stays(outputs):
     assert (outputs.parent / "mine" / "run.json").exists() and (outputs / "sweeps" / "x" / "0000").exists()
 
 
-def test_nothing_to_remove_is_said(compose):
+def test_nothing_to_remove_is_reported(compose):
     assert "nothing to remove" in compose("clean").out

@@ -29,19 +29,19 @@ def made(grammar, *words: str, known=None, **spec) -> list[dict[str, str]]:
 
 
 def test_every_combination_in_the_order_that_was_typed(grammar):
-    found = made(grammar, "scheduler=euler,ddim", "steps=choice(5,10)", "seed=range(2)", "images=2")
-    assert [" ".join(each.values()) for each in found] == [
+    result = made(grammar, "scheduler=euler,ddim", "steps=choice(5,10)", "seed=range(2)", "images=2")
+    assert [" ".join(item.values()) for item in result] == [
         "euler 5 0", "euler 5 1", "euler 10 0", "euler 10 1", "ddim 5 0", "ddim 5 1", "ddim 10 0", "ddim 10 1",
     ]  # fmt: skip
 
 
 def test_globs_and_texts(grammar):
-    assert [each["scheduler"] for each in made(grammar, "scheduler=glob(euler*)")] == [
+    assert [item["scheduler"] for item in made(grammar, "scheduler=glob(euler*)")] == [
         "euler",
         "euler_a",
         "euler_karras",
     ]
-    assert [each["prompt"] for each in made(grammar, "prompt='a cat, sitting','猫'")] == ["a cat, sitting", "猫"]
+    assert [entry["prompt"] for entry in made(grammar, "prompt='a cat, sitting','猫'")] == ["a cat, sitting", "猫"]
     assert made(grammar, "prompt=a cat, sitting") == [{}]
 
 
@@ -50,8 +50,8 @@ def test_what_was_given_last_counts(grammar):
 
 
 def test_zipped_axes(grammar):
-    found = made(grammar, "steps=5,10", "scheduler=euler,ddim", "seed=1,2", zip=("steps", "seed"))
-    assert [(each["steps"], each["seed"], each["scheduler"]) for each in found] == [
+    result = made(grammar, "steps=5,10", "scheduler=euler,ddim", "seed=1,2", zip=("steps", "seed"))
+    assert [(item["steps"], item["seed"], item["scheduler"]) for item in result] == [
         ("5", "1", "euler"), ("5", "1", "ddim"), ("10", "2", "euler"), ("10", "2", "ddim"),
     ]  # fmt: skip
     assert (
@@ -70,16 +70,16 @@ def test_zipped_axes(grammar):
 
 
 @pytest.mark.parametrize(
-    ("groups", "said"),
+    ("groups", "message"),
     [
         (("steps", "sed"), "sweep.zip=sed: is not among the keys that this sweep sets. Did you mean seed?"),
         (("steps", "seed"), "must have equally many values: steps has 2, seed has 3"),
     ],
 )
-def test_axes_that_can_not_be_zipped(grammar, groups, said):
+def test_axes_that_can_not_be_zipped(grammar, groups, message):
     with pytest.raises(ComposerError) as caught:
         made(grammar, "steps=5,10", "seed=1,2,3", zip=groups)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_of_jobs(grammar, tmp_path):
@@ -143,7 +143,7 @@ def test_an_empty_text_is_given_and_no_default(grammar, tmp_path, name, text, ro
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("none.yaml", None, "can't be read: No such file"),
         ("text.yaml", "just words", "must be a list, one mapping a job"),
@@ -170,12 +170,12 @@ def test_an_empty_text_is_given_and_no_default(grammar, tmp_path, name, text, ro
         ("quote.csv", 'prompt,seed\n"a cat,1\nb,2\n', "a quote that opens a cell must close it"),
     ],
 )
-def test_files_that_hold_no_jobs(grammar, tmp_path, name, text, said):
+def test_files_that_hold_no_jobs(grammar, tmp_path, name, text, message):
     if text is not None:
         (tmp_path / name).write_text(text.replace("'5,6'", '"5,6"'))
     with pytest.raises(ComposerError) as caught:
         made(grammar, jobs=str(tmp_path / name))
-    assert said in str(caught.value) and str(caught.value).startswith("sweep.jobs=")
+    assert message in str(caught.value) and str(caught.value).startswith("sweep.jobs=")
 
 
 @pytest.mark.parametrize(
@@ -190,15 +190,15 @@ def test_files_that_hold_no_jobs(grammar, tmp_path, name, text, said):
     ],
 )
 def test_null_among_several_values_stays_null(grammar, word, values):
-    found = iter_jobs(grammar, overrides.prepare([word], multirun=True), SweepSpec(), {})
-    assert [job.settings[0].value for job in found] == values
+    result = iter_jobs(grammar, overrides.prepare([word], multirun=True), SweepSpec(), {})
+    assert [job.settings[0].value for job in result] == values
 
 
 def test_conditions_limits_and_shuffles(grammar):
-    assert [each["seed"] for each in made(grammar, "seed=range(6)", where="seed % 2 == 0 and seed > 0")] == ["2", "4"]
-    assert [each["seed"] for each in made(grammar, "seed=range(6)", limit=2)] == ["0", "1"]
+    assert [item["seed"] for item in made(grammar, "seed=range(6)", where="seed % 2 == 0 and seed > 0")] == ["2", "4"]
+    assert [entry["seed"] for entry in made(grammar, "seed=range(6)", limit=2)] == ["0", "1"]
     once, again = (made(grammar, "seed=range(20)", shuffle=3) for _ in range(2))
-    assert once == again != made(grammar, "seed=range(20)") and sorted(int(each["seed"]) for each in once) == list(
+    assert once == again != made(grammar, "seed=range(20)") and sorted(int(value["seed"]) for value in once) == list(
         range(20)
     )
     assert len(made(grammar, "scheduler=euler,ddim", "steps=5,50", where="steps < 20 or scheduler == euler")) == 3
@@ -239,7 +239,7 @@ def test_conditions(text, truth):
         "(" * 5000, "not " * 3000 + "flag", "{1: 2}", "x := 3", "await steps", "steps[0] == 1",
     ],
 )  # fmt: skip
-def test_what_is_no_condition_is_said_and_never_run(text, tmp_path, monkeypatch):
+def test_what_is_no_condition_is_refused_and_never_run(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ComposerError, match=r"^sweep\.where"):
         Condition(text)(VALUES)
@@ -275,17 +275,17 @@ def test_a_job_is_composed_as_hydra_composes_it(grammar, words):
     from omegaconf import OmegaConf
 
     compose = Composer(grammar)
-    found = list(iter_jobs(grammar, overrides.prepare(words, multirun=True), SweepSpec(), {}))
-    ours = [compose(job.settings) for job in found]
-    asked = compose.composed
-    theirs = [OmegaConf.to_container(compose_config(list(job.overrides)), resolve=True) for job in found]
+    result = list(iter_jobs(grammar, overrides.prepare(words, multirun=True), SweepSpec(), {}))
+    ours = [compose(job.settings) for job in result]
+    requested = compose.composed
+    theirs = [OmegaConf.to_container(compose_config(list(job.overrides)), resolve=True) for job in result]
     assert ours == theirs
-    assert asked <= len(found)
+    assert requested <= len(result)
 
 
-def test_hydra_is_asked_once_for_a_set_of_options(grammar):
+def test_hydra_composes_once_for_a_set_of_options(grammar):
     compose = Composer(grammar)
-    found = list(
+    result = list(
         iter_jobs(
             grammar,
             overrides.prepare(["scheduler=euler,ddim", "steps=5,10,20", "seed=range(50)"], multirun=True),
@@ -293,7 +293,7 @@ def test_hydra_is_asked_once_for_a_set_of_options(grammar):
             {},
         )
     )
-    trees = [compose(job.settings) for job in found]
+    trees = [compose(job.settings) for job in result]
     assert len(trees) == 300 and compose.composed == 2
     trees[0]["output"]["format"] = "spoilt"
     assert trees[1]["output"]["format"] == "auto", "jobs share no data"

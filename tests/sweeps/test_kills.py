@@ -18,10 +18,12 @@ KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
 FEW, SOME = "3 150 8 1", "3 60 12 2"
 
 
-@pytest.mark.parametrize("asked", slow_but([FEW], [FEW, SOME]))
+@pytest.mark.parametrize("requested", slow_but([FEW], [FEW, SOME]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="sweeps are killed in forks")
-def test_nothing_is_lost_halved_doubled_redone_or_drawn_otherwise(tmp_path, asked):
-    options = [word for pair in zip(("--kills", "--every", "--jobs", "--interrupts"), asked.split()) for word in pair]
+def test_no_job_is_lost_halved_doubled_redone_or_changed(tmp_path, requested):
+    options = [
+        word for pair in zip(("--kills", "--every", "--jobs", "--interrupts"), requested.split()) for word in pair
+    ]
     words = [sys.executable, str(KILLS), *options, "--twins", "1"]
     done = subprocess.run(
         words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,5 +1,5 @@
-"""A sweep's folder is a ledger: every job that was ever asked for has one state, whatever was asked for next and
-wherever it was killed.
+"""A sweep's folder is a ledger: every job that was ever requested has one state, whatever is requested next and
+whenever the process was killed.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ QUICK = ("steps=1", "height=64", "width=64", "callbacks=[nan_guard]")
 
 @dataclass
 class World:
-    """A folder, and what must be true of it. wanted: key → id of all that was ever asked for, done: ids that were
-    finished.
+    """A folder and its expected state.
+
+    Attributes:
+        ever: Key → id of all jobs that were ever requested.
+        done: Ids of finished jobs.
     """
 
     folder: Path
@@ -56,7 +59,7 @@ class World:
         return hashlib.sha256(str(job.settings[0].value % 10).encode()).hexdigest()[:32]
 
 
-def told(row: Row) -> tuple:
+def as_tuple(row: Row) -> tuple:
     """What is known of a row without its process: what was under way is waiting, or failed an earlier time."""
     return row.number, {"running": "waiting", "failed": "waiting"}.get(row.state, row.state), row.id, row.values
 
@@ -72,7 +75,7 @@ def act(world: World, seeds: list[int], bad: set[int], steps: list[tuple[str, in
         [(j, "no such file") for j in jobs if j.number in bad],
         {"overrides": []},
     )
-    world.ever.update({each.key: world.id(each) for each in jobs})
+    world.ever.update({job.key: world.id(job) for job in jobs})
     journal.start("1")
     for what, which in steps:
         work(world, journal, jobs[which % len(jobs)], what)
@@ -90,7 +93,7 @@ def work(world: World, journal: Journal, job: Job, what: str) -> None:
     if world.id(job) in journal.done:
         return
     journal.begin([world.id(job)])
-    if what == "draw":
+    if what == "generate":
         record = {
             "images": [{"seed": 1, "prompt": "x"}],
             "seconds": 1.0,
@@ -106,18 +109,18 @@ def work(world: World, journal: Journal, job: Job, what: str) -> None:
         (world.folder / journal.new_subfolder(job.number) / "000.png").write_bytes(b"ima")
 
 
-def consistent(world: World, rows, asked: int) -> None:
+def consistent(world: World, rows, requested: int) -> None:
     """The counts add up, no job is lost, none is there twice."""
     counts = count_states(rows)
     assert set(counts) == set(STATES) and sum(counts.values()) == len(rows) and min(counts.values()) >= 0
-    assert [row.number for row in rows[:asked]] == list(range(asked)) and all(
-        row.state != DROPPED for row in rows[:asked]
+    assert [row.number for row in rows[:requested]] == list(range(requested)) and all(
+        row.state != DROPPED for row in rows[:requested]
     )
-    assert all(row.state == DROPPED and row.number is None for row in rows[asked:])
-    assert counts["done"] <= asked == len(rows) - counts[DROPPED]
+    assert all(row.state == DROPPED and row.number is None for row in rows[requested:])
+    assert counts["done"] <= requested == len(rows) - counts[DROPPED]
     assert {row.id for row in rows if row.subfolder} == world.done, "each finished job has a row with its images"
-    former = [row.id for row in rows[asked:] if row.id]
-    assert len(former) == len(set(former)) and not set(former) & {row.id for row in rows[:asked]}
+    former = [row.id for row in rows[requested:] if row.id]
+    assert len(former) == len(set(former)) and not set(former) & {row.id for row in rows[:requested]}
     seeds = {int(row.values["seed"]) % 10 for row in rows}
     assert seeds == {
         seed for seed in range(10) if hashlib.sha256(str(seed).encode()).hexdigest()[:32] in world.ever.values()
@@ -127,7 +130,7 @@ def consistent(world: World, rows, asked: int) -> None:
 request = st.tuples(
     st.lists(st.integers(0, 13), min_size=1, max_size=6),
     st.sets(st.integers(0, 6), max_size=2),
-    st.lists(st.tuples(st.sampled_from(["draw", "fail", "begin", "half"]), st.integers(0, 5)), max_size=8),
+    st.lists(st.tuples(st.sampled_from(["generate", "fail", "begin", "half"]), st.integers(0, 5)), max_size=8),
     st.booleans(),
 )
 
@@ -158,26 +161,28 @@ def lived(requests) -> None:
             left = Ledger.read(world.folder)
             consistent(world, left.rows(), len(seeds))
             if not killed:
-                assert [told(row) for row in left.rows()] == [told(row) for row in ledger.rows()], (
-                    "the folder tells all"
+                assert [as_tuple(row) for row in left.rows()] == [as_tuple(row) for row in ledger.rows()], (
+                    "the folder alone holds all states"
                 )
             everywhere_the_same(left)
 
 
 def everywhere_the_same(ledger: Ledger) -> None:
-    """Status, --json, results.csv and the page tell the same states."""
+    """Status, --json, results.csv and the page show the same states."""
     folder, rows = ledger.journal.folder, ledger.rows()
     counts = Counter(row.state for row in rows)
     LiveReport(folder, "title", ledger, SheetSpec()).write(finished=False)
     table = list(csv.DictReader((folder / "results.csv").open(newline="")))
     assert [row["state"] for row in table] == [row.state for row in rows]
-    told = rows_as_data(folder, rows, ledger.journal.briefs)
-    assert [job["state"] for job in told["jobs"]] == [row.state for row in rows]
-    assert {state: told[state.replace(" ", "_")] for state in STATES} == count_states(rows) and told["asked"] == len(
+    data = rows_as_data(folder, rows, ledger.journal.briefs)
+    assert [job["state"] for job in data["jobs"]] == [row.state for row in rows]
+    assert {state: data[state.replace(" ", "_")] for state in STATES} == count_states(rows) and data["asked"] == len(
         rows
     ) - counts[DROPPED]
-    said = status_text(ledger)
-    assert f"{counts['done']} of {told['asked']} done, {counts['failed']} failed, {counts['running']} under way" in said
+    message = status_text(ledger)
+    assert (
+        f"{counts['done']} of {data['asked']} done, {counts['failed']} failed, {counts['running']} under way" in message
+    )
     page = (folder / "index.html").read_text()
     assert all(f"<b>{counts[state]}</b> {state}" in page for state in counts)
 
@@ -197,16 +202,16 @@ def test_a_smaller_request_forgets_nothing(compose, tmp_path):
     assert compose("-m", "seed=range(4)", *QUICK, "output.folder=x").code == 0
     done = compose("-m", "seed=range(2)", *QUICK, "output.folder=x")
     assert "2 jobs: 0 generated, 2 were there already, 2 no longer asked for" in done.out
-    said = compose("status", "x").out
+    output = compose("status", "x").out
     assert (
-        "2 of 2 done, 0 failed, 0 under way, 0 waiting, 2 no longer asked for" in said
-        and "-" not in said.split("done")[1].split(";")[0]
+        "2 of 2 done, 0 failed, 0 under way, 0 waiting, 2 no longer asked for" in output
+        and "-" not in output.split("done")[1].split(";")[0]
     )
     again = compose("-m", "seed=range(5)", *QUICK, "output.folder=x", "--json")
-    found = facts_of(again)
-    assert (found["asked"], found["generated"], found["done"], found["no_longer_asked_for"]) == (5, 1, 5, 0)
+    result = facts_of(again)
+    assert (result["asked"], result["generated"], result["done"], result["no_longer_asked_for"]) == (5, 1, 5, 0)
     status = facts_of(compose("status", "x", "--json"))
-    assert states(found) == ["done"] * 5 == states(status)
+    assert states(result) == ["done"] * 5 == states(status)
     assert status["folder"] == "x" and status["jobs"][0]["images"] == ["x/0000/000.png"]  # as typed
 
 
@@ -215,9 +220,9 @@ def test_an_invalid_job_has_a_row_and_a_reason(compose, tmp_path, bad):
     (tmp_path / "j.csv").write_text("image\nsample:scene\ngone.png\n")
     words = ("-m", "task=img2img", "strength=1.0", bad, *QUICK, "output.folder=x", "sweep.on_invalid=skip")
     done = compose(*words, "--json")
-    found = facts_of(done)
-    assert done.code == 0 and (found["asked"], found["done"], found["invalid"]) == (2, 1, 1)
-    assert found["jobs"][1]["state"] == "invalid" and "there is no such file" in found["jobs"][1]["reason"]
+    result = facts_of(done)
+    assert done.code == 0 and (result["asked"], result["done"], result["invalid"]) == (2, 1, 1)
+    assert result["jobs"][1]["state"] == "invalid" and "there is no such file" in result["jobs"][1]["reason"]
     row = list(csv.DictReader((tmp_path / "x" / "results.csv").open(newline="")))[1]
     assert row["state"] == "invalid" and "there is no such file" in row["reason"] and row["image"] == "gone.png"
     assert (
@@ -230,22 +235,24 @@ def test_an_invalid_job_has_a_row_and_a_reason(compose, tmp_path, bad):
 
 
 def test_keys_of_json_are_names(compose):
-    found = facts_of(compose("-m", "seed=1,1,2", *QUICK, "output.folder=x", "--json"))
-    assert all(key.isidentifier() for key in found) and all(key.isidentifier() for job in found["jobs"] for key in job)
+    result = facts_of(compose("-m", "seed=1,1,2", *QUICK, "output.folder=x", "--json"))
+    assert all(key.isidentifier() for key in result) and all(
+        key.isidentifier() for job in result["jobs"] for key in job
+    )
     assert (
-        found["same"] == 1
-        and found["generated"] == 2
-        and found["jobs"][0]["images"] == ["x/0000/000.png"] == found["jobs"][1]["images"]
+        result["same"] == 1
+        and result["generated"] == 2
+        and result["jobs"][0]["images"] == ["x/0000/000.png"] == result["jobs"][1]["images"]
     )
 
 
-def test_a_failed_job_stays_failed_until_it_is_drawn(compose, tmp_path, monkeypatch):
+def test_a_failed_job_stays_failed_until_it_is_generated(compose, tmp_path, monkeypatch):
     words = ("-m", "seed=range(3)", *QUICK, "output.folder=x", "sweep.batch=1", "--json")
     with monkeypatch.context() as patch:
         patch.setattr(NanGuard, "after_predict", lambda self, step, x: 1 / 0)
-        found = facts_of(compose(*words, "sweep.fail_fast=true"))
-    assert states(found) == ["failed", "waiting", "waiting"] == states(facts_of(compose("status", "x", "--json")))
-    assert "ZeroDivisionError" in found["jobs"][0]["reason"]
+        result = facts_of(compose(*words, "sweep.fail_fast=true"))
+    assert states(result) == ["failed", "waiting", "waiting"] == states(facts_of(compose("status", "x", "--json")))
+    assert "ZeroDivisionError" in result["jobs"][0]["reason"]
     assert states(facts_of(compose(*words))) == ["done"] * 3
 
 
@@ -331,5 +338,5 @@ def test_a_folder_of_an_earlier_composer_is_understood(compose, tmp_path):
 def test_a_damaged_list_loses_no_image(compose, tmp_path, text):
     assert compose("-m", "seed=range(2)", *QUICK, "output.folder=x").code == 0
     (tmp_path / "x" / "sweep.json").write_text(text)
-    found = facts_of(compose("-m", "seed=choice(1)", *QUICK, "output.folder=x", "--json"))
-    assert (found["asked"], found["done"], found["no_longer_asked_for"]) == (1, 1, 1)
+    result = facts_of(compose("-m", "seed=choice(1)", *QUICK, "output.folder=x", "--json"))
+    assert (result["asked"], result["done"], result["no_longer_asked_for"]) == (1, 1, 1)

@@ -20,8 +20,8 @@ CODE = "import sys; from composer.cli.main import main; sys.exit(main(sys.argv[1
 
 def images(folder: Path) -> dict[str, bytes]:
     """Pixels by the job's id."""
-    found = {place.parent: json.loads(place.read_text("utf-8"))["job"] for place in folder.glob("*/run.json")}
-    return {job: Image.open(place / "000.png").tobytes() for place, job in found.items()}
+    results = {file.parent: json.loads(file.read_text("utf-8"))["job"] for file in folder.glob("*/run.json")}
+    return {job: Image.open(subfolder / "000.png").tobytes() for subfolder, job in results.items()}
 
 
 def workers(above: int) -> list[int]:
@@ -43,7 +43,7 @@ def workers(above: int) -> list[int]:
 
 @pytest.mark.slow  # half a minute of processes
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for Ray's processes in /proc")
-def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thread, tmp_path):
+def test_a_killed_worker_costs_its_batch_and_changes_no_image(compose, one_thread, tmp_path):
     words = [sys.executable, "-u", "-c", CODE]
     settings = os.environ | {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "OMP_NUM_THREADS": "1"}
     here = compose(*SWEEP, "hydra.sweep.dir=here")
@@ -61,8 +61,8 @@ def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thr
     killed = workers(child.pid)
     assert len(killed) == 2, killed
     os.kill(killed[0], signal.SIGKILL)
-    rest, said = child.communicate(timeout=180)
-    assert child.returncode == 0 and "12 jobs: 12 generated" in rest, rest + said
+    rest, stderr = child.communicate(timeout=180)
+    assert child.returncode == 0 and "12 jobs: 12 generated" in rest, rest + stderr
     ours, theirs = images(tmp_path / "here"), images(tmp_path / "there")
     assert len(ours) == 12 and ours == theirs
     entries = [json.loads(line) for line in (tmp_path / "there" / "journal.jsonl").read_text().splitlines()]
@@ -70,7 +70,7 @@ def test_a_killed_worker_costs_its_batch_and_changes_no_picture(compose, one_thr
     assert len(begun) == 6, "no batch was begun in another composition"
 
 
-def test_no_cluster_at_an_address_is_said_in_a_line(compose, monkeypatch):
+def test_no_cluster_at_an_address_is_reported_in_a_line(compose, monkeypatch):
     monkeypatch.setattr("composer.sweeps.ray.HEALTH_CHECK_SECONDS", 4)
     done = compose("-m", "hydra/launcher=ray", "ray.address=127.0.0.1:1", "seed=1,2", "steps=1")
     assert (

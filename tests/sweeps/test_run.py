@@ -37,7 +37,7 @@ SMALL = ("height=64", "width=64", "steps=2")
 
 
 def records(folder: Path) -> dict[str, dict]:
-    return {place.parent.name: json.loads(place.read_text("utf-8")) for place in sorted(folder.glob("*/run.json"))}
+    return {file.parent.name: json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("*/run.json"))}
 
 
 def pixels(file: Path) -> bytes:
@@ -48,17 +48,19 @@ def furthest(one: bytes, other: bytes) -> int:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-def test_each_picture_is_that_of_its_own_run(compose, tmp_path):
+def test_each_image_equals_that_of_a_single_run(compose, tmp_path):
     """With sweep.batch=1, whatever the order of jobs."""
     words = ("scheduler=dpmpp_2m_sde,heun", "seed=3,4", "prompt='a red cone','a blue cube, on sand'", *SMALL)
     assert compose("-m", *words, "sweep.batch=1", "sweep.shuffle=1", "hydra.sweep.dir=out").code == 0
-    found = records(tmp_path / "out")
-    assert len(found) == 8
-    for place, record in found.items():
+    all_records = records(tmp_path / "out")
+    assert len(all_records) == 8
+    for subfolder, record in all_records.items():
         values = record["sweep"]["values"]
         single = [f"{key}={value}" for key, value in values.items()]
-        assert compose(*single, *SMALL, f"hydra.run.dir=single/{place}").code == 0
-        assert pixels(tmp_path / "out" / place / "000.png") == pixels(tmp_path / "single" / place / "000.png"), values
+        assert compose(*single, *SMALL, f"hydra.run.dir=single/{subfolder}").code == 0
+        assert pixels(tmp_path / "out" / subfolder / "000.png") == pixels(
+            tmp_path / "single" / subfolder / "000.png"
+        ), values
 
 
 def test_batches_are_within_one_level_and_their_make_up_is_recorded(compose, tmp_path):
@@ -66,12 +68,17 @@ def test_batches_are_within_one_level_and_their_make_up_is_recorded(compose, tmp
     assert compose("-m", *words, "sweep.batch=4", "hydra.sweep.dir=batched").code == 0
     assert compose("-m", *words, "sweep.batch=1", "hydra.sweep.dir=alone").code == 0
     batched, alone = records(tmp_path / "batched"), records(tmp_path / "alone")
-    for place in alone:
+    for subfolder in alone:
         assert (
-            furthest(pixels(tmp_path / "batched" / place / "000.png"), pixels(tmp_path / "alone" / place / "000.png"))
+            furthest(
+                pixels(tmp_path / "batched" / subfolder / "000.png"), pixels(tmp_path / "alone" / subfolder / "000.png")
+            )
             <= 1
         )
-        assert alone[place]["job"] == batched[place]["job"] and alone[place]["images"] == batched[place]["images"]
+        assert (
+            alone[subfolder]["job"] == batched[subfolder]["job"]
+            and alone[subfolder]["images"] == batched[subfolder]["images"]
+        )
     assert [len(record["sweep"]["batch"]["jobs"]) for record in batched.values()] == [4, 4, 4, 4, 1] * 2
     assert batched["0002"]["sweep"]["batch"]["jobs"][2] == batched["0002"]["job"]
 
@@ -82,10 +89,10 @@ def test_what_is_not_safe_in_a_batch_runs_alone(compose, tmp_path, word):
     assert all(len(record["sweep"]["batch"]["jobs"]) == 1 for record in records(tmp_path / "out").values())
 
 
-def test_files_of_callbacks_lie_with_their_job(compose, tmp_path):
+def test_files_of_callbacks_are_written_beside_their_job(compose, tmp_path):
     assert compose("-m", "callbacks=[preview,trace]", "seed=1,2", *SMALL, "hydra.sweep.dir=out").code == 0
-    for place in ("0000", "0001"):
-        names = {file.name for file in (tmp_path / "out" / place).iterdir()}
+    for subfolder in ("0000", "0001"):
+        names = {file.name for file in (tmp_path / "out" / subfolder).iterdir()}
         assert names == {"000.png", "preview-000.webp", "trace.jsonl", "trace.png", "config.yaml", "run.json"}
 
 
@@ -104,17 +111,17 @@ def test_the_same_command_again_touches_nothing_and_needs_no_torch(compose, tmp_
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.parent != folder} == before
 
 
-def test_what_is_missing_or_spoilt_is_drawn_again(compose, tmp_path):
+def test_missing_or_damaged_images_are_generated_again(compose, tmp_path):
     words = ("-m", "seed=range(4)", *SMALL, "sweep.name=mine", "sweep.batch=2")
     assert compose(*words).code == 0
     folder = tmp_path / "outputs" / "sweeps" / "mine"
-    plain = {place: pixels(folder / place / "000.png") for place in ("0000", "0001", "0002", "0003")}
+    plain = {subfolder: pixels(folder / subfolder / "000.png") for subfolder in ("0000", "0001", "0002", "0003")}
     (folder / "0001" / "run.json").unlink()
     (folder / "0002" / "000.png").write_bytes(b"spoilt")
     (folder / "journal.jsonl").write_bytes((folder / "journal.jsonl").read_bytes() + b'{"batch": ["torn')
     done = compose(*words)
     assert done.code == 0 and "4 jobs: 2 generated, 2 were there already" in done.out
-    assert {place: pixels(folder / place / "000.png") for place in plain} == plain
+    assert {subfolder: pixels(folder / subfolder / "000.png") for subfolder in plain} == plain
     assert compose(*words, "sweep.fresh=true").out.count("000.png") == 4
 
 
@@ -123,8 +130,8 @@ def test_more_jobs_under_a_name_keep_what_is_there(compose, tmp_path):
     done = compose("-m", "seed=4,5,6,7", *SMALL, "sweep.name=grows")
     assert done.code == 0 and "4 jobs: 2 generated, 2 were there already" in done.out
     seeds = {
-        place: record["images"][0]["seed"]
-        for place, record in records(tmp_path / "outputs" / "sweeps" / "grows").items()
+        subfolder: record["images"][0]["seed"]
+        for subfolder, record in records(tmp_path / "outputs" / "sweeps" / "grows").items()
     }
     assert sorted(seeds.values()) == [4, 5, 6, 7] and seeds["0000"] == 5
 
@@ -191,7 +198,7 @@ def test_memory_that_runs_out_halves_the_batch_and_is_given_back(compose, tmp_pa
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     def free():
-        assert all(each() is None for each in held), "kept alive"
+        assert all(item() is None for item in held), "kept alive"
         held.append(lambda: None)
 
     monkeypatch.setattr(NanGuard, "after_predict", hungry)
@@ -205,7 +212,10 @@ def test_memory_that_runs_out_halves_the_batch_and_is_given_back(compose, tmp_pa
 
 def test_a_single_job_that_runs_out_of_memory_gets_the_next_option(compose, tmp_path, monkeypatch):
     def hungry(self, step, prediction):
-        if not any(isinstance(each, SlicedAttnProcessor) for each in self.run.modules["unet"].attn_processors.values()):
+        if not any(
+            isinstance(attn_processor, SlicedAttnProcessor)
+            for attn_processor in self.run.modules["unet"].attn_processors.values()
+        ):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(NanGuard, "after_predict", hungry)
@@ -221,17 +231,17 @@ def test_a_single_job_that_runs_out_of_memory_gets_the_next_option(compose, tmp_
 
 
 def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
-    composed, drawn = [], []
+    composed, generated = [], []
     real = Worker.check
     monkeypatch.setattr(Worker, "check", lambda self, tree: composed.append(1) or real(self, tree))
 
-    def draw(self, jobs, more=()):
-        drawn.append(len(composed))
+    def generate(self, jobs, more=()):
+        generated.append(len(composed))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Worker, "generate", draw)
+    monkeypatch.setattr(Worker, "generate", generate)
     assert compose("-m", "seed=range(1000)", *SMALL, "hydra.sweep.dir=out").code == 130
-    assert drawn[0] < 200
+    assert generated[0] < 200
 
 
 def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
@@ -250,11 +260,11 @@ def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
     assert compose("-m", "scheduler=euler,ddim", *SMALL, "task=text2img,inpaint,depth2img", "sweep.batch=1").code == 0
     assert (
         set(component_loader.loaded.values()) == {1}
-        and sum("text_encoder" in place for place in component_loader.loaded) == 1
+        and sum("text_encoder" in subfolder for subfolder in component_loader.loaded) == 1
     ), component_loader.loaded
 
 
-def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):
+def test_embeddings_and_encoded_images_are_shared(compose, monkeypatch):
     seen = []
     monkeypatch.setattr(
         Worker, "__init__", lambda self: seen.append(setattr(self, "memo", EmbeddingCache()) or self.memo)
@@ -275,13 +285,15 @@ def test_embeddings_and_encoded_pictures_are_shared(compose, monkeypatch):
 
 
 def test_what_is_remembered_is_what_was_made():
-    model, asked = torch.nn.Module(), []
-    make = lambda: asked.append(1) or torch.ones(2)  # noqa: E731
-    assert cached(model, lambda: "a", make) is not cached(model, lambda: "a", make) and len(asked) == 2
+    model, requested = torch.nn.Module(), []
+    make = lambda: requested.append(1) or torch.ones(2)  # noqa: E731
+    assert cached(model, lambda: "a", make) is not cached(model, lambda: "a", make) and len(requested) == 2
     with use_embedding_cache(EmbeddingCache()):
         one = cached(model, lambda: "a", make)
         assert (
-            cached(model, lambda: "a", make) is one and cached(model, lambda: "b", make) is not one and len(asked) == 4
+            cached(model, lambda: "a", make) is one
+            and cached(model, lambda: "b", make) is not one
+            and len(requested) == 4
         )
         one.add_(1)
         assert cached(model, lambda: "a", make) is not one, "it was written into"
@@ -297,7 +309,7 @@ def test_one_sweep_to_a_folder(compose, tmp_path):
 
 
 @pytest.mark.slow  # the same with another process
-def test_two_processes_never_share_a_folder(compose, tmp_path):
+def test_two_processes_never_use_a_folder_at_once(compose, tmp_path):
     with locked(tmp_path / "out"):
         code = "import sys; from composer.cli.main import main; sys.exit(main(sys.argv[1:]))"
         other = subprocess.run(
@@ -322,17 +334,17 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     assert "1/500" in child.stdout.readline()
     child.send_signal(signal.SIGINT)
     begun = time.monotonic()
-    _, said = child.communicate(timeout=60)
-    assert child.returncode == 130 and said.strip() == "compose: interrupted" and time.monotonic() - begun < 10
-    places = [place for place in (tmp_path / "out").iterdir() if place.is_dir()]
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130 and stderr.strip() == "compose: interrupted" and time.monotonic() - begun < 10
+    subfolders = [subfolder for subfolder in (tmp_path / "out").iterdir() if subfolder.is_dir()]
     assert (
-        0 < len(places) < 500
-        and all(finished_job_id(place) for place in places)
+        0 < len(subfolders) < 500
+        and all(finished_job_id(subfolder) for subfolder in subfolders)
         and (tmp_path / "out" / "index.html").exists()
     )
 
 
-def test_a_job_that_is_asked_for_twice_is_drawn_once(compose, tmp_path):
+def test_a_job_that_is_requested_twice_is_generated_once(compose, tmp_path):
     done = compose("-m", "seed=1,1,2", *SMALL, "hydra.sweep.dir=out")
     assert (
         done.code == 0
@@ -341,7 +353,7 @@ def test_a_job_that_is_asked_for_twice_is_drawn_once(compose, tmp_path):
     )
 
 
-def test_the_plan_is_told_without_loading(compose, tmp_path):
+def test_the_plan_is_printed_without_loading(compose, tmp_path):
     done = compose("plan", "-m", "task=text2img,unconditional", "seed=range(4)", *SMALL[2:], "sweep.batch=2")
     assert done.code == 0 and "8 jobs → outputs/sweeps/task-seed-" in done.out
     assert [line.split()[:4] for line in done.out.splitlines()[2:4]] == [["0", "4", "0", "2"], ["1", "4", "0", "2"]]
@@ -363,7 +375,7 @@ def test_an_impossible_job_is_in_the_table_and_exit_2(compose, tmp_path, words, 
     assert compose(*words, bad, *SMALL, "output.folder=out", "sweep.on_invalid=skip").code == (0 if left else 2)
 
 
-def test_ids_tell_what_matters_and_nothing_else(compose, tmp_path):
+def test_ids_depend_on_what_matters_and_nothing_else(compose, tmp_path):
     def ids(folder: str, *words: str) -> set[str]:
         assert compose("-m", *SMALL, *words, f"hydra.sweep.dir={folder}").code == 0
         return {record["job"] for record in records(tmp_path / folder).values()}
@@ -384,7 +396,7 @@ def test_ids_tell_what_matters_and_nothing_else(compose, tmp_path):
 
 
 def test_settings_of_a_sweep_are_checked(compose, tmp_path):
-    for words, said in {
+    for words, message in {
         ("sweep.batch=0",): "sweep.batch=0: must be an integer, 1 or more, or auto",
         ("sweep.on_invalid=maybe",): "sweep.on_invalid=maybe: is not known (allowed: error, skip)",
         ("sweep.name=../x",): "sweep.name=../x: must be letters, digits",
@@ -393,7 +405,7 @@ def test_settings_of_a_sweep_are_checked(compose, tmp_path):
         ("sheet.x=steps",): "sheet.x=steps",
     }.items():
         done = compose("-m", "seed=1,2", *words)
-        assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
+        assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
     assert "sweep.limit=3: is about several runs: add -m" in compose("sweep.limit=3").err
     assert not list(tmp_path.iterdir()), "a refusal writes nothing"
 
@@ -401,7 +413,7 @@ def test_settings_of_a_sweep_are_checked(compose, tmp_path):
 @pytest.mark.parametrize(
     "override", ["hydra.sweep.dir=/tmp/x", "hydra/launcher=basic", "+hydra.run.dir=/tmp/x", "++model.allow_pickle=true"]
 )
-def test_a_folders_own_file_chooses_no_places_and_no_pickles(compose, tmp_path, override):
+def test_a_folders_own_file_chooses_no_paths_and_no_pickles(compose, tmp_path, override):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sweep.json").write_text(json.dumps({"overrides": ["seed=1,2", override]}))
     done = compose("resume", "out")
@@ -414,7 +426,7 @@ def test_reasons_are_lines_and_keep_nothing_alive():
     assert caught.value.request and "\n" not in caught.value.reason and caught.value.__context__ is None
 
 
-def test_one_varied_setting_is_told_with_its_ratios(compose):
+def test_one_varied_setting_is_printed_with_its_ratios(compose):
     done = compose(
         "-m",
         "preset=baseline,fast",
@@ -446,7 +458,7 @@ def test_where_a_sweep_goes(compose, tmp_path):
     words = ("-m", "seed=0,1", "steps=1", "callbacks=[]")
     assert compose(*words, "output.folder=there").code == 0 and (tmp_path / "there" / "0001" / "000.png").is_file()
     assert "2 jobs: 0 generated, 2 were there already" in compose("resume", "there").out
-    for word, said in {
+    for word, message in {
         "output.folder=a,b": "must be one literal folder for all jobs",
         "output.folder=a/${prompt}": "must be one literal folder for all jobs",
         "hydra.sweep.dir=a/${prompt}": "must be one literal folder for all jobs",
@@ -454,7 +466,7 @@ def test_where_a_sweep_goes(compose, tmp_path):
         "hydra.run.dir=x": "has no effect in a sweep, which numbers its jobs",
     }.items():
         done = compose(*words, word)
-        assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+        assert done.code == 2 and done.err.count("\n") == 1 and message in done.err, done.err
     done = compose(*words, "hydra/launcher=basic", "hydra.sweep.subdir=../../../../${seed}")
     assert done.code != 0 and "which is not inside outputs/sweeps" in done.err
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["outputs", "there"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs", "there"]

@@ -39,7 +39,7 @@ def test_done_jobs_of_schema_0_stay_done(compose, tmp_path, monkeypatch, name, j
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("run.json")} == before
 
 
-def test_a_lost_job_of_schema_0_alone_is_drawn(compose, tmp_path):
+def test_only_a_lost_job_of_schema_0_is_generated(compose, tmp_path):
     folder = shutil.copytree(OLD / "batch", tmp_path / "batch")
     shutil.rmtree(folder / "0001")
     done = compose("resume", str(folder))
@@ -66,8 +66,8 @@ def test_another_class_in_an_option_of_ones_own_counts(compose, tmp_path):
     file = tmp_path / "conf/scheduler/mine.yaml"
     file.parent.mkdir(parents=True)
     (tmp_path / "conf/.composer").touch()
-    found = []
+    results = []
     for name in ("DDIMScheduler", "EulerDiscreteScheduler", "DDIMScheduler"):
         file.write_text(f"_target_: diffusers.{name}\n_kind_: diffusion\n", "utf-8")
-        found.append(id_of("scheduler=mine"))
-    assert found[0] == found[2] != found[1]
+        results.append(id_of("scheduler=mine"))
+    assert results[0] == results[2] != results[1]

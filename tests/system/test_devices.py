@@ -47,8 +47,8 @@ def test_an_index_becomes_a_setting(typed, prepared):
 def test_a_device_that_is_not_there_is_refused(compose, tmp_path, word, command):
     name = word.partition("=")[2]
     kind, _, index = name.partition(":")
-    there = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
-    if int(index) < there:
+    existing = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
+    if int(index) < existing:
         pytest.skip("this machine has it")
     done = compose(*command, word, "model=local", "model.source=/dev/null")  # before the model is looked at
     assert done.code == 2 and f"compose: device={name}: this machine has" in done.err and done.err.count("\n") == 1

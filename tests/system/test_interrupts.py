@@ -1,4 +1,4 @@
-"""Ctrl-C is told as Ctrl-C: exit 130 and one word, whatever a library makes of it."""
+"""Ctrl-C is reported as Ctrl-C: exit code 130 and one word, whatever a library raises instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from composer.errors import ComposerError
 from composer.sweeps.lock import defer_sigint
 from composer.system import interrupts
 
-SAID = (130, "compose: interrupted\n")
+MESSAGES = (130, "compose: interrupted\n")
 SMALL = ("steps=2", "height=64", "width=64", "callbacks=[]")
 
 
@@ -37,7 +37,7 @@ def test_what_a_parser_makes_of_it_is_no_refusal(compose, monkeypatch, words):
 
     monkeypatch.setattr(overrides_parser.OverridesParser, "parse_rule", turned)
     done = compose(*words)
-    assert (done.code, done.err) == SAID
+    assert (done.code, done.err) == MESSAGES
 
 
 def test_what_composing_makes_of_it_is_no_job_that_cannot_work(compose, monkeypatch, tmp_path):
@@ -45,22 +45,22 @@ def test_what_composing_makes_of_it_is_no_job_that_cannot_work(compose, monkeypa
 
     monkeypatch.setattr(Composer, "_base", turned)
     done = compose("-m", "seed=0,1", *SMALL, "sweep.on_invalid=skip")
-    assert (done.code, done.err) == SAID and not (tmp_path / "outputs").exists()
+    assert (done.code, done.err) == MESSAGES and not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize("does", [turned, swallowed])
 def test_what_a_callback_makes_of_it_ends_the_sweep_all_the_same(compose, monkeypatch, tmp_path, does):
     monkeypatch.setattr(CfgCutoff, "before_step", does)
     done = compose("-m", "seed=range(8)", *SMALL[:3], "callbacks=[cfg_cutoff]", "sweep.batch=1", "output.folder=out")
-    assert (done.code, done.err) == SAID
-    drawn = [place for place in (tmp_path / "out").iterdir() if (place / "run.json").exists()]
-    assert len(drawn) == (does is swallowed)  # the job that did not hear of it is finished, and kept
+    assert (done.code, done.err) == MESSAGES
+    generated = [location for location in (tmp_path / "out").iterdir() if (location / "run.json").exists()]
+    assert len(generated) == (does is swallowed)  # the job in which the signal was swallowed is finished and kept
 
 
-def test_a_run_that_did_not_hear_of_it_does_not_end_as_if_nothing_had_been(compose, monkeypatch):
+def test_a_run_in_which_it_was_swallowed_does_not_end_with_success(compose, monkeypatch):
     monkeypatch.setattr(CfgCutoff, "before_step", swallowed)
     done = compose(*SMALL[:3], "callbacks=[cfg_cutoff]")
-    assert (done.code, done.err) == SAID
+    assert (done.code, done.err) == MESSAGES
 
 
 def test_the_note_is_of_one_command_alone(compose, monkeypatch):

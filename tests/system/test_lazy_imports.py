@@ -22,8 +22,8 @@ def test_a_module_loads_when_it_is_used(tmp_path):
     assert done.stdout.split()[1::2] == ["LazyModule", "LazyModule", "module"], done.stderr[-500:]
 
 
-@pytest.mark.slow  # a whole run, in a process of its own
-def test_a_call_from_python_puts_nothing_in_a_module_s_place():
+@pytest.mark.slow  # a complete run, in a process of its own
+def test_a_call_from_python_replaces_no_module():
     code = "import sys, composer; composer.compose(steps=1); print(type(sys.modules['scipy.stats']).__name__)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["module"]
 

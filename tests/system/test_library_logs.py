@@ -42,7 +42,7 @@ def process() -> dict[str, Any]:
         for name in ("root", "diffusers", "transformers", "composer", "hydra", "torch", "huggingface_hub")
     }
     return {
-        **{name: (list(each.handlers), each.level, each.propagate, each.filters[:]) for name, each in loggers.items()},
+        **{name: (list(logger.handlers), logger.level, logger.propagate, logger.filters[:]) for name, logger in loggers.items()},
         "bars": [library.utils.logging.is_progress_bar_enabled() for library in (diffusers, transformers)],
         "warnings": list(warnings.filters), "showwarning": warnings.showwarning, "environment": dict(os.environ),
         "scipy": type(sys.modules.get("scipy.stats")), "argv": list(sys.argv), "path": list(sys.path), "folder": os.getcwd(),

@@ -1,4 +1,4 @@
-"""While libraries and models load, a terminal says so; nobody else hears of it."""
+"""While libraries and models load, a line on the terminal says so; nothing is printed elsewhere."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ QUICK = ("steps=1", "height=64", "width=64", "callbacks=[]")
         (True, ("check", "steps=1"), 1),
     ],
 )
-def test_a_terminal_is_told_once_that_it_loads(compose, monkeypatch, terminal, words, lines):
+def test_loading_is_printed_once_on_a_terminal(compose, monkeypatch, terminal, words, lines):
     monkeypatch.setattr(loading_line, "DELAY_SECONDS", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     done = compose(*words)
     assert done.code == 0 and done.err.count(LINE) == lines
 
 
-def test_nothing_is_said_once_something_is_shown(capsys, monkeypatch):
+def test_nothing_is_printed_once_something_is_shown(capsys, monkeypatch):
     monkeypatch.setattr(loading_line, "DELAY_SECONDS", 0.05)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     loading_line.start()

@@ -55,7 +55,7 @@ def test_ctrl_c_that_a_library_made_an_error_of_is_ctrl_c():
             raise RuntimeError("a library's own") from None
 
 
-def test_a_program_without_a_terminal_is_told_nothing(capfd):
+def test_nothing_is_printed_without_a_terminal(capfd):
     composer.compose(steps=2)
-    found = capfd.readouterr()
-    assert found.out == found.err == "" and not progress.in_notebook()
+    actual = capfd.readouterr()
+    assert actual.out == actual.err == "" and not progress.in_notebook()

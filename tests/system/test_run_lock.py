@@ -14,7 +14,7 @@ from composer import compose
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 #: What each thread asks for: other schedulers, tasks, guidance, options of memory and accel, precision.
-ASKED = [
+REQUESTED = [
     ["seed=1", "scheduler=euler_karras"],
     ["seed=2", "accel=[deepcache]"],
     ["seed=3", "scheduler=dpmpp_sde", "precision=bf16"],
@@ -23,74 +23,76 @@ ASKED = [
     ["seed=6", "task=inpaint", "callbacks=[guidance_schedule,nan_guard]"],
 ]
 COMMON = ["callbacks=[]", "steps=3", "height=64", "width=64"]
-DRAW = """
+value = """
 import hashlib, json, sys, threading
 import composer
 from composer.errors import ComposerError
-asked, rounds = json.loads(sys.argv[1]), int(sys.argv[2])
-together, made = threading.Barrier(len(asked)), {}
+requests, rounds = json.loads(sys.argv[1]), int(sys.argv[2])
+together, results = threading.Barrier(len(requests)), {}
 
-def draw(number):
+def generate(number):
     for turn in range(rounds):
         together.wait()
         try:
-            image = composer.compose(*asked[number]).image
-            made[f"{number}.{turn}"] = hashlib.sha256(image.tobytes()).hexdigest()
+            image = composer.compose(*requests[number]).image
+            results[f"{number}.{turn}"] = hashlib.sha256(image.tobytes()).hexdigest()
         except Exception as error:
-            made[f"{number}.{turn}"] = f"{type(error).__name__}: {error}"
+            results[f"{number}.{turn}"] = f"{type(error).__name__}: {error}"
 
-threads = [threading.Thread(target=generate, args=(number,)) for number in range(len(asked))]
+threads = [threading.Thread(target=generate, args=(number,)) for number in range(len(requests))]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 from hydra.core.global_hydra import GlobalHydra
-print(json.dumps({"made": made, "hydra": GlobalHydra.instance().is_initialized()}))
+print(json.dumps({"results": results, "hydra": GlobalHydra.instance().is_initialized()}))
 """
 
 
-def words(asked: list[str]) -> list[str]:
-    return [*COMMON, *asked]
+def words(requested: list[str]) -> list[str]:
+    return [*COMMON, *requested]
 
 
-def alone(asked: list[str]) -> str:
-    return hashlib.sha256(compose(*words(asked)).image.tobytes()).hexdigest()
+def alone(requested: list[str]) -> str:
+    return hashlib.sha256(compose(*words(requested)).image.tobytes()).hexdigest()
 
 
 @pytest.mark.slow
-def test_first_calls_from_six_threads_draw_as_alone(tmp_path):
-    asked = json.dumps([words(each) for each in ASKED])
+def test_first_calls_from_six_threads_equal_single_calls(tmp_path):
+    requested = json.dumps([words(item) for item in REQUESTED])
     done = subprocess.run(
-        [sys.executable, "-c", DRAW, asked, "3"], cwd=tmp_path, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", value, requested, "3"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["made"] == {f"{number}.{turn}": alone(each) for number, each in enumerate(ASKED) for turn in range(3)}
-    assert found["hydra"] is False
+    data = json.loads(done.stdout.splitlines()[-1])
+    assert data["results"] == {
+        f"{number}.{turn}": alone(entry) for number, entry in enumerate(REQUESTED) for turn in range(3)
+    }
+    assert data["hydra"] is False
 
 
-def test_calls_from_threads_draw_as_alone():
-    asked, made = [each for each in ASKED if "precision=bf16" not in each][:4], {}  # which takes long
-    together = threading.Barrier(len(asked))
+def test_calls_from_threads_equal_single_calls():
+    requested, results = [item for item in REQUESTED if "precision=bf16" not in item][:4], {}  # which takes long
+    together = threading.Barrier(len(requested))
 
-    def draw(number: int) -> None:
+    def generate(number: int) -> None:
         together.wait()
-        made[number] = alone(asked[number])
+        results[number] = alone(requested[number])
 
-    threads = [threading.Thread(target=draw, args=(number,)) for number in range(len(asked))]
+    threads = [threading.Thread(target=generate, args=(number,)) for number in range(len(requested))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert made == {number: alone(each) for number, each in enumerate(asked)}
+    assert results == {number: alone(entry) for number, entry in enumerate(requested)}
 
 
 def test_a_run_within_a_run_does_not_wait_for_itself():
     from composer import StepCallback
 
-    class Draws(StepCallback):
+    class Generates(StepCallback):
         def after_decode(self, run, images) -> None:
             self.image = compose("callbacks=[]", "seed=9", steps=1).image
 
-    within = Draws()
+    within = Generates()
     compose("callbacks=[]", steps=1, callbacks=[within])
     assert within.image.tobytes() == compose("callbacks=[]", "seed=9", steps=1).image.tobytes()
 

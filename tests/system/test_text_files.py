@@ -62,7 +62,7 @@ def test_option_files_that_hydra_would_misread_are_refused(compose, tmp_path, en
     assert done.code == 2 and "short.yaml: begins with a byte order mark" in done.err and done.err.count("\n") == 1
 
 
-def test_a_prompt_file_draws_as_its_text_does(compose, tmp_path):
+def test_a_prompt_file_equals_its_text(compose, tmp_path):
     (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbfa red cone\r\n")
     for name, word in (("file", "prompt=@p.txt"), ("text", "prompt=a red cone")):
         assert compose(word, "steps=1", f"output.folder={name}", "callbacks=[]").code == 0

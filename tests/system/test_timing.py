@@ -1,4 +1,4 @@
-"""Nothing is said of a difference within the noise, nor of what was measured once."""
+"""No ratio is printed for a difference within the noise, nor for a single measurement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from composer.system.timing import describe_speedup, speedup
 
 
 @pytest.mark.parametrize(
-    ("first", "other", "said"),
+    ("first", "other", "message"),
     [
         ([2.0, 2.2], [1.0, 1.1], "2.00 x"),
         ([1.0, 1.1], [2.0, 2.2], "0.50 x"),
@@ -19,9 +19,9 @@ from composer.system.timing import describe_speedup, speedup
         ([2.0, 2.0], [1.0, 1.1], "measured once"),  # jobs of one batch share a measurement
     ],
 )
-def test_only_ranges_that_lie_apart_have_a_ratio(first, other, said):
-    assert describe_speedup(first, other) == said
-    assert (speedup(first, other) is None) == (not said.endswith(" x"))
+def test_only_ranges_that_do_not_overlap_have_a_ratio(first, other, message):
+    assert describe_speedup(first, other) == message
+    assert (speedup(first, other) is None) == (not message.endswith(" x"))
 
 
 def test_a_thing_is_not_faster_than_itself():

@@ -26,7 +26,7 @@ FBC = ["accel=[first_block_cache]", "accel.first_block_cache.threshold=0.9"]
 MAG = ["accel=[magcache]", "accel.magcache.ratios=flux", "accel.magcache.threshold=1", "accel.magcache.kept=0"]
 SEER = ["accel=[taylorseer]", "accel.taylorseer.interval=2", "accel.taylorseer.warmup=1"]
 MATH = ["accel=[attention]", "accel.attention.backend=_native_math"]
-#: Name, words, families, and how far latents may go from those without the option, where sums are merely taken in
+#: Name, words, families, and how far latents may differ from those without the option, where additions are merely done in
 #: another order.
 #: None: less is computed, so that they must go further.
 CASES = [
@@ -97,18 +97,20 @@ class Looks(composer.StepCallback):
 
 
 def traits(models):
-    """Layers, what each has of its own, and the numbers of their weights with how they lie in memory."""
-    found = {}
+    """Layers, their attributes, and the values of their weights with their strides."""
+    results = {}
     for name, model in models.items():
-        for place, layer in model.named_modules():
+        for location, layer in model.named_modules():
             processor, hooks = (
                 getattr(layer, "processor", None),
                 (len(layer._forward_hooks), len(layer._forward_pre_hooks)),
             )
             backend = getattr(processor, "_attention_backend", None)
-            found[name, place] = type(layer), {*vars(layer)}, {*layer._modules}, hooks, type(processor), backend
-        found[name] = {key: (value.stride(), value.double().sum().item()) for key, value in model.state_dict().items()}
-    return found
+            results[name, location] = type(layer), {*vars(layer)}, {*layer._modules}, hooks, type(processor), backend
+        results[name] = {
+            key: (value.stride(), value.double().sum().item()) for key, value in model.state_dict().items()
+        }
+    return results
 
 
 class Bench:
@@ -161,7 +163,7 @@ def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, word
         assert on.calls < before.calls or words == ["accel=[tome]"]  # which leaves out tokens, not layers
     else:
         assert distance(before, on) <= most
-        assert on.traits != before.traits or words == MATH  # which tells torch, not the models
+        assert on.traits != before.traits or words == MATH  # a setting of torch, not of the models
     assert same(plain, again) and distance(before, after) == 0 and after.calls == before.calls
     assert traits(models) == known, "something was left on the models"
 
@@ -288,12 +290,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("family", "words", "said"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED]
+    ("family", "words", "message"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED]
 )
-def test_what_would_do_nothing_is_refused(bench, family, words, said):
-    if "tome" in said and "downsample" in said and find_spec("tomesd") is None:
+def test_what_would_do_nothing_is_refused(bench, family, words, message):
+    if "tome" in message and "downsample" in message and find_spec("tomesd") is None:
         pytest.skip("tomesd is not installed")
     with pytest.raises(ComposerError) as caught:
         checked = bench.checked(family, "device=cpu", "steps=4", *words)
         build_pipeline(checked)(checked.request)
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -23,7 +23,7 @@ from composer.testing.conformance import same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-WHOLE, REGIONAL = ["accel=[compile]"], ["accel=[compile]", "accel.compile.regional=true"]
+COMPLETE, REGIONAL = ["accel=[compile]"], ["accel=[compile]", "accel.compile.regional=true"]
 
 
 class Counts(AttnProcessor2_0):
@@ -74,56 +74,63 @@ def built(source, *words, more=()):
     return build_pipeline(checked, list(more)), checked.request
 
 
-def drawn(source, *words, more=()):
+def generated(source, *words, more=()):
     pipeline, request = built(source, *words, more=more)
     return pipeline(request), pipeline.family.denoiser
 
 
 @pytest.mark.slow  # a minute and a half of compiling
-@pytest.mark.parametrize(("family", "words"), [("flux", REGIONAL), ("ddpm", WHOLE)])
+@pytest.mark.parametrize(("family", "words"), [("flux", REGIONAL), ("ddpm", COMPLETE)])
 def test_compiled_and_then_not(sources, family, words):
-    plain, denoiser = drawn(sources[family])
+    plain, denoiser = generated(sources[family])
     torch._dynamo.utils.counters.clear()
-    on, _ = drawn(sources[family], *words)
+    on, _ = generated(sources[family], *words)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    drawn(sources[family], *words)
+    generated(sources[family], *words)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs, "it was compiled twice"
-    again, _ = drawn(sources[family])
+    again, _ = generated(sources[family])
     assert same(plain, again)
     assert "forward" not in vars(denoiser) and not any(layer._compiled_call_impl for layer in denoiser.modules())
     pixels = [torch.tensor([*run.image.tobytes()], dtype=int) for run in (plain, on)]
-    assert (pixels[0] - pixels[1]).abs().max() <= 1  # fused sums
+    assert (pixels[0] - pixels[1]).abs().max() <= 1  # fused operations round differently
 
 
 @pytest.mark.slow  # compiles three times
 def test_hooks_and_processors_that_come_later_are_seen(sources):
-    drawn(sources["ddpm"], *WHOLE)
+    generated(sources["ddpm"], *COMPLETE)
     reaches, Counts.calls = Reaches(), 0
-    drawn(sources["ddpm"], *WHOLE, more=[reaches])
+    generated(sources["ddpm"], *COMPLETE, more=[reaches])
     assert reaches.calls == 3 and Counts.calls == 3
-    drawn(sources["ddpm"], *WHOLE)
+    generated(sources["ddpm"], *COMPLETE)
     assert reaches.calls == 3 and Counts.calls == 3
 
 
 def test_a_compiler_that_is_missing_is_named(sources):
     missing = r"^accel=compile: needs a C\+\+ compiler \(g\+\+ or clang\+\+\), which is not here"
     with inductor.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(ComposerError, match=missing):
-        built(sources["ddpm"], *WHOLE)
+        built(sources["ddpm"], *COMPLETE)
 
 
 @pytest.mark.slow  # half a minute of compiling
 def test_a_compiler_that_fails_is_named(sources):
-    pipeline, request = built(sources["ddpm"], *WHOLE)
+    pipeline, request = built(sources["ddpm"], *COMPLETE)
     with inductor.patch({"cpp.cxx": ("false",), "force_disable_caches": True}), pytest.raises(ComposerError) as caught:
         pipeline(request)
     assert "accel=compile: torch can't compile this model: " in str(caught.value) and "\n" not in str(caught.value)
-    assert same(drawn(sources["ddpm"])[0], drawn(sources["ddpm"])[0])
+    assert same(generated(sources["ddpm"])[0], generated(sources["ddpm"])[0])
 
 
 @pytest.mark.slow  # half a minute of compiling, in a process whose end is what is looked at
 def test_a_process_that_compiled_ends_without_a_word(sources, tmp_path):
-    words = ["model=local", f"model.source={sources['ddpm']}", "task=unconditional", "steps=1", "callbacks=[]", *WHOLE]
+    words = [
+        "model=local",
+        f"model.source={sources['ddpm']}",
+        "task=unconditional",
+        "steps=1",
+        "callbacks=[]",
+        *COMPLETE,
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "composer", *words], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )

@@ -1,5 +1,5 @@
-"""OpenVINO and ONNX Runtime in the place of UNet, transformer and VAE: near to them, converted once, and gone without a
-trace.
+"""OpenVINO and ONNX Runtime instead of torch for UNet, transformer and VAE: results are close, models are converted once,
+and nothing of it remains.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ VINO, ONNX = "accel=[openvino]", "accel=[onnx]"
 BOTH = pytest.mark.parametrize("option", [VINO, ONNX])
 #: What the two share is shown by the quicker one.
 SLOW_VINO = pytest.mark.parametrize("option", [pytest.param(VINO, marks=pytest.mark.slow), ONNX])
-#: fp32 sums in another order, over a few steps of a tiny model whose latents are about 1.
+#: fp32 additions in another order, over a few steps of a tiny model whose latents are about 1.
 NEAR = 1e-3
 #: An image's steps of 1/255, as rounding may fall on the other side.
 PIXEL = 1
@@ -168,7 +168,7 @@ def test_bf16_is_as_far_from_fp32_as_that_of_torch(bench):
 @pytest.mark.slow  # converts a large UNet for the sake of its VAE
 def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
     """SDXL's, as `force_upcast` says: its weights change their dtype for a moment, and the stand-in with them."""
-    pixels, found = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1, []
+    pixels, results = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1, []
     units = (
         fastest_dtype(torch.device("cpu"), MIN_BYTES_FOR_16_BITS) == torch.bfloat16
     )  # without them OpenVINO's bf16 is refused
@@ -176,14 +176,14 @@ def test_a_vae_that_encodes_in_fp32_beside_bf16(bench):
         pipeline, request = bench.built("sdxl", "precision=bf16", *words)
         assert pipeline.family.pipe.vae.config.force_upcast
         with torch.no_grad(), pipeline.options_active(request):
-            found.append(pipeline.family.encode_image(pixels, (torch.Generator().manual_seed(0),)).float())
-    plain, on, *halves = found
+            results.append(pipeline.family.encode_image(pixels, (torch.Generator().manual_seed(0),)).float())
+    plain, on, *halves = results
     assert ((plain - on).abs() <= 2**-7 * plain.abs()).all()  # at most the next number of bf16
     assert all(not ((plain - half).abs() <= 2**-7 * plain.abs()).all() for half in halves)
 
 
 @SLOW_VINO
-def test_what_jobs_of_a_sweep_share_is_not_shared_with_those_without_it(bench, option):
+def test_embeddings_are_not_reused_by_jobs_without_the_option(bench, option):
     words = ["task=img2img", "image=sample:scene", "steps=4", "strength=0.5"]
     with use_embedding_cache(EmbeddingCache()):
         plain, on, again = bench.run("sd", *words), bench.run("sd", *words, option), bench.run("sd", *words)
@@ -193,7 +193,7 @@ def test_what_jobs_of_a_sweep_share_is_not_shared_with_those_without_it(bench, o
     assert all(map(torch.equal, on[1], first[1]))
 
 
-def test_a_signal_is_heard_after_models_were_closed(tmp_path):
+def test_a_signal_is_handled_after_models_were_closed(tmp_path):
     """OpenVINO's plugin sets memory for signals aside, and as it goes puts back what was there before: of two, the
     other's, freed.
     """
@@ -255,7 +255,7 @@ def test_altered_weights_are_another_model(bench):
     weight = pipeline.family.denoiser.conv_out.bias
     kept = weight.data.clone()
     try:
-        weight.data += 0.5  # which no file and no counter tells
+        weight.data += 0.5  # which no file and no version counter shows
         after = pipeline(request)
     finally:
         remove_options()
@@ -303,12 +303,12 @@ class Hooks(composer.StepCallback):
 
 @BOTH
 @pytest.mark.parametrize(
-    ("how", "said"), [("hook", "mid_block was"), ("processor", ".attn1 was"), ("weights", "weights were written")]
+    ("how", "message"), [("hook", "mid_block was"), ("processor", ".attn1 was"), ("weights", "weights were written")]
 )
-def test_what_reaches_into_the_model_is_told_that_it_would_be_blind(bench, option, how, said):
+def test_changes_that_a_converted_model_would_not_see_are_refused(bench, option, how, message):
     with pytest.raises(ComposerError, match="which a converted model does not see") as caught:
         bench.run("sd", option, more=[Hooks(how)])
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 REFUSED = [
@@ -347,12 +347,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("family", "words", "said"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED]
+    ("family", "words", "message"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED]
 )
-def test_what_would_do_nothing_or_cannot_be_is_refused(bench, family, words, said):
+def test_what_would_do_nothing_or_cannot_be_is_refused(bench, family, words, message):
     with pytest.raises(ComposerError) as caught:
         bench.built(family, *words)
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_without_the_package_or_the_units(bench, monkeypatch):

@@ -82,7 +82,7 @@ def built(source, *words, more=()):
     return build_pipeline(checked, [looks, *more]), checked.request, looks
 
 
-def drawn(source, *words, more=()):
+def generated(source, *words, more=()):
     pipeline, request, looks = built(source, *words, more=more)
     pipeline(request)
     return looks
@@ -90,33 +90,33 @@ def drawn(source, *words, more=()):
 
 @pytest.mark.parametrize(("interval", "full"), [(2, [0, 1, 3, 5, 7]), (3, [0, 1, 4, 7]), (9, [0, 1])])
 def test_the_first_two_steps_and_then_every_so_many_are_computed_in_full(source, interval, full):
-    every = drawn(source, "steps=8").calls
-    on = drawn(source, "steps=8", ON, f"accel.deepcache.interval={interval}").calls
+    every = generated(source, "steps=8").calls
+    on = generated(source, "steps=8", ON, f"accel.deepcache.interval={interval}").calls
     assert [i for i, (some, all_) in enumerate(zip(on, every)) if some == all_] == full
 
 
 def test_every_step_in_full_is_the_model_itself(source):
-    plain = drawn(source, "steps=4")
+    plain = generated(source, "steps=4")
     pipeline, request, looks = built(source, "steps=4")
     with DeepCache(interval=1).active(pipeline.family.pipe):
         pipeline(request)
     assert all(map(torch.equal, plain.latents, looks.latents))
 
 
-def test_predictions_of_a_callback_do_not_get_into_the_picture(source):
-    alone = drawn(source, "steps=8", ON)
-    asked = drawn(source, "steps=8", ON, more=[Asks("another text")])
-    assert all(map(torch.equal, alone.latents, asked.latents))
+def test_predictions_of_a_callback_do_not_change_the_image(source):
+    alone = generated(source, "steps=8", ON)
+    requested = generated(source, "steps=8", ON, more=[Asks("another text")])
+    assert all(map(torch.equal, alone.latents, requested.latents))
 
 
 def test_under_another_text_nothing_is_taken_from_before(source):
     switch = ["callbacks=[prompt_switch]", "callbacks.prompt_switch.prompt=a dog", "callbacks.prompt_switch.step=3"]
-    every, on = drawn(source, "steps=10").calls, drawn(source, "steps=10", ON, *switch).calls
+    every, on = generated(source, "steps=10").calls, generated(source, "steps=10", ON, *switch).calls
     assert on[3] == every[3] and on[2] < every[2]
 
 
 @pytest.mark.parametrize(("layers", "more"), [(1, 0), (2, 1), (3, 2)])
-def test_more_layers_run_where_more_are_asked_for(layers, more):
+def test_more_layers_run_if_more_are_requested(layers, more):
     unet = pipelines.sd().unet
     left = {id(inner) for module in deep(unet, layers) for inner in module.modules()}
     running = [
@@ -130,7 +130,7 @@ def test_more_layers_run_where_more_are_asked_for(layers, more):
     )  # the way down has a convolution between its two
 
 
-def test_forwards_of_a_step_are_told_apart():
+def test_forwards_of_a_step_are_distinguished():
     forwards, one, other = Forwards(), torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
     sample = torch.zeros(1, 4, 8, 8)
     first = [forwards.count(sample, 9, text) for text in (one, other, one)]

@@ -44,15 +44,15 @@ def test_the_ladder_goes_from_fast_to_sparing():
     assert [names(rung) for rung, _ in memory_steps(setting())] == [[]], (
         "a single small image has nothing to save on a CPU"
     )
-    found = list(memory_steps(setting(*LARGE, device="cuda")))
+    result = list(memory_steps(setting(*LARGE, device="cuda")))
     offloads = ["model_offload", "group_offload", "sequential_offload"]
-    assert [names(rung)[0] for rung, _ in found[3::3]] == offloads and len(found) == 12
-    needs = [need for _, need in found]
+    assert [names(rung)[0] for rung, _ in result[3::3]] == offloads and len(result) == 12
+    needs = [need for _, need in result]
     assert all(needs[i] > needs[i + 3] for i in range(9)), "each offload needs less than the one before"
 
 
 @pytest.mark.parametrize(
-    ("limit", "further", "device", "chosen", "said"),
+    ("limit", "further", "device", "chosen", "message"),
     [
         (8, 0, "cpu", [], "nothing to save"),
         (8, 1, "cpu", ["vae_slicing"], "memory=[vae_slicing]"),
@@ -64,9 +64,9 @@ def test_the_ladder_goes_from_fast_to_sparing():
         (0.001, 0, "cuda", ["sequential_offload", "vae_slicing", "vae_tiling"], "which may not be enough"),
     ],
 )
-def test_the_fastest_that_fits(limit, further, device, chosen, said):
+def test_the_fastest_that_fits(limit, further, device, chosen, message):
     options, line = Auto(limit, further).expand(setting(*LARGE, device=device))
-    assert names(options.values()) == chosen and said in line, line
+    assert names(options.values()) == chosen and message in line, line
 
 
 def test_the_run_says_what_it_takes_and_records_it(compose):
@@ -76,7 +76,7 @@ def test_the_run_says_what_it_takes_and_records_it(compose):
     assert '"vae_slicing": {}' in Path("out/run.json").read_text()
 
 
-def test_what_is_named_beside_it_stands(compose):
+def test_other_options_beside_it_are_kept(compose):
     assert compose("memory=[auto,attention_slicing]", *LARGE).code == 0
 
 
@@ -93,10 +93,10 @@ def test_one_step_further_when_memory_runs_out(one_thread):
     from composer.pipelines.run import execute
 
     spec = read(compose_config(["memory=auto", *LARGE]))
-    made = execute(spec, say=notes.append, more=[RunsOut()])
+    results = execute(spec, say=notes.append, more=[RunsOut()])
     assert "memory ran out: once more, one step further" in notes
-    assert made.record["memory"].keys() == {"vae_slicing"}
-    assert same(made, composer.compose("memory=[vae_slicing]", *LARGE))
+    assert results.record["memory"].keys() == {"vae_slicing"}
+    assert same(results, composer.compose("memory=[vae_slicing]", *LARGE))
 
 
 def test_an_error_that_is_not_about_memory_ends_the_run(compose):
@@ -109,15 +109,15 @@ def test_an_error_that_is_not_about_memory_ends_the_run(compose):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["memory.auto.limit=0"], "memory.auto.limit=0: must be a number above 0 or null"),
         (["memory.auto.further=-1"], "memory.auto.further=-1: must be an integer, 0 or more"),
     ],
 )
-def test_settings_are_checked(compose, words, said):
+def test_settings_are_checked(compose, words, message):
     done = compose("memory=auto", *words)
-    assert done.code == 2 and said in done.err
+    assert done.code == 2 and message in done.err
 
 
 PEAK = """
@@ -145,11 +145,11 @@ def test_the_estimate_of_decoding_is_near_what_is_measured():
 
 def test_tiles_and_slices_need_less():
     checked = setting(*LARGE).checked
-    whole, sliced, tiled = (
+    complete, sliced, tiled = (
         estimate(checked, DtypePlan(torch.float32), **how).decoding
         for how in ({}, {"sliced": True}, {"sliced": True, "tiled": True})
     )
-    assert whole == 2 * sliced > 2 * tiled
+    assert complete == 2 * sliced > 2 * tiled
     half = estimate(checked, DtypePlan(torch.bfloat16))
     assert half.total * 2 == pytest.approx(estimate(checked, DtypePlan(torch.float32)).total, rel=0.01)
 

@@ -34,7 +34,7 @@ def pipeline(*words: str):
 
 
 @pytest.mark.parametrize("way", every(2, WAYS))  # which are one, as the next test shows
-def test_pictures_are_near_and_the_next_run_is_as_before(way):
+def test_images_are_close_and_the_next_run_is_as_before(way):
     plain, eight = composer.compose(*FEW), composer.compose(*FEW, way)
     apart = np.abs(np.asarray(plain.image, int) - np.asarray(eight.image, int)).mean()
     assert LEAST < apart < MEAN
@@ -56,7 +56,7 @@ def test_every_family(checkpoints, family):
         *(["task=unconditional"] if family == "ddpm" else SMALL),
     )
     held = pipeline(*model, "precision=fp8")
-    few = sum(each.dtype == torch.float8_e4m3fn for each in held.family.denoiser.parameters())
+    few = sum(parameter.dtype == torch.float8_e4m3fn for parameter in held.family.denoiser.parameters())
     assert few > 10 and held.family.dtype == torch.float32
     assert len(composer.compose(*FEW, *model, "precision=fp8").images) == 1
 
@@ -83,13 +83,13 @@ def test_it_is_part_of_what_a_job_is():
 
 def test_it_needs_less():
     checked = check(read(compose_config([*FEW])))
-    whole, eight = DtypePlan(torch.float32), DtypePlan(torch.float32, stored=(("unet", "fp8"),))
-    assert weights(checked, eight)["unet"] * 4 == weights(checked, whole)["unet"]
-    assert estimate(checked, eight).total < estimate(checked, whole).total
+    complete, eight = DtypePlan(torch.float32), DtypePlan(torch.float32, stored=(("unet", "fp8"),))
+    assert weights(checked, eight)["unet"] * 4 == weights(checked, complete)["unet"]
+    assert estimate(checked, eight).total < estimate(checked, complete).total
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ["precision=fp8", "memory=[layerwise_casting]"],
@@ -101,6 +101,6 @@ def test_it_needs_less():
         (["precision.storage=int3"], "precision.storage=int3: is not known"),
     ],
 )
-def test_what_can_not_be_is_refused(compose, words, said):
+def test_what_can_not_be_is_refused(compose, words, message):
     done = compose(*FEW, *words)
-    assert done.code == 2 and said in done.err, done.err
+    assert done.code == 2 and message in done.err, done.err

@@ -1,4 +1,4 @@
-"""Offloading moves weights about: the sums stay the same to the bit, and afterwards nothing of it is left.
+"""Offloading moves weights between devices: results stay the same to the bit, and nothing of it is left afterwards.
 
 A GPU is not at hand here, so the CPU plays the device that models are moved to: every hook runs as it would.
 """
@@ -54,17 +54,17 @@ def of(*words: str):
 
 def traces(pipeline) -> list[str]:
     """What hooks leave behind."""
-    found = []
+    results = []
     for part in pipeline.family.pipe.components.values():
         for name, module in part.named_modules() if isinstance(part, nn.Module) else ():
-            found += [
+            results += [
                 f"{name}.{mark}" for mark in ("_hf_hook", "_diffusers_hook", "_old_forward") if hasattr(module, mark)
             ]
-    return found
+    return results
 
 
 @pytest.mark.parametrize(("name", "task"), sampled([*OPTIONS], TASKS))
-def test_the_same_picture_and_nothing_left(name, task):
+def test_the_same_image_and_nothing_left(name, task):
     option = OPTIONS[name]
     checked = of(f"task={task}", "steps=3", "images=2")
     plain, _ = run(checked)
@@ -85,7 +85,7 @@ def test_every_family(checkpoints, family, option):
     plain, _ = run(checked)
     moved, _ = run(checked, option=option)
     again, pipeline = run(checked)
-    # 1 of 255: weights that were moved lie otherwise in memory, and the CPU's matrix products sum by alignment
+    # 1 of 255: weights that were moved are aligned otherwise in memory, and the CPU's matrix products sum by alignment
     assert furthest(plain, moved) <= 1 and furthest(plain, again) <= 1 and not traces(pipeline)
 
 
@@ -119,14 +119,14 @@ def test_on_a_cpu_there_is_nothing_to_save(compose, name):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"blocks": 0}, "memory.group_offload.blocks=0: must be an integer, 1 or more, or null"),
         ({"stream": "often"}, "memory.group_offload.stream=often: must be true, false or null"),
     ],
 )
-def test_settings_are_checked(settings, said):
-    with pytest.raises(ComposerError, match=said):
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ComposerError, match=message):
         GroupOffload(**settings)
 
 

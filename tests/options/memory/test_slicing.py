@@ -34,7 +34,7 @@ def furthest(one, other) -> int:
 @pytest.mark.parametrize(
     ("name", "words", "most"),
     [
-        ("vae_slicing", SMALL, 1),  # one image sums in another order than two
+        ("vae_slicing", SMALL, 1),  # a batch of one adds in another order than one of two
         ("attention_slicing", SMALL, 1),  # heads one after the other, without the fused kernel
         (
             "vae_tiling",
@@ -60,18 +60,20 @@ def test_options_are_on_while_a_run_lasts_and_off_after_a_failure():
             return super().around(run)
 
         def before_step(self, step):
-            seen.append({type(each).__name__ for each in self.unet.attn_processors.values()})
+            seen.append({type(attn_processor).__name__ for attn_processor in self.unet.attn_processors.values()})
             raise ValueError("on purpose")
 
     looks = Looks()
     with pytest.raises(ComposerError, match="on purpose"):
         composer.compose(*SMALL, "memory=[attention_slicing]", callbacks=[looks])
     assert seen == [{"SlicedAttnProcessor"}]
-    assert {type(each).__name__ for each in looks.unet.attn_processors.values()} == {"AttnProcessor2_0"}
+    assert {type(attn_processor).__name__ for attn_processor in looks.unet.attn_processors.values()} == {
+        "AttnProcessor2_0"
+    }
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["memory=[vae_tiling]"], "memory=vae_tiling: tiles are 128 pixels, so it would do nothing for 128 × 128"),
         (["memory=[vae_slicing]"], "memory=vae_slicing: a single image has nothing to slice"),
@@ -86,10 +88,10 @@ def test_options_are_on_while_a_run_lasts_and_off_after_a_failure():
         ),
     ],
 )
-def test_what_would_do_nothing_is_refused(words, said):
+def test_what_would_do_nothing_is_refused(words, message):
     with pytest.raises(ComposerError) as caught:
         build_pipeline(check(read(compose_config(words))))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_in_a_sweep_what_would_do_nothing_is_left_out_with_a_note(compose):

@@ -60,7 +60,7 @@ HOSTILE = (
 
 
 def job(number: int | None, values: dict[str, str], folder: Path | None = None, **rest) -> Cell:
-    """A job that is done; its image is drawn where a folder is given."""
+    """A finished job; its image is written if a folder is given."""
     cell = Cell(
         number=number, folder=f"{number or 0:04d}", **{"state": "done", "values": values, "images": ("000.png",)} | rest
     )
@@ -158,7 +158,7 @@ def with_script(folder: Path, script: str, allowed: bool = True) -> Path:
 
 
 def typed(text: str) -> str:
-    """What of a text may stand in the page."""
+    """The part of a text that the page may contain."""
     return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "", text)
 
 
@@ -166,14 +166,14 @@ def typed(text: str) -> str:
 
 
 @browser
-def test_pictures_load_from_files(tmp_path):
+def test_images_load_from_files(tmp_path):
     cells = [replace(cell, folder=f"100% #{cell.number}?") for cell in four_by_three_by_two(tmp_path)]
     for cell in cells:
         (tmp_path / f"{cell.number:04d}").rename(tmp_path / cell.folder)
     write_sheet(tmp_path, "24", cells)
     script = 'addEventListener("load", () => { document.body.dataset.widths = [...document.images].map(i => i.naturalWidth) });'
-    found = Page(dump(with_script(tmp_path, script), tmp_path))
-    assert found.all("body")[0]["data-widths"] == ",".join(["48"] * 24)
+    result = Page(dump(with_script(tmp_path, script), tmp_path))
+    assert result.all("body")[0]["data-widths"] == ",".join(["48"] * 24)
 
 
 @browser
@@ -183,20 +183,21 @@ def test_a_click_sorts(tmp_path):
     write_sheet(tmp_path, "24", cells)
     assert read(tmp_path).column("job") == [str(n) for n in range(24)]
     script = """
-      const told = [];
+      const reported = [];
       for (const name of ["job", "scheduler", "steps", "steps", "seconds", "seconds"]) {
         const head = [...document.querySelectorAll("#jobs th")].find(head => head.textContent === name);
         head.querySelector("button").click();
         const rows = [...document.querySelectorAll("#jobs tbody tr")];
         const sorted = [...document.querySelectorAll("#jobs th:not([aria-sort=none])")].map(head => head.textContent);
-        told.push([name, head.ariaSort, sorted, rows.map(row => row.cells[head.cellIndex].textContent.trim()), rows.map(row => row.id)]);
+        const texts = rows.map(row => row.cells[head.cellIndex].textContent.trim());
+        reported.push([name, head.ariaSort, sorted, texts, rows.map(row => row.id)]);
       }
-      document.body.dataset.told = JSON.stringify(told);
+      document.body.dataset.reported = JSON.stringify(reported);
     """
-    found = Page(dump(with_script(tmp_path, script), tmp_path))
-    told = json.loads(found.all("body")[0]["data-told"])
+    result = Page(dump(with_script(tmp_path, script), tmp_path))
+    notes = json.loads(result.all("body")[0]["data-reported"])
     # jobs are in order at first: a click turns them round
-    assert [order for _, order, *_ in told] == [
+    assert [order for _, order, *_ in notes] == [
         "descending",
         "ascending",
         "ascending",
@@ -204,7 +205,7 @@ def test_a_click_sorts(tmp_path):
         "ascending",
         "descending",
     ]
-    for name, order, heads, column, jobs in told:
+    for name, order, heads, column, jobs in notes:
         full = [value if name == "scheduler" else float(value) for value in column if value]
         assert full == sorted(full, reverse=order == "descending") and heads == [name]
         assert sorted(jobs) == sorted(f"job{n}" for n in range(24))
@@ -228,15 +229,15 @@ def test_what_was_typed_is_shown_and_never_run(tmp_path, spec):
         for i, text in enumerate(HOSTILE)
     ]
     write_sheet(tmp_path, "".join(HOSTILE), cells, spec)
-    found = Page(dump(tmp_path / "index.html", tmp_path))
-    assert found.column("prompt") == [typed(text) for text in HOSTILE] * 2
-    assert found.column("error") == [typed(text) for text in HOSTILE] * 2
-    assert [a for _, a in found.elements if any(name.startswith("on") for name in a)] == []
-    assert len(found.all("script")) == len(found.all("style")) == len(found.all("title")) == 1
-    assert {image["src"] for image in found.all("img")} == {f"{i:04d}/000.png" for i in range(len(HOSTILE))}
-    assert "data-owned" not in found.all("body")[0]
-    assert found.column("job")  # the page's own script is not cut short either
-    assert "script" in found.all("html")[0]["class"]
+    result = Page(dump(tmp_path / "index.html", tmp_path))
+    assert result.column("prompt") == [typed(text) for text in HOSTILE] * 2
+    assert result.column("error") == [typed(text) for text in HOSTILE] * 2
+    assert [a for _, a in result.elements if any(name.startswith("on") for name in a)] == []
+    assert len(result.all("script")) == len(result.all("style")) == len(result.all("title")) == 1
+    assert {image["src"] for image in result.all("img")} == {f"{i:04d}/000.png" for i in range(len(HOSTILE))}
+    assert "data-owned" not in result.all("body")[0]
+    assert result.column("job")  # the page's own script is not cut short either
+    assert "script" in result.all("html")[0]["class"]
 
 
 @browser
@@ -268,9 +269,9 @@ def test_two_thousand(tmp_path):
         tmp_path, scheduler=["euler", "ddim", "heun", "lcm"], steps=[5, 10, 20, 40, 80], seed=list(range(100))
     )
     write_sheet(tmp_path, "2,000", cells)
-    found = Page(dump(tmp_path / "index.html", tmp_path))
-    assert len(found.all("img")) == len(found.column("job")) == 2000
-    assert "script" in found.all("html")[0]["class"]
+    result = Page(dump(tmp_path / "index.html", tmp_path))
+    assert len(result.all("img")) == len(result.column("job")) == 2000
+    assert "script" in result.all("html")[0]["class"]
 
 
 # As files
@@ -279,15 +280,15 @@ def test_two_thousand(tmp_path):
 def test_one_job(tmp_path):
     cell = job(0, {"steps": "10"}, tmp_path, seeds=(7,), seconds=1.25, peak_memory=3 << 30, steps=10, scheduler="euler")
     write_sheet(tmp_path, "one", [cell])
-    found = read(tmp_path)
-    assert [image["src"] for image in found.all("img")] == ["0000/000.png"]
-    assert [image["loading"] for image in found.all("img")] == ["lazy"]
-    assert "steps = 10" in found.all("img")[0]["alt"]
-    title = found.all("figure")[0]["title"]
+    sheet = read(tmp_path)
+    assert [image["src"] for image in sheet.all("img")] == ["0000/000.png"]
+    assert [image["loading"] for image in sheet.all("img")] == ["lazy"]
+    assert "steps = 10" in sheet.all("img")[0]["alt"]
+    title = sheet.all("figure")[0]["title"]
     for word in ("job 0", "seed 7", "1.25 s", "3.00 GiB", "steps = 10"):
         assert word in title
-    assert "refresh" not in [meta.get("http-equiv") for meta in found.all("meta")]
-    assert not found.all("path")  # no plot of one number of steps
+    assert "refresh" not in [meta.get("http-equiv") for meta in sheet.all("meta")]
+    assert not sheet.all("path")  # no plot of one number of steps
     assert Image.open(tmp_path / "contact.png").format == "PNG"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0000", "contact.png", "index.html", "results.csv"]
 
@@ -300,19 +301,19 @@ def test_none(tmp_path):
 
 def test_grids(tmp_path):
     write_sheet(tmp_path, "24", four_by_three_by_two(tmp_path))
-    found = read(tmp_path)
-    assert len([table for table in found.all("table") if table.get("class") == "grid"]) == 2
-    assert [head["title"] for head in found.all("th") if head.get("scope") == "col" and "title" in head] == [
+    sheet = read(tmp_path)
+    assert len([table for table in sheet.all("table") if table.get("class") == "grid"]) == 2
+    assert [head["title"] for head in sheet.all("th") if head.get("scope") == "col" and "title" in head] == [
         "euler",
         "ddim",
         "heun",
         "dpmpp_2m",
     ] * 2
-    assert [head["title"] for head in found.all("th") if head.get("scope") == "row"] == ["5", "10", "20"] * 2
+    assert [head["title"] for head in sheet.all("th") if head.get("scope") == "row"] == ["5", "10", "20"] * 2
     assert (
-        len([path for path in found.all("path") if path["class"] == "curve"]) == 2 * 4
+        len([path for path in sheet.all("path") if path["class"] == "curve"]) == 2 * 4
     )  # a line and its sample for each scheduler
-    shown = [re.search(r"seed = (.)", figure["title"])[1] for figure in found.all("figure")]
+    shown = [re.search(r"seed = (.)", figure["title"])[1] for figure in sheet.all("figure")]
     assert shown == ["0"] * 12 + ["1"] * 12
 
 
@@ -322,10 +323,10 @@ def test_nothing_is_fetched_from_elsewhere(tmp_path):
     assert "//" not in re.sub(r"//.*", "", page.SCRIPT) and not re.search(
         r"(https?:|url\(|@import|<link|<base|<iframe)", text
     )
-    found = read(tmp_path)
-    linked = {attributes[name] for _, attributes in found.elements for name in ("href", "src") if name in attributes}
+    sheet = read(tmp_path)
+    linked = {attributes[name] for _, attributes in sheet.elements for name in ("href", "src") if name in attributes}
     assert all(re.match(r"(#\w+|\d{4}/(000\.png)?|results\.csv)$", link) for link in linked)
-    policy = next(meta["content"] for meta in found.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    policy = next(meta["content"] for meta in sheet.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     script = re.search(r"<script>(.*)</script>", text, re.S)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     sources = "default-src 'none'; img-src 'self' data: file:; media-src 'self' file:; style-src 'unsafe-inline'"
@@ -374,20 +375,20 @@ def test_while_it_runs(tmp_path):
     cells[6] = replace(cells[6], state="running", images=(), seconds=None)
     cells[7:] = [replace(cell, state="waiting", images=(), seconds=None) for cell in cells[7:]]
     write_sheet(tmp_path, "24", cells, finished=False)
-    found, text = read(tmp_path), (tmp_path / "index.html").read_text()
-    assert [meta["content"] for meta in found.all("meta") if meta.get("http-equiv") == "refresh"] == ["5"]
+    sheet, text = read(tmp_path), (tmp_path / "index.html").read_text()
+    assert [meta["content"] for meta in sheet.all("meta") if meta.get("http-equiv") == "refresh"] == ["5"]
     assert not (tmp_path / "contact.png").exists() and "contact.png" not in text
-    states = [figure["class"] for figure in found.all("figure")]
+    states = [figure["class"] for figure in sheet.all("figure")]
     assert [states.count(state) for state in STATES] == [5, 1, 0, 1, 17, 0]
     assert (
         text.count("out of memory: 512 MiB more are needed") == 3
     )  # where its image would be, on hovering, in the table
-    said = " ".join("".join(found.text).split())
-    assert "24 jobs5 done1 failed1 running17 waiting" in said
-    assert f"{format_duration(sum(cell.seconds or 0 for cell in cells))} in total" in said
+    message = " ".join("".join(sheet.text).split())
+    assert "24 jobs5 done1 failed1 running17 waiting" in message
+    assert f"{format_duration(sum(cell.seconds or 0 for cell in cells))} in total" in message
 
 
-def test_a_finished_sheet_with_a_failure_and_a_damaged_picture(tmp_path):
+def test_a_finished_sheet_with_a_failure_and_a_damaged_image(tmp_path):
     cells = four_by_three_by_two(tmp_path)
     cells[0] = replace(cells[0], state="failed", images=(), error="the hub can't be reached")
     (tmp_path / "0001" / "000.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -397,14 +398,14 @@ def test_a_finished_sheet_with_a_failure_and_a_damaged_picture(tmp_path):
     assert Image.open(tmp_path / "contact.png").size[0] > 4 * 128
 
 
-def test_several_pictures_and_several_jobs_in_a_place(tmp_path):
+def test_several_images_and_several_jobs_in_a_cell(tmp_path):
     cells = product(tmp_path, scheduler=["euler", "ddim"], steps=[5, 10], seed=[0, 1], eta=[0, 1])
     cells = [replace(cell, images=("000.png", "001.png")) for cell in cells]
     write_sheet(tmp_path, "16", cells, SheetSpec(page="scheduler"))
-    found = read(tmp_path)
-    assert len(found.all("img")) == 32
-    assert len([cell for cell in found.all("div") if cell.get("class") == "slot"]) == 8
-    assert "".join(found.text).count("eta 1") == 8  # what no head says stands below the image
+    sheet = read(tmp_path)
+    assert len(sheet.all("img")) == 32
+    assert len([cell for cell in sheet.all("div") if cell.get("class") == "slot"]) == 8
+    assert "".join(sheet.text).count("eta 1") == 8  # values that no heading shows are printed below the image
 
 
 @pytest.mark.parametrize(
@@ -443,7 +444,7 @@ def test_results(tmp_path):
     )
     assert list(rows[0]) == [*first, "scheduler", *last] and len(rows) == 24
     assert rows[1]["reason"] == '\'=HYPERLINK("http://x")' and rows[1]["seconds"] == "" and rows[1]["seed"] == "4 5"
-    assert rows[2]["seed"] == "2" and cells[2].values["seed"] != "2", "what was drawn, where that is known"
+    assert rows[2]["seed"] == "2" and cells[2].values["seed"] != "2", "the generated value, if it is known"
     assert rows[4]["prompt"] == 'a "quoted", =text\nin two lines 🦊'
     assert [float(row["seconds"]) for row in rows[3:]] == [cell.seconds for cell in cells[3:]]
     assert (
@@ -453,7 +454,7 @@ def test_results(tmp_path):
     )
 
 
-def test_results_of_what_was_not_drawn_say_what_was_asked(tmp_path):
+def test_results_of_jobs_without_images_hold_the_requested_values(tmp_path):
     values = {"prompt": "a cat", "seed": "7", "steps": "5", "state": "x", "image": "a.png"}
     cells = [
         job(0, values, state="invalid", images=(), error="no such file"),
@@ -473,7 +474,7 @@ def test_results_of_what_was_not_drawn_say_what_was_asked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "message"),
     [
         (0, "0.00 s"),
         (9.994, "9.99 s"),
@@ -483,8 +484,8 @@ def test_results_of_what_was_not_drawn_say_what_was_asked(tmp_path):
         (90_061, "25 h 01 min"),
     ],
 )
-def test_durations(seconds, said):
-    assert format_duration(seconds) == said
+def test_durations(seconds, message):
+    assert format_duration(seconds) == message
 
 
 # Axes
@@ -534,8 +535,8 @@ PROMPTS = ["a red cone", "a blue cube", "a green sphere"]
 def test_axes_that_are_left_open(axes, spec, chosen):
     values = {key: [str(i) for i in range(count)] for key, count in axes.items()}
     spec = SheetSpec(**dict(zip(("x", "y", "page"), spec)))
-    found = choose_axes(values, spec)
-    assert (found.x, found.y, found.page) == chosen
+    result = choose_axes(values, spec)
+    assert (result.x, result.y, result.page) == chosen
 
 
 def test_long_values_are_prompts_whatever_the_key():
@@ -579,20 +580,20 @@ def few(**axes: list) -> list[Cell]:
         (product(scheduler=["a", "b"], steps=[1, 2, 3]), ("steps", "scheduler", None)),
         (product(scheduler=["a", "b"], steps=[1, 2, 3])[:5], ("steps", "scheduler", None)),
         (
-            [replace(each, values={"sampler": s, **each.values}) for s in "ab" for each in listed("prompt", "seed")],
+            [replace(item, values={"sampler": s, **item.values}) for s in "ab" for item in listed("prompt", "seed")],
             ("sampler", "prompt", None),
         ),
     ],
     ids=range(9),
 )
 def test_a_list_of_jobs_is_a_gallery_and_no_sparse_grid(cells, axes):
-    found = resolve_axes(cells, SheetSpec())
-    assert (found.x, found.y, found.page) == axes
-    blocks = arrange(cells, found)
+    result = resolve_axes(cells, SheetSpec())
+    assert (result.x, result.y, result.page) == axes
+    blocks = arrange(cells, result)
     assert sum(len(shown) for block in blocks for _, row in block.rows for shown in row) == len(cells)
 
 
-def test_axes_that_are_asked_for_win_over_a_gallery():
+def test_requested_axes_win_over_a_gallery():
     assert resolve_axes(listed("prompt", "seed"), SheetSpec(y="seed")) == SheetSpec(x="prompt", y="seed")
 
 
@@ -604,22 +605,22 @@ def test_a_gallery_says_what_distinguishes_each_job(tmp_path):
     cells.append(replace(cells[0], number=24, values={"seed": "77"}))
     assert captions(cells)[3] == "a body, number 3 · seed 3" and captions(cells)[24] == "seed 77"
     write_sheet(tmp_path, "a list", cells)
-    found = read(tmp_path)
-    assert len(found.all("figure")) == len(found.all("img")) == 25 and not [
-        each for each in found.all("table") if each.get("class") == "grid"
+    sheet = read(tmp_path)
+    assert len(sheet.all("figure")) == len(sheet.all("img")) == 25 and not [
+        item for item in sheet.all("table") if item.get("class") == "grid"
     ]
-    assert "".join(found.text).count("a body, number 7") == 2, "below the image, and in the table"
+    assert "".join(sheet.text).count("a body, number 7") == 2, "below the image, and in the table"
 
 
 # Jobs of earlier requests
 
 
-def test_jobs_no_longer_asked_for_are_in_the_tables_alone(tmp_path):
+def test_jobs_of_earlier_requests_are_only_in_the_tables(tmp_path):
     cells = [*four_by_three_by_two(tmp_path), *(job(None, {"seed": str(n)}, state=DROPPED) for n in range(3))]
     write_sheet(tmp_path, "24", cells)
-    found = read(tmp_path)
-    assert len(found.all("img")) == 24 and found.column("state") == ["done"] * 24 + [DROPPED] * 3
-    assert "24 jobs24 done3 no longer asked for" in " ".join("".join(found.text).split())
+    sheet = read(tmp_path)
+    assert len(sheet.all("img")) == 24 and sheet.column("state") == ["done"] * 24 + [DROPPED] * 3
+    assert "24 jobs24 done3 no longer asked for" in " ".join("".join(sheet.text).split())
 
 
 # What is there already
@@ -651,7 +652,7 @@ def test_pages_are_judged_by_what_they_hold(tmp_path):
 # contact.png
 
 
-def test_the_contact_sheet_shows_every_picture(tmp_path):
+def test_the_contact_sheet_shows_every_image(tmp_path):
     cells = four_by_three_by_two(tmp_path)
     write_sheet(tmp_path, "24", cells)
     colours = {colour for _, colour in Image.open(tmp_path / "contact.png").getcolors(1 << 24)}
@@ -680,8 +681,8 @@ RATIOS = [(1, 1), (1024, 256), (256, 1024)]
 @pytest.mark.parametrize(
     ("counts", "spec", "ratio"),
     [
-        pytest.param(*each, ratio, marks=() if ratio == RATIOS[i % 3] and each[0] != HUGE[0][0] else pytest.mark.slow)
-        for i, each in enumerate([*LARGE, *HUGE[::-1]])
+        pytest.param(*item, ratio, marks=() if ratio == RATIOS[i % 3] and item[0] != HUGE[0][0] else pytest.mark.slow)
+        for i, item in enumerate([*LARGE, *HUGE[::-1]])
         for ratio in RATIOS
     ],
     ids=str,
@@ -694,12 +695,12 @@ def test_the_contact_sheet_is_bounded(counts, spec, ratio):
         for side in contact.THUMBNAIL_SIDES
         if max((plan := layout_sheet(arrange(cells, axes), axes, side, ratio)).size) <= contact.MAX_SIDE
     )
-    drawn = [cell.number for strip in plan.strips for band in strip for cells in band.columns for cell in cells]
-    assert sorted(drawn) == list(range(len(cells)))
+    generated = [cell.number for strip in plan.strips for band in strip for cells in band.columns for cell in cells]
+    assert sorted(generated) == list(range(len(cells)))
     assert max(plan.box) >= 32
 
 
-def test_texts_are_cut_to_their_room():
+def test_texts_are_cut_to_their_width():
     text = "a large red sphere on the left and a small blue cube on the right"
     for most in (0, 10, 50, 100, 1000):
         assert text_width(truncate(text, most, 13), 13) <= most

@@ -31,24 +31,24 @@ NEAR = ("scheduler=euler,ddim", "steps=range(2,8)", "search.reference='steps=12 
 
 
 @pytest.fixture
-def draws(monkeypatch) -> list[dict]:
-    """The config of each image that is drawn. An image takes a hundredth of a second for each iteration."""
-    drawn: list[dict] = []
-    draw = Worker.generate
+def generated(monkeypatch) -> list[dict]:
+    """The config of each image that is generated. An image takes 0.01 s for each step."""
+    generated: list[dict] = []
+    generate = Worker.generate
 
     def steady(self, jobs, more=()):
-        drawn.extend(job.spec.config for job in jobs)
+        generated.extend(job.spec.config for job in jobs)
         return [
-            replace(made, record={**made.record, "seconds": made.record["iterations"] / 100})
-            for made in draw(self, jobs, more)
+            replace(item, record={**item.record, "seconds": item.record["iterations"] / 100})
+            for item in generate(self, jobs, more)
         ]
 
     monkeypatch.setattr(Worker, "generate", steady)
-    return drawn
+    return generated
 
 
 def records(folder: Path) -> dict[str, dict]:
-    return {place.parent.name: json.loads(place.read_text("utf-8")) for place in sorted(folder.glob("0*/run.json"))}
+    return {file.parent.name: json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("0*/run.json"))}
 
 
 def points(folder: Path) -> list[tuple[str, ...]]:
@@ -59,9 +59,9 @@ def pixels(file: Path) -> np.ndarray:
     return np.asarray(Image.open(file).convert("RGB")).astype(float)
 
 
-def command(said: str) -> list[str]:
+def command(message: str) -> list[str]:
     """The words of the command that generates the best trial again."""
-    (line,) = (line for line in said.splitlines() if line.startswith("best: compose "))
+    (line,) = (line for line in message.splitlines() if line.startswith("best: compose "))
     return shlex.split(line)[2:]
 
 
@@ -69,53 +69,53 @@ TABLE: dict[tuple[str, str], tuple[int, float]] = {}
 
 
 @pytest.fixture
-def table(compose, tmp_path, draws) -> dict[tuple[str, str], tuple[int, float]]:
+def table(compose, tmp_path, generated) -> dict[tuple[str, str], tuple[int, float]]:
     """Scheduler and steps → iterations and distance, of a sweep over all of NEAR, each generated alone; once for all
     tests.
     """
     if not TABLE:
         TABLE.update(exhaustive(compose, tmp_path))
-    draws.clear()
+    generated.clear()
     return TABLE
 
 
 def exhaustive(compose, tmp_path) -> dict[tuple[str, str], tuple[int, float]]:
     assert compose("-m", *NEAR[:2], "height=64", "width=64", "sweep.batch=1", "hydra.sweep.dir=all").code == 0
     assert compose("steps=12", "scheduler=ddim", "height=64", "width=64", "hydra.run.dir=fine").code == 0
-    wanted = pixels(tmp_path / "fine" / "000.png")
-    found = {}
-    for place, record in records(tmp_path / "all").items():
-        far = float(np.abs(pixels(tmp_path / "all" / place / "000.png") - wanted).mean())
-        found[tuple(record["sweep"]["values"].values())] = record["iterations"], far
-    return found
+    expected = pixels(tmp_path / "fine" / "000.png")
+    results = {}
+    for subfolder, record in records(tmp_path / "all").items():
+        far = float(np.abs(pixels(tmp_path / "all" / subfolder / "000.png") - expected).mean())
+        results[tuple(record["sweep"]["values"].values())] = record["iterations"], far
+    return results
 
 
-def test_the_cheapest_within_a_distance_is_found_and_drawn_again(compose, tmp_path, draws, table):
+def test_the_cheapest_within_a_distance_is_found_and_can_be_repeated(compose, tmp_path, generated, table):
     within = sorted(far for _, far in table.values())[5] + 1e-6
     cheapest = min(iterations for iterations, far in table.values() if far <= within)
     assert 2 < cheapest < 7  # neither end is the answer
     done = compose(*SEARCH, *NEAR, f"search.within={within}", "search.trials=50")
     assert done.code == 0 and "12 trials: 12 generated, 6 too far from the reference" in done.out
     words = command(done.out)
-    found = dict(word.split("=") for word in words)
-    assert table[found["scheduler"], found["steps"]][0] == cheapest
-    (row,) = (line.split() for line in done.out.splitlines() if line.startswith(("euler ", "ddim ")) and line.split()[1] == found["steps"]
-              and line.split()[0] == found["scheduler"])  # fmt: skip
-    assert abs(float(row[2]) - table[found["scheduler"], found["steps"]][1]) < 0.01
+    values = dict(word.split("=") for word in words)
+    assert table[values["scheduler"], values["steps"]][0] == cheapest
+    (row,) = (line.split() for line in done.out.splitlines() if line.startswith(("euler ", "ddim ")) and line.split()[1] == values["steps"]
+              and line.split()[0] == values["scheduler"])  # fmt: skip
+    assert abs(float(row[2]) - table[values["scheduler"], values["steps"]][1]) < 0.01
     assert compose(*words, "hydra.run.dir=again").code == 0
     assert (pixels(tmp_path / "again" / "000.png") == pixels(tmp_path / "out" / row[-1] / "000.png")).all()
 
 
 @pytest.mark.parametrize("seed", slow_but([0], range(3)))
-def test_with_fewer_trials_than_points_nothing_is_shown_that_is_too_far(compose, tmp_path, draws, table, seed):
+def test_with_fewer_trials_than_points_nothing_is_shown_that_is_too_far(compose, tmp_path, generated, table, seed):
     within = sorted(far for _, far in table.values())[5] + 1e-6
     done = compose(*SEARCH, *NEAR, f"search.within={within}", "search.trials=7", f"search.seed={seed}")
     shown = [tuple(line.split()[:2]) for line in done.out.splitlines() if line.startswith(("euler ", "ddim "))]
     assert len(points(tmp_path / "out")) == 7
-    assert sorted(shown) == sorted(each for each in points(tmp_path / "out") if table[each][1] <= within)
+    assert sorted(shown) == sorted(point for point in points(tmp_path / "out") if table[point][1] <= within)
 
 
-def test_nothing_near_is_exit_1_and_says_what_is_nearest(compose, draws):
+def test_nothing_near_is_exit_1_and_says_what_is_nearest(compose, generated):
     done = compose(*SEARCH, *NEAR, "search.within=0", "search.trials=3")
     assert done.code == 1 and "best:" not in done.out
     (line,) = done.err.splitlines()
@@ -125,11 +125,11 @@ def test_nothing_near_is_exit_1_and_says_what_is_nearest(compose, draws):
     )
 
 
-def test_what_is_least_can_be_the_distance(compose, tmp_path, draws, table):
+def test_what_is_least_can_be_the_distance(compose, tmp_path, generated, table):
     done = compose(*SEARCH, *NEAR, "search.metric=distance", "search.trials=12")
-    found = dict(word.split("=") for word in command(done.out))
-    assert table[found["scheduler"], found["steps"]][1] == min(far for _, far in table.values())
-    assert len(draws) == 1 + 12  # the reference, and each point once: no image is timed
+    values = dict(word.split("=") for word in command(done.out))
+    assert table[values["scheduler"], values["steps"]][1] == min(far for _, far in table.values())
+    assert len(generated) == 1 + 12  # the reference, and each point once: no image is timed
 
 
 def test_memory_is_that_of_each_trial(compose, tmp_path):
@@ -147,37 +147,37 @@ def test_memory_is_that_of_each_trial(compose, tmp_path):
     assert one < eight
 
 
-def test_the_same_command_again_goes_on_and_draws_nothing_twice(compose, tmp_path, draws):
+def test_the_same_command_continues_and_generates_nothing_twice(compose, tmp_path, generated):
     words = (*SEARCH, "seed=range(8)", "steps=1,2", "search.reference='steps=3'", "search.metric=distance")
     first = compose(*words, "search.trials=5")
-    assert first.code == 0 and len(draws) == 5 + 1
+    assert first.code == 0 and len(generated) == 5 + 1
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("0*/*")}
     again = compose(*words, "search.trials=5")
-    assert again.code == 0 and len(draws) == 6 and command(again.out) == command(first.out)
+    assert again.code == 0 and len(generated) == 6 and command(again.out) == command(first.out)
     assert "5 trials: 0 generated, 5 known before" in again.out
     more = compose(*words, "search.trials=9")
-    assert more.code == 0 and len(draws) == 10 and "9 trials: 4 generated, 5 known before" in more.out
+    assert more.code == 0 and len(generated) == 10 and "9 trials: 4 generated, 5 known before" in more.out
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert len(set(points(tmp_path / "out"))) == 9
 
 
-def test_resume_and_status_know_it(compose, tmp_path, draws):
+def test_resume_and_status_know_it(compose, tmp_path, generated):
     words = (*SEARCH, "seed=range(4)", "steps=1,2", "search.reference='steps=3'", "search.metric=distance")
     assert compose(*words, "search.trials=4").code == 0
     assert "5 of 5 done, 0 failed" in compose("status", "out").out
     again = compose("resume", "out")
-    assert again.code == 0 and "4 trials: 0 generated, 4 known before" in again.out and len(draws) == 5
+    assert again.code == 0 and "4 trials: 0 generated, 4 known before" in again.out and len(generated) == 5
 
 
-def test_another_question_in_the_same_folder_uses_the_pictures(compose, tmp_path, draws):
+def test_another_search_in_the_same_folder_uses_the_images(compose, tmp_path, generated):
     words = (*SEARCH, "steps=range(1,5)", "search.reference='steps=5'")
     assert compose(*words, "search.metric=distance").code == 0
-    count = len(draws)
+    count = len(generated)
     other = compose(*words, "search.within=255")
-    assert other.code == 0 and len(draws) == count and command(other.out)[-1] == "steps=1"
+    assert other.code == 0 and len(generated) == count and command(other.out)[-1] == "steps=1"
 
 
-def test_a_small_space_ends_when_all_is_known(compose, tmp_path, draws):
+def test_a_small_space_ends_when_all_is_known(compose, tmp_path, generated):
     done = compose(
         *SEARCH,
         "steps=1,2",
@@ -186,16 +186,16 @@ def test_a_small_space_ends_when_all_is_known(compose, tmp_path, draws):
         "search.trials=100",
         "search.metric=peak_memory",
     )
-    assert done.code == 0 and "12 trials: 12 generated" in done.out and len(draws) == 12
+    assert done.code == 0 and "12 trials: 12 generated" in done.out and len(generated) == 12
     assert sorted(points(tmp_path / "out")) == sorted(product(("1", "2"), ("euler", "ddim"), ("3", "5", "7")))
 
 
-def test_the_first_picture_of_a_model_is_drawn_twice_where_time_decides(compose, draws):
+def test_the_first_image_of_a_model_is_generated_twice_if_time_decides(compose, generated):
     assert compose(*SEARCH, "steps=1,2").code == 0
-    assert len(draws) == 3 and draws[0] == draws[1]
+    assert len(generated) == 3 and generated[0] == generated[1]
 
 
-def test_axes_are_what_hydra_writes(compose, tmp_path, draws):
+def test_axes_are_what_hydra_writes(compose, tmp_path, generated):
     words = ("guidance=interval(1.0,9)", "seed=interval(1,1000)", "steps=range(1,4)", "prompt='a red cone, on sand','a blue cube'",
              "scheduler=ddim", "++scheduler.eta=range(0.0,1,0.25)")  # fmt: skip
     done = compose(*SEARCH, *words, "search.trials=6")
@@ -216,7 +216,7 @@ def test_axes_are_what_hydra_writes(compose, tmp_path, draws):
     assert (pixels(tmp_path / "again" / "000.png") == pixels(tmp_path / "out" / best / "000.png")).all()
 
 
-def test_a_log_scale_is_even_in_factors(compose, tmp_path, draws):
+def test_a_log_scale_is_even_in_factors(compose, tmp_path, generated):
     done = compose(
         *SEARCH, "steps=1", "guidance=tag(log, interval(0.001,10.0))", "search.trials=9", "search.metric=peak_memory"
     )
@@ -224,24 +224,24 @@ def test_a_log_scale_is_even_in_factors(compose, tmp_path, draws):
     assert sum(record["config"]["guidance"]["scale"] < 0.1 for record in records(tmp_path / "out").values()) >= 3
 
 
-def test_a_picture_file_is_a_reference(compose, tmp_path, draws):
+def test_an_image_file_is_a_reference(compose, tmp_path, generated):
     assert compose("steps=3", "height=64", "width=64", "hydra.run.dir=fine").code == 0
     done = compose(*SEARCH, "steps=range(1,5)", "search.reference=fine/000.png", "search.within=0")
     assert done.code == 0 and command(done.out)[-1] == "steps=3" and not (tmp_path / "out" / "reference").exists()
 
 
-def test_several_pictures_are_compared_each_with_its_own(compose, draws):
+def test_several_images_are_compared_one_by_one(compose, generated):
     done = compose(*SEARCH, "images=2", "steps=range(1,4)", "search.reference='steps=3'", "search.within=0")
     assert done.code == 0 and command(done.out)[-1] == "steps=3"
 
 
-def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, monkeypatch):
-    draw = Worker.generate
+def test_failures_are_printed_and_listed_and_not_tried_again(compose, tmp_path, monkeypatch):
+    generate = Worker.generate
 
     def fails(self, jobs, more=()):
         if jobs[0].request.steps == 2:
             raise JobFailure("the weather")
-        return draw(self, jobs, more)
+        return generate(self, jobs, more)
 
     monkeypatch.setattr(Worker, "generate", fails)
     done = compose(*SEARCH, "steps=range(1,4)")
@@ -254,7 +254,7 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["steps=2,3", "search.within=3"], "search.within=3: needs an image to compare with"),
         (["steps=2,3", "search.metric=distance"], "search.metric=distance: needs an image"),
@@ -283,9 +283,9 @@ def test_failures_are_told_and_listed_and_not_tried_again(compose, tmp_path, mon
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_is_refused_in_a_line(compose, tmp_path, draws, words, said):
+def test_what_cannot_be_is_refused_in_a_line(compose, tmp_path, generated, words, message):
     done = compose(*SEARCH, *words)
-    assert (done.code, len(done.err.splitlines())) == (2, 1) and said in done.err and not draws
+    assert (done.code, len(done.err.splitlines())) == (2, 1) and message in done.err and not generated
     assert not (tmp_path / "out").exists()
 
 
@@ -313,30 +313,30 @@ def test_one_process_to_a_folder(compose, tmp_path):
     assert done.code == 3 and "is working in it" in done.err
 
 
-def test_time_that_is_up_begins_nothing(compose, draws):
+def test_time_that_is_up_begins_nothing(compose, generated):
     done = compose(*SEARCH, "steps=range(1,50)", "search.timeout=0")
-    assert (done.code, done.err, draws) == (1, "compose: search.timeout=0: no trial was begun\n", [])
+    assert (done.code, done.err, generated) == (1, "compose: search.timeout=0: no trial was begun\n", [])
 
 
 @pytest.mark.slow  # two searches in processes of their own
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_an_interrupted_search_goes_the_way_it_would_have_gone(compose, tmp_path, draws, how):
+def test_an_interrupted_search_goes_the_way_it_would_have_gone(compose, tmp_path, generated, how):
     words = ("-m", "hydra/sweeper=optuna", "height=64", "width=64", "seed=range(40)", "steps=range(1,9)",
              "search.reference='steps=10'", "search.metric=distance", "search.trials=24")  # fmt: skip
-    assert compose(*words, "hydra.sweep.dir=whole").code == 0
+    assert compose(*words, "hydra.sweep.dir=complete").code == 0
     script = [sys.executable, "-m", "composer", *words, "hydra.sweep.dir=torn"]
     process = subprocess.Popen(script, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "torn").glob("0*/run.json"))) < 12 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(how)
-    _, said = process.communicate()
-    assert (process.returncode, said) == ((130, b"compose: interrupted\n") if how == signal.SIGINT else (-9, b""))
-    kept = [place for place in (tmp_path / "torn").glob("0*") if finished_job_id(place)]
+    _, stderr = process.communicate()
+    assert (process.returncode, stderr) == ((130, b"compose: interrupted\n") if how == signal.SIGINT else (-9, b""))
+    kept = [subfolder for subfolder in (tmp_path / "torn").glob("0*") if finished_job_id(subfolder)]
     assert 12 <= len(kept) < 24
     with open(tmp_path / "torn" / "optuna.jsonl", "ab") as file:
         file.write(b'{"op_code": 5, "torn')
-    draws.clear()
+    generated.clear()
     assert compose(*words, "hydra.sweep.dir=torn").code == 0
-    assert len(draws) == 24 - len(kept)
-    assert points(tmp_path / "torn") == points(tmp_path / "whole")
+    assert len(generated) == 24 - len(kept)
+    assert points(tmp_path / "torn") == points(tmp_path / "complete")
