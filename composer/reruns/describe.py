@@ -1,4 +1,4 @@
-"""What a record says, for people: `compose info`, and what `compose rerun` is about to do."""
+"""Records as text: what `compose info` prints, and what `compose rerun` announces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from composer.errors import printable, shorten
 if TYPE_CHECKING:
     from composer.images.embedded_texts import FileTexts
 
-#: Maximum of characters shown of a text of another tool.
+#: Characters that are shown of a text of another tool, at most.
 MAX_TEXT_CHARACTERS = 4000
 
 
@@ -29,9 +29,9 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
     kind = record["media"][0]["kind"] if record.get("media") else "image"
     which = f"{len(images)} {kind}s" if number is None else f"{kind} {number + 1} of {len(images)}"
     rows = {
-        "prompt": _each(record, "prompt"),
-        "negative": _each(record, "negative_prompt"),
-        "seed": _each(record, "seed"),
+        "prompt": _values(record, "prompt"),
+        "negative": _values(record, "negative_prompt"),
+        "seed": _values(record, "seed"),
         "task": record["options"].get("task"),
         "model": _model(record),
         "scheduler": _scheduler(record),
@@ -42,7 +42,7 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
         "callbacks": ", ".join(record["callbacks"]),
         "memory": ", ".join(record["memory"]),
         "accel": ", ".join(record.get("accel") or ()),
-        "made": _made(record),
+        "made": _circumstances(record),
         "with": ", ".join(f"{library} {version}" for library, version in record["versions"].items()),
         "notes": "; ".join(map(str, record.get("notes") or ())),
     }
@@ -52,7 +52,16 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
 
 
 def describe_run(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool) -> str:
-    """In one line, what is going to be generated: the image of a record again, or what a config asks for."""
+    """Describe in one line what is going to be generated.
+
+    Args:
+        record: The record.
+        tree: Config of the run as plain data.
+        same: Whether the image of the record is generated again, and not a variation.
+
+    Returns:
+        Options, seed and prompt.
+    """
     first = record["images"][record["number"] or 0] if same else tree
     options = " ".join(f"{group}={_short(tree['chosen'].get(group))}" for group in ("task", "model", "scheduler"))
     prompt = f', prompt "{_short(first["prompt"])}"' if first.get("prompt") else ""
@@ -60,7 +69,15 @@ def describe_run(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool)
 
 
 def format_foreign_texts(name: str, inside: FileTexts) -> str:
-    """What another tool wrote into an image, each text under its name."""
+    """Format the texts that another tool wrote into an image.
+
+    Args:
+        name: Name of the image.
+        inside: Its texts and the name of the tool.
+
+    Returns:
+        Each text below its name, cut to `MAX_TEXT_CHARACTERS`.
+    """
     lines = [f"{name}: no record of composer's; {inside.tool or 'another tool'} wrote"]
     for key, text in inside.texts.items():
         lines += [f"{key}:", *text[:MAX_TEXT_CHARACTERS].splitlines()]
@@ -69,11 +86,11 @@ def format_foreign_texts(name: str, inside: FileTexts) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _each(record: Mapping[str, Any], key: str) -> str:
-    """A value of the image, or of all where they differ."""
-    number, values = record["number"], [each[key] for each in record["images"]]
-    wanted = dict.fromkeys(values if number is None else [values[number]])
-    return " | ".join(str(value) for value in wanted if value is not None)
+def _values(record: Mapping[str, Any], key: str) -> str:
+    """The image's value of a key, or the different values of all images."""
+    number, values = record["number"], [image[key] for image in record["images"]]
+    shown = dict.fromkeys(values if number is None else [values[number]])
+    return " | ".join(str(value) for value in shown if value is not None)
 
 
 def _medium(record: Mapping[str, Any]) -> str:
@@ -88,27 +105,30 @@ def _medium(record: Mapping[str, Any]) -> str:
 
 
 def _model(record: Mapping[str, Any]) -> str:
+    """Source, family and commit of the model, and the components that replace its own."""
     model = _mapping(record.get("model"))
     parts = [
         str(model.get("source")),
         model.get("family") and f"family {model['family']}",
         model.get("commit") and f"commit {model['commit']}",
     ]
-    component_overrides = [f"{name} from {origin}" for name, origin in _mapping(model.get("components")).items()]
-    return ", ".join(str(part) for part in (*parts, *component_overrides) if part)
+    overrides = [f"{name} from {origin}" for name, origin in _mapping(model.get("components")).items()]
+    return ", ".join(str(part) for part in (*parts, *overrides) if part)
 
 
 def _scheduler(record: Mapping[str, Any]) -> str:
-    left, steps = record.get("steps_left_out"), record.get("steps")
+    """Class of the scheduler, and the number of steps that are taken."""
+    skipped, steps = record.get("steps_left_out"), record.get("steps")
     count = (
-        f"{steps - left} of {steps} steps"
-        if isinstance(left, int) and isinstance(steps, int) and left
+        f"{steps - skipped} of {steps} steps"
+        if isinstance(skipped, int) and isinstance(steps, int) and skipped
         else f"{steps} steps"
     )
     return f"{_mapping(record.get('scheduler')).get('class')}, {count}"
 
 
-def _made(record: Mapping[str, Any]) -> str:
+def _circumstances(record: Mapping[str, Any]) -> str:
+    """Device, dtype, duration and peak memory of the run."""
     parts = [f"on {record['device']}", str(record.get("dtype"))]
     if isinstance(record.get("seconds"), (int, float)):
         parts.append(
@@ -122,6 +142,7 @@ def _made(record: Mapping[str, Any]) -> str:
 
 
 def _settings(node: Any) -> str:
+    """Class of a node and its settings, without those that are null."""
     node = _mapping(node)
     rest = ", ".join(
         f"{key} {value}"
@@ -132,8 +153,10 @@ def _settings(node: Any) -> str:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
+    """A recorded node as a mapping; empty if it is none."""
     return value if isinstance(value, Mapping) else {}
 
 
 def _short(value: Any, most: int = 80) -> str:
+    """A recorded value as text, cut to a number of characters."""
     return shorten("" if value is None else value, most)

@@ -1,4 +1,4 @@
-"""Generates a record's images again, in the batches that they were generated in."""
+"""Regeneration of a record's images, in the batches that they were generated in."""
 
 from __future__ import annotations
 
@@ -20,105 +20,142 @@ if TYPE_CHECKING:
     from composer.pipelines.pipeline import Pipeline
     from composer.records.result import Result
 
-#: More threads would only make a small machine slow.
-THREADS = 64
+#: Threads that a record can request, at most.
+MAX_THREADS = 64
 
 
 @in_turn
 def regenerate(record: Mapping[str, Any], replay: ReplayConfig, say: Callable[[str], None]) -> Result:
-    """The images again, or a variation, with a record of their own.
+    """Generate a record's images again, or a variation of them.
 
-    An image comes out the same to the last bit only among the others of its batch (see docs/guides/sweeps.md), so the whole
-    batch is drawn.
+    Complete batches are generated, since an image is reproduced to the last bit only among the other images of its
+    batch (see docs/guides/sweeps.md).
+
+    Args:
+        record: The record.
+        replay: Config to generate with.
+        say: Receives one line for each note.
+
+    Returns:
+        The images, with a record that they can be regenerated from.
 
     Raises:
-        ComposerError: it can't be generated here, or the record contradicts itself.
+        ComposerError: The images cannot be generated on this machine, or the record contradicts itself.
     """
     spec = read(replay.tree)
     if not replay.same:
         return execute(spec, replay.folder, say)
     checked = replace(check(spec), lenient=True)
-    share = _share(record, checked)
+    batches = _batches(record, checked)
     from composer.pipelines.build import build_pipeline
 
     pipeline = build_pipeline(checked)
     for note in (*checked.request.notes, *pipeline.notes):
         say(note)
-    with _threads(record):
-        return _recorded(record, checked, pipeline, share.generate(pipeline, replay.folder))
+    with _recorded_threads(record):
+        return _with_record(record, checked, pipeline, batches.generate(pipeline, replay.folder))
 
 
 @dataclass(frozen=True)
-class _Share:
-    """Of a request, the batches `spans` as (first, end), and those images of them that are wanted; `begin` is where a
-    job's own begin.
+class _Batches:
+    """The batches of a request that contain the selected images.
+
+    Attributes:
+        request: Request of all images of the batches that the job was part of.
+        spans: First and end index of each batch.
+        selected: Indices of the requested images.
+        begin: Index of the job's first image.
     """
 
     request: Request
     spans: tuple[tuple[int, int], ...]
-    wanted: tuple[int, ...]
+    selected: tuple[int, ...]
     begin: int
 
     def generate(self, pipeline: Pipeline, folder: Path | None) -> Result:
+        """Generate the batches and select the images.
+
+        Args:
+            pipeline: Pipeline of the record.
+            folder: Directory for files of callbacks, or None.
+
+        Returns:
+            The selected images with their seeds, flags and indices in the job.
+        """
         from composer.pipelines.batching import merge_results, slice_request
 
         results = [pipeline(slice_request(self.request, *span), folder) for span in self.spans]
-        made = dict(
+        generated = dict(
             zip(
                 (i for span in self.spans for i in range(*span)),
                 (medium for result in results for medium in result.media),
             )
         )
-        flagged = {i for span, result in zip(self.spans, results) for i in (span[0] + each for each in result.flagged)}
+        flagged = {
+            i for span, result in zip(self.spans, results) for i in (span[0] + index for index in result.flagged)
+        }
         return replace(
             merge_results(results),
-            media=[made[i] for i in self.wanted],
-            seeds=tuple(self.request.seeds[i] for i in self.wanted),
-            flagged=tuple(place for place, i in enumerate(self.wanted) if i in flagged),
-            numbers=tuple(i - self.begin for i in self.wanted),
+            media=[generated[i] for i in self.selected],
+            seeds=tuple(self.request.seeds[i] for i in self.selected),
+            flagged=tuple(index for index, i in enumerate(self.selected) if i in flagged),
+            numbers=tuple(i - self.begin for i in self.selected),
         )
 
 
-def _share(record: Mapping[str, Any], checked: Checked) -> _Share:
-    """The batches in which the wanted images were drawn."""
-    own, number, together = record["images"], record["number"], record.get("together")
-    begin, images = (0, own) if together is None else (together["begin"], together["pictures"])
+def _batches(record: Mapping[str, Any], checked: Checked) -> _Batches:
+    """Determine the batches in which the requested images were generated.
+
+    Args:
+        record: The record.
+        checked: The request of the job, without other jobs of its batches.
+
+    Returns:
+        The batches.
+
+    Raises:
+        ComposerError: The record contradicts itself about the number of images.
+    """
+    job_images, number, together = record["images"], record["number"], record.get("together")
+    begin, images = (0, job_images) if together is None else (together["begin"], together["pictures"])
     request, fits = checked.request, len(images) % checked.request.batch == 0
     if (
-        len(own) != request.batch
+        len(job_images) != request.batch
         or not fits
         or sum(record["batches"]) != len(images)
-        or images[begin : begin + len(own)] != own
+        or images[begin : begin + len(job_images)] != job_images
     ):
         raise ComposerError(
-            "images", len(own), "its record does not agree with itself about how many images were generated"
+            "images", len(job_images), "its record does not agree with itself about how many images were generated"
         )
     request = replace(
         request,
-        prompts=tuple(each["prompt"] or "" for each in images),
-        negative_prompts=tuple(each["negative_prompt"] for each in images),
-        seeds=tuple(each["seed"] for each in images),
-        inputs={key: _again(value, len(images)) for key, value in request.inputs.items()},
+        prompts=tuple(image["prompt"] or "" for image in images),
+        negative_prompts=tuple(image["negative_prompt"] for image in images),
+        seeds=tuple(image["seed"] for image in images),
+        inputs={key: _repeat(value, len(images)) for key, value in request.inputs.items()},
     )
-    wanted = tuple(range(begin, begin + len(own))) if number is None else (begin + number,)
+    selected = tuple(range(begin, begin + len(job_images))) if number is None else (begin + number,)
     ends = [sum(record["batches"][: i + 1]) for i in range(len(record["batches"]))]
     spans = [(end - size, end) for end, size in zip(ends, record["batches"])]
-    return _Share(request, tuple(span for span in spans if any(span[0] <= i < span[1] for i in wanted)), wanted, begin)
+    return _Batches(
+        request, tuple(span for span in spans if any(span[0] <= i < span[1] for i in selected)), selected, begin
+    )
 
 
-def _again(value: Any, batch: int) -> Any:
-    """An input given for each image, for the jobs besides, whose inputs are the same."""
+def _repeat(value: Any, batch: int) -> Any:
+    """An input with one value an image, repeated for the other jobs of the batch, whose inputs are the same."""
     return value * (batch // len(value)) if isinstance(value, tuple) else value
 
 
 @contextmanager
-def _threads(record: Mapping[str, Any]) -> Iterator[None]:
-    """As many as then: on a CPU they have a say in the order of sums."""
+def _recorded_threads(record: Mapping[str, Any]) -> Iterator[None]:
+    """Set the recorded number of threads, on which the order of additions on a CPU depends; restore it afterwards."""
     import torch
 
     before = torch.get_num_threads()
     if str(record["device"]).startswith("cpu"):
-        torch.set_num_threads(min(max(record["threads"], 1), THREADS))
+        torch.set_num_threads(min(max(record["threads"], 1), MAX_THREADS))
     try:
         yield
     finally:
@@ -127,7 +164,11 @@ def _threads(record: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def threads_kept() -> Iterator[None]:
-    """Leave torch with as many threads as it had."""
+    """Restore torch's number of threads when the context exits.
+
+    Yields:
+        Nothing.
+    """
     import torch
 
     before = torch.get_num_threads()
@@ -138,8 +179,18 @@ def threads_kept() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def _recorded(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, result: Result) -> Result:
-    """With a record by which the files can be generated again in their turn."""
+def _with_record(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, result: Result) -> Result:
+    """Complete a result by a record that its files can be regenerated from.
+
+    Args:
+        old: Record that was regenerated.
+        checked: Its request.
+        pipeline: Pipeline that generated the images.
+        result: The selected images.
+
+    Returns:
+        The result; its record lists all images of the job, with hashes of the pixels that were generated.
+    """
     from composer.records.record import record
 
     result = replace(

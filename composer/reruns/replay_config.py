@@ -1,11 +1,9 @@
-"""A record and the user's words → the config to generate again.
+"""Composition of a record and the user's overrides into the config to generate again.
 
-A record comes from anywhere, so it can say little: names of options that are installed here, and plain values for keys
-that they
-have. Its values are set on the composed config as data: no grammar and no interpolation ever sees them. Classes are the
-options'
-own. What it names on the disk or on the hub is used if it lies in the current folder or beside the image, or if the
-user trusts it.
+A record can come from any source, so its influence is limited: it selects installed options by name, and sets plain
+values of keys that these options have. Values are set on the composed config as data; they are never parsed as
+overrides or interpolations. Classes are those of the options. Files and models that it names are used only if they are
+in the current directory or beside the image, or if the user trusts the record.
 """
 
 from __future__ import annotations
@@ -27,14 +25,14 @@ from composer.config.source_settings import SOURCE
 from composer.errors import ComposerError, suggest
 from composer.images.reading import is_sample
 
-#: Keys that say which images are generated; any other leaves them as they are.
-PICTURES = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
-#: What can be said otherwise without wanting another image: where it goes, and where things lie.
-PLACES = ("output", "hydra", "device", "image", "mask", "depth", "model")
-#: Keys that only an option file gives: records of composer 0.1 hold them, and whatever they say, they are not read.
+#: Keys that determine which images are generated.
+IMAGE_KEYS = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
+#: Keys that can be changed without requesting other images: output, device and locations of inputs.
+LOCATION_KEYS = ("output", "hydra", "device", "image", "mask", "depth", "model")
+#: Keys that only option files set; records of composer 0.1 hold them, and their values are ignored.
 OF_OPTIONS = ("_target_", "_kind_")
-#: Keys of a model that say where something comes from.
-FROM = ("source", "config", "components", "refiner", "variants")
+#: Keys of a model that name files or repositories.
+SOURCE_KEYS = ("source", "config", "components", "refiner", "variants")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,88 +53,122 @@ class ReplayConfig:
 def replay_config(
     path: Path, record: Mapping[str, Any], overrides: Sequence[str], config_dir: str | None = None, trust: bool = False
 ) -> ReplayConfig:
-    """What to draw.
+    """Compose the config to generate the images of a record again.
 
     Args:
-        path: of the image; what lies beside it can be used.
-        overrides: the user's own, which come first.
-        trust: use files and models that the record names wherever they are.
+        path: The image; files beside it may be used.
+        record: Its record.
+        overrides: The user's own, which take precedence.
+        config_dir: Additional directory of option files.
+        trust: Whether to use files and models that the record names wherever they are.
+
+    Returns:
+        The config, and whether it describes the same images.
 
     Raises:
-        ComposerError: the record names what is not installed, has no such key, or lies elsewhere.
+        ComposerError: The record names an option that is not installed, an unknown key, or a file elsewhere.
     """
     typed = {argv.split(word)[1] for word in argv.prepare(overrides)}
     if "preset" in typed:
         raise ComposerError(
-            "preset", None, "chooses what the record says already: say which option you want, such as precision=bf16"
+            "preset", None, "chooses what the record names already: type the option instead, such as precision=bf16"
         )
-    moved = {"model"} if SOURCE in typed else set()  # what the record says of the model is about another source
+    moved = {"model"} if SOURCE in typed else set()  # the record's settings of the model belong to another source
     names = _names(record, typed | moved, conf_folders(config_dir))
     config = compose_with_hydra_node([*names, *overrides], config_dir)
     folder = folder_of(config)
     tree = cast("dict[str, Any]", OmegaConf.to_container(without_hydra(config), resolve=True))  # of a DictConfig
     for node in OF_SWEEPS:
         tree.pop(node, None)
-    told = {key: value for key, value in record["config"].items() if key not in OF_SWEEPS}
-    told["output"] = {key: value for key, value in _node(told, "output").items() if key != "folder"}
-    told["memory"] = {
-        name: node for name, node in _node(told, "memory").items() if name != "auto"
-    }  # what it chose has a name
+    recorded = {key: value for key, value in record["config"].items() if key not in OF_SWEEPS}
+    recorded["output"] = {key: value for key, value in _node(recorded, "output").items() if key != "folder"}
+    recorded["memory"] = {
+        name: node for name, node in _node(recorded, "memory").items() if name != "auto"
+    }  # the options that it chose are named
     if moved:
-        told["model"] = {key: value for key, value in _node(told, "model").items() if key == "recommended"}
+        recorded["model"] = {key: value for key, value in _node(recorded, "model").items() if key == "recommended"}
     chosen = tree.pop(CHOSEN)
     tree = {group: {} for group in LISTS} | tree
-    _Overlay(path, typed, trust).onto(tree, told)
+    _Overlay(path, typed, trust).apply_to(tree, recorded)
     tree[CHOSEN] = chosen
     if tree.get("seed", 0) in (None, -1):
         tree["seed"] = record["images"][0]["seed"]
     roots = {key.split(".")[0] for key in typed}
-    same = roots <= set(PLACES) and not typed & {"model", "task"}
-    return ReplayConfig(tree=tree if same else _one(tree, record, typed), folder=folder, same=same)
+    same = roots <= set(LOCATION_KEYS) and not typed & {"model", "task"}
+    return ReplayConfig(tree=tree if same else _for_one_image(tree, record, typed), folder=folder, same=same)
 
 
 def _names(record: Mapping[str, Any], typed: set[str], folders: list[Path]) -> Iterator[str]:
-    """The record's options as overrides, but for groups that the user chose from."""
+    """Write the options of a record as overrides, except in groups that the user chose from.
+
+    Args:
+        record: The record.
+        typed: Keys that the user typed.
+        folders: Directories of option files.
+
+    Yields:
+        Overrides such as `scheduler=euler` and `callbacks=[preview]`.
+
+    Raises:
+        ComposerError: The record names an unknown group, or an option that is not installed.
+    """
     for group, name in record["options"].items():
         if group not in NODES:
             raise ComposerError("options", group, "its record chooses from a group that composer does not have", NODES)
         if group in typed:
             continue
         if group == "memory" and "auto" in (name or ()):
-            name = [each for each in record["memory"] if each != "auto"]  # what it came to
-        several = name if group in LISTS and isinstance(name, list) else [name]
+            name = [option for option in record["memory"] if option != "auto"]  # the options that it chose
+        names = name if group in LISTS and isinstance(name, list) else [name]
         known = options(group, folders)
         words = []
-        for each in several:
-            if not isinstance(each, str) or each not in known:
-                raise ComposerError(
-                    group, each, f"its record names an option that is not installed here{_whose(record, group, each)}"
-                )
-            words.append(each)
+        for option in names:
+            if not isinstance(option, str) or option not in known:
+                missing = f"its record names an option that is not installed here{_provider(record, group, option)}"
+                raise ComposerError(group, option, missing)
+            words.append(option)
         yield f"{group}=[{','.join(words)}]" if group in LISTS else f"{group}={name}"
 
 
-def _whose(record: Mapping[str, Any], group: str, name: Any) -> str:
-    """Which package would bring an option."""
-    made = record["callbacks"].get(name) if group == "callbacks" and isinstance(name, str) else None
-    package = made.get("distribution") if isinstance(made, Mapping) else None  # in records of composer 0.1
-    told = (
-        each.get("provider") for each in record["choices"] if (each.get("group"), each.get("name")) == (group, name)
+def _provider(record: Mapping[str, Any], group: str, name: Any) -> str:
+    """The package that provides an option, for messages."""
+    callback = record["callbacks"].get(name) if group == "callbacks" and isinstance(name, str) else None
+    package = callback.get("distribution") if isinstance(callback, Mapping) else None  # in records of composer 0.1
+    providers = (
+        choice.get("provider")
+        for choice in record["choices"]
+        if (choice.get("group"), choice.get("name")) == (group, name)
     )
-    package = next((each for each in (*told, package) if isinstance(each, str)), None)
+    package = next((provider for provider in (*providers, package) if isinstance(provider, str)), None)
     return f": it comes with {package}" if package else ""
 
 
 @dataclass(frozen=True)
 class _Overlay:
-    """Sets recorded values on a composed config, where the user has not said otherwise."""
+    """Assignment of recorded values to a composed config, except where the user typed other values.
+
+    Attributes:
+        path: The image.
+        typed: Keys that the user typed.
+        trust: Whether any file and model may be used.
+    """
 
     path: Path
     typed: set[str]
     trust: bool
 
-    def onto(self, tree: dict[str, Any], told: Mapping[str, Any], above: str = "") -> None:
-        for name, value in told.items():
+    def apply_to(self, tree: dict[str, Any], recorded: Mapping[str, Any], above: str = "") -> None:
+        """Set recorded values below a key.
+
+        Args:
+            tree: Node of the config; it is changed in place.
+            recorded: Node of the record.
+            above: Dotted key of the node.
+
+        Raises:
+            ComposerError: The record has an unknown key, or a value that is not allowed.
+        """
+        for name, value in recorded.items():
             key = f"{above}.{name}" if above else name
             if key in self.typed or name in OF_OPTIONS:
                 continue
@@ -144,7 +176,7 @@ class _Overlay:
             if known and type(tree[name]) is type(value) and tree[name] == value:
                 continue
             if isinstance(value, dict) and isinstance(tree.get(name), dict):
-                self.onto(tree[name], value, key)
+                self.apply_to(tree[name], value, key)
             elif known or key.startswith(OPEN_NODES):
                 self._check(key, value)
                 tree[name] = value
@@ -152,7 +184,7 @@ class _Overlay:
                 raise ComposerError(key, value, f"its record sets a key that there is not.{suggest(name, tree)}")
 
     def _check(self, key: str, value: Any, above: str | None = None) -> None:
-        """Refuse a value that is more than data, or that reaches out."""
+        """Refuse values that name a class, allow pickles, or name a file or model elsewhere."""
         name = (above or key).rpartition(".")[2]
         if name.startswith("_"):
             raise ComposerError(
@@ -165,40 +197,57 @@ class _Overlay:
                 "its record asks for pickled weights, which can run code: that can be set only on the command line",
             )
         if isinstance(value, dict):
-            for inner, each in value.items():
-                self._check(f"{key}.{inner}", each)
+            for inner, item in value.items():
+                self._check(f"{key}.{inner}", item)
         elif isinstance(value, list):
-            for each in value:
-                self._check(key, each)
-        elif isinstance(value, str) and not self.trust and _reaches(key, value) and not self._near(value):
-            advice = f"add --trust if you know where the image comes from, or say {key}=… yourself"
+            for item in value:
+                self._check(key, item)
+        elif isinstance(value, str) and not self.trust and _reaches(key, value) and not self._is_near(value):
+            advice = f"add --trust if you know where the image comes from, or type {key}=… yourself"
             raise ComposerError(
-                key, value, f"its record names what lies neither in this folder nor beside the image: {advice}"
+                key, value, f"its record names what is neither in this folder nor beside the image: {advice}"
             )
 
-    def _near(self, value: str) -> bool:
-        """Whether it is a file or folder in the current folder or in the image's."""
+    def _is_near(self, value: str) -> bool:
+        """Whether a value names a file or directory in the current directory or in the image's."""
         try:
-            found = Path(value).resolve(strict=True)
+            path = Path(value).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
             return False
-        return any(found.is_relative_to(place) for place in (Path.cwd().resolve(), self.path.resolve().parent))
+        return any(path.is_relative_to(folder) for folder in (Path.cwd().resolve(), self.path.resolve().parent))
 
 
 def _reaches(key: str, value: str) -> bool:
-    """Whether a text could name something outside the run: a file, a model."""
+    """Whether a text can name a file or model outside of the run.
+
+    Args:
+        key: Dotted key of the value.
+        value: The text.
+
+    Returns:
+        True for paths of inputs, sources of models, and texts with path separators in other keys than prompts.
+    """
     root, _, rest = key.partition(".")
     if key in FILE_KEYS:
         return not is_sample(value)
     if root == "model":
-        return rest.split(".")[0] in FROM
+        return rest.split(".")[0] in SOURCE_KEYS
     if key.rpartition(".")[2] in TEXT_KEYS:
         return False
     return any(c in value for c in "/\\\0") or value.startswith(("~", "."))
 
 
-def _one(tree: dict[str, Any], record: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
-    """For a variation of one image of several: its own prompt, seed and inputs alone."""
+def _for_one_image(tree: dict[str, Any], record: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
+    """Reduce a config to one image of several, for a variation of it.
+
+    Args:
+        tree: The config; it is changed in place.
+        record: The record; its `number` selects the image.
+        typed: Keys that the user typed, which are kept.
+
+    Returns:
+        The config with the prompt, seed and inputs of the image.
+    """
     number = record["number"]
     if number is None:
         return tree
@@ -217,7 +266,12 @@ def _one(tree: dict[str, Any], record: Mapping[str, Any], typed: set[str]) -> di
 
 
 def _node(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = tree.get(name) or {}
-    if not isinstance(found, dict):
-        raise ComposerError(name, found, "its record has something else there than settings")
-    return found
+    """A node of the record as a dictionary; a missing one is empty.
+
+    Raises:
+        ComposerError: It is no mapping.
+    """
+    node = tree.get(name) or {}
+    if not isinstance(node, dict):
+        raise ComposerError(name, node, "its record has something else there than settings")
+    return node

@@ -1,5 +1,5 @@
-"""Images that lie: whatever a record says, nothing is run, nothing is written outside the output folder, no secret gets
-out.
+"""Images with forged records: whatever a record says, nothing is run, nothing is written outside the output folder, no
+secret gets out.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def record(tmp_path: Path, monkeypatch) -> dict:
 
 
 def at(dotted: str, value):
-    """A change of one place in a record."""
+    """A change of one value in a record."""
 
-    def change(told: dict) -> None:
+    def change(record: dict) -> None:
         *above, last = dotted.split("/")
         for key in above:
-            told = told.setdefault(key, {})
-        told[last] = value
+            record = record.setdefault(key, {})
+        record[last] = value
 
     return change
 
@@ -46,7 +46,7 @@ def deep(levels: int) -> dict:
     return node
 
 
-#: Changes of an honest record, and a part of what must be said; None where it is generated and does no harm.
+#: Changes of a genuine record, and a part of the expected message; None if it is generated and does no harm.
 HOSTILE = {
     "task_class": (at("config/task/_target_", "os.system"), None),
     "callback_class": (at("config/callbacks/progress/_target_", "subprocess.run"), None),
@@ -65,7 +65,7 @@ HOSTILE = {
     "option_with_an_override": (at("options/callbacks", ["progress,hydra.run.dir=/tmp/elsewhere"]), "not installed here"),
     "option_that_is_none": (at("options/model", {"a": 1}), "not installed here"),
     "option_from_a_number": (at("options/callbacks", 7), "not installed here"),
-    "memory_that_is_none": (lambda told: (at("options/memory", ["auto"])(told), at("memory/..%2fevil", {})(told)), "not installed here"),
+    "memory_that_is_none": (lambda old: (at("options/memory", ["auto"])(old), at("memory/..%2fevil", {})(old)), "not installed here"),
     "model_elsewhere": (at("config/model/source", "/etc"), "--trust"),
     "model_from_the_hub": (at("config/model/source", "evil/model"), "--trust"),
     "part_from_elsewhere": (at("config/model/components/vae", "../evil"), "--trust"),
@@ -118,7 +118,7 @@ FEW = (
 
 
 @pytest.mark.parametrize("names", [FEW, pytest.param([*HOSTILE], marks=pytest.mark.slow)], ids=["few", "all"])
-def test_forty_hostile_pictures(tmp_path, monkeypatch, names):
+def test_forty_hostile_images(tmp_path, monkeypatch, names):
     honest = record(tmp_path, monkeypatch)
     work, images = tmp_path / "work", tmp_path / "pictures"
     work.mkdir()
@@ -128,9 +128,9 @@ def test_forty_hostile_pictures(tmp_path, monkeypatch, names):
     (images / "link.png").symlink_to(tmp_path / "secret.png")
     for name in names:
         change, _ = HOSTILE[name]
-        told = copy.deepcopy(honest)
-        change(told)
-        text = json.dumps(told).replace("Infinity", "1e999")
+        forged = copy.deepcopy(honest)
+        change(forged)
+        text = json.dumps(forged).replace("Infinity", "1e999")
         saved(images / f"{name}.png", text)
         (images / f"{name}.json").write_text(text)
     lines = [["rerun", str(images / f"{name}.{suffix}")] for suffix in ("png", "json") for name in names]
@@ -150,28 +150,28 @@ def met(words: list[str], code: int, out: str, err: str) -> bool:
     """Whether a hostile image was refused in one line with the reason, or did no harm, and nothing secret or hostile
     was printed.
     """
-    said = HOSTILE[Path(words[1]).stem][1]
+    message = HOSTILE[Path(words[1]).stem][1]
     if CANARY in out + err or "\33" in out + err or "Traceback" in err:
         return False
     if words[0] == "info":
         return code in (0, 2)
-    if said is None:
+    if message is None:
         return code in (0, 1) and ("bit for bit" in out or "not the same" in err)
     last = (err.rstrip("\n").splitlines() or [""])[-1]
-    return code == 2 and last.startswith("compose: ") and said in last
+    return code == 2 and last.startswith("compose: ") and message in last
 
 
 def bomb(path: Path) -> None:
     """A few kilobytes of compressed text that are 64 MiB."""
     data = b"composer\0\0" + zlib.compress(b"{" + b" " * (64 << 20), 9)
     Image.new("RGB", (8, 8)).save(path)
-    whole = path.read_bytes()
+    complete = path.read_bytes()
     chunk = len(data).to_bytes(4, "big") + b"zTXt" + data + zlib.crc32(b"zTXt" + data).to_bytes(4, "big")
-    path.write_bytes(whole[:33] + chunk + whole[33:])
+    path.write_bytes(complete[:33] + chunk + complete[33:])
 
 
 @pytest.mark.parametrize("damage", ["bomb", "half", "text", "empty", "chunk"])
-def test_files_that_are_hardly_pictures(compose, tmp_path, damage):
+def test_files_that_are_hardly_images(compose, tmp_path, damage):
     file = tmp_path / "a.png"
     saved(file, "{}")
     if damage == "bomb":

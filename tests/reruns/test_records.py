@@ -34,19 +34,17 @@ def with_classes(node: Any, module: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["plain/run.json", "plain/000.webp", "many/run.json", "jpeg/run.json", "jpeg/000.jpg"])
-def test_records_of_schema_0_are_drawn_again(compose, tmp_path, name):
+def test_records_of_schema_0_are_generated_again(compose, tmp_path, name):
     done = compose("rerun", str(OLD / name), "output.folder=again")
-    told = json.loads((tmp_path / "again/run.json").read_text("utf-8"))
+    new = json.loads((tmp_path / "again/run.json").read_text("utf-8"))
     before = metadata.read(OLD / name)
-    assert done.code in (0, 1) and told["options"] == before["options"]  # 1: another machine's or library's last bit
+    assert done.code in (0, 1) and new["options"] == before["options"]  # 1: another machine's or library's last bit
     assert (
-        told["schema"] == metadata.SCHEMA
-        and told["guidance"] == before["guidance"]
-        and told["scheduler"] == before["scheduler"]
+        new["schema"] == metadata.SCHEMA
+        and new["guidance"] == before["guidance"]
+        and new["scheduler"] == before["scheduler"]
     )
-    assert (
-        told["dtypes"] == before["dtypes"] and told["inputs"] == before["inputs"] and told["model"] == before["model"]
-    )
+    assert new["dtypes"] == before["dtypes"] and new["inputs"] == before["inputs"] and new["model"] == before["model"]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -57,15 +55,17 @@ def test_a_record_names_no_class_and_wherever_they_moved_is_redrawn(compose, tmp
         for file in (tmp_path / "first").iterdir()
         if file.suffix != ".webp" or name == "scheduler"
     }
-    told = json.loads(written["run.json"])
+    new = json.loads(written["run.json"])
     image = next(file for file in sorted((tmp_path / "first").iterdir()) if file.name.startswith("000"))
-    for text in (*(written[each].decode() for each in ("run.json", "config.yaml")), json.dumps(metadata.read(image))):
+    for text in (*(written[item].decode() for item in ("run.json", "config.yaml")), json.dumps(metadata.read(image))):
         assert "_target_" not in text and "_kind_" not in text and not MODULE.search(text)
     assert {
-        each["group"]: each["name"] for each in told["choices"] if each["group"] in ("task", "scheduler", "guidance")
-    } == {group: told["options"][group] for group in ("task", "scheduler", "guidance")}
-    old = {key: value for key, value in told.items() if key not in ("schema", "choices")}
-    old["config"] = {key: with_classes(value, "composer.nowhere") for key, value in told["config"].items()}
+        choice["group"]: choice["name"]
+        for choice in new["choices"]
+        if choice["group"] in ("task", "scheduler", "guidance")
+    } == {group: new["options"][group] for group in ("task", "scheduler", "guidance")}
+    old = {key: value for key, value in new.items() if key not in ("schema", "choices")}
+    old["config"] = {key: with_classes(value, "composer.nowhere") for key, value in new["config"].items()}
     (tmp_path / "first/run.json").write_text(json.dumps(old), "utf-8")
     done = compose("rerun", "first/run.json", "output.folder=again")
     assert done.code == 0 and "bit for bit" in done.out, done.err
@@ -73,7 +73,7 @@ def test_a_record_names_no_class_and_wherever_they_moved_is_redrawn(compose, tmp
 
 @pytest.mark.parametrize("schema", [2, -1, "1", None, 1.0, True])
 def test_an_unknown_schema_is_refused_by_name(compose, tmp_path, schema):
-    told = json.loads((OLD / "plain/run.json").read_text("utf-8"))
-    (tmp_path / "run.json").write_text(json.dumps({**told, "schema": schema}), "utf-8")
+    new = json.loads((OLD / "plain/run.json").read_text("utf-8"))
+    (tmp_path / "run.json").write_text(json.dumps({**new, "schema": schema}), "utf-8")
     done = compose("rerun", "run.json")
     assert done.code == 2 and "update composer" in done.err and done.err.count("\n") == 1

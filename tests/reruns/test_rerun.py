@@ -17,7 +17,7 @@ from composer.testing.image_files import pixels
 #: Schedulers for the kinds of models that the embedded checkpoint is not.
 OTHERS = ("flow_", "edm_")
 SCHEDULERS = [name for name in options("scheduler", [packaged_conf()]) if not name.startswith(OTHERS)]
-FROM_PICTURES = {
+FROM_IMAGES = {
     "img2img": ["strength=0.6"], "inpaint": [], "outpaint": ["margins=[8,0,8,0]"], "variations": [], "upscale": [], "depth2img": [],
 }  # fmt: skip
 MEMORY = ("vae_slicing", "vae_tiling", "attention_slicing")
@@ -44,7 +44,7 @@ SOME = {
 }
 ALL = {
     **{f"scheduler_{name}": ([f"scheduler={name}", f"images={1 + i % 3}"], i % 3) for i, name in enumerate(SCHEDULERS)},
-    **{f"task_{name}": ([f"task={name}", "images=2", *words], 1) for name, words in FROM_PICTURES.items()},
+    **{f"task_{name}": ([f"task={name}", "images=2", *words], 1) for name, words in FROM_IMAGES.items()},
     **{f"preset_{name}": ([f"preset={name}"], 0) for name in ("half", "fast", "small")},
     **{f"guidance_{name}": ([f"guidance={name}", "images=2"], 1) for name in ("interval", "none", "apg", "pag", "cfg_zero")},
     **{f"accel_{name}": ([f"accel=[{name}]"], 0) for name in ("channels_last", "fused_qkv", "tome")},
@@ -57,7 +57,7 @@ RUNS = "import sys, json\nfrom composer.cli.main import main\nfor line in sys.st
 
 
 def process(folder: Path, lines: list[list[str]]) -> list[tuple[int, str]]:
-    """Exit code and what was said for each."""
+    """Exit code and output of each command."""
     folder.mkdir()
     text = "".join(json.dumps(words) + "\n" for words in lines)
     done = subprocess.run(
@@ -70,18 +70,18 @@ def process(folder: Path, lines: list[list[str]]) -> list[tuple[int, str]]:
 
 def proven(tmp_path: Path, cases: dict[str, tuple[list[str], int]]) -> None:
     """Each case's image, moved away from all else that its run left, and generated again."""
-    made = process(
+    results = process(
         tmp_path / "made", [["steps=4", "output.folder=" + name, *words] for name, (words, _) in cases.items()]
     )
-    for name, (code, said) in zip(cases, made):
-        assert code == 0, f"{name}: {said}"
+    for name, (code, output) in zip(cases, results):
+        assert code == 0, f"{name}: {output}"
     alone = tmp_path / "alone"
     alone.mkdir()
-    places = {
+    folders = {
         name: "0001/" if "-m" in words else "" for name, (words, _) in cases.items()
     }  # a job that is not the first of its batch
     files = {
-        name: next((tmp_path / "made" / name).glob(f"{places[name]}{number:03}.*"))
+        name: next((tmp_path / "made" / name).glob(f"{folders[name]}{number:03}.*"))
         for name, (_, number) in cases.items()
     }
     for name, file in files.items():
@@ -90,8 +90,8 @@ def proven(tmp_path: Path, cases: dict[str, tuple[list[str], int]]) -> None:
         tmp_path / "again",
         [["rerun", str(alone / (name + file.suffix)), f"output.folder={name}"] for name, file in files.items()],
     )
-    for name, (code, said) in zip(files, again):
-        assert code == 0 and "bit for bit" in said, f"{name}: {said}"
+    for name, (code, output) in zip(files, again):
+        assert code == 0 and "bit for bit" in output, f"{name}: {output}"
         before, after = alone / (name + files[name].suffix), tmp_path / "again" / name / files[name].name
         assert pixels(before) == pixels(after), name
 
@@ -101,7 +101,7 @@ FEW = ("batch", "text", "inpaint", "settings", "callbacks", "jpeg", "job_of_a_ba
 
 
 @pytest.mark.parametrize("names", [FEW, pytest.param([*SOME], marks=pytest.mark.slow)], ids=["few", "all"])
-def test_the_picture_alone_is_enough(tmp_path, names):
+def test_the_image_alone_is_enough(tmp_path, names):
     proven(tmp_path, {name: SOME[name] for name in names})
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 OLD = Path(__file__).parents[1] / "data" / "schema1"
-RUNS = sorted(each.name for each in OLD.iterdir() if each.name != "sweep")
+RUNS = sorted(path.name for path in OLD.iterdir() if path.name != "sweep")
 
 
 #: Mean difference in gray levels that another processor may cause: it adds floats in another order, which bf16 and
@@ -42,13 +42,13 @@ def distance(one: Path, other: Path) -> float:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_an_image_is_drawn_again_bit_for_bit(compose, tmp_path, name):
+def test_an_image_is_generated_again_bit_for_bit(compose, tmp_path, name):
     done = compose("rerun", str(OLD / name / "run.json"), "output.folder=again")
     assert done.code in (0, 1), done.err
     assert same(tmp_path / "again", OLD / name)
 
 
-def test_a_sweep_that_lost_half_of_its_jobs_draws_these_alone(compose, tmp_path):
+def test_a_sweep_that_lost_half_of_its_jobs_generates_only_these(compose, tmp_path):
     folder = shutil.copytree(OLD / "sweep", tmp_path / "sweep")
     lost = ("0001", "0002")
     for name in lost:
