@@ -236,5 +236,5 @@ def _swept(line: ParsedArgs) -> Swept:
 
 def _job(folder: Path, row: Row, briefs: Mapping[str, Mapping[str, Any]]) -> Job:
     names = briefs[row.id]["images"] if row.state == "done" and row.id else ()
-    files = tuple(folder / row.place / name for name in names)
+    files = tuple(folder / row.subfolder / name for name in names)
     return Job(dict(row.values), files, None if files else row.reason or row.state)
