@@ -66,8 +66,9 @@ DATA = {
 LEFT: dict[str, int] = {
     "composer/checks": 17,
     "composer/images": 1,
-    "composer/records": 23,
-    "composer/sampling": 25,
+    "composer/records": 21,
+    "composer/sampling": 22,
+    "composer/sweeps": 1,
     "composer/tasks": 19,
     "docs": 2,
     "plugins": 48,
