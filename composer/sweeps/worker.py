@@ -234,7 +234,7 @@ def is_batch_safe(checked: Checked) -> bool:
     components: Any = parts(checked)  # schedulers, guidance and callbacks have no common type
     scheduler = components.scheduler[0]
     # these schedulers sample one noise for all images of a batch
-    shares_noise = scheduler.__name__ == "DPMSolverSDEScheduler" or "noise_sampler_seed" in keywords_of(
+    one_generator = scheduler.__name__ == "DPMSolverSDEScheduler" or "noise_sampler_seed" in keywords_of(
         scheduler.__init__
     )
     # chunked prompts are padded to the longest prompt of the batch
