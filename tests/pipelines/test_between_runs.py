@@ -22,6 +22,7 @@ import pytest
 from diffusers import EDMEulerScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 
 from composer import compose
+from composer.config.catalogue import BASE
 from composer.config.search_path import packaged_conf
 from composer.errors import ComposerError
 from composer.options.lifecycle import clear_models
@@ -84,7 +85,7 @@ def sources(checkpoints, tmp_path_factory) -> dict[str, Path]:
 
 def options() -> list[str]:
     files = (file for group in GROUPS for file in sorted((packaged_conf() / group).glob("*.yaml")))
-    return [f"{file.parent.name}/{file.stem}" for file in files]
+    return [f"{file.parent.name}/{file.stem}" for file in files if file.stem != BASE]
 
 
 def cases() -> list[Any]:
