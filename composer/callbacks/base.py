@@ -112,6 +112,8 @@ class Step:
             mask.
         masked_latents: Latents of the image with the masked part grayed out, in the shape of `latents`; else `None`.
         depth: Depth map at the latents' size, `(B, 1, h, w)` in `[-1, 1]`, where 1 is near; else `None`.
+        stage: Loop that the step belongs to, from 0. Only hosted pipelines have several, such as a prior before a decoder;
+            `index` counts from 0 in each.
     """
 
     index: int
@@ -126,6 +128,7 @@ class Step:
     mask: Tensor | None = None
     masked_latents: Tensor | None = None
     depth: Tensor | None = None
+    stage: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ class CfgCutoff(StepCallback):
 
     def before_step(self, step: Step) -> Step | None:
         """Drop the negative embeddings and set the scale to 1 once enough steps were guided."""
-        if step.index < int(step.total * self.after) or step.conditioning.negative is None:
+        guided = step.conditioning.negative is not None or step.guidance_scale != 1
+        if step.index < int(step.total * self.after) or not guided:
             return None
         return replace(step, guidance_scale=1.0, conditioning=replace(step.conditioning, negative=None))

@@ -32,16 +32,19 @@ class EarlyStop(StepCallback):
         self.tolerance, self.patience = tolerance, patience
         self.clean: Tensor | None = None
         self.steps_below = 0
+        self.stage = 0
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
         """Compare predictions of one run only."""
-        self.clean, self.steps_below = None, 0
+        self.clean, self.steps_below, self.stage = None, 0, 0
         yield
         self.clean = None
 
     def after_predict(self, step: Step, prediction: Tensor) -> None:
         """Count consecutive steps whose predicted clean latents changed less than the tolerance."""
+        if step.stage != self.stage:  # the latents of another loop
+            self.clean, self.steps_below, self.stage = None, 0, step.stage
         clean, before = self.run.denoised(step, prediction), self.clean
         if before is not None:
             change = ((clean - before).flatten(1).norm(dim=1) / clean.flatten(1).norm(dim=1)).max()

@@ -62,7 +62,7 @@ class LatentsSave(StepCallback):
 
 
 def save_latents(folder: Path | None, step: Step, latents: Tensor) -> None:
-    """Write latents to `latents-007.safetensors`.
+    """Write latents to `latents-007.safetensors`, those of a second loop to `latents-1-007.safetensors`.
 
     Args:
         folder: Directory of the run; `None` writes nothing.
@@ -76,4 +76,5 @@ def save_latents(folder: Path | None, step: Step, latents: Tensor) -> None:
     from composer.system.files import write_atomically
 
     data = save({"latents": latents.contiguous().cpu(), "timestep": step.timestep.reshape(1).cpu()})
-    write_atomically(folder / f"latents-{step.index:03d}.safetensors", data)
+    stage = f"{step.stage}-" if step.stage else ""
+    write_atomically(folder / f"latents-{stage}{step.index:03d}.safetensors", data)

@@ -52,16 +52,19 @@ class Preview(StepCallback):
         self.every, self.decode, self.format = every, decode, format
         self.frames, self.size, self.milliseconds = frames, size, milliseconds
         self.seen: list[Tensor | list[Image.Image]] = []
+        self.stage = 0
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
         """Collect frames of one run only."""
-        self.seen = []
+        self.seen, self.stage = [], 0
         yield
         self.seen = []
 
     def after_predict(self, step: Step, prediction: Tensor) -> None:
         """Keep the predicted clean latents of every n-th iteration and of the last."""
+        if step.stage != self.stage:  # latents of an earlier loop are another's, such as a prior's
+            self.seen, self.stage = [], step.stage
         if self.run.folder is not None and (step.index % self.every == 0 or step.index + 1 == step.total):
             clean = self.run.denoised(step, prediction)
             middle = middle_frame(clean, latent_channels(self.run))

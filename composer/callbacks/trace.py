@@ -21,7 +21,7 @@ class Trace(StepCallback):
     """Record statistics of each iteration: `trace.jsonl`, one JSON object a line, and a plot, `trace.png`.
 
     Attributes:
-        rows: The same objects after a run. Keys are `index`, `timestep`, `sigma`, `guidance_scale`, `latents` and
+        rows: The same objects after a run. Keys are `stage`, `index`, `timestep`, `sigma`, `guidance_scale`, `latents` and
             `prediction` (see `summarize`), `seconds`, and `peak_memory` in bytes.
     """
 
@@ -52,6 +52,7 @@ class Trace(StepCallback):
         """Add the row of an iteration."""
         self.rows.append(
             {
+                "stage": step.stage,
                 "index": step.index,
                 "timestep": float(step.timestep),
                 "sigma": step.sigma if isfinite(step.sigma) else None,

@@ -201,7 +201,7 @@ def hosted(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
     alike = next((entry.info.supports for entry in registrations() if entry.info.denoiser == (denoiser, cls)), None)
     return FamilyInfo(
         name=HOSTED,
-        family="composer.pipelines.hosted.run:HostedModels",
+        family="composer.pipelines.hosted.models:HostedModels",
         denoiser=(denoiser, cls),
         pipeline=pipeline,
         conditioned_on="text" if any(name.startswith("text_encoder") for name in classes) else None,

@@ -25,7 +25,7 @@ ROLES = {
     "inpaint": ("takes a mask besides (an inpainting model)", "inpaint or outpaint"),
     "depth": ("takes depth besides (a depth model)", "depth2img"),
     "any": (
-        "is run by its own diffusers pipeline, so callbacks have after_step and after_decode alone",
+        "is run by its own diffusers pipeline",
         "text2img, or img2img where it takes an image",
     ),
 }

@@ -9,17 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from composer.callbacks.base import StepCallback
-from composer.callbacks.progress import Progress
 from composer.callbacks.request import Request
-from composer.checks.pipeline_arguments import TABLE, arguments, name_of, plain
+from composer.checks.hosted_steps import check_hosted_callbacks, check_hosted_guidance
+from composer.checks.pipeline_arguments import TABLE, arguments, name_of
 from composer.checks.pipeline_class import read_call, takes
 from composer.errors import ComposerError
-from composer.sampling.guidance import Distilled, Guidance
-from composer.sampling.hooks import MOMENTS, overrides
+from composer.sampling.guidance import Guidance
 from composer.system.signatures import keywords_of
 
-#: Moments of callbacks that a pipeline with ``callback_on_step_end`` offers.
-OFFERED = ("after_step", "after_decode")
 #: Inputs of tasks that are images.
 IMAGE_INPUTS = ("image", "mask", "depth")
 #: Inputs of tasks that are applied to the generated images, and are no arguments of a pipeline.
@@ -46,13 +43,13 @@ def check_hosted(
     """
     _check_output(pipeline)
     _check_inputs(pipeline, request, sizes)
-    _check_guidance(pipeline, guidance, option)
+    check_hosted_guidance(pipeline, guidance, option)
     _check_required(pipeline, arguments(pipeline, request, guidance))
     images = {name_of(key, pipeline) for key in request.inputs if key in IMAGE_INPUTS}
     if batch > 1 and read_call(pipeline).references & images:
         reason = f"{pipeline.__name__} takes several images for references of each: say batch=1"
         raise ComposerError("batch", None, reason)
-    _check_callbacks(pipeline, callbacks)
+    check_hosted_callbacks(pipeline, callbacks)
 
 
 def _check_output(pipeline: Any) -> None:
@@ -86,26 +83,6 @@ def _check_inputs(pipeline: Any, request: Request, sizes: Mapping[str, Any]) -> 
         raise ComposerError("steps", request.steps, f"{name} takes none: say steps=1")
 
 
-def _check_guidance(pipeline: Any, guidance: Guidance, option: str) -> None:
-    name, shown = pipeline.__name__, option or type(guidance).__name__
-    if not plain(guidance):
-        raise ComposerError(
-            "guidance", shown, f"can't reach into {name}, which guides by itself", ("auto", "cfg", "distilled", "none")
-        )
-    if isinstance(guidance, Distilled):
-        if name_of("guidance.embedded", pipeline) is None:
-            raise ComposerError("guidance", "distilled", f"{name} takes no scale: use guidance=none")
-        return
-    scale = name_of("guidance.scale", pipeline)
-    if scale is None and guidance.scale != 1:
-        raise ComposerError("guidance.scale", guidance.scale, f"{name} takes no scale: use guidance=none")
-    if guidance.embedded != 1 and name_of("guidance.embedded", pipeline) in (None, scale):
-        raise ComposerError("guidance.embedded", guidance.embedded, f"{name} takes one scale alone: leave it out")
-    rescale = getattr(guidance, "rescale", 0)
-    if rescale and name_of("guidance.rescale", pipeline) is None:
-        raise ComposerError("guidance.rescale", rescale, f"{name} can't rescale: leave it out")
-
-
 def _check_required(pipeline: Any, given: Mapping[str, Any]) -> None:
     """Refuse a request without a required argument."""
     for parameter in inspect.signature(pipeline.__call__).parameters.values():
@@ -114,15 +91,6 @@ def _check_required(pipeline: Any, given: Mapping[str, Any]) -> None:
             raise _missing(pipeline, parameter.name)
     for name in sorted(read_call(pipeline).required - set(given), reverse=True):  # a mask comes with an image
         raise _missing(pipeline, name)
-
-
-def _check_callbacks(pipeline: Any, callbacks: Mapping[str, StepCallback]) -> None:
-    offered = OFFERED if "callback_on_step_end" in keywords_of(pipeline.__call__) else OFFERED[1:]
-    for key, callback in callbacks.items():
-        missing = [moment for moment in MOMENTS if overrides(callback, moment) and moment not in offered]
-        if missing and not isinstance(callback, Progress):  # which only shows nothing
-            offers = f"{pipeline.__name__} is no native family: it offers {' and '.join(offered)}"
-            raise ComposerError(f"callbacks.{key}", None, f"wants {', '.join(missing)}, and {offers}")
 
 
 def check_step(pipeline: Any, scheduler: Any, settings: Mapping[str, Any]) -> None:

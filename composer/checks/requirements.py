@@ -18,6 +18,8 @@ TASK_FIELDS = {"mask", "masked_latents", "depth"}
 #: Fields of a run that only models with a prompt have.
 PROMPT_FIELDS = {"conditioning", "encode", "tokens"}
 KNOWN_FIELDS = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | {"prediction"})
+#: Fields that hosted pipelines keep to themselves.
+HIDDEN_FIELDS = {"conditioning", "encode", "predict", "latent_mask", "tokens", *TASK_FIELDS}
 #: Prefix of another callback's name.
 CALLBACK_PREFIX = "callbacks."
 
@@ -54,6 +56,9 @@ def check_requirements(
                 continue
             if need not in KNOWN_FIELDS:
                 raise ComposerError(key, None, f"needs {need}, which no run has.{suggest(need, KNOWN_FIELDS)}")
+            if need in HIDDEN_FIELDS and family == HOSTED:
+                reason = f"needs {need}, and {checkpoint.pipeline} does that itself: it needs a native family"
+                raise ComposerError(key, None, reason, sorted(families()))
             if need in TASK_FIELDS - task.fills:
                 raise ComposerError(key, None, f"needs {need}, which {task_name} does not have: choose another task")
             if need in PROMPT_FIELDS and not checkpoint.family_info.takes_prompt:

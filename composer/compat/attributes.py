@@ -19,13 +19,25 @@ def execution_device(pipe: Any) -> torch.device:
     return pipe._execution_device
 
 
-def interrupt(pipe: Any) -> None:
+def interrupt(pipe: Any, leave_out: bool = True) -> None:
     """Let a pipeline leave out its further steps; ``interrupt`` is a property without a setter.
 
     Args:
         pipe: A pipeline of diffusers. Those whose loops don't look at it continue.
+        leave_out: False to let it take steps again.
     """
-    pipe._interrupt = True
+    pipe._interrupt = leave_out
+
+
+def reset_stateful_caches(pipe: Any) -> None:
+    """Reset the state that hooks of diffusers keep from step to step.
+
+    Args:
+        pipe: A pipeline of diffusers, all of whose models are reset.
+    """
+    for component in pipe.components.values():
+        if hasattr(component, "_reset_stateful_cache"):
+            component._reset_stateful_cache()
 
 
 def component_names(cls: Any) -> tuple[frozenset[str], frozenset[str]] | None:

@@ -26,7 +26,7 @@ from composer.loading.rehearsal import rehearse
 from composer.options.base import ModelOption
 from composer.options.choose import choose_options
 from composer.options.lifecycle import remove_options
-from composer.pipelines.hosted.run import Hosted
+from composer.pipelines.hosted.pipeline import Hosted
 from composer.pipelines.pipeline import Pipeline
 from composer.pipelines.refined import Refined
 from composer.pipelines.resolve import (

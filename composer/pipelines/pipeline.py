@@ -41,10 +41,12 @@ class PassOutcome(NamedTuple):
     Attributes:
         decoded: Images, clips or sounds, with flags and notes of decoding.
         iterations: Iterations of the denoising loop.
+        findings: What was learnt of a hosted pipeline, as plain data; ``None`` for a native one.
     """
 
     decoded: Decoded
     iterations: int
+    findings: Mapping[str, Any] | None = None
 
 
 class Denoised(NamedTuple):
@@ -116,7 +118,7 @@ class Pipeline:
             LeftBehind: A callback changed the models; its `result` has the images, if there are any.
             NonFinite: A model computed NaN or infinity.
         """
-        started, decoded, iterations = time.perf_counter(), Decoded(media=[]), 0
+        started, outcome, iterations = time.perf_counter(), PassOutcome(Decoded(media=[]), 0), 0
         notes: list[str] = []
         left: LeftBehind | None = None
         if folder is not None:
@@ -124,13 +126,15 @@ class Pipeline:
         pending: tuple[Task, Request] | None = (self.task, request)
         while pending is not None:
             task, request = pending
-            (decoded, count), error = self._try_pass(task, request, folder, notes)
-            iterations, left = iterations + count, error or left
-            pending = task.next_pass(request, decoded.images)
+            outcome, error = self._try_pass(task, request, folder, notes)
+            iterations, left = iterations + outcome.iterations, error or left
+            pending = task.next_pass(request, outcome.decoded.images)
+        decoded = outcome.decoded
         result = Result(
             media=list(decoded.media), seeds=request.seeds, seconds=time.perf_counter() - started, iterations=iterations,
             notes=tuple(notes),
             flagged=tuple(index for index, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
+            findings=outcome.findings,
         )  # fmt: skip
         if left is not None:
             left.result = result

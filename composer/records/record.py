@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from composer.callbacks.request import Request
 from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, image_fingerprint
+from composer.checkpoints.layouts import HOSTED
 from composer.config.choices import choice, scheduler_choice
 from composer.config.plugins import provider
 from composer.config.spec import RunSpec
@@ -77,6 +78,8 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         },
         "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
         "scheduler": _plain(pipeline.scheduler),
+        "engine": "hosted" if checkpoint.family == HOSTED else "native",
+        "findings": result.findings,
         "model": {
             "source": checkpoint.source,
             "family": checkpoint.family,

@@ -35,6 +35,7 @@ class Result:
         together: All images of the batches that a sweep's job was generated in, with the index of the job's first one;
             None if they are only its own.
         numbers: Indices of the images in their run; None for all of it.
+        findings: What was learnt of a hosted pipeline, as plain data; None for a native one.
         record: How the images were generated, as plain data.
     """
 
@@ -47,6 +48,7 @@ class Result:
     batches: tuple[int, ...] = ()
     together: Mapping[str, Any] | None = None
     numbers: tuple[int, ...] | None = None
+    findings: Mapping[str, Any] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @property

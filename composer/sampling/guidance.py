@@ -178,8 +178,16 @@ class Interval(ClassifierFree):
         if self.first > self.last:
             raise ComposerError("guidance.last", last, f"must lie between first={self.first:g} and 1")
 
+    def guides(self, step: Step) -> bool:
+        """Whether a step is in the interval.
+
+        Args:
+            step: The step, for its index and the number of steps.
+        """
+        return self.first <= step.index / max(step.total - 1, 1) <= self.last
+
     def prediction(self, step: Step, predict: Callable[[Step], Branches]) -> Tensor:
-        if self.first <= step.index / max(step.total - 1, 1) <= self.last:
+        if self.guides(step):
             return super().prediction(step, predict)
         return predict(replace(step, conditioning=replace(step.conditioning, negative=None))).positive
 

@@ -26,11 +26,18 @@ FROM = ["task=img2img", "image=sample:scene"]
 MASKED = ["task=inpaint", "image=sample:scene", "mask=sample:mask", "strength=1", "keep_unmasked=false"]
 
 REFUSED = [
-    ("zimage", ["guidance=apg"], "guidance=apg: can't reach into ZImagePipeline"),
-    ("zimage", ["guidance=interval"], "guidance=interval: can't reach into ZImagePipeline"),
-    ("zimage", ["guidance=cfg_zero"], "guidance=cfg_zero: can't reach into"),
-    ("zimage", ["guidance=tcfg"], "guidance=tcfg: can't reach into"),
-    ("zimage", ["guidance=cfg", "guidance.rescale=0.5"], "guidance.rescale=0.5: ZImagePipeline can't rescale"),
+    ("zimage", ["guidance=pag"], "guidance=PerturbedAttentionGuidance: can't reach into hosted models"),
+    ("zimage", ["guidance=slg"], "guidance=SkipLayerGuidance: can't reach into hosted models"),
+    (
+        "zimage",
+        ["guidance=interval", "guidance.scale=1"],
+        "guidance=interval: combines two branches, and ZImagePipeline evaluates one",
+    ),
+    (
+        "zimage",
+        ["callbacks=[prompt_switch]", "callbacks.prompt_switch.prompt=x", "callbacks.prompt_switch.step=1"],
+        "callbacks.prompt_switch: needs encode, and ZImagePipeline does that itself: it needs a native family",
+    ),
     ("zimage", ["guidance=cfg", "guidance.embedded=3"], "guidance.embedded=3.0: ZImagePipeline takes one scale alone"),
     ("zimage", ["guidance=distilled"], "this model takes no scale as an input"),
     ("zimage", ["scheduler=flow_unipc"], "scheduler=flow_unipc: UniPCMultistepScheduler can't lay out"),

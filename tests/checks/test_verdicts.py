@@ -215,8 +215,11 @@ IMAGE, MASK = (
 PIPELINES = [
     ("model.source={pipe_zimage}", None),
     ("model.source={pipe_zimage} guidance=none", None),
-    ("model.source={pipe_zimage} guidance=apg", "can't reach into ZImagePipeline"),
-    ("model.source={pipe_zimage} guidance=interval", "can't reach into ZImagePipeline"),
+    ("model.source={pipe_zimage} guidance=pag", "can't reach into hosted models"),
+    (
+        "model.source={pipe_zimage} guidance=interval guidance.scale=1",
+        "combines two branches, and ZImagePipeline evaluates one",
+    ),
     ("model.source={pipe_zimage} scheduler=flow_unipc", "UniPCMultistepScheduler can't lay out"),
     ("model.source={pipe_zimage} scheduler=flow_heun", "which takes none: use scheduler=default"),
     ("model.source={pipe_zimage} scheduler=flow_euler_shift", None),

@@ -1,5 +1,5 @@
-"""Checkpoints that no family knows: their own diffusers pipeline, called as it is.
+"""Checkpoints that no family knows: their own diffusers pipeline, with composer's callbacks in its loops.
 
-The pipeline owns its loop, so callbacks see only what it passes on: the latents after a step, and the images. Settings
-that can't be passed on are refused before weights load.
+The pipeline keeps its loop, its text encoding and its postprocessing. Its progress bar, its models and its scheduler show
+when callbacks are due. Settings that a pipeline does not take are refused before weights load where the class shows it.
 """

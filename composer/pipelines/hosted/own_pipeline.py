@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from copy import copy, deepcopy
+from functools import partial
 from typing import Any
 
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
+
+from composer.compat.attributes import reset_stateful_caches
 
 
 def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionPipeline:
@@ -30,4 +33,6 @@ def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionP
         elif isinstance(component, DiffusionPipeline):
             follows = getattr(component, "scheduler", None) is getattr(shared, "scheduler", None)
             setattr(pipe, name, run_pipeline(component, scheduler if follows else None))
+    # at the end of its call, a class would put hooks of offloading on anew; the option does so after the run
+    pipe.maybe_free_model_hooks = partial(reset_stateful_caches, pipe)
     return pipe

@@ -1,0 +1,221 @@
+"""One call of a diffusers pipeline with composer's callbacks in its loops."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from composer.callbacks.base import Step
+from composer.errors import ComposerError
+from composer.families.settings import Decoded
+from composer.media.medium import Medium
+from composer.pipelines.hosted.decoding import end_with
+from composer.pipelines.hosted.guiding import StageGuidance
+from composer.pipelines.hosted.loop import Loop
+from composer.pipelines.hosted.outputs import decoded_of
+from composer.pipelines.hosted.own_pipeline import run_pipeline
+from composer.pipelines.hosted.text_memo import TextMemo
+from composer.pipelines.hosted.wrapping import Listener, listen, listen_to_models, pipelines_in
+from composer.sampling.guidance import Guidance
+from composer.sampling.hooks import Hooks
+from composer.sampling.non_finite import NonFinite
+from composer.sampling.sampler import Sampler
+from composer.system.memory import is_out_of_memory
+from composer.system.signatures import keywords_of
+
+
+class PipelineFailure(ComposerError):
+    """A pipeline that failed inside of its own call."""
+
+    exit_code = 1
+
+
+class HostedCall:
+    """A call of a pipeline, and what callbacks can ask of it.
+
+    Args:
+        shared: The cached pipeline, which is not changed.
+        make_scheduler: Returns a fresh scheduler.
+        make_keywords: Returns fresh keywords of the pipeline's call; some pipelines write into the lists that they get.
+        hooks: Callbacks of the run.
+        scale: Requested guidance scale.
+        guidance: Returns the guidance that composer applies to a loop; None if the pipeline guides itself.
+        notes: Receives notes for the user.
+        denoiser_name: Component that predicts, for messages.
+    """
+
+    def __init__(
+        self, shared: Any, make_scheduler: Callable[[], Any], make_keywords: Callable[[], dict[str, Any]], hooks: Hooks, *,
+        scale: float = 1.0, guidance: Callable[[], Guidance | None] = lambda: None, notes: list[str] | None = None,
+        denoiser_name: str = "denoiser",
+    ) -> None:  # fmt: skip
+        self.shared, self.make_scheduler, self.make_keywords = shared, make_scheduler, make_keywords
+        self.texts, self.notes = TextMemo(), [] if notes is None else notes
+        keywords = make_keywords()
+        scales = tuple(dict.fromkeys((float(scale), *scales_in(shared, keywords))))
+        rescale = float(keywords.get("guidance_rescale") or 0.0)
+
+        def make_guidance(pipeline: str) -> StageGuidance:
+            return StageGuidance(pipeline, guidance(), scales, rescale, self.notes)
+
+        self.pipe = run_pipeline(shared, make_scheduler())
+        self.loop = Loop(self.pipe, hooks, make_guidance, denoiser_name)
+        self._prepare(self.pipe, self.loop)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Follow the calls of the pipeline's models, for the call itself and for decoding."""
+        with listen_to_models(self.pipe, self.loop):
+            yield
+
+    def run(self) -> Decoded:
+        """Call the pipeline.
+
+        Returns:
+            Its images.
+
+        Raises:
+            ComposerError: It failed, or a callback changed what can't be changed.
+        """
+        output = call_pipeline(self.pipe, self.make_keywords() | step_end_keywords(self.pipe, self.loop))
+        self.loop.end()
+        return decoded_of(output)
+
+    def decode(self, latents: Tensor) -> list[Medium]:
+        """Decode latents of the present loop by the pipeline's own tail.
+
+        Args:
+            latents: Latents x₀, in the shape of the loop's latents.
+
+        Returns:
+            What the pipeline would return for them: images, clips or sounds.
+        """
+
+        def call(tail: Any) -> Any:
+            pipe = run_pipeline(self.shared, self.make_scheduler())
+            self._prepare(pipe, tail)
+            return call_pipeline(pipe, self.make_keywords() | step_end_keywords(pipe, tail))
+
+        return list(decoded_of(end_with(self.loop, latents, call)).media)
+
+    def denoised(self, step: Step, prediction: Tensor) -> Tensor:
+        """Estimate the clean latents of a step; see `Sampler.denoised`.
+
+        Args:
+            step: The step.
+            prediction: Its prediction; a learned variance in its second half is ignored.
+        """
+        return self._sampler(step).denoised(step, _split(step, prediction)[0])
+
+    def predicted(self, step: Step, clean: Tensor) -> Tensor:
+        """Invert `denoised`; see `Sampler.predicted`.
+
+        Args:
+            step: The step.
+            clean: Clean latents x₀.
+        """
+        prediction = self._sampler(step).predicted(step, clean)
+        stage = self.loop.stage
+        if stage is None or stage.prediction is None:
+            return prediction
+        return torch.cat([prediction, *_split(step, stage.prediction)[1:]], dim=1)
+
+    def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
+        """Add noise to clean latents; see `Sampler.noised`.
+
+        Args:
+            clean: Clean latents x₀.
+            noise: Standard normal noise.
+            index: Iteration of the present loop.
+        """
+        return self._sampler(None).noised(clean, noise, index)
+
+    def _sampler(self, step: Step | None) -> Sampler:
+        stage, name = self.loop.stage, self.loop.findings.pipeline
+        if stage is None or stage.sampler is None:
+            raise ComposerError("callbacks", None, f"the loop of {name} has not begun, so there is no noise level")
+        if stage.sampler.first < 0 or (step is not None and not isfinite(step.sigma)):
+            scheduler = type(stage.scheduler).__name__
+            reason = (
+                f"{name} steps with {scheduler}, whose noise levels are not known: clean latents can't be estimated"
+            )
+            raise ComposerError("callbacks", None, reason)
+        return stage.sampler
+
+    def _prepare(self, pipe: Any, listener: Listener) -> None:
+        for name, part in pipelines_in(pipe).items():
+            part.set_progress_bar_config(disable=True)
+            self.texts.attach(name, part)
+        listen(pipe, listener)
+
+
+def scales_in(pipe: Any, keywords: Mapping[str, Any]) -> Sequence[float]:
+    """Collect the guidance scales that a call may use.
+
+    Args:
+        pipe: The pipeline.
+        keywords: Keywords of its call; the defaults count for others.
+    """
+    defaults = {name: parameter.default for name, parameter in inspect.signature(pipe.__call__).parameters.items()}
+    given = {
+        name: value
+        for name, value in {**defaults, **keywords}.items()
+        if name.endswith(("guidance_scale", "cfg_scale"))
+    }
+    given |= {name: value for name, value in {**defaults, **keywords}.items() if name.startswith("guidance_scale")}
+    return [float(value) for value in given.values() if isinstance(value, (int, float))]
+
+
+def step_end_keywords(pipe: Any, listener: Any) -> dict[str, Any]:
+    """Return the keywords by which a pipeline, or those inside of it, call back after each step.
+
+    Args:
+        pipe: The pipeline.
+        listener: Its `on_step_end` is called back.
+    """
+    names = [name for name in keywords_of(pipe.__call__) if name.endswith("callback_on_step_end")]
+    return dict.fromkeys(names, listener.on_step_end)
+
+
+def call_pipeline(pipe: Any, keywords: Mapping[str, Any]) -> Any:
+    """Call a pipeline; values that are not finite would come out black, with a warning of numpy's.
+
+    Args:
+        pipe: The pipeline.
+        keywords: Keywords of its call.
+
+    Returns:
+        Its output.
+
+    Raises:
+        ComposerError: It failed; the line names it.
+        NonFinite: Its image is not finite.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "invalid value encountered in cast", RuntimeWarning)
+        try:
+            return pipe(**keywords)
+        except ComposerError:
+            raise
+        except RuntimeWarning:
+            raise NonFinite("vae", None, "its image holds numbers that are not finite (NaN or infinity)") from None
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            line = (str(error).strip().splitlines() or [""])[0]
+            reason = f"{type(pipe).__name__} failed in its own code: {type(error).__name__}: {line}"
+            raise PipelineFailure("model.source", None, reason) from error
+
+
+def _split(step: Step, prediction: Tensor) -> Sequence[Tensor]:
+    """A prediction, and the learned variance in the second half of its channels, if there is one."""
+    if prediction.ndim > 1 and prediction.shape[1] == 2 * step.latents.shape[1]:
+        return prediction.chunk(2, dim=1)
+    return (prediction,)
