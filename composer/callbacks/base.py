@@ -47,11 +47,13 @@ class Embedding:
     Attributes:
         hidden: Hidden states, `(B, tokens, width)`, in the denoiser's dtype.
         pooled: Pooled output, `(B, width)`, for models that take one; else `None`.
+        mask: `(B, tokens)`, true where a token counts and false for padding; `None` where the model reads all of them.
         extra: Further inputs of the denoiser, by parameter name.
     """
 
     hidden: Tensor
     pooled: Tensor | None = None
+    mask: Tensor | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -108,10 +110,9 @@ class Step:
         conditioning: Embeddings of the prompts.
         guidance_scale: Weight of the prompt in classifier-free guidance; 1 turns guidance off.
         embedded_guidance: Guidance scale that guidance-distilled models take as an input.
-        mask: 1 where a task repaints and 0 elsewhere, in a shape that broadcasts with the latents; `None` without a
-            mask.
-        masked_latents: Latents of the image with the masked part grayed out, in the shape of `latents`; else `None`.
-        depth: Depth map at the latents' size, `(B, 1, h, w)` in `[-1, 1]`, where 1 is near; else `None`.
+        canvas: Size of the result in pixels, `(height, width)`, or `(frames, height, width)` of a video; packed latents
+            do not show it.
+        inputs: What the task gives the model beside latents and conditioning, by name, such as `mask`.
         stage: Loop that the step belongs to, from 0. Only hosted pipelines have several, such as a prior before a decoder;
             `index` counts from 0 in each.
     """
@@ -125,10 +126,24 @@ class Step:
     conditioning: Conditioning
     guidance_scale: float
     embedded_guidance: float = 1.0
-    mask: Tensor | None = None
-    masked_latents: Tensor | None = None
-    depth: Tensor | None = None
     stage: int = 0
+    canvas: tuple[int, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def mask(self) -> Tensor | None:
+        """1 where a task repaints and 0 elsewhere, in a shape that broadcasts with the latents; `None` without a mask."""
+        return self.inputs.get("mask")
+
+    @property
+    def masked_latents(self) -> Tensor | None:
+        """Latents of the image with the masked part grayed out, in the shape of `latents`; else `None`."""
+        return self.inputs.get("masked_latents")
+
+    @property
+    def depth(self) -> Tensor | None:
+        """Depth map at the latents' size, `(B, 1, h, w)` in `[-1, 1]`, where 1 is near; else `None`."""
+        return self.inputs.get("depth")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ from composer.tasks.base import Task
 TASK_FIELDS = {"mask", "masked_latents", "depth"}
 #: Fields of a run that only models with a prompt have.
 PROMPT_FIELDS = {"conditioning", "encode", "tokens"}
-KNOWN_FIELDS = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | {"prediction"})
+KNOWN_FIELDS = sorted({field.name for kind in (Step, Run) for field in fields(kind)} | TASK_FIELDS | {"prediction"})
 #: Fields that hosted pipelines keep to themselves.
-HIDDEN_FIELDS = {"conditioning", "encode", "predict", "latent_mask", "tokens", *TASK_FIELDS}
+HIDDEN_FIELDS = {"conditioning", "encode", "predict", "latent_mask", "tokens", "canvas", "inputs", *TASK_FIELDS}
 #: Prefix of another callback's name.
 CALLBACK_PREFIX = "callbacks."
 

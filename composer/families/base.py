@@ -95,6 +95,17 @@ class Family(ABC):
         """Whether the denoiser takes `Step.mask` and `Step.masked_latents` as inputs, as inpainting models do."""
         return False
 
+    def canvas(self, request: Request) -> tuple[int, ...]:
+        """Size of a request's results in pixels, for `Step.canvas`.
+
+        Args:
+            request: The request.
+
+        Returns:
+            `(height, width)`; a family of videos puts the number of frames first.
+        """
+        return request.height, request.width
+
     @property
     def denoiser(self) -> nn.Module:
         """The model that predicts."""
@@ -276,7 +287,11 @@ class DiffusersFamily(Family):
         raise NotImplementedError(f"{type(self).__name__} defines neither encode nor encode_batch")
 
     def embedding(
-        self, hidden: Tensor, pooled: Tensor | None = None, extra: Mapping[str, Tensor] = MappingProxyType({})
+        self,
+        hidden: Tensor,
+        pooled: Tensor | None = None,
+        extra: Mapping[str, Tensor] = MappingProxyType({}),
+        mask: Tensor | None = None,
     ) -> Embedding:
         """Build an embedding in the dtype of the denoiser.
 
@@ -284,14 +299,18 @@ class DiffusersFamily(Family):
             hidden: Hidden states `(B, tokens, width)`.
             pooled: Pooled output `(B, width)`, for models that take one.
             extra: Further inputs of the denoiser by keyword.
+            mask: `(B, tokens)`, true where a token counts; ``None`` where all do.
 
         Returns:
-            The embedding; all tensors have the dtype of the denoiser.
+            The embedding; all floating-point tensors but the mask have the dtype of the denoiser.
         """
         return Embedding(
             hidden=hidden.to(self.dtype),
             pooled=None if pooled is None else pooled.to(self.dtype),
-            extra={name: tensor.to(self.dtype) for name, tensor in extra.items()},
+            mask=mask,
+            extra={
+                name: tensor.to(self.dtype) if tensor.is_floating_point() else tensor for name, tensor in extra.items()
+            },
         )
 
     def tokens(self, prompt: str) -> list[str]:

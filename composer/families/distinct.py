@@ -78,7 +78,8 @@ def _select(request: Request, indices: Sequence[int]) -> Request:
 
 def _repeat(embedding: Embedding, rows: list[int], shared_inputs: frozenset[str]) -> Embedding:
     extra = {name: tensor if name in shared_inputs else tensor[rows] for name, tensor in embedding.extra.items()}
-    return Embedding(hidden=embedding.hidden[rows], pooled=_take(embedding.pooled, rows), extra=extra)
+    pooled, mask = _take(embedding.pooled, rows), _take(embedding.mask, rows)
+    return Embedding(hidden=embedding.hidden[rows], pooled=pooled, mask=mask, extra=extra)
 
 
 def _take(tensor: Tensor | None, rows: list[int]) -> Tensor | None:

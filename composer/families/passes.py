@@ -58,5 +58,8 @@ def concat_embeddings(first: Embedding, second: Embedding) -> Embedding:
     pooled = None
     if first.pooled is not None and second.pooled is not None:
         pooled = torch.cat([first.pooled, second.pooled])
+    mask = None
+    if first.mask is not None and second.mask is not None:
+        mask = torch.cat([first.mask, second.mask])
     extra = {name: torch.cat([first.extra[name], second.extra[name]]) for name in first.extra}
-    return Embedding(hidden=torch.cat([first.hidden, second.hidden]), pooled=pooled, extra=extra)
+    return Embedding(hidden=torch.cat([first.hidden, second.hidden]), pooled=pooled, mask=mask, extra=extra)

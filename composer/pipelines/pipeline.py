@@ -214,7 +214,7 @@ class Pipeline:
                 run = self._run(request, sampler, folder, temporary)
                 hooks = Hooks(callbacks, len(run.timesteps), self.skip_on_error, notes)
                 with hooks.around(run):
-                    latents = self._denoise(sampler, start, conditioning, hooks)
+                    latents = self._denoise(request, sampler, start, conditioning, hooks)
                     yield Denoised(hooks, run, latents)
 
     @contextmanager
@@ -243,10 +243,15 @@ class Pipeline:
         self.family.set_timesteps(scheduler, request, self.family.vae_scale_factor, self.family.device)
         return Sampler(scheduler, generators, self.step_settings)
 
-    def _denoise(self, sampler: Sampler, start: Start, conditioning: Conditioning, hooks: Hooks) -> Tensor:
+    def _denoise(
+        self, request: Request, sampler: Sampler, start: Start, conditioning: Conditioning, hooks: Hooks
+    ) -> Tensor:
         family, guidance = self.family, self.guidance.for_run(self.family.denoiser)
         watch = FiniteWatch(family.denoiser_name, len(sampler.timesteps))
-        latents = denoise(sampler, start.latents, conditioning, family.predict, guidance, hooks, start.inputs, watch)
+        inputs, canvas = start.inputs, family.canvas(request)
+        latents = denoise(
+            sampler, start.latents, conditioning, family.predict, guidance, hooks, inputs, canvas, watch
+        )  # fmt: skip
         watch.flush()
         return latents
 

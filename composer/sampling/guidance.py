@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 Scale = Annotated[float, Ge(0)]
 
 
+def classifier_free(positive: Tensor, negative: Tensor, scale: float) -> Tensor:
+    """Combine two branches by classifier-free guidance. https://arxiv.org/abs/2207.12598
+
+    Args:
+        positive: Prediction for the prompts.
+        negative: Prediction for the negative prompts, in the same shape.
+        scale: Guidance scale; 1 gives `positive`.
+
+    Returns:
+        negative + scale · (positive − negative).
+    """
+    return negative + scale * (positive - negative)
+
+
 @dataclass(frozen=True)
 class Branches:
     """Predictions of one step, each in the shape of the latents.
@@ -29,10 +43,13 @@ class Branches:
     Attributes:
         positive: Prediction for the prompts.
         negative: Prediction for the negative prompts; ``None`` if they were not evaluated.
+        combine: `(positive, negative, scale)` → the guided prediction; 1 is no guidance. A family passes its own where
+            its models need another arithmetic than classifier-free guidance.
     """
 
     positive: Tensor
     negative: Tensor | None = None
+    combine: Callable[[Tensor, Tensor, float], Tensor] = classifier_free
 
 
 class Guidance(Validated):
@@ -128,7 +145,7 @@ class Unguided(Guidance):
 
 
 class ClassifierFree(Guidance):
-    """Classifier-free guidance: negative + scale · (positive − negative). https://arxiv.org/abs/2207.12598
+    """Classifier-free guidance: negative + scale · (positive − negative), or as the family combines its branches.
 
     Args:
         scale: Guidance scale, >= 0; the negative branch is computed above 1.
@@ -148,7 +165,7 @@ class ClassifierFree(Guidance):
         positive, negative = branches.positive, branches.negative
         if negative is None:
             return positive
-        guided = negative + step.guidance_scale * (positive - negative)
+        guided = branches.combine(positive, negative, step.guidance_scale)
         return rescaled(guided, positive, self.rescale) if self.rescale > 0 else guided
 
 

@@ -25,7 +25,8 @@ def denoise(
     predict: Callable[[Step], Branches],
     guidance: Guidance,
     hooks: Hooks,
-    inputs: Mapping[str, Tensor] = MappingProxyType({}),
+    inputs: Mapping[str, Any] = MappingProxyType({}),
+    canvas: tuple[int, ...] = (),
     watch: Callable[[int, Tensor, Tensor], None] = lambda index, prediction, latents: None,
 ) -> Tensor:
     """Take latents x_T through all timesteps to x₀.
@@ -37,7 +38,8 @@ def denoise(
         predict: Evaluates the model for one step.
         guidance: Combines the branches of a prediction.
         hooks: Callbacks of the run.
-        inputs: Fields of every step that the task sets, such as ``mask``.
+        inputs: `Step.inputs` of every step, such as ``mask``.
+        canvas: `Step.canvas` of every step.
         watch: Called after each step with index, guided prediction and new latents.
 
     Returns:
@@ -49,7 +51,8 @@ def denoise(
     timesteps = sampler.timesteps
     template = Step(
         index=0, total=len(timesteps), timestep=timesteps[0], sigma=0.0, latents=latents, model_input=latents, conditioning=conditioning,
-        guidance_scale=guidance.scale, embedded_guidance=guidance.embedded, **inputs,
+        guidance_scale=guidance.scale, embedded_guidance=guidance.embedded, canvas=canvas,
+        inputs=MappingProxyType(dict(inputs)),
     )  # fmt: skip
     for index, timestep in enumerate(timesteps):
         sigma = sampler.sigma(index)

@@ -33,13 +33,13 @@ MOST, LONGEST = 100_000, 16_384
 class Start:
     """Where denoising begins: latents x_T as the scheduler wants them, and callbacks that hold the task's terms.
 
-    inputs: fields of every step by name (mask, masked_latents, depth). callbacks: their names have a dot, as no name in
+    inputs: `Step.inputs` of every step, by name (mask, masked_latents, depth). callbacks: their names have a dot, as no name in
     a
     config has, so that none of the user's takes their place.
     """
 
     latents: Tensor
-    inputs: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
+    inputs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     callbacks: Mapping[str, StepCallback] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -49,3 +49,10 @@ def test_auto_is_distilled_for_models_that_take_the_scale():
 def test_what_is_no_scale_is_refused(value):
     with pytest.raises(ComposerError, match=r"guidance\.scale"):
         ClassifierFree(value)
+
+
+def test_a_family_s_own_arithmetic_replaces_the_formula_and_rescale_works_on_top():
+    branches = Branches(POSITIVE, NEGATIVE, lambda positive, negative, scale: positive * scale)
+    assert torch.equal(ClassifierFree(3.0)(step(3.0), branches), POSITIVE * 3.0)
+    again = ClassifierFree(3.0, rescale=0.5)(step(3.0), branches)
+    assert torch.equal(again, rescaled(POSITIVE * 3.0, POSITIVE, 0.5))
