@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from composer.checkpoints.find import find_checkpoint
+from composer.checkpoints.layouts import HOSTED
+from composer.checks.pipeline_tasks import tasks_of_pipeline
 from composer.config.catalogue import catalogue
 from composer.config.search_path import conf_folders, groups, options
 from composer.config.spec import Choice, RunSpec
@@ -92,22 +94,30 @@ def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, 
     from composer.config.read import read
 
     spec = read(compose_config(list(settings), config_dir))
-    kind, role, conditioned_on = _traits(spec, settings, config_dir)
+    kind, role, conditioned_on, hosted = _traits(spec, settings, config_dir)
 
     def keep(group: str, content: Mapping[str, Any]) -> bool:
         if group == "scheduler":
             return content.get("_kind_") in (None, kind)
         task: type[Task] = resolve("task", Choice(path=content["task"]["_target_"]), Task)
-        return task.conditioned_on == conditioned_on and (role == "any" or role in task.roles)
+        if hosted is not None:
+            return task.pipeline_kind in hosted
+        return task.conditioned_on == conditioned_on and role in task.roles
 
     return keep
 
 
-def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> tuple[str, str, str | None]:
-    """Kind of scheduler, role and conditioning: by the checkpoint's json files, else by its option's description."""
+def _traits(
+    spec: RunSpec, settings: Sequence[str], config_dir: str | None
+) -> tuple[str, str, str | None, Collection[str] | None]:  # fmt: skip
+    """Kind of scheduler, role, conditioning, and of a hosted pipeline the kinds of tasks that it does.
+
+    By the checkpoint's json files, else by its option's description.
+    """
     try:
         checkpoint = find_checkpoint(spec.model)
-        return checkpoint.scheduler_type, checkpoint.role, checkpoint.family_info.conditioned_on
+        hosted = tasks_of_pipeline(checkpoint) if checkpoint.family == HOSTED else None
+        return checkpoint.scheduler_type, checkpoint.role, checkpoint.family_info.conditioned_on, hosted
     except ComposerError:
         line = options("model", conf_folders(config_dir)).get(str(spec.options.get("model")), "")
         if "http" not in line or any(word.lstrip("+").startswith("model.") for word in settings):
@@ -118,4 +128,4 @@ def _traits(spec: RunSpec, settings: Sequence[str], config_dir: str | None) -> t
         f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model"
     )
     role = "inpaint" if "inpaint" in named else "depth" if "depth2img" in named else "plain"
-    return kind, role, None if "unconditional" in named else "text"
+    return kind, role, None if "unconditional" in named else "text", None

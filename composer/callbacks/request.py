@@ -17,10 +17,13 @@ class Request:
         negative_prompts: One negative prompt an image; `None` where none is given.
         seeds: One seed an image, in `[0, 2⁶⁴ − 1]`.
         steps: Number of denoising steps. Second-order schedulers iterate more often.
-        height: Height of the images, in pixels.
-        width: Width of the images, in pixels.
+        height: Height of the images, in pixels; an estimate where it is not among `sides`, and 0 for sounds.
+        width: Width of the images, in pixels; as the height.
         steps_skipped: Steps omitted at the start, when a task begins from an image.
-        inputs: Further inputs of the task by config key; images as tuples of one an image.
+        inputs: Further inputs of the task by config key; images as tuples of one an image, and `references` as a tuple
+            of one tuple an image.
+        sides: Those of `height` and `width` that are certain before the run. A hosted pipeline that takes its size from
+            its input images chooses the others.
         notes: Notes for the user, such as about a size that was rounded. They are printed and recorded.
     """
 
@@ -31,6 +34,7 @@ class Request:
     height: int
     width: int
     steps_skipped: int = 0
+    sides: tuple[str, ...] = ("height", "width")
     inputs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[str, ...] = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from composer.checkpoints.component_folder import weight_files
 from composer.checkpoints.components import Component
 from composer.checkpoints.detection import role
 from composer.checkpoints.headers import QUANTISED
+from composer.checkpoints.latent_scale import vae_scale_factor
 from composer.checkpoints.layouts import HOSTED, FamilyInfo, families, hosted
+from composer.checkpoints.pipeline_defaults import PipelineDefaults
 
 #: Components that a depth model can do without when depth maps are given.
 OPTIONAL_COMPONENTS = ("depth_estimator", "feature_extractor")
@@ -35,6 +37,7 @@ class Checkpoint:
         hashes: File name → SHA-256 that the file must have, in hexadecimal. The empty name is a single file itself.
         allow_pickle: Whether pickled weights may be loaded.
         variant: Variant of the weights files, such as ``fp16``; None for the default files.
+        defaults: Default settings of the hosted pipeline class; None for native families, and before it is chosen.
     """
 
     source: str
@@ -50,11 +53,15 @@ class Checkpoint:
     hashes: Mapping[str, str] = field(default_factory=dict)
     allow_pickle: bool = False
     variant: str | None = None
+    defaults: PipelineDefaults | None = None
 
     @property
     def family_info(self) -> FamilyInfo:
         """Facts about the family, such as its denoiser, its default settings and the options that it supports."""
-        return hosted(self.pipeline, self.classes) if self.family == HOSTED else families()[self.family]
+        if self.family != HOSTED:
+            return families()[self.family]
+        info = hosted(self.pipeline, self.classes)
+        return replace(info, rounds_strength_up=self.defaults.rounds_strength_up) if self.defaults else info
 
     @property
     def single_file(self) -> bool:
@@ -79,19 +86,20 @@ class Checkpoint:
     @property
     def vae_scale_factor(self) -> int:
         """Pixels per latent along a side; 1 without a VAE."""
-        if "vae" not in self.classes:
-            return 1
-        channels = self.configs.get("vae", {}).get("block_out_channels", (0,) * 4)
-        return 2 ** (len(channels) - 1)
+        return vae_scale_factor(self.configs, self.classes)
 
     @property
     def size_multiple(self) -> int:
         """Number of pixels of which heights and widths must be multiples."""
+        if self.defaults is not None:
+            return self.defaults.multiple
         return self.vae_scale_factor * self.family_info.size_multiple
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels that the model was trained at."""
+        """Height and width in pixels that the model was trained at; an estimate where only a run knows."""
+        if self.defaults is not None and self.defaults.size is not None:
+            return self.defaults.size
         sample = self.denoiser.get("sample_size", self.family_info.sample_size)
         height, width = (sample, sample) if isinstance(sample, int) else sample
         return height * self.vae_scale_factor, width * self.vae_scale_factor

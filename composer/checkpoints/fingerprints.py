@@ -19,22 +19,25 @@ def image_fingerprint(image: Any) -> str:
     """Hash the pixels of an image.
 
     Args:
-        image: PIL image or array.
+        image: PIL image or array, or a tuple of these.
 
     Returns:
-        SHA-256 of mode, size and pixels, in hexadecimal.
+        SHA-256 of mode, size and pixels, in hexadecimal; of a tuple, that of its members' hashes.
     """
+    if isinstance(image, tuple):
+        return hashlib.sha256("".join(map(image_fingerprint, image)).encode()).hexdigest()
     layout = f"{getattr(image, 'mode', '')}{getattr(image, 'size', '')}{getattr(image, 'shape', '')}"
     return hashlib.sha256(layout.encode() + image.tobytes()).hexdigest()
 
 
 def are_images(value: Any) -> bool:
-    """Whether an input of a request is a tuple of images or arrays, one for each generated image.
+    """Whether an input of a request is a tuple of images or arrays, one or a tuple for each generated image.
 
     Args:
         value: The input.
     """
-    return isinstance(value, tuple) and bool(value) and all(hasattr(image, "tobytes") for image in value)
+    is_filled = isinstance(value, tuple) and bool(value)
+    return is_filled and all(hasattr(image, "tobytes") or are_images(image) for image in value)
 
 
 def checkpoint_fingerprint(checkpoint: Checkpoint, samples: int = SAMPLES_PER_FILE) -> Any:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.find import find_checkpoint
-from composer.checkpoints.layouts import families
+from composer.checkpoints.layouts import HOSTED, families
 from composer.checks import early
 from composer.checks.defaults import recommend
+from composer.checks.hosted_task import choose_pipeline, hosted_tasks
 from composer.checks.output import resolve_output
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
@@ -19,15 +20,16 @@ from composer.errors import ComposerError
 from composer.system.devices import refuse_unavailable
 from composer.tasks.base import Task
 
-#: Role of a checkpoint → what can be said of it, and the tasks that can use it.
+#: Role of a checkpoint → its description, and the tasks that can use it.
 ROLES = {
     "plain": ("takes nothing but noisy latents", "text2img, img2img, inpaint, outpaint, variations or upscale"),
     "inpaint": ("takes a mask besides (an inpainting model)", "inpaint or outpaint"),
     "depth": ("takes depth besides (a depth model)", "depth2img"),
-    "any": (
-        "is run by its own diffusers pipeline",
-        "text2img, or img2img where it takes an image",
-    ),
+    "any": ("is run by its own diffusers pipeline", ""),
+    "edit": ("edits images, such as FLUX.1 Kontext, FLUX.2 or Qwen-Image-Edit", "edit"),
+    "control": ("has a ControlNet, or takes a control image, such as FLUX.1 Control", "control"),
+    "video": ("makes clips, such as Wan or LTX-Video", "text2video or image2video"),
+    "audio": ("makes sounds, such as Stable Audio or AudioLDM 2", "text2audio"),
 }
 
 
@@ -77,6 +79,8 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     task = build("task", spec.task, Task)
     spec = resolve_output(spec, task)
     checkpoint = find(spec.model)
+    if checkpoint.family == HOSTED:
+        spec, checkpoint = choose_pipeline(spec, task, checkpoint)
     spec = recommend(spec, checkpoint)
     for name, wanted in spec.precision.components.items():
         if name not in checkpoint.classes:
@@ -94,6 +98,8 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
     name, info = spec.task.name, checkpoint.family_info
+    if checkpoint.family == HOSTED and task.pipeline_kind is not None:
+        return
     if task.conditioned_on != info.conditioned_on:
         takes = "wants a prompt" if info.takes_prompt else f"takes {info.conditioned_on or 'no prompt'}"
         raise ComposerError(
@@ -101,9 +107,9 @@ def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
         )
     if checkpoint.role in (*task.roles, "any"):
         return
-    wanted, takes, advice = ROLES[task.roles[0]][0], ROLES[checkpoint.role][0], tasks_of(checkpoint)
+    needs, takes, advice = ROLES[task.roles[0]][0], ROLES[checkpoint.role][0], tasks_of(checkpoint)
     raise ComposerError(
-        "task", name, f"wants a model that {wanted}, and {spec.model.name} {takes}: use task={advice}, or another model"
+        "task", name, f"wants a model that {needs}, and {spec.model.name} {takes}: use task={advice}, or another model"
     )
 
 
@@ -113,6 +119,8 @@ def tasks_of(checkpoint: Checkpoint) -> str:
     Args:
         checkpoint: The checkpoint.
     """
+    if checkpoint.family == HOSTED:
+        return " or ".join(hosted_tasks(checkpoint)) or "none"
     if checkpoint.family_info.takes_prompt:
         return ROLES[checkpoint.role][1]
     of = checkpoint.family_info.conditioned_on

@@ -45,6 +45,8 @@ def recommend(spec: RunSpec, checkpoint: Checkpoint) -> RunSpec:
 
 
 def _default_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    if checkpoint.defaults is not None:
+        return {"steps": checkpoint.defaults.steps, "guidance": checkpoint.defaults.guidance_scale}
     if checkpoint.family == HOSTED:
         from composer.checks.pipeline_arguments import default_settings
 

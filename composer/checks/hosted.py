@@ -12,15 +12,20 @@ from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
 from composer.checks.hosted_steps import check_hosted_callbacks, check_hosted_guidance
 from composer.checks.pipeline_arguments import TABLE, arguments, name_of
-from composer.checks.pipeline_class import read_call, takes
+from composer.checks.pipeline_class import output_kind, read_call
 from composer.errors import ComposerError
 from composer.sampling.guidance import Guidance
 from composer.system.signatures import keywords_of
 
 #: Inputs of tasks that are images.
-IMAGE_INPUTS = ("image", "mask", "depth")
+IMAGE_INPUTS = ("image", "mask", "depth", "references", "control_image")
+#: Inputs that a pipeline without such an argument does not ignore only at this value.
+NEUTRAL = {
+    "strength": (1, "takes none and does all of the steps: say strength=1"),
+    "control_scale": (1, "takes none: say control_scale=1"),
+}
 #: Inputs of tasks that are applied to the generated images, and are no arguments of a pipeline.
-APPLIED_AFTERWARDS = ("blur", "keep_unmasked")
+APPLIED_AFTERWARDS = ("blur", "keep_unmasked", "fps")
 
 
 def check_hosted(
@@ -45,11 +50,22 @@ def check_hosted(
     _check_inputs(pipeline, request, sizes)
     check_hosted_guidance(pipeline, guidance, option)
     _check_required(pipeline, arguments(pipeline, request, guidance))
-    images = {name_of(key, pipeline) for key in request.inputs if key in IMAGE_INPUTS}
-    if batch > 1 and read_call(pipeline).references & images:
-        reason = f"{pipeline.__name__} takes several images for references of each: say batch=1"
-        raise ComposerError("batch", None, reason)
+    if batch > 1:
+        _check_batch(pipeline, request)
     check_hosted_callbacks(pipeline, callbacks)
+
+
+def _check_batch(pipeline: Any, request: Request) -> None:
+    """Refuse several images at once where the pipeline would mix up their inputs."""
+    name, facts = pipeline.__name__, read_call(pipeline)
+    if facts.takes_one:
+        raise ComposerError("batch", None, f"{name} takes one prompt at a time: say batch=1")
+    references = request.inputs.get("references")
+    if references is not None and name_of("references", pipeline) not in facts.references:
+        raise ComposerError("batch", None, f"{name} takes the references of one image at a time: say batch=1")
+    if facts.references & {name_of(key, pipeline) for key in ("image", "control_image") if key in request.inputs}:
+        reason = f"{name} takes several images for references of each: say batch=1"
+        raise ComposerError("batch", None, reason)
 
 
 def _check_output(pipeline: Any) -> None:
@@ -70,14 +86,16 @@ def _check_inputs(pipeline: Any, request: Request, sizes: Mapping[str, Any]) -> 
     for key in IMAGE_INPUTS:
         if inputs.get(key) is not None and name_of(key, pipeline) is None:
             raise ComposerError("task", None, f"{name} takes no {TABLE[key][0]}: choose a task without {key}")
-    strength = inputs.get("strength")
-    if strength not in (None, 1) and name_of("strength", pipeline) is None:
-        raise ComposerError("strength", strength, f"{name} takes none and does all of the steps: say strength=1")
+    for key, (neutral, reason) in NEUTRAL.items():
+        if inputs.get(key) not in (None, neutral) and name_of(key, pipeline) is None:
+            raise ComposerError(key, inputs[key], f"{name} {reason}")
+    resized = output_kind(pipeline) == "image" and any(inputs.get(key) for key in ("image", "control_image"))
     for key, value in sizes.items():
-        if value is not None and name_of(key, pipeline) is None and inputs.get("image") is None:
+        if value is not None and name_of(key, pipeline) is None and not resized:
             raise ComposerError(key, value, f"{name} takes none: leave it out")
     for key in inputs:
-        if key not in (*IMAGE_INPUTS, *APPLIED_AFTERWARDS, "strength") and inputs[key] is not None:
+        handled = key in (*IMAGE_INPUTS, *APPLIED_AFTERWARDS, *NEUTRAL)
+        if not handled and inputs[key] is not None and (key not in TABLE or name_of(key, pipeline) is None):
             raise ComposerError("task", None, f"{name} takes no {key}: choose another task")
     if name_of("steps", pipeline) is None and request.steps != 1:
         raise ComposerError("steps", request.steps, f"{name} takes none: say steps=1")
@@ -155,8 +173,10 @@ def _refusal(pipeline: Any, given: Mapping[str, Any], error: Exception) -> Compo
 
 def _missing(pipeline: Any, name: str) -> ComposerError:
     """Describe a missing argument, with a task that provides it."""
-    strength = "" if takes(pipeline, "strength") else " strength=1"
-    tasks = {"image": f"task=img2img image=FILE{strength}", "mask": f"task=inpaint image=FILE mask=FILE{strength}"}
+    tasks = {
+        "mask": "task=inpaint image=FILE mask=FILE", "control_image": "task=control control_image=FILE",
+        "image": "task=img2img image=FILE", "references": "task=edit references=FILE",
+    }  # fmt: skip
     task = next((words for key, words in tasks.items() if name_of(key, pipeline) == name), None)
     advice = f": say {task}" if task else ", and no task can"
     return ComposerError("task", None, f"{pipeline.__name__} needs {name}, which this task does not give{advice}")

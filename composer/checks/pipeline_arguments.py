@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from composer.callbacks.request import Request
-from composer.checks.pipeline_class import takes
+from composer.checks.pipeline_class import output_kind, read_call, takes
 from composer.sampling.guidance import ClassifierFree, Distilled, Guidance, Unguided
 from composer.system.signatures import keywords_of
 
@@ -18,14 +18,22 @@ TABLE: Mapping[str, tuple[str, ...]] = {
     "steps": ("num_inference_steps",),
     "height": ("height",),
     "width": ("width",),
-    "image": ("image", "control_image"),
+    "image": ("image",),
+    "references": ("image", "images", "input_images", "reference_images"),
+    "control_image": ("control_image", "image"),
+    "control_scale": ("controlnet_conditioning_scale", "adapter_conditioning_scale"),
     "mask": ("mask_image",),
     "strength": ("strength",),
     "depth": ("depth_map", "control_image"),
+    "frames": ("num_frames", "frames", "video_length"),
+    "fps": ("frame_rate", "fps"),
+    "seconds": ("audio_length_in_s", "audio_end_in_s", "audio_duration", "audio_duration_s", "duration"),
     "guidance.scale": ("true_cfg_scale", "guidance_scale"),
     "guidance.embedded": ("distilled_guidance_scale", "embedded_guidance_scale", "guidance_scale"),
     "guidance.rescale": ("guidance_rescale",),
 }
+#: Argument of pipelines that scale height and width to this number of pixels: FLUX.1 Kontext's.
+AREA = "max_area"
 
 
 def name_of(key: str, pipeline: Any) -> str | None:
@@ -57,13 +65,35 @@ def arguments(pipeline: Any, request: Request, guidance: Guidance) -> dict[str, 
         "prompt": list(request.prompts),
         **({"negative_prompt": [text or "" for text in request.negative_prompts]} if negative else {}),
         "steps": request.steps,
-        "height": request.height,
-        "width": request.width,
-        **{key: _as_list(value) for key, value in request.inputs.items() if key in TABLE and value is not None},
+        **{side: getattr(request, side) for side in request.sides},
+        **{
+            key: _passed(key, value, pipeline)
+            for key, value in request.inputs.items()
+            if key in TABLE and value is not None
+        },
     }
     named = {name: value for key, value in given.items() if (name := name_of(key, pipeline))}
-    more = {"batch_size": request.batch} if "batch_size" in keywords_of(pipeline.__call__) else {}
-    return {**dict(scales(pipeline, guidance)), **named, **more}
+    return {**dict(scales(pipeline, guidance)), **named, **_more(pipeline, request)}
+
+
+def _more(pipeline: Any, request: Request) -> dict[str, Any]:
+    """Arguments that follow from several keys."""
+    known = keywords_of(pipeline.__call__)
+    batch = {"batch_size": request.batch} if "batch_size" in known else {}
+    sized = AREA in known and set(request.sides) == {"height", "width"}
+    return batch | ({AREA: request.height * request.width} if sized else {})
+
+
+def _passed(key: str, value: Any, pipeline: Any) -> Any:
+    """The value of an input as the pipeline takes it, in a list of its own: some pipelines change the lists they get."""
+    name = name_of(key, pipeline)
+    if key == "references" and name == "input_images":  # OmniGen's: a list for each prompt
+        return [list(references) for references in value]
+    if key == "references":
+        return list(value[0]) if name in read_call(pipeline).references or len(value[0]) > 1 else value[0][0]
+    if key == "image" and output_kind(pipeline) == "clip":  # one at a time: not all take a list
+        return value[0]
+    return list(value) if isinstance(value, tuple) else value
 
 
 def scales(pipeline: Any, guidance: Guidance) -> Iterator[tuple[str, float]]:
@@ -146,7 +176,3 @@ def plain(guidance: Guidance) -> bool:
         guidance: The guidance.
     """
     return type(guidance) in (ClassifierFree, Distilled, Unguided)
-
-
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

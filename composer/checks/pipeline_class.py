@@ -15,10 +15,12 @@ from composer.system.signatures import keywords_of
 
 #: Fields of diffusers' outputs that hold images.
 IMAGES = ("images", "image")
+#: Kind of media → fields of diffusers' outputs that hold it; a clip may have a sound besides.
+MEDIA = {"clip": ("frames", "videos", "video"), "sound": ("audios", "audio"), "image": IMAGES}
 #: Functions that set the timesteps.
 SETS_TIMESTEPS = ("retrieve_timesteps", "set_timesteps")
 #: Arguments of pipelines that are images.
-IMAGE_ARGUMENTS = ("image", "mask_image", "control_image")
+IMAGE_ARGUMENTS = ("image", "mask_image", "control_image", "images", "input_images", "video", "conditioning_frames")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class CallFacts:
         used: Names that it reads; None if the source is not available.
         required: Images that it requires although its signature makes them optional.
         omits_flow_sigmas: Whether it passes no sigmas to a scheduler with ``use_flow_sigmas``.
+        takes_one: Whether it refuses several prompts in one call.
         lists_sigmas: Whether its sigmas are a list, which not every scheduler can compute with, and no array.
     """
 
@@ -41,6 +44,7 @@ class CallFacts:
     used: frozenset[str] | None = None
     required: frozenset[str] = frozenset()
     omits_flow_sigmas: bool = False
+    takes_one: bool = False
     lists_sigmas: bool = False
 
     @property
@@ -70,7 +74,7 @@ def read_call(pipeline: Any) -> CallFacts:
     return CallFacts(
         outputs=frozenset(_outputs(tree)), timestep_arguments=_timestep_arguments(tree),
         references=frozenset(_iterated_inputs(tree)) - required, used=used, required=required,
-        omits_flow_sigmas="use_flow_sigmas" in ast.unparse(tree), lists_sigmas=_lists_sigmas(tree),
+        takes_one=_takes_one(tree), omits_flow_sigmas="use_flow_sigmas" in ast.unparse(tree), lists_sigmas=_lists_sigmas(tree),
     )  # fmt: skip
 
 
@@ -81,6 +85,8 @@ def _outputs(tree: ast.AST) -> Iterator[str]:
             yield from (keyword.arg for keyword in node.value.keywords if keyword.arg)
             if node.value.args and "ImagePipelineOutput" in ast.unparse(node.value.func):
                 yield "images"
+            if node.value.args and "AudioPipelineOutput" in ast.unparse(node.value.func):
+                yield "audios"
 
 
 def _timestep_arguments(tree: ast.AST) -> frozenset[str]:
@@ -100,6 +106,11 @@ def _timestep_arguments(tree: ast.AST) -> frozenset[str]:
 def _lists_sigmas(tree: ast.AST) -> bool:
     values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and "sigmas" in _targets(node)]
     return bool(values) and not any("np." in ast.unparse(value) or "torch." in ast.unparse(value) for value in values)
+
+
+def _takes_one(tree: ast.AST) -> bool:
+    tests = (node for node in ast.walk(tree) if isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise))
+    return any(ast.unparse(node.test) == "batch_size > 1" for node in tests)
 
 
 def _keywords(tree: ast.AST, call: ast.Call, assigned: set[str]) -> Iterator[str]:
@@ -164,6 +175,33 @@ def _size_is_read(tree: ast.AST, name: str) -> bool:
 
 def _targets(node: ast.Assign) -> Iterator[str]:
     return (name for target in node.targets for name in _names(target))
+
+
+def output_kind(pipeline: Any) -> str | None:
+    """Return what a pipeline class generates.
+
+    Args:
+        pipeline: diffusers pipeline class.
+
+    Returns:
+        ``clip``, ``sound`` or ``image``, also where its source does not show it; None for anything else.
+    """
+    outputs = read_call(pipeline).outputs
+    return next((kind for kind, names in MEDIA.items() if outputs & set(names)), None if outputs else "image")
+
+
+def required_arguments(pipeline: Any) -> frozenset[str]:
+    """Return the arguments that a pipeline class can't be called without.
+
+    Args:
+        pipeline: diffusers pipeline class.
+
+    Returns:
+        Names: those without a default, and images whose default None is not handled.
+    """
+    parameters = inspect.signature(pipeline.__call__).parameters.values()
+    positional = (entry for entry in parameters if entry.kind is entry.POSITIONAL_OR_KEYWORD and entry.name != "self")
+    return frozenset(entry.name for entry in positional if entry.default is entry.empty) | read_call(pipeline).required
 
 
 def takes(pipeline: Any, name: str) -> bool:

@@ -33,6 +33,12 @@ KEYS = _inverted(
         "image": "initimage inputimage imagepath initimg",
         "strength": "denoisingstrength denoise imagestrength",
         "depth": "depthmap",
+        "references": "referenceimages inputimages",
+        "control_image": "controlimage",
+        "control_scale": "controlnetconditioningscale",
+        "frames": "numframes videolength",
+        "fps": "framerate",
+        "seconds": "audiolengthins audioendins audioduration duration",
         "prompt": "text caption positiveprompt positive p",
         "negative_prompt": "negative negprompt uncond negativeprompts",
         "width": "w imgwidth",
@@ -85,6 +91,11 @@ VALUES = {
             "variations": "variation imagevariation",
             "upscale": "superresolution upscaling latentupscale hiresfix",
             "unconditional": "unconditionalimagegeneration",
+            "edit": "editing imageedit instruct",
+            "control": "controlnet",
+            "text2video": "txt2vid t2v texttovideo video",
+            "image2video": "img2vid i2v imagetovideo",
+            "text2audio": "txt2audio t2a texttoaudio audio",
         }
     ),
     "scheduler": _inverted(
@@ -152,14 +163,13 @@ _NOT_YET = {
     ("hypernetworks", _MERGED): "hypernetwork",
     ("LyCORIS", _MERGED): "lycoris",
     ("textual inversion", "say it in the prompt"): "textualinversion embedding embeddings loadtextualinversion",
-    ("ControlNet", _CONTROL): "controlnet controlimage controlnetconditioningscale controlnetmodel",
+    ("ControlNet", _CONTROL): "controlnet controlnetmodel",
     ("T2I-Adapter", _CONTROL): "t2iadapter",
     ("IP-Adapter", _LIKENESS): "ipadapter ipadapterimage loadipadapter ipadapterscale",
     ("clip_skip", "leave it out"): "clipskip",
     ("FreeU", "leave it out"): "freeu enablefreeu",
     ("prompts for single text encoders", _ENCODERS): "prompt2 negativeprompt2",
     ("training", "the example scripts of diffusers do it"): "train dreambooth finetune",
-    ("video", "it makes images"): "numframes video fps txt2vid text2video",
 }
 NOT_YET = {word: what for what, words in _NOT_YET.items() for word in words.split()}
 

@@ -28,7 +28,7 @@ from composer.images.reading import is_sample
 #: Keys that determine which images are generated.
 IMAGE_KEYS = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
 #: Keys that can be changed without requesting other images: output, device and locations of inputs.
-LOCATION_KEYS = ("output", "hydra", "device", "image", "mask", "depth", "model")
+LOCATION_KEYS = ("output", "hydra", "device", "model", *FILE_KEYS)
 #: Keys that only option files set; records of composer 0.1 hold them, and their values are ignored.
 OF_OPTIONS = ("_target_", "_kind_")
 #: Keys of a model that name files or repositories.

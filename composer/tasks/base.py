@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EMBEDDED = "embedded"
+SIDES = ("height", "width")
 #: Images to a prompt, and pixels along a side: more is a slip of the hand.
 MOST, LONGEST = 100_000, 16_384
 
@@ -45,12 +46,16 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a task takes beside text: the images' size in pixels, its inputs by key, and what the user should know."""
+    """What a task takes beside text: the images' size in pixels, its inputs by key, and what the user should know.
+
+    sides: those of height and width that are certain, see `Request.sides`.
+    """
 
     height: int
     width: int
     values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[str, ...] = ()
+    sides: tuple[str, ...] = SIDES
 
 
 class Task:
@@ -60,6 +65,8 @@ class Task:
     `FamilyInfo.conditioned_on`.
     roles: kinds of checkpoints that can do it, see `Checkpoint.role`. fills: fields of a step that it alone gives a
     value. makes: kind of media that come out.
+    pipeline_kind: kind of diffusers pipelines that do it where a checkpoint has no native family, see
+    `composer.checks.pipeline_tasks`; None where the checkpoint's own class is called, whatever it does.
     """
 
     keys: ClassVar[tuple[str, ...]] = ()
@@ -67,6 +74,7 @@ class Task:
     roles: ClassVar[tuple[str, ...]] = ("plain",)
     fills: ClassVar[frozenset[str]] = frozenset()
     makes: ClassVar[Kind] = "image"
+    pipeline_kind: ClassVar[str | None] = None
 
     def request(self, values: Mapping[str, Any], checkpoint: Checkpoint) -> Request:
         """Settle the root keys.
@@ -102,6 +110,7 @@ class Task:
             height=inputs.height,
             width=inputs.width,
             steps_skipped=skip,
+            sides=inputs.sides,
             inputs=inputs.values,
             notes=(*inputs.notes, *of_texts(prompts, negative, checkpoint)),
         )
@@ -115,10 +124,8 @@ class Task:
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         """Read what the task takes beside text; `images` for each of the `batch / images` prompts."""
-        height, width = (
-            side(key, values.get(key), own, checkpoint) for key, own in zip(("height", "width"), checkpoint.size)
-        )
-        return Inputs(height=height, width=width)
+        height, width = (side(key, values.get(key), own, checkpoint) for key, own in zip(SIDES, checkpoint.size))
+        return Inputs(height=height, width=width, sides=_certain_sides(values, checkpoint))
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         """The first latents; the sampler's timesteps are set."""
@@ -132,6 +139,13 @@ def of_texts(prompts: Sequence[str], negative: Sequence[str | None], checkpoint:
     """What the user should know of the texts."""
     strange = known.note(prompts) if checkpoint.source.startswith(f"{EMBEDDED}:") else ()
     return (*marks.note([*prompts, *negative]), *strange)
+
+
+def _certain_sides(values: Mapping[str, Any], checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Both sides, or those that the user set where only the pipeline knows its size."""
+    if checkpoint.defaults is None or checkpoint.defaults.size is not None:
+        return SIDES
+    return tuple(key for key in SIDES if values.get(key) is not None)
 
 
 def side(key: str, value: Any, own: int, checkpoint: Checkpoint) -> int:

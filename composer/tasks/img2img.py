@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 class Img2Img(Task):
     keys: ClassVar[tuple[str, ...]] = ("prompt", "negative_prompt", "image", "strength", "height", "width")
+    pipeline_kind = "img2img"
+    #: The key of the image that gives the size.
+    source: ClassVar[str] = "image"
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
         strength = float(require("strength", values["strength"], Fraction))
@@ -56,8 +59,8 @@ class Img2Img(Task):
         notes: tuple[str, ...] = ()
         asked, own = [values.get(key) for key in ("height", "width")], checkpoint.size
         # a sample comes in the size that the model generates best
-        if None in asked and not all(is_sample(one) for one in several(values["image"])):
-            own, notes = natural(loaded, checkpoint)
+        if None in asked and not all(is_sample(one) for one in several(values[self.source])):
+            own, notes = natural(loaded, checkpoint, self.source)
         height, width = (
             side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own)
         )
@@ -82,16 +85,18 @@ def several(value: Any) -> list[Any]:
     return value if isinstance(value, list) and value else [value]
 
 
-def natural(loaded: Sequence[Image], checkpoint: Checkpoint) -> tuple[tuple[int, int], tuple[str, ...]]:
+def natural(
+    loaded: Sequence[Image], checkpoint: Checkpoint, key: str = "image"
+) -> tuple[tuple[int, int], tuple[str, ...]]:  # fmt: skip
     """The images' own height and width, down to a multiple of what the model makes."""
     from composer.images.reading import check_size
 
     first, multiple = loaded[0], checkpoint.size_multiple
     if any(image.size != first.size for image in loaded):
-        raise ComposerError("image", None, "these images have different sizes: set height and width for all of them")
-    check_size("image", first, multiple)
+        raise ComposerError(key, None, "these images have different sizes: set height and width for all of them")
+    check_size(key, first, multiple)
     height, width = first.height // multiple * multiple, first.width // multiple * multiple
-    return (height, width), scaling("image", first, height, width, f", multiples of {multiple}")
+    return (height, width), scaling(key, first, height, width, f", multiples of {multiple}")
 
 
 def scaling(key: str, image: Image, height: int, width: int, why: str = "") -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class Inpaint(Img2Img):
     keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked")
     roles: ClassVar = ("plain", "inpaint")
     fills: ClassVar = frozenset({"mask", "masked_latents"})
+    pipeline_kind = "inpaint"
     #: Default width of the blend, as a part of the shorter side.
     seam: ClassVar[int] = 128
 

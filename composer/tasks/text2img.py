@@ -12,6 +12,7 @@ from composer.tasks.base import Start, Task
 
 class Text2Img(Task):
     keys: ClassVar[tuple[str, ...]] = ("prompt", "negative_prompt", "height", "width")
+    pipeline_kind = "text2img"
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         noise = family.start_noise(request, sampler.generators)

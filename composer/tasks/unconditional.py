@@ -37,6 +37,7 @@ class FromPicture(Img2Img):
 class Unconditional(Text2Img):
     keys: ClassVar[tuple[str, ...]] = ("image", "strength")
     conditioned_on = None
+    pipeline_kind = "unconditional"
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
         return 0 if values["image"] is None else FromPicture().skip(values, steps, checkpoint)

@@ -37,7 +37,7 @@ from composer.testing import parts, pipelines
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPT = "make it snow"
-FROM = ("task=img2img", "image=sample:scene", "strength=1")
+FROM = ("task=edit", "references=sample:scene")
 
 
 def pix2pix() -> StableDiffusionInstructPix2PixPipeline:
@@ -108,9 +108,8 @@ def test_pix2pix_draws_what_diffusers_draws(compose, saved):
     done = compose(
         *words(
             saved["pix2pix"],
-            "task=img2img",
-            "strength=1",
-            "image=a.png",
+            "task=edit",
+            "references=a.png",
             f"prompt={PROMPT}",
             "guidance=3",
             "scheduler=euler",
@@ -123,7 +122,7 @@ def test_pix2pix_draws_what_diffusers_draws(compose, saved):
     generator = [torch.Generator().manual_seed(0)]
     theirs = pipe(
         [PROMPT],
-        image=[Image.fromarray(pixels)],
+        image=Image.fromarray(pixels),
         num_inference_steps=4,
         guidance_scale=3.0,
         negative_prompt=[""],
@@ -151,17 +150,17 @@ def test_an_unconditional_one(compose, saved):
     assert "3 images" in done.out
 
 
-def test_show_says_what_callbacks_can_do(compose, saved):
+def test_show_says_who_runs_it(compose, saved):
     done = compose("show", "model=local", f"model.source={saved['pixart']}")
-    assert done.code == 0 and "run by its own diffusers pipeline" in done.out
+    assert done.code == 0 and "run by its own diffusers pipeline: task=text2img" in done.out
 
 
 @pytest.mark.parametrize(
     ("kind", "more", "said"),
     [
-        ("pixart", ["task=img2img"], "PixArtAlphaPipeline takes no image: choose a task without image"),
-        ("pixart", ["task=unconditional"], "wants a prompt: use task=text2img"),
-        ("pix2pix", ["task=inpaint"], "takes no mask_image: choose a task without mask"),
+        ("pixart", ["task=img2img"], "PixArtAlphaPipeline does not do it: use task=text2img"),
+        ("pixart", ["task=unconditional"], "PixArtAlphaPipeline does not do it: use task=text2img"),
+        ("pix2pix", ["task=inpaint"], "StableDiffusionInstructPix2PixPipeline does not do it: use task=edit"),
         ("pixart", ["guidance=distilled"], "this model takes no scale as an input"),
         ("pixart", ["scheduler=flow_euler"], "is for flow matching models"),
     ],
@@ -207,7 +206,7 @@ def stop(index, latents):
 
 def pix2pix_pictures(folder: Path, callback: StepCallback) -> Image.Image:
     request, pipeline = pipeline_of(folder, *FROM, watched=callback)
-    return pipeline(replace(request, inputs={"image": (Image.new("RGB", (64, 64), "red"),)})).image
+    return pipeline(replace(request, inputs={"references": ((Image.new("RGB", (64, 64), "red"),),)})).image
 
 
 def test_after_step_sees_and_edits_the_latents(saved):

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = ["height=64", "width=64"]
 TINY = ["height=32", "width=32"]
 FROM = ["task=img2img", "image=sample:scene"]
+EDIT = ["task=edit", "references=sample:scene"]
+CONTROL = ["task=control", "control_image=sample:scene"]
 MASKED = ["task=inpaint", "image=sample:scene", "mask=sample:mask", "strength=1", "keep_unmasked=false"]
 
 REFUSED = [
@@ -47,29 +49,25 @@ REFUSED = [
         "ZImagePipeline sets its own steps and passes mu to FlowMatchHeunDiscreteScheduler",
     ),
     ("zimage", ["scheduler=flow_dpmpp_2m"], "passes sigmas to DPMSolverMultistepScheduler, which takes none"),
-    ("zimage", [*FROM, "strength=1"], "task: ZImagePipeline takes no image"),
-    (
-        "klein",
-        [*FROM, "strength=0.5"],
-        "strength=0.5: Flux2KleinPipeline takes none and does all of the steps: say strength=1",
-    ),
+    ("lumina2", FROM, "task=img2img: Lumina2Pipeline does not do it: use task=text2img"),
+    ("klein", FROM, "task=img2img: Flux2KleinPipeline does not do it: use task=text2img or inpaint or edit"),
     ("klein", ["negative_prompt=fog"], "negative_prompt=fog: Flux2KleinPipeline takes none"),
+    ("klein", ["task=edit"], "references: an image is needed: references=FILE"),
+    ("klein", [*EDIT, "image=sample:scene"], "image=sample:scene: is another name of references"),
     (
-        "klein",
-        [*FROM, "strength=1", "images=2"],
-        "batch: Flux2KleinPipeline takes several images for references of each: say batch=1",
+        "kontext",
+        [*EDIT, "images=2", "batch=2"],
+        "batch: FluxKontextPipeline takes the references of one image at a time",
     ),
-    ("klein", MASKED, "task: Flux2KleinPipeline takes no mask_image"),
-    ("wan", [], "model.source: WanPipeline makes frames and no images"),
-    ("video", [], "model.source: TextToVideoSDPipeline makes frames and no images"),
-    ("sdcontrol", [], "needs image, which this task does not give: say task=img2img image=FILE strength=1"),
-    ("fluxcontrol", TINY, "FluxControlPipeline needs control_image, which this task does not give: say task=img2img"),
-    ("fluxfill", TINY, "FluxFillPipeline needs mask_image, which this task does not give"),
-    (
-        "fluxfill",
-        [*FROM, *TINY, "strength=1"],
-        "FluxFillPipeline needs mask_image, which this task does not give: say task=inpaint",
-    ),
+    ("wan", [], "task=text2img: WanPipeline does not do it: use task=text2video"),
+    ("wan", ["task=image2video"], "task=image2video: WanPipeline does not do it: use task=text2video"),
+    ("wan", ["task=text2video", "frames=8"], "frames=8: must be one more than a multiple of 4 for this model: 5 or 9"),
+    ("video", [], "task=text2img: TextToVideoSDPipeline does not do it: use task=text2video"),
+    ("sdcontrol", [], "task=text2img: StableDiffusionControlNetPipeline does not do it: use task=control"),
+    ("fluxcontrol", [*TINY, *FROM], "task=img2img: FluxControlPipeline does not do it: use task=control"),
+    ("fluxcontrol", [*TINY, *CONTROL, "control_scale=0.5"], "control_scale=0.5: FluxControlPipeline takes none"),
+    ("fluxfill", TINY, "task=text2img: FluxFillPipeline does not do it: use task=inpaint"),
+    ("chroma", ["height=30", "width=32"], "height=30: must be a multiple of 4 pixels for this model: 28 or 32"),
 ]
 
 
@@ -79,16 +77,16 @@ def of(source: Path, *more: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "more", "said", "command"), alternately(REFUSED, [["check"], []]))
 def test_what_was_set_and_has_no_place_is_refused(compose, others, command, name, more, said):
-    size = [] if set(TINY) & set(more) else SMALL
+    size = [] if any(word.startswith("height") for word in more) else SMALL
     done = compose(*command, *of(others[name], *size, *more, "output.folder=out"))
     assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
     assert not Path("out").exists()
 
 
-def theirs(folder: Path, size: int, **inputs: object) -> np.ndarray:
-    """What diffusers' own call makes of a checkpoint."""
+def theirs(folder: Path, size: int, sibling: str | None = None, **inputs: object) -> np.ndarray:
+    """What diffusers' own call makes of a checkpoint, by its own class or a sibling."""
     name = json.loads((folder / "model_index.json").read_text())["_class_name"]
-    pipe = getattr(diffusers, name).from_pretrained(folder)
+    pipe = getattr(diffusers, sibling or name).from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
     generator = [torch.Generator().manual_seed(0)]
     asked = {
@@ -97,7 +95,9 @@ def theirs(folder: Path, size: int, **inputs: object) -> np.ndarray:
         "height": size,
         "width": size,
         "generator": generator,
-        **inputs,
+        **{
+            key: list(value) if isinstance(value, list) else value for key, value in inputs.items()
+        },  # some change lists
     }
     return np.asarray(pipe(**asked).images[0])
 
@@ -108,33 +108,69 @@ def sample(size: int) -> Image.Image:
     return resize_to(read_image("image", "sample:scene"), size, size)
 
 
+def reference() -> Image.Image:
+    from composer.images.reading import read_image
+
+    return read_image("references", "sample:scene")
+
+
 def mask(size: int) -> Image.Image:
     from composer.images.reading import read_mask, resize_to
 
     return resize_to(read_mask("mask", "sample:mask"), size, size)
 
 
+STARTED = {"image": True, "strength": 0.5, "negative_prompt": ["fog"]}
+PAINTED = {"mask_image": mask}
+HALF = [*FROM, "strength=0.5", "guidance=3", "negative_prompt=fog"]
+HALF_MASKED = [*MASKED, "strength=0.5", "guidance=3", "negative_prompt=fog"]
 DRAWN = {
     "zimage": (64, ["guidance=3", "negative_prompt=fog"], {"guidance_scale": 3.0, "negative_prompt": ["fog"]}),
     "qwen": (64, ["guidance=9"], {"true_cfg_scale": 9.0, "negative_prompt": [""]}),
     "klein": (64, ["guidance=2"], {"guidance_scale": 2.0}),
-    "klein reference": (64, [*FROM, "strength=1"], {"image": True, "guidance_scale": 4.0}),
+    "klein reference": (64, EDIT, {"image": [reference()], "guidance_scale": 4.0}),
+    "klein two references": (
+        64,
+        ["task=edit", "references=[sample:scene,sample:scene]"],
+        {"image": [reference(), reference()], "guidance_scale": 4.0},
+    ),
     "chroma": (32, ["guidance=5"], {"guidance_scale": 5.0, "negative_prompt": [""]}),
     "lumina2": (64, [], {"guidance_scale": 4.0, "negative_prompt": [""]}),
-    "fluxcontrol": (32, [*FROM, "strength=1", "guidance=5"], {"control_image": True, "guidance_scale": 5.0}),
+    "fluxcontrol": (32, [*CONTROL, "guidance=5"], {"control_image": True, "guidance_scale": 5.0}),
     "sdcontrol": (
         64,
-        [*FROM, "strength=1", "guidance=5"],
-        {"image": True, "guidance_scale": 5.0, "negative_prompt": [""]},
+        [*CONTROL, "guidance=5", "control_scale=0.5"],
+        {"image": True, "guidance_scale": 5.0, "negative_prompt": [""], "controlnet_conditioning_scale": 0.5},
+    ),
+    "zimage img2img": (64, HALF, {"sibling": "ZImageImg2ImgPipeline", **STARTED, "guidance_scale": 3.0}),
+    "zimage inpaint": (
+        64,
+        HALF_MASKED,
+        {"sibling": "ZImageInpaintPipeline", **STARTED, **PAINTED, "guidance_scale": 3.0},
+    ),
+    "qwen img2img": (64, HALF, {"sibling": "QwenImageImg2ImgPipeline", **STARTED, "true_cfg_scale": 3.0}),
+    "qwen inpaint": (
+        64,
+        HALF_MASKED,
+        {"sibling": "QwenImageInpaintPipeline", **STARTED, **PAINTED, "true_cfg_scale": 3.0},
+    ),
+    "chroma img2img": (32, HALF, {"sibling": "ChromaImg2ImgPipeline", **STARTED, "guidance_scale": 3.0}),
+    "klein inpaint": (
+        64,
+        [*HALF_MASKED[:-1], "guidance=3"],
+        {"sibling": "Flux2KleinInpaintPipeline", "image": True, "strength": 0.5, **PAINTED, "guidance_scale": 3.0},
     ),
 }
 
 
-@pytest.mark.parametrize("case", slow_but(["zimage", "klein reference", "fluxcontrol", "sdcontrol"], DRAWN))
+@pytest.mark.parametrize(
+    "case", slow_but(["zimage", "klein reference", "sdcontrol", "zimage img2img", "qwen inpaint"], DRAWN)
+)
 def test_a_pipeline_draws_twice_what_diffusers_draws(compose, others, case):
     size, more, inputs = DRAWN[case]
     folder = others[case.split()[0]]
     given = {key: [sample(size)] if value is True else value for key, value in inputs.items()}
+    given = {key: [value(size)] if value is mask else value for key, value in given.items()}
     expected = theirs(folder, size, **given)
     for out in ("first", "second"):
         done = compose(

@@ -1,0 +1,52 @@
+"""Clips from a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
+
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.errors import ComposerError
+from composer.system.constraints import Interval, require
+from composer.tasks.base import Inputs
+from composer.tasks.text2img import Text2Img
+from composer.tasks.values import require_integer
+
+#: Most frames of a clip, and frames per second: more is a slip of the hand.
+MOST_FRAMES, FASTEST = 10_000, 1000
+
+
+class Text2Video(Text2Img):
+    """A clip for each image that another task would make."""
+
+    keys: ClassVar[tuple[str, ...]] = (*Text2Img.keys, "frames", "fps")
+    roles: ClassVar[tuple[str, ...]] = ("video",)
+    pipeline_kind = "text2video"
+    makes = "clip"
+
+    def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
+        base = super().inputs(values, batch, images, checkpoint)
+        return replace(base, values={"frames": frames(values, checkpoint), "fps": fps(values, checkpoint)})
+
+
+def frames(values: Mapping[str, Any], checkpoint: Checkpoint) -> int | None:
+    """Number of frames: as given, where the model can make it, else its own; None where only a run knows."""
+    defaults, value = checkpoint.defaults, values["frames"]
+    if value is None:
+        return defaults and defaults.frames
+    count = require_integer("frames", value, Annotated[int, Interval(ge=1, le=MOST_FRAMES)])
+    multiple = defaults.frame_multiple if defaults else 1
+    if (count - 1) % multiple:
+        fewer = (count - 1) // multiple * multiple + 1
+        reason = f"must be one more than a multiple of {multiple} for this model: {fewer} or {fewer + multiple}"
+        raise ComposerError("frames", value, reason)
+    return count
+
+
+def fps(values: Mapping[str, Any], checkpoint: Checkpoint) -> float | None:
+    """Frames per second: as given, else those that the model is made for."""
+    if values["fps"] is None:
+        return checkpoint.defaults and checkpoint.defaults.fps
+    rate = float(require("fps", values["fps"], Annotated[float, Interval(gt=0, le=FASTEST)]))
+    return int(rate) if rate.is_integer() else rate
