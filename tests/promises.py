@@ -188,7 +188,7 @@ PROMISES = (
         "B4",
         "few steps, low strengths, Karras' sigmas and LCM stay finite or are refused",
         (
-            "parity/test_from_picture.py::test_few_steps_and_low_strengths_stay_finite",
+            "parity/test_from_image.py::test_few_steps_and_low_strengths_stay_finite",
             "cli/test_main.py::test_errors_are_one_line",
         ),
     ),

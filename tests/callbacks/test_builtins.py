@@ -144,7 +144,7 @@ def test_cfg_cutoff_takes_two_prompts_unlike_that_of_diffusers():
     both = run("sd", {"cfg_cutoff": CfgCutoff(0.5)}, steps=10, batch=2)
     alone = run("sd", {"cfg_cutoff": CfgCutoff(0.5)}, steps=10)
     difference = (torch.tensor(list(both.images[0].tobytes())) - torch.tensor(list(alone.image.tobytes()))).abs().max()
-    assert difference <= 1  # another batch sums in another order
+    assert difference <= 1  # another batch adds in another order
 
 
 def test_cfg_cutoff_does_not_compute_the_negative_branch():
@@ -176,8 +176,8 @@ def test_the_last_frame_looks_like_the_image(family, tmp_path):
     task = "unconditional" if family == "ddpm" else "text2img"
     result = run(family, {"preview": Preview(frames=True, decode="vae", size=32)}, task=task, folder=tmp_path)
     last = sorted((tmp_path / "preview").iterdir())[-1]
-    wanted = result.image.resize((32, 32), Image.Resampling.BICUBIC)
-    a, b = (torch.tensor(list(image.convert("RGB").tobytes())).float() for image in (Image.open(last), wanted))
+    expected = result.image.resize((32, 32), Image.Resampling.BICUBIC)
+    a, b = (torch.tensor(list(image.convert("RGB").tobytes())).float() for image in (Image.open(last), expected))
     assert (a - b).abs().mean() < 3
 
 
@@ -236,7 +236,7 @@ def test_nan_guard_names_the_step_and_the_image():
 
 def test_guidance_schedules():
     linear, cosine = GuidanceSchedule("linear", 1, 5), GuidanceSchedule("cosine", 1, 5)
-    assert [linear.scale_at(share, 7) for share in (0, 0.25, 1)] == [1, 2, 5]
+    assert [linear.scale_at(fraction, 7) for fraction in (0, 0.25, 1)] == [1, 2, 5]
     assert (
         cosine.scale_at(0, 7) == 1
         and cosine.scale_at(0.5, 7) == pytest.approx(3)
@@ -244,7 +244,7 @@ def test_guidance_schedules():
         and cosine.scale_at(0.25, 7) < 2
     )
     inside = GuidanceSchedule("interval", first=0.2, last=0.6)
-    assert [inside.scale_at(share, 7) for share in (0, 0.2, 0.6, 0.7)] == [1, 7, 7, 1]
+    assert [inside.scale_at(value, 7) for value in (0, 0.2, 0.6, 0.7)] == [1, 7, 7, 1]
     kept = RecordingCallback()
     run("sd", {"guidance_schedule": linear, "kept": kept}, steps=5)
     assert [step.guidance_scale for step in kept.steps] == [1, 2, 3, 4, 5]

@@ -48,7 +48,7 @@ def image(seed: int = 0, size: int = 64) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
 
 
-def drawn(pipe, family, task, prompts, negatives, chunked=False, **inputs):
+def generated(pipe, family, task, prompts, negatives, chunked=False, **inputs):
     """One step of the request's images."""
     seam = CLASSES[family](pipe, FamilySettings(long_prompts="chunk" if chunked else "truncate"))
     size = 32 if family == "flux" else 64
@@ -81,14 +81,14 @@ def encoders(pipe) -> dict[str, torch.nn.Module]:
 def test_text_encoders_see_each_distinct_pair_once(family, prompts, negatives, rows):
     pipe = getattr(pipelines, family)()
     with rows_of(**encoders(pipe)) as seen:
-        drawn(pipe, family, Text2Img(), prompts, negatives)
-    assert seen and all(each == rows for each in seen.values()), seen
+        generated(pipe, family, Text2Img(), prompts, negatives)
+    assert seen and all(value == rows for value in seen.values()), seen
 
 
 def test_windows_of_long_prompts_see_each_distinct_pair_once():
     pipe = pipelines.sd()
     with rows_of(**encoders(pipe)) as seen:
-        drawn(pipe, "sd", Text2Img(), ("a cone, " * 14,) * 8, (None,) * 8, chunked=True)
+        generated(pipe, "sd", Text2Img(), ("a cone, " * 14,) * 8, (None,) * 8, chunked=True)
     assert seen["text_encoder"] == [1, 1] * 2
 
 
@@ -98,9 +98,11 @@ def test_windows_of_long_prompts_see_each_distinct_pair_once():
 def test_the_vae_encoder_sees_one_image_once(family, task):
     pipe, size = getattr(pipelines, family)(), 32 if family == "flux" else 64
     with rows_of(encoder=pipe.vae.encoder, decoder=pipe.vae.decoder) as seen:
-        made = drawn(pipe, family, task, ("a cone",) * 8, (None,) * 8, image=(image(size=size),) * 8, strength=1.0)
+        results = generated(
+            pipe, family, task, ("a cone",) * 8, (None,) * 8, image=(image(size=size),) * 8, strength=1.0
+        )
     assert seen == {"encoder": [1], "decoder": [8]}
-    assert len({each.tobytes() for each in made.images}) == 8
+    assert len({item.tobytes() for item in results.images}) == 8
 
 
 def test_the_vae_encoder_sees_equal_copies_and_masked_images_once():
@@ -114,18 +116,18 @@ def test_the_vae_encoder_sees_equal_copies_and_masked_images_once():
         "mask": (mask,) * 4,
     }
     with rows_of(encoder=pipe.vae.encoder) as seen:
-        drawn(pipe, "sd", Inpaint(), ("a cone",) * 4, (None,) * 4, **inputs)
+        generated(pipe, "sd", Inpaint(), ("a cone",) * 4, (None,) * 4, **inputs)
     assert seen == {"encoder": [1, 1] * 2}  # two images, and the same two under the mask
 
 
 def test_the_depth_estimator_sees_each_distinct_image_once():
     pipe, images = pipelines.sd_depth(), (image(0), image(1), image(0), image(0))
     with rows_of(estimator=pipe.depth_estimator, encoder=pipe.vae.encoder) as seen:
-        drawn(pipe, "sd", Depth2Img(), ("a cone",) * 4, (None,) * 4, image=images, strength=1.0, depth=None)
+        generated(pipe, "sd", Depth2Img(), ("a cone",) * 4, (None,) * 4, image=images, strength=1.0, depth=None)
     assert seen == {"estimator": [2], "encoder": [1, 1]}
 
 
-def test_each_image_draws_its_own_sample_of_the_vae():
+def test_each_image_has_its_own_sample_of_the_vae():
     vae, pixels = pipelines.sd().vae, torch.rand(1, 3, 64, 64).repeat(3, 1, 1, 1)
     with torch.no_grad():
         mine = encode_pixels(vae, pixels, tuple(torch.Generator().manual_seed(i) for i in range(3)))
@@ -137,5 +139,5 @@ def test_each_image_draws_its_own_sample_of_the_vae():
     ("keys", "first", "rows"),
     [("a", [0], [0]), ("aaa", [0], [0] * 3), ("abab", [0, 1], [0, 1, 0, 1]), ("bca", [0, 1, 2], [0, 1, 2])],
 )
-def test_places_say_where_each_distinct_key_stands(keys, first, rows):
+def test_indices_of_each_distinct_key(keys, first, rows):
     assert index_distinct(keys) == (first, rows)

@@ -23,7 +23,7 @@ def step(latents: torch.Tensor, embedding: Embedding) -> Step:
 
 
 @pytest.fixture(scope="module")
-def told_of_an_image():
+def image_conditioned():
     """Stable Diffusion with a UNet that is given an image's embedding beside the timestep."""
     pipe = pipelines.sd()
     torch.manual_seed(0)
@@ -33,14 +33,16 @@ def told_of_an_image():
 
 
 @torch.no_grad()
-def test_an_image_embedding_reaches_a_unet_without_pooled(told_of_an_image):
+def test_an_image_embedding_reaches_a_unet_without_pooled(image_conditioned):
     latents, hidden = torch.randn(1, 4, 8, 8), torch.randn(1, 77, WIDTH)
-    asked = {"image_embeds": torch.randn(1, WIDTH)}
-    made = StableDiffusion(told_of_an_image).predict(step(latents, Embedding(hidden=hidden, extra=asked))).positive
-    theirs = told_of_an_image.unet(
-        latents, torch.tensor(500), encoder_hidden_states=hidden, added_cond_kwargs=asked
+    added = {"image_embeds": torch.randn(1, WIDTH)}
+    prediction = (
+        StableDiffusion(image_conditioned).predict(step(latents, Embedding(hidden=hidden, extra=added))).positive
+    )
+    theirs = image_conditioned.unet(
+        latents, torch.tensor(500), encoder_hidden_states=hidden, added_cond_kwargs=added
     ).sample
-    assert torch.equal(made, theirs)
+    assert torch.equal(prediction, theirs)
 
 
 @torch.no_grad()
@@ -49,12 +51,14 @@ def test_extra_inputs_reach_the_transformer_of_sd3():
     latents, hidden = torch.randn(1, 16, 8, 8), torch.randn(1, 20, 2 * WIDTH)
     more = {"block_controlnet_hidden_states": torch.randn(1, 1, 16, WIDTH)}
     pooled = torch.randn(1, 2 * WIDTH)
-    made = StableDiffusion3(pipe).predict(step(latents, Embedding(hidden=hidden, pooled=pooled, extra=more))).positive
+    prediction = (
+        StableDiffusion3(pipe).predict(step(latents, Embedding(hidden=hidden, pooled=pooled, extra=more))).positive
+    )
     given = {
         "hidden_states": latents,
         "timestep": torch.tensor([500]),
         "encoder_hidden_states": hidden,
         "pooled_projections": pooled,
     }
-    assert torch.equal(made, pipe.transformer(**given, **more).sample)
-    assert not torch.equal(made, pipe.transformer(**given).sample)
+    assert torch.equal(prediction, pipe.transformer(**given, **more).sample)
+    assert not torch.equal(prediction, pipe.transformer(**given).sample)

@@ -12,9 +12,9 @@ ROOT = Path(composer.__file__).parent
 OUTSIDE = [file for file in ROOT.rglob("*.py") if not {"families", "testing", "tiny"} & {*file.relative_to(ROOT).parts}]
 
 
-def asked() -> set[str]:
+def used_attributes() -> set[str]:
     """Attributes of what is called `family` in other modules, layouts and texts aside."""
-    found = set()
+    result = set()
     for file in OUTSIDE:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) in (
@@ -22,9 +22,9 @@ def asked() -> set[str]:
                 "self.family",
                 "pipeline.family",
             ):
-                found.add(node.attr)
-    return found
+                result.add(node.attr)
+    return result
 
 
 def test_all_that_callers_use_of_a_family_is_in_the_class():
-    assert len(asked()) > 10 and not asked() - {*dir(Family), *Family.__annotations__}
+    assert len(used_attributes()) > 10 and not used_attributes() - {*dir(Family), *Family.__annotations__}

@@ -47,7 +47,7 @@ HONEST = re.compile(
     |draws?\ (at\ random|random\ \w+|lots)|random\ draws?|drawn\ (at\ random|from\ a\ seed)
     |whole\ (numbers?|words?)
     |no\ longer\ asked\ for  # a state of jobs in results.csv, sweep.json and `--json`
-    |["'](asked|pictures|place|sums)["']  # keys of records, job ids, sweep.json, studies and the disk cache
+    |[`"'](asked|pictures|place|sums)[`"']  # keys of records, job ids, sweep.json, studies and the disk cache
     |in[ -]place(\ of)?|in\ (its|their)\ place|(take|takes|took|taking)\ (the\ )?place|decimal\ places?
     |stands?\ (in\ )?for|stand-ins?|(as|where)\ (it|they)\ stands?
     |lay(s|ing)?\b(?=[^.]{0,20}\bout\b)
@@ -58,6 +58,7 @@ HONEST = re.compile(
 EXEMPT = ("tests/layering/test_words.py", "conf/renamed.yaml", "tests/data", "LICENSE", "CODE_OF_CONDUCT.md")
 #: File → words that are data there, such as those of captions.
 DATA = {
+    "composer/images/png.py": ("tell",),  # a method of io.RawIOBase
     "composer/tiny/captions.py": ("picture", "house"),
     "composer/tiny/known.py": ("stands", "lying"),
     "tests/cli/test_commands.py": ("asked",),  # a key of `compose status --json`
@@ -65,22 +66,13 @@ DATA = {
 #: Hits that are left, by package; a package that is not named has none. A number may only become smaller.
 LEFT: dict[str, int] = {
     "composer/checks": 17,
-    "composer/images": 1,
     "composer/records": 21,
     "composer/sampling": 22,
-    "composer/sweeps": 1,
     "composer/tasks": 19,
-    "docs": 2,
-    "plugins": 48,
-    "tests/callbacks": 4,
     "tests/checkpoints": 19,
     "tests/checks": 44,
-    "tests/families": 18,
     "tests/images": 35,
-    "tests/loading": 37,
-    "tests/parity": 57,
     "tests/pipelines": 57,
-    "tests/plugins": 11,
     "tests/records": 9,
     "tests/sampling": 38,
     "tests/tasks": 21,

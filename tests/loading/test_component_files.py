@@ -57,7 +57,7 @@ def words(checkpoints, family: str, file: Path | None) -> list[str]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_quantised_denoiser_draws_nearly_the_same_and_stays_quantised(checkpoints, tmp_path, family):
+def test_a_quantised_denoiser_gives_nearly_the_same_and_stays_quantised(checkpoints, tmp_path, family):
     file = quantised(getattr(getattr(pipelines, family)(), FAMILIES[family]), tmp_path / "model.gguf")
     plain, few = (
         composer.compose(*words(checkpoints, family, None)),
@@ -71,7 +71,7 @@ def test_a_quantised_denoiser_draws_nearly_the_same_and_stays_quantised(checkpoi
     assert same(composer.compose(*words(checkpoints, family, file)), few)
 
 
-def test_it_is_shown_recorded_and_drawn_again(compose, checkpoints, tmp_path):
+def test_it_is_shown_recorded_and_generated_again(compose, checkpoints, tmp_path):
     file = quantised(pipelines.flux().transformer, tmp_path / "model.gguf", Kind.Q4_0)
     shown = compose("show", *words(checkpoints, "flux", file)).out
     assert "Q4_0" in shown and str(file) in shown
@@ -100,7 +100,7 @@ def test_what_can_not_be_is_refused_in_a_line(compose, checkpoints, tmp_path, mo
     (tmp_path / "cut.gguf").write_bytes(file.read_bytes()[:-5000])
     (tmp_path / "noise.gguf").write_bytes(b"GGUF" + bytes(range(256)) * 8)
     base = words(checkpoints, "flux", None)
-    for more, said in {
+    for more, message in {
         (f"model.components.transformer={file}", "precision=fp8"): "model.gguf: is quantised already",
         (f"model.components.transformer={file}", "memory=[layerwise_casting]"): "model.gguf: is quantised already",
         (f"model.components.vae={file}",): ".gguf files hold unet or transformer",
@@ -110,7 +110,7 @@ def test_what_can_not_be_is_refused_in_a_line(compose, checkpoints, tmp_path, mo
         (f"model.components.transformer={part}",): "does not hold the weights of this FluxTransformer2DModel",
     }.items():
         done = compose(*base, *more, "output.folder=out")
-        assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+        assert done.code == 2 and done.err.count("\n") == 1 and message in done.err, done.err
         assert not Path("out").exists()
     done = compose("model=local", f"model.source={file}")
     assert done.code == 2 and "model.components.transformer=FILE" in done.err

@@ -1,4 +1,4 @@
-"""What is kept between processes: found by content, whole or not at all, never more than allowed."""
+"""Cache between processes: entries are found by content, complete or absent, and never exceed the limit."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ def put(key: str, size: int = 1000) -> None:
 
 
 def test_made_once():
-    made = []
+    created = []
     for _ in range(2):
-        place = disk_cache.get_or_create("things", "one", lambda draft: made.append((draft / "file").write_text("x")))
-        assert (place / "file").read_text() == "x"
-    assert len(made) == 1 and [entry.key for entry in disk_cache.entries()] == ["one"]
+        location = disk_cache.get_or_create(
+            "things", "one", lambda draft: created.append((draft / "file").write_text("x"))
+        )
+        assert (location / "file").read_text() == "x"
+    assert len(created) == 1 and [entry.key for entry in disk_cache.entries()] == ["one"]
 
 
 def test_a_failure_leaves_nothing():
@@ -162,27 +164,27 @@ def test_what_is_read_from_them_is_what_the_libraries_read(small, monkeypatch, c
     assert read
     for ours, theirs in read:
         assert ours is not None, type(theirs)
-        kept, wanted = ours.state_dict(), theirs.state_dict()
-        assert list(kept) == list(wanted) and _told(ours) == _told(theirs) and not ours.training
+        kept, expected = ours.state_dict(), theirs.state_dict()
+        assert list(kept) == list(expected) and _description(ours) == _description(theirs) and not ours.training
         assert [one.requires_grad for one in ours.parameters()] == [one.requires_grad for one in theirs.parameters()]
         for one, other in [
-            *zip(kept.values(), wanted.values(), strict=True),
+            *zip(kept.values(), expected.values(), strict=True),
             *zip(ours.buffers(), theirs.buffers(), strict=True),
         ]:
             assert one.dtype == other.dtype and torch.equal(one, other)
 
 
-def _told(model) -> dict[str, Any]:
+def _description(model) -> dict[str, Any]:
     config = model.config if isinstance(model.config, Mapping) else model.config.to_dict()
     return {key: value for key, value in config.items() if key != "_name_or_path"}
 
 
-def test_numbers_that_no_file_holds_are_left_to_the_libraries(small, monkeypatch, half):
-    made = UNet2DConditionModel.__init__
+def test_dtypes_that_no_file_holds_are_left_to_the_libraries(small, monkeypatch, half):
+    original = UNet2DConditionModel.__init__
 
-    @wraps(made)  # diffusers asks for its signature
+    @wraps(original)  # diffusers asks for its signature
     def more(self, **given):
-        made(self, **given)
+        original(self, **given)
         self.register_buffer("own", torch.ones(2), persistent=False)
 
     reference = run(*half)
@@ -203,9 +205,9 @@ def test_a_damaged_one_is_made_again(small, monkeypatch, half, how):
         elif how == "no config":
             (entry.path / "config.json").write_text("{")
     with monkeypatch.context() as patch:
-        if how == "gone":  # another process made room for its own, when this one had found it
-            place = converted.cached_dir_or_source
-            patch.setattr(converted, "cached_dir_or_source", lambda *given: (place(*given), disk_cache.clear())[0])
+        if how == "gone":  # another process evicted the entry after this one had found it
+            cached_dir = converted.cached_dir_or_source
+            patch.setattr(converted, "cached_dir_or_source", lambda *given: (cached_dir(*given), disk_cache.clear())[0])
         assert same(reference, run(*half))
     converted.converted.clear()
     for _ in range(2):

@@ -73,7 +73,7 @@ def test_weights_too_many_are_named(compose, copy):
 
 
 @pytest.mark.parametrize("what", ["folder", "vocabulary", "config"])
-def test_a_tokenizer_that_is_not_whole(compose, copy, what):
+def test_an_incomplete_tokenizer(compose, copy, what):
     source = copy()
     if what == "folder":
         shutil.rmtree(source / "tokenizer")
@@ -90,10 +90,10 @@ def test_a_tokenizer_that_is_not_whole(compose, copy, what):
 def test_a_vocabulary_of_nothing(compose, copy):
     source = copy()
     file = source / "tokenizer/tokenizer.json"
-    told = json.loads(file.read_text())
-    told["model"]["vocab"] = dict(list(told["model"]["vocab"].items())[:3])
-    told["model"]["merges"] = []
-    file.write_text(json.dumps(told))
+    tokenizer = json.loads(file.read_text())
+    tokenizer["model"]["vocab"] = dict(list(tokenizer["model"]["vocab"].items())[:3])
+    tokenizer["model"]["merges"] = []
+    file.write_text(json.dumps(tokenizer))
     done = compose("model=local", f"model.source={source}", "steps=1", "output.folder=out")
     assert done.code == 2 and any(
         why in done.err for why in ("tokens, so its vocabulary is missing", "can't be loaded")
@@ -115,7 +115,7 @@ def test_a_checkpoint_chooses_no_other_packages_classes(compose, copy, tmp_path,
     )
 
 
-def test_sums_are_held_against_the_files(compose, copy):
+def test_hashes_are_compared_with_the_files(compose, copy):
     source = copy()
     file = next((source / "unet").glob("*.safetensors"))
     name = str(file.relative_to(source))

@@ -28,7 +28,7 @@ def single_file(tmp_path_factory) -> Path:
     return original_layout.save(pipelines.sd(), tmp_path_factory.mktemp("single") / "model.safetensors")
 
 
-def test_a_single_file_draws_what_its_folder_draws(compose, checkpoints, single_file):
+def test_a_single_file_equals_its_folder(compose, checkpoints, single_file):
     common = ["model=local", "steps=2", "height=64", "width=64", "prompt=a cat"]
     assert compose(*common, f"model.source={checkpoints['sd']}", "hydra.run.dir=folder").code == 0
     done = compose(*common, f"model.source={single_file}", f"model.config={checkpoints['sd']}", "hydra.run.dir=file")
@@ -59,7 +59,7 @@ def test_a_second_load_is_warm(checkpoints):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_every_component_has_the_precision_asked_for(checkpoints, dtype):
+def test_every_component_has_the_requested_precision(checkpoints, dtype):
     for family in ("sd", "flux", "ddpm"):
         pipe = load(
             find_checkpoint(ModelSpec(name="local", source=str(checkpoints[family]))),
@@ -107,17 +107,17 @@ def test_components_of_hub_ids_are_pinned_too(checkpoints, tmp_path):
     hub_cache(tmp_path, "tiny-sd", checkpoints["sd"], commits["tiny-sd"])
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     words = ["model=local", f"model.source={checkpoints['sd']}", "steps=1"]
-    each = [[*words, f"model.components.vae={part}", f"hydra.run.dir={n}"] for n, part in enumerate(PARTS)]
-    each.append(["model=local", "model.source=someone/tiny-sd", "steps=1", "hydra.run.dir=whole"])
+    values = [[*words, f"model.components.vae={part}", f"hydra.run.dir={n}"] for n, part in enumerate(PARTS)]
+    values.append(["model=local", "model.source=someone/tiny-sd", "steps=1", "hydra.run.dir=complete"])
     code = "import json, sys; from composer.cli.main import main; sys.exit(sum(main(words) for words in json.loads(sys.argv[1])))"
     done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(each)], cwd=tmp_path, env=env, capture_output=True, text=True
+        [sys.executable, "-c", code, json.dumps(values)], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     for n, (part, subfolder) in enumerate(PARTS.items()):
-        found = json.loads((tmp_path / str(n) / "run.json").read_text())["model"]["components"]["vae"]
-        assert found["commit"] == commits[part.split("/")[1]] and found["subfolder"] == subfolder, part
-    model = json.loads((tmp_path / "whole" / "run.json").read_text())["model"]
+        result = json.loads((tmp_path / str(n) / "run.json").read_text())["model"]["components"]["vae"]
+        assert result["commit"] == commits[part.split("/")[1]] and result["subfolder"] == subfolder, part
+    model = json.loads((tmp_path / "complete" / "run.json").read_text())["model"]
     assert (model["source"], model["family"], model["commit"]) == ("someone/tiny-sd", "sd", commits["tiny-sd"])
 
 

@@ -30,7 +30,7 @@ def units(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "device", "size", "native", "dtype", "said"),
+    ("requested", "device", "size", "native", "dtype", "message"),
     [
         ("auto", CPU, LARGE, True, torch.bfloat16, None),
         ("auto", CPU, LARGE - 1, True, torch.float32, None),
@@ -58,10 +58,10 @@ def units(monkeypatch):
         ("bf16", CPU, 0, False, torch.bfloat16, None),
     ],
 )
-def test_the_nearest_that_works(units, wanted, device, size, native, dtype, said):
+def test_the_nearest_that_works(units, requested, device, size, native, dtype, message):
     units(cpu=native, cuda=native)
-    numbers, notes = resolve_dtypes(PrecisionSpec(dtype=wanted), device, size)
-    assert numbers.default == dtype and notes == ((said,) if said else ())
+    dtypes, notes = resolve_dtypes(PrecisionSpec(dtype=requested), device, size)
+    assert dtypes.default == dtype and notes == ((message,) if message else ())
 
 
 def test_strict_refuses_instead(compose):
@@ -75,10 +75,10 @@ def test_strict_refuses_instead(compose):
 
 def test_a_component_can_differ():
     spec = PrecisionSpec(dtype="bf16", components={"vae": "fp32", "unet": "bf16", "text_encoder": "fp16"})
-    numbers, notes = resolve_dtypes(spec, CPU, 0)
-    assert dict(numbers.per_component) == {"vae": torch.float32, "text_encoder": torch.float32}
+    dtypes, notes = resolve_dtypes(spec, CPU, 0)
+    assert dict(dtypes.per_component) == {"vae": torch.float32, "text_encoder": torch.float32}
     assert notes == ("precision.text_encoder=fp16 is many times slower on a CPU than fp32: computing in fp32",)
-    assert numbers.argument == {"default": torch.bfloat16, **dict(numbers.per_component)}
+    assert dtypes.argument == {"default": torch.bfloat16, **dict(dtypes.per_component)}
     assert DtypePlan(torch.float32).argument == torch.float32
 
 
@@ -97,9 +97,9 @@ MIXED = {
 )
 def test_every_task_runs_with_mixed_components(task, mixed):
     words, half = MIXED[mixed]
-    made = composer.compose(f"task={task}", "steps=3", *words)
+    result = composer.compose(f"task={task}", "steps=3", *words)
     for name in ("unet", "vae", "text_encoder"):
-        assert made.record["dtypes"][name] == ("bfloat16" if name in half else "float32"), name
+        assert result.record["dtypes"][name] == ("bfloat16" if name in half else "float32"), name
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_every_family_runs_with_mixed_components(checkpoints, family, words):
     if family == "ddpm":
         words = tuple(word.replace(".vae", ".unet") for word in words)
     task = "unconditional" if family == "ddpm" else "text2img"
-    made = composer.compose("model=local", f"model.source={checkpoints[family]}", f"task={task}", "steps=2", *words)
-    assert len(set(made.record["dtypes"].values())) == (2 if family != "ddpm" else 1)
+    result = composer.compose("model=local", f"model.source={checkpoints[family]}", f"task={task}", "steps=2", *words)
+    assert len(set(result.record["dtypes"].values())) == (2 if family != "ddpm" else 1)
 
 
 def test_the_next_run_is_as_if_there_had_been_none():
@@ -121,7 +121,7 @@ def test_the_next_run_is_as_if_there_had_been_none():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ("precision.vea=fp32",),
@@ -132,10 +132,10 @@ def test_the_next_run_is_as_if_there_had_been_none():
         (("task=unconditional", "precision.vae=fp32"), "precision.vae=fp32: the model has no such component"),
     ],
 )
-def test_refused(words, said):
+def test_refused(words, message):
     with pytest.raises(ComposerError) as caught:
         composer.compose(*words)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_force_computes_in_what_the_device_is_slow_at(checkpoints):
@@ -150,14 +150,14 @@ def test_force_computes_in_what_the_device_is_slow_at(checkpoints):
         "device=cpu",
         "callbacks=[]",
     ]
-    made = composer.compose(*words, "precision=fp16", "precision.force=true")
+    result = composer.compose(*words, "precision=fp16", "precision.force=true")
     pipe = StableDiffusionPipeline.from_pretrained(checkpoints["sd"], torch_dtype=torch.float16)
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe("x", num_inference_steps=2, guidance_scale=3.0, generator=[torch.Generator().manual_seed(0)]).images[
         0
     ]
-    assert made.image.tobytes() == theirs.tobytes()
-    assert made.record["dtype"] == "float16" and any("many times slower on a CPU" in note for note in made.notes)
+    assert result.image.tobytes() == theirs.tobytes()
+    assert result.record["dtype"] == "float16" and any("many times slower on a CPU" in note for note in result.notes)
 
 
 def test_force_and_strict_contradict_each_other(compose):

@@ -21,7 +21,7 @@ MEAN = 3.0
 
 
 @pytest.mark.parametrize("storage", ["torchao_int8", "quanto_int8"])
-def test_pictures_are_near_and_the_next_run_is_as_before(storage):
+def test_images_are_close_and_the_next_run_is_as_before(storage):
     if not _is_installed(STORAGES[storage].package):
         pytest.skip(f"{STORAGES[storage].package} is not installed")
     plain, eight = composer.compose(*FEW), composer.compose(*FEW, f"precision={storage}")
@@ -32,7 +32,7 @@ def test_pictures_are_near_and_the_next_run_is_as_before(storage):
     assert kinds & {"Int8Tensor", "AffineQuantizedTensor", "WeightQBytesTensor"}, kinds
 
 
-@pytest.mark.parametrize("storage", [name for name, each in STORAGES.items() if each.package])
+@pytest.mark.parametrize("storage", [name for name, value in STORAGES.items() if value.package])
 def test_what_is_missing_is_named_before_weights_load(compose, storage):
     if _is_installed(STORAGES[storage].package) and STORAGES[storage].devices is None:
         pytest.skip("it is installed")
@@ -53,8 +53,8 @@ def test_a_single_file_is_refused(monkeypatch):
     quantization.check_storage("fp8", torch.device("cpu"), single_file=True)
 
 
-def test_sizes_tell_what_is_kept():
+def test_sizes_are_those_of_the_storage():
     import torch
 
-    numbers = DtypePlan(torch.bfloat16, stored=(("unet", "bnb_nf4"),))
-    assert numbers.size("unet") == 0.5 and numbers.size("vae") == 2
+    dtypes = DtypePlan(torch.bfloat16, stored=(("unet", "bnb_nf4"),))
+    assert dtypes.size("unet") == 0.5 and dtypes.size("vae") == 2

@@ -15,23 +15,23 @@ EQUAL, HANDED = "=", "g"
 #: Family and task → scheduler option → how it is proven. A pair of tuples: equal, and equal once handed.
 DIFFUSION: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "sd text2img": (cases.SD, ()),
-    "sd img2img": (cases.SD_FROM_PICTURE, ()),
-    "sd inpaint 4": (cases.SD_FROM_PICTURE, ()),
-    "sd inpaint 9": (cases.SD_FROM_PICTURE, ()),
-    "sd depth2img": (cases.SD_FROM_PICTURE, ()),
+    "sd img2img": (cases.SD_FROM_IMAGE, ()),
+    "sd inpaint 4": (cases.SD_FROM_IMAGE, ()),
+    "sd inpaint 9": (cases.SD_FROM_IMAGE, ()),
+    "sd depth2img": (cases.SD_FROM_IMAGE, ()),
     "sdxl text2img": (cases.SDXL, ()),
-    "sdxl img2img": (cases.SDXL_FROM_PICTURE, ()),
-    "sdxl inpaint": (cases.SDXL_FROM_PICTURE, ()),
+    "sdxl img2img": (cases.SDXL_FROM_IMAGE, ()),
+    "sdxl inpaint": (cases.SDXL_FROM_IMAGE, ()),
     "sdxl refined": (cases.SDXL_REFINED, ()),
     "ddpm unconditional": ((*cases.DDPM, "ddim"), ()),
 }
 FLOW: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "sd3 text2img": (cases.SD3, cases.SD3_NOISY),
-    "sd3 img2img": (cases.SD3_FROM_PICTURE, cases.SD3_NOISY_FROM_PICTURE),
-    "sd3 inpaint": (cases.SD3_FROM_PICTURE, cases.SD3_NOISY_FROM_PICTURE),
+    "sd3 img2img": (cases.SD3_FROM_IMAGE, cases.SD3_NOISY_FROM_IMAGE),
+    "sd3 inpaint": (cases.SD3_FROM_IMAGE, cases.SD3_NOISY_FROM_IMAGE),
     "flux text2img": (cases.FLUX, cases.FLUX_NOISY),
-    "flux img2img": (cases.FLUX_FROM_PICTURE, cases.FLUX_NOISY_FROM_PICTURE),
-    "flux inpaint": (cases.FLUX_FROM_PICTURE, cases.FLUX_NOISY_FROM_PICTURE),
+    "flux img2img": (cases.FLUX_FROM_IMAGE, cases.FLUX_NOISY_FROM_IMAGE),
+    "flux inpaint": (cases.FLUX_FROM_IMAGE, cases.FLUX_NOISY_FROM_IMAGE),
 }
 
 

@@ -68,7 +68,7 @@ def generators(batch: int) -> list[torch.Generator]:
 
 def classic(pipe, scheduler, steps: int = STEPS, **arguments):
     """The same from a classic pipeline, whose own scheduler is left as it was."""
-    own, pipe.scheduler, latents = pipe.scheduler, scheduler, []
+    original, pipe.scheduler, latents = pipe.scheduler, scheduler, []
 
     def keep(_pipe, _i, _t, tensors):
         latents.append(tensors["latents"].clone())
@@ -78,7 +78,7 @@ def classic(pipe, scheduler, steps: int = STEPS, **arguments):
     try:
         images = pipe(num_inference_steps=steps, callback_on_step_end=keep, **arguments).images
     finally:
-        pipe.scheduler = own
+        pipe.scheduler = original
     return latents, images
 
 

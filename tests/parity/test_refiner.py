@@ -53,13 +53,13 @@ def scheduler_for(pipe, option):
     return partial(make_scheduler, cls, pipe.scheduler.config, settings)
 
 
-def refined(pipes, option, scale=7.5, share=0.8, task=None, callbacks=None):
+def refined(pipes, option, scale=7.5, fraction=0.8, task=None, callbacks=None):
     parts = {"task": task or Text2Img(), "guidance": ClassifierFree(scale), "callbacks": callbacks or {}}
     base, refiner = (
         Pipeline(family=StableDiffusionXL(pipe), make_scheduler=scheduler_for(pipe, option), **parts) for pipe in pipes
     )
     return Refined(
-        **{each.name: getattr(base, each.name) for each in fields(base)}, refiner=refiner, start_fraction=share
+        **{field.name: getattr(base, field.name) for field in fields(base)}, refiner=refiner, start_fraction=fraction
     )
 
 
@@ -71,25 +71,25 @@ def request(batch=2, skip=0, **inputs):
     )  # fmt: skip
 
 
-def two_classics(pipes, option, scale, share, batch, first=None, **more):
+def two_classics(pipes, option, scale, fraction, batch, first=None, **more):
     """The two pipelines one after the other, on one list of generators."""
-    asked = {"prompt": list(PROMPTS[:batch]), "generator": generators(batch), "guidance_scale": scale}
+    requested = {"prompt": list(PROMPTS[:batch]), "generator": generators(batch), "guidance_scale": scale}
     size = {"height": 64, "width": 64} if first is None else {}
-    made, latents = classic(
+    results, latents = classic(
         first or pipes[0],
         scheduler_for(pipes[0], option)(),
         STEPS,
-        **asked,
+        **requested,
         **size,
-        denoising_end=share,
+        denoising_end=fraction,
         output_type="latent",
         **more,
     )
-    assert torch.equal(made[-1], latents)
+    assert torch.equal(results[-1], latents)
     more_made, images = classic(
-        pipes[1], scheduler_for(pipes[1], option)(), STEPS, **asked, denoising_start=share, image=latents
+        pipes[1], scheduler_for(pipes[1], option)(), STEPS, **requested, denoising_start=fraction, image=latents
     )
-    return [*made, *more_made], images
+    return [*results, *more_made], images
 
 
 @pytest.mark.parametrize(("option", "scale", "batch"), sampled(SDXL_REFINED, SCALES, BATCHES))
@@ -100,11 +100,11 @@ def test_text2img_is_bit_equal(pipes, option, scale, batch):
     assert result.iterations == len(recorder.latents)
 
 
-@pytest.mark.parametrize(("option", "share"), sampled(["euler", "ddim", "dpmpp_2m", "heun"], [0.35, 0.5, 0.9]))
-def test_any_share_is_bit_equal(pipes, option, share):
+@pytest.mark.parametrize(("option", "fraction"), sampled(["euler", "ddim", "dpmpp_2m", "heun"], [0.35, 0.5, 0.9]))
+def test_any_fraction_is_bit_equal(pipes, option, fraction):
     recorder = Recorder()
-    result = refined(pipes, option, share=share, callbacks={"recorder": recorder})(request())
-    assert_same((recorder.latents, result.images), two_classics(pipes, option, 7.5, share, 2))
+    result = refined(pipes, option, fraction=fraction, callbacks={"recorder": recorder})(request())
+    assert_same((recorder.latents, result.images), two_classics(pipes, option, 7.5, fraction, 2))
 
 
 @pytest.mark.parametrize("option", ["euler", "ddim", "dpmpp_2m", "heun"])
@@ -130,12 +130,12 @@ def test_inpainting_keeps_the_rest_in_both_stages(pipes):
         torch.from_numpy(np.array(images[0])).permute(2, 0, 1)[None] / 127.5 - 1, tuple(generators(1))
     )
     apart = [
-        (each - clean)[:, :, :2].std().item() for each in recorder.latents
+        (latent - clean)[:, :, :2].std().item() for latent in recorder.latents
     ]  # noise on the topmost rows, which are kept
     assert apart[-1] < 1e-5 and apart == sorted(apart, reverse=True)
 
 
-def test_each_stage_has_its_own_run_and_pictures_are_decoded_once(pipes):
+def test_each_stage_has_its_own_run_and_images_are_decoded_once(pipes):
     seen = []
 
     class Watch(StepCallback):
@@ -162,7 +162,7 @@ def test_an_edit_at_the_last_step_of_the_base_is_handed_over(pipes):
     assert len(seen) == 10 and [i for i, value in enumerate(seen) if value == 0] == [8]
 
 
-def test_a_callback_that_stops_the_base_ends_the_picture(pipes):
+def test_a_callback_that_stops_the_base_ends_the_run(pipes):
     class Stop(StepCallback):
         def after_step(self, step, latents):
             seen.append(step.index)
@@ -174,10 +174,10 @@ def test_a_callback_that_stops_the_base_ends_the_picture(pipes):
     assert seen == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(("share", "who"), [(0.05, "the base model"), (0.999, "the refiner")])
-def test_a_share_that_leaves_a_model_nothing_is_refused(pipes, share, who):
-    pipeline = refined(pipes, "euler", share=share)
-    with pytest.raises(ComposerError, match=f"model.refiner.start={share}: leaves none of 10 iterations to {who}"):
+@pytest.mark.parametrize(("fraction", "who"), [(0.05, "the base model"), (0.999, "the refiner")])
+def test_a_fraction_that_leaves_a_model_nothing_is_refused(pipes, fraction, who):
+    pipeline = refined(pipes, "euler", fraction=fraction)
+    with pytest.raises(ComposerError, match=f"model.refiner.start={fraction}: leaves none of 10 iterations to {who}"):
         pipeline(replace(request(1)))
 
 
@@ -241,8 +241,8 @@ class Notes(ModelOption):
 
 def test_an_option_is_put_on_the_models_of_both(pipes):
     notes = Notes()
-    whole, options = refined(pipes, "euler"), {"accel.notes": notes}
-    replace(whole, options=options, refiner=replace(whole.refiner, options=options))(request(1))
+    complete, options = refined(pipes, "euler"), {"accel.notes": notes}
+    replace(complete, options=options, refiner=replace(complete.refiner, options=options))(request(1))
     base, refiner = map(id, pipes)
     assert notes.seen == [("attach", base), ("on", base), ("attach", refiner), ("on", refiner)]
 
@@ -255,15 +255,15 @@ def test_the_refiner_is_built_with_the_options_of_the_run(checkpoints):
         "callbacks=[]",
     ]
     checked = check(read(compose_config([*words, "steps=10", "height=64", "width=64", "accel=[fused_qkv]"])))
-    whole = build_pipeline(checked)
-    whole(checked.request)
-    for denoiser in (whole.family.denoiser, whole.refiner.family.denoiser):
+    complete = build_pipeline(checked)
+    complete(checked.request)
+    for denoiser in (complete.family.denoiser, complete.refiner.family.denoiser):
         assert any(hasattr(module, "to_qkv") for module in denoiser.modules())
     remove_options()
 
 
 @pytest.mark.parametrize(
-    ("words", "file", "change", "said"),
+    ("words", "file", "change", "message"),
     [
         ("memory=[vae_tiling]", "vae", {"sample_size": 512}, "memory=vae_tiling: tiles are 512 pixels"),
         (
@@ -274,11 +274,13 @@ def test_the_refiner_is_built_with_the_options_of_the_run(checkpoints):
         ),
     ],
 )
-def test_what_the_refiner_alone_cannot_bear_is_refused(compose, checkpoints, tmp_path, words, file, change, said):
+def test_what_the_refiner_alone_cannot_bear_is_refused(compose, checkpoints, tmp_path, words, file, change, message):
     refiner = shutil.copytree(checkpoints["sdxl_refiner"], tmp_path / "refiner")
     config = refiner / file / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
-    asked = ["model=local", f"model.source={checkpoints['sdxl']}", "steps=10", words]
-    assert compose("check", *asked).code == 0
-    done = compose("check", *asked, f"model.refiner={refiner}")
-    assert done.code == 2 and said in done.err and "(the refiner, " in done.err and done.err.count("\n") == 1, done.err
+    requested = ["model=local", f"model.source={checkpoints['sdxl']}", "steps=10", words]
+    assert compose("check", *requested).code == 0
+    done = compose("check", *requested, f"model.refiner={refiner}")
+    assert done.code == 2 and message in done.err and "(the refiner, " in done.err and done.err.count("\n") == 1, (
+        done.err
+    )

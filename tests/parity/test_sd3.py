@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from cases import BATCHES, SD3, SD3_CORE, SD3_FROM_PICTURE, SD3_NOISY, SD3_NOISY_FROM_PICTURE, SD3_REFUSED, STRENGTHS
+from cases import BATCHES, SD3, SD3_CORE, SD3_FROM_IMAGE, SD3_NOISY, SD3_NOISY_FROM_IMAGE, SD3_REFUSED, STRENGTHS
 from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline
 from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
 from tiers import sampled
@@ -23,7 +23,7 @@ STEPS = 7
 CFG = 7.5
 
 
-def pictures(batch):
+def start_images(batch):
     return tuple(image(64, seed) for seed in range(batch))
 
 
@@ -54,24 +54,35 @@ def text2img(pipe, option, strength, batch, scale, negative=None, **more):
 
 
 def img2img(pipe, option, strength, batch, scale, **more):
-    inputs = {"image": pictures(batch), "strength": strength, "skip": families()["sd3"].steps_to_skip(STEPS, strength)}
+    inputs = {
+        "image": start_images(batch),
+        "strength": strength,
+        "skip": families()["sd3"].steps_to_skip(STEPS, strength),
+    }
     *mine, scheduler = ours(
         StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), steps=STEPS, **inputs
     )
     other = StableDiffusion3Img2ImgPipeline(**pipe.components)
-    return mine, theirs(other, scheduler, batch, scale, image=list(pictures(batch)), strength=strength, **more)
+    return mine, theirs(other, scheduler, batch, scale, image=list(start_images(batch)), strength=strength, **more)
 
 
 def inpaint(pipe, option, strength, batch, scale, **more):
     masks = (mask(64),) * batch
-    inputs = {"image": pictures(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
+    inputs = {"image": start_images(batch), "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = families()["sd3"].steps_to_skip(STEPS, strength)
     *mine, scheduler = ours(
         StableDiffusion3(pipe), option, ClassifierFree(scale), batch, 64, Inpaint(), steps=STEPS, **inputs
     )
     other = StableDiffusion3InpaintPipeline(**pipe.components)
     return mine, theirs(
-        other, scheduler, batch, scale, image=list(pictures(batch)), mask_image=list(masks), strength=strength, **more
+        other,
+        scheduler,
+        batch,
+        scale,
+        image=list(start_images(batch)),
+        mask_image=list(masks),
+        strength=strength,
+        **more,
     )
 
 
@@ -97,7 +108,7 @@ def base():
 
 
 @pytest.fixture(scope="module", params=TASKS)
-def from_picture(request):
+def from_image(request):
     run, make = TASKS[request.param]
     return partial(run, make())
 
@@ -118,26 +129,26 @@ def test_text2img_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on
 
 
 @pytest.mark.parametrize(
-    ("option", "from_picture", "strength", "scale", "batch"),
+    ("option", "from_image", "strength", "scale", "batch"),
     sampled(SD3_CORE, TASKS, STRENGTHS, (1.0, CFG), BATCHES),
-    indirect=["from_picture"],
+    indirect=["from_image"],
 )
-def test_from_a_picture_is_bit_equal(from_picture, option, strength, scale, batch):
-    assert_same(*from_picture(option, strength, batch, scale))
+def test_from_an_image_is_bit_equal(from_image, option, strength, scale, batch):
+    assert_same(*from_image(option, strength, batch, scale))
 
 
-@pytest.mark.parametrize("option", [option for option in SD3_FROM_PICTURE if option not in SD3_CORE])
-def test_from_a_picture_is_bit_equal_for_the_other_schedulers(from_picture, option):
-    assert_same(*from_picture(option, 0.6, 2, CFG))
+@pytest.mark.parametrize("option", [option for option in SD3_FROM_IMAGE if option not in SD3_CORE])
+def test_from_an_image_is_bit_equal_for_the_other_schedulers(from_image, option):
+    assert_same(*from_image(option, 0.6, 2, CFG))
 
 
 @pytest.mark.parametrize(
-    ("option", "from_picture", "strength"),
-    sampled(SD3_NOISY_FROM_PICTURE, TASKS, STRENGTHS, each=2),
-    indirect=["from_picture"],
+    ("option", "from_image", "strength"),
+    sampled(SD3_NOISY_FROM_IMAGE, TASKS, STRENGTHS, each=2),
+    indirect=["from_image"],
 )
-def test_from_a_picture_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(from_picture, option, strength):
-    assert_same(*from_picture(option, strength, 2, CFG, noisy=True))
+def test_from_an_image_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(from_image, option, strength):
+    assert_same(*from_image(option, strength, 2, CFG, noisy=True))
 
 
 @pytest.mark.parametrize(
@@ -157,10 +168,10 @@ def test_a_step_that_strength_only_begins_counts(base, strength):
 
 
 @pytest.mark.parametrize("option", ["default", "flow_euler_karras", "flow_unipc"])
-def test_a_shift_that_grows_with_the_picture_is_bit_equal(option):
+def test_a_shift_that_grows_with_the_image_is_bit_equal(option):
     pipe = pipelines.sd3(dynamic_shift=True)
     assert_same(*text2img(pipe, option, 1.0, 2, CFG))
-    if option in SD3_FROM_PICTURE:
+    if option in SD3_FROM_IMAGE:
         assert_same(*img2img(pipe, option, 0.6, 2, CFG))
 
 
@@ -190,7 +201,7 @@ def test_the_inpaint_pipeline_forgets_the_vaes_shift(base):
     assert [image.tobytes() for image in mend(wrong)] == [image.tobytes() for image in other[1]]
 
 
-def test_the_inpaint_pipeline_encodes_masked_pictures_as_one_batch():
+def test_the_inpaint_pipeline_encodes_masked_images_as_one_batch():
     """Everything else goes through the VAE image by image. In one batch the convolutions round otherwise: no image's
     latents are then what they are alone, which composer's are."""
     pipe = unshifted(in_channels=33)
@@ -202,11 +213,11 @@ def test_the_inpaint_pipeline_encodes_masked_pictures_as_one_batch():
 
 
 @pytest.mark.parametrize("option", ["flow_unipc", "flow_dpmpp_2m", "flow_dpmpp_2s", "flow_deis"])
-def test_the_pipelines_from_a_picture_raise_but_composer_runs(base, option):
+def test_the_pipelines_from_an_image_raise_but_composer_runs(base, option):
     """They call a `scale_noise` that these schedulers do not have; composer calls their `add_noise`."""
     with pytest.raises(AttributeError, match="scale_noise"):
         img2img(base, option, 0.6, 1, CFG)
-    inputs = {"image": pictures(1), "strength": 0.6, "skip": 4}
+    inputs = {"image": start_images(1), "strength": 0.6, "skip": 4}
     latents, images, _ = ours(StableDiffusion3(base), option, ClassifierFree(CFG), 1, 64, Img2Img(), **inputs)
     assert len(latents) == 6 and latents[-1].isfinite().all() and images[0].size == (64, 64)
 

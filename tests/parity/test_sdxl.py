@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from cases import BATCHES, SCALES, SDXL, SDXL_CORE, SDXL_FROM_PICTURE, STRENGTHS
+from cases import BATCHES, SCALES, SDXL, SDXL_CORE, SDXL_FROM_IMAGE, STRENGTHS
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
 from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
 from tiers import every, sampled
@@ -29,7 +29,7 @@ def images(batch):
     return tuple(image(64, seed) for seed in range(batch))
 
 
-def asked(batch, scale, **more):
+def call_arguments(batch, scale, **more):
     return {"prompt": list(PROMPTS[:batch]), "generator": generators(batch), "guidance_scale": scale, **more}
 
 
@@ -49,7 +49,9 @@ def sibling(cls, pipe):
 
 def text2img(pipe, option, strength, batch, guidance, eta=None, **more):
     *mine, scheduler = ours(StableDiffusionXL(pipe), option, guidance, batch, 64, Text2Img(), eta=eta, steps=STEPS)
-    return mine, classic(pipe, scheduler, STEPS, **asked(batch, guidance.scale, **SIZE, **given(eta, guidance), **more))
+    return mine, classic(
+        pipe, scheduler, STEPS, **call_arguments(batch, guidance.scale, **SIZE, **given(eta, guidance), **more)
+    )
 
 
 def img2img(pipe, option, strength, batch, guidance, eta=None, **more):
@@ -57,7 +59,7 @@ def img2img(pipe, option, strength, batch, guidance, eta=None, **more):
     *mine, scheduler = ours(
         StableDiffusionXL(pipe), option, guidance, batch, 64, Img2Img(), eta=eta, steps=STEPS, **inputs
     )
-    arguments = asked(
+    arguments = call_arguments(
         batch, guidance.scale, image=list(images(batch)), strength=strength, **given(eta, guidance), **more
     )
     return mine, classic(sibling(StableDiffusionXLImg2ImgPipeline, pipe), scheduler, STEPS, **arguments)
@@ -70,7 +72,7 @@ def inpaint(pipe, option, strength, batch, guidance, eta=None, **more):
     *mine, scheduler = ours(
         StableDiffusionXL(pipe), option, guidance, batch, 64, Inpaint(), eta=eta, steps=STEPS, **inputs
     )
-    arguments = asked(
+    arguments = call_arguments(
         batch, guidance.scale, image=list(images(batch)), mask_image=list(masks), strength=strength, **SIZE
     )
     return mine, classic(
@@ -96,7 +98,7 @@ def base():
 
 
 @pytest.fixture(scope="module", params=TASKS)
-def from_picture(request):
+def from_image(request):
     run, make = TASKS[request.param]
     return partial(run, make())
 
@@ -114,21 +116,21 @@ def test_text2img_is_bit_equal_for_the_other_schedulers(base, option):
 
 
 @pytest.mark.parametrize(
-    ("option", "from_picture", "strength", "scale", "batch"),
+    ("option", "from_image", "strength", "scale", "batch"),
     sampled(SDXL_CORE, TASKS, STRENGTHS, SCALES, BATCHES, each=2),
-    indirect=["from_picture"],
+    indirect=["from_image"],
 )
-def test_from_a_picture_is_bit_equal(from_picture, option, strength, scale, batch):
-    assert_same(*from_picture(option, strength, batch, ClassifierFree(scale)))
+def test_from_an_image_is_bit_equal(from_image, option, strength, scale, batch):
+    assert_same(*from_image(option, strength, batch, ClassifierFree(scale)))
 
 
 @pytest.mark.parametrize(
-    ("option", "from_picture"),
-    sampled([option for option in SDXL_FROM_PICTURE if option not in SDXL_CORE], TASKS),
-    indirect=["from_picture"],
+    ("option", "from_image"),
+    sampled([option for option in SDXL_FROM_IMAGE if option not in SDXL_CORE], TASKS),
+    indirect=["from_image"],
 )
-def test_from_a_picture_is_bit_equal_for_the_other_schedulers(from_picture, option):
-    assert_same(*from_picture(option, 0.6, 2, ClassifierFree(7.5)))
+def test_from_an_image_is_bit_equal_for_the_other_schedulers(from_image, option):
+    assert_same(*from_image(option, 0.6, 2, ClassifierFree(7.5)))
 
 
 @pytest.mark.parametrize(("option", "strength"), sampled(SDXL_CORE, STRENGTHS))
@@ -136,22 +138,22 @@ def test_a_refiner_is_bit_equal(option, strength):
     assert_same(*img2img(pipelines.sdxl_refiner(), option, strength, 2, ClassifierFree(7.5)))
 
 
-def test_rescaled_guidance_is_bit_equal(base, from_picture):
+def test_rescaled_guidance_is_bit_equal(base, from_image):
     assert_same(*text2img(base, "euler", 1.0, 2, ClassifierFree(7.5, rescale=0.7)))
-    assert_same(*from_picture("euler", 0.6, 2, ClassifierFree(7.5, rescale=0.7)))
+    assert_same(*from_image("euler", 0.6, 2, ClassifierFree(7.5, rescale=0.7)))
 
 
-def test_eta_is_bit_equal(base, from_picture):
+def test_eta_is_bit_equal(base, from_image):
     assert_same(*text2img(base, "ddim", 1.0, 2, ClassifierFree(7.5), eta=0.5))
-    assert_same(*from_picture("ddim", 0.6, 2, ClassifierFree(7.5), eta=0.5))
+    assert_same(*from_image("ddim", 0.6, 2, ClassifierFree(7.5), eta=0.5))
 
 
 @pytest.mark.parametrize(("run", "option"), sampled([text2img, img2img, inpaint], ["lcm", "euler"]))
-def test_a_scale_told_to_the_unet_is_bit_equal(run, option):
+def test_a_scale_as_an_input_of_the_unet_is_bit_equal(run, option):
     """LCM: the scale is an input and there is no negative branch."""
-    told = Distilled(8.0)
-    told.scale = 8.0  # what the classic pipeline is told; for a step of ours it means nothing without a negative branch
-    assert_same(*run(pipelines.sdxl(takes_guidance_scale=True), option, 1.0, 2, told))
+    guidance = Distilled(8.0)
+    guidance.scale = 8.0  # the scale of the classic pipeline; a step of composer's ignores it without a negative branch
+    assert_same(*run(pipelines.sdxl(takes_guidance_scale=True), option, 1.0, 2, guidance))
 
 
 @pytest.mark.parametrize("zeros", [True, False])
@@ -164,7 +166,7 @@ def test_no_negative_prompt_is_not_an_empty_one(negative, zeros):
         StableDiffusionXL(pipe), "euler", ClassifierFree(7.5), 2, 64, Text2Img(), negative=negative, steps=6
     )
     prompts = None if negative is None else [negative] * 2
-    assert_same(mine, classic(pipe, scheduler, 6, **asked(2, 7.5, negative_prompt=prompts, **SIZE)))
+    assert_same(mine, classic(pipe, scheduler, 6, **call_arguments(2, 7.5, negative_prompt=prompts, **SIZE)))
 
 
 def request(*negatives: str | None) -> Request:
@@ -179,16 +181,16 @@ def test_a_batch_may_mix_none_and_given_negative_prompts(base):
     assert torch.equal(mixed.pooled, torch.stack([empty.pooled[0], given.pooled[1]]))
 
 
-def test_the_unet_is_told_height_before_width_and_a_refiner_the_scores(base):
-    told = StableDiffusionXL(base).encode(request(None, None), True)
+def test_time_ids_are_height_before_width_and_a_refiners_the_scores(base):
+    conditioning = StableDiffusionXL(base).encode(request(None, None), True)
     assert (
-        told.positive.extra["time_ids"].tolist()
-        == told.negative.extra["time_ids"].tolist()
+        conditioning.positive.extra["time_ids"].tolist()
+        == conditioning.negative.extra["time_ids"].tolist()
         == [[48, 96, 0, 0, 48, 96]] * 2
     )
-    told = StableDiffusionXL(pipelines.sdxl_refiner()).encode(request(None, None), True)
-    assert told.positive.extra["time_ids"].tolist() == [[48, 96, 0, 0, 6.0]] * 2
-    assert told.negative.extra["time_ids"].tolist() == [[48, 96, 0, 0, 2.5]] * 2
+    conditioning = StableDiffusionXL(pipelines.sdxl_refiner()).encode(request(None, None), True)
+    assert conditioning.positive.extra["time_ids"].tolist() == [[48, 96, 0, 0, 6.0]] * 2
+    assert conditioning.negative.extra["time_ids"].tolist() == [[48, 96, 0, 0, 2.5]] * 2
 
 
 def with_statistics():
@@ -198,7 +200,7 @@ def with_statistics():
 
 
 @pytest.mark.parametrize("run", [text2img, img2img])
-def test_a_vae_that_tells_its_latents_mean_and_deviation_is_bit_equal(run):
+def test_a_vae_with_mean_and_deviation_of_its_latents_is_bit_equal(run):
     assert_same(*run(with_statistics(), "euler", 0.6, 2, ClassifierFree(7.5)))
 
 
@@ -245,4 +247,4 @@ def test_the_text_pipeline_raises_with_a_refiner_but_composer_runs():
     from diffusers import StableDiffusionXLPipeline
 
     with pytest.raises(ValueError, match="added time embedding vector"):
-        StableDiffusionXLPipeline(**pipe.components, add_watermarker=False)(**asked(1, 7.5, **SIZE))
+        StableDiffusionXLPipeline(**pipe.components, add_watermarker=False)(**call_arguments(1, 7.5, **SIZE))

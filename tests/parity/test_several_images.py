@@ -46,11 +46,11 @@ FROM_IMAGE = {
 }
 
 
-def asked(family: str, batch: int, **more) -> dict:
+def call_arguments(family: str, batch: int, **more) -> dict:
     """diffusers' arguments; guidance as `guided` has it."""
     size = 32 if family == "flux" else 64
-    own = {"max_sequence_length": 48} if family == "flux" else {"guidance_scale": 7.5}
-    return {"generator": generators(batch), "height": size, "width": size, **own, **more}
+    extra = {"max_sequence_length": 48} if family == "flux" else {"guidance_scale": 7.5}
+    return {"generator": generators(batch), "height": size, "width": size, **extra, **more}
 
 
 def guided(family: str):
@@ -81,7 +81,10 @@ def test_images_of_two_prompts_are_bit_equal(family):
 
 
 def run(family: str, prompts, each: int) -> None:
-    pipe, arguments = getattr(pipelines, family)(), asked(family, len(prompts) * each, num_images_per_prompt=each)
+    pipe, arguments = (
+        getattr(pipelines, family)(),
+        call_arguments(family, len(prompts) * each, num_images_per_prompt=each),
+    )
     texts = [prompt for prompt in prompts for _ in range(each)]
     *mine, scheduler = ours(
         CLASSES[family](pipe),
@@ -100,7 +103,7 @@ def run(family: str, prompts, each: int) -> None:
 def test_images_from_one_image_are_bit_equal(case):
     make, cls, task = FROM_IMAGE[case]
     family, pipe = case.split()[0], make()
-    arguments = asked(family, 3, num_images_per_prompt=3, strength=STRENGTH)
+    arguments = call_arguments(family, 3, num_images_per_prompt=3, strength=STRENGTH)
     size = arguments["height"]
     if task is Depth2Img or cls is StableDiffusionImg2ImgPipeline:
         arguments = {key: value for key, value in arguments.items() if key not in ("height", "width")}

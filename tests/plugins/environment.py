@@ -55,11 +55,11 @@ class Environment:
             [self.python, "-c", EACH], input="".join(json.dumps(line) + "\n" for line in lines), cwd=cwd, capture_output=True, text=True,
             env=os.environ | SETTINGS,
         )  # fmt: skip
-        said = done.stderr.split("\nEXIT ")
-        assert len(said) == len(lines) + 1, done.stderr[-2000:]
+        outputs = done.stderr.split("\nEXIT ")
+        assert len(outputs) == len(lines) + 1, done.stderr[-2000:]
         return [
             (int(after.split("\n")[0]), before.partition("\n")[2] if i else before)
-            for i, (before, after) in enumerate(pairwise(said))
+            for i, (before, after) in enumerate(pairwise(outputs))
         ]
 
     def pip(self, *words: str) -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0") -> Path:
-    """Write a plugin package: files by their place in its folder."""
+    """Write a plugin package from its files by relative path."""
     (folder / f"composer_{name}").mkdir(parents=True)
     (folder / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
@@ -37,9 +37,9 @@ def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0"
         f'[project.entry-points."composer.plugins"]\n{name} = "composer_{name}"\n'
         f'[tool.hatch.build.targets.wheel]\npackages = ["composer_{name}"]\n'
     )
-    for place, text in files.items():
-        (folder / f"composer_{name}" / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / f"composer_{name}" / place).write_text(text)
+    for location, text in files.items():
+        (folder / f"composer_{name}" / location).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"composer_{name}" / location).write_text(text)
     return folder
 
 
@@ -67,7 +67,7 @@ def option(name: str, key: str) -> str:
 def installed(tmp_path_factory) -> Environment:
     """The four example packages, and four bad ones."""
     root = tmp_path_factory.mktemp("plugins")
-    made = Environment(root / "venv")
+    environment = Environment(root / "venv")
     bad = {
         "breaks": {"__init__.py": "raise RuntimeError('broken on purpose')", "conf/callbacks/breaks.yaml": option("breaks", "breaks")},
         "exits": {"__init__.py": "import sys; sys.exit(3)", "conf/callbacks/exits.yaml": option("exits", "exits")},
@@ -79,13 +79,13 @@ def installed(tmp_path_factory) -> Environment:
         "two": {"__init__.py": CALLBACK.format(" * float('nan')"), "conf/callbacks/twice.yaml": option("two", "twice"),
                 "conf/callbacks/spoils.yaml": option("two", "spoils")},
     }  # fmt: skip
-    made.install(
+    environment.install(
         *(ROOT / "plugins" / name for name in OURS), *(package(root / name, name, files) for name, files in bad.items())
     )
-    return made
+    return environment
 
 
-def test_it_draws_with_all_of_them(installed, tmp_path):
+def test_it_generates_with_all_of_them(installed, tmp_path):
     words = (
         "callbacks=[progress,preview,attention_maps,regional_prompt,metrics_logger]",
         "callbacks.regional_prompt.prompt=a blue cube, right",
@@ -94,8 +94,8 @@ def test_it_draws_with_all_of_them(installed, tmp_path):
         *words, "callbacks.regional_prompt.box=[0.5,0,1,1]", "steps=4", "output.folder=out", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert made == {"000.png", "attention-000.png", "preview-000.webp", "tensorboard", "config.yaml", "run.json"}
+    paths = {path.name for path in (tmp_path / "out").iterdir()}
+    assert paths == {"000.png", "attention-000.png", "preview-000.webp", "tensorboard", "config.yaml", "run.json"}
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     regional = record["callbacks"]["regional_prompt"]
     assert (regional["distribution"], regional["version"]) == ("composer-regional-prompt", "0.1.0")
@@ -141,7 +141,7 @@ def test_listing_options_imports_no_plugin(installed, tmp_path):
 
 @pytest.mark.slow  # a process and two runs; what is hidden by an option of composer is listed above
 def test_installing_changes_no_run(installed, tmp_path, compose):
-    """Composer's own options come first, so a package that brings a `preview` or a compose.yaml takes nobody's place."""
+    """Composer's own options come first, so a package that brings a `preview` or a compose.yaml replaces nothing."""
     words = ("callbacks=[progress,preview]", "steps=3")
     assert installed.compose(*words, "output.folder=theirs", cwd=tmp_path).returncode == 0
     assert compose(*words, "output.folder=ours").code == 0
@@ -196,11 +196,11 @@ WRONG = [
 ]
 
 
-def test_what_a_package_does_wrong_is_told_in_a_line(installed, tmp_path):
+def test_faults_of_a_package_are_reported_in_a_line(installed, tmp_path):
     """And breaks no other run, not even of the same process."""
     ended = installed.compose_each([([*words, "steps=3"], variables) for words, variables, *_ in WRONG], tmp_path)
-    for (words, variables, code, said), (found, err) in zip(WRONG, ended):
-        assert found == code and said in err, (words, variables, err)
+    for (words, variables, code, message), (item, err) in zip(WRONG, ended):
+        assert item == code and message in err, (words, variables, err)
         assert err.count("\n") == (1 if code else 0), (words, err)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["scheduler"]["class"] == "EulerDiscreteScheduler"
 
@@ -233,15 +233,15 @@ def test_a_package_written_by_composer_as_the_tutorial_goes_on_and_can_be_taken_
     """new → install → its tests → plugins/README.md's callback in its place → use → its tests → uninstall: composer is
     as it was.
     """
-    made = Environment(tmp_path / "venv")
-    before = made.compose("list", "callbacks", cwd=tmp_path).stdout
-    assert made.compose("plugins", "new", "film_grain", cwd=tmp_path).returncode == 0
+    environment = Environment(tmp_path / "venv")
+    before = environment.compose("list", "callbacks", cwd=tmp_path).stdout
+    assert environment.compose("plugins", "new", "film_grain", cwd=tmp_path).returncode == 0
     folder = tmp_path / "composer-film-grain"
-    made.install(folder)
-    tests = made.run(*PYTEST, cwd=folder)
+    environment.install(folder)
+    tests = environment.run(*PYTEST, cwd=folder)
     assert tests.returncode == 0 and " passed" in tests.stdout, tests.stdout[-2000:]
     assert (
-        made.compose("plugins", "new", "film_grain", cwd=tmp_path / "venv").returncode == 2
+        environment.compose("plugins", "new", "film_grain", cwd=tmp_path / "venv").returncode == 2
     )  # the option is taken now
     page = (ROOT / "plugins" / "README.md").read_text("utf-8")
     (code,), (option,) = (
@@ -249,8 +249,8 @@ def test_a_package_written_by_composer_as_the_tutorial_goes_on_and_can_be_taken_
     )
     (folder / "composer_film_grain" / "__init__.py").write_text(code)
     (folder / "composer_film_grain" / "conf" / "callbacks" / "film_grain.yaml").write_text(option)
-    made.install(folder)
-    assert "The grain of a photographic film" in made.compose("list", "callbacks", cwd=tmp_path).stdout
+    environment.install(folder)
+    assert "The grain of a photographic film" in environment.compose("list", "callbacks", cwd=tmp_path).stdout
     amounts = {"plain": "0", "grained": "0.1"}
     lines = [
         (
@@ -264,12 +264,12 @@ def test_a_package_written_by_composer_as_the_tutorial_goes_on_and_can_be_taken_
         )
         for name, amount in amounts.items()
     ]
-    assert made.compose_each(lines, tmp_path) == [(0, ""), (0, "")]
+    assert environment.compose_each(lines, tmp_path) == [(0, ""), (0, "")]
     plain, grained = (np.asarray(Image.open(tmp_path / name / "000.png"), float) for name in amounts)
     assert 10 < (grained - plain).std() < 30
-    tests = made.run(*PYTEST, cwd=folder)
+    tests = environment.run(*PYTEST, cwd=folder)
     assert tests.returncode == 0, tests.stdout[-2000:]
-    made.pip("uninstall", "--quiet", "--yes", "composer-film-grain")
-    assert made.compose("list", "callbacks", cwd=tmp_path).stdout == before
-    gone = made.compose("callbacks=[film_grain]", cwd=tmp_path)
+    environment.pip("uninstall", "--quiet", "--yes", "composer-film-grain")
+    assert environment.compose("list", "callbacks", cwd=tmp_path).stdout == before
+    gone = environment.compose("callbacks=[film_grain]", cwd=tmp_path)
     assert gone.returncode == 2 and "callbacks=film_grain: there is no such option" in gone.stderr

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 
 class AttentionMaps(StepCallback):
-    """Writes attention-000.png, …: the image under a heat map for each word; changes nothing of the run.
+    """Write attention-000.png, …: the image under a heat map for each word; the run itself is unchanged.
 
-    words: those to show, None for all of the prompt. After a run `maps` holds, for each image, word → (h, w), each
-    pixel's
-    share of attention, 0–1, at the finest resolution that the model attends in.
+    Args:
+        words: Words to show; `None` for all of the prompt.
+
+    Attributes:
+        maps: For each image of the last run: word → attention of each pixel to it, `(h, w)` in `[0, 1]`, at the finest
+            resolution that the model attends in.
     """
 
     needs = frozenset({"tokens", "folder"})
@@ -36,8 +39,8 @@ class AttentionMaps(StepCallback):
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
         unet = run.modules["unet"]
-        self.spans = [self._chosen(words_of(run.tokens(prompt))) for prompt in run.request.prompts]
-        self.sums: dict[int, Tensor] = {}
+        self.spans = [self._selected(words_of(run.tokens(prompt))) for prompt in run.request.prompts]
+        self.attention: dict[int, Tensor] = {}
         self.run, self.maps = run, []
         before = dict(unet.attn_processors)
         unet.set_attn_processor(
@@ -47,34 +50,34 @@ class AttentionMaps(StepCallback):
             yield
         finally:
             unet.set_attn_processor(dict(before))
-            self.run, self.sums = None, {}
+            self.run, self.attention = None, {}
 
     def after_decode(self, run: Run, images: list[Image]) -> None:
         attention = self._together(run)
         for i, (image, spans) in enumerate(zip(images, self.spans)):
-            self.maps.append({word: attention[i, places].sum(0) for word, places in spans.items()})
+            self.maps.append({word: attention[i, positions].sum(0) for word, positions in spans.items()})
             if run.folder is not None:
                 sheet(image, self.maps[i]).save(run.folder / f"attention-{i:03d}.png")
 
     def keep(self, attn: Any, hidden: Tensor, text: Tensor) -> None:
-        """Add one layer's attention of the positive branch, whose rows the model sees last."""
+        """Add one layer's attention of the positive branch, whose rows are the last of the batch."""
         images = len(self.run.generators)
-        query, key = (attn.head_to_batch_dim(each[-images:]) for each in (attn.to_q(hidden), attn.to_k(text)))
-        shares = attn.get_attention_scores(query, key).float()  # (images · heads, pixels, tokens)
-        mean = shares.unflatten(0, (images, -1)).mean(1)
-        self.sums[mean.shape[1]] = self.sums.get(mean.shape[1], 0) + mean
+        query, key = (attn.head_to_batch_dim(rows[-images:]) for rows in (attn.to_q(hidden), attn.to_k(text)))
+        scores = attn.get_attention_scores(query, key).float()  # (images · heads, pixels, tokens)
+        mean = scores.unflatten(0, (images, -1)).mean(1)
+        self.attention[mean.shape[1]] = self.attention.get(mean.shape[1], 0) + mean
 
     def _together(self, run: Run) -> Tensor:
-        """All layers and steps at the finest resolution: (images, tokens, h, w), which sums to 1 over the tokens."""
+        """Mean over layers and steps at the finest resolution: `(images, tokens, h, w)`; tokens add up to 1."""
         ratio = run.request.height / run.request.width
-        finest = _grid(max(self.sums), ratio)
+        finest = _grid(max(self.attention), ratio)
         total = 0
-        for pixels, shares in self.sums.items():
-            maps = shares.transpose(1, 2).unflatten(2, _grid(pixels, ratio))
+        for pixels, scores in self.attention.items():
+            maps = scores.transpose(1, 2).unflatten(2, _grid(pixels, ratio))
             total = total + F.interpolate(maps, size=finest, mode="bilinear")
         return (total / total.sum(1, keepdim=True)).cpu()
 
-    def _chosen(self, spans: dict[str, list[int]]) -> dict[str, list[int]]:
+    def _selected(self, spans: dict[str, list[int]]) -> dict[str, list[int]]:
         missing = [word for word in self.words or () if word not in spans]
         if missing:
             raise ComposerError("callbacks.attention_maps.words", missing[0], "is no word of the prompt", spans)
@@ -82,7 +85,7 @@ class AttentionMaps(StepCallback):
 
 
 class Recorder:
-    """An attention processor around another: the same result, and a copy of where it looked."""
+    """An attention processor that calls another one and records its attention probabilities."""
 
     def __init__(self, processor: Any, callback: AttentionMaps) -> None:
         self.processor, self.callback = processor, callback
@@ -99,15 +102,15 @@ class Recorder:
 def words_of(tokens: Sequence[str]) -> dict[str, list[int]]:
     """CLIP's tokens → word → positions; a word may be of several tokens and come more than once."""
     words: dict[str, list[int]] = {}
-    pieces, places = "", []
-    for place, token in enumerate(tokens):
+    pieces, positions = "", []
+    for position, token in enumerate(tokens):
         if token.startswith("<|"):
             continue
-        pieces, places = pieces + token.removesuffix("</w>"), [*places, place]
+        pieces, positions = pieces + token.removesuffix("</w>"), [*positions, position]
         if token.endswith("</w>"):
-            words.setdefault(pieces, []).extend(places)
-            pieces, places = "", []
-    return {word: places for word, places in words.items() if any(map(str.isalnum, word))}
+            words.setdefault(pieces, []).extend(positions)
+            pieces, positions = "", []
+    return {word: positions for word, positions in words.items() if any(map(str.isalnum, word))}
 
 
 def _grid(pixels: int, ratio: float) -> tuple[int, int]:

@@ -22,11 +22,11 @@ def sheet(image: Image.Image, maps: Mapping[str, Tensor]) -> Image.Image:
     columns = min(len(cells), max(4, math.ceil(len(cells) ** 0.5)))
     rows = math.ceil(len(cells) / columns)
     paper = Image.new("RGB", (columns * (size[0] + GAP) + GAP, rows * (size[1] + LABEL + GAP) + GAP), "white")
-    draw, font = ImageDraw.Draw(paper), ImageFont.load_default(14)
+    canvas, font = ImageDraw.Draw(paper), ImageFont.load_default(14)
     for i, (word, cell) in enumerate(cells):
         left, top = GAP + i % columns * (size[0] + GAP), GAP + i // columns * (size[1] + LABEL + GAP)
         paper.paste(cell, (left, top))
-        draw.text((left + 2, top + size[1] + 2), word[:24], "black", font)
+        canvas.text((left + 2, top + size[1] + 2), word[:24], "black", font)
     return paper
 
 

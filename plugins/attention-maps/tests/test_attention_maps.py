@@ -46,15 +46,15 @@ def test_the_processors_are_put_back():
     assert dict(look.unet.attn_processors) == look.before
 
 
-def test_the_shares_of_all_tokens_are_one():
+def test_attention_to_all_tokens_adds_up_to_one():
     maps = AttentionMaps()
-    shares = []
-    maps._together, together = lambda run: shares.append(together(run)) or shares[0], maps._together
+    fractions = []
+    maps._together, together = lambda run: fractions.append(together(run)) or fractions[0], maps._together
     run("sd", {"maps": maps}, batch=2)
-    assert torch.allclose(shares[0].sum(1), torch.ones_like(shares[0].sum(1))) and len(shares[0]) == 2
+    assert torch.allclose(fractions[0].sum(1), torch.ones_like(fractions[0].sum(1))) and len(fractions[0]) == 2
 
 
-def test_a_picture_of_the_maps(tmp_path):
+def test_the_maps_as_an_image(tmp_path):
     maps = AttentionMaps()
     run("sd", {"maps": maps}, batch=2, folder=tmp_path)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["attention-000.png", "attention-001.png"]
@@ -63,7 +63,7 @@ def test_a_picture_of_the_maps(tmp_path):
 
 
 def test_words_look_where_their_things_are():
-    """With the checkpoint that comes with composer, 8 × 8 places: the sphere on the left, the cube on the right."""
+    """With the checkpoint that comes with composer, 8 × 8 positions: the sphere on the left, the cube on the right."""
     maps = AttentionMaps(["sphere", "cube"])
     composer.compose(
         prompt="a large red sphere on the left and a small blue cube on the right, on snow, at night", callbacks=[maps]

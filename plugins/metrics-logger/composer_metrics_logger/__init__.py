@@ -47,16 +47,16 @@ class MetricsLogger(StepCallback):
         self.prediction = float(prediction.float().std())
 
     def after_step(self, step: Step, latents: Tensor) -> None:
-        numbers = {
+        metrics = {
             "seconds": time.perf_counter() - self.started,
             "guidance_scale": step.guidance_scale,
             "latents_std": float(latents.float().std()),
             "prediction_std": self.prediction,
         }
         if isfinite(step.sigma):
-            numbers["sigma"] = step.sigma
+            metrics["sigma"] = step.sigma
         for sink in self.sinks:
-            sink.step(step.index, numbers)
+            sink.step(step.index, metrics)
 
     def after_decode(self, run: Run, images: list[Image]) -> None:
         for sink in self.sinks:
@@ -69,7 +69,7 @@ class MetricsLogger(StepCallback):
 
 
 def run_settings(run: Run) -> dict[str, str | int]:
-    """What was asked for, flat."""
+    """Requested settings by dotted key."""
     request = run.request
     return {
         "prompt": " | ".join(request.prompts),

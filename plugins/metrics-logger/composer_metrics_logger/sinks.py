@@ -1,4 +1,4 @@
-"""Where numbers go. Each library is imported when it is first written to, so that naming the option costs nothing."""
+"""Where metrics go. Each library is imported when it is first written to, so that naming the option costs nothing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Sink(Protocol):
     """What the callback asks of a library."""
 
     def settings(self, values: Mapping[str, Any]) -> None:
-        """What was asked for, once."""
+        """Log the requested settings, once."""
 
-    def step(self, index: int, numbers: Mapping[str, float]) -> None:
+    def step(self, index: int, metrics: Mapping[str, float]) -> None:
         """One iteration."""
 
     def images(self, images: list[Image]) -> None:
@@ -39,8 +39,8 @@ class TensorBoard:
     def settings(self, values: Mapping[str, Any]) -> None:
         self.writer.add_text("settings", "  \n".join(f"{name}: {value}" for name, value in values.items()))
 
-    def step(self, index: int, numbers: Mapping[str, float]) -> None:
-        for name, value in numbers.items():
+    def step(self, index: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
             self.writer.add_scalar(name, value, index)
 
     def images(self, images: list[Image]) -> None:
@@ -77,8 +77,8 @@ class MLflow:
         for name, value in values.items():
             self.client.log_param(self.run, name, value)
 
-    def step(self, index: int, numbers: Mapping[str, float]) -> None:
-        for name, value in numbers.items():
+    def step(self, index: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
             self.client.log_metric(self.run, name, value, step=index)
 
     def images(self, images: list[Image]) -> None:

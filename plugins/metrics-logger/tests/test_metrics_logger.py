@@ -57,9 +57,9 @@ def test_mlflow_reads_every_step(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db" if importlib.util.find_spec("sqlalchemy") else str(tmp_path / "mlruns")
     run("sd", {"log": MetricsLogger(mlflow=uri, experiment="tests")})
     client = MlflowClient(uri)
-    (found,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
-    assert found.data.params["prompt"] == "a cat, sitting" and found.info.status == "FINISHED"
-    assert [each.step for each in client.get_metric_history(found.info.run_id, "sigma")] == [0, 1, 2, 3]
+    (result,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert result.data.params["prompt"] == "a cat, sitting" and result.info.status == "FINISHED"
+    assert [item.step for item in client.get_metric_history(result.info.run_id, "sigma")] == [0, 1, 2, 3]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="MLflow is installed")

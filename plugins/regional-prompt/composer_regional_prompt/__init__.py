@@ -23,12 +23,16 @@ KEY = "callbacks.regional_prompt"
 
 
 class RegionalPrompt(StepCallback):
-    """Inside the region the model is asked for `prompt`, outside for the run's own; the seam is one image's.
+    """Follow another prompt inside a region of the image, as in MultiDiffusion (https://arxiv.org/abs/2302.08113).
 
-    prompt, negative_prompt: of the region; None keeps the run's own negative prompts. box: left, top, right and bottom
-    as
-    shares, 0–1, of the image. mask: an image file instead, white where the region is. feather: width of the blend, as a
-    share of the shorter edge. first, last: shares of the steps, 0–1, between which the region has its own prompt.
+    Args:
+        prompt: Prompt of the region.
+        negative_prompt: Negative prompt of the region; `None` keeps the run's own.
+        box: Left, top, right and bottom of the region as fractions of the image, in `[0, 1]`.
+        mask: Image file instead of a box, white inside the region.
+        feather: Width of the blend as a fraction of the shorter edge, in `[0, 1]`.
+        first: Fraction of the steps from which on the region has its prompt, in `[0, 1]`.
+        last: Fraction of the steps up to which it has, in `[0, 1]`.
     """
 
     needs = frozenset({"encode", "predict", "latent_mask"})
@@ -69,18 +73,18 @@ class RegionalPrompt(StepCallback):
         return torch.lerp(prediction, inside, self.region.expand_as(prediction))
 
     def _region(self, width: int, height: int) -> Tensor:
-        """(1, 1, H, W), 1 inside and 0 outside."""
-        mask = _drawn(self.box, width, height) if self.mask is None else _read(self.mask).resize((width, height))
+        """Mask of shape `(1, 1, H, W)`, 1 inside of the region and 0 outside."""
+        mask = _box_mask(self.box, width, height) if self.mask is None else _read(self.mask).resize((width, height))
         if self.feather:
             mask = mask.filter(ImageFilter.GaussianBlur(self.feather * min(width, height) / 2))
         region = torch.from_numpy(np.asarray(mask, np.float32) / 255)[None, None]
         if not region.any():
-            raise ComposerError(KEY, None, "the region is empty: nothing of the image lies in it")
+            raise ComposerError(KEY, None, "the region is empty: no pixel of the image is inside")
         return region
 
 
-def _drawn(box: tuple[float, ...], width: int, height: int) -> Image.Image:
-    left, top, right, bottom = (round(share * side) for share, side in zip(box, (width, height) * 2))
+def _box_mask(box: tuple[float, ...], width: int, height: int) -> Image.Image:
+    left, top, right, bottom = (round(fraction * side) for fraction, side in zip(box, (width, height) * 2))
     mask = Image.new("L", (width, height), 0)
     mask.paste(255, (left, top, right, bottom))
     return mask
@@ -91,7 +95,7 @@ def _read(name: str) -> Image.Image:
         return Image.open(Path(name).expanduser()).convert("L")
     except (OSError, UnidentifiedImageError) as error:
         raise ComposerError(
-            f"{KEY}.mask", name, f"can't be read: {getattr(error, 'strerror', None) or 'it is no picture'}"
+            f"{KEY}.mask", name, f"can't be read: {getattr(error, 'strerror', None) or 'it is no image'}"
         ) from None
 
 

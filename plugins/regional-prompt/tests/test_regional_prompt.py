@@ -49,13 +49,13 @@ def test_only_the_steps_between_first_and_last():
 
 def test_a_mask_from_a_file(tmp_path):
     Image.fromarray(np.uint8([[0, 255]])).resize((64, 64), Image.Resampling.NEAREST).save(tmp_path / "mask.png")
-    drawn = run("sd", {"it": RegionalPrompt("a dog", box=(0.5, 0, 1, 1))})
+    generated = run("sd", {"it": RegionalPrompt("a dog", box=(0.5, 0, 1, 1))})
     read = run("sd", {"it": RegionalPrompt("a dog", mask=str(tmp_path / "mask.png"))})
-    assert same(drawn, read)
+    assert same(generated, read)
 
 
 def test_with_the_checkpoint_that_comes_along():
-    """Both halves show what they were told."""
+    """Both halves show what their prompts name."""
     image = composer.compose(
         prompt="a large red sphere on the left, on grass, at noon", seed=3,
         callbacks=[RegionalPrompt("a large blue cube on the right, on grass, at noon", box=(0.5, 0, 1, 1))],
@@ -69,7 +69,7 @@ def test_with_the_checkpoint_that_comes_along():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({}, "callbacks.regional_prompt: needs a region"),
         ({"box": ALL, "mask": "x.png"}, "and not both"),
@@ -82,6 +82,6 @@ def test_with_the_checkpoint_that_comes_along():
         ({"box": (0, 0, 0.001, 0.001)}, "the region is empty"),
     ],
 )
-def test_what_can_not_be_done_is_said_in_a_line(settings, said):
-    with pytest.raises(ComposerError, match=said):
+def test_impossible_settings_are_refused_in_a_line(settings, message):
+    with pytest.raises(ComposerError, match=message):
         run("sd", {"it": RegionalPrompt("a dog", **settings)})

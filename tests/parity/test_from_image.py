@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from cases import BATCHES, FLUX_FROM_PICTURE, FLUX_NOISY_FROM_PICTURE, SCALES, SD_CORE, SD_FROM_PICTURE, STRENGTHS
+from cases import BATCHES, FLUX_FROM_IMAGE, FLUX_NOISY_FROM_IMAGE, SCALES, SD_CORE, SD_FROM_IMAGE, STRENGTHS
 from diffusers import (
     FluxImg2ImgPipeline,
     FluxInpaintPipeline,
@@ -30,7 +30,7 @@ from composer.tasks.inpaint import Inpaint
 from composer.testing import pipelines
 
 
-def pictures(size: int, batch: int):
+def start_images(size: int, batch: int):
     return tuple(image(size, seed) for seed in range(batch))
 
 
@@ -38,17 +38,17 @@ def pictures(size: int, batch: int):
 
 
 def img2img(pipe, option, strength, batch, scale, eta=None):
-    images = pictures(64, batch)
+    images = start_images(64, batch)
     inputs = {"image": images, "strength": strength, "skip": families()["sd"].steps_to_skip(STEPS, strength)}
     *mine, scheduler = ours(
         StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Img2Img(), eta=eta, **inputs
     )
     other = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
-    return mine, classic(other, scheduler, **asked(batch, scale, strength, eta), image=list(images))
+    return mine, classic(other, scheduler, **call_arguments(batch, scale, strength, eta), image=list(images))
 
 
 def inpaint(pipe, option, strength, batch, scale, eta=None):
-    images, masks = pictures(64, batch), (mask(64),) * batch
+    images, masks = start_images(64, batch), (mask(64),) * batch
     inputs = {"image": images, "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = families()["sd"].steps_to_skip(STEPS, strength)
     *mine, scheduler = ours(
@@ -57,12 +57,17 @@ def inpaint(pipe, option, strength, batch, scale, eta=None):
     other = StableDiffusionInpaintPipeline(**pipe.components, requires_safety_checker=False)
     size = {"height": 64, "width": 64}
     return mine, classic(
-        other, scheduler, **asked(batch, scale, strength, eta), image=list(images), mask_image=list(masks), **size
+        other,
+        scheduler,
+        **call_arguments(batch, scale, strength, eta),
+        image=list(images),
+        mask_image=list(masks),
+        **size,
     )
 
 
 def depth2img(pipe, option, strength, batch, scale, eta=None, maps=None):
-    images = pictures(64, batch)
+    images = start_images(64, batch)
     inputs = {
         "image": images,
         "strength": strength,
@@ -73,10 +78,12 @@ def depth2img(pipe, option, strength, batch, scale, eta=None, maps=None):
         StableDiffusion(pipe), option, ClassifierFree(scale), batch, 64, Depth2Img(), eta=eta, **inputs
     )
     given = None if maps is None else torch.from_numpy(np.stack(maps))
-    return mine, classic(pipe, scheduler, **asked(batch, scale, strength, eta), image=list(images), depth_map=given)
+    return mine, classic(
+        pipe, scheduler, **call_arguments(batch, scale, strength, eta), image=list(images), depth_map=given
+    )
 
 
-def asked(batch, scale, strength, eta=None):
+def call_arguments(batch, scale, strength, eta=None):
     arguments = {
         "prompt": list(PROMPTS[:batch]),
         "generator": generators(batch),
@@ -110,7 +117,7 @@ def test_sd_is_bit_equal(sd, option, strength, scale, batch):
 
 
 @pytest.mark.parametrize(
-    ("option", "sd"), sampled([option for option in SD_FROM_PICTURE if option not in SD_CORE], MODELS), indirect=["sd"]
+    ("option", "sd"), sampled([option for option in SD_FROM_IMAGE if option not in SD_CORE], MODELS), indirect=["sd"]
 )
 def test_sd_is_bit_equal_for_the_other_schedulers(sd, option):
     assert_same(*sd(option, 0.6, 2, 7.5))
@@ -132,7 +139,7 @@ def flux():
 
 
 def flux_img2img(pipe, option, strength, batch, guidance, noisy=False, **more):
-    images = pictures(32, batch)
+    images = start_images(32, batch)
     inputs = {"image": images, "strength": strength, "skip": families()["flux"].steps_to_skip(STEPS, strength)}
     *mine, scheduler = ours(Flux(pipe), option, guidance, batch, 32, Img2Img(), **inputs)
     return mine, flux_classic(
@@ -141,7 +148,7 @@ def flux_img2img(pipe, option, strength, batch, guidance, noisy=False, **more):
 
 
 def flux_inpaint(pipe, option, strength, batch, guidance, noisy=False, **more):
-    images, masks = pictures(32, batch), (mask(32),) * batch
+    images, masks = start_images(32, batch), (mask(32),) * batch
     inputs = {"image": images, "mask": masks, "strength": strength, "blur": 0, "keep_unmasked": False}
     inputs["skip"] = families()["flux"].steps_to_skip(STEPS, strength)
     *mine, scheduler = ours(Flux(pipe), option, guidance, batch, 32, Inpaint(), **inputs)
@@ -166,14 +173,14 @@ def flux_classic(pipe, scheduler, batch, strength, noisy, **arguments):
 
 
 @pytest.mark.parametrize(
-    ("option", "run", "strength", "batch"), sampled(FLUX_FROM_PICTURE, [flux_img2img, flux_inpaint], STRENGTHS, BATCHES)
+    ("option", "run", "strength", "batch"), sampled(FLUX_FROM_IMAGE, [flux_img2img, flux_inpaint], STRENGTHS, BATCHES)
 )
 def test_flux_is_bit_equal(flux, run, option, strength, batch):
     assert_same(*run(flux, option, strength, batch, Unguided()))
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("option", FLUX_NOISY_FROM_PICTURE)
+@pytest.mark.parametrize("option", FLUX_NOISY_FROM_IMAGE)
 @pytest.mark.parametrize("run", [flux_img2img, flux_inpaint])
 def test_flux_is_bit_equal_once_the_classic_pipeline_passes_its_generator_on(flux, run, option, strength):
     assert_same(*run(flux, option, strength, 2, Unguided(), noisy=True))
@@ -204,7 +211,7 @@ def test_few_steps_and_low_strengths_stay_finite(option):
     family = StableDiffusion(pipelines.sd())
     for steps, strength in FEW:
         inputs = {
-            "image": pictures(64, 1),
+            "image": start_images(64, 1),
             "strength": strength,
             "skip": families()["sd"].steps_to_skip(steps, strength),
         }
@@ -221,12 +228,12 @@ def test_flux_pipelines_raise_but_composer_runs(flux, option):
     """They pass sigmas that these schedulers do not take, or call a `scale_noise` that they do not have."""
     with pytest.raises((ValueError, AttributeError), match=r"sigmas|scale_noise"):
         flux_img2img(flux, option, 0.6, 1, Unguided())
-    inputs = {"image": pictures(32, 1), "strength": 0.6, "skip": 4}
+    inputs = {"image": start_images(32, 1), "strength": 0.6, "skip": 4}
     latents, images, _ = ours(Flux(flux), option, Unguided(), 1, 32, Img2Img(), **inputs)
     assert latents[-1].isfinite().all() and images[0].size == (32, 32)
 
 
-def test_ipndm_starts_from_a_picture_though_it_has_no_add_noise():
+def test_ipndm_starts_from_an_image_though_it_has_no_add_noise():
     latents, _, scheduler = ours(
         StableDiffusion(pipelines.sd()),
         "ipndm",
@@ -234,7 +241,7 @@ def test_ipndm_starts_from_a_picture_though_it_has_no_add_noise():
         1,
         64,
         Img2Img(),
-        image=pictures(64, 1),
+        image=start_images(64, 1),
         strength=0.6,
         skip=4,
     )
@@ -242,9 +249,9 @@ def test_ipndm_starts_from_a_picture_though_it_has_no_add_noise():
 
 
 @pytest.mark.parametrize("option", ["default", "euler", "heun", "unipc"])
-def test_unconditional_models_start_from_a_picture(option):
+def test_unconditional_models_start_from_an_image(option):
     """By hand: diffusers has no such pipeline."""
-    pipe, images = pipelines.ddpm(), pictures(16, 1)
+    pipe, images = pipelines.ddpm(), start_images(16, 1)
     latents, _, scheduler = ours(
         Unconditional(pipe), option, Unguided(), 1, 16, Img2Img(), image=images, strength=0.6, skip=4
     )
@@ -252,7 +259,7 @@ def test_unconditional_models_start_from_a_picture(option):
     scheduler.set_timesteps(STEPS)
     first = 4 * scheduler.order
     scheduler.set_begin_index(first) if hasattr(scheduler, "set_begin_index") else None
-    # [None] before permute: the memory format that composer and diffusers give an image, on which the order of sums
+    # [None] before permute: the memory format that composer and diffusers give an image, on which the order of additions
     # depends
     clean = torch.from_numpy(np.array(images[0])[None].astype(np.float32) / 255.0).permute(0, 3, 1, 2) * 2 - 1
     x = scheduler.add_noise(
