@@ -9,13 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo import control, edit, flow_images, unet_images, video
+from zoo import audio, control, dit_images, edit, flow_images, other_images, unet_images, video
 from zoo.entry import Entry, write
 from zoo.output import generate, output
 
 __all__ = ["ZOO", "Entry", "generate", "output", "save", "with_json"]
 
-ZOO: dict[str, Entry] = unet_images.ENTRIES | flow_images.ENTRIES | control.ENTRIES | edit.ENTRIES | video.ENTRIES
+MODULES = (unet_images, flow_images, dit_images, other_images, control, edit, video, audio)
+ZOO: dict[str, Entry] = {name: entry for module in MODULES for name, entry in module.ENTRIES.items()}
 
 
 def save(name: str, folder: Path) -> Path:

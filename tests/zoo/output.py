@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 from zoo.entry import Entry
 
 #: Fields of diffusers' outputs, in the order in which they are looked for.
-FIELDS = ("images", "frames", "audios", "prediction", "image_embeddings", "image_embeds", "prompt_embeds", "video")
+FIELDS = ("images", "image", "frames", "audios", "prediction", "image_embeddings", "image_embeds")
 
 
 def output(result: Any) -> np.ndarray:

@@ -12,6 +12,8 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
     Qwen3Config,
     UMT5Config,
@@ -62,6 +64,15 @@ def qwen_vl(width: int = 16, layers: int = 2) -> Qwen2_5_VLForConditionalGenerat
     )}  # fmt: skip
     config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)
     return Qwen2_5_VLForConditionalGeneration(config)
+
+
+def qwen2_vl() -> Qwen2VLForConditionalGeneration:
+    text = {
+        **QWEN, "num_hidden_layers": 2,
+        "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2], "rope_type": "default"},
+    }  # fmt: skip
+    vision = {"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "mlp_ratio": 1}
+    return Qwen2VLForConditionalGeneration(Qwen2VLConfig(text_config=text, vision_config=vision))
 
 
 def qwen_vl_processor() -> PaddleOCRVLProcessor:

@@ -82,21 +82,22 @@ def changed(model: Any, **settings: Any) -> Any:
     return type(model).from_config(plain | settings)
 
 
-def vision() -> Any:
+def vision(size: int = 32) -> Any:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     return CLIPVisionModelWithProjection(
         CLIPVisionConfig(
-            hidden_size=parts.WIDTH, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8,
+            hidden_size=parts.WIDTH, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, image_size=size,
+            patch_size=size // 4,
             projection_dim=parts.WIDTH,
         )
     )  # fmt: skip
 
 
-def processor() -> Any:
+def processor(size: int = 32) -> Any:
     from transformers import CLIPImageProcessor
 
-    return CLIPImageProcessor(size=32, crop_size=32)
+    return CLIPImageProcessor(size=size, crop_size=size)
 
 
 ENTRIES = {

@@ -1,0 +1,82 @@
+"""Sounds: Stable Audio, ACE-Step, LongCat's audio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers as d
+from transformers import (
+    Qwen3Model,
+)
+
+from composer.testing import parts
+from zoo.entry import arguments, audio
+from zoo.flow_images import FlowEuler
+from zoo.text import qwen3, qwen_tokenizer, umt5
+
+
+def oobleck(latents: int) -> d.AutoencoderOobleck:
+    return d.AutoencoderOobleck(
+        encoder_hidden_size=6, downsampling_ratios=[1, 2], decoder_channels=3, decoder_input_channels=latents, audio_channels=2,
+        channel_multiples=[2, 4], sampling_rate=16,
+    )  # fmt: skip
+
+
+def stable_audio() -> d.StableAudioPipeline:
+    from diffusers.pipelines.stable_audio import StableAudioProjectionModel
+
+    return d.StableAudioPipeline(
+        vae=oobleck(4), text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
+        scheduler=d.EDMDPMSolverMultistepScheduler(prediction_type="v_prediction", sigma_data=1.0, sigma_schedule="exponential"),
+        projection_model=StableAudioProjectionModel(text_encoder_dim=32, conditioning_dim=8, min_value=0, max_value=32),
+        transformer=d.StableAudioDiTModel(
+            sample_size=16, in_channels=4, num_layers=2, attention_head_dim=8, num_key_value_attention_heads=2, out_channels=4,
+            num_attention_heads=2, cross_attention_dim=8, time_proj_dim=8, global_states_input_dim=16, cross_attention_input_dim=8,
+        ),
+    )  # fmt: skip
+
+
+def ace_step() -> d.AceStepPipeline:
+    from diffusers.pipelines.ace_step import (
+        AceStepAudioTokenDetokenizer,
+        AceStepAudioTokenizer,
+        AceStepConditionEncoder,
+    )
+
+    shared: dict[str, Any] = {
+        "hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "sliding_window": 16,
+    }  # fmt: skip
+    pooled = shared | {"audio_acoustic_hidden_dim": 8, "pool_window_size": 2, "num_attention_pooler_hidden_layers": 1}
+    return d.AceStepPipeline(
+        vae=oobleck(8), text_encoder=qwen3(Qwen3Model, width=32), tokenizer=qwen_tokenizer(),
+        scheduler=FlowEuler(num_train_timesteps=1, shift=1.0),
+        transformer=d.AceStepTransformer1DModel(
+            **shared, num_hidden_layers=2, in_channels=24, audio_acoustic_hidden_dim=8, patch_size=2
+        ),
+        condition_encoder=AceStepConditionEncoder(
+            **shared, text_hidden_dim=32, timbre_hidden_dim=8, num_lyric_encoder_hidden_layers=1, num_timbre_encoder_hidden_layers=1
+        ),
+        audio_tokenizer=AceStepAudioTokenizer(**pooled, fsq_dim=32, fsq_input_levels=[4, 4, 4], fsq_input_num_quantizers=1),
+        audio_token_detokenizer=AceStepAudioTokenDetokenizer(**pooled),
+    )  # fmt: skip
+
+
+def longcat_audio() -> d.LongCatAudioDiTPipeline:
+    return d.LongCatAudioDiTPipeline(
+        tokenizer=qwen_tokenizer(), text_encoder=umt5(),
+        vae=d.LongCatAudioDiTVae(
+            in_channels=1, channels=16, c_mults=[1, 2], strides=[2], latent_dim=8, encoder_latent_dim=16, downsampling_ratio=2,
+            sample_rate=24000,
+        ),
+        transformer=d.LongCatAudioDiTTransformer(dit_dim=32, dit_depth=2, dit_heads=4, dit_text_dim=32, latent_dim=8, text_conv=False),
+    )  # fmt: skip
+
+
+ENTRIES = {
+    "stable_audio": audio(stable_audio, arguments(prompt="a hammer", audio_end_in_s=1.5, output_type="np")),
+    "ace_step": audio(
+        ace_step,
+        arguments(prompt="a piano", lyrics="soft notes", audio_duration=0.4, max_text_length=32, output_type="np"),
+    ),
+    "longcat_audio": audio(longcat_audio, arguments(prompt="waves", audio_duration_s=0.1, output_type="np")),
+}
