@@ -47,7 +47,7 @@ _HOMES = {
     "Task": ("composer.tasks.base", "Task"),
     **{
         name: ("composer.system.constraints", name)
-        for name in ("Fraction", "Ge", "Gt", "Interval", "Le", "Lt", "MinLen", "NonFinite")
+        for name in ("Fraction", "Ge", "Gt", "Interval", "Le", "Lt", "MinLen", "NonFinite", "require")
     },
 }
 
@@ -55,7 +55,7 @@ __all__ = [
     "Branches", "Clip", "ComposerError", "Conditioning", "Decoded", "DiffusersFamily", "Embedding", "Family", "FamilyInfo",
     "FamilySettings", "Fraction", "Ge", "Gt", "Guidance", "Inputs", "Interval", "LatentFamily", "Le", "Lt", "MinLen", "ModelOption",
     "NonFinite", "OptionContext", "Request", "Result", "Run", "Sound", "Start", "Step", "StepCallback", "StopDenoising", "Supports",
-    "Task", "__version__", "check", "compose", "list", "load", "rerun", "show", "sweep",
+    "Task", "__version__", "check", "compose", "list", "load", "require", "rerun", "show", "sweep",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from composer.options.base import ModelOption, OptionContext
     from composer.records.result import Result
     from composer.sampling.guidance import Branches, Guidance
-    from composer.system.constraints import Fraction, Ge, Gt, Interval, Le, Lt, MinLen, NonFinite
+    from composer.system.constraints import Fraction, Ge, Gt, Interval, Le, Lt, MinLen, NonFinite, require
     from composer.tasks.base import Inputs, Start, Task
 
 

@@ -78,7 +78,7 @@ class Preview(StepCallback):
         """Write the animations and the frames."""
         if run.folder is None or not self.seen:
             return
-        from composer.system.files import write_atomically
+        from composer.system.files import encode_png, write_atomically
 
         finals = [poster(medium) for medium in images]
         shown = paint_latents(self.seen, finals)
@@ -187,7 +187,8 @@ def fit_colour_map(latents: Tensor, images: Sequence[Image.Image]) -> Tensor:
     height, width = latents.shape[2:]
     small = [np.asarray(image.resize((width, height), Image.Resampling.BOX), np.float32) for image in images]
     colours = torch.from_numpy(np.stack(small)).reshape(-1, 3)
-    return torch.linalg.lstsq(_append_ones(latents), colours).solution
+    solution: Tensor = torch.linalg.lstsq(_append_ones(latents), colours).solution
+    return solution
 
 
 def _append_ones(latents: Tensor) -> Tensor:
@@ -196,17 +197,3 @@ def _append_ones(latents: Tensor) -> Tensor:
 
     rows = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
     return torch.cat([rows, torch.ones(len(rows), 1)], 1)
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """Encode an image as PNG.
-
-    Args:
-        image: The image.
-
-    Returns:
-        The contents of the file.
-    """
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -235,7 +235,7 @@ def _load(name: str, path: str, plugin: Plugin) -> FamilyInfo:
     """The info behind a plugin's entry point, which may fail in any way."""
     module, _, attribute = path.partition(":")
     try:
-        info = getattr(import_module(module), attribute)
+        info: FamilyInfo = getattr(import_module(module), attribute)  # `_problems` checks that it is one
     except (Exception, SystemExit) as error:
         why = next(iter(str(error).splitlines()), "")
         raise ComposerError(

@@ -110,7 +110,7 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         """Return the image that a notebook shows: the only one, or all of them on one sheet."""
-        from composer.system.notebook import encode_png
+        from composer.system.files import encode_png
 
         return encode_png(self.grid if len(self.media) > 1 else self.image)
 

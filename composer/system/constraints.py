@@ -199,7 +199,8 @@ def _same(value: Any, option: Any) -> bool:
 
 
 def _constructor(cls: type) -> Callable[..., Any]:
-    return cls.__init__  # type: ignore[misc]  # of the class, not of an object
+    constructor: Callable[..., Any] = cls.__init__  # type: ignore[misc]  # of the class, not of an object
+    return constructor
 
 
 def _by_name(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:

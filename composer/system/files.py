@@ -1,15 +1,20 @@
-"""Atomic writes, locks of directories, and temporary directories."""
+"""Atomic writes, locks of directories, temporary directories, and the contents of PNG files."""
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from composer.errors import Busy
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: Prefix of the names of unfinished files.
 TMP_PREFIX = ".draft-"
@@ -108,3 +113,17 @@ def scratch_directory() -> Iterator[Callable[[], Path]]:
             return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="composer-")))
 
         yield folder
+
+
+def encode_png(image: Image) -> bytes:
+    """Encode an image as PNG.
+
+    Args:
+        image: The image.
+
+    Returns:
+        The contents of the file.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

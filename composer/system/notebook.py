@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from composer.system import interrupts
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 
 class Interrupted(KeyboardInterrupt):
@@ -53,17 +52,3 @@ def interruptible() -> Iterator[None]:
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise KeyboardInterrupt from error
-
-
-def encode_png(image: Image) -> bytes:
-    """Encode an image as PNG, for display.
-
-    Args:
-        image: The image.
-
-    Returns:
-        The contents of the file.
-    """
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()

@@ -10,18 +10,22 @@ class TestSharpen(CallbackTests):
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from composer.callbacks.base import StepCallback, StopDenoising
+from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
 from composer.errors import CallbackError
 from composer.sampling.hooks import MOMENTS
 from composer.testing.families import FamilyTests
 from composer.testing.runs import SIZES, run, same, tasks_of
 from composer.testing.tasks import TaskTests
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["CallbackTests", "Fails", "FamilyTests", "Stop", "TaskTests", "Watch", "same"]
 
@@ -116,7 +120,7 @@ class CallbackTests:
 class Stop(StepCallback):
     """Stop the run after its second step."""
 
-    def after_step(self, step, latents) -> None:
+    def after_step(self, step: Step, latents: Tensor) -> None:
         if step.index == 1:
             raise StopDenoising
 
@@ -124,7 +128,7 @@ class Stop(StepCallback):
 class Fails(StepCallback):
     """Raise an error after the second step."""
 
-    def after_step(self, step, latents) -> None:
+    def after_step(self, step: Step, latents: Tensor) -> None:
         if step.index == 1:
             raise ValueError("a fault of its own")
 
@@ -139,7 +143,7 @@ class Watch(StepCallback):
     left = False
 
     @contextmanager
-    def around(self, run):
+    def around(self, run: Run) -> Iterator[None]:
         try:
             yield
         finally:

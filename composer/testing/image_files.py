@@ -17,4 +17,4 @@ def pixels(path: str | Path) -> bytes:
         Bytes of its pixels, row by row.
     """
     with Image.open(path) as image:
-        return image.tobytes()
+        return bytes(image.tobytes())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from composer import ComposerError, Family, Request, Start, Task
+from composer import ComposerError, Family, Interval, Request, Start, Task, require
 
 #: One more than the largest seed that torch takes.
 SEEDS = 2**64
@@ -36,9 +36,7 @@ class SeedWalk(Task):
         Raises:
             ComposerError: A key that the task does not take, or a value out of range.
         """
-        to_seed = values.get("to_seed")
-        if isinstance(to_seed, bool) or not isinstance(to_seed, int) or not 0 <= to_seed < SEEDS:
-            raise ComposerError("to_seed", to_seed, "must be a whole number, from 0 to 2^64 - 1")
+        to_seed = require("to_seed", values.get("to_seed"), Annotated[int, Interval(ge=0, lt=SEEDS)])
         request = super().request(values, checkpoint)
         images = int(values.get("images") or 1)
         if images < 2:
