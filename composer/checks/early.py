@@ -25,8 +25,8 @@ def refuse(spec: RunSpec, checkpoint: Checkpoint) -> None:
     Raises:
         ComposerError: A setting is unknown, or an option has no effect on the CPU.
     """
-    own = f"diffusers.{checkpoint.classes.get('scheduler', 'DDIMScheduler')}"
-    settings = scheduler_settings(own if spec.scheduler.target is None else spec.scheduler.target.path)
+    checkpoint_class = f"diffusers.{checkpoint.classes.get('scheduler', 'DDIMScheduler')}"
+    settings = scheduler_settings(checkpoint_class if spec.scheduler.target is None else spec.scheduler.target.path)
     if settings is not None:
         check_keywords("scheduler", spec.scheduler.keywords, {*settings, *CUSTOM})
     if not _on_cpu(spec.device):

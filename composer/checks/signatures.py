@@ -38,14 +38,18 @@ def scheduler_settings(path: str) -> frozenset[str] | None:
     Returns:
         Names of the settings; None if the source text does not show them.
     """
-    found = (
+    definition = (
         _class(_diffusers(path.rpartition(".")[2]), path.rpartition(".")[2]) if path.startswith("diffusers.") else None
     )
-    methods = {each.name: each.args for each in found.body if isinstance(each, ast.FunctionDef)} if found else {}
+    body = definition.body if definition else ()
+    methods = {node.name: node.args for node in body if isinstance(node, ast.FunctionDef)}
     if not all(name in methods and methods[name].kwarg is None for name in METHODS[:2]):
         return None
     given = (
-        each.arg for name in METHODS if name in methods for each in (*methods[name].args, *methods[name].kwonlyargs)
+        argument.arg
+        for name in METHODS
+        if name in methods
+        for argument in (*methods[name].args, *methods[name].kwonlyargs)
     )
     return frozenset(given) - NO_SETTINGS
 
@@ -63,16 +67,18 @@ def devices_of(path: str) -> frozenset[str] | None:
     module, _, name = path.rpartition(".")
     if not module.startswith("composer."):
         return None
-    found = _class(Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py"), name)
-    for each in found.body if found else ():
+    definition = _class(Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py"), name)
+    for node in definition.body if definition else ():
         if (
-            isinstance(each, ast.Assign)
-            and ast.unparse(each.targets[0]) == "devices"
-            and isinstance(each.value, ast.Call)
+            isinstance(node, ast.Assign)
+            and ast.unparse(node.targets[0]) == "devices"
+            and isinstance(node.value, ast.Call)
         ):
-            return frozenset(ast.literal_eval(each.value.args[0]))
+            return frozenset(ast.literal_eval(node.value.args[0]))
     inherited = (
-        devices_of(f"{module}.{base.id}") for base in (found.bases if found else ()) if isinstance(base, ast.Name)
+        devices_of(f"{module}.{base.id}")
+        for base in (definition.bases if definition else ())
+        if isinstance(base, ast.Name)
     )
     return next((devices for devices in inherited if devices is not None), None)
 
@@ -92,5 +98,5 @@ def _class(file: Path | None, name: str) -> ast.ClassDef | None:
     except (OSError, ValueError, SyntaxError):
         return None
     return next(
-        (each for each in (tree.body if tree else ()) if isinstance(each, ast.ClassDef) and each.name == name), None
+        (node for node in (tree.body if tree else ()) if isinstance(node, ast.ClassDef) and node.name == name), None
     )

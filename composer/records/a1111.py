@@ -68,8 +68,8 @@ def sampler(scheduler: Mapping[str, Any]) -> str:
 
 def _model(record: Mapping[str, Any]) -> str:
     """Return a short name of the model: the option's, or the file's."""
-    asked = record["config"]["model"]
-    return PurePath(record["model"]["source"]).stem if asked["name"] in ("local", asked["source"]) else asked["name"]
+    model = record["config"]["model"]
+    return PurePath(record["model"]["source"]).stem if model["name"] in ("local", model["source"]) else model["name"]
 
 
 def _quoted(value: Any) -> str:

@@ -35,9 +35,9 @@ def written(folder: Path, before: Mapping[Path, tuple[int, int]], images: Collec
     Returns:
         Files in order of path.
     """
-    own = {*images, *(folder / name for name in RECORDS)}
+    known = {*images, *(folder / name for name in RECORDS)}
     new = (file for file, stamp in stamps(folder).items() if before.get(file) != stamp)
-    return sorted(file for file in new if file not in own and file.parent not in own)
+    return sorted(file for file in new if file not in known and file.parent not in known)
 
 
 def named(folder: Path, files: list[Path]) -> str:
@@ -51,10 +51,10 @@ def named(folder: Path, files: list[Path]) -> str:
         The names; a directory with many files is named once.
     """
     counts = Counter(file.parent for file in files)
-    many = {place for place, count in counts.items() if count > FEW and place != folder}
+    many = {path for path, count in counts.items() if count > FEW and path != folder}
     names = dict.fromkeys(file.parent if file.parent in many else file for file in files)
     return ", ".join(
-        f"{each.relative_to(folder)}" + (f"{os.sep} ({counts[each]} files)" if each in many else "") for each in names
+        f"{path.relative_to(folder)}" + (f"{os.sep} ({counts[path]} files)" if path in many else "") for path in names
     )
 
 

@@ -33,11 +33,11 @@ SCHEMA = 1
 #: Exif's ImageDescription.
 DESCRIPTION = 0x010E
 #: Bytes of the longest record that is read.
-LONGEST = 256 << 10
+MAX_CHARACTERS = 256 << 10
 #: Bytes that JPEG has for all of EXIF; a longer record stays in run.json.
 JPEG = 65000
 #: How deep lists and settings are nested in it at most.
-DEEPEST = 20
+MAX_DEPTH = 20
 #: What is read of a record, and of which kind it must be.
 SHAPE = {
     "composer": str, "images": list, "options": dict, "config": dict, "device": str, "versions": dict, "batches": list, "pixels": list,
@@ -99,9 +99,9 @@ def read(path: Path) -> dict[str, Any]:
         ComposerError: The file can't be read, or holds no valid record.
     """
     text = _text(path)
-    if len(text) > LONGEST:
+    if len(text) > MAX_CHARACTERS:
         raise ComposerError(
-            str(path), None, f"its record is longer than {LONGEST >> 10} KiB, so composer did not write it"
+            str(path), None, f"its record is longer than {MAX_CHARACTERS >> 10} KiB, so composer did not write it"
         )
     try:
         record = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
@@ -129,8 +129,8 @@ def record_file(path: Path) -> Path:
 def _text(path: Path) -> str:
     if path.suffix == ".json":
         try:
-            if path.stat().st_size > LONGEST:
-                return " " * (LONGEST + 1)
+            if path.stat().st_size > MAX_CHARACTERS:
+                return " " * (MAX_CHARACTERS + 1)
             return read_text(path)
         except (OSError, UnicodeError) as error:
             raise ComposerError(
@@ -151,7 +151,7 @@ def _instead(path: Path, inside: embedded_texts.FileTexts) -> str:
     if KEY in inside.damaged:
         return " that can be read: the text chunk that was one is damaged or too long"
     if not inside.texts or inside.tool == embedded_texts.COMPOSER:
-        return "; where it came from, a run.json may lie beside it"
+        return "; where it came from, there may be a run.json beside it"
     whose = f"one of {inside.tool}" if inside.tool else "texts of another tool"
     return f", but {whose}: `compose info {path.name}` shows it, and composer can't generate from it"
 
@@ -167,7 +167,7 @@ def _check(path: Path, record: Any) -> None:
             None,
             f"its record has a form that this composer does not know ({shorten(schema)}): update composer",
         )
-    if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise ComposerError(str(path), None, "its record has choices of another kind, so composer did not write it")
     for key, kind in SHAPE.items():
         if not isinstance(record.get(key), kind):
@@ -178,34 +178,34 @@ def _check(path: Path, record: Any) -> None:
     if (
         not isinstance(record.get("accel", {}), dict)
         or not isinstance(notes, list)
-        or not all(isinstance(each, str) for each in notes)
+        or not all(isinstance(note, str) for note in notes)
     ):
         raise ComposerError(
             str(path), None, "its record has accel or notes of another kind, so composer did not write it"
         )
     if not _are_media(record.get("media"), len(record["images"])):
         raise ComposerError(str(path), None, "its record does not describe its clips or sounds as composer does")
-    if not _shallow(record, DEEPEST):
+    if not _shallow(record, MAX_DEPTH):
         raise ComposerError(
-            str(path), None, f"its record is nested deeper than {DEEPEST} times, so composer did not write it"
+            str(path), None, f"its record is nested deeper than {MAX_DEPTH} times, so composer did not write it"
         )
-    whole = all(type(size) is int and size >= 1 for size in record["batches"])
-    if not _are_pictures(record["images"]):
+    valid = all(type(size) is int and size >= 1 for size in record["batches"])
+    if not _are_images(record["images"]):
         raise ComposerError(
             str(path), None, "its record does not say with which seed and prompt each image was generated"
         )
     number, together = record.setdefault("number", None), record.get("together")
     known = number is None or (type(number) is int and 0 <= number < len(record["images"]))
-    if not whole or not known or len(record["pixels"]) != len(record["images"]) or not _is_batch(together):
+    if not valid or not known or len(record["pixels"]) != len(record["images"]) or not _is_batch(together):
         raise ComposerError(str(path), None, "its record does not say which image of which batch it is")
 
 
-def _are_pictures(images: Any) -> bool:
+def _are_images(images: Any) -> bool:
     """Whether a value is a list of seed, prompt and negative prompt of images."""
-    return isinstance(images, list) and bool(images) and all(map(_is_picture, images))
+    return isinstance(images, list) and bool(images) and all(map(_is_image, images))
 
 
-def _is_picture(each: Any) -> bool:
+def _is_image(each: Any) -> bool:
     texts = isinstance(each, dict) and all(
         isinstance(each.get(key, 0), (str, type(None))) for key in ("prompt", "negative_prompt")
     )
@@ -230,13 +230,13 @@ def _is_batch(together: Any) -> bool:
         isinstance(together, dict)
         and type(together.get("begin")) is int
         and together["begin"] >= 0
-        and _are_pictures(together.get("pictures"))
+        and _are_images(together.get("pictures"))
     )
 
 
 def _shallow(node: Any, most: int) -> bool:
     inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return most > 0 and all(_shallow(each, most - 1) for each in inner)
+    return most > 0 and all(_shallow(item, most - 1) for item in inner)
 
 
 def _no_constant(name: str) -> Any:
@@ -244,7 +244,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    node = dict(pairs)
+    if len(node) != len(pairs):
         raise ValueError("a key is there twice")
-    return found
+    return node

@@ -27,13 +27,17 @@ _MEANT = {
 
 
 def check(name: str, callback: StepCallback) -> None:
-    """Hold a callback's public methods against the moments.
+    """Compare a callback's public methods with those of the protocol.
+
+    Args:
+        name: Name of the callback.
+        callback: The callback.
 
     Raises:
-        ComposerError: a method that looks like a moment and is none, or a moment that takes other arguments.
+        ComposerError: A method has nearly the name of one of the protocol, or takes other arguments than it.
     """
-    own = [each for each in dir(callback) if each not in dir(StepCallback) and not each.startswith("_")]
-    for method in own:
+    methods = [method for method in dir(callback) if method not in dir(StepCallback) and not method.startswith("_")]
+    for method in methods:
         if not callable(getattr(type(callback), method, None)):
             continue
         if _HOOK.fullmatch(method) or _misspelt(method):
@@ -52,13 +56,13 @@ def check(name: str, callback: StepCallback) -> None:
 
 
 def _misspelt(method: str) -> str | None:
-    """The moment that a method's name is nearly; not merely somewhat like, as helpers' names can be."""
+    """The method of the protocol whose name differs by a typo; less similar names can be helpers."""
     return next(iter(get_close_matches(method, ARGUMENTS, 1, 0.8)), None)
 
 
 def _meant(method: str) -> str:
-    """The moment that a name of another library's stands for."""
-    return _misspelt(method) or next(each for each, word in _MEANT.items() if re.search(word, method))
+    """The method of the protocol that corresponds to a name of another library."""
+    return _misspelt(method) or next(moment for moment, word in _MEANT.items() if re.search(word, method))
 
 
 def _described(moment: str) -> str:
@@ -74,6 +78,6 @@ def _takes(method: Callable[..., Any], count: int) -> bool:
         inspect.signature(method).bind(*range(count))
     except TypeError:
         return False
-    except ValueError:  # one of C's, which does not tell
+    except ValueError:  # a function of C without a signature
         return True
     return True

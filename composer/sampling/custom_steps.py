@@ -20,7 +20,7 @@ def custom_steps(keywords: Mapping[str, Any]) -> tuple[str, list[float]] | None:
     """
     given = {key: keywords[key] for key in CUSTOM if keywords.get(key) is not None}
     for key, value in given.items():
-        number = isinstance(value, (list, tuple)) and value and all(type(each) in (int, float) for each in value)
+        number = isinstance(value, (list, tuple)) and value and all(type(item) in (int, float) for item in value)
         if not number:
             raise ComposerError(
                 f"scheduler.{key}", value, f"must be a list of numbers, one for each step: scheduler.{key}=[…]"
@@ -29,6 +29,6 @@ def custom_steps(keywords: Mapping[str, Any]) -> tuple[str, list[float]] | None:
             raise ComposerError(f"scheduler.{key}", value, "must go down, from the noisiest step to the cleanest")
     if len(given) > 1:
         raise ComposerError(
-            "scheduler.sigmas", given["sigmas"], "are said by scheduler.timesteps already: leave one of the two out"
+            "scheduler.sigmas", given["sigmas"], "are set by scheduler.timesteps already: leave one of the two out"
         )
     return next(((key, list(value)) for key, value in given.items()), None)

@@ -193,7 +193,7 @@ class Interval(ClassifierFree):
         super().__init__(scale, rescale, embedded)
         self.first, self.last = float(first), float(last)
         if self.first > self.last:
-            raise ComposerError("guidance.last", last, f"must lie between first={self.first:g} and 1")
+            raise ComposerError("guidance.last", last, f"must be between first={self.first:g} and 1")
 
     def guides(self, step: Step) -> bool:
         """Whether a step is in the interval.

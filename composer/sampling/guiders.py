@@ -68,7 +68,7 @@ class Guider(Guidance):
         if layers is not None and guider not in LAYER_CONFIGS:
             raise ComposerError("guidance.layers", layers, f"{guider} weakens no layers, so it would do nothing")
         self._made(
-            {LAYER_CONFIGS[guider][0]: [self._weakened("blocks", [0])]} if guider in LAYER_CONFIGS else {}
+            {LAYER_CONFIGS[guider][0]: [self._layer_config("blocks", [0])]} if guider in LAYER_CONFIGS else {}
         )  # refuse settings out of range now
 
     @property
@@ -81,7 +81,7 @@ class Guider(Guidance):
 
     @property
     def batch_safe(self) -> bool:
-        return self.guider != "AutoGuidance"  # whose dropout generates for the whole batch
+        return self.guider != "AutoGuidance"  # whose dropout samples once for the complete batch
 
     @property
     def do_classifier_free_guidance(self) -> bool:
@@ -90,16 +90,16 @@ class Guider(Guidance):
     def for_run(self, denoiser: nn.Module) -> Guidance:
         if self.guider not in LAYER_CONFIGS:
             return BoundGuider(self.scale, self._made({}), denoiser)
-        places = stacks(denoiser, self.layers or "auto")
+        layers = resolve_layers(denoiser, self.layers or "auto")
         return BoundGuider(
             self.scale,
-            self._made({LAYER_CONFIGS[self.guider][0]: [self._weakened(*each) for each in places.items()]}),
+            self._made({LAYER_CONFIGS[self.guider][0]: [self._layer_config(*entry) for entry in layers.items()]}),
             denoiser,
         )
 
     def _made(self, layers: Mapping[str, Any]) -> Any:
         level = logging.get_verbosity()
-        logging.set_verbosity_error()  # each is said to be experimental whenever it is made
+        logging.set_verbosity_error()  # diffusers warns that guiders are experimental whenever one is created
         try:
             return self.cls(guidance_scale=self.scale, **layers, **self.settings)
         except (TypeError, ValueError, ImportError) as error:
@@ -107,7 +107,7 @@ class Guider(Guidance):
         finally:
             logging.set_verbosity(level)
 
-    def _weakened(self, stack: str, indices: list[int]) -> Any:
+    def _layer_config(self, stack: str, indices: list[int]) -> Any:
         _, config, how = LAYER_CONFIGS[self.guider]
         return config(indices=indices, fqn=stack, **how)
 
@@ -125,21 +125,28 @@ class BoundGuider(Guidance):
         positive, negative = step.conditioning.positive, step.conditioning.negative
         guider.guidance_scale = step.guidance_scale if negative is not None else 1.0
         guider.set_state(step=step.index, num_inference_steps=step.total, timestep=step.timestep)
-        asked = guider.prepare_inputs({"embedding": (positive, negative)})
-        for each in asked:
+        batches = guider.prepare_inputs({"embedding": (positive, negative)})
+        for batch in batches:
             guider.prepare_models(self.denoiser)
             try:
-                each.noise_pred = predict(replace(step, conditioning=Conditioning(positive=each.embedding))).positive
+                batch.noise_pred = predict(replace(step, conditioning=Conditioning(positive=batch.embedding))).positive
             finally:
                 guider.cleanup_models(self.denoiser)
-        return guider(asked).pred
+        return guider(batches).pred
 
 
-def stacks(denoiser: nn.Module, layers: str | Sequence[str]) -> dict[str, list[int]]:
-    """Layer names → indices by the name of the list that they are in.
+def resolve_layers(denoiser: nn.Module, layers: str | Sequence[str]) -> dict[str, list[int]]:
+    """Group transformer blocks by the module list that holds them.
+
+    Args:
+        denoiser: UNet or transformer.
+        layers: Names of blocks; `auto` for those of a UNet's middle block, or the middle one of a transformer.
+
+    Returns:
+        Name of a module list → indices in it.
 
     Raises:
-        ComposerError: the model has no such layer.
+        ComposerError: The model has no such block.
     """
     modules = {name for name, _ in denoiser.named_modules()}
     blocks = sorted(
@@ -148,9 +155,9 @@ def stacks(denoiser: nn.Module, layers: str | Sequence[str]) -> dict[str, list[i
     )
     if layers == "auto":
         middle = [name for name in blocks if name.startswith("mid_block.")]
-        whole = [name for name in blocks if name.startswith("transformer_blocks.")]
-        layers = middle or whole[len(whole) // 2 : len(whole) // 2 + 1]
-    found: dict[str, list[int]] = {}
+        transformer = [name for name in blocks if name.startswith("transformer_blocks.")]
+        layers = middle or transformer[len(transformer) // 2 : len(transformer) // 2 + 1]
+    indices: dict[str, list[int]] = {}
     for name in layers:
         if name not in blocks:
             raise ComposerError(
@@ -160,8 +167,8 @@ def stacks(denoiser: nn.Module, layers: str | Sequence[str]) -> dict[str, list[i
                 blocks[:6],
             )
         stack, _, index = name.rpartition(".")
-        found.setdefault(stack, []).append(int(index))
-    return found
+        indices.setdefault(stack, []).append(int(index))
+    return indices
 
 
 def _is_block(name: str) -> bool:

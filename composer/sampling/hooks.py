@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOMENTS = ("before_step", "after_predict", "after_step", "after_decode")
 
 
-class WroteInPlace(CallbackError):
+class ModifiedInputError(CallbackError):
     """A callback changed a tensor behind the run's back."""
 
 
@@ -68,7 +68,7 @@ class Hooks:
                             name, "before_step", step.index, f"returned {kind(changed)}, which is no Step"
                         )
                     self._fits(name, "before_step", step, step.latents, changed.latents)
-                    self._told(name, step, changed)
+                    self._check_step(name, step, changed)
                     step = changed
             except CallbackError as error:
                 self._leave_out(name, error)
@@ -134,7 +134,7 @@ class Hooks:
 
     def _leave_out(self, name: str, error: CallbackError) -> None:
         """Let a failure end the run, or only the callback's part in it."""
-        if name not in self.skip or isinstance(error, WroteInPlace):  # what was written over is gone
+        if name not in self.skip or isinstance(error, ModifiedInputError):  # what was written over is gone
             raise error
         self.notes.append(f"left out for the rest of the run: {error}")
         for moment in MOMENTS:  # new lists: the old one is being walked through
@@ -153,13 +153,13 @@ class Hooks:
             raise self._error(name, moment, index, f"{type(error).__name__}: {error}") from error
 
     def _fits(self, name: str, moment: str, step: Step, before: Tensor, after: Any) -> None:
-        """What comes back is a tensor like the one that was handed over, and finite."""
+        """Refuse a returned value that is no finite tensor of the same shape, dtype and device."""
         if not hasattr(after, "isfinite"):
             raise self._error(name, moment, step.index, f"returned {kind(after)}, which is no tensor")
         for trait in ("shape", "dtype", "device"):
-            wanted, found = getattr(before, trait), getattr(after, trait)
-            if wanted != found:
-                shown = [tuple(each) if trait == "shape" else each for each in (found, wanted)]
+            expected, returned = getattr(before, trait), getattr(after, trait)
+            if expected != returned:
+                shown = [tuple(value) if trait == "shape" else value for value in (returned, expected)]
                 raise self._error(name, moment, step.index, f"returned {trait} {shown[0]} for {shown[1]}")
         if after is not before and not after.isfinite().all():
             raise self._error(name, moment, step.index, "returned numbers that are not finite")
@@ -180,8 +180,8 @@ class Hooks:
             if kind_of(medium) != expected:
                 raise self._error(name, "after_decode", None, f"returned {kind(medium)}, which is no {expected}")
 
-    def _told(self, name: str, before: Step, after: Step) -> None:
-        """What the model will be told besides the latents is finite, and of the same batch."""
+    def _check_step(self, name: str, before: Step, after: Step) -> None:
+        """Refuse a changed step whose guidance or conditioning is not finite, or of another batch size."""
         if not isfinite(after.guidance_scale) or not isfinite(after.embedded_guidance):
             raise self._error(name, "before_step", before.index, "returned a guidance that is not finite")
         if after.conditioning is before.conditioning:
@@ -198,11 +198,11 @@ class Hooks:
                 if tensor is not None and not tensor.isfinite().all():
                     raise self._error(name, "before_step", before.index, "returned conditioning that is not finite")
 
-    def _wrote(self, name: str, moment: str, index: int) -> WroteInPlace:
+    def _wrote(self, name: str, moment: str, index: int) -> ModifiedInputError:
         error = self._error(
             name, moment, index, "wrote into a tensor that it was handed: return a changed copy instead"
         )
-        return WroteInPlace(error.key, None, error.reason)
+        return ModifiedInputError(error.key, None, error.reason)
 
     def _error(self, name: str, moment: str, index: int | None, reason: str) -> CallbackError:
         where = f"failed in {moment}" + ("" if index is None else f", step {index + 1}/{self.total}")

@@ -81,7 +81,7 @@ class FiniteWatch:
 
     def __init__(self, name: str, total: int) -> None:
         self.name, self.total = name, total
-        self.sums: list[Tensor] = []
+        self.totals: list[Tensor] = []
 
     def __call__(self, index: int, prediction: Tensor, latents: Tensor) -> None:
         """Test one step.
@@ -95,7 +95,7 @@ class FiniteWatch:
             NonFinite: The latents are on the CPU and not finite.
         """
         if latents.device.type != "cpu":
-            self.sums.append(_sum(latents))
+            self.totals.append(_sum(latents))
         elif not is_finite(latents):
             cause = "the scheduler made of its prediction" if is_finite(prediction) else "its prediction"
             self._refuse(index, cause)
@@ -106,9 +106,9 @@ class FiniteWatch:
         Raises:
             NonFinite: Latents on an accelerator were not finite.
         """
-        if self.sums:
-            finite = torch.stack(self.sums).isfinite().tolist()
-            self.sums.clear()
+        if self.totals:
+            finite = torch.stack(self.totals).isfinite().tolist()
+            self.totals.clear()
             if not all(finite):
                 self._refuse(finite.index(False), "what came of its prediction")
 

@@ -49,7 +49,7 @@ PIPELINES = [
 
 
 @pytest.mark.parametrize(("made_of", "pipeline", "family"), PIPELINES)
-def test_the_pipeline_of_the_index_tells_the_family(checkpoints, made_of, pipeline, family):
+def test_the_pipeline_of_the_index_determines_the_family(checkpoints, made_of, pipeline, family):
     folder = checkpoints[made_of]
     classes = {
         name: cls for name, (_, cls) in components_of(json.loads((folder / "model_index.json").read_text())).items()
@@ -62,8 +62,8 @@ def test_an_edit_model_is_run_by_its_own_pipeline(compose, checkpoints, tmp_path
     source = Path(shutil.copytree(checkpoints["flux"], tmp_path / "kontext"))
     index = json.loads((source / "model_index.json").read_text())
     (source / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxKontextPipeline"}))
-    found = find_checkpoint(ModelSpec(name="local", source=str(source)))
-    assert (found.family, found.pipe) == ("hosted", "FluxKontextPipeline")
+    result = find_checkpoint(ModelSpec(name="local", source=str(source)))
+    assert (result.family, result.pipe) == ("hosted", "FluxKontextPipeline")
 
 
 @pytest.mark.parametrize(

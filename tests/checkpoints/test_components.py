@@ -28,13 +28,13 @@ def other_vae(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("place", ["folder", "checkpoint", "mapping"])
-def test_a_vae_from_elsewhere(compose, checkpoints, other_vae, place):
+@pytest.mark.parametrize("location", ["folder", "checkpoint", "mapping"])
+def test_a_vae_from_elsewhere(compose, checkpoints, other_vae, location):
     override = {
         "folder": f"model.components.vae={other_vae / 'vae'}",
         "checkpoint": f"model.components.vae={other_vae}",
         "mapping": f"model.components.vae={{source: '{other_vae}', subfolder: vae}}",
-    }[place]
+    }[location]
     done = compose(*local(checkpoints["sd"]), override)
     assert done.code == 0, done.err
     mine = Image.open("out/000.png").tobytes()
@@ -80,7 +80,7 @@ def test_show_names_where_components_come_from(compose, checkpoints, other_vae):
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         (
             "model.components.vae=nowhere",
@@ -96,7 +96,7 @@ def test_show_names_where_components_come_from(compose, checkpoints, other_vae):
         ("model.safety_checker=maybe", "model.safety_checker=maybe: must be true or false"),
     ],
 )
-def test_what_does_not_fit_is_refused(compose, checkpoints, other_vae, tmp_path, override, said):
+def test_what_does_not_fit_is_refused(compose, checkpoints, other_vae, tmp_path, override, message):
     (tmp_path / "empty").mkdir()
     wide = tmp_path / "wide"
     shutil.copytree(checkpoints["sd"] / "text_encoder", wide)
@@ -106,10 +106,10 @@ def test_what_does_not_fit_is_refused(compose, checkpoints, other_vae, tmp_path,
     shutil.copytree(checkpoints["sd"] / "vae", deep)
     config = json.loads((deep / "config.json").read_text())
     (deep / "config.json").write_text(json.dumps({**config, "latent_channels": 16}))
-    for word, place in {"EMPTY": "empty", "VAE": other_vae / "vae", "FLUX": "deep", "WIDE": "wide"}.items():
-        override = override.replace(f"={word}", f"={place}")
+    for word, location in {"EMPTY": "empty", "VAE": other_vae / "vae", "FLUX": "deep", "WIDE": "wide"}.items():
+        override = override.replace(f"={word}", f"={location}")
     done = compose(*local(checkpoints["sd"]), override)
-    assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+    assert done.code == 2 and done.err.count("\n") == 1 and message in done.err, done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -176,7 +176,7 @@ def guarded(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_safety_checker_is_kept_and_what_it_blackens_is_said(compose, guarded):
+def test_a_safety_checker_is_kept_and_flagged_images_are_noted(compose, guarded):
     done = compose(*local(guarded))
     assert done.code == 0 and "image 0 was blackened by the checkpoint's safety checker" in done.err, done.err
     assert np.asarray(Image.open("out/000.png")).max() == 0

@@ -28,7 +28,7 @@ def folder(checkpoints, tmp_path) -> Path:
     return shutil.copytree(checkpoints["sd"], tmp_path / "mine")
 
 
-def test_new_weights_have_a_new_stamp_and_draw_anew(folder):
+def test_new_weights_have_a_new_fingerprint_and_are_used(folder):
     first = composer.compose("model=local", f"model.source={folder}", "callbacks=[]", steps=2)
     rewritten(folder, UNET, "conv_out.bias")
     second = composer.compose("model=local", f"model.source={folder}", "callbacks=[]", steps=2)
@@ -40,7 +40,7 @@ def ids(out: Path) -> list[str]:
     return [json.loads(line)["id"] for line in (out / "journal.jsonl").read_text().splitlines() if '"id"' in line]
 
 
-def test_a_sweep_draws_new_weights_anew(compose, folder):
+def test_a_sweep_generates_again_with_new_weights(compose, folder):
     words = [
         "-m",
         "model=local",

@@ -22,8 +22,8 @@ from composer.testing import pipelines
     ],
 )
 def test_a_checkpoint_is_known_by_its_json(checkpoints, name, family, role, size, multiple, kind):
-    found = find_checkpoint(ModelSpec(name="local", source=str(checkpoints[name])))
-    assert (found.family, found.role, found.size, found.size_multiple, found.scheduler_type) == (
+    result = find_checkpoint(ModelSpec(name="local", source=str(checkpoints[name])))
+    assert (result.family, result.role, result.size, result.size_multiple, result.scheduler_type) == (
         family,
         role,
         (size, size),
@@ -33,11 +33,11 @@ def test_a_checkpoint_is_known_by_its_json(checkpoints, name, family, role, size
 
 
 @pytest.mark.parametrize(("make", "family"), [(pipelines.sdxl, "sdxl"), (pipelines.sd3, "sd3")])
-def test_input_channels_tell_an_inpainting_model(tmp_path, make, family):
+def test_input_channels_identify_an_inpainting_model(tmp_path, make, family):
     latents = {"sdxl": 4, "sd3": 16}[family]
     make(in_channels=2 * latents + 1).save_pretrained(tmp_path)
-    found = find_checkpoint(ModelSpec(name="local", source=str(tmp_path)))
-    assert (found.family, found.role) == (family, "inpaint")
+    result = find_checkpoint(ModelSpec(name="local", source=str(tmp_path)))
+    assert (result.family, result.role) == (family, "inpaint")
 
 
 def test_sd3_runs_without_t5(compose, tmp_path):

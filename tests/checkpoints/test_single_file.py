@@ -44,7 +44,7 @@ def test_json_files_in_the_cache_describe_a_file(compose, checkpoints, cached):
 
 
 @pytest.mark.parametrize("suffix", PICKLED)
-def test_a_pickled_file_draws_what_the_safe_one_draws(compose, checkpoints, suffix):
+def test_a_pickled_file_equals_the_safe_one(compose, checkpoints, suffix):
     file = original_layout.save(pipelines.sd(), Path("m.safetensors"))
     torch.save({"state_dict": load_file(file)}, f"m{suffix}")
     config, pickled = f"model.config={checkpoints['sd']}", ["model.family=sd", "model.allow_pickle=true"]
@@ -64,8 +64,8 @@ def test_a_text_encoder_can_be_a_file(compose, checkpoints, family, name):
     done = compose(*words, f"model.components.{name}=other/{name}/model.safetensors", "output.folder=file")
     assert done.code == 0, done.err
     assert compose(*words, "output.folder=own").code == 0
-    folder, file, own = (pixels(Path(f"{place}/000.png")) for place in ("folder", "file", "own"))
-    assert file == folder != own
+    folder, file, expected = (pixels(Path(f"{location}/000.png")) for location in ("folder", "file", "own"))
+    assert file == folder != expected
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ ROTATED = "double_blocks.0.img_attn.norm.key_norm.scale"
 
 
 class Sources(dict):
-    """Name → place; `checkpoints` are the tiny ones of all families, under their own names."""
+    """Name → location; `checkpoints` are the tiny ones of all families, under their own names."""
 
     def __init__(self, checkpoints: dict[str, Path], root: Path) -> None:
         super().__init__(checkpoints)
@@ -39,18 +39,18 @@ class Sources(dict):
 def copy(damage: Callable[[Path], object], family: str = "sd") -> Callable[[Sources, Path], Path]:
     """A checkpoint of a family with something done to it."""
 
-    def make(sources: Sources, place: Path) -> Path:
-        shutil.copytree(sources[family], place)
-        damage(place)
-        return place
+    def make(sources: Sources, location: Path) -> Path:
+        shutil.copytree(sources[family], location)
+        damage(location)
+        return location
 
     return make
 
 
 def pipeline(make: Callable[[], object]) -> Callable[[Sources, Path], Path]:
-    def saved(sources: Sources, place: Path) -> Path:
-        make().save_pretrained(place)
-        return place
+    def saved(sources: Sources, location: Path) -> Path:
+        make().save_pretrained(location)
+        return location
 
     return saved
 
@@ -60,18 +60,21 @@ def file(
 ) -> Callable[[Sources, Path], Path]:
     """A file of tensors, saved as its suffix says."""
 
-    def make(sources: Sources, place: Path) -> Path:
-        place, made = place.with_suffix(suffix), {key: tensor.contiguous() for key, tensor in tensors(sources).items()}
-        save_file(made, place) if suffix == ".safetensors" else torch.save({"state_dict": made}, place)
-        return place
+    def make(sources: Sources, location: Path) -> Path:
+        location, results = (
+            location.with_suffix(suffix),
+            {key: tensor.contiguous() for key, tensor in tensors(sources).items()},
+        )
+        save_file(results, location) if suffix == ".safetensors" else torch.save({"state_dict": results}, location)
+        return location
 
     return make
 
 
 def data(content: Callable[[Sources], bytes], suffix: str = ".safetensors") -> Callable[[Sources, Path], Path]:
-    def make(sources: Sources, place: Path) -> Path:
-        place.with_suffix(suffix).write_bytes(content(sources))
-        return place.with_suffix(suffix)
+    def make(sources: Sources, location: Path) -> Path:
+        location.with_suffix(suffix).write_bytes(content(sources))
+        return location.with_suffix(suffix)
 
     return make
 
@@ -91,23 +94,23 @@ def edited(path: str, **more: object) -> Callable[[Path], object]:
     """A json file with other values; None takes a key away."""
 
     def damage(folder: Path) -> None:
-        found = {**json.loads((folder / path).read_text()), **more}
-        (folder / path).write_text(json.dumps({key: value for key, value in found.items() if value is not ...}))
+        result = {**json.loads((folder / path).read_text()), **more}
+        (folder / path).write_text(json.dumps({key: value for key, value in result.items() if value is not ...}))
 
     return damage
 
 
 def in_shards(folder: Path) -> None:
     """The UNet's weights in two files with an index, as large models are saved."""
-    whole = folder / f"{UNET}.safetensors"
-    tensors = load_file(whole)
+    complete = folder / f"{UNET}.safetensors"
+    tensors = load_file(complete)
     names = sorted(tensors)
     halves = {f"{UNET.name}-0000{n}-of-00002.safetensors": half for n, half in enumerate((names[::2], names[1::2]), 1)}
     for name, half in halves.items():
-        save_file({key: tensors[key] for key in half}, whole.parent / name, {"format": "pt"})
+        save_file({key: tensors[key] for key in half}, complete.parent / name, {"format": "pt"})
     index = {"metadata": {"total_size": 1}, "weight_map": {key: name for name, half in halves.items() for key in half}}
     (folder / f"{UNET}.safetensors.index.json").write_text(json.dumps(index))
-    whole.unlink()
+    complete.unlink()
 
 
 def a_shard_less(folder: Path) -> None:
@@ -129,10 +132,10 @@ def cut_in_half(path: str) -> Callable[[Path], object]:
     )
 
 
-def modular(sources: Sources, place: Path) -> Path:
-    place.mkdir()
-    (place / "modular_model_index.json").write_text('{"_class_name": "StableDiffusionXLModularPipeline"}')
-    return place
+def modular(sources: Sources, location: Path) -> Path:
+    location.mkdir()
+    (location / "modular_model_index.json").write_text('{"_class_name": "StableDiffusionXLModularPipeline"}')
+    return location
 
 
 def without(*starts: str) -> Callable[[Sources], dict[str, torch.Tensor]]:
@@ -144,7 +147,7 @@ def respelt(old: str, new: str) -> Callable[[Sources], dict[str, torch.Tensor]]:
 
 
 def single(make: Callable[[], object]) -> Callable[[Sources, Path], Path]:
-    return lambda sources, place: original_layout.save(make(), place.with_suffix(".safetensors"))
+    return lambda sources, location: original_layout.save(make(), location.with_suffix(".safetensors"))
 
 
 def controlled() -> object:
@@ -213,7 +216,7 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "old_clip": file(respelt("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.")),
     "unet_alone": file(without("first_stage_model.", "cond_stage_model.")),
     "ema_alone": file(
-        lambda sources: {f"model_ema.{key.replace('.', '')}": each for key, each in sources.keys_of().items()}
+        lambda sources: {f"model_ema.{key.replace('.', '')}": value for key, value in sources.keys_of().items()}
     ),
     "flux_prefixed": file(zeros(f"model.diffusion_model.{ROTATED}")),
     "chroma": file(zeros("distilled_guidance_layer.in_proj.bias", ROTATED)),
@@ -249,7 +252,7 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "cut_pickle": data(lambda sources: sources["ckpt"].read_bytes()[:-2000], ".ckpt"),
     "page_ckpt": data(lambda sources: b"<html>", ".ckpt"),
     "safe_ckpt": data(lambda sources: sources["single"].read_bytes(), ".ckpt"),
-    "picture": data(lambda sources: b"\x89PNG\r\n\x1a\n" + b"\0" * 64, ".png"),
+    "image": data(lambda sources: b"\x89PNG\r\n\x1a\n" + b"\0" * 64, ".png"),
 }
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4265380512\n"
-MAKERS |= {f"pipe_{name}": lambda sources, place, name=name: zoo.save(name, place) for name in zoo.ZOO}
+MAKERS |= {f"pipe_{name}": lambda sources, location, name=name: zoo.save(name, location) for name in zoo.ZOO}

@@ -27,14 +27,14 @@ def test_settings_in_the_source_are_those_of_the_class(path):
     assert scheduler_settings(path) in (None, named - NO_SETTINGS)
 
 
-def test_most_schedulers_tell_by_their_source():
+def test_most_schedulers_show_their_settings_by_their_source():
     assert sum(scheduler_settings(path) is not None for path in SCHEDULERS) >= len(SCHEDULERS) - 2
 
 
 @pytest.mark.parametrize(
     "path", ["diffusers.UNet2DModel", "diffusers.NoSuchScheduler", "os.system", "diffusers", "", "diffusers.x y"]
 )
-def test_what_is_no_scheduler_tells_nothing(path):
+def test_what_is_no_scheduler_shows_nothing(path):
     assert scheduler_settings(path) is None
 
 
@@ -47,5 +47,5 @@ def test_devices_in_the_source_are_those_of_the_option(option):
 @pytest.mark.parametrize(
     "option", ["memory.xformers", "memory.model_offload", "memory.sequential_offload", "memory.group_offload"]
 )
-def test_options_for_gpus_alone_tell_by_their_source(option):
+def test_options_for_gpus_alone_show_it_by_their_source(option):
     assert devices_of(OPTIONS[option]) == {"cuda"} | ({"xpu"} if "offload" in option else set())

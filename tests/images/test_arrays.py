@@ -47,12 +47,12 @@ def test_an_unclear_array_is_refused(name):
     "several", [np.stack([PIXELS] * 2), torch.from_numpy(np.stack([FIRST] * 2)), [PIXELS, Image.fromarray(PIXELS)]]
 )
 def test_one_axis_more_is_several_images(several):
-    assert [np.asarray(each).tolist() for each in to_images("image", several)] == [PIXELS.tolist()] * 2
+    assert [np.asarray(to_image).tolist() for to_image in to_images("image", several)] == [PIXELS.tolist()] * 2
 
 
 def test_a_depth_map_keeps_its_unit():
-    found = to_images("depth", np.linspace(0, 9, 12).reshape(3, 4))
-    assert found.mode == "F" and found.getextrema() == (0, 9)
+    result = to_images("depth", np.linspace(0, 9, 12).reshape(3, 4))
+    assert result.mode == "F" and result.getextrema() == (0, 9)
 
 
 @pytest.mark.parametrize("value", ["a.png", 3, None, [], [3], object(), [PIXELS, "a.png"]])
@@ -66,9 +66,9 @@ def test_what_is_no_image_is_refused_by_its_key(value):
         composer.check("task=img2img", image=value)
 
 
-def test_an_array_draws_what_its_image_does():
+def test_an_array_equals_its_image():
     words, image = ("task=img2img", "callbacks=[]", "steps=2"), Image.effect_noise((64, 64), 90).convert("RGB")
-    drawn = composer.compose(*words, image=image).image.tobytes()
+    generated = composer.compose(*words, image=image).image.tobytes()
     pixels = np.asarray(image)
-    assert composer.compose(*words, image=pixels).image.tobytes() == drawn
-    assert composer.compose(*words, image=torch.from_numpy(pixels / 255).permute(2, 0, 1)).image.tobytes() == drawn
+    assert composer.compose(*words, image=pixels).image.tobytes() == generated
+    assert composer.compose(*words, image=torch.from_numpy(pixels / 255).permute(2, 0, 1)).image.tobytes() == generated

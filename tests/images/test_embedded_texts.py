@@ -46,14 +46,14 @@ def test_info_shows_the_texts_of_other_tools(compose, image):
 
 @pytest.mark.parametrize("words", [("rerun", "a.png"), ("info", "--json", "a.png"), ("--json", "info", "a.png")])
 @pytest.mark.parametrize("image", TOOLS, indirect=True)
-def test_other_tools_records_are_told_from_composers(compose, image, words):
+def test_texts_of_other_tools_are_no_records(compose, image, words):
     done = compose(*words)
-    said = done.err + done.out
-    assert done.code == 2 and image[1] in said and "`compose info a.png`" in said
+    message = done.err + done.out
+    assert done.code == 2 and image[1] in message and "`compose info a.png`" in message
 
 
 def test_an_image_without_texts_holds_no_record(compose, tmp_path):
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
     for words in (("info", "a.png"), ("rerun", "a.png")):
         done = compose(*words)
-        assert done.code == 2 and "holds no record" in done.err and "a run.json may lie beside it" in done.err
+        assert done.code == 2 and "holds no record" in done.err and "there may be a run.json beside it" in done.err

@@ -36,7 +36,7 @@ def written(name: bytes, encoding: str, text: str) -> bytes | None:
         return None
 
 
-@pytest.mark.parametrize(("name", "encoding"), [(name, each) for name, all_ in WRITTEN.items() for each in all_])
+@pytest.mark.parametrize(("name", "encoding"), [(name, item) for name, all_ in WRITTEN.items() for item in all_])
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_comment_reads_as_it_was_written(name, encoding, text):
     data = written(name, encoding, TEXTS[text])

@@ -63,7 +63,7 @@ def test_chunks_that_pixels_do_not_need_are_skipped(tmp_path, case, last):
     assert reading.read_image("image", str(tmp_path / "a.png")).tobytes() == PIXELS.tobytes()
 
 
-def test_a_long_text_is_drawn_from_and_shown(compose, tmp_path):
+def test_a_long_text_is_used_and_shown(compose, tmp_path):
     image = Image.effect_noise((128, 128), 64).convert("RGB")
     (tmp_path / "w.png").write_bytes(with_chunks(SKIPPED["long zTXt"], image=image))
     image.save(tmp_path / "plain.png")
@@ -79,8 +79,8 @@ def test_a_long_text_is_drawn_from_and_shown(compose, tmp_path):
 def test_a_bomb_of_text_is_not_unpacked(tmp_path):
     bomb = zlib.compress(b"x" * (png.MAX_TEXT_BYTES + 2))
     (tmp_path / "a.png").write_bytes(with_chunks(chunk(b"zTXt", b"workflow\0\0" + bomb), chunk(b"tEXt", b"Title\0a")))
-    found = embedded_texts.read_image_texts(tmp_path / "a.png")
-    assert found.texts == {"Title": "a"} and found.damaged == ("workflow",)
+    read_image_texts = embedded_texts.read_image_texts(tmp_path / "a.png")
+    assert read_image_texts.texts == {"Title": "a"} and read_image_texts.damaged == ("workflow",)
 
 
 @pytest.mark.parametrize("kind", ["eXIf", "zTXt", "iTXt"])
@@ -107,8 +107,8 @@ def test_transparency_is_still_read(tmp_path):
     image.info["transparency"] = 3
     (tmp_path / "a.png").write_bytes(with_chunks(SKIPPED["damaged tEXt"], image=image))
     assert Image.open(tmp_path / "plain.png").has_transparency_data
-    plain, found = (reading.read_image("image", str(tmp_path / name)).tobytes() for name in ("plain.png", "a.png"))
-    assert plain == found
+    plain, result = (reading.read_image("image", str(tmp_path / name)).tobytes() for name in ("plain.png", "a.png"))
+    assert plain == result
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_transparency_is_still_read(tmp_path):
         "nothing but the signature",
     ],
 )
-def test_what_pixels_need_must_be_whole(tmp_path, data):
+def test_what_pixels_need_must_be_complete(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(ComposerError, match=r"damaged|not an image") as caught:
         reading.read_image("image", str(tmp_path / "a.png"))

@@ -14,7 +14,7 @@ from composer.images.samples.make import make_samples
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 GRAY = Image.merge("RGB", [Image.fromarray(RAMP)] * 3)
-COLOURS = Image.merge("RGB", [Image.fromarray(each) for each in (RAMP, RAMP.T.copy(), 255 - RAMP)])
+COLOURS = Image.merge("RGB", [Image.fromarray(item) for item in (RAMP, RAMP.T.copy(), 255 - RAMP)])
 
 
 def saved(tmp_path, image, name="a.png", **options) -> str:
@@ -88,7 +88,7 @@ LOSSLESS = {
 
 
 @pytest.mark.parametrize("mode", LOSSLESS)
-def test_every_mode_of_a_picture_gives_the_same_rgb(tmp_path, monkeypatch, mode):
+def test_every_mode_of_an_image_gives_the_same_rgb(tmp_path, monkeypatch, mode):
     image, name = LOSSLESS[mode]
     path = "no such file"
     if name:
@@ -96,9 +96,11 @@ def test_every_mode_of_a_picture_gives_the_same_rgb(tmp_path, monkeypatch, mode)
     else:  # PIL writes no file of this mode
         monkeypatch.setattr(reading, "open_image", lambda _key, _value: image)
     expected = COLOURS if mode.startswith(("RGB", "CMYK")) else GRAY
-    found = reading.read_image("image", path)
-    assert found.mode == "RGB"
-    assert np.abs(array(found) - array(expected)).max() <= (2 if mode == "LAB" else 1)  # 8 bits of LAB are not lossless
+    result = reading.read_image("image", path)
+    assert result.mode == "RGB"
+    assert np.abs(array(result) - array(expected)).max() <= (
+        2 if mode == "LAB" else 1
+    )  # 8 bits of LAB are not lossless
 
 
 def test_one_bit_is_black_and_white(tmp_path):
@@ -114,7 +116,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
 
 @pytest.mark.parametrize(("alpha", "expected"), [(255, 100), (0, 255), (51, 224)])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_what_is_transparent_lies_on_white(tmp_path, mode, alpha, expected):
+def test_what_is_transparent_is_composed_on_white(tmp_path, mode, alpha, expected):
     path = saved(tmp_path, clear(Image.new(mode[:-1], (3, 2), (100,) * (len(mode) - 1)), alpha))
     assert Image.open(path).mode == mode
     assert np.abs(array(reading.read_image("image", path)) - expected).max() <= 1
@@ -129,8 +131,8 @@ def test_a_transparent_colour_is_white_too(tmp_path, mode, name):
     if mode == "P":
         image.putpalette([0, 0, 0, 200, 200, 200])
     path = saved(tmp_path, image, name, transparency=(0, 0, 0) if mode == "RGB" else 0)
-    found = array(reading.read_image("image", path))
-    assert (found[:, 2:] == 255).all() and (found[:, 0] == array(image.convert("RGB"))[:, 0]).all()
+    result = array(reading.read_image("image", path))
+    assert (result[:, 2:] == 255).all() and (result[:, 0] == array(image.convert("RGB"))[:, 0]).all()
 
 
 def test_a_transparent_gray_of_sixteen_bits_is_white(tmp_path):
@@ -149,7 +151,7 @@ def test_jpeg_of_every_kind(tmp_path, mode):
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_as_its_exif_tag_says(tmp_path, orientation, name):
+def test_an_image_is_rotated_by_its_exif_tag(tmp_path, orientation, name):
     upright = Image.new("RGB", (32, 16), "gray")
     for colour, at in {"red": (0, 0), "blue": (24, 0), "white": (0, 8)}.items():
         upright.paste(colour, (*at, at[0] + 8, at[1] + 8))
@@ -168,9 +170,9 @@ def test_a_picture_is_turned_as_its_exif_tag_says(tmp_path, orientation, name):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     options = {"lossless": True} if name == "a.webp" else {"quality": 100, "subsampling": 0} if name == "a.jpg" else {}
-    found = reading.read_image("image", saved(tmp_path, stored, name, exif=exif, **options))
-    assert found.size == upright.size
-    assert np.abs(array(found) - array(upright)).max() <= (2 if name == "a.jpg" else 0)
+    result = reading.read_image("image", saved(tmp_path, stored, name, exif=exif, **options))
+    assert result.size == upright.size
+    assert np.abs(array(result) - array(upright)).max() <= (2 if name == "a.jpg" else 0)
 
 
 def test_a_broken_exif_tag_says_nothing(tmp_path):
@@ -216,14 +218,14 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
         ("sample:../images", r"allowed: sample:scene, sample:detail, sample:mask"),
     ],
 )
-def test_values_that_name_no_picture(value, reason):
+def test_values_that_name_no_image(value, reason):
     refused(lambda: reading.read_image("image", value), reason)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"P6 0 0 255\n", b"II*\0" + b"\xff" * 60, bytes(999)]
 )
-def test_files_that_hold_no_picture(tmp_path, data):
+def test_files_that_hold_no_image(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)
     refused(lambda: reading.read_image("image", str(tmp_path / "a.png")), "not an image|damaged|no pixels")
 
@@ -235,15 +237,15 @@ def test_readers_that_are_not_needed_are_not_run(tmp_path, monkeypatch, name):
     refused(lambda: reading.read_image("image", path), "not an image")
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.98])
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.6, 0.9, 0.98])
 @pytest.mark.parametrize(
     "name", ["a.png", "a.jpg", "progressive.jpg", "a.webp", "a.bmp", "a.gif", "a.tiff", "lzw.tiff", "a.ppm"]
 )
-def test_half_a_file_is_never_half_a_picture(tmp_path, name, share):
+def test_half_a_file_is_never_half_an_image(tmp_path, name, fraction):
     options = {"progressive.jpg": {"progressive": True}, "lzw.tiff": {"compression": "tiff_lzw"}}.get(name, {})
     path = saved(tmp_path, Image.effect_noise((64, 64), 90), name, **options)
     data = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(data[: int(len(data) * share)])
+    (tmp_path / name).write_bytes(data[: int(len(data) * fraction)])
     refused(lambda: reading.read_image("image", path), "damaged|not an image")
 
 
@@ -264,10 +266,10 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch, width, he
     assert path.stat().st_size < 10**5
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _self: pytest.fail("decoded"))
     limit = Image.MAX_IMAGE_PIXELS
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as message:
         warnings.simplefilter("error" if strict else "always")
         refused(lambda: reading.read_image("image", str(path)), "too many pixels: 64 megapixels are the most")
-    assert not said and limit == Image.MAX_IMAGE_PIXELS
+    assert not message and limit == Image.MAX_IMAGE_PIXELS
 
 
 def test_as_many_pixels_as_are_allowed(tmp_path, monkeypatch):
@@ -280,13 +282,13 @@ def test_as_many_pixels_as_are_allowed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("read", [reading.read_image, reading.read_mask, reading.read_depth])
-def test_numbers_that_are_none(tmp_path, read, bad):
+def test_values_that_are_not_finite(tmp_path, read, bad):
     path = saved(tmp_path, Image.fromarray(np.array([[0, bad]], np.float32)), "a.tiff")
     refused(lambda: read("image", path), "not finite")
 
 
 @pytest.mark.parametrize("value", [5.0, -3.0, 1e9])
-def test_a_picture_of_one_deep_value_is_no_division_by_zero(tmp_path, value):
+def test_an_image_of_one_deep_value_is_no_division_by_zero(tmp_path, value):
     path = saved(tmp_path, Image.fromarray(np.full((2, 2), value, np.float32)), "a.tiff")
     assert reading.read_image("image", path).getextrema()[0] in {(5, 5), (0, 0)}
 
@@ -294,20 +296,20 @@ def test_a_picture_of_one_deep_value_is_no_division_by_zero(tmp_path, value):
 # --- masks
 # --------------------------------------------------------------------------------------------------------------
 
-PLACE = np.zeros((8, 8), np.uint8)
-PLACE[2:5, 3:7] = 255
+RECTANGLE = np.zeros((8, 8), np.uint8)
+RECTANGLE[2:5, 3:7] = 255
 MASKS = {
-    "L": Image.fromarray(PLACE),
-    "1": Image.fromarray(PLACE > 0),
-    "P": Image.fromarray(PLACE).convert("P"),
-    "RGB": Image.fromarray(PLACE).convert("RGB"),
-    "I;16": Image.fromarray(PLACE.astype(np.uint16) * 257),
-    "LA, opaque": clear(Image.fromarray(PLACE), 255),
-    "RGBA, opaque": clear(Image.fromarray(PLACE).convert("RGB"), 255),
-    "RGBA, all clear": clear(Image.fromarray(PLACE).convert("RGB"), 0),
-    "RGBA, black paint on nothing": clear(Image.new("RGB", (8, 8)), PLACE),
-    "RGBA, white paint on nothing": clear(Image.new("RGB", (8, 8), "white"), PLACE),
-    "LA, paint on nothing": clear(Image.new("L", (8, 8), 70), PLACE),
+    "L": Image.fromarray(RECTANGLE),
+    "1": Image.fromarray(RECTANGLE > 0),
+    "P": Image.fromarray(RECTANGLE).convert("P"),
+    "RGB": Image.fromarray(RECTANGLE).convert("RGB"),
+    "I;16": Image.fromarray(RECTANGLE.astype(np.uint16) * 257),
+    "LA, opaque": clear(Image.fromarray(RECTANGLE), 255),
+    "RGBA, opaque": clear(Image.fromarray(RECTANGLE).convert("RGB"), 255),
+    "RGBA, all clear": clear(Image.fromarray(RECTANGLE).convert("RGB"), 0),
+    "RGBA, black paint on nothing": clear(Image.new("RGB", (8, 8)), RECTANGLE),
+    "RGBA, white paint on nothing": clear(Image.new("RGB", (8, 8), "white"), RECTANGLE),
+    "LA, paint on nothing": clear(Image.new("L", (8, 8), 70), RECTANGLE),
 }
 
 
@@ -315,7 +317,7 @@ MASKS = {
 @pytest.mark.parametrize("kind", MASKS)
 def test_white_or_paint_is_repainted(tmp_path, kind, invert):
     mask = reading.read_mask("mask", saved(tmp_path, MASKS[kind]), invert)
-    assert mask.mode == "L" and (array(mask) == (255 - PLACE if invert else PLACE)).all()
+    assert mask.mode == "L" and (array(mask) == (255 - RECTANGLE if invert else RECTANGLE)).all()
 
 
 def test_colours_of_a_mask_count_by_their_luminance(tmp_path):
@@ -326,13 +328,13 @@ def test_colours_of_a_mask_count_by_their_luminance(tmp_path):
 @pytest.mark.parametrize("invert", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
 def test_a_mask_of_zeros_and_ones_is_refused(tmp_path, dtype, invert):
-    path = saved(tmp_path, Image.fromarray((PLACE > 0).astype(dtype)), "a.tiff")
+    path = saved(tmp_path, Image.fromarray((RECTANGLE > 0).astype(dtype)), "a.tiff")
     refused(lambda: reading.read_mask("mask", path, invert), "holds 0 and 1", key="mask")
 
 
-def test_a_mask_of_floats_from_zero_to_one_is_whole(tmp_path):
-    path = saved(tmp_path, Image.fromarray((PLACE > 0).astype(np.float32)), "a.tiff")
-    assert (array(reading.read_mask("mask", path)) == PLACE).all()
+def test_a_mask_of_floats_from_zero_to_one_is_complete(tmp_path):
+    path = saved(tmp_path, Image.fromarray((RECTANGLE > 0).astype(np.float32)), "a.tiff")
+    assert (array(reading.read_mask("mask", path)) == RECTANGLE).all()
 
 
 @pytest.mark.parametrize(
@@ -373,8 +375,8 @@ def test_depth_keeps_its_precision(tmp_path, values, name):
 
 
 def test_what_is_transparent_is_far(tmp_path):
-    path = saved(tmp_path, clear(Image.new("RGB", (8, 8), "white"), PLACE))
-    assert (reading.read_depth("depth", path) == PLACE).all()
+    path = saved(tmp_path, clear(Image.new("RGB", (8, 8), "white"), RECTANGLE))
+    assert (reading.read_depth("depth", path) == RECTANGLE).all()
 
 
 @pytest.mark.parametrize("values", [np.zeros((3, 3), np.uint8), np.full((3, 3), 700, np.uint16)])
@@ -399,7 +401,7 @@ def test_fitted_is_what_diffusers_does():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 64), (64, 7)])
-def test_a_picture_that_is_too_small(size):
+def test_an_image_that_is_too_small(size):
     refused(
         lambda: reading.check_size("image", Image.new("RGB", size), 8),
         f"{size[0]} x {size[1]} pixels are too few: 8 is",
@@ -412,10 +414,10 @@ def test_a_picture_that_is_too_small(size):
 
 
 @pytest.mark.parametrize("name", samples.NAMES)
-def test_samples_are_small_and_as_drawn(name):
-    found = Image.open(samples.path(name))
+def test_samples_are_small_and_as_generated(name):
+    loaded = Image.open(samples.path(name))
     assert reading.is_sample(f"sample:{name}") and samples.path(name).stat().st_size < 200_000
-    assert found.mode == make_samples()[name].mode and np.abs(array(found) - array(make_samples()[name])).max() <= 1
+    assert loaded.mode == make_samples()[name].mode and np.abs(array(loaded) - array(make_samples()[name])).max() <= 1
 
 
 def test_samples_are_read():

@@ -18,7 +18,7 @@ from composer.pipelines.run import execute
 from composer.testing.conformance import same
 
 FIVE = ("steps=2", "images=5", "callbacks=[]")
-#: One image sums in another order than several, which is worth a gray level at most.
+#: A batch of one adds in another order than a larger one: a difference of a gray level at most.
 LEVEL = 1
 
 
@@ -41,26 +41,26 @@ def furthest(one, other) -> int:
     ],
     ids=" ".join,
 )
-def test_shares_are_the_same_pictures(one_thread, words):
+def test_batches_are_the_same_images(one_thread, words):
     words = (*FIVE, *words)
-    whole, shares = composer.compose(*words), composer.compose(*words, "batch=2")
-    assert furthest(whole, shares) <= LEVEL
-    assert shares.seeds == whole.seeds and shares.record["images"] == whole.record["images"]
-    count = len(whole.images)
-    assert whole.record["batches"] == [count] and shares.record["batches"] == [2] * (count // 2) + [1]
+    complete, batches = composer.compose(*words), composer.compose(*words, "batch=2")
+    assert furthest(complete, batches) <= LEVEL
+    assert batches.seeds == complete.seeds and batches.record["images"] == complete.record["images"]
+    count = len(complete.images)
+    assert complete.record["batches"] == [count] and batches.record["batches"] == [2] * (count // 2) + [1]
 
 
-def test_a_share_of_one_is_the_single_run_to_the_bit(one_thread):
+def test_a_batch_of_one_is_the_single_run_to_the_bit(one_thread):
     single = composer.compose(*FIVE, "images=1", "seed=3")
-    shares = composer.compose(*FIVE, "batch=1")
-    assert np.array_equal(np.asarray(single.image), np.asarray(shares.images[3]))
+    batches = composer.compose(*FIVE, "batch=1")
+    assert np.array_equal(np.asarray(single.image), np.asarray(batches.images[3]))
 
 
-def test_as_many_as_there_are_is_no_share(one_thread):
+def test_a_batch_of_all_is_not_split(one_thread):
     assert same(composer.compose(*FIVE), composer.compose(*FIVE, "batch=9"))
 
 
-def test_prompts_go_with_their_pictures(one_thread):
+def test_prompts_go_with_their_images(one_thread):
     words = (
         "steps=2",
         "prompt=['a red cone','a blue cube','a green sphere']",
@@ -70,7 +70,7 @@ def test_prompts_go_with_their_pictures(one_thread):
     assert furthest(composer.compose(*words), composer.compose(*words, "batch=1")) <= LEVEL
 
 
-def test_callbacks_write_for_each_share(compose):
+def test_callbacks_write_for_each_batch(compose):
     done = compose("steps=2", "images=3", "batch=2", "callbacks=[preview]", "hydra.run.dir=out")
     assert done.code == 0, done.err
     assert {"0", "2"} <= {file.parent.name for file in Path("out").rglob("*") if file.is_file()}
@@ -91,9 +91,9 @@ def test_auto_halves_when_memory_runs_out(one_thread):
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
 
     notes = []
-    made = execute(read(compose_config([*FIVE, "batch=auto"])), say=notes.append, more=[Small()])
-    assert made.record["batches"] == [2, 2, 1] and "batch=auto: 2 then 1 images at once" in notes
-    assert same(made, composer.compose(*FIVE, "batch=2"))
+    results = execute(read(compose_config([*FIVE, "batch=auto"])), say=notes.append, more=[Small()])
+    assert results.record["batches"] == [2, 2, 1] and "batch=auto: 2 then 1 images at once" in notes
+    assert same(results, composer.compose(*FIVE, "batch=2"))
 
 
 def test_only_memory_makes_batches_smaller():
@@ -105,7 +105,7 @@ def test_only_memory_makes_batches_smaller():
         execute(read(compose_config([*FIVE, "batch=auto"])), more=[Broken()])
 
 
-def test_jobs_of_a_sweep_are_drawn_in_shares(compose):
+def test_jobs_of_a_sweep_are_generated_in_batches(compose):
     done = compose("-m", "steps=1,2", "images=3", "batch=2", "callbacks=[]", "sweep.name=shares")
     assert done.code == 0, done.err
     records = [json.loads(file.read_text()) for file in Path("outputs/sweeps/shares").rglob("run.json")]

@@ -1,5 +1,5 @@
 """A run finds nothing of the runs before it: A, B, A in one process, for every option file of every group and both
-doors.
+pipelines.
 
 A is a plain run and B the same with one option. Each is generated with weights just loaded first, then B and A in turn
 on the same models: the
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 #: Groups of which each run has options; those of one go into a list.
 GROUPS = ("scheduler", "guidance", "precision", "task", "preset", "callbacks", "memory", "accel", "device", "output")
 LISTS = ("callbacks", "memory", "accel")
-#: Families, in the order in which they are tried, behind each door.
-DOORS = {
+#: Families, in the order in which they are tried, by pipeline.
+PIPELINES = {
     "native": ("sd", "sdxl", "sd3", "flux", "ddpm", "sd_depth", "sdxl_edm", "flux_dev"),
     "hosted": ("sd", "sdxl", "sd3", "flux", "ddpm", "sdxl_edm", "flux_dev", "img2img", "inpaint"),
 }
@@ -89,15 +89,17 @@ def options() -> list[str]:
 
 
 def cases() -> list[Any]:
-    """Each option behind both doors; all but a sample are slow."""
+    """Each option in both pipelines; all but a sample are slow."""
     marks = {option: () if option in OFTEN else (pytest.mark.slow,) for option in options()}
     return [
-        pytest.param(option, door, id=f"{option}-{door}", marks=marks[option]) for option in options() for door in DOORS
+        pytest.param(option, pipeline, id=f"{option}-{pipeline}", marks=marks[option])
+        for option in options()
+        for pipeline in PIPELINES
     ]
 
 
-def plain(folder: Path, door: str) -> list[str]:
-    family = ["model.family=hosted"] if door == "hosted" else []
+def plain(folder: Path, pipeline: str) -> list[str]:
+    family = ["model.family=hosted"] if pipeline == "hosted" else []
     task = ["task=unconditional"] if folder.name == "ddpm" else ["prompt=a cat", "negative_prompt=a dog"]
     return ["model=local", f"model.source={folder}", *family, *task, "steps=4", "callbacks=[]"]
 
@@ -108,7 +110,7 @@ def with_option(words: list[str], option: str) -> list[str]:
     return [*kept, f"{group}=[{name}]" if group in LISTS else f"{group}={name}", *NEEDS.get(option, ())]
 
 
-def drawn(words: list[str]) -> tuple[Any, ...]:
+def generated(words: list[str]) -> tuple[Any, ...]:
     """The images' pixels, and all of the record that no clock has a say in."""
     result = compose(*words)
     record = {key: value for key, value in result.record.items() if key not in ("seconds", "peak_memory", "notes")}
@@ -125,11 +127,11 @@ def _notes(result: Any) -> list[str]:
     return [re.sub(r"[\d.]+ (G|M)iB", "", note) for note in result.notes]
 
 
-def suited(option: str, door: str, sources: dict[str, Path]) -> tuple[list[str], list[str]] | ComposerError:
+def suited(option: str, pipeline: str, sources: dict[str, Path]) -> tuple[list[str], list[str]] | ComposerError:
     """The words of A and B on the first family that takes the option, or why none does."""
     refused: list[ComposerError] = []
-    for family in DOORS[door]:
-        a = plain(sources[family], door)
+    for family in PIPELINES[pipeline]:
+        a = plain(sources[family], pipeline)
         b = with_option(a, option)
         try:
             compose(*b)
@@ -140,19 +142,19 @@ def suited(option: str, door: str, sources: dict[str, Path]) -> tuple[list[str],
     return refused[0]
 
 
-@pytest.mark.parametrize(("option", "door"), cases())
-def test_an_option_is_gone_with_its_run(sources, option, door):
-    found = suited(option, door, sources)
-    if isinstance(found, ComposerError):
-        assert option in NOT_HERE or door == "hosted", f"no family takes it: add what it needs to NEEDS. {found}"
-        pytest.skip(str(found))
-    a, b = found
+@pytest.mark.parametrize(("option", "pipeline"), cases())
+def test_an_option_is_gone_with_its_run(sources, option, pipeline):
+    result = suited(option, pipeline, sources)
+    if isinstance(result, ComposerError):
+        assert option in NOT_HERE or pipeline == "hosted", f"no family takes it: add what it needs to NEEDS. {result}"
+        pytest.skip(str(result))
+    a, b = result
     fresh = {}
     for name, words in (("b", b), ("a", a)):
         clear_models()
-        fresh[name] = drawn(words)
-    assert drawn(b) == fresh["b"]
-    assert drawn(a) == fresh["a"]
+        fresh[name] = generated(words)
+    assert generated(b) == fresh["b"]
+    assert generated(a) == fresh["a"]
 
 
 FRESH = """
@@ -168,17 +170,17 @@ for words in json.loads(sys.argv[1]):
 @pytest.mark.slow
 def test_images_are_those_of_a_fresh_process(sources, tmp_path):
     """All plain runs and the sample of options, each after the other in one new process, the last one first."""
-    asked = [
-        plain(sources[family], door)
-        for door, families in DOORS.items()
+    requested = [
+        plain(sources[family], pipeline)
+        for pipeline, families in PIPELINES.items()
         for family in families
         if family not in FROM_IMAGE
     ]
     for option in sorted(SAMPLE):
-        found = suited(option, "native", sources)
-        asked.append(found[1])
-    here = [hashlib.sha256(b"".join(drawn(words)[0])).hexdigest() for words in asked]
-    given = json.dumps(asked[::-1])
+        result = suited(option, "native", sources)
+        requested.append(result[1])
+    here = [hashlib.sha256(b"".join(generated(words)[0])).hexdigest() for words in requested]
+    given = json.dumps(requested[::-1])
     done = subprocess.run(
         [sys.executable, "-c", FRESH, given], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )

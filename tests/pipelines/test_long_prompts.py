@@ -1,4 +1,4 @@
-"""Prompts longer than the text encoder reads: told, refused, or read in windows."""
+"""Prompts longer than the text encoder reads: noted, refused, or read in windows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READ = {"sd": 75, "sdxl": 75, "sd3": 255, "flux": 47}
 
 
 @pytest.mark.parametrize("family", READ)
-def test_what_is_dropped_is_said(compose, checkpoints, family):
+def test_what_is_dropped_is_noted(compose, checkpoints, family):
     words = ["model=local", f"model.source={checkpoints[family]}", "steps=1", "callbacks=[]", "height=64", "width=64"]
     done = compose(*words, f"prompt={LONG}", "output.folder=out")
     read, last, text = re.fullmatch(
@@ -50,10 +50,10 @@ def test_windows_are_what_the_encoder_makes_of_each(checkpoints, name, one_threa
     pipe = cls.from_pretrained(checkpoints[name])
     family, cutting = ours(pipe, FamilySettings(long_prompts="chunk")), ours(pipe)
     tokenizer = pipe.tokenizer
-    room = tokenizer.model_max_length - 2
+    memory = tokenizer.model_max_length - 2
     ids = tokenizer(LONG, add_special_tokens=False).input_ids
     rows = split_windows(tokenizer, LONG)
-    assert [row[1:-1] for row in rows] == [ids[i : i + room] for i in range(0, len(ids), room)] and len(rows) > 1
+    assert [row[1:-1] for row in rows] == [ids[i : i + memory] for i in range(0, len(ids), memory)] and len(rows) > 1
 
     def request(prompt: str, negative: str | None = None) -> Request:
         return Request(prompts=(prompt,), negative_prompts=(negative,), seeds=(0,), steps=1, height=64, width=64)
@@ -86,10 +86,10 @@ def test_what_was_beyond_the_end_has_a_say(compose, checkpoints):
     assert pixels("one/000.png") != pixels("two/000.png") and pixels("one-cut/000.png") == pixels("two-cut/000.png")
 
 
-@pytest.mark.parametrize(("words", "said"), [
+@pytest.mark.parametrize(("words", "message"), [
     (["prompt_overflow=drop"], "prompt_overflow=drop: is not known (allowed: warn, error, chunk)"),
     (["prompt_overflow=chunk", "model=local", "model.source={sd3}"], "prompt_overflow=chunk: is for models that read by CLIP alone"),
 ])  # fmt: skip
-def test_refusals(compose, checkpoints, words, said):
+def test_refusals(compose, checkpoints, words, message):
     done = compose(*(word.replace("{sd3}", str(checkpoints["sd3"])) for word in words))
-    assert done.code == 2 and said in done.err and done.err.count("\n") == 1
+    assert done.code == 2 and message in done.err and done.err.count("\n") == 1

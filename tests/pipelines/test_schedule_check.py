@@ -72,10 +72,10 @@ UNWALKED = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "more", "said", "command"), alternately(UNWALKED, [["check"], []]))
-def test_what_cannot_walk_its_whole_schedule_is_refused(compose, copy, command, changes, more, said):
+@pytest.mark.parametrize(("changes", "more", "message", "command"), alternately(UNWALKED, [["check"], []]))
+def test_what_cannot_take_all_of_its_steps_is_refused(compose, copy, command, changes, more, message):
     done = compose(*command, *of(copy(**changes), "output.folder=out", *more))
-    assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
+    assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
     assert "precision" not in done.err and not Path("out").exists()
 
 
@@ -87,7 +87,7 @@ def test_a_step_that_is_left_out_is_not_held_against_it(compose, copy):
 
 
 @pytest.mark.parametrize("option", every(4, OPTIONS))
-def test_every_scheduler_option_walks_its_whole_schedule(compose, checkpoints, option):
+def test_every_scheduler_option_takes_all_of_its_steps(compose, checkpoints, option):
     family = "sd3" if option.startswith("flow") else "sd"
     done = compose("check", *of(checkpoints[family], f"scheduler={option}"))
     assert done.code == 0, done.err
@@ -131,13 +131,13 @@ DIFFUSION = [name for name in OPTIONS if not name.startswith("flow")]
 @pytest.mark.parametrize("option", slow_but([name for name in DIFFUSION if name not in SLOW], DIFFUSION))
 def test_a_setting_without_effect_is_not_shown(option):
     for key, (values, beside) in SETTINGS.items():
-        made, shown = zip(
+        results, shown = zip(
             *(walked(option, {"beta_start": 0.001, "beta_end": 0.01, **beside, key: value}) for value in values)
         )
-        assert not torch.equal(*made) or key not in shown[0], key
+        assert not torch.equal(*results) or key not in shown[0], key
 
 
-def test_a_lost_setting_is_neither_shown_nor_recorded_but_said(compose, copy):
+def test_a_lost_setting_is_neither_shown_nor_recorded_but_noted(compose, copy):
     source = copy(prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")
     shown = compose("show", *of(source, "scheduler=heun"))
     note, settings = shown.out.split("components")
@@ -204,7 +204,7 @@ def test_steps_of_ones_own_are_those_of_diffusers(compose, checkpoints, option, 
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (
             ["scheduler=ddim", "scheduler.timesteps=[900,500]"],
@@ -217,6 +217,6 @@ def test_steps_of_ones_own_are_those_of_diffusers(compose, checkpoints, option, 
         (["scheduler=euler", "scheduler.timesteps=[900,500]", "steps=5"], "steps=5: scheduler.timesteps lists 2"),
     ],
 )
-def test_steps_of_ones_own_that_nobody_takes_are_refused(compose, checkpoints, more, said):
+def test_steps_of_ones_own_that_nobody_takes_are_refused(compose, checkpoints, more, message):
     done = compose("check", "model=local", f"model.source={checkpoints['sd']}", *more)
-    assert done.code == 2 and said in done.err, done.err
+    assert done.code == 2 and message in done.err, done.err

@@ -18,8 +18,8 @@ def test_a_run_names_every_file_that_it_wrote(compose):
     last = done.out.splitlines()[-1]
     assert last.startswith("beside them: ")
     shown = set(last.removeprefix("beside them: ").split(", "))
-    there = {str(file.relative_to("out")) for file in Path("out").rglob("*") if file.is_file()}
-    assert shown == there - {"000.png", "001.png", "run.json", "config.yaml"} and "grid.png" in shown and len(shown) > 2
+    paths = {str(file.relative_to("out")) for file in Path("out").rglob("*") if file.is_file()}
+    assert shown == paths - {"000.png", "001.png", "run.json", "config.yaml"} and "grid.png" in shown and len(shown) > 2
 
 
 def test_files_of_an_earlier_run_are_not_named(compose):

@@ -28,15 +28,15 @@ def test_every_format_carries_the_record(compose, form, suffix):
         "hydra.run.dir=r",
     )
     assert done.code == 0, done.err
-    whole = json.loads(Path("r/run.json").read_text())
+    complete = json.loads(Path("r/run.json").read_text())
     for number in (0, 1):
-        assert metadata.read(Path(f"r/00{number}.{suffix}")) == whole | {"number": number}
-    assert metadata.read(Path(f"r/grid.{suffix}")) == whole | {"number": None} == metadata.read(Path("r/run.json"))
+        assert metadata.read(Path(f"r/00{number}.{suffix}")) == complete | {"number": number}
+    assert metadata.read(Path(f"r/grid.{suffix}")) == complete | {"number": None} == metadata.read(Path("r/run.json"))
     read = ParserManager().parse(f"r/001.{suffix}")
     sampler = next(iter(read.samplers))
-    assert [each.value for each in read.prompts] == [PROMPT] and [each.value for each in read.negative_prompts] == [
-        "a sky"
-    ]
+    assert [prompt.value for prompt in read.prompts] == [PROMPT] and [
+        prompt.value for prompt in read.negative_prompts
+    ] == ["a sky"]
     assert (
         sampler.name.startswith("DPM++ 2M") and sampler.parameters["seed"] == "1" and sampler.parameters["steps"] == "2"
     )
@@ -52,7 +52,7 @@ def test_a_record_too_long_for_jpeg_stays_in_its_file(compose):
         == 0
     )
     assert embedded_texts.read_image_texts(Path("r/000.jpg")).texts["UserComment"].startswith("xxx")
-    with pytest.raises(ComposerError, match="may lie beside it"):
+    with pytest.raises(ComposerError, match=r"may be a run\.json beside it"):
         metadata.read(Path("r/000.jpg"))
     assert len(metadata.read(Path("r/run.json"))["images"]) == 20
 
@@ -70,13 +70,13 @@ def good(compose) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda text: "hello", "holds no record"),
         (lambda text: text[:-1], "can't be read"),
         (lambda text: '{"a":' * 100000, "longer than"),
         (lambda text: '{"a":' * 40000, "can't be read"),
-        (lambda text: text + " " * metadata.LONGEST, "longer than"),
+        (lambda text: text + " " * metadata.MAX_CHARACTERS, "longer than"),
         (lambda text: text.replace('"threads":', '"threads":NaN,"x":'), "NaN is no number"),
         (lambda text: text.replace('"threads":', '"device":"cpu","threads":'), "a key is there twice"),
         (lambda text: text.replace('"seed":0', '"seed":' + "9" * 5000, 1), "can't be read"),
@@ -91,9 +91,9 @@ def good(compose) -> dict:
         (lambda text: json.dumps([json.loads(text)]), "holds no record"),
     ],
 )
-def test_what_is_no_record_is_refused(compose, tmp_path, change, said):
+def test_what_is_no_record_is_refused(compose, tmp_path, change, message):
     text = json.dumps(good(compose), separators=(",", ":"))
-    with pytest.raises(ComposerError, match=said):
+    with pytest.raises(ComposerError, match=message):
         metadata.read(png(tmp_path / "bad.png", change(text)))
 
 

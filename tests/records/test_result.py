@@ -26,7 +26,7 @@ def result(count: int = 1) -> Result:
     )
 
 
-def test_a_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_write_is_complete_or_absent(tmp_path, monkeypatch):
     target = tmp_path / "a.png"
     write_atomically(target, b"old")
 
@@ -48,7 +48,7 @@ def test_files_get_the_usual_permissions(tmp_path):
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
 
 
-def test_save_writes_pictures_grid_config_and_run_json(tmp_path):
+def test_save_writes_images_grid_config_and_run_json(tmp_path):
     from omegaconf import OmegaConf
 
     paths = result(3).save(tmp_path / "new" / "folder")

@@ -17,7 +17,7 @@ MEANT = {
     "before_steps": "before_step", "beforestep": "before_step", "after_prediction": "after_predict", "on_train_end": "after_decode",
     "on_decode": "after_decode", "after_decoding": "after_decode",
 }  # fmt: skip
-FINE = ("save", "finished", "step", "draw", "start", "scale_noise", "close", "images", "save_step")
+FINE = ("save", "finished", "step", "show", "start", "scale_noise", "close", "images", "save_step")
 
 
 def made(**methods) -> StepCallback:

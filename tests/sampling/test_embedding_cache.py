@@ -10,15 +10,15 @@ from composer.sampling.embedding_cache import EmbeddingCache, cached, options_sc
 
 
 class Layer(nn.Linear):
-    """Asked with ones."""
+    """Call it with ones."""
 
     def __init__(self) -> None:
         super().__init__(1, 1)
-        self.asked = 0
+        self.calls = 0
 
     @torch.no_grad()
     def answer(self) -> torch.Tensor:
-        self.asked += 1
+        self.calls += 1
         return self(torch.ones(1, 1))
 
 
@@ -40,15 +40,15 @@ def replaced(layer: Layer) -> None:
 
 
 @pytest.mark.parametrize("change", [hooked, hooked_before, written_to, replaced])
-def test_a_model_changed_in_place_is_asked_again(change):
+def test_a_model_modified_inplace_is_called_again(change):
     layer = Layer()
     with use_embedding_cache(EmbeddingCache()) as cache:
         for _ in range(2):
             first = cached(layer, lambda: "key", layer.answer)
-        assert layer.asked == 1
+        assert layer.calls == 1
         change(layer)
         again = cached(layer, lambda: "key", layer.answer)
-    assert layer.asked == 2 and not torch.equal(first, again) and cache.hits == 1
+    assert layer.calls == 2 and not torch.equal(first, again) and cache.hits == 1
 
 
 def test_options_of_a_run_keep_results_apart():
@@ -57,10 +57,10 @@ def test_options_of_a_run_keep_results_apart():
         for options in ("", "tiling", "", "tiling"):
             with options_scope(options):
                 cached(layer, lambda: "key", layer.answer)
-    assert layer.asked == 2
+    assert layer.calls == 2
 
 
-def test_numbers_of_models_are_not_used_twice():
+def test_ids_of_models_are_not_used_twice():
     from composer.sampling.embedding_cache import model_id
 
     seen = set()

@@ -18,7 +18,7 @@ from composer.config.read import read
 from composer.config.targets import build
 from composer.pipelines.build import build_pipeline
 from composer.sampling.guidance import Branches, ClassifierFree, Guidance, Interval
-from composer.sampling.guiders import stacks
+from composer.sampling.guiders import resolve_layers
 from composer.testing.conformance import same
 from composer.testing.runs import PROMPTS, run, tiny
 
@@ -78,7 +78,7 @@ def test_each_does_something_and_leaves_nothing_behind(name, family):
 @pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
 def test_projection_that_keeps_everything_is_classifier_free(family):
     settings = ("eta=1.0", "adaptive_projected_guidance_momentum=null", "adaptive_projected_guidance_rescale=0.0")
-    ours = latents(family, option("apg", *(f"guidance.settings.{each}" for each in settings)))
+    ours = latents(family, option("apg", *(f"guidance.settings.{setting}" for setting in settings)))
     for one, other in zip(ours, latents(family, ClassifierFree(4.0)), strict=True):
         torch.testing.assert_close(one, other, **CLOSE)
 
@@ -101,41 +101,41 @@ def test_adaptive_projection_is_diffusers_own_function():
 
 
 def test_perturbed_attention_is_the_classic_pipelines():
-    """diffusers' guider leaves the very first step alone, so the classic pipeline is told to do so too."""
-    holder = tiny("sd")
-    parts = {name: part for name, part in holder.components.items() if name not in ("image_encoder",)}
+    """diffusers' guider leaves the very first step alone, so the classic pipeline gets scale 0 there too."""
+    pipe = tiny("sd")
+    parts = {name: part for name, part in pipe.components.items() if name not in ("image_encoder",)}
     classic = StableDiffusionPAGPipeline(**parts, requires_safety_checker=False, pag_applied_layers=["mid"])
     classic.set_progress_bar_config(disable=True)
-    before = dict(holder.unet.attn_processors)
+    before = dict(pipe.unet.attn_processors)
     scales, kept = iter([0.0, 3.0, 3.0, 3.0]), []
     classic._get_pag_scale = lambda t: next(scales)
     classic(
         PROMPTS[0], num_inference_steps=4, guidance_scale=4.0, pag_scale=3.0, height=64, width=64,
         generator=torch.Generator().manual_seed(0),
-        callback_on_step_end=lambda pipe, i, t, tensors: kept.append(tensors["latents"]) or tensors,
+        callback_on_step_end=lambda _, i, t, tensors: kept.append(tensors["latents"]) or tensors,
     )  # fmt: skip
-    holder.unet.set_attn_processor(before)
+    pipe.unet.set_attn_processor(before)
     for one, other in zip(latents("sd", option("pag")), kept, strict=True):
         torch.testing.assert_close(one, other, **CLOSE)
 
 
 def test_skipped_layers_are_the_classic_pipelines():
     """StableDiffusion3Pipeline has the same guidance built in, for batches of one."""
-    holder, kept = tiny("sd3"), []
-    holder.set_progress_bar_config(disable=True)
-    scheduler = holder.scheduler
-    holder.scheduler = type(scheduler).from_config({**scheduler.config, "use_dynamic_shifting": False})
+    pipe, kept = tiny("sd3"), []
+    pipe.set_progress_bar_config(disable=True)
+    scheduler = pipe.scheduler
+    pipe.scheduler = type(scheduler).from_config({**scheduler.config, "use_dynamic_shifting": False})
     settings = {
         "skip_guidance_layers": [1],
         "skip_layer_guidance_scale": 2.8,
         "skip_layer_guidance_start": 0.0,
         "skip_layer_guidance_stop": 1.0,
     }
-    holder(
+    pipe(
         PROMPTS[0], num_inference_steps=4, guidance_scale=4.0, height=32, width=32, generator=torch.Generator().manual_seed(0), **settings,
-        callback_on_step_end=lambda pipe, i, t, tensors: kept.append(tensors["latents"]) or tensors,
+        callback_on_step_end=lambda _, i, t, tensors: kept.append(tensors["latents"]) or tensors,
     )  # fmt: skip
-    holder.scheduler = scheduler
+    pipe.scheduler = scheduler
     ours = latents(
         "sd3",
         option("slg", "guidance.layers=[transformer_blocks.1]", "guidance.settings.skip_layer_guidance_start=0.0"),
@@ -145,16 +145,16 @@ def test_skipped_layers_are_the_classic_pipelines():
 
 
 def test_an_interval_asks_only_once_outside_of_it():
-    asked = []
+    requested = []
 
     class Counts(Interval):
         def prediction(self, step, predict):
             return super().prediction(
-                step, lambda each: asked.append(each.conditioning.negative is not None) or predict(each)
+                step, lambda each: requested.append(each.conditioning.negative is not None) or predict(each)
             )
 
     inside = latents("sd", Counts(4.0, first=0.3, last=0.7), steps=5)
-    assert asked == [False, False, True, False, False]
+    assert requested == [False, False, True, False, False]
     assert torch.equal(
         latents("sd", Interval(4.0, first=0.0, last=1.0), steps=5)[-1], latents("sd", ClassifierFree(4.0), steps=5)[-1]
     )
@@ -169,27 +169,27 @@ def test_a_cut_off_takes_the_negative_branch_from_guiders_too():
 
 
 def test_layers_in_the_middle():
-    assert stacks(tiny("sd").unet, "auto") == {"mid_block.attentions.0.transformer_blocks": [0]}
-    assert stacks(tiny("sd3").transformer, ["transformer_blocks.1", "transformer_blocks.0"]) == {
+    assert resolve_layers(tiny("sd").unet, "auto") == {"mid_block.attentions.0.transformer_blocks": [0]}
+    assert resolve_layers(tiny("sd3").transformer, ["transformer_blocks.1", "transformer_blocks.0"]) == {
         "transformer_blocks": [1, 0]
     }
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["guidance=pag", "task=unconditional"], "guidance=PerturbedAttentionGuidance: can't reach into ddpm models (allowed: sd, sdxl)"),
         (["guidance=cfg", "task=unconditional"], "guidance=ClassifierFree: ddpm takes no prompt, so there is nothing to guide"),
         (["guidance=apg", "guidance.settings.start=2"], "guidance.settings: AdaptiveProjectedGuidance refuses them: Expected `start`"),
         (["guidance=apg", "guidance.guider=ApgGuidance"], "guidance.guider=ApgGuidance: diffusers has no such guider."),
         (["guidance=apg", "+guidance.layers=auto"], "guidance.layers=auto: AdaptiveProjectedGuidance weakens no layers"),
-        (["guidance=interval", "guidance.last=0.1"], "guidance.last=0.1: must lie between first=0.2 and 1"),
+        (["guidance=interval", "guidance.last=0.1"], "guidance.last=0.1: must be between first=0.2 and 1"),
     ],
 )  # fmt: skip
-def test_what_would_do_nothing_is_refused(words, said):
+def test_what_would_do_nothing_is_refused(words, message):
     with pytest.raises(ComposerError) as caught:
         build_pipeline(check(read(compose_config(words))))
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_layer_that_is_not_there_is_named():
@@ -197,6 +197,6 @@ def test_a_layer_that_is_not_there_is_named():
         run("sd", {}, guidance=option("pag", "guidance.layers=[mid_block.attn]"))
 
 
-def test_blur_that_takes_pictures_for_square_says_so(compose):
+def test_blur_that_assumes_square_images_says_so(compose):
     done = compose("guidance=seg", "height=64", "steps=3")
     assert done.code == 2 and "guidance=seg: blurs as if every image were square" in done.err

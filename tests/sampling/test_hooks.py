@@ -58,7 +58,7 @@ class Diary(StepCallback):
 
 
 def expected(names: str, iterations: int, stopped_by: str | None = None) -> list[str]:
-    """The whole list; the callback that stops the last iteration keeps the later ones from its `stepped`."""
+    """The complete list; the callback that stops the last iteration keeps the later ones from its `stepped`."""
     pages = [f"{name} enters" for name in names]
     for index in range(iterations):
         for moment in ("before", "predicted", "stepped"):
@@ -172,7 +172,7 @@ HOSTILE = {
 }
 
 
-#: What is left on the models for the next run: method → what is said of it. All of them keep the run at hand.
+#: What is left on the models for the next run: method → part of the message. All of them keep the run at hand.
 LEAVES = {
     "a hook": (hooks_the_unet, "a hook (tests.sampling.test_hooks.hooks_the_unet.<locals>.<lambda>) on unet.mid_block"),
     "a processor": (
@@ -211,7 +211,7 @@ def test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind(kind,
     assert same(run("sd", {}), restore_after_run), "the next run generates something else"
 
 
-def test_the_list_of_pictures_is_the_callbacks_own(restore_after_run):
+def test_the_list_of_images_is_the_callbacks_own(restore_after_run):
     assert same(
         run(
             "sd", {"tidy": type("Tidy", (StepCallback,), {"after_decode": lambda self, run, images: images.clear()})()}
@@ -262,7 +262,7 @@ def test_one_that_sleeps_only_takes_its_time(restore_after_run):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in HOSTILE if not kind.startswith("writes")])
-def test_one_that_is_skipped_when_it_fails_takes_no_part_in_the_picture(kind, restore_after_run):
+def test_one_that_is_skipped_when_it_fails_does_not_change_the_image(kind, restore_after_run):
     result = run("sd", {"hostile": hostile(kind)}, skip_on_error=frozenset({"hostile"}))
     assert same(result, restore_after_run)
     assert (
@@ -270,7 +270,7 @@ def test_one_that_is_skipped_when_it_fails_takes_no_part_in_the_picture(kind, re
     )
 
 
-def test_writing_in_place_ends_the_run_even_where_failures_are_skipped():
+def test_inplace_changes_end_the_run_even_if_failures_are_skipped():
     """What was written over is gone: there is nothing to go on with."""
     with pytest.raises(CallbackError, match="wrote into a tensor"):
         run("sd", {"hostile": hostile("writes in place in silence")}, skip_on_error=frozenset({"hostile"}))
@@ -294,7 +294,7 @@ def needs(*names: str, families: frozenset[str] | None = None) -> StepCallback:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "callback", "said"),
+    ("overrides", "callback", "message"),
     [
         ([], needs("mask"), "callbacks.needy: needs mask, which text2img does not have"),
         (["task=inpaint"], needs("depth"), "needs depth, which inpaint does not have"),
@@ -304,11 +304,11 @@ def needs(*names: str, families: frozenset[str] | None = None) -> StepCallback:
         ([], needs(families=frozenset({"flux"})), "is for other models than sd (allowed: flux)"),
     ],
 )
-def test_needs_that_can_not_be_met(overrides, callback, said):
+def test_needs_that_can_not_be_met(overrides, callback, message):
     checked = check(read(compose_config(overrides)))
     with pytest.raises(ComposerError) as caught:
         check_requirements({"needy": callback}, checked.task, checked.checkpoint, checked.spec.task.name)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_on_error_is_a_setting_of_every_callback(compose):
     assert spec.skip_on_error == {"trace"} and build_pipeline(check(spec)).skip_on_error == {"trace"}
 
 
-def test_what_was_made_is_saved_before_a_leftover_is_told(restore_after_run, tmp_path):
+def test_images_are_saved_before_a_leftover_is_reported(restore_after_run, tmp_path):
     hook = {
         "before_step": lambda self, step: (
             self.run.modules["unet"].register_forward_hook(lambda *arguments: None),

@@ -25,29 +25,29 @@ def damaged(checkpoint: Path, to: Path, component: str, key: str, value: float) 
     shutil.copytree(checkpoint, to)
     file = next((to / component).glob("*.safetensors"))
     tensors = load_file(file)
-    found = next(name for name in tensors if name.endswith(key))
-    tensors[found] = torch.full_like(tensors[found], value)
+    result = next(name for name in tensors if name.endswith(key))
+    tensors[result] = torch.full_like(tensors[result], value)
     save_file(tensors, file, {"format": "pt"})
     return to
 
 
 @pytest.mark.parametrize(
-    ("component", "key", "said"),
+    ("component", "key", "message"),
     [
         ("unet", "conv_in.bias", "unet: its prediction at step 1/3 holds numbers that are not finite"),
         ("vae", "decoder.conv_in.bias", "vae: its image holds numbers that are not finite"),
         ("text_encoder", "embeddings.token_embedding.weight", "text_encoder: the encoded prompt holds numbers"),
     ],
 )
-def test_it_is_said_where_and_nothing_is_written(compose, checkpoints, tmp_path, component, key, said):
+def test_the_component_is_named_and_nothing_is_written(compose, checkpoints, tmp_path, component, key, message):
     source = damaged(checkpoints["sd"], tmp_path / "bad", component, key, float("nan"))
     done = compose("model=local", f"model.source={source}", "steps=3", "callbacks=[]", "output.folder=out")
-    assert done.code == 1 and done.err.count("\n") == 1 and said in done.err, done.err
+    assert done.code == 1 and done.err.count("\n") == 1 and message in done.err, done.err
     assert "precision" not in done.err, "nothing was in 16 bits"
     assert not Path("out").exists()
 
 
-def test_a_picture_that_is_encoded_too(compose, checkpoints, tmp_path):
+def test_an_encoded_image_too(compose, checkpoints, tmp_path):
     source = damaged(checkpoints["sd"], tmp_path / "bad", "vae", "encoder.conv_in.bias", float("inf"))
     done = compose("task=img2img", "model=local", f"model.source={source}", "steps=3")
     assert done.code == 1 and "vae: the encoded image holds numbers that are not finite" in done.err
@@ -61,7 +61,7 @@ def test_the_vae_decodes_once_more_in_fp32_where_16_bits_overflow(checkpoints, f
     with torch.no_grad():
         pipe.vae.decoder.conv_in.weight.mul_(
             3e4 / pipe.vae.decoder.conv_in.weight.abs().max()
-        )  # fits into fp16, and its sums do not
+        )  # is finite in fp16, and the sum of its values is not
         pipe.vae.to(torch.float16)
         latents = torch.randn(1, pipe.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0)) * 20
         request = Request(prompts=("",), negative_prompts=(None,), seeds=(0,), steps=1, height=64, width=64)
@@ -81,10 +81,8 @@ def test_any_other_pipeline_says_it_too(compose, checkpoints, tmp_path):
     assert done.code == 1 and "vae: its image holds numbers that are not finite" in done.err, done.err
 
 
-def test_large_numbers_are_finite():
-    assert is_finite(torch.full((1, 4, 64, 64), 6e4, dtype=torch.float16)), (
-        "their sum is beyond fp16, and not what is asked"
-    )
+def test_large_values_are_finite():
+    assert is_finite(torch.full((1, 4, 64, 64), 6e4, dtype=torch.float16)), "only their sum is beyond fp16"
     assert not is_finite(torch.tensor([1.0, float("-inf")])) and not is_finite(
         torch.tensor([float("inf"), float("-inf")])
     )
@@ -94,7 +92,7 @@ def test_large_numbers_are_finite():
 
 def test_on_an_accelerator_the_step_is_named_at_the_end():
     watch = FiniteWatch("unet", 3)
-    watch.sums = [torch.tensor(each) for each in (1.0, float("nan"), float("nan"))]
+    watch.totals = [torch.tensor(item) for item in (1.0, float("nan"), float("nan"))]
     with pytest.raises(NonFinite, match="unet: what came of its prediction at step 2/3"):
         watch.flush()
     watch.flush()

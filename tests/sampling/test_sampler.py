@@ -81,7 +81,7 @@ def test_noised_knows_every_level_before_and_amid_a_run_that_begins_late(option)
     assert all(torch.equal(a, b) for a, b in zip(before, amid)) and not torch.equal(before[0], before[2])
     prediction = noise - x0 if option in FLOW else noise
     for index, x in enumerate(amid):
-        if option not in ("dpm2", "heun") or index % 2 == 0:  # between, they stand at a sigma of their own
+        if option not in ("dpm2", "heun") or index % 2 == 0:  # in between they have a sigma of their own
             assert torch.allclose(it.denoised(step_of(it, index, x), prediction), x0, atol=1e-3)
 
 

@@ -33,11 +33,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("words", "key", "said"), REFUSED, ids=[words[-1] for words, *_ in REFUSED])
-def test_a_setting_that_a_scheduler_refuses_is_named(compose, words, key, said):
+@pytest.mark.parametrize(("words", "key", "message"), REFUSED, ids=[words[-1] for words, *_ in REFUSED])
+def test_a_setting_that_a_scheduler_refuses_is_named(compose, words, key, message):
     done = compose("check", "steps=4", *words)
     assert (
-        done.code == 2 and done.err.startswith(f"compose: {key}: ") and said in done.err and done.err.count("\n") == 1
+        done.code == 2
+        and done.err.startswith(f"compose: {key}: ")
+        and message in done.err
+        and done.err.count("\n") == 1
     ), done.err
 
 

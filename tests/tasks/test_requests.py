@@ -38,7 +38,7 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ["task=img2img", "strength=0.01"],
@@ -76,13 +76,13 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_refusals_are_one_line(compose, tmp_path, words, said):
+def test_refusals_are_one_line(compose, tmp_path, words, message):
     saved("small.png", (1, 1))
     saved("wide.png", (32, 16))
     saved("tall.png", (16, 32))
     Image.fromarray((np.arange(64).reshape(8, 8) % 2).astype(np.uint8)).save("zeroone.png")
     done = compose(*words, "hydra.run.dir=out")
-    assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+    assert done.code == 2 and done.err.count("\n") == 1 and message in done.err, done.err
     assert not done.out and not (tmp_path / "out").exists()
 
 
@@ -92,7 +92,7 @@ def test_strength_says_how_many_steps_it_takes(compose):
     assert record()["iterations"] == 4 and record()["steps_left_out"] == 6
 
 
-def test_the_picture_keeps_its_size_and_rounding_is_said(compose):
+def test_the_image_keeps_its_size_and_rounding_is_noted(compose):
     saved("a.png", (70, 45))
     done = compose("task=img2img", "image=a.png", *BASE)
     note = "image: scaled from 70 x 45 to 64 x 40 pixels, multiples of 8"
@@ -113,13 +113,13 @@ def test_file_names_are_taken_as_typed(compose):
     assert record()["config"]["image"] == "a (1), b=ü'.png"
 
 
-def test_a_multirun_goes_through_pictures(compose):
+def test_a_multirun_sweeps_over_images(compose):
     saved("a.png", (16, 16)), saved("b.png", (24, 16))
     done = compose("-m", "task=img2img", "image=a.png,b.png", "steps=2", "hydra.sweep.dir=out")
     assert done.code == 0 and done.out.count("000.png") == 2, done.err
 
 
-def test_a_picture_for_each_prompt(compose):
+def test_an_image_for_each_prompt(compose):
     saved("a.png", (16, 16)), saved("b.png", (16, 16), seed=1)
     done = compose(
         "task=img2img", "image=[a.png,b.png]", "prompt=['x','y']", "images=2", "strength=0.5", "seed_step=0", *BASE
@@ -142,15 +142,16 @@ def test_inpainting_leaves_every_unmasked_pixel_as_it_was(compose, checkpoints, 
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0, "mask: all black: nothing is repainted"), (255, "mask: all white: everything is repainted")]
+    ("value", "message"),
+    [(0, "mask: all black: nothing is repainted"), (255, "mask: all white: everything is repainted")],
 )
-def test_a_mask_that_can_hardly_be_meant_is_named(compose, value, said):
+def test_a_mask_that_can_hardly_be_meant_is_named(compose, value, message):
     Image.new("L", (128, 128), value).save("m.png")
     done = compose("task=inpaint", "mask=m.png", "~model.variants.inpaint", *BASE)
-    assert done.code == 0 and done.err == f"compose: note: {said}\n"
+    assert done.code == 0 and done.err == f"compose: note: {message}\n"
 
 
-def test_outpainting_keeps_the_picture_and_adds_margins(compose):
+def test_outpainting_keeps_the_image_and_adds_margins(compose):
     pixels = saved("a.png", (40, 32))
     done = compose("task=outpaint", "image=a.png", "margins=[8,0,16,4]", "~model.variants.outpaint", *BASE)
     assert done.code == 0, done.err
@@ -164,7 +165,7 @@ def test_outpainting_to_a_given_size(compose):
     assert compose(*words, *BASE).code == 0 and made().shape == (96, 96, 3)
 
 
-def test_upscaling_runs_twice_or_over_a_given_picture(compose):
+def test_upscaling_runs_twice_or_over_a_given_image(compose):
     assert compose("task=upscale", "factor=1.5", "strength=0.5", "steps=4", "hydra.run.dir=out").code == 0
     assert made().shape == (192, 192, 3) and record()["iterations"] == 6 and record()["width"] == 192
     saved("a.png", (40, 32))
@@ -183,7 +184,7 @@ def test_variations_differ_and_stay_near(compose):
     assert all(np.abs(a - b).mean() > 0.5 for a, b in itertools.pairwise(images))
 
 
-def test_the_unconditional_task_starts_from_a_picture(compose):
+def test_the_unconditional_task_starts_from_an_image(compose):
     saved("a.png", (50, 40))
     done = compose("task=unconditional", "image=a.png", "steps=10", "hydra.run.dir=out")
     assert done.code == 0 and "6 of 10 steps" in done.out and made().shape == (32, 32, 3), done.err
@@ -198,11 +199,11 @@ def test_a_depth_map_or_the_models_own_estimate(compose, checkpoints):
     Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))).save("d.png")
     words = ["task=depth2img", "model=local", f"model.source={checkpoints['sd_depth']}", "image=a.png", *BASE]
     assert compose(*words).code == 0
-    own = made()
-    assert compose(*words, "depth=d.png").code == 0 and (made() != own).any()
+    expected = made()
+    assert compose(*words, "depth=d.png").code == 0 and (made() != expected).any()
 
 
-def test_a_soft_mask_is_cut_and_that_is_said(compose):
+def test_a_soft_mask_is_cut_with_a_note(compose):
     Image.fromarray(np.tile(np.linspace(0, 255, 128).astype(np.uint8), (128, 1))).save("m.png")
     done = compose("task=inpaint", "mask=m.png", *BASE)
     assert (
@@ -254,7 +255,7 @@ def test_the_plainest_task_that_takes_a_key_is_offered(compose, word, task):
     assert done.code == 2 and f"task={task} does" in done.err
 
 
-def test_a_mask_of_another_size_is_scaled_and_that_is_said(compose, checkpoints):
+def test_a_mask_of_another_size_is_scaled_with_a_note(compose, checkpoints):
     saved("a.png", (64, 64)), box("m.png", (32, 32), (8, 8, 24, 24))
     words = ["task=inpaint", "model=local", f"model.source={checkpoints['sd']}", "image=a.png", "mask=m.png", *BASE]
     done = compose(*words)
@@ -286,19 +287,19 @@ def test_a_cmyk_photo_is_read_as_colours(compose):
     assert compose(*WORDS, "image=cmyk.tiff").code == 0 and (made() == rgb).all()
 
 
-def test_a_truncated_picture_and_a_bomb_get_their_line(compose, tmp_path):
-    saved("whole.png", (64, 64))
-    whole = Path("whole.png").read_bytes()
-    Path("cut.png").write_bytes(whole[: len(whole) // 2])
+def test_a_truncated_image_and_a_bomb_are_refused_in_a_line(compose, tmp_path):
+    saved("complete.png", (64, 64))
+    complete = Path("complete.png").read_bytes()
+    Path("cut.png").write_bytes(complete[: len(complete) // 2])
     Path("bomb.png").write_bytes(bomb(10_000, 10_000))
-    for name, said in (
+    for name, message in (
         ("cut.png", "image=cut.png: is damaged or cut short"),
         ("bomb.png", "has too many pixels: 64 megapixels are the most"),
     ):
         done = compose(*WORDS, f"image={name}")
-        assert done.code == 2 and done.err.count("\n") == 1 and said in done.err and not (tmp_path / "out").exists(), (
-            done.err
-        )
+        assert (
+            done.code == 2 and done.err.count("\n") == 1 and message in done.err and not (tmp_path / "out").exists()
+        ), done.err
 
 
 def bomb(width: int, height: int) -> bytes:

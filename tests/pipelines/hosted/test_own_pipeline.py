@@ -28,7 +28,7 @@ SCHEDULERS = ("euler_karras", "dpmpp_2m", "ddim", "lcm", "null")
 
 
 def words(folder: Path, scheduler: str, out: str) -> list[str]:
-    own = [] if scheduler == "null" else [f"scheduler={scheduler}"]  # null: the checkpoint's own, as nothing is said
+    expected = [] if scheduler == "null" else [f"scheduler={scheduler}"]  # null: the checkpoint's own, the default
     return [
         "model=local",
         f"model.source={folder}",
@@ -36,11 +36,11 @@ def words(folder: Path, scheduler: str, out: str) -> list[str]:
         "steps=3",
         "prompt=a cat",
         f"output.folder={out}",
-        *own,
+        *expected,
     ]
 
 
-def drawn(out: str) -> tuple[bytes, dict]:
+def generated(out: str) -> tuple[bytes, dict]:
     return pixels(f"{out}/000.png"), json.loads(Path(out, "run.json").read_text())["scheduler"]
 
 
@@ -57,16 +57,16 @@ def state(pipe: DiffusionPipeline) -> dict:
 def test_a_hosted_run_leaves_no_scheduler_behind(compose, checkpoints, between):
     for number, scheduler in enumerate(("dpmpp_2m", between, "dpmpp_2m", "null")):
         assert compose(*words(checkpoints["sd"], scheduler, str(number))).code == 0
-    assert drawn("2") == drawn("0")
-    assert drawn("3")[1]["class"] == "DDIMScheduler" and not drawn("3")[1].get("use_karras_sigmas")
+    assert generated("2") == generated("0")
+    assert generated("3")[1]["class"] == "DDIMScheduler" and not generated("3")[1].get("use_karras_sigmas")
 
 
-def test_a_sweep_over_schedulers_draws_what_single_runs_draw(compose, checkpoints):
+def test_a_sweep_over_schedulers_equals_single_runs(compose, checkpoints):
     done = compose("-m", *words(checkpoints["sd"], "euler_karras,dpmpp_2m,lms", "sweep"), "sweep.batch=1")
     assert done.code == 0, done.err
     for number, scheduler in enumerate(("euler_karras", "dpmpp_2m", "lms")):
         assert compose(*words(checkpoints["sd"], scheduler, scheduler)).code == 0
-        assert drawn(f"sweep/{number:04}") == drawn(scheduler)
+        assert generated(f"sweep/{number:04}") == generated(scheduler)
 
 
 def test_a_cached_pipeline_is_as_before_a_run(compose, checkpoints):
@@ -105,21 +105,21 @@ def kandinsky() -> KandinskyV22CombinedPipeline:
 def test_pipelines_within_one_get_the_scheduler_too():
     shared, scheduler = kandinsky(), DDIMScheduler()
     before, within = state(shared), state(shared.decoder_pipe)
-    own = run_pipeline(shared, scheduler)
-    assert isinstance(own.decoder_pipe, KandinskyV22Pipeline)
-    assert own.scheduler is own.decoder_pipe.scheduler is scheduler and own.unet is shared.unet
-    assert own.prior_pipe.scheduler is not shared.prior_pipe.scheduler
+    expected = run_pipeline(shared, scheduler)
+    assert isinstance(expected.decoder_pipe, KandinskyV22Pipeline)
+    assert expected.scheduler is expected.decoder_pipe.scheduler is scheduler and expected.unet is shared.unet
+    assert expected.prior_pipe.scheduler is not shared.prior_pipe.scheduler
     assert state(shared) == before and state(shared.decoder_pipe) == within
 
 
 def test_a_scheduler_keeps_the_settings_that_a_class_would_rewrite():
     scheduler = DDIMScheduler(steps_offset=0, clip_sample=True)
-    own = run_pipeline(pipelines.sd(), scheduler)
-    assert own.scheduler.config.steps_offset == 0 and own.scheduler.config.clip_sample
-    assert own.config["scheduler"] == ("diffusers", "DDIMScheduler")
+    expected = run_pipeline(pipelines.sd(), scheduler)
+    assert expected.scheduler.config.steps_offset == 0 and expected.scheduler.config.clip_sample
+    assert expected.config["scheduler"] == ("diffusers", "DDIMScheduler")
 
 
-def test_own_pipeline_draws_as_one_with_an_assigned_scheduler():
+def test_own_pipeline_equals_one_with_an_assigned_scheduler():
     theirs, scheduler = pipelines.sd(), DDPMScheduler()
     ours = run_pipeline(pipelines.sd(), scheduler)
     theirs.scheduler = DDPMScheduler()
