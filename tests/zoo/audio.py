@@ -1,4 +1,4 @@
-"""Sounds: Stable Audio, ACE-Step, LongCat's audio."""
+"""Sounds: Stable Audio, AudioLDM 2, ACE-Step, LongCat's audio."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ from typing import Any
 
 import diffusers as d
 from transformers import (
+    ClapConfig,
+    ClapFeatureExtractor,
+    ClapModel,
+    GPT2Config,
+    GPT2LMHeadModel,
     Qwen3Model,
+    RobertaTokenizer,
+    SpeechT5HifiGan,
+    SpeechT5HifiGanConfig,
+    T5Tokenizer,
 )
 
 from composer.testing import parts
+from composer.tiny.tokenizer import bytes_to_unicode
 from zoo.entry import arguments, audio
 from zoo.flow_images import FlowEuler
-from zoo.text import qwen3, qwen_tokenizer, umt5
+from zoo.text import VOCABULARY, qwen3, qwen_tokenizer, umt5
 
 
 def oobleck(latents: int) -> d.AutoencoderOobleck:
@@ -72,6 +82,55 @@ def longcat_audio() -> d.LongCatAudioDiTPipeline:
     )  # fmt: skip
 
 
+def roberta_tokenizer() -> RobertaTokenizer:
+    vocabulary = {token: i for i, token in enumerate(("<s>", "<pad>", "</s>", "<unk>", "<mask>", *bytes_to_unicode()))}
+    return RobertaTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+
+
+def t5_tokenizer() -> T5Tokenizer:
+    """Of the class by which AudioLDM 2 recognises what reads its prompt."""
+    letters = ("\u2581", *map(chr, range(33, 127)))
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((letter, -4.0) for letter in letters)]
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=48)
+
+
+def audioldm2() -> d.AudioLDM2Pipeline:
+    from diffusers.pipelines.audioldm2 import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel
+
+    text = {
+        "hidden_size": 8, "intermediate_size": 37, "num_attention_heads": 1, "num_hidden_layers": 1, "vocab_size": VOCABULARY,
+        "projection_dim": 8,
+    }  # fmt: skip
+    sound = {
+        "spec_size": 8, "window_size": 4, "num_mel_bins": 8, "intermediate_size": 37, "depths": [1, 1], "num_attention_heads": [1, 1],
+        "num_hidden_layers": 1, "hidden_size": 192, "projection_dim": 8, "patch_size": 2, "patch_stride": 2,
+        "patch_embed_input_channels": 4,
+    }  # fmt: skip
+    language = GPT2LMHeadModel(GPT2Config(n_embd=16, n_head=1, n_layer=1, vocab_size=VOCABULARY, n_positions=99))
+    language.config.max_new_tokens = 4
+    return d.AudioLDM2Pipeline(
+        vae=d.AutoencoderKL(
+            block_out_channels=(8, 16), in_channels=1, out_channels=1, norm_num_groups=8, down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4,
+        ),
+        text_encoder=ClapModel(ClapConfig(text_config=text, audio_config=sound, projection_dim=16)), text_encoder_2=parts.t5(32),
+        projection_model=AudioLDM2ProjectionModel(text_encoder_dim=16, text_encoder_1_dim=32, langauge_model_dim=16),
+        language_model=language, tokenizer=roberta_tokenizer(), tokenizer_2=t5_tokenizer(),
+        feature_extractor=ClapFeatureExtractor(hop_length=7900),
+        unet=AudioLDM2UNet2DConditionModel(
+            block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=8, sample_size=32, cross_attention_dim=((None, 16, 32),) * 2,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        ),
+        scheduler=d.DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False, set_alpha_to_one=False),
+        vocoder=SpeechT5HifiGan(
+            SpeechT5HifiGanConfig(
+                model_in_dim=8, upsample_initial_channel=16, upsample_rates=[2, 2], upsample_kernel_sizes=[4, 4],
+                resblock_kernel_sizes=[3, 7], resblock_dilation_sizes=[[1, 3, 5], [1, 3, 5]], normalize_before=False,
+            )
+        ),
+    )  # fmt: skip
+
+
 ENTRIES = {
     "stable_audio": audio(stable_audio, arguments(prompt="a hammer", audio_end_in_s=1.5, output_type="np")),
     "ace_step": audio(
@@ -79,4 +138,7 @@ ENTRIES = {
         arguments(prompt="a piano", lyrics="soft notes", audio_duration=0.4, max_text_length=32, output_type="np"),
     ),
     "longcat_audio": audio(longcat_audio, arguments(prompt="waves", audio_duration_s=0.1, output_type="np")),
+    "audioldm2": audio(
+        audioldm2, arguments(prompt="a hammer", negative_prompt="bad", audio_length_in_s=0.05, output_type="np")
+    ),
 }

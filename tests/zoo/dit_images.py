@@ -9,6 +9,8 @@ from transformers import (
     BertConfig,
     BertModel,
     ByT5Tokenizer,
+    GemmaConfig,
+    GemmaForCausalLM,
     GlmConfig,
     GlmForCausalLM,
     LlamaConfig,
@@ -91,6 +93,17 @@ def cogview4(cls: type = d.CogView4Pipeline, in_channels: int = 4) -> Any:
         transformer=d.CogView4Transformer2DModel(
             in_channels=in_channels, num_layers=2, attention_head_dim=8, num_attention_heads=2, out_channels=4, text_embed_dim=32,
             time_embed_dim=8, condition_dim=4, rope_axes_dim=(64, 64),
+        ),
+    )  # fmt: skip
+
+
+def lumina() -> d.LuminaPipeline:
+    gemma = GemmaConfig(**QWEN, num_hidden_layers=2, head_dim=8, pad_token_id=0)
+    return d.LuminaPipeline(
+        tokenizer=qwen_tokenizer(), text_encoder=GemmaForCausalLM(gemma), vae=parts.vae(4, (8, 8, 8, 8)), scheduler=FlowEuler(),
+        transformer=d.LuminaNextDiT2DModel(
+            sample_size=8, in_channels=4, hidden_size=16, num_layers=2, num_attention_heads=2, num_kv_heads=1, multiple_of=16,
+            cross_attention_dim=16,
         ),
     )  # fmt: skip
 
@@ -251,6 +264,7 @@ ENTRIES = {
     "aura_flow": image(aura_flow, arguments(**TEXT, **SMALL)),
     "cogview3": image(cogview3, arguments(**TEXT, **SMALL)),
     "cogview4": image(cogview4, arguments(**TEXT, **SMALL, negative_prompt="bad")),
+    "lumina": image(lumina, arguments(**TEXT, height=64, width=64, negative_prompt="bad", clean_caption=False)),
     "bria": image(bria, arguments(**TEXT, **SMALL)),
     "bria_fibo": image(bria_fibo, arguments(**TEXT, **SMALL, negative_prompt="bad")),
     "hidream": image(hidream, arguments(**TEXT, **SMALL)),

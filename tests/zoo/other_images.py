@@ -72,7 +72,8 @@ def kandinsky22(cls: type = d.KandinskyV22Pipeline, **more: Any) -> Any:
     )  # fmt: skip
     movq = d.VQModel(
         block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D", "AttnDownEncoderBlock2D"), latent_channels=4,
-        norm_num_groups=4, norm_type="spatial", num_vq_embeddings=12, up_block_types=("AttnUpDecoderBlock2D", "UpDecoderBlock2D"), vq_embed_dim=4,
+        norm_num_groups=4, norm_type="spatial",
+        num_vq_embeddings=12, up_block_types=("AttnUpDecoderBlock2D", "UpDecoderBlock2D"), vq_embed_dim=4,
     )  # fmt: skip
     scheduler = d.DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, clip_sample=False, set_alpha_to_one=False, steps_offset=1

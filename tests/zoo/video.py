@@ -7,6 +7,7 @@ from typing import Any
 
 import diffusers as d
 from transformers import (
+    ByT5Tokenizer,
     LlamaConfig,
     LlamaModel,
     SiglipImageProcessorPil,
@@ -56,6 +57,40 @@ def wan(cls: type = d.WanPipeline, **changes: Any) -> Any:
 def wan_two_experts() -> d.WanPipeline:
     """Wan 2.2: one transformer for the noisy half of the steps, another one for the rest."""
     return wan(transformer_2=wan_transformer(), boundary_ratio=0.875)
+
+
+def wan_image(**more: Any) -> d.WanImageToVideoPipeline:
+    """Wan 2.1 from a first and a last frame, which a CLIP reads too."""
+    transformer = wan_transformer(in_channels=36, out_channels=16, image_dim=parts.WIDTH, **more)
+    return wan(d.WanImageToVideoPipeline, transformer=transformer, image_encoder=vision(), image_processor=processor())
+
+
+def wan_image_two_experts() -> d.WanImageToVideoPipeline:
+    """Wan 2.2 from a frame, without a CLIP."""
+    experts = {name: wan_transformer(in_channels=36, out_channels=16) for name in ("transformer", "transformer_2")}
+    return wan(d.WanImageToVideoPipeline, **experts, boundary_ratio=0.9, image_encoder=None, image_processor=None)
+
+
+def lucy_edit() -> d.LucyEditPipeline:
+    """Edits a video; its transformer looks like Wan's with twice the channels."""
+    return wan(d.LucyEditPipeline, transformer=wan_transformer(in_channels=32, out_channels=16))
+
+
+def hunyuan15() -> d.HunyuanVideo15Pipeline:
+    """With a guider of diffusers among its components."""
+    qwen_text = qwen_vl(layers=4).model.language_model
+    return d.HunyuanVideo15Pipeline(
+        scheduler=FlowEuler(shift=7.0), text_encoder=qwen_text, tokenizer=qwen_tokenizer(), text_encoder_2=parts.t5(32),
+        tokenizer_2=ByT5Tokenizer(), guider=d.ClassifierFreeGuidance(guidance_scale=3.0),
+        vae=d.AutoencoderKLHunyuanVideo15(
+            latent_channels=4, block_out_channels=(16, 16), layers_per_block=1, spatial_compression_ratio=4, temporal_compression_ratio=2,
+            downsample_match_channel=False, upsample_match_channel=False,
+        ),
+        transformer=d.HunyuanVideo15Transformer3DModel(
+            in_channels=9, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=1, num_refiner_layers=1, mlp_ratio=2.0,
+            text_embed_dim=16, text_embed_2_dim=32, image_embed_dim=12, rope_axes_dim=(2, 2, 4), target_size=16, task_type="t2v",
+        ),
+    )  # fmt: skip
 
 
 def wan_vace() -> d.WanVACEPipeline:
@@ -275,6 +310,17 @@ ENTRIES = {
         arguments(one_generator=True, **TEXT, **SMALL, num_frames=5, video=clip(5), mask=masks(5)),
         needs="ftfy",
     ),
+    "wan_image2video": video(wan_image, arguments(**TEXT, **SMALL, num_frames=5, image=photo(32)), needs="ftfy"),
+    "wan_first_last": video(
+        lambda: wan_image(pos_embed_seq_len=2 * 17),
+        arguments(**TEXT, **SMALL, num_frames=5, image=photo(32), last_image=photo(32, seed=1)),
+        needs="ftfy",
+    ),
+    "wan_image_two_experts": video(
+        wan_image_two_experts, arguments(**TEXT, **SMALL, num_frames=5, image=photo(32)), needs="ftfy"
+    ),
+    "lucy_edit": video(lucy_edit, arguments(**TEXT, **SMALL, num_frames=5, video=clip(5)), needs="ftfy"),
+    "hunyuan15": video(hunyuan15, arguments(**PROMPT, **SMALL, num_frames=5)),
     "wan_video2video": video(
         lambda: wan(d.WanVideoToVideoPipeline), arguments(**TEXT, **SMALL, video=clip(5), strength=0.8), needs="ftfy"
     ),
