@@ -71,8 +71,9 @@ def show(*overrides: str, config_dir: str | None = None, **values: Any) -> Page:
     with silenced_libraries():
         from composer.pipelines.build import tried
         from composer.pipelines.description import describe
+        from composer.pipelines.offers import find_offers
 
-        return Page(describe(checked, tried(checked, callbacks)))
+        return Page(describe(checked, tried(checked, callbacks), find_offers(checked)))
 
 
 def list_options(

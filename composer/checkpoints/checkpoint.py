@@ -100,7 +100,7 @@ class Checkpoint:
         """Height and width in pixels that the model was trained at; an estimate where only a run knows."""
         if self.defaults is not None and self.defaults.size is not None:
             return self.defaults.size
-        sample = self.denoiser.get("sample_size", self.family_info.sample_size)
+        sample = self.denoiser.get("sample_size") or self.family_info.sample_size
         height, width = (sample, sample) if isinstance(sample, int) else sample
         return height * self.vae_scale_factor, width * self.vae_scale_factor
 

@@ -67,9 +67,11 @@ def local_values(
     defaults = {entry.name: UNKNOWN if entry.default is entry.empty else entry.default for entry in parameters}
     names = {**defaults, **known}
     first = {name: names[name] for name in requested if names.get(name) is not None}
-    for name, value in _assignments(tree.body, names):
-        if name in requested and value is not None:
-            first.setdefault(name, value)
+    for statement in tree.body:  # a value is complete at the end of the statement in which it begins, such as an `if`
+        _follow([statement], names)
+        for name in requested:
+            if names.get(name) is not None:
+                first.setdefault(name, names[name])
     return first, names
 
 
@@ -156,30 +158,26 @@ def _evaluate_in_turn(node: ast.BoolOp, names: Mapping[str, Any]) -> Any:
     return UNKNOWN if unknown else value
 
 
-def _assignments(body: list[ast.stmt], names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield assignments in their order, and keep their values in `names`."""
+def _follow(body: list[ast.stmt], names: dict[str, Any]) -> None:
+    """Keep the values that statements assign in `names`."""
     for statement in body:
         if isinstance(statement, ast.Assign):
-            for target, node in _pairs(statement):
-                names[target] = evaluate(node, names)
-                yield target, names[target]
+            names.update({target: evaluate(node, names) for target, node in _pairs(statement)})
         elif isinstance(statement, ast.If):
             test = evaluate(statement.test, names)
             if test is UNKNOWN:
-                yield from _forget([statement], names)
+                _forget(statement, names)
             else:
-                yield from _assignments(statement.body if test else statement.orelse, names)
-        elif isinstance(statement, (ast.For, ast.While, ast.With, ast.Try)):
-            yield from _forget([statement], names)
+                _follow(statement.body if test else statement.orelse, names)
+        elif isinstance(statement, (ast.AugAssign, ast.For, ast.While, ast.With, ast.Try)):
+            _forget(statement, names)
 
 
-def _forget(body: list[ast.stmt], names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield all names that statements may assign, as unknown."""
-    for statement in body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names[node.id] = UNKNOWN
-                yield node.id, UNKNOWN
+def _forget(statement: ast.stmt, names: dict[str, Any]) -> None:
+    """Make all names unknown that a statement may assign."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names[node.id] = UNKNOWN
 
 
 def _pairs(statement: ast.Assign) -> Iterator[tuple[str, ast.expr | None]]:

@@ -87,7 +87,7 @@ def _image_kinds(pipeline: Any, takes: Mapping[str, str | None], required: froze
     if not required - {"prompt"}:
         yield "text2img" if prompt else "unconditional"
     if "control_image" in keywords_of(pipeline.__call__) or (image and _is_control(pipeline)):
-        if not mask and not strength:
+        if not mask and not strength and "Inpaint" not in name:
             yield "control"
     elif image and mask:
         yield "inpaint"
@@ -112,11 +112,18 @@ def pipeline_classes(checkpoint: Checkpoint) -> Iterator[Any]:
     """
     import diffusers
 
-    for name in dict.fromkeys((checkpoint.pipeline, *sibling_names(checkpoint.pipeline))):
+    others = () if _takes_mask(checkpoint) else sibling_names(checkpoint.pipeline)
+    for name in dict.fromkeys((checkpoint.pipeline, *others)):
         pipeline = getattr(diffusers, name, None)
         is_pipeline = isinstance(pipeline, type) and issubclass(pipeline, diffusers.DiffusionPipeline)
         if is_pipeline and (name == checkpoint.pipeline or not _missing(pipeline, checkpoint)):
             yield pipeline
+
+
+def _takes_mask(checkpoint: Checkpoint) -> bool:
+    """Whether the weights were made for inpainting, and have input channels that no other class fills."""
+    is_inpainting = "Inpaint" in checkpoint.pipeline
+    return is_inpainting and ("controlnet" in checkpoint.classes or checkpoint.denoiser.get("in_channels") == 9)
 
 
 def _missing(pipeline: Any, checkpoint: Checkpoint) -> frozenset[str]:

@@ -85,7 +85,8 @@ def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:
         raise ComposerError(
             "guidance", name, f"can't reach into {family} models", [] if family == HOSTED else sorted(able)
         )
-    if guidance.do_classifier_free_guidance and not checkpoint.family_info.takes_prompt:
+    is_native = family != HOSTED  # a hosted pipeline may guide by an image; its class is checked besides
+    if is_native and guidance.do_classifier_free_guidance and not checkpoint.family_info.takes_prompt:
         raise ComposerError(
             "guidance", name, f"{family} takes no prompt, so there is nothing to guide: use guidance=none"
         )

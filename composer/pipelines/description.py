@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from composer.checkpoints.headers import PICKLED, read_header
 from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import ROLES, Checked, tasks_of
 from composer.checks.pipeline_steps import Steps
+from composer.pipelines.offers import Offers
 from composer.pipelines.resolve import timestep_layout
 from composer.pipelines.schedule_check import original_config
 from composer.sampling.schedulers import effective_settings, make_scheduler, scheduler_parts
+from composer.tasks.base import SIDES
 
 #: The settings that say most about a component, by its kind.
 SHOWN_SETTINGS = (
@@ -23,11 +26,16 @@ SHOWN_SETTINGS = (
 )  # fmt: skip
 
 
-def describe(checked: Checked, notes: Sequence[str]) -> str:
-    """The page as text.
+def describe(checked: Checked, notes: Sequence[str], offers: Offers) -> str:
+    """Describe a run and its checkpoint as text.
 
     Args:
-        checked: a request that was tried. notes: what the run would say.
+        checked: A request that was tried.
+        notes: Notes that the run would print.
+        offers: What can be chosen for the checkpoint.
+
+    Returns:
+        Lines of text.
     """
     request, checkpoint, spec = checked.request, checked.checkpoint, checked.spec
     lines = [
@@ -47,10 +55,13 @@ def describe(checked: Checked, notes: Sequence[str]) -> str:
             for group, named in {"memory": spec.memory, "accel": spec.accel}.items()
             if named
         ),
-        f"images   {request.batch} of {request.width} x {request.height} pixels, seeds {', '.join(map(str, request.seeds[:8]))}"
+        f"{_amount(checked)}, seeds {', '.join(map(str, request.seeds[:8]))}"
         + (" …" if request.batch > 8 else "")
         + (f", {spec.batch} at once" if spec.batch else ""),
         *(f"note       {note}" for note in notes),
+        "",
+        "can be chosen",
+        *(f"  {field.name:8} {_listed(getattr(offers, field.name))}" for field in fields(offers)),
         "",
         "components",
         *_components(checkpoint),
@@ -58,6 +69,25 @@ def describe(checked: Checked, notes: Sequence[str]) -> str:
         *_scheduler(checked),
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _amount(checked: Checked) -> str:
+    """Number and size of the images, clips or sounds."""
+    request, inputs, makes = checked.request, checked.request.inputs, checked.task.makes
+    if makes == "sound":
+        length = inputs.get("seconds")
+        return f"sounds   {request.batch} of {'the length that the pipeline chooses' if length is None else f'{length:g} s'}"
+    size = f"{request.width} x {request.height} pixels"
+    if len(request.sides) < len(SIDES):
+        size = "the size that the pipeline chooses"
+    if makes == "clip":
+        frames = "as many" if inputs.get("frames") is None else inputs["frames"]
+        size += f", {frames} frames at {inputs.get('fps') or 0:g} per second"
+    return f"{makes + 's':8} {request.batch} of {size}"
+
+
+def _listed(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value) or "none"
 
 
 def _does(checkpoint: Checkpoint) -> str:

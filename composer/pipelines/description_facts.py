@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from composer.checks.compatibility import Checked, tasks_of
+from composer.pipelines.offers import Offers
 
 
-def facts(checked: Checked, notes: Sequence[str], text: str) -> dict[str, Any]:
+def facts(checked: Checked, notes: Sequence[str], text: str, offers: Offers) -> dict[str, Any]:
     """Names, sizes and settings of a checked request. notes: what the run would say. text: the page that people read."""
     spec, request, checkpoint = checked.spec, checked.request, checked.checkpoint
     return {
@@ -22,6 +24,8 @@ def facts(checked: Checked, notes: Sequence[str], text: str) -> dict[str, Any]:
             "role": checkpoint.role,
             "tasks": tasks_of(checkpoint),
         },
+        "engine": offers.engine,
+        "offers": {field.name: list(getattr(offers, field.name)) for field in fields(offers) if field.name != "engine"},
         "precision": spec.precision.dtype,
         "device": spec.device,
         "guidance": {"name": spec.guidance.name, **spec.guidance.keywords},
@@ -35,6 +39,7 @@ def facts(checked: Checked, notes: Sequence[str], text: str) -> dict[str, Any]:
         "images": request.batch,
         "width": request.width,
         "height": request.height,
+        **{key: request.inputs[key] for key in ("frames", "fps", "seconds") if request.inputs.get(key) is not None},
         "seeds": list(request.seeds),
         "steps": request.steps,
         "steps_left_out": request.steps_skipped,

@@ -26,8 +26,10 @@ def run(line: ParsedArgs) -> int:
     from composer.pipelines.build import tried
     from composer.pipelines.description import describe
     from composer.pipelines.description_facts import facts
+    from composer.pipelines.offers import find_offers
 
     notes = tried(checked)
-    text = describe(checked, notes)
-    console.report_facts(facts(checked, notes, text), text)
+    offers = find_offers(checked)
+    text = describe(checked, notes, offers)
+    console.report_facts(facts(checked, notes, text, offers), text)
     return 0
