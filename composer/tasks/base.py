@@ -1,4 +1,4 @@
-"""What tasks share: reading their root keys into a Request, and the Start that they hand to the loop."""
+"""Base class of tasks: root keys of the config become a `Request`, and a start of the denoising loop."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 SIDES = ("height", "width")
-#: Images to a prompt, and pixels along a side: more is a slip of the hand.
-MOST, LONGEST = 100_000, 16_384
+#: Most images for a prompt, and most pixels of a side.
+MAX_IMAGES, MAX_PIXELS = 100_000, 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Where denoising begins: latents x_T as the scheduler wants them, and callbacks that hold the task's terms.
+    """Start of the denoising loop.
 
-    inputs: `Step.inputs` of every step, by name (mask, masked_latents, depth). callbacks: their names have a dot, as no name in
-    a
-    config has, so that none of the user's takes their place.
+    Attributes:
+        latents: Noisy latents of the first timestep, scaled as the scheduler expects them.
+        inputs: Fields of `Step.inputs` at every step by name, such as `mask`, `masked_latents` and `depth`.
+        callbacks: Callbacks that the task needs. Their names contain a dot, which names in a config never do, so they
+            cannot collide with the user's.
     """
 
     latents: Tensor
@@ -46,9 +48,14 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a task takes beside text: the images' size in pixels, its inputs by key, and what the user should know.
+    """Inputs of a task in addition to text.
 
-    sides: those of height and width that are certain, see `Request.sides`.
+    Attributes:
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        values: Inputs by key, such as images and masks.
+        notes: Lines that are printed for the user.
+        sides: Which of height and width are certain, see `Request.sides`.
     """
 
     height: int
@@ -59,14 +66,16 @@ class Inputs:
 
 
 class Task:
-    """One job.
+    """What a run generates, and from what.
 
-    keys: what it takes beside steps, seed, seed_step and images. conditioned_on: of the models that can do it, see
-    `FamilyInfo.conditioned_on`.
-    roles: kinds of checkpoints that can do it, see `Checkpoint.role`. fills: fields of a step that it alone gives a
-    value. makes: kind of media that come out.
-    pipeline_kind: kind of diffusers pipelines that do it where a checkpoint has no native family, see
-    `composer.checks.pipeline_tasks`; None where the checkpoint's own class is called, whatever it does.
+    Attributes:
+        keys: Root keys that it takes, beside steps, seed, seed_step and images.
+        conditioned_on: What models must be conditioned on, see `FamilyInfo.conditioned_on`.
+        roles: Roles of the checkpoints that it can use, see `Checkpoint.role`.
+        fills: Fields of a step that only this task sets.
+        makes: Kind of media that it generates.
+        pipeline_kind: Kind of diffusers pipelines that perform it if a checkpoint has no native family, see
+            `composer.checks.pipeline_tasks`; `None` if the checkpoint's own class is called, whatever it does.
     """
 
     keys: ClassVar[tuple[str, ...]] = ()
@@ -77,10 +86,17 @@ class Task:
     pipeline_kind: ClassVar[str | None] = None
 
     def request(self, values: Mapping[str, Any], checkpoint: Checkpoint) -> Request:
-        """Settle the root keys.
+        """Read the root keys.
+
+        Args:
+            values: Root key → value; a missing key counts as null.
+            checkpoint: The checkpoint.
+
+        Returns:
+            A request with one prompt, negative prompt and seed for each image.
 
         Raises:
-            ComposerError: a key that the task does not take, or a value out of range.
+            ComposerError: A key is unknown to the task, or a value is out of range.
         """
         known = ("steps", "seed", "seed_step", "images", *self.keys)
         for key, value in values.items():
@@ -89,7 +105,7 @@ class Task:
                 near = not_yet(key) or (f"Did you mean {meant}?" if meant else suggest(key, known).strip())
                 raise ComposerError(key, value, f"this task does not take it. {near}".strip(), known)
         values = {**dict.fromkeys(known), **values}  # a key taken out with `~` counts as null
-        images = require_integer("images", values["images"], Annotated[int, Interval(ge=1, le=MOST)])
+        images = require_integer("images", values["images"], Annotated[int, Interval(ge=1, le=MAX_IMAGES)])
         prompts = [prompt for prompt in self.prompts(values) for _ in range(images)]
         first = seed(values["seed"])
         step = require_integer("seed_step", values["seed_step"], Annotated[int, Ge(0)])
@@ -116,27 +132,85 @@ class Task:
         )
 
     def prompts(self, values: Mapping[str, Any]) -> list[str]:
+        """Read the prompts.
+
+        Args:
+            values: Root key → value.
+
+        Returns:
+            One text for each group of `images` images; one empty text if the task takes none.
+        """
         return texts("prompt", values["prompt"]) if self.conditioned_on == "text" else [""]
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
-        """Steps left out at the start."""
+        """Determine how many steps are skipped at the start.
+
+        Args:
+            values: Root key → value.
+            steps: Number of steps.
+            checkpoint: The checkpoint.
+
+        Returns:
+            Number of skipped steps, in `[0, steps)`.
+        """
         return 0
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        """Read what the task takes beside text; `images` for each of the `batch / images` prompts."""
-        height, width = (side(key, values.get(key), own, checkpoint) for key, own in zip(SIDES, checkpoint.size))
+        """Read the inputs in addition to text.
+
+        Args:
+            values: Root key → value.
+            batch: Number of images of the run.
+            images: Number of images for each prompt.
+            checkpoint: The checkpoint.
+
+        Returns:
+            Size and inputs, one of each kind for every image of the batch.
+
+        Raises:
+            ComposerError: An input is missing, cannot be read, or has a wrong size.
+        """
+        height, width = (
+            side(key, values.get(key), default, checkpoint) for key, default in zip(SIDES, checkpoint.size)
+        )
         return Inputs(height=height, width=width, sides=_certain_sides(values, checkpoint))
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
-        """The first latents; the sampler's timesteps are set."""
+        """Compute the first latents.
+
+        Args:
+            family: Family of the loaded models.
+            sampler: Sampler with its timesteps set.
+            request: The request.
+
+        Returns:
+            Latents, inputs of the steps and callbacks.
+        """
         raise TypeError(f"{type(self).__name__} does not say where to start")
 
     def next_pass(self, request: Request, images: Sequence[Image]) -> tuple[Task, Request] | None:
-        """A second pass over what the first one made, or None."""
+        """Determine a second pass over the results of the first.
+
+        Args:
+            request: Request of the first pass.
+            images: Its results.
+
+        Returns:
+            Task and request of the second pass, or None.
+        """
 
 
 def of_texts(prompts: Sequence[str], negative: Sequence[str | None], checkpoint: Checkpoint) -> tuple[str, ...]:
-    """What the user should know of the texts."""
+    """Notes about prompts that the model reads in an unexpected way.
+
+    Args:
+        prompts: Prompts of all images.
+        negative: Negative prompts of all images.
+        checkpoint: The checkpoint.
+
+    Returns:
+        One line for syntax of other tools, and one for words that the embedded model does not know.
+    """
     strange = known.note(prompts) if checkpoint.source.startswith(f"{EMBEDDED}:") else ()
     return (*marks.note([*prompts, *negative]), *strange)
 
@@ -149,10 +223,23 @@ def _certain_sides(values: Mapping[str, Any], checkpoint: Checkpoint) -> tuple[s
 
 
 def side(key: str, value: Any, own: int, checkpoint: Checkpoint) -> int:
-    """A height or width in pixels: as given, where the model can make it, else its own."""
+    """Read a height or width.
+
+    Args:
+        key: `height` or `width`.
+        value: The value; null for the default.
+        own: Default in pixels.
+        checkpoint: The checkpoint.
+
+    Returns:
+        Pixels.
+
+    Raises:
+        ComposerError: It is out of range, or no multiple of what the model generates.
+    """
     if value is None:
         return own
-    pixels = require_integer(key, value, Annotated[int, Interval(ge=1, le=LONGEST)])
+    pixels = require_integer(key, value, Annotated[int, Interval(ge=1, le=MAX_PIXELS)])
     multiple = checkpoint.size_multiple
     if pixels % multiple:
         near = [n for n in (pixels // multiple * multiple, -(-pixels // multiple) * multiple) if n]

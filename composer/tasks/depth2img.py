@@ -1,5 +1,6 @@
 """Images that keep the depth of an image while the prompt changes the rest.
-https://huggingface.co/docs/diffusers/using-diffusers/depth2img
+
+See https://huggingface.co/docs/diffusers/using-diffusers/depth2img.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from composer.tasks.values import each
 
 
 class Depth2Img(Img2Img):
+    """Img2img with a depth map as an input of the model, from `depth` or the checkpoint's depth estimator."""
+
     keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "depth")
     roles: ClassVar = ("depth",)
     fills: ClassVar = frozenset({"depth"})

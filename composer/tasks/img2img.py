@@ -1,4 +1,4 @@
-"""Images from an image: start from its latents with noise on them. https://arxiv.org/abs/2108.01073"""
+"""Images from an image: denoising starts from its noised latents (SDEdit, https://arxiv.org/abs/2108.01073)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 
 class Img2Img(Task):
+    """Change an image: `strength` in `(0, 1]` is the fraction of the steps that are taken; at 1 nothing of it remains.
+
+    The images have the size of the input unless another one is set.
+    """
+
     keys: ClassVar[tuple[str, ...]] = ("prompt", "negative_prompt", "image", "strength", "height", "width")
     pipeline_kind = "img2img"
     #: The key of the image that gives the size.
@@ -51,23 +56,41 @@ class Img2Img(Task):
     def size(
         self, values: Mapping[str, Any], loaded: Sequence[Image], checkpoint: Checkpoint
     ) -> tuple[int, int, tuple[str, ...]]:  # fmt: skip
-        """Height and width in pixels: as asked for, else the images' own, rounded down to what the model can make; and
-        what to say.
+        """Determine the size of the images.
+
+        Args:
+            values: Root key → value.
+            loaded: The input images.
+            checkpoint: The checkpoint.
+
+        Returns:
+            Height and width in pixels: as set, else those of the images, rounded down to a multiple that the model
+            generates; and notes about scaling.
         """
         from composer.images.reading import is_sample
 
         notes: tuple[str, ...] = ()
-        asked, own = [values.get(key) for key in ("height", "width")], checkpoint.size
+        requested, default = [values.get(key) for key in ("height", "width")], checkpoint.size
         # a sample comes in the size that the model generates best
-        if None in asked and not all(is_sample(one) for one in several(values[self.source])):
-            own, notes = natural(loaded, checkpoint, self.source)
+        if None in requested and not all(is_sample(one) for one in several(values[self.source])):
+            default, notes = natural(loaded, checkpoint, self.source)
         height, width = (
-            side(key, value, mine, checkpoint) for key, value, mine in zip(("height", "width"), asked, own)
+            side(key, value, pixels, checkpoint) for key, value, pixels in zip(("height", "width"), requested, default)
         )
         return height, width, notes
 
     def read_images(self, key: str, values: Mapping[str, Any], batch: int, images: int) -> tuple[Image, ...]:
-        """One RGB image for all prompts or one for each → one for each of the batch."""
+        """Read the input images.
+
+        Args:
+            key: Config key.
+            values: Root key → value; a single image is used for all prompts.
+            batch: Number of images of the run.
+            images: Number of images for each prompt.
+
+        Returns:
+            One RGB image for each image of the run.
+        """
         from composer.images.reading import read_image
 
         return each(key, [read_image(key, one) for one in several(values[key])], batch, images)
@@ -82,13 +105,32 @@ class Img2Img(Task):
 
 
 def several(value: Any) -> list[Any]:
+    """Return a value of a key that takes one or several.
+
+    Args:
+        value: A list or a single value.
+
+    Returns:
+        The list, or the value as a list of one.
+    """
     return value if isinstance(value, list) and value else [value]
 
 
 def natural(
     loaded: Sequence[Image], checkpoint: Checkpoint, key: str = "image"
 ) -> tuple[tuple[int, int], tuple[str, ...]]:  # fmt: skip
-    """The images' own height and width, down to a multiple of what the model makes."""
+    """Determine the size of generated images from the input images.
+
+    Args:
+        loaded: The input images.
+        checkpoint: The checkpoint.
+
+    Returns:
+        Height and width in pixels, rounded down to a multiple that the model generates; and notes about scaling.
+
+    Raises:
+        ComposerError: The images differ in size, or are too small or too large.
+    """
     from composer.images.reading import check_size
 
     first, multiple = loaded[0], checkpoint.size_multiple
@@ -100,7 +142,18 @@ def natural(
 
 
 def scaling(key: str, image: Image, height: int, width: int, why: str = "") -> tuple[str, ...]:
-    """What to say where an image does not keep its size."""
+    """Note that an input is scaled.
+
+    Args:
+        key: Config key of the input.
+        image: The input.
+        height: Height of the images of the run in pixels.
+        width: Width of the images of the run in pixels.
+        why: Reason, appended to the note.
+
+    Returns:
+        One line, or none if the size is the same.
+    """
     if image.size == (width, height):
         return ()
     return (f"{key}: scaled from {image.width} x {image.height} to {width} x {height} pixels{why}",)

@@ -1,7 +1,8 @@
 """Repaint the masked part of an image and keep the rest.
 
-A model that takes the mask (9 input channels) is told what to keep; with any other, what is kept is put back after each
-step, noised to that step's level, as RePaint does it (https://arxiv.org/abs/2201.09865).
+Models with 9 input channels receive the mask and the masked image at every step. With other models, the unmasked
+part of the latents is replaced after each step by the image's, noised to the level of that step, as in RePaint
+(https://arxiv.org/abs/2201.09865).
 """
 
 from __future__ import annotations
@@ -24,11 +25,17 @@ from composer.tasks.values import each
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Share of a mask that is gray, from which on it is meant to be soft; the edges of shapes are less.
+#: Fraction of gray pixels from which on a mask is taken for a soft one; edges of shapes have fewer.
 SOFT = 0.05
 
 
 class Inpaint(Img2Img):
+    """Repaint what is white in a mask.
+
+    Attributes:
+        seam: Default width of the blend, as a fraction 1/seam of the shorter side.
+    """
+
     keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked")
     roles: ClassVar = ("plain", "inpaint")
     fills: ClassVar = frozenset({"mask", "masked_latents"})
@@ -45,22 +52,30 @@ class Inpaint(Img2Img):
         invert = require("invert_mask", values["invert_mask"], bool)
         given = [read_mask("mask", one, invert) for one in several(values["mask"])]
         masks = tuple(resize_to(mask, base.height, base.width) for mask in each("mask", given, batch, images))
-        own = [mask for name, mask in zip(several(values["mask"]), given) if not is_sample(name)]
-        unused_key_warnings = [note for mask in own for note in scaling("mask", mask, base.height, base.width)]
-        unused_key_warnings += [f"mask: {doubt}" for mask in masks if (doubt := describe_mask_doubt(mask))]
-        unused_key_warnings += [f"mask: {cut}" for mask in own if (cut := softness(mask))]
-        if not own and not all(map(is_sample, several(values["image"]))):
-            unused_key_warnings.append(
-                f"mask: {values['mask']} marks a place in sample:scene; mask=FILE marks one in yours{hole(values)}"
+        typed = [mask for name, mask in zip(several(values["mask"]), given) if not is_sample(name)]
+        notes = [note for mask in typed for note in scaling("mask", mask, base.height, base.width)]
+        notes += [f"mask: {doubt}" for mask in masks if (doubt := describe_mask_doubt(mask))]
+        notes += [f"mask: {cut}" for mask in typed if (cut := softness(mask))]
+        if not typed and not all(map(is_sample, several(values["image"]))):
+            notes.append(
+                f"mask: {values['mask']} marks a region of sample:scene; mask=FILE marks one of yours{hole(values)}"
             )
         return replace(
             base,
             values={**base.values, "mask": masks, **self.blend(values, base)},
-            notes=(*base.notes, *dict.fromkeys(unused_key_warnings)),
+            notes=(*base.notes, *dict.fromkeys(notes)),
         )
 
     def blend(self, values: Mapping[str, Any], base: Inputs) -> dict[str, Any]:
-        """How the repainted part meets the rest: blur is the width of the blend in pixels."""
+        """Read how the repainted part is blended with the image.
+
+        Args:
+            values: Root key → value.
+            base: Size of the images.
+
+        Returns:
+            `blur`, the width of the blend in pixels, and `keep_unmasked`, whether unmasked pixels are restored exactly.
+        """
         blur, shorter = values["blur"], min(base.height, base.width)
         width = shorter / self.seam
         if blur is not None:
@@ -94,11 +109,18 @@ class Inpaint(Img2Img):
 
 
 def hole(values: Mapping[str, Any]) -> str:
-    """What to say of an input image with a transparent part, which can serve as a mask."""
+    """Hint that an input image has transparent pixels, which can serve as a mask.
+
+    Args:
+        values: Root key → value.
+
+    Returns:
+        A sentence that is appended to a message; empty if no image has any.
+    """
     from composer.images.reading import is_partly_transparent
 
     image = next(
-        (each for each in several(values["image"]) if isinstance(each, str) and is_partly_transparent("image", each)),
+        (name for name in several(values["image"]) if isinstance(name, str) and is_partly_transparent("image", name)),
         None,
     )
     if image is None:
@@ -107,10 +129,18 @@ def hole(values: Mapping[str, Any]) -> str:
 
 
 def softness(mask: Image) -> str | None:
-    """What to say of a mask with more gray than an edge has, else None: it is cut at half-way gray."""
+    """Describe a mask with more gray than the edges of shapes have; masks are binarized at half-way gray.
+
+    Args:
+        mask: A mask in mode L.
+
+    Returns:
+        A note, or None.
+    """
     from composer.images.reading import gray_fraction
 
     gray = gray_fraction(mask)
     if gray < SOFT:
         return None
-    return f"{gray:.0%} of it is gray and is cut: from half-way gray on it is repainted, darker it is kept; blur=PIXELS softens the edge"
+    cut = "from half-way gray on it is repainted, darker it is kept"
+    return f"{gray:.0%} of it is gray and is cut: {cut}; blur=PIXELS softens the edge"

@@ -1,4 +1,4 @@
-"""Marks in prompts that other tools give a meaning: here they are text like any other, which a note says."""
+"""Syntax of other tools in prompts, which composer reads as plain text, with a note."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from composer.errors import shorten
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
-#: Of each kind of mark. A word with a letter must stand before a weight, so that `(16:9)` and `[10:30]` are none.
+#: One pattern for each kind of mark. A weight must follow a word with a letter, so `(16:9)` and `[10:30]` are none.
 _MARKS = [
     re.compile(pattern)
     for pattern in (
@@ -22,20 +22,35 @@ _MARKS = [
         r"(?<!\w)(?i:embedding):[\w.\-]+",
     )
 ]
-#: Alone in its case: in a shouted text it is a word.
+#: Only beside words in other case: in a text of capitals it is a word.
 _BREAK = re.compile(r"(?<![A-Z\"'“] )(?<![\w\"'“])BREAK(?![\w\"'”])(?! [A-Z]{2,})")
 
 
 def note(texts: Iterable[str | None]) -> tuple[str, ...]:
-    """What to say of texts with such marks; nothing where there are none."""
-    found = list(dict.fromkeys(mark for text in dict.fromkeys(texts) if text for mark in marks(text)))
-    if not found:
+    """Note that prompts contain syntax of other tools.
+
+    Args:
+        texts: Prompts; None entries are ignored.
+
+    Returns:
+        One line that lists up to four marks, or none.
+    """
+    matches = list(dict.fromkeys(mark for text in dict.fromkeys(texts) if text for mark in marks(text)))
+    if not matches:
         return ()
-    shown = ", ".join(f'"{shorten(mark, 40)}"' for mark in found[:4]) + (", …" if len(found) > 4 else "")
-    command = "is" if len(found) == 1 else "are"
-    return (f"prompt: {shown} {command} read as plain text: composer knows no marks of other tools in prompts",)
+    shown = ", ".join(f'"{shorten(mark, 40)}"' for mark in matches[:4]) + (", …" if len(matches) > 4 else "")
+    form = "is" if len(matches) == 1 else "are"
+    return (f"prompt: {shown} {form} read as plain text: composer knows no marks of other tools in prompts",)
 
 
 def marks(text: str) -> Iterator[str]:
+    """Find syntax of other tools, such as `<lora:…>`, `(word:1.2)` and `[from:to:0.5]`.
+
+    Args:
+        text: A prompt.
+
+    Yields:
+        The marks.
+    """
     for pattern in (*_MARKS, _BREAK):
         yield from (match.group() for match in pattern.finditer(text))

@@ -1,4 +1,4 @@
-"""Paint what lies beyond an image's edges: inpainting, with the margins as the mask."""
+"""Extend an image beyond its edges: inpainting with the margins as the mask."""
 
 from __future__ import annotations
 
@@ -15,27 +15,45 @@ from composer.tasks.inpaint import Inpaint
 from composer.tasks.values import require_integer
 
 #: Most pixels that can be added at one edge.
-MOST = 8192
+MAX_MARGIN = 8192
 #: Pixels to add at an edge.
-Margin = Annotated[int, Interval(ge=0, le=MOST)]
+Margin = Annotated[int, Interval(ge=0, le=MAX_MARGIN)]
 
 
 class Outpaint(Inpaint):
+    """Inpainting of margins around an image.
+
+    Attributes:
+        seam: Wider than that of inpainting, since shapes that the edges cut continue in the margins.
+    """
+
     keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "margins", "blur", "keep_unmasked")
-    #: Wider than in an image: whatever the edges cut through goes on beyond them.
     seam = 32
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
-        """The image on its canvas; height and width are those of the canvas."""
+        """Extend the images to canvases; height and width are those of the canvas.
+
+        Args:
+            values: Root key → value; `margins` are pixels.
+            batch: Number of images of the run.
+            images: Number of images for each prompt.
+            checkpoint: The checkpoint.
+
+        Returns:
+            Canvases, masks that are white in the margins, and the size.
+
+        Raises:
+            ComposerError: Margins leave no pixels to the image, or images differ in size.
+        """
         from composer.images.masks import pad_for_outpainting
         from composer.images.reading import is_sample, resize_to
 
         left, top, right, bottom = margins(values["margins"])
         loaded = self.read_images("image", values, batch, images)
-        asked = values.get("height"), values.get("width")
-        if asked == (None, None) and all(is_sample(one) for one in several(values["image"])):
-            asked = checkpoint.size
-        if asked != (None, None):
+        requested = values.get("height"), values.get("width")
+        if requested == (None, None) and all(is_sample(one) for one in several(values["image"])):
+            requested = checkpoint.size
+        if requested != (None, None):
             base = super(Img2Img, self).inputs(values, batch, images, checkpoint)
             inner = base.height - top - bottom, base.width - left - right
             if min(inner) < 1:
@@ -47,7 +65,7 @@ class Outpaint(Inpaint):
         first = loaded[0]
         if any(image.size != first.size for image in loaded):
             raise ComposerError(
-                "image", values["image"], "these images have different sizes: set height and width of the whole"
+                "image", values["image"], "these images have different sizes: set height and width of the result"
             )
         more = -(first.width + left + right) % multiple, -(first.height + top + bottom) % multiple
         right, bottom = right + more[0], bottom + more[1]
@@ -69,7 +87,17 @@ class Outpaint(Inpaint):
 
 
 def margins(value: Any) -> tuple[int, int, int, int]:
-    """One number of pixels for all edges, or [left, top, right, bottom]."""
+    """Read the margins.
+
+    Args:
+        value: Pixels for all edges, or a list of left, top, right and bottom; each in `[0, 8192]`.
+
+    Returns:
+        Pixels at the left, top, right and bottom.
+
+    Raises:
+        ComposerError: A margin is out of range, or all are 0.
+    """
     if isinstance(value, list) and len(value) == 4:
         left, top, right, bottom = (require_integer("margins", side, Margin) for side in value)
     else:

@@ -10,8 +10,8 @@ from composer.system.constraints import Interval, require
 from composer.tasks.base import Inputs
 from composer.tasks.text2img import Text2Img
 
-#: Longest sound in seconds: more is a slip of the hand.
-LONGEST = 3600
+#: Longest sound, in seconds.
+MAX_SECONDS = 3600
 
 
 class Text2Audio(Text2Img):
@@ -27,5 +27,5 @@ class Text2Audio(Text2Img):
         if seconds is None:
             seconds = checkpoint.defaults and checkpoint.defaults.seconds
         else:
-            seconds = float(require("seconds", seconds, Annotated[float, Interval(gt=0, le=LONGEST)]))
+            seconds = float(require("seconds", seconds, Annotated[float, Interval(gt=0, le=MAX_SECONDS)]))
         return Inputs(height=0, width=0, sides=(), values={"seconds": seconds})

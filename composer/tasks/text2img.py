@@ -1,4 +1,4 @@
-"""Images from a text: start from noise."""
+"""Images from a text: denoising starts from noise."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from composer.tasks.base import Start, Task
 
 
 class Text2Img(Task):
+    """Generate images from prompts."""
+
     keys: ClassVar[tuple[str, ...]] = ("prompt", "negative_prompt", "height", "width")
     pipeline_kind = "text2img"
 

@@ -13,8 +13,8 @@ from composer.tasks.base import Inputs
 from composer.tasks.text2img import Text2Img
 from composer.tasks.values import require_integer
 
-#: Most frames of a clip, and frames per second: more is a slip of the hand.
-MOST_FRAMES, FASTEST = 10_000, 1000
+#: Most frames of a clip, and most frames per second.
+MAX_FRAMES, MAX_FPS = 10_000, 1000
 
 
 class Text2Video(Text2Img):
@@ -31,11 +31,22 @@ class Text2Video(Text2Img):
 
 
 def frames(values: Mapping[str, Any], checkpoint: Checkpoint) -> int | None:
-    """Number of frames: as given, where the model can make it, else its own; None where only a run knows."""
+    """Read the number of frames of a clip.
+
+    Args:
+        values: Root key → value.
+        checkpoint: The checkpoint.
+
+    Returns:
+        Frames: as set, else the model's default; None if only the run knows it.
+
+    Raises:
+        ComposerError: It is out of range, or not one more than a multiple that the model generates.
+    """
     defaults, value = checkpoint.defaults, values["frames"]
     if value is None:
         return defaults and defaults.frames
-    count = require_integer("frames", value, Annotated[int, Interval(ge=1, le=MOST_FRAMES)])
+    count = require_integer("frames", value, Annotated[int, Interval(ge=1, le=MAX_FRAMES)])
     multiple = defaults.frame_multiple if defaults else 1
     if (count - 1) % multiple:
         fewer = (count - 1) // multiple * multiple + 1
@@ -45,8 +56,19 @@ def frames(values: Mapping[str, Any], checkpoint: Checkpoint) -> int | None:
 
 
 def fps(values: Mapping[str, Any], checkpoint: Checkpoint) -> float | None:
-    """Frames per second: as given, else those that the model is made for."""
+    """Read the frames per second of a clip.
+
+    Args:
+        values: Root key → value.
+        checkpoint: The checkpoint.
+
+    Returns:
+        Frames per second: as set, else the model's default.
+
+    Raises:
+        ComposerError: It is out of range.
+    """
     if values["fps"] is None:
         return checkpoint.defaults and checkpoint.defaults.fps
-    rate = float(require("fps", values["fps"], Annotated[float, Interval(gt=0, le=FASTEST)]))
+    rate = float(require("fps", values["fps"], Annotated[float, Interval(gt=0, le=MAX_FPS)]))
     return int(rate) if rate.is_integer() else rate

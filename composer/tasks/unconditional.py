@@ -1,4 +1,4 @@
-"""Images from noise alone, or from an image with noise on it."""
+"""Images of an unconditional model, from noise or from an image."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class FromPicture(Img2Img):
-    """Scaled to the model's own size: these models generate no other."""
+class FromImage(Img2Img):
+    """Img2img at the model's own size, the only one that unconditional models generate."""
 
     def size(
         self, values: Mapping[str, Any], loaded: Sequence[Image], checkpoint: Checkpoint
@@ -35,19 +35,21 @@ class FromPicture(Img2Img):
 
 
 class Unconditional(Text2Img):
+    """Images without a prompt; with `image`, denoising starts from it."""
+
     keys: ClassVar[tuple[str, ...]] = ("image", "strength")
     conditioned_on = None
     pipeline_kind = "unconditional"
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
-        return 0 if values["image"] is None else FromPicture().skip(values, steps, checkpoint)
+        return 0 if values["image"] is None else FromImage().skip(values, steps, checkpoint)
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         if values["image"] is None:
             return super().inputs(values, batch, images, checkpoint)
-        return FromPicture().inputs(values, batch, images, checkpoint)
+        return FromImage().inputs(values, batch, images, checkpoint)
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
         if "image" in request.inputs:
-            return FromPicture().start(family, sampler, request)
+            return FromImage().start(family, sampler, request)
         return super().start(family, sampler, request)

@@ -1,4 +1,4 @@
-"""A larger image in a second pass: generate it, or take one, scale it up, and let the model redraw the detail."""
+"""Larger images in two passes: generate or read an image, scale it up, and generate details by img2img."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Upscale(Img2Img):
-    """The first pass starts from noise; with `image` given there is only the second."""
+    """Generate at the model's size, scale by `factor` in `[1, 16]`, and denoise again with `strength`.
+
+    With `image` there is only the second pass.
+    """
 
     keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "factor")
 

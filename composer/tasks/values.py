@@ -1,4 +1,4 @@
-"""Values at the root of the command line → what a task can count on, or one line that says what is wrong."""
+"""Reading of root keys: values of the right type, or an error that names the key."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from composer.errors import ComposerError
 from composer.system.constraints import Interval, require
 
-#: As many as torch's generators take.
+#: Number of seeds that torch's generators distinguish.
 SEEDS = 2**64
-#: A generated seed is short enough to be typed again.
-DRAWN = 2**32
+#: Random seeds are below this bound, short enough to be typed.
+RANDOM_SEEDS = 2**32
 
 
 def require_integer(key: str, value: Any, hint: Any) -> int:
@@ -35,14 +35,35 @@ def require_integer(key: str, value: Any, hint: Any) -> int:
 
 
 def seed(value: Any) -> int:
-    """0 … 2⁶⁴−1; null or −1 generates one."""
+    """Read a seed.
+
+    Args:
+        value: In `[0, 2⁶⁴)`; null or −1 generates one below 2³².
+
+    Returns:
+        The seed.
+
+    Raises:
+        ComposerError: It is no integer, or out of range.
+    """
     if value is None or value == -1:
-        return secrets.randbelow(DRAWN)
+        return secrets.randbelow(RANDOM_SEEDS)
     return require_integer("seed", value, Annotated[int, Interval(ge=0, le=SEEDS - 1)])
 
 
 def texts(key: str, value: Any) -> list[str]:
-    """One text or a list of them."""
+    """Read one text or a list of texts.
+
+    Args:
+        key: Config key.
+        value: The value.
+
+    Returns:
+        The texts.
+
+    Raises:
+        ComposerError: It is something else, or an empty list.
+    """
     if isinstance(value, str):
         return [value]
     if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
@@ -51,7 +72,19 @@ def texts(key: str, value: Any) -> list[str]:
 
 
 def negatives(values: Mapping[str, Any], batch: int, images: int) -> tuple[str | None, ...]:
-    """Negative prompts, one an image: given for all, or one for each prompt."""
+    """Read the negative prompts.
+
+    Args:
+        values: Root key → value.
+        batch: Number of images of the run.
+        images: Number of images for each prompt.
+
+    Returns:
+        One negative prompt, or None, for each image.
+
+    Raises:
+        ComposerError: The number of negative prompts differs from that of prompts.
+    """
     given = values.get("negative_prompt")
     if given is None or isinstance(given, str):
         return (given,) * batch
@@ -59,7 +92,20 @@ def negatives(values: Mapping[str, Any], batch: int, images: int) -> tuple[str |
 
 
 def each(key: str, given: list[Any], batch: int, images: int) -> tuple[Any, ...]:
-    """One value for all prompts, or one for each, → one an image."""
+    """Distribute values over the images of a run.
+
+    Args:
+        key: Config key.
+        given: One value for all prompts, or one for each.
+        batch: Number of images of the run.
+        images: Number of images for each prompt.
+
+    Returns:
+        One value for each image.
+
+    Raises:
+        ComposerError: The number of values is neither 1 nor that of prompts.
+    """
     if len(given) == 1:
         return (given[0],) * batch
     if len(given) * images != batch:

@@ -1,4 +1,4 @@
-"""Variations of one image: what an unprompted model makes of it from half-way back to noise, a seed for each."""
+"""Variations of an image: img2img with an unprompted model, with a seed for each."""
 
 from __future__ import annotations
 
@@ -6,4 +6,6 @@ from composer.tasks.img2img import Img2Img
 
 
 class Variations(Img2Img):
+    """Img2img without prompts."""
+
     pass

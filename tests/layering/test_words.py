@@ -67,10 +67,8 @@ DATA = {
 LEFT: dict[str, int] = {
     "composer/checks": 7,
     "composer/records": 9,
-    "composer/tasks": 19,
     "tests/checks": 27,
     "tests/pipelines": 8,
-    "tests/tasks": 1,
 }
 _WORDS = {phrase: re.compile(rf"\b({phrase})\b", re.IGNORECASE) for phrase in INSTEAD}
 _ANY = re.compile(rf"\b({'|'.join(INSTEAD)})\b", re.IGNORECASE)

@@ -238,7 +238,7 @@ def test_a_transparent_part_can_serve_as_a_mask(compose):
     noted = compose(*words)
     assert (
         noted.code == 0
-        and "note: mask: sample:mask marks a place in sample:scene" in noted.err
+        and "note: mask: sample:mask marks a region of sample:scene" in noted.err
         and "mask=hole.png" in noted.err
     )
     inside = compose(*words, "mask=hole.png", "invert_mask=true")
