@@ -30,7 +30,7 @@ APPLIED_AFTERWARDS = ("blur", "keep_unmasked", "fps")
 
 def check_hosted(
     pipeline: Any, request: Request, guidance: Guidance, callbacks: Mapping[str, StepCallback],
-    sizes: Mapping[str, Any], batch: int = 1, option: str = "",
+    sizes: Mapping[str, Any], batch: int = 1, option: str = "", makes: str = "image",
 ) -> None:  # fmt: skip
     """Refuse settings that a diffusers pipeline class does not take.
 
@@ -42,11 +42,12 @@ def check_hosted(
         sizes: ``height`` and ``width`` in pixels as the user set them, or None.
         batch: Images in one batch.
         option: Option name of the guidance, for errors.
+        makes: Kind of media that the task makes.
 
     Raises:
-        ComposerError: The class generates no images, or has no argument for a setting.
+        ComposerError: The class generates something else, or has no argument for a setting.
     """
-    _check_output(pipeline)
+    _check_output(pipeline, makes)
     _check_inputs(pipeline, request, sizes)
     check_hosted_guidance(pipeline, guidance, option)
     _check_required(pipeline, arguments(pipeline, request, guidance))
@@ -68,11 +69,13 @@ def _check_batch(pipeline: Any, request: Request) -> None:
         raise ComposerError("batch", None, reason)
 
 
-def _check_output(pipeline: Any) -> None:
-    facts = read_call(pipeline)
-    if not facts.returns_images:
-        reason = f"{pipeline.__name__} makes {' and '.join(sorted(facts.outputs))} and no images"
+def _check_output(pipeline: Any, makes: str) -> None:
+    kind, outputs = output_kind(pipeline), read_call(pipeline).outputs
+    if kind is None:
+        reason = f"{pipeline.__name__} makes {' and '.join(sorted(outputs))} and no images"
         raise ComposerError("model.source", None, f"{reason}, which composer can't write")
+    if kind != makes:
+        raise ComposerError("task", None, f"makes {makes}s, and {pipeline.__name__} makes {kind}s: choose another task")
 
 
 def _check_inputs(pipeline: Any, request: Request, sizes: Mapping[str, Any]) -> None:

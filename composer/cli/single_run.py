@@ -74,7 +74,7 @@ def finished(generate: Callable[[], Result], folder: Path) -> Result:
         except BaseException:
             leave_nothing(new)
             raise
-    where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} images in {shown(paths[0].parent)}"
+    where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} {result.kind}s in {shown(paths[0].parent)}"
     text = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
     more = written(folder, before, paths)
     if more:

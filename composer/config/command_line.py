@@ -16,7 +16,7 @@ INSTEAD = {
     **dict.fromkeys(("-sc", "--shell-completion"), "`compose completion bash`"),
     "--hydra-help": "`compose --help`",
     **dict.fromkeys(("-cp", "--config-path", "-cn", "--config-name"), "--config-dir DIR"),
-    "--experimental-rerun": "`compose rerun IMAGE`",
+    "--experimental-rerun": "`compose rerun FILE`",
 }
 
 #: Commands that accept several runs.

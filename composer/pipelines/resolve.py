@@ -178,7 +178,9 @@ def _check_hosted(
     """Refuse what the checkpoint's own pipeline class can't take or do."""
     pipeline, values = hosted_class(checked.checkpoint), checked.spec.values
     sizes = {key: values.get(key) for key in ("height", "width")}
-    check_hosted(pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name)
+    check_hosted(
+        pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name, checked.task.makes
+    )  # fmt: skip
     check_step(pipeline, scheduler.cls, scheduler.step_settings)
     check_own(create_skeleton(checked.checkpoint), arguments(pipeline, checked.request, guidance))
 

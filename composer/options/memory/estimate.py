@@ -2,13 +2,16 @@
 
 The factors were measured and rounded up by a fifth: decoding with Stable Diffusion's VAE holds 967 to 1,181 values per
 pixel, 9 times the channels of its outermost block; its UNet holds 20 to 45 times the channels of its first block per
-latent (``benchmarks/memory.py``).
+latent (``benchmarks/memory.py``). HunyuanVideo's VAE holds 12 values per pixel, frame and channel of its outermost
+block; Wan's, which decodes 4 frames at a time, 33; Stable Audio's 9.7 per sample and channel (9 to 21 frames of 128 to
+256 pixels a side, 19 s of sound).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from composer.checkpoints.headers import count_weights
@@ -19,6 +22,11 @@ from composer.loading.precision import DtypePlan
 #: predicts; for
 #: each token and inner channel of a transformer.
 VAE, UNET, TRANSFORMER = 9.5, 45, 24
+#: The same for each pixel of all frames of a clip; of those that a VAE decodes at a time, where it does; and for each
+#: sample of a sound.
+VIDEO_VAE, STREAMING_VAE, SOUND_VAE = 14.5, 40, 11.5
+#: VAEs that decode one latent frame after the other, with what they need of the earlier ones.
+STREAMING = ("AutoencoderKLWan", "AutoencoderKLQwenImage")
 #: Tiles overlap, and their images are put together.
 TILED = 1.2
 
@@ -69,12 +77,11 @@ def estimate(
     second = request.inputs.get("second") or {}  # a pass that generates larger
     height, width = max(request.height, second.get("height", 0)), max(request.width, second.get("width", 0))
     batch = checked.at_once if batch is None else batch
+    decoded = 1 if sliced else batch
     return Estimate(
         weights=weights(checked, dtypes),
         denoising=_denoising(checked, dtypes, batch, height, width),
-        decoding=_decoding(checked, dtypes, 1 if sliced else batch, height, width, tiled)
-        if "vae" in checkpoint.classes
-        else 0,
+        decoding=_decoding(checked, dtypes, decoded, height, width, tiled) if "vae" in checkpoint.classes else 0,
     )
 
 
@@ -97,12 +104,49 @@ def weights(checked: Checked, dtypes: DtypePlan) -> dict[str, int]:
 
 def _decoding(checked: Checked, dtypes: DtypePlan, batch: int, height: int, width: int, tiled: bool) -> int:
     config = checked.checkpoint.configs.get("vae", {})
-    channels, tile = config.get("block_out_channels", (128,))[0], tile_of(config)
+    if config.get("sampling_rate"):
+        return (
+            int(batch * _samples(checked) * config.get("decoder_channels", 128) * SOUND_VAE) * dtypes.of("vae").itemsize
+        )
+    channels, tile = config.get("base_dim") or config.get("block_out_channels", (128,))[0], tile_of(config)
+    frames = _frames(checked)
     pixels, more = height * width, 1.0
     if tiled and max(height, width) > tile:
         pixels, more = min(pixels, tile * tile), TILED
-    images = 3 * height * width * (2 if tiled else 0)  # tiles are kept until all are decoded
-    return int(batch * (pixels * channels * VAE * more + images) * dtypes.of("vae").itemsize)
+    # tiles are kept until all are decoded, and so are all frames of a clip
+    images = 3 * height * width * frames * (tiled + (tiled or frames > 1))
+    return int(batch * (pixels * channels * _held(checked, frames) * more + images) * dtypes.of("vae").itemsize)
+
+
+def _held(checked: Checked, frames: int) -> float:
+    """Values held for each pixel of a frame and outermost channel while the VAE decodes."""
+    if frames == 1:
+        return VAE
+    if checked.checkpoint.classes.get("vae") in STREAMING:
+        return STREAMING_VAE * min(frames, temporal_factor(checked.checkpoint.configs.get("vae", {})))
+    return VIDEO_VAE * frames
+
+
+def _frames(checked: Checked) -> int:
+    """Frames of each clip; 1 for images."""
+    return checked.request.inputs.get("frames") or 1
+
+
+def _samples(checked: Checked) -> int:
+    """Samples of each sound in one channel, 30 seconds if only the model knows the length."""
+    rate = checked.checkpoint.configs.get("vae", {}).get("sampling_rate", 44100)
+    return int((checked.request.inputs.get("seconds") or 30) * rate)
+
+
+def temporal_factor(config: Mapping[str, Any]) -> int:
+    """Return the number of frames that a latent frame stands for.
+
+    Args:
+        config: Settings of the VAE.
+    """
+    stated = config.get("scale_factor_temporal") or config.get("temporal_compression_ratio")
+    halvings = config.get("temperal_downsample") or config.get("spatio_temporal_scaling") or ()
+    return int(stated or 2 ** sum(map(bool, halvings)))
 
 
 def tile_of(config: Mapping[str, Any]) -> int:
@@ -118,7 +162,13 @@ def tile_of(config: Mapping[str, Any]) -> int:
 def _denoising(checked: Checked, dtypes: DtypePlan, batch: int, height: int, width: int) -> int:
     checkpoint = checked.checkpoint
     name, config = checkpoint.family_info.denoiser[0], checkpoint.denoiser
+    vae = checkpoint.configs.get("vae", {})
     latents = height * width // checkpoint.vae_scale_factor**2
+    latents *= -(-(_frames(checked) - 1) // temporal_factor(vae)) + 1
+    if vae.get("sampling_rate"):
+        latents = (
+            4 * _samples(checked) // prod(vae.get("downsampling_ratios", (2048,)))
+        )  # one token each, not a quarter
     both = 2 * batch  # with and without the prompt
     channels = config.get("block_out_channels", (0,))[0]
     if channels:

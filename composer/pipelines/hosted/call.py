@@ -49,14 +49,15 @@ class HostedCall:
         guidance: Returns the guidance that composer applies to a loop; None if the pipeline guides itself.
         notes: Receives notes for the user.
         denoiser_name: Component that predicts, for messages.
+        fps: Frames a second of the clips that it makes; None for the default.
     """
 
     def __init__(
         self, shared: Any, make_scheduler: Callable[[], Any], make_keywords: Callable[[], dict[str, Any]], hooks: Hooks, *,
         scale: float = 1.0, guidance: Callable[[], Guidance | None] = lambda: None, notes: list[str] | None = None,
-        denoiser_name: str = "denoiser",
+        denoiser_name: str = "denoiser", fps: float | None = None,
     ) -> None:  # fmt: skip
-        self.shared, self.make_scheduler, self.make_keywords = shared, make_scheduler, make_keywords
+        self.shared, self.make_scheduler, self.make_keywords, self.fps = shared, make_scheduler, make_keywords, fps
         self.texts, self.notes = TextMemo(), [] if notes is None else notes
         keywords = make_keywords()
         scales = tuple(dict.fromkeys((float(scale), *scales_in(shared, keywords))))
@@ -79,14 +80,14 @@ class HostedCall:
         """Call the pipeline.
 
         Returns:
-            Its images.
+            Its images, clips or sounds.
 
         Raises:
             ComposerError: It failed, or a callback changed what can't be changed.
         """
         output = call_pipeline(self.pipe, self.make_keywords() | step_end_keywords(self.pipe, self.loop))
         self.loop.end()
-        return decoded_of(output)
+        return decoded_of(output, self.pipe, self.fps)
 
     def decode(self, latents: Tensor) -> list[Medium]:
         """Decode latents of the present loop by the pipeline's own tail.
@@ -103,7 +104,7 @@ class HostedCall:
             self._prepare(pipe, tail)
             return call_pipeline(pipe, self.make_keywords() | step_end_keywords(pipe, tail))
 
-        return list(decoded_of(end_with(self.loop, latents, call)).media)
+        return list(decoded_of(end_with(self.loop, latents, call), self.pipe, self.fps).media)
 
     def denoised(self, step: Step, prediction: Tensor) -> Tensor:
         """Estimate the clean latents of a step; see `Sampler.denoised`.

@@ -79,6 +79,7 @@ class Hosted(Pipeline):
         return HostedCall(
             self.family.pipe, self.make_scheduler, lambda: self._keywords(request), hooks, scale=self.guidance.scale,
             guidance=guidance, notes=notes, denoiser_name=self.family.denoiser_name,
+            fps=request.inputs.get("fps"),
         )  # fmt: skip
 
     def _keywords(self, request: Request) -> dict[str, Any]:
