@@ -21,7 +21,7 @@ def by_or(self, image=None, height=None):
 def by_condition(self, image=None, height=None):
     if height is None or self.is_int:
         height = self.sizes[0] if not self.is_int else 1
-        height, image = height * self.factor, 0
+        height, image = height * self.factor, 0  # noqa: F841
     return height
 
 
