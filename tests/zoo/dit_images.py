@@ -270,7 +270,7 @@ ENTRIES = {
     "hidream": image(hidream, arguments(**TEXT, **SMALL)),
     "ovis": image(ovis, arguments(**TEXT, **SMALL)),
     "prx": image(
-        prx, arguments(**PROMPT, **SMALL, **NO_BINS), loads=False
+        prx, arguments(**PROMPT, **SMALL, **NO_BINS), needs="ftfy", loads=False
     ),  # nor does transformers load its T5GemmaEncoder
     "longcat": image(longcat, arguments(**PROMPT, **SMALL, enable_prompt_rewrite=False)),
     "hunyuan_image": image(hunyuan_image, arguments(**PROMPT, **SMALL)),
