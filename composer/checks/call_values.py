@@ -90,8 +90,9 @@ def divisors(function: Callable[..., Any], known: Mapping[str, Any], names: Coll
     _, values = local_values(function, known)
     values_found = []
     for node in ast.walk(tree) if tree else ():
-        divides = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mod, ast.FloorDiv))
-        if divides and _is_argument(node.left, names):
+        if not (isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mod, ast.FloorDiv))):
+            continue
+        if _is_argument(node.left, names):
             values_found.append(evaluate(node.right, values))
     return [value for value in values_found if isinstance(value, int) and value > 0]
 

@@ -157,8 +157,9 @@ def _auto_tables() -> tuple[tuple[str, ...], ...]:
     """Read diffusers' tables of auto pipelines: classes that share a key there, whatever they do."""
     keyed: dict[str, dict[str, None]] = {}
     for node in ast.walk(ast.parse(_diffusers_source("pipelines/auto_pipeline.py"))):
-        is_entry = isinstance(node, ast.Tuple) and len(node.elts) == 2
-        if is_entry and isinstance(key := node.elts[0], ast.Constant) and isinstance(cls := node.elts[1], ast.Name):
+        if not (isinstance(node, ast.Tuple) and len(node.elts) == 2):
+            continue
+        if isinstance(key := node.elts[0], ast.Constant) and isinstance(cls := node.elts[1], ast.Name):
             keyed.setdefault(str(key.value), {})[cls.id] = None
     return tuple(map(tuple, keyed.values()))
 

@@ -44,8 +44,8 @@ class Refined(Pipeline):
         with base.denoise_to_latents(task, request, folder, notes) as denoised:
             if handover.latents is None:  # another callback ended the run before
                 return self.decode_images(denoised, notes)
-        decoded, iterations = self.refiner.run_pass(ContinueTask(task, handover), request, folder, notes)
-        return PassOutcome(decoded, handover.iterations + iterations)
+        outcome = self.refiner.run_pass(ContinueTask(task, handover), request, folder, notes)
+        return outcome._replace(iterations=handover.iterations + outcome.iterations)
 
 
 class Handover(StepCallback):

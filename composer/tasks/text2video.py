@@ -45,7 +45,7 @@ def frames(values: Mapping[str, Any], checkpoint: Checkpoint) -> int | None:
     """
     defaults, value = checkpoint.defaults, values["frames"]
     if value is None:
-        return defaults and defaults.frames
+        return defaults.frames if defaults else None
     count = require_integer("frames", value, Annotated[int, Interval(ge=1, le=MAX_FRAMES)])
     multiple = defaults.frame_multiple if defaults else 1
     if (count - 1) % multiple:
@@ -69,6 +69,6 @@ def fps(values: Mapping[str, Any], checkpoint: Checkpoint) -> float | None:
         ComposerError: It is out of range.
     """
     if values["fps"] is None:
-        return checkpoint.defaults and checkpoint.defaults.fps
+        return checkpoint.defaults.fps if checkpoint.defaults else None
     rate = float(require("fps", values["fps"], Annotated[float, Interval(gt=0, le=MAX_FPS)]))
     return int(rate) if rate.is_integer() else rate

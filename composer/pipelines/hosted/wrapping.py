@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Protocol
 
-from diffusers import DiffusionPipeline, ModelMixin
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor, nn
 
 #: What schedulers call the prediction, the timestep and the latents of a `step`.
