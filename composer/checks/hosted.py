@@ -10,12 +10,14 @@ from typing import Any
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.request import Request
+from composer.checks.further_arguments import check_further_arguments
 from composer.checks.hosted_steps import check_hosted_callbacks, check_hosted_guidance
 from composer.checks.pipeline_arguments import TABLE, arguments, name_of
 from composer.checks.pipeline_class import output_kind, read_call
 from composer.errors import ComposerError
 from composer.sampling.guidance import Guidance
 from composer.system.signatures import keywords_of
+from composer.tasks.base import ARGUMENTS
 
 #: Inputs of tasks that are images.
 IMAGE_INPUTS = ("image", "mask", "depth", "references", "control_image")
@@ -25,7 +27,7 @@ NEUTRAL = {
     "control_scale": (1, "takes none: say control_scale=1"),
 }
 #: Inputs of tasks that are applied to the generated images, and are no arguments of a pipeline.
-APPLIED_AFTERWARDS = ("blur", "keep_unmasked", "fps")
+APPLIED_AFTERWARDS = ("blur", "keep_unmasked", "fps", ARGUMENTS)
 
 
 def check_hosted(
@@ -49,6 +51,7 @@ def check_hosted(
     """
     _check_output(pipeline, makes)
     _check_inputs(pipeline, request, sizes)
+    check_further_arguments(pipeline, request.inputs.get(ARGUMENTS, {}))
     check_hosted_guidance(pipeline, guidance, option)
     _check_required(pipeline, arguments(pipeline, request, guidance))
     if batch > 1:

@@ -10,6 +10,7 @@ from composer.callbacks.request import Request
 from composer.checks.pipeline_class import output_kind, read_call, takes
 from composer.sampling.guidance import ClassifierFree, Distilled, Guidance, Unguided
 from composer.system.signatures import keywords_of
+from composer.tasks.base import ARGUMENTS
 
 #: Key of a request or its guidance → names of diffusers' arguments, of which the first that a pipeline has is used.
 TABLE: Mapping[str, tuple[str, ...]] = {
@@ -73,7 +74,12 @@ def arguments(pipeline: Any, request: Request, guidance: Guidance) -> dict[str, 
         },
     }
     named = {name: value for key, value in given.items() if (name := name_of(key, pipeline))}
-    return {**dict(scales(pipeline, guidance)), **named, **_more(pipeline, request)}
+    return {
+        **dict(scales(pipeline, guidance)),
+        **named,
+        **_more(pipeline, request),
+        **request.inputs.get(ARGUMENTS, {}),
+    }
 
 
 def _more(pipeline: Any, request: Request) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checks.compatibility import Checked
+from composer.checks.pipeline_steps import Steps
 from composer.errors import ComposerError
 from composer.loading.skeleton import create_skeleton
 from composer.pipelines.refined import count_base_iterations
@@ -90,6 +91,8 @@ def check_schedule(
     _check_prediction(name, cls, checkpoint)
     original = original_config(checkpoint)
     trial = _Trial(cls, original, settings, step_settings, layout, checked.request, checkpoint.vae_scale_factor)
+    if isinstance(layout, Steps) and checked.spec.scheduler.target is None and not checked.spec.scheduler.keywords:
+        return ()  # the pipeline's own scheduler as it is, which it may step in ways of its own
     scheduler = _laid_out(trial, name, checked.spec.scheduler.keywords)
     _check_refiner(checked, scheduler)
     try:

@@ -156,7 +156,7 @@ def save(result: Result, folder: Path) -> list[Path]:
             write_atomically(folder / name, data)
             written.append(folder / name)
     except OSError as error:
-        for file in written:  # without a record their origin is unknown
+        for file in written:  # without a record nobody could tell what they are
             file.unlink(missing_ok=True)
         raise ComposerError("output.folder", folder, f"can't be written to: {error.strerror}") from None
     return [folder / name for name in file_names(len(result.media), result.numbers, result.record)]

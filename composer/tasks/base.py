@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 SIDES = ("height", "width")
+#: Key of further arguments of a hosted pipeline's call, such as `arguments.max_sequence_length=256`.
+ARGUMENTS = "arguments"
 #: Most images for a prompt, and most pixels of a side.
 MAX_IMAGES, MAX_PIXELS = 100_000, 16_384
 
@@ -98,7 +100,7 @@ class Task:
         Raises:
             ComposerError: A key is unknown to the task, or a value is out of range.
         """
-        known = ("steps", "seed", "seed_step", "images", *self.keys)
+        known = ("steps", "seed", "seed_step", "images", ARGUMENTS, *self.keys)
         for key, value in values.items():
             if key not in known:
                 meant = KEYS.get(plain(key))
@@ -127,7 +129,7 @@ class Task:
             width=inputs.width,
             steps_skipped=skip,
             sides=inputs.sides,
-            inputs=inputs.values,
+            inputs={**inputs.values, **further_arguments(values[ARGUMENTS], checkpoint)},
             notes=(*inputs.notes, *of_texts(prompts, negative, checkpoint)),
         )
 
@@ -213,6 +215,30 @@ def of_texts(prompts: Sequence[str], negative: Sequence[str | None], checkpoint:
     """
     strange = known.note(prompts) if checkpoint.source.startswith(f"{EMBEDDED}:") else ()
     return (*marks.note([*prompts, *negative]), *strange)
+
+
+def further_arguments(value: Any, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Read the further arguments of a hosted pipeline's call.
+
+    Args:
+        value: Name → value; None for none.
+        checkpoint: The checkpoint.
+
+    Returns:
+        The arguments under their key; nothing if there are none.
+
+    Raises:
+        ComposerError: They are no mapping, or the checkpoint has a native family, which calls no pipeline.
+    """
+    if not value:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ComposerError(ARGUMENTS, value, f"must be names with values: {ARGUMENTS}.max_sequence_length=256")
+    if checkpoint.defaults is None:
+        name, first = next(iter(value.items()))
+        reason = f"is for hosted pipelines, and this model has the native family {checkpoint.family}: leave it out"
+        raise ComposerError(f"{ARGUMENTS}.{name}", first, reason)
+    return {ARGUMENTS: dict(value)}
 
 
 def _certain_sides(values: Mapping[str, Any], checkpoint: Checkpoint) -> tuple[str, ...]:

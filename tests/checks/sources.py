@@ -160,6 +160,13 @@ def zeros(*keys: str, shape: tuple[int, ...] = (4, 4)) -> Callable[[Sources], di
     return lambda sources: {key: torch.zeros(shape) for key in keys}
 
 
+def photo(sources: Sources, location: Path) -> Path:
+    """An image of 64 x 64 pixels."""
+    file = location.with_suffix(".png")
+    zoo.inputs.photo()().save(file)
+    return file
+
+
 MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     # folders
     "fp16_unet": copy(as_variant(UNET)),
@@ -252,6 +259,7 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "cut_pickle": data(lambda sources: sources["ckpt"].read_bytes()[:-2000], ".ckpt"),
     "page_ckpt": data(lambda sources: b"<html>", ".ckpt"),
     "safe_ckpt": data(lambda sources: sources["single"].read_bytes(), ".ckpt"),
+    "photo": photo,
     "image": data(lambda sources: b"\x89PNG\r\n\x1a\n" + b"\0" * 64, ".png"),
 }
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4265380512\n"

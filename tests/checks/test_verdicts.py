@@ -1,7 +1,8 @@
 """`compose check` and the run give the same verdict: the same exit code, and when a request is refused, the same line.
 
-A request is a line of `REQUESTS`: words after `compose`, with sources of `sources.py` in braces, and part of the
-message; None if it runs. `show` refuses in the same line.
+A request is a line of `REQUESTS`: words after `compose`, with sources of `sources.py` in braces, and what is said of
+it; None where it
+runs. `show` refuses in the same line.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 from tiers import every, slow_but
 
 CONFIG = "model.config={sd}"
-#: Words, and part of the message; None for a request that runs.
+#: Words, and what is said of them; None for a request that runs.
 FILES = [
     # folders
     ("model.source={sd}", None),
@@ -209,7 +210,7 @@ FILES = [
 IMAGE, MASK, EDIT, CONTROL = (
     "task=img2img image=sample:scene",
     "task=inpaint image=sample:scene mask=sample:mask strength=1",
-    "task=edit references=sample:scene",
+    "task=edit references={photo}",
     "task=control control_image=sample:scene",
 )
 #: Pipelines without a native family, and schedulers.
@@ -228,6 +229,17 @@ PIPELINES = [
     (f"model.source={{pipe_zimage}} {MASK}", None),
     (f"model.source={{pipe_zimage}} {EDIT}", "ZImagePipeline does not do it: use task=text2img or img2img or inpaint"),
     ("model.source={pipe_qwen} guidance=3", None),
+    ("model.source={pipe_qwen} arguments.max_sequence_length=64", None),
+    (
+        "model.source={pipe_qwen} arguments.max_sequence_length=long",
+        "arguments.max_sequence_length=long: must be an integer",
+    ),
+    (
+        "model.source={pipe_qwen} arguments.max_sequence_lenght=64",
+        "there is no such setting. Did you mean max_sequence_length",
+    ),
+    ("model.source={pipe_qwen} arguments.num_inference_steps=3", "has a key of its own: steps=3"),
+    ("model.source={sd} arguments.clip_skip=1", "arguments.clip_skip=1: is for hosted pipelines"),
     ("model.source={pipe_qwen} guidance=distilled", "this model takes no scale as an input"),
     (f"model.source={{pipe_qwen}} {IMAGE} images=2", None),
     (f"model.source={{pipe_klein}} {EDIT}", None),
@@ -264,38 +276,38 @@ PIPELINES = [
     ),
 ]
 REQUESTS = [
-    ("model=local steps=1 height=64 width=64 callbacks=[] " + words, message) for words, message in (*FILES, *PIPELINES)
+    ("model=local steps=1 height=64 width=64 callbacks=[] " + words, said) for words, said in (*FILES, *PIPELINES)
 ]
 
 
-def kind(message: str | None) -> str | None:
+def kind(said: str | None) -> str | None:
     """What a refusal says, without the names in it."""
-    return message and " ".join(re.sub(r"\S*[^a-z ,'-]\S*", "", message).split()[:2])
+    return said and " ".join(re.sub(r"\S*[^a-z ,'-]\S*", "", said).split()[:2])
 
 
 def standard() -> list[tuple[str, str | None]]:
     """The first refusal of each kind, and every fourth request that runs."""
-    refused = list({kind(message): (words, message) for words, message in reversed(REQUESTS) if message}.values())
-    return [*refused, *[item for item in REQUESTS if item[1] is None][::4]]
+    refused = list({kind(said): (words, said) for words, said in reversed(REQUESTS) if said}.values())
+    return [*refused, *[each for each in REQUESTS if each[1] is None][::4]]
 
 
-@pytest.mark.parametrize(("words", "message"), slow_but(standard(), REQUESTS))
-def test_check_and_run_give_the_same_verdict(compose, sources, words, message):
-    words, message = [word.format_map(sources) for word in words.split()], message and message.format_map(sources)
+@pytest.mark.parametrize(("words", "said"), slow_but(standard(), REQUESTS))
+def test_check_and_run_give_the_same_verdict(compose, sources, words, said):
+    words, said = [word.format_map(sources) for word in words.split()], said and said.format_map(sources)
     checked, ran = compose("check", *words), compose(*words, "output.folder=out")
-    assert (checked.code, ran.code) == ((0, 0) if message is None else (2, 2)), checked.err + ran.err
-    if message is not None:
-        assert message in ran.err and checked.err == ran.err and ran.err.count("\n") == 1, checked.err + ran.err
+    assert (checked.code, ran.code) == ((0, 0) if said is None else (2, 2)), checked.err + ran.err
+    if said is not None:
+        assert said in ran.err and checked.err == ran.err and ran.err.count("\n") == 1, checked.err + ran.err
         assert not Path("out").exists()
 
 
 #: Some that are refused for files, and all that are for a pipeline's class or a scheduler's.
-SHOWN = [*[item for item in FILES if item[1]][::6], *[item for item in PIPELINES if item[1]]]
+SHOWN = [*[each for each in FILES if each[1]][::6], *[each for each in PIPELINES if each[1]]]
 
 
-@pytest.mark.parametrize(("words", "message"), every(3, SHOWN))
-def test_show_refuses_in_the_same_line(compose, sources, words, message):
+@pytest.mark.parametrize(("words", "said"), every(3, SHOWN))
+def test_show_refuses_in_the_same_line(compose, sources, words, said):
     words = ["model=local", "steps=1", *(word.format_map(sources) for word in words.split())]
-    message = message.format_map(sources)
+    said = said.format_map(sources)
     shown = compose("show", *words)
-    assert shown.code == 2 and shown.err == compose("check", *words).err and message in shown.err, shown.err
+    assert shown.code == 2 and shown.err == compose("check", *words).err and said in shown.err, shown.err
