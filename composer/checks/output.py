@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
+from typing import cast
 
-from composer.config.spec import RunSpec
+from composer.config.spec import FormatName, RunSpec
 from composer.media.formats import resolve_format
 from composer.tasks.base import Task
 
@@ -27,4 +28,5 @@ def resolve_output(spec: RunSpec, task: Task) -> RunSpec:
     if form == spec.output.format:
         return spec
     config = {**spec.config, "output": {**spec.config.get("output", {}), "format": form}}
-    return replace(spec, output=replace(spec.output, format=form), config=MappingProxyType(config))
+    output = replace(spec.output, format=cast("FormatName", form))  # a key of FORMATS
+    return replace(spec, output=output, config=MappingProxyType(config))

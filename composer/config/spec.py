@@ -18,6 +18,8 @@ Dtype = Literal["auto", "fp32", "fp16", "bf16"]
 Storage = Literal["fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4"]
 #: Treatment of prompts that are longer than the model reads.
 LongPrompts = Literal["warn", "error", "chunk"]
+#: Format of output files; `auto` follows from what the task makes.
+FormatName = Literal["auto", "png", "webp", "jpeg", "mp4", "gif", "frames", "wav", "flac"]
 #: Images in a batch; `auto` is as many as fit into memory, None all of the run.
 Batch = Annotated[int, Ge(1)] | Literal["auto"] | None
 
@@ -140,7 +142,7 @@ class OutputSpec:
         folder: Directory of the files; `None` for one named by date and time.
     """
 
-    format: Literal["auto", "png", "webp", "jpeg", "mp4", "gif", "frames", "wav", "flac"] = "auto"
+    format: FormatName = "auto"
     quality: Annotated[int, Interval(ge=1, le=100)] = 95
     folder: str | int | float | None = None  # a number is a name too
 

@@ -18,7 +18,7 @@ from composer.callbacks.early_stop import EarlyStop
 from composer.callbacks.guidance_schedule import GuidanceSchedule
 from composer.callbacks.latents_save import LatentsSave
 from composer.callbacks.nan_guard import NanGuard
-from composer.callbacks.preview import Preview
+from composer.callbacks.preview import Preview, middle_frame
 from composer.callbacks.prompt_switch import PromptSwitch
 from composer.callbacks.trace import Trace
 from composer.errors import CallbackError, ComposerError
@@ -341,3 +341,19 @@ def test_on_the_command_line(compose, tmp_path: Path):
     }
     assert "there is no such" in compose("callbacks=[preview]", "callbacks.preview.evry=2").err
     assert "a value is needed: callbacks.prompt_switch.prompt" in compose("callbacks=[prompt_switch]").err
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "frame"),
+    [
+        ((2, 4, 5, 3, 3), 4, (slice(None), slice(None), 2)),  # Wan, LTX, HunyuanVideo
+        ((2, 5, 4, 3, 3), 4, (slice(None), 2)),  # CogVideoX
+        ((2, 4, 3, 3), 4, (slice(None),)),
+        ((2, 4, 5, 3, 3), None, None),
+        ((2, 9, 4), 4, None),
+    ],
+)
+def test_the_middle_frame_of_any_layout(shape, channels, frame):
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    middle = middle_frame(latents, channels)
+    assert middle is None if frame is None else torch.equal(middle, latents[frame])

@@ -283,3 +283,25 @@ def test_a_record_of_images_says_nothing_of_media(compose):
     chunks.add_text(metadata.KEY, json.dumps(record | {"number": 0, "media": None}))
     Image.new("RGB", (8, 8)).save("a.png", pnginfo=chunks)
     assert metadata.read(Path("a.png"))["media"] is None
+
+
+def test_memory_estimates_count_frames_and_samples(saved):
+    import torch
+
+    from composer.api.requests import request_of
+    from composer.checks.compatibility import check
+    from composer.loading.precision import DtypePlan
+    from composer.options.memory.estimate import estimate
+
+    def working(kind: str, *words: str):
+        checked = check(request_of([*saved[kind], *words], {}, None)[0])
+        return estimate(checked, DtypePlan(torch.float32))
+
+    one, five, nine = (working("clip", f"frames={frames}") for frames in (1, 5, 9))
+    assert five.denoising == 2 * one.denoising and nine.denoising == 3 * one.denoising  # latent frames
+    # Wan's decoder keeps 4 frames at a time, so that more frames add their own pixels alone, of RGB in fp32
+    assert nine.decoding - five.decoding == 4 * 32 * 32 * 3 * 4
+    assert five.decoding > 4 * one.decoding
+    half, second = (working("sound", f"seconds={seconds}") for seconds in (0.5, 1))
+    assert second.decoding == 2 * half.decoding > 0 and second.denoising == 2 * half.denoising > 0
+    assert working("clip", "images=2").decoding == 2 * five.decoding
