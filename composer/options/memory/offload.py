@@ -19,15 +19,12 @@ from composer.system.constraints import Ge
 
 NAMES = ("model_offload", "group_offload", "sequential_offload", "cpu_text_encoder")
 
-#: Types of devices with memory of their own.
-DEVICES = frozenset({"cuda", "xpu"})
-
 
 class Offload(ModelOption):
     """Base of options that offload models from devices with memory of their own."""
 
     group = "memory"
-    devices = DEVICES
+    devices = frozenset({"cuda", "xpu"})  # a literal, since `checks.signatures` reads it from the source text
     offloads = True
 
     def __init_subclass__(cls) -> None:
@@ -70,7 +67,7 @@ class GroupOffload(Offload):
 
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        stream = device.type in DEVICES if self.stream is None else self.stream
+        stream = device.type in Offload.devices if self.stream is None else self.stream
         blocks = 1 if stream and self.blocks else self.blocks  # diffusers fetches ahead by single blocks alone
         level = (
             {"offload_type": "block_level", "num_blocks_per_group": blocks}
