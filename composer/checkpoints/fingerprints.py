@@ -101,3 +101,25 @@ def _hash_files(path: Path, files: tuple[tuple[Path, int, int], ...], samples: i
                 handle.seek(max(size - SAMPLED_BYTES, 0) * number // (samples - 1))
                 total.update(handle.read(SAMPLED_BYTES))
     return total.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hash the complete content of a file as it is now.
+
+    Args:
+        path: The file.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
+    state = path.stat()
+    return _sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, written: int) -> str:
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()

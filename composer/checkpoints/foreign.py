@@ -13,7 +13,7 @@ _ADVICE = "use a folder whose model_index.json names its pipeline"
 #: Pattern of a key → description of the file and advice; the first pattern that some key matches decides.
 _KIND_BY_KEY = {
     r"\.lora_(down|up|A|B)\b|^lora_|lora_(unet|te\d?)_|\.lokr_w|\.hada_w|\.oft_|\.dora_scale|[._]lora\.(down|up)\.": (
-        "is a LoRA or the like, a change to a checkpoint and none itself, and composer loads none"
+        "is a LoRA or the like, a change to a checkpoint and none itself: name a checkpoint, and this one as lora=FILE"
     ),
     _EMBEDDING_KEY: "is an embedding (textual inversion) and no checkpoint, and composer loads none",
     r"^(image_proj|ip_adapter)\.": "is an IP-Adapter and no checkpoint, and composer loads none",

@@ -63,6 +63,21 @@ def read_header(path: Path, key: str = "model.source") -> dict[str, Any]:
         raise ComposerError(key, path, str(error)) from None
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the texts in the header of a safetensors file that `read_header` accepts.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Key → text; empty if there are none.
+    """
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    metadata = header.get("__metadata__") or {}
+    return {key: text for key, text in metadata.items() if isinstance(text, str)}
+
+
 def check_pickle(path: Path, key: str) -> None:
     """Refuse a file with a pickle's suffix that is no pickle, or that is cut short; nothing of it is executed.
 

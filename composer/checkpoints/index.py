@@ -172,7 +172,7 @@ def _describe_contents(folder: Path) -> str:
     if config is not None and (cls := config.get("_class_name") or next(iter(config.get("architectures") or ()), None)):
         return f", but a component alone ({cls}): name it as model.components.NAME=FOLDER"
     if (folder / "adapter_config.json").is_file():
-        return ", but a LoRA in PEFT's format, and composer loads no LoRA"
+        return ", but a LoRA in PEFT's format: name a checkpoint, and this one as lora=FOLDER"
     files = sorted(file.name for file in folder.glob("*.safetensors")) if folder.is_dir() else []
     return f"; to load a single file of it, name the file: {folder / files[0]}" if files else ""
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.layouts import HOSTED, families
+from composer.checkpoints.lora_fit import LoraFit
 from composer.checks import early
 from composer.checks.defaults import recommend
 from composer.checks.hosted_task import choose_pipeline, hosted_tasks
+from composer.checks.loras import check_loras
 from composer.checks.output import resolve_output
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
@@ -43,6 +45,7 @@ class Checked:
         task: The task.
         request: The request, with sizes and seeds filled in.
         refiner: Checkpoint that finishes the images; None without one.
+        loras: Files of the LoRA with the layers that they change, by name.
         lenient: Whether options without an effect are omitted with a note instead of refused, as in a sweep over them.
     """
 
@@ -51,6 +54,7 @@ class Checked:
     task: Task
     request: Request
     refiner: Checkpoint | None = None
+    loras: Mapping[str, LoraFit] = field(default_factory=dict)
     lenient: bool = False
 
     @property
@@ -91,9 +95,11 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     _scheduler_fits(spec, checkpoint)
     early.refuse(spec, checkpoint)
     refiner = _refiner(spec, checkpoint)
+    loras = check_loras(spec, checkpoint)
     return Checked(
-        spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint), refiner=refiner
-    )
+        spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint), refiner=refiner,
+        loras=loras,
+    )  # fmt: skip
 
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:

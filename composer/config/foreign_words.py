@@ -49,6 +49,8 @@ KEYS = _inverted(
         "task": "mode pipelinetype job",
         "device": "gpu gpuid cuda todevice",
         "scheduler.eta": "eta",
+        "lora": "loras loraweights lorapath loramodel loadloraweights lycoris adapter adapters adapterpath",
+        "lora.scale": "lorascale loraweight loramultiplier adapterscale",
         "scheduler.timesteps": "timesteps",
         "scheduler.sigmas": "sigmas",
         "scheduler.use_karras_sigmas": "karras",
@@ -159,9 +161,7 @@ _ENCODERS = "prompt and negative_prompt go to all text encoders"
 
 #: (Missing feature, alternative) → names of the feature.
 _NOT_YET = {
-    ("LoRA", _MERGED): "lora loras loraweights lorascale lorapath loadloraweights adapter adapters",
     ("hypernetworks", _MERGED): "hypernetwork",
-    ("LyCORIS", _MERGED): "lycoris",
     ("textual inversion", "say it in the prompt"): "textualinversion embedding embeddings loadtextualinversion",
     ("ControlNet", _CONTROL): "controlnet controlnetmodel",
     ("T2I-Adapter", _CONTROL): "t2iadapter",

@@ -13,13 +13,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from composer.config.keys import FILE_KEYS, TEXT_KEYS, is_stray
+from composer.config.lora import full_key
 from composer.errors import ComposerError
 from composer.system.devices import are_indexed_devices
 from composer.system.paths import expand_user
 from composer.system.text_files import read_text, split_lines
 
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
-OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.", "arguments.")
+OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.", "lora.", "arguments.")
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"(?:null\s*,\s*)*{_STRING}(?:\s*,\s*(?:null|{_STRING}))*"  # null beside texts: with and without
@@ -137,11 +138,14 @@ def _prepare(override: str, multirun: bool) -> str:
         )
     if value is None or prefix == "~":
         return override
+    if key.partition(".")[0] == "lora":
+        key = full_key(key)
+        name = key.rpartition(".")[2]
     if not prefix and key.startswith(OPEN_NODES):
         prefix = "++"
     if name in TEXT_KEYS:
         return f"{prefix}{key}={_text(key, value, multirun)}"
-    if name in FILE_KEYS:
+    if name in FILE_KEYS or (name == "file" and key.startswith("lora.")):
         return f"{prefix}{key}={_file(value, multirun)}"
     if key == "device" and are_indexed_devices(value):
         return f"{prefix}device.type={value}"

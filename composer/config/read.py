@@ -19,6 +19,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.config.choices import option_of
 from composer.config.keys import CHOSEN, NODES, OF_SWEEPS
+from composer.config.lora import read_loras
 from composer.config.overrides import refuse_odd_text
 from composer.config.secrets import iter_leaves, refuse_secrets
 from composer.config.spec import (
@@ -71,6 +72,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     _refuse_other_keys("device", nodes["device"])
     batch = require("batch", tree.pop("batch", None), Batch)
     overflow = require("prompt_overflow", tree.pop("prompt_overflow", "warn"), LongPrompts)
+    loras = read_loras(mapping("lora", tree.pop("lora", None)))
     skip_on_error = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skip_on_error=skip_on_error,
@@ -85,6 +87,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         device=device,
         batch=batch,
         overflow=overflow,
+        loras=loras,
         options=MappingProxyType(chosen),
         output=build_spec("output", OutputSpec, nodes["output"]),
         values=MappingProxyType(_with_recommended_steps(tree, defaults)),

@@ -132,6 +132,30 @@ class PrecisionSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraSpec:
+    """A LoRA of a run: small changes to layers of the models. https://arxiv.org/abs/2106.09685
+
+    Attributes:
+        file: A ``.safetensors`` file, ``owner/name`` at the hub, or ``owner/name/subfolder/file``.
+        revision: Branch, tag or commit at the hub.
+        scale: Factor of the changes; 0 leaves the models as they are.
+        scales: Component → its own factor.
+        start: Fraction of the steps after which the denoiser's changes apply.
+        end: Fraction of the steps up to which they apply.
+        method: ``peft`` computes the changes beside each layer, as diffusers does; ``merge`` adds them to the weights
+            of the run; ``auto`` is ``peft`` for all files that diffusers applies completely.
+    """
+
+    file: str
+    revision: str | None = None
+    scale: float = 1.0
+    scales: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    start: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    end: Annotated[float, Interval(ge=0, le=1)] = 1.0
+    method: Literal["auto", "peft", "merge"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutputSpec:
     """Files of a run.
 
@@ -168,6 +192,7 @@ class RunSpec:
         batch: Images generated at once; `auto` for as many as fit into memory, `None` for all.
         options: Group → name of its option, or a list of names.
         overflow: Treatment of prompts that are longer than the model reads.
+        loras: LoRA by name, in their order; the name of the one at the node ``lora`` itself is empty.
     """
 
     task: Choice
@@ -186,3 +211,4 @@ class RunSpec:
     batch: Batch = None
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     overflow: LongPrompts = "warn"
+    loras: Mapping[str, LoraSpec] = field(default_factory=lambda: MappingProxyType({}))

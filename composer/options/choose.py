@@ -1,4 +1,4 @@
-"""The memory and acceleration options of a run, as objects that have been checked."""
+"""The options of a run that change its models, as objects that have been checked: adapters, memory, acceleration."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from composer.checks.compatibility import Checked
 from composer.config.targets import build
 from composer.errors import ComposerError
+from composer.options.adapters.lora import Lora
 from composer.options.base import ModelOption, NoEffect, OptionContext
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def choose_options(
     checked: Checked, device: torch.device, dtypes: DtypePlan
 ) -> tuple[dict[str, ModelOption], list[str]]:  # fmt: skip
-    """Build and check the memory and acceleration options of a run.
+    """Build and check the options of a run that change its models.
 
     Args:
         checked: The request with its checkpoint.
@@ -37,6 +38,10 @@ def choose_options(
     groups = {"memory": checked.spec.memory, "accel": checked.spec.accel}
     targets = {f"{group}.{name}": target for group, named in groups.items() for name, target in named.items()}
     candidates = {name: build(name, target, ModelOption) for name, target in targets.items()}
+    adapters: dict[str, ModelOption] = {}
+    if checked.loras:
+        adapters["lora.lora"] = Lora(checked.spec.loras, checked.loras)
+    candidates = adapters | candidates
     context = OptionContext(checked=checked, device=device, dtypes=dtypes, active=frozenset(candidates))
     errors = {name: error for name, option in candidates.items() if (error := _without_effect(option, context))}
     options: dict[str, ModelOption] = {}
@@ -45,14 +50,15 @@ def choose_options(
         expanded, note = option.expand(context)
         options = {**expanded, **options}  # an option that was named takes precedence
         notes += [note] if note else []
-    return options, notes
+    # adapters first: all others must find the layers and weights that they put in
+    return {name: option for name, option in adapters.items() if name in options} | options, notes
 
 
 def _without_effect(option: ModelOption, context: OptionContext) -> NoEffect | None:
     """Check an option; the error where it would do nothing and that does not end the run."""
     try:
         option.check(context)
-        if context.checked.refiner is not None:
+        if context.checked.refiner is not None and not option.base_only:
             _check_refiner(option, context, context.checked.refiner)
     except NoEffect as error:
         if not context.checked.lenient:

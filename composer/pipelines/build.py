@@ -174,6 +174,7 @@ def _add_refiner(
         family=family,
         make_scheduler=scheduler_maker(pipe, resolve_scheduler(checked, checkpoint)),
         guidance=base.guidance.for_model(family.takes_guidance_scale),
+        options={name: option for name, option in base.options.items() if not option.base_only},
     )
     shared = {field.name: getattr(base, field.name) for field in fields(base)}
     return Refined(**shared, refiner=finishing, start_fraction=refiner.start)

@@ -230,6 +230,8 @@ def _reaches(key: str, value: str) -> bool:
     root, _, rest = key.partition(".")
     if key in FILE_KEYS:
         return not is_sample(value)
+    if root == "lora":
+        return key.endswith(".file")
     if root == "model":
         return rest.split(".")[0] in SOURCE_KEYS
     if key.rpartition(".")[2] in TEXT_KEYS:

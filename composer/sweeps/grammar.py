@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from composer.config.hydra_loader import Loader, hydra_1_3
+from composer.config.lora import typed_key
 from composer.errors import ComposerError, suggest
 from composer.sweeps.job_files import read_rows
 from composer.sweeps.spec import SweepSpec
@@ -39,6 +40,11 @@ class JobSetting:
     key: str
     value: Any
 
+    @property
+    def typed_key(self) -> str:
+        """The key as it is typed: ``lora`` for ``lora.file``."""
+        return typed_key(self.key)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -62,7 +68,11 @@ class Job:
     @cached_property
     def values(self) -> dict[str, str]:
         """Value of each swept key as text."""
-        return {setting.key: format_value(setting.value) for setting in self.settings if setting.key in self.axes}
+        return {
+            setting.typed_key: format_value(setting.value)
+            for setting in self.settings
+            if setting.typed_key in self.axes
+        }
 
     @cached_property
     def key(self) -> str:
@@ -144,8 +154,9 @@ class Grammar:
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 reason = "an interval has no steps to sweep over: use range(…), or hydra/sweeper=optuna"
                 raise ComposerError(override.key_or_group, None, reason)
-            axes.pop(override.key_or_group, None)
-            axes[override.key_or_group] = [(self.setting(value),) for value in _single_overrides(text, override)]
+            key = typed_key(override.key_or_group)
+            axes.pop(key, None)
+            axes[key] = [(self.setting(value),) for value in _single_overrides(text, override)]
         return axes
 
 
@@ -177,7 +188,9 @@ def iter_jobs(grammar: Grammar, overrides: Sequence[str], spec: SweepSpec, known
     if spec.jobs is not None:
         rows = read_job_rows(grammar, spec.jobs)
         columns.append(rows)
-        swept += [key for key in dict.fromkeys(setting.key for row in rows for setting in row) if key not in swept]
+        swept += [
+            key for key in dict.fromkeys(setting.typed_key for row in rows for setting in row) if key not in swept
+        ]
     points: Iterator[Job] = (
         Job(0, tuple(itertools.chain.from_iterable(point)), tuple(swept)) for point in itertools.product(*columns)
     )
@@ -196,7 +209,7 @@ def _is_swept(grammar: Grammar, values: Sequence[AxisValue]) -> bool:
 def _matching(jobs: Iterator[Job], condition: Condition, known: Mapping[str, Any]) -> Iterator[Job]:
     """Jobs that meet a condition."""
     for job in jobs:
-        if condition({**known, **{setting.key: setting.value for setting in job.settings}}):
+        if condition({**known, **{setting.typed_key: setting.value for setting in job.settings}}):
             yield job
 
 

@@ -9,9 +9,11 @@ import hashlib
 import json
 from typing import Any
 
-from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, image_fingerprint
+from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, file_sha256, image_fingerprint
+from composer.checkpoints.lora_fit import LoraFit
 from composer.checks.compatibility import Checked
 from composer.config.choices import choice, scheduler_choice
+from composer.config.spec import LoraSpec
 
 #: Number of the present schema of ids; `schema0` computes the former ones.
 SCHEMA = 1
@@ -57,6 +59,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
     refiner = None
     if checked.refiner is not None and spec.model.refiner is not None:
         refiner = [checkpoint_fingerprint(checked.refiner), spec.model.refiner.start]
+    loras = [_lora(name, lora, checked.loras[name]) for name, lora in spec.loras.items()]
     return {
         "schema": SCHEMA,
         "task": choice(spec.task),
@@ -86,4 +89,10 @@ def job_key(checked: Checked) -> dict[str, Any]:
         "batch": spec.batch,
         "overflow": spec.overflow,
         "output": [spec.output.format, spec.output.quality],
+        **({"lora": loras} if loras else {}),  # which keeps the ids of sweeps without any
     }
+
+
+def _lora(name: str, lora: LoraSpec, fit: LoraFit) -> list[Any]:
+    """What a LoRA contributes: the content of its file, wherever that is, and its settings."""
+    return [name, file_sha256(fit.file.path), lora.scale, dict(lora.scales), lora.start, lora.end, lora.method]

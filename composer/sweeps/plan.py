@@ -17,6 +17,8 @@ from composer.system import interrupts
 
 #: First parts of keys that decide what is loaded.
 LOAD_KEYS = ("model", "task", "precision", "device", "memory", "accel")
+#: Settings of a LoRA that decide what is loaded: its scale does not.
+LORA_LOAD_KEYS = ("file", "revision", "method")
 #: Keys that may differ within a batch.
 BATCH_KEYS = ("prompt", "negative_prompt", "seed")
 #: Largest number of jobs in a batch that `auto` tries.
@@ -276,7 +278,12 @@ def load_overrides(job: Job) -> tuple[str, ...]:
     Returns:
         Overrides as text, in their order.
     """
-    return tuple(setting.text for setting in job.settings if setting.key.split(".")[0] in LOAD_KEYS)
+    return tuple(setting.text for setting in job.settings if _decides_loading(setting.key))
+
+
+def _decides_loading(key: str) -> bool:
+    root, last = key.split(".")[0], key.rpartition(".")[2]
+    return root in LOAD_KEYS or (root == "lora" and last in LORA_LOAD_KEYS)
 
 
 def batch_overrides(job: Job) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedule
 from safetensors.torch import load_file
 
 import composer
-from composer.compat import annotations, attention, attributes, guiders, hooks, pipeline_functions, weights
+from composer.compat import annotations, attention, attributes, guiders, hooks, lora, pipeline_functions, weights
 from composer.testing import pipelines
 
 ROOT = Path(composer.__file__).parent
@@ -224,3 +224,9 @@ def test_guiders_count_their_forwards(guider, sd):
     bound.prepare_models(sd.unet)
     bound.cleanup_models(sd.unet)
     assert bound._count_prepared == 1
+
+
+def test_pipelines_name_the_models_that_they_load_lora_for(sd, flux):
+    assert lora.loadable_components(sd) == ("unet", "text_encoder")
+    assert lora.loadable_components(flux) == ("transformer", "text_encoder")
+    assert lora.loadable_components(diffusers.DDPMPipeline) == ()

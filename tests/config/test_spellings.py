@@ -104,9 +104,10 @@ SETTINGS = {
     "enable_vae_tiling=true": "memory=[vae_tiling]",
     "Steps=3": "steps=3",
     "scheduler.num_inference_steps=3": "steps=3",
-    "lora=f.safetensors": "composer has no LoRA yet",
+    "lora_weights=f.safetensors": "lora=f.safetensors",
+    "lora_scale=0.5": "lora.scale=0.5",
     "controlnet=canny": "composer has no ControlNet yet",
-    "model.lora=f.safetensors": "composer has no LoRA yet",
+    "model.lora_weights=f.safetensors": "lora=f.safetensors",
     "timesteps=[999,500]": 'scheduler.timesteps="[999,500]"',
     "sigmas=[14,1]": 'scheduler.sigmas="[14,1]"',
     "ip_adapter_image=a.png": "composer has no IP-Adapter yet",
@@ -123,7 +124,7 @@ FLAGS = {
     "--medvram": "memory=[model_offload]",
     "--model sdxl": "model=sdxl",
     "--device gpu": "device=cuda",
-    "--lora x": "composer has no LoRA yet",
+    "--lora x.safetensors": "lora=x.safetensors",
 }
 WORDS = {
     "steps 20": "steps=20",
@@ -146,7 +147,7 @@ WORDS = {
     "deepcache": "accel=[deepcache]",
     "a.png": "task=img2img image=a.png",
     "sd.safetensors": "model=local model.source=sd.safetensors",
-    "lora": "composer has no LoRA yet",
+    "controlnet": "composer has no ControlNet yet",
 }
 
 
@@ -181,7 +182,7 @@ TYPED = [
         "memory=[deepcache]",
         "precision=float16",
         "num_inference_steps=20",
-        "lora=f.safetensors",
+        "lora_weights=f.safetensors",
     ),
     *(
         "check num_inference_steps=20",
@@ -208,7 +209,7 @@ def test_the_command_says_it_in_one_line(compose, tmp_path, line):
 
 def test_a_key_of_elsewhere_added_with_plus(compose):
     assert "Did you mean steps?" in compose("+num_inference_steps=3").err
-    assert "composer has no LoRA yet" in compose("+lora=f.safetensors").err
+    assert "composer has no ControlNet yet" in compose("+controlnet=f.safetensors").err
     assert "this task does not take it. (allowed" in compose("+nothing_like_it=3").err
 
 
@@ -232,7 +233,7 @@ def test_the_tables_name_only_what_there_is():
         assert set(table.values()) <= set(known[group]), group
     assert {target.split(".")[0] for target in KEYS.values()} <= {
         *known, "steps", "images", "seed", "mask", "image", "strength", "depth", "prompt", "negative_prompt", "width", "height", "batch",
-        "references", "control_image", "control_scale", "frames", "fps", "seconds",
+        "lora", "references", "control_image", "control_scale", "frames", "fps", "seconds",
     }  # fmt: skip
     assert not set(NO_COMMAND) & set(COMMANDS)
 
