@@ -14,7 +14,6 @@ from torch import Tensor
 
 from composer.callbacks.base import Step
 from composer.errors import ComposerError
-from composer.families.settings import Decoded
 from composer.media.medium import Medium
 from composer.pipelines.hosted.decoding import end_with
 from composer.pipelines.hosted.guiding import StageGuidance
@@ -76,18 +75,35 @@ class HostedCall:
         with listen_to_models(self.pipe, self.loop):
             yield
 
-    def run(self) -> Decoded:
+    def run(self) -> Any:
         """Call the pipeline.
 
         Returns:
-            Its images, clips or sounds.
+            Its output.
 
         Raises:
             ComposerError: It failed, or a callback changed what can't be changed.
         """
         output = call_pipeline(self.pipe, self.make_keywords() | step_end_keywords(self.pipe, self.loop))
         self.loop.end()
-        return decoded_of(output, self.pipe, self.fps)
+        return output
+
+    def end_with(self, latents: Tensor) -> Any:
+        """Let the pipeline's own tail make its output of latents of the present loop.
+
+        Args:
+            latents: Latents x₀, in the shape of the loop's latents.
+
+        Returns:
+            The output that the pipeline would return for them.
+        """
+
+        def call(tail: Any) -> Any:
+            pipe = run_pipeline(self.shared, self.make_scheduler())
+            self._prepare(pipe, tail)
+            return call_pipeline(pipe, self.make_keywords() | step_end_keywords(pipe, tail))
+
+        return end_with(self.loop, latents, call)
 
     def decode(self, latents: Tensor) -> list[Medium]:
         """Decode latents of the present loop by the pipeline's own tail.
@@ -98,13 +114,7 @@ class HostedCall:
         Returns:
             What the pipeline would return for them: images, clips or sounds.
         """
-
-        def call(tail: Any) -> Any:
-            pipe = run_pipeline(self.shared, self.make_scheduler())
-            self._prepare(pipe, tail)
-            return call_pipeline(pipe, self.make_keywords() | step_end_keywords(pipe, tail))
-
-        return list(decoded_of(end_with(self.loop, latents, call), self.pipe, self.fps).media)
+        return list(decoded_of(self.end_with(latents), self.pipe, self.fps).media)
 
     def denoised(self, step: Step, prediction: Tensor) -> Tensor:
         """Estimate the clean latents of a step; see `Sampler.denoised`.

@@ -7,6 +7,7 @@ follows a loop is done by the pipeline itself. Models in the loop are not evalua
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from composer.compat.attributes import interrupt
 from composer.errors import ComposerError
+from composer.pipelines.hosted.kept_outputs import KeptOutputs
 from composer.pipelines.hosted.loop import Loop, handed_out
 
 
@@ -26,13 +28,13 @@ class Tail:
     """
 
     def __init__(self, loop: Loop, latents: Tensor) -> None:
-        self.loop, self.outputs = loop, dict(loop.outputs)
+        self.loop, self.outputs = loop, KeptOutputs(loop.outputs)
         self.latents = [*loop.ended, latents]
         self.scheduler = "" if loop.stage is None else loop.stage.findings.scheduler
         self.number, self.steps = -1, 0
         self.evaluations: dict[str, int] = {}
 
-    def begin(self, pipe: Any, names: Mapping[str, Any], timesteps: Tensor | None) -> None:
+    def begin(self, pipe: Any, frame: FrameType, timesteps: Tensor | None) -> None:
         if self.number < 0 or self.steps:
             self.number, self.steps = self.number + 1, 0
         self.evaluations.clear()
@@ -42,11 +44,13 @@ class Tail:
     def evaluate(self, name: str, call: Callable[[], Any]) -> Any:
         if self.number < 0:
             return call()
-        key = name, self.evaluations.get(name, 0)
-        self.evaluations[name] = key[1] + 1
-        if key not in self.outputs:
-            self.outputs[key] = call()
-        return self.outputs[key]
+        number = self.evaluations.get(name, 0)
+        self.evaluations[name] = number + 1
+        if known := self.outputs.get(name, number, self.steps == 0):
+            return known[0]
+        output = call()
+        self.outputs.put(name, number, self.steps == 0, output)
+        return output
 
     def take_step(
         self, name: str, scheduler: Any, call: Callable[[Tensor], Any], prediction: Tensor, timestep: Any, sample: Tensor

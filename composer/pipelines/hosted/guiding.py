@@ -38,7 +38,7 @@ class StageGuidance:
         self.pipeline, self.guidance, self.scales, self.rescale = pipeline, guidance, scales, rescale
         self.notes = notes
         self.scale = scales[0]
-        self.matches: list[Match] = []
+        self.matches: list[Match] | None = None
 
     @property
     def rule(self) -> str | None:
@@ -46,13 +46,17 @@ class StageGuidance:
         return self.matches[0].name if self.matches else None
 
     def learn(self, outputs: Sequence[tuple[str, Any]], prediction: Tensor) -> None:
-        """Identify the rule, at the first step.
+        """Identify the rule at the first step; at later ones drop rules that fit no more, where several did.
 
         Args:
             outputs: Component and output of each evaluation of the step.
             prediction: The pipeline's prediction.
         """
-        self.matches = identify(outputs, prediction, self.scales, self.rescale)
+        if self.matches is None:
+            self.matches = identify(outputs, prediction, self.scales, self.rescale)
+        elif len(self.matches) > 1:  # both branches may be equal at a step
+            holding = [match for match in self.matches if match.holds(outputs, prediction, self.scales)]
+            self.matches = holding or self.matches
         guided = [match for match in self.matches if match.rule is not None]
         if guided and self.guidance is None:
             self.scale = guided[0].scale
@@ -92,11 +96,12 @@ class StageGuidance:
         self, step: Step, outputs: Sequence[tuple[str, Any]], prediction: Tensor
     ) -> list[tuple[Match, Branches]]:  # fmt: skip
         """Get the ways that still give the pipeline's prediction, with the branches of this step."""
-        if self.matches and all(match.rule is None for match in self.matches):
-            raise self._refusal(step, "it evaluates one branch alone, so there is nothing to guide")
-        if not self.matches:
+        matches = self.matches or []
+        if matches and all(match.rule is None for match in matches):
+            raise self._refusal(step, "it evaluates one branch alone, with nothing to guide")
+        if not matches:
             raise self._refusal(step, "how it guides is not known")
-        holding = [match for match in self.matches if match.holds(outputs, prediction, self.scales)]
+        holding = [match for match in matches if match.holds(outputs, prediction, self.scales)]
         usable = [(match, branches) for match in holding if (branches := match.branches(outputs, prediction))]
         if not usable:
             raise self._refusal(step, f"it does not guide by the same rule at step {step.index + 1}/{step.total}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from composer.compat.attributes import interrupt
 from composer.errors import ComposerError
 from composer.pipelines.hosted.findings import Findings, StageFindings
 from composer.pipelines.hosted.guiding import StageGuidance
+from composer.pipelines.hosted.kept_outputs import KeptOutputs
 from composer.pipelines.hosted.rules import first_tensor
 from composer.pipelines.hosted.stage import Stage, aliases_of, latents_in, timesteps_from
 from composer.pipelines.hosted.wrapping import Listener, schedulers_in
@@ -37,7 +39,7 @@ class Loop:
         findings: What was learnt of the pipeline.
         stage: The present or last stage; None before the first.
         ended: Last latents of the stages before the present one.
-        outputs: The last output of each evaluation, by component and number within the step.
+        outputs: Outputs of the models, which take the place of evaluations that nothing comes of.
         override: Receives all evaluations in place of the loop while latents are decoded; else None.
     """
 
@@ -49,12 +51,13 @@ class Loop:
         self.findings = Findings(type(pipe).__name__)
         self.stage: Stage | None = None
         self.ended: list[Tensor] = []
-        self.outputs: dict[tuple[str, int], Any] = {}
+        self.outputs = KeptOutputs()
         self.override: Listener | None = None
 
     # --- what the pipeline does
 
-    def begin(self, pipe: Any, names: Mapping[str, Any], timesteps: Tensor | None) -> None:
+    def begin(self, pipe: Any, frame: FrameType, timesteps: Tensor | None) -> None:
+        names = frame.f_locals
         latents = latents_in(names)
         before = self.stage
         if before is not None and before.findings.steps == 0 and before.step is not None and before.begun is latents:
@@ -65,7 +68,7 @@ class Loop:
             pipe=pipe, number=len(self.ended), findings=StageFindings(cls), guidance=self.make_guidance(cls),
             watch=FiniteWatch(self.denoiser_name, 0 if timesteps is None else len(timesteps)), timesteps=timesteps, begun=latents,
             aliases=() if latents is None else aliases_of(latents, names),
-            by_callback=any(names.get(name) == self.on_step_end for name in names if name.endswith("callback_on_step_end")),
+            by_callback=self._is_called_back(frame),
         )  # fmt: skip
         scheduler = self._scheduler_of(timesteps)
         if latents is not None and timesteps is not None and len(timesteps) and scheduler is not None:
@@ -78,12 +81,13 @@ class Loop:
         stage = self.stage
         if stage is None or stage.is_over:
             return call()
-        key = name, stage.evaluations[name]
+        number = stage.evaluations[name]
         stage.evaluations[name] += 1
-        if stage.stopped is not None and key in self.outputs:  # nothing will come of it
-            self.findings.skipped += 1
-            return self.outputs[key]
-        output = self.outputs[key] = call()
+        if stage.stopped is not None and (known := self.outputs.get(name, number, stage.findings.steps == 0)):
+            self.findings.skipped += 1  # nothing will come of it
+            return known[0]
+        output = call()
+        self.outputs.put(name, number, stage.findings.steps == 0, output)
         stage.outputs.append((name, first_tensor(output)))
         return output
 
@@ -102,9 +106,8 @@ class Loop:
             return handed_out(call(prediction), stage.stopped)
         stage.findings.evaluations.append(len(outputs))
         step = self._step_of(stage, name, scheduler, timestep, sample)
-        if stage.index == 0:
-            stage.guidance.learn(outputs, prediction)
-            stage.findings.rule = stage.guidance.rule
+        stage.guidance.learn(outputs, prediction)
+        stage.findings.rule = stage.guidance.rule
         prediction = stage.guidance.prediction(step, stage.scale, outputs, prediction)
         if self.hooks.moments["after_predict"] or self.hooks.moments["after_step"]:
             stage.step = step = replace_step(step, model_input=stage.scaled(sample, step.timestep))
@@ -116,7 +119,8 @@ class Loop:
         if stage.by_callback:
             stage.awaits_callback = True  # it has the last word on the latents
             return output
-        return handed_out(output, self._after(stage, latents), is_last=stage.is_over)
+        latents = self._after(stage, latents)
+        return handed_out(output, latents, is_last=stage.is_over or stage.stopped is not None)
 
     def on_step_end(self, pipe: Any, index: int, timestep: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Receive the latents of a step; the pipeline's ``callback_on_step_end``.
@@ -244,6 +248,12 @@ class Loop:
             if isinstance(schedule, Tensor) and torch.isin(timesteps.to(schedule.device), schedule).all()
         ]
         return next(iter((*exact, *views, *alike)), None)
+
+    def _is_called_back(self, frame: FrameType) -> bool:
+        """Whether a loop has this callback; not where it decodes `denoised`, which only the scheduler's output changes."""
+        names = frame.f_locals
+        has_it = any(names[name] == self.on_step_end for name in names if name.endswith("callback_on_step_end"))
+        return has_it and "denoised" not in frame.f_code.co_varnames
 
     def _fixed(self, why: str) -> ComposerError:
         name = self.findings.pipeline if self.stage is None else self.stage.findings.pipeline

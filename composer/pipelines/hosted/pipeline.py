@@ -21,6 +21,7 @@ from composer.errors import ComposerError
 from composer.options.lifecycle import clear_models
 from composer.pipelines.hosted.call import HostedCall
 from composer.pipelines.hosted.models import unavailable
+from composer.pipelines.hosted.outputs import decoded_of
 from composer.pipelines.long_prompts import check_prompt_length
 from composer.pipelines.pipeline import PassOutcome, Pipeline, seeded
 from composer.sampling.guidance import Guidance
@@ -60,7 +61,7 @@ class Hosted(Pipeline):
                 predicted=call.predicted, noised=call.noised, **dict.fromkeys(UNAVAILABLE, unavailable),
             )  # fmt: skip
             with call.listening(), hooks.around(run):
-                decoded = call.run()
+                decoded = decoded_of(call.run(), call.pipe, call.fps)
                 self._check_called(call)
                 media = hooks.finish(run, decoded.media)
                 count = sum(stage.steps for stage in call.loop.findings.stages) or len(timesteps)

@@ -89,12 +89,8 @@ class Match:
     @property
     def name(self) -> str:
         """Description for records and messages."""
-        parts = (
-            self.rule.name if self.rule else "one branch",
-            self.change,
-            self.variance and "variance of the positive",
-        )
-        return ", ".join(filter(None, parts))
+        variance = "variance of the positive" if self.variance else ""
+        return ", ".join(filter(None, (self.rule.name if self.rule else "one branch", self.change, variance)))
 
     def holds(self, outputs: Sequence[tuple[str, Any]], prediction: Tensor, scales: Sequence[float]) -> bool:
         """Whether this is the pipeline's way at another step too.
@@ -194,7 +190,10 @@ def identify(
                 if (branches := match.branches(outputs, prediction)) is not None
                 and _equal(match.guided(branches, match.scale, match.rescale), prediction)
             ]  # fmt: skip
-            identified += {match.name: match for match in reversed(matches)}.values()
+            by_name: dict[str, Match] = {}
+            for match in matches:
+                by_name.setdefault(match.name, match)
+            identified += by_name.values()
             if matches:  # further changes would be others of the same effect
                 break
     return identified
@@ -223,7 +222,8 @@ def _candidates(
     model: str, change: str, prediction: Tensor, scales: Sequence[float], rescale: float
 ) -> Iterator[Match]:  # fmt: skip
     yield Match(model, change)
-    variances = (False, True) if prediction.ndim > 1 and prediction.shape[1] % 2 == 0 else (False,)
+    has_channels = prediction.ndim > 3 and prediction.shape[1] % 2 == 0
+    variances = (False, True) if has_channels else (False,)
     for rule, scale, variance, amount in product(RULES, scales, variances, dict.fromkeys((rescale, 0.0))):
         yield Match(model, change, rule, scale, amount, variance)
 

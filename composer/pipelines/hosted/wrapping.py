@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any, Protocol
 
 from diffusers.models.modeling_utils import ModelMixin
@@ -24,12 +25,12 @@ STEP_ARGUMENTS = (("model_output",), ("timestep", "timesteps", "sigma"), ("sampl
 class Listener(Protocol):
     """Receives the calls of a pipeline's loops."""
 
-    def begin(self, pipe: DiffusionPipeline, names: Mapping[str, Any], timesteps: Tensor | None) -> None:
+    def begin(self, pipe: DiffusionPipeline, frame: FrameType, timesteps: Tensor | None) -> None:
         """A loop is about to begin.
 
         Args:
             pipe: The pipeline whose loop it is; of combined pipelines the one inside.
-            names: Local variables of the function with the loop, for reading.
+            frame: The function with the loop; its local variables are for reading.
             timesteps: Those that the loop iterates over, `(iterations,)`, if they are shown.
         """
 
@@ -144,11 +145,12 @@ def _progress_bar(
     pipe: DiffusionPipeline, own: Callable[..., Any], listener: Listener, *args: Any, **keywords: Any
 ) -> Any:  # fmt: skip
     """Announce a loop, and return its bar."""
-    frame = inspect.currentframe()
-    names = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
-    shown = (*args[:1], keywords.get("iterable"), names.get("timesteps"))
+    here = inspect.currentframe()
+    assert here is not None and here.f_back is not None
+    frame = here.f_back
+    shown = (*args[:1], keywords.get("iterable"), frame.f_locals.get("timesteps"))
     timesteps = next((value for value in shown if isinstance(value, Tensor) and value.ndim == 1), None)
-    listener.begin(pipe, names, timesteps)
+    listener.begin(pipe, frame, timesteps)
     return own(*args, **keywords)
 
 
