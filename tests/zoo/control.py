@@ -9,7 +9,7 @@ import diffusers as d
 from composer.testing import pipelines
 from zoo import flow_images
 from zoo.entry import arguments, image, of
-from zoo.flow_images import SMALL, TEXT
+from zoo.flow_images import LONG, SMALL, TEXT
 from zoo.inputs import mask, photo
 from zoo.unet_images import PROMPT, SIZE, changed
 
@@ -118,7 +118,7 @@ ENTRIES = {
         arguments(**TEXT, **SMALL, image=photo(32), control_image=SMALL_EDGES, strength=0.8),
     ),
     "qwen_control": image(
-        qwen_control, arguments(**TEXT, **SMALL, negative_prompt="bad", true_cfg_scale=4.0, control_image=SMALL_EDGES)
+        qwen_control, arguments(**LONG, **SMALL, negative_prompt="bad", true_cfg_scale=4.0, control_image=SMALL_EDGES)
     ),
     "zimage_control": image(zimage_control, arguments(**TEXT, **SMALL, control_image=SMALL_EDGES)),
     "sana_control": image(

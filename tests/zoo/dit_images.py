@@ -26,7 +26,7 @@ from transformers import (
 
 from composer.testing import parts
 from zoo.entry import arguments, image
-from zoo.flow_images import SMALL, TEXT, FlowEuler, flow_vae, qwen
+from zoo.flow_images import LONG, SMALL, TEXT, FlowEuler, flow_vae, qwen
 from zoo.text import QWEN, VOCABULARY, qwen3, qwen_tokenizer, qwen_vl, qwen_vl_processor, umt5
 from zoo.unet_images import PROMPT, changed
 
@@ -268,7 +268,7 @@ ENTRIES = {
     "bria": image(bria, arguments(**TEXT, **SMALL)),
     "bria_fibo": image(bria_fibo, arguments(**TEXT, **SMALL, negative_prompt="bad")),
     "hidream": image(hidream, arguments(**TEXT, **SMALL)),
-    "ovis": image(ovis, arguments(**TEXT, **SMALL)),
+    "ovis": image(ovis, arguments(**LONG, **SMALL)),
     "prx": image(
         prx, arguments(**PROMPT, **SMALL, **NO_BINS), needs="ftfy", loads=False
     ),  # nor does transformers load its T5GemmaEncoder

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
+
+from diffusers.utils.outputs import BaseOutput
+from torch import Tensor
 
 
 class KeptOutputs:
@@ -34,4 +38,11 @@ class KeptOutputs:
             The output in a tuple; None if there is none.
         """
         keys = ((name, number, is_first), (name, number, not is_first))
-        return next(((self._known[key],) for key in keys if key in self._known), None)
+        return next(((_separate(self._known[key]),) for key in keys if key in self._known), None)
+
+
+def _separate(output: Any) -> Any:
+    """The same tensors; anything else, such as a cache that the pipeline clears in the end, is copied."""
+    if type(output) in (tuple, list):
+        return type(output)(map(_separate, output))
+    return output if isinstance(output, (Tensor, BaseOutput)) else deepcopy(output)

@@ -119,8 +119,10 @@ class Loop:
         if stage.by_callback:
             stage.awaits_callback = True  # it has the last word on the latents
             return output
-        latents = self._after(stage, latents)
-        return handed_out(output, latents, is_last=stage.is_over or stage.stopped is not None)
+        changed = self._after(stage, latents)
+        if changed is latents and stage.stopped is None:
+            return output
+        return handed_out(output, changed, is_last=stage.is_over or stage.stopped is not None)
 
     def on_step_end(self, pipe: Any, index: int, timestep: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Receive the latents of a step; the pipeline's ``callback_on_step_end``.
@@ -269,13 +271,9 @@ def handed_out(output: Any, latents: Tensor, is_last: bool = True) -> Any:
         is_last: Whether the loop ends with these latents.
     """
     if isinstance(output, tuple):
-        before = output[0]
-        if latents is before:
-            return output
         rest = (latents if is_last and _is_like(entry, latents) else entry for entry in output[1:])
         return (latents, *rest)
-    if latents is not output.prev_sample:
-        output.prev_sample = latents
+    output.prev_sample = latents
     return output
 
 

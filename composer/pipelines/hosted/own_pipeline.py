@@ -6,6 +6,7 @@ from copy import copy, deepcopy
 from functools import partial
 from typing import Any
 
+from diffusers.guiders.guider_utils import BaseGuidance
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
@@ -13,7 +14,7 @@ from composer.compat.attributes import reset_stateful_caches
 
 
 def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionPipeline:
-    """Copy a pipeline with schedulers of its own, as `pipe.scheduler = scheduler` would change it.
+    """Copy a pipeline with schedulers and guiders of its own, as `pipe.scheduler = scheduler` would change it.
 
     Not built by its class from `components`: some classes rewrite the settings of a scheduler that they are built with.
 
@@ -28,7 +29,7 @@ def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionP
     for name, component in vars(shared).items():
         if name == "scheduler" and scheduler is not None:
             setattr(pipe, name, scheduler)
-        elif isinstance(component, SchedulerMixin):
+        elif isinstance(component, (SchedulerMixin, BaseGuidance)):  # both have state of a run
             setattr(pipe, name, deepcopy(component))
         elif isinstance(component, DiffusionPipeline):
             follows = getattr(component, "scheduler", None) is getattr(shared, "scheduler", None)

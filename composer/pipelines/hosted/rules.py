@@ -26,6 +26,11 @@ def _with_norm(guided: Tensor, positive: Tensor) -> Tensor:
     return guided * (torch.norm(positive, dim=-1, keepdim=True) / torch.norm(guided, dim=-1, keepdim=True))
 
 
+def _with_norm_at_most(guided: Tensor, positive: Tensor) -> Tensor:
+    norm = torch.norm(guided, dim=-1, keepdim=True)
+    return guided * (torch.norm(positive, dim=-1, keepdim=True) / (norm + 1e-8)).clamp(min=0.0, max=1.0)
+
+
 @dataclass(frozen=True)
 class Rule:
     """A rule of classifier-free guidance.
@@ -51,17 +56,22 @@ RULES = (
     Rule("negative first, scale less one", lambda a, b, s: b + s * (b - a), positive=1, offset=1.0),
     Rule("positive first, norm of the positive", lambda a, b, s: _with_norm(b + s * (a - b), a)),
     Rule("negative first, norm of the positive", lambda a, b, s: _with_norm(a + s * (b - a), b), positive=1),
+    Rule("positive first, at most the norm of the positive", lambda a, b, s: _with_norm_at_most(b + s * (a - b), a)),
+    Rule(
+        "negative first, at most the norm of the positive",
+        lambda a, b, s: _with_norm_at_most(a + s * (b - a), b),
+        positive=1,
+    ),
     Rule("positive first, two products", lambda a, b, s: s * a + (1.0 - s) * b),
     Rule("negative first, two products", lambda a, b, s: s * b + (1.0 - s) * a, positive=1),
     Rule("negative first, scale less one, two products", lambda a, b, s: (s + 1.0) * b - s * a, positive=1, offset=1.0),
 )
-#: What is done to each output first: nothing, drop the tokens of references, drop learned variances, negate.
+#: What is done to each output first: nothing, drop the tokens of references or a learned variance, negate.
 CHANGES: dict[str, Change] = {
     "": lambda x, like: x,
     "in its dtype": lambda x, like: x.to(like.dtype),
-    "first tokens": lambda x, like: x[:, : like.shape[1]],
+    "first tokens or channels": lambda x, like: x[:, : like.shape[1]],
     "last tokens": lambda x, like: x[:, -like.shape[1] :],
-    "first channels": lambda x, like: x.chunk(2, dim=1)[0],
     "negated": lambda x, like: -x.float().reshape(like.shape),
 }
 

@@ -172,7 +172,18 @@ def _hooked_class(name: str, scheduler: Any, listener: Listener) -> type:
 
         return listener.take_step(name, self, call, *(bound.arguments[argument] for argument in arguments))
 
-    return type(cls.__name__, (cls,), {"step": step, "__module__": cls.__module__, "__qualname__": cls.__qualname__})
+    members = {"step": step, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return _SameClass(cls.__name__, (cls,), members)
+
+
+class _SameClass(type):
+    """A class that compares like its base: pipelines of Bria compare ``type(scheduler)`` with scheduler classes."""
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is cls.__mro__[1]
+
+    def __hash__(cls) -> int:
+        return hash(cls.__mro__[1])
 
 
 @contextmanager
