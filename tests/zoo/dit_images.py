@@ -276,5 +276,5 @@ ENTRIES = {
     "hunyuan_image": image(hunyuan_image, arguments(**PROMPT, **SMALL)),
     "kandinsky5_image": image(kandinsky5, arguments(**TEXT, height=64, width=64)),
     "ernie": image(ernie, arguments(**PROMPT, height=64, width=64)),
-    "krea2": image(krea2, arguments(**TEXT, **SMALL)),
+    "krea2": image(krea2, arguments(**LONG, **SMALL)),
 }

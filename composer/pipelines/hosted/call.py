@@ -62,8 +62,10 @@ class HostedCall:
         scales = tuple(dict.fromkeys((float(scale), *scales_in(shared, keywords))))
         rescale = float(keywords.get("guidance_rescale") or 0.0)
 
+        arguments = frozenset(keywords_of(shared.__call__))
+
         def make_guidance(pipeline: str) -> StageGuidance:
-            return StageGuidance(pipeline, guidance(), scales, rescale, self.notes)
+            return StageGuidance(pipeline, guidance(), scales, rescale, self.notes, arguments)
 
         self.pipe = run_pipeline(shared, make_scheduler())
         self.loop = Loop(self.pipe, hooks, make_guidance, denoiser_name)

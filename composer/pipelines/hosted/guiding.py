@@ -27,16 +27,18 @@ class StageGuidance:
         scales: Scales that the pipeline may use, the one of the request first.
         rescale: Amount of rescaling in the pipeline's arguments, in `[0, 1]`.
         notes: Receives notes for the user.
+        arguments: Arguments that the pipeline's call takes.
 
     Attributes:
         scale: Guidance scale of a step that no callback changes.
     """
 
     def __init__(
-        self, pipeline: str, guidance: Guidance | None, scales: Sequence[float], rescale: float, notes: list[str]
+        self, pipeline: str, guidance: Guidance | None, scales: Sequence[float], rescale: float, notes: list[str],
+        arguments: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         self.pipeline, self.guidance, self.scales, self.rescale = pipeline, guidance, scales, rescale
-        self.notes = notes
+        self.notes, self.arguments = notes, arguments
         self.scale = scales[0]
         self.matches: list[Match] | None = None
 
@@ -53,7 +55,7 @@ class StageGuidance:
             prediction: The pipeline's prediction.
         """
         if self.matches is None:
-            self.matches = identify(outputs, prediction, self.scales, self.rescale)
+            self.matches = identify(outputs, prediction, self.scales, self.rescale, self.arguments)
         elif len(self.matches) > 1:  # both branches may be equal at a step
             holding = [match for match in self.matches if match.holds(outputs, prediction, self.scales)]
             self.matches = holding or self.matches

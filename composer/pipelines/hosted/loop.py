@@ -269,7 +269,12 @@ def handed_out(output: Any, latents: Tensor, is_last: bool = True) -> Any:
         output: Tuple or diffusers output of a scheduler's `step`.
         latents: Latents x_{t−1} to go on with.
         is_last: Whether the loop ends with these latents.
+
+    Returns:
+        The changed output; the same if the scheduler steps a part of the latents, and the callback replaces all of them.
     """
+    if not _is_like(output[0] if isinstance(output, tuple) else output.prev_sample, latents):
+        return output
     if isinstance(output, tuple):
         rest = (latents if is_last and _is_like(entry, latents) else entry for entry in output[1:])
         return (latents, *rest)

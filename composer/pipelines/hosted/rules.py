@@ -40,12 +40,14 @@ class Rule:
         combine: Combines the first and the second output with a scale.
         positive: Index of the output for the prompts.
         offset: What to add to the scale for the same amount of ``negative + scale · (positive − negative)``.
+        argument: Argument that calls of pipelines with this rule have, where its bits can be those of another rule.
     """
 
     name: str
     combine: Combine
     positive: int = 0
     offset: float = 0.0
+    argument: str = ""
 
 
 #: Rules in diffusers' pipelines, the most frequent first.
@@ -56,11 +58,10 @@ RULES = (
     Rule("negative first, scale less one", lambda a, b, s: b + s * (b - a), positive=1, offset=1.0),
     Rule("positive first, norm of the positive", lambda a, b, s: _with_norm(b + s * (a - b), a)),
     Rule("negative first, norm of the positive", lambda a, b, s: _with_norm(a + s * (b - a), b), positive=1),
-    Rule("positive first, at most the norm of the positive", lambda a, b, s: _with_norm_at_most(b + s * (a - b), a)),
     Rule(
-        "negative first, at most the norm of the positive",
-        lambda a, b, s: _with_norm_at_most(a + s * (b - a), b),
-        positive=1,
+        "positive first, at most the norm of the positive",
+        lambda a, b, s: _with_norm_at_most(b + s * (a - b), a),
+        argument="enable_cfg_renorm",
     ),
     Rule("positive first, two products", lambda a, b, s: s * a + (1.0 - s) * b),
     Rule("negative first, two products", lambda a, b, s: s * b + (1.0 - s) * a, positive=1),
@@ -179,7 +180,8 @@ class Match:
 
 
 def identify(
-    outputs: Sequence[tuple[str, Any]], prediction: Tensor, scales: Sequence[float], rescale: float = 0.0
+    outputs: Sequence[tuple[str, Any]], prediction: Tensor, scales: Sequence[float], rescale: float = 0.0,
+    arguments: frozenset[str] = frozenset(),
 ) -> list[Match]:  # fmt: skip
     """Find all known ways in which a pipeline can have made its prediction.
 
@@ -188,15 +190,17 @@ def identify(
         prediction: The pipeline's prediction.
         scales: Guidance scales that it may use.
         rescale: Amount of rescaling in its arguments, in `[0, 1]`.
+        arguments: Arguments that its call takes.
 
     Returns:
         The ways that give the same bits; empty if none does.
     """
     identified: list[Match] = []
+    rules = [rule for rule in RULES if not rule.argument or rule.argument in arguments]
     for model in dict.fromkeys(name for name, _ in outputs):
         for change in CHANGES:
             matches = [
-                match for match in _candidates(model, change, prediction, scales, rescale)
+                match for match in _candidates(model, change, prediction, scales, rescale, rules)
                 if (branches := match.branches(outputs, prediction)) is not None
                 and _equal(match.guided(branches, match.scale, match.rescale), prediction)
             ]  # fmt: skip
@@ -206,7 +210,8 @@ def identify(
             identified += by_name.values()
             if matches:  # further changes would be others of the same effect
                 break
-    return identified
+    named = [match for match in identified if match.rule is not None and match.rule.argument]
+    return named or identified
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -229,12 +234,12 @@ def _entries(output: Any) -> Any:
 
 
 def _candidates(
-    model: str, change: str, prediction: Tensor, scales: Sequence[float], rescale: float
+    model: str, change: str, prediction: Tensor, scales: Sequence[float], rescale: float, rules: Sequence[Rule]
 ) -> Iterator[Match]:  # fmt: skip
     yield Match(model, change)
     has_channels = prediction.ndim > 3 and prediction.shape[1] % 2 == 0
     variances = (False, True) if has_channels else (False,)
-    for rule, scale, variance, amount in product(RULES, scales, variances, dict.fromkeys((rescale, 0.0))):
+    for rule, scale, variance, amount in product(rules, scales, variances, dict.fromkeys((rescale, 0.0))):
         yield Match(model, change, rule, scale, amount, variance)
 
 

@@ -147,7 +147,7 @@ def aliases_of(latents: Tensor, names: Mapping[str, Any]) -> tuple[str, ...]:
         Names of the other variables.
     """
     storage = latents.untyped_storage().data_ptr()
-    tensors = {name: value for name, value in names.items() if isinstance(value, Tensor) and value is not latents}
+    tensors = {name: value for name, value in names.items() if isinstance(value, Tensor) and name not in LATENTS}
     return tuple(sorted(name for name, value in tensors.items() if value.untyped_storage().data_ptr() == storage))
 
 

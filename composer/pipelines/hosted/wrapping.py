@@ -148,7 +148,9 @@ def _progress_bar(
     here = inspect.currentframe()
     assert here is not None and here.f_back is not None
     frame = here.f_back
-    shown = (*args[:1], keywords.get("iterable"), frame.f_locals.get("timesteps"))
+    schedule = getattr(getattr(pipe, "scheduler", None), "timesteps", None)
+    full = isinstance(schedule, Tensor) and schedule.ndim == 1 and keywords.get("total") == len(schedule)
+    shown = (*args[:1], keywords.get("iterable"), frame.f_locals.get("timesteps"), schedule if full else None)
     timesteps = next((value for value in shown if isinstance(value, Tensor) and value.ndim == 1), None)
     listener.begin(pipe, frame, timesteps)
     return own(*args, **keywords)

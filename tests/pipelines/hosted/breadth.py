@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from zoo import ZOO, Entry, generate, output
 
@@ -37,6 +37,7 @@ class Looking(StepCallback):
         self.middle: Any = None
         self.last: Any = None
         self.refused: str = ""
+        self.stage = 0
 
     def before_step(self, step):
         return None
@@ -46,6 +47,8 @@ class Looking(StepCallback):
 
     def after_step(self, step, latents):
         self.latents.append(latents.clone())
+        if step.stage != self.stage:  # latents of an earlier loop are no images
+            self.refused, self.stage = "", step.stage
         try:
             if step.index == 1:
                 self.middle = output(self.run.decode(latents))
@@ -74,10 +77,13 @@ class Editing(StepCallback):
 
 
 class Stopping(StepCallback):
-    """Stops each loop after its second step."""
+    """Stops a loop after its second step."""
+
+    def __init__(self, stage: int) -> None:
+        self.stage = stage
 
     def after_step(self, step, latents):
-        if step.index == 1:
+        if (step.stage, step.index) == (self.stage, 1):
             raise StopDenoising
 
 
@@ -121,8 +127,7 @@ def survey(entry: Entry) -> Survey:
     for edit in EDITS:
         seen.edits[edit] = _changes(entry, pipe, plain, Editing(edit))
     seen.guidance = _changes(entry, pipe, plain, StepCallback(), lambda: ClassifierFree(3.0, rescale=0.7))
-    stopped = run(entry, pipe, Stopping())[0]
-    seen.stop = looking.refused or bool(np.array_equal(stopped, looking.middle) and not np.array_equal(stopped, plain))
+    seen.stop = _stops(entry, pipe, plain, looking)
     unchanged = not any({"forward", "_compiled_call_impl"} & vars(model).keys() for model in models_in(pipe).values())
     seen.afterwards = unchanged and bool(np.array_equal(generate(entry, pipe), plain))
     return seen
@@ -157,6 +162,14 @@ def _changes(
         return not np.array_equal(run(entry, pipe, callback, guidance)[0], plain)
     except ComposerError as error:
         return str(error)
+
+
+def _stops(entry: Entry, pipe: Any, plain: np.ndarray, looking: Looking) -> bool | str:
+    try:
+        stopped = run(entry, pipe, Stopping(looking.stage))[0]
+    except ComposerError as error:  # its tail can't decode unfinished latents
+        return str(error)
+    return bool(np.array_equal(stopped, looking.middle) and not np.array_equal(stopped, plain))
 
 
 def _callback_sees(entry: Entry, pipe: Any, looking: Looking) -> bool | None:

@@ -38,7 +38,7 @@ def test_each_rule_is_found(rule, together, shape):
     a, b = tensors(shape)
     prediction = rule.combine(a, b, SCALE)
     outputs = [("unet", torch.cat([a, b]))] if together else [("unet", a), ("unet", b)]
-    (match,) = identify(outputs, prediction, [1.0, SCALE])
+    (match,) = identify(outputs, prediction, [1.0, SCALE], arguments=frozenset({rule.argument}))
     assert match.rule is rule and match.scale == SCALE
     branches = match.branches(outputs, prediction)
     assert torch.equal(branches.positive, (a, b)[rule.positive])
