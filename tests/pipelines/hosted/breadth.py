@@ -136,8 +136,10 @@ def survey(entry: Entry) -> Survey:
 def run(entry: Entry, pipe: Any, callback: StepCallback, guidance: Any = lambda: None) -> tuple[np.ndarray, HostedCall]:
     """The result of a hosted call, and the call."""
     hooks = Hooks({"c": callback}, 4)
-    own = pipe.components.get("scheduler")
-    call = HostedCall(pipe, lambda: deepcopy(own), entry.call, hooks, scale=scale_of(entry, pipe), guidance=guidance)
+    scheduler = pipe.components.get("scheduler")
+    call = HostedCall(
+        pipe, lambda: deepcopy(scheduler), entry.call, hooks, scale=scale_of(entry, pipe), guidance=guidance
+    )
     with torch.random.fork_rng(devices=[], enabled=entry.global_random), torch.no_grad():
         if entry.global_random:
             torch.manual_seed(0)
@@ -149,7 +151,7 @@ def scale_of(entry: Entry, pipe: Any) -> float:
     """The guidance scale of the call, or its default."""
     import inspect
 
-    defaults = {name: each.default for name, each in inspect.signature(pipe.__call__).parameters.items()}
+    defaults = {name: parameter.default for name, parameter in inspect.signature(pipe.__call__).parameters.items()}
     given = {**defaults, **entry.call()}
     values = (given.get(name) for name in ("true_cfg_scale", "guidance_scale"))
     return float(next((value for value in values if isinstance(value, (int, float))), 1.0))

@@ -165,13 +165,13 @@ def test_first_latents_in_shared_storage_are_refused_by_name():
     from PIL import Image
 
     inputs = {"image": (Image.new("RGB", (64, 64), "red"),), "mask": (Image.fromarray(image),), "strength": 1.0}
-    asked = request(64, **inputs)
+    inpainting = request(64, **inputs)
     with pytest.raises(
         ComposerError,
         match="StableDiffusion3InpaintPipeline: the first latents can't be changed by before_step, as they are its noise",
     ):
-        hosted(pipe, [Early()])(asked)
-    assert hosted(pipe, [Look()])(asked).findings["stages"][0]["first_latents"] is False
+        hosted(pipe, [Early()])(inpainting)
+    assert hosted(pipe, [Look()])(inpainting).findings["stages"][0]["first_latents"] is False
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def guided(guidance: Guidance | None, index: int, scale: float = SCALE, rule=RUL
     return stage.prediction(step(scale, index), SCALE, outputs, prediction), prediction, *branches, notes
 
 
-def test_composers_guidance_takes_the_place_of_the_pipelines():
+def test_composers_guidance_replaces_the_pipelines():
     result, prediction, positive, _, _ = guided(ClassifierFree(SCALE, rescale=0.7), 0)
     assert torch.equal(result, rescaled(prediction, positive, 0.7))
     inside, prediction, positive, _, notes = guided(Interval(SCALE), 1)
@@ -147,8 +147,8 @@ def test_composers_guidance_takes_the_place_of_the_pipelines():
 )
 @pytest.mark.parametrize("rule", [RULES[0], RULES[2]], ids=["plain", "scale less one"])
 def test_guiders_of_two_branches_get_them(guider, rule):
-    made = Guider(guider, SCALE).for_run(torch.nn.Identity())
-    result, prediction, positive, negative, _ = guided(made, 1, rule=rule)
+    bound = Guider(guider, SCALE).for_run(torch.nn.Identity())
+    result, prediction, positive, negative, _ = guided(bound, 1, rule=rule)
     reference = Guider(guider, SCALE)._made({})
     reference.guidance_scale = SCALE + rule.offset
     reference.set_state(step=1, num_inference_steps=4, timestep=torch.tensor(1))

@@ -87,7 +87,7 @@ def words(folder: Path, *more: str) -> list[str]:
     return ["model=local", f"model.source={folder}", "steps=4", "hydra.run.dir=out", *more]
 
 
-def drawn() -> np.ndarray:
+def generated() -> np.ndarray:
     return np.asarray(Image.open("out/000.png"))
 
 
@@ -102,7 +102,7 @@ def test_a_native_checkpoint_can_be_hosted_by_either_name(checkpoints, family):
     assert find_checkpoint(model).family == "hosted"
 
 
-def test_pix2pix_draws_what_diffusers_draws(compose, saved):
+def test_pix2pix_equals_diffusers(compose, saved):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(pixels).save("a.png")
     done = compose(
@@ -128,10 +128,10 @@ def test_pix2pix_draws_what_diffusers_draws(compose, saved):
         negative_prompt=[""],
         generator=generator,
     )
-    assert (drawn() == np.asarray(theirs.images[0])).all()
+    assert (generated() == np.asarray(theirs.images[0])).all()
 
 
-def test_pixart_draws_what_diffusers_draws(compose, saved):
+def test_pixart_equals_diffusers(compose, saved):
     done = compose(*words(saved["pixart"], f"prompt={PROMPT}", "guidance=3", "images=2"))
     assert done.code == 0, done.err
     pipe = PixArtAlphaPipeline.from_pretrained(saved["pixart"])
@@ -140,7 +140,7 @@ def test_pixart_draws_what_diffusers_draws(compose, saved):
     theirs = pipe(
         [PROMPT] * 2, negative_prompt=["", ""], num_inference_steps=4, guidance_scale=3.0, generator=generator
     )
-    assert (drawn() == np.asarray(theirs.images[0])).all()
+    assert (generated() == np.asarray(theirs.images[0])).all()
     assert json.loads(Path("out/run.json").read_text())["model"]["family"] == "hosted"
 
 
@@ -156,7 +156,7 @@ def test_show_says_who_runs_it(compose, saved):
 
 
 @pytest.mark.parametrize(
-    ("kind", "more", "said"),
+    ("kind", "more", "message"),
     [
         ("pixart", ["task=img2img"], "PixArtAlphaPipeline does not do it: use task=text2img"),
         ("pixart", ["task=unconditional"], "PixArtAlphaPipeline does not do it: use task=text2img"),
@@ -165,9 +165,9 @@ def test_show_says_who_runs_it(compose, saved):
         ("pixart", ["scheduler=flow_euler"], "is for flow matching models"),
     ],
 )
-def test_what_can_not_be_passed_on_is_refused(compose, saved, tmp_path, kind, more, said):
+def test_what_can_not_be_passed_on_is_refused(compose, saved, tmp_path, kind, more, message):
     done = compose(*words(saved[kind], *more))
-    assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+    assert done.code == 2 and done.err.count("\n") == 1 and message in done.err, done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -204,21 +204,21 @@ def stop(index, latents):
         raise StopDenoising
 
 
-def pix2pix_pictures(folder: Path, callback: StepCallback) -> Image.Image:
+def pix2pix_image(folder: Path, callback: StepCallback) -> Image.Image:
     request, pipeline = pipeline_of(folder, *FROM, watched=callback)
     return pipeline(replace(request, inputs={"references": ((Image.new("RGB", (64, 64), "red"),),)})).image
 
 
 def test_after_step_sees_and_edits_the_latents(saved):
     plain, halved = Watched(), Watched(lambda index, latents: latents / 2)
-    assert pix2pix_pictures(saved["pix2pix"], plain).tobytes() != pix2pix_pictures(saved["pix2pix"], halved).tobytes()
+    assert pix2pix_image(saved["pix2pix"], plain).tobytes() != pix2pix_image(saved["pix2pix"], halved).tobytes()
     assert [(index, total) for index, total, _ in plain.seen] == [(index, 4) for index in range(4)]
     assert torch.equal(plain.seen[0][2], halved.seen[0][2]) and not torch.equal(plain.seen[1][2], halved.seen[1][2])
 
 
 def test_stop_denoising_decodes_the_latents_of_that_step(saved):
     stopped = Watched(stop)
-    image = pix2pix_pictures(saved["pix2pix"], stopped)
+    image = pix2pix_image(saved["pix2pix"], stopped)
     assert [index for index, *_ in stopped.seen] == [0, 1]
     vae = pipeline_of(saved["pix2pix"], *FROM)[1].family.pipe.vae
     with torch.no_grad():

@@ -49,15 +49,15 @@ def by_diffusers(pipe):
     return lambda: registry.remove_hook("double")
 
 
-def compiled_in_place(pipe):
+def compiled_by_method(pipe):
     pipe.unet.compile(backend="eager")
     return lambda: setattr(pipe.unet, "_compiled_call_impl", None)
 
 
 def compiled(pipe):
-    own = pipe.unet
-    pipe.unet = torch.compile(own, backend="eager")
-    return lambda: setattr(pipe, "unet", own)
+    unet = pipe.unet
+    pipe.unet = torch.compile(unet, backend="eager")
+    return lambda: setattr(pipe, "unet", unet)
 
 
 def plain(pipe):
@@ -68,7 +68,7 @@ def plain(pipe):
     "change",
     [
         plain, by_accelerate, by_diffusers,
-        pytest.param(compiled_in_place, marks=pytest.mark.slow), pytest.param(compiled, marks=pytest.mark.slow),
+        pytest.param(compiled_by_method, marks=pytest.mark.slow), pytest.param(compiled, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_models_are_put_back(change):
@@ -127,9 +127,9 @@ def test_copies_of_a_scheduler_step_as_they_are(make_copy):
     listen(pipe, counting)
     scheduler = pipe.scheduler
     twin, latents = make_copy(scheduler), torch.zeros(1, 16, 8, 8)
-    for each in (scheduler, twin):
-        each.set_timesteps(2)
-        each.step(latents, each.timesteps[0], latents)
+    for one in (scheduler, twin):
+        one.set_timesteps(2)
+        one.step(latents, one.timesteps[0], latents)
     assert counting.steps == 1
     assert isinstance(scheduler, FlowMatchEulerDiscreteScheduler) and type(scheduler) == FlowMatchEulerDiscreteScheduler  # noqa: E721
     assert list(inspect.signature(scheduler.step).parameters)[:3] == ["model_output", "timestep", "sample"]
