@@ -23,6 +23,8 @@ from PIL import Image
 from tiers import every
 
 from composer.errors import ComposerError
+from composer.media.clip import Clip
+from composer.media.sound import Sound
 from composer.sweeps.ledger import DROPPED, STATES
 from composer.sweeps.report import contact, page
 from composer.sweeps.report.cells import Cell
@@ -174,6 +176,27 @@ def test_images_load_from_files(tmp_path):
     script = 'addEventListener("load", () => { document.body.dataset.widths = [...document.images].map(i => i.naturalWidth) });'
     result = Page(dump(with_script(tmp_path, script), tmp_path))
     assert result.all("body")[0]["data-widths"] == ",".join(["48"] * 24)
+
+
+@browser
+def test_clips_and_sounds_can_be_played(tmp_path):
+    """The policy of the page allows it, and the browser finds size and duration."""
+    samples = np.sin(np.arange(8000) / 9, dtype=np.float32).reshape(1, -1)
+    frames = [Image.new("RGB", (48, 32), (i * 20, 0, 0)) for i in range(8)]
+    files = {"000.mp4": Clip(frames, 8).encode("mp4"), "000.wav": Sound(samples, 8000).encode("wav")}
+    cells = [job(i, {"seed": str(i)}, images=(name,), posters=("000.poster.jpg",)) for i, name in enumerate(files)]
+    for cell in cells:
+        (tmp_path / cell.folder).mkdir()
+        Image.new("RGB", (48, 32)).save(tmp_path / cell.folder / cell.posters[0])
+        (tmp_path / cell.folder / cell.images[0]).write_bytes(files[cell.images[0]])
+    write_sheet(tmp_path, "media", cells)
+    script = (
+        'for (const item of document.querySelectorAll("video, audio")) { item.preload = "metadata";'
+        "item.addEventListener('loadedmetadata', () => { item.dataset.read ="
+        ' `${item.videoWidth ?? "-"} ${item.videoHeight ?? "-"} ${Math.round(item.duration)}` }); item.load(); }'
+    )
+    played = Page(dump(with_script(tmp_path, script), tmp_path))
+    assert [played.all(tag)[0].get("data-read") for tag in ("video", "audio")] == ["48 32 1", "- - 1"]
 
 
 @browser
