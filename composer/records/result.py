@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
+from composer.config.output_folder import leave_nothing
 from composer.errors import ComposerError
 from composer.media.clip import Clip
 from composer.media.medium import Medium, kind_of, poster
@@ -158,5 +159,6 @@ def save(result: Result, folder: Path) -> list[Path]:
     except OSError as error:
         for file in written:  # without a record nobody could tell what they are
             file.unlink(missing_ok=True)
+        leave_nothing(dict.fromkeys(file.parent for file in written if file.parent != folder))
         raise ComposerError("output.folder", folder, f"can't be written to: {error.strerror}") from None
     return [folder / name for name in file_names(len(result.media), result.numbers, result.record)]

@@ -7,6 +7,7 @@ from PIL import Image
 
 from composer.config.spec import OutputSpec
 from composer.errors import ComposerError
+from composer.media.clip import Clip
 from composer.records import files as module
 from composer.records.result import Result
 from composer.system.files import write_atomically
@@ -81,3 +82,26 @@ def test_webp_at_quality_100_is_lossless():
     image = Image.effect_noise((16, 16), 90).convert("RGB")
     data = module.encode_image(image, OutputSpec(format="webp", quality=100))
     assert Image.open(io.BytesIO(data)).convert("RGB").tobytes() == image.tobytes()
+
+
+def test_a_disk_that_is_full_leaves_no_frames(tmp_path, monkeypatch):
+    """The system's own answer when a frame is written."""
+    clip = Clip(images(3), 8)
+    record = {"config": {"output": {"format": "frames"}}}
+    complete = Result(media=[clip], seeds=(0,), seconds=0.1, iterations=1, record=record)
+    assert (
+        complete.save(tmp_path / "complete")[0].is_dir()
+        and len(list((tmp_path / "complete/000.frames").iterdir())) == 3
+    )
+    sync, count = os.fsync, []
+
+    def full(handle):
+        count.append(handle)
+        if len(count) > 4:
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ComposerError, match="No space"):
+        complete.save(tmp_path / "full")
+    assert list((tmp_path / "full").iterdir()) == []

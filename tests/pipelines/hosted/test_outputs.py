@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import zoo
+from tiers import slow_but
 
+from composer.media.medium import kind_of
 from composer.pipelines.hosted.outputs import decoded_of
 from composer.sampling.non_finite import NonFinite
 
@@ -34,3 +36,26 @@ def test_frames_that_are_not_finite_are_refused():
     output.frames[0, 1, 2, 3] = np.nan
     with pytest.raises(NonFinite, match="its frames hold numbers that are not finite"):
         decoded_of(output, pipe)
+
+
+#: Names of the zoo's pipelines that make clips or sounds.
+NAMES = [name for name, entry in zoo.ZOO.items() if entry.kind in ("video", "audio") and entry.available]
+
+
+@pytest.mark.parametrize("name", slow_but(("ltx2", "cogvideox", "svd", "ace_step", "audioldm2"), NAMES))
+def test_each_class_makes_a_clip_or_a_sound(name):
+    entry = zoo.ZOO[name]
+    pipe = entry.make()
+    pipe.set_progress_bar_config(disable=True)
+    keywords = entry.call(2)
+    keywords.pop("output_type", None)  # what the class returns by itself, as in a run
+    output = pipe(**keywords)
+    (medium,) = decoded_of(output, pipe, 8).media
+    (theirs,) = zoo.output(output)
+    if entry.kind == "audio":
+        assert kind_of(medium) == "sound" and medium.sampling_rate > 0
+        assert np.array_equal(medium.samples, np.atleast_2d(theirs).astype(np.float32))
+        return
+    assert kind_of(medium) == "clip" and (medium.sound is not None) == (getattr(output, "audio", None) is not None)
+    pixels = theirs if isinstance(output.frames[0], list) else (np.float32(theirs) * 255).round()
+    assert np.array_equal(np.stack([np.asarray(frame) for frame in medium.frames]), pixels)
