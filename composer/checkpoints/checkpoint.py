@@ -134,7 +134,8 @@ class Checkpoint:
     @property
     def pipe(self) -> str:
         """Name of the diffusers pipeline class that holds the components."""
-        return self.family_info.role_pipelines.get(self.role, self.family_info.pipeline)
+        info = self.family_info
+        return self.pipeline if self.pipeline in info.own_pipelines else info.role_pipelines.get(self.role, info.pipeline)
 
     def folder(self, name: str) -> Path:
         """Return the directory or the file of a component.

@@ -82,5 +82,6 @@ def role(info: FamilyInfo, configs: Mapping[str, Mapping[str, Any]]) -> str | No
     denoiser, vae = configs.get(info.denoiser[0], {}), configs.get("vae")
     if vae is None and denoiser.get("out_channels") is None:
         return "plain"
-    latents = (vae or {}).get("latent_channels") or denoiser["out_channels"] // info.pack_factor
+    named = (vae or {}).get("latent_channels") or (vae or {}).get("z_dim")
+    latents = named or denoiser["out_channels"] // info.pack_factor
     return info.conditioning_input(denoiser.get("in_channels", latents * info.pack_factor), latents)

@@ -73,6 +73,8 @@ class FamilyInfo:
         role_pipelines: Pipeline classes by role (`depth`, `inpaint`) where another one holds them.
         other_pipelines: Pipelines of diffusers that do what the family does with the same components. A checkpoint that
             names any other one, such as for edits or control, is that pipeline's own, however alike its weights are.
+        own_pipelines: Those of them whose class itself must hold the components of its checkpoints, since it encodes
+            prompts in another way.
         requires: Components that distinguish it from other families with the same denoiser.
         excludes: Components that its checkpoints do not have.
         optional_components: Components that it can do without, though its pipeline has a parameter for them.
@@ -97,6 +99,7 @@ class FamilyInfo:
     pipeline: str
     role_pipelines: Mapping[str, str] = field(default_factory=dict)
     other_pipelines: tuple[str, ...] = ()
+    own_pipelines: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     optional_components: tuple[str, ...] = ()

@@ -10,19 +10,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def sample_latents(encoded: Any, generator: torch.Generator) -> Tensor:
+def sample_latents(encoded: Any, generator: torch.Generator, sample: bool = True) -> Tensor:
     """Sample latents from an autoencoder's output, or take its latents where it has no distribution.
 
     Args:
         encoded: What the autoencoder's ``encode`` returned.
         generator: Generator of the sample.
+        sample: Whether to sample; else the mode of the distribution is taken.
 
     Returns:
         Latents `(B, C, H/f, W/f)` in the scale of the VAE.
     """
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 
-    return retrieve_latents(encoded, generator=generator)
+    if hasattr(encoded, "latent"):  # AutoencoderDC's
+        return encoded.latent
+    return retrieve_latents(encoded, generator=generator, sample_mode="sample" if sample else "argmax")
 
 
 def flux_shift(tokens: int, config: Mapping[str, Any]) -> float:
@@ -47,6 +50,18 @@ def sd3_shift(tokens: int, config: Mapping[str, Any]) -> float:
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
 
     return calculate_shift(tokens, *_shift_range(config, 1.16))
+
+
+def flux2_shift(tokens: int, steps: int) -> float:
+    """Return the shift of FLUX.2's timesteps for a size of the image.
+
+    Args:
+        tokens: Number of latent tokens.
+        steps: Number of steps.
+    """
+    from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+
+    return compute_empirical_mu(tokens, steps)
 
 
 def _shift_range(config: Mapping[str, Any], max_shift: float) -> tuple[Any, Any, Any, Any]:

@@ -45,9 +45,12 @@ class Family(ABC):
         pipe: As passed. diffusers registers components at run time, so type checkers see none of them: ``Any``.
         settings: As passed, or the defaults.
         reads_long_prompts: Whether prompts of any length can be read, in windows.
+        inpaints_contiguous: Whether the latents of an image to inpaint are made contiguous, as in most of diffusers'
+            inpainting pipelines; convolutions of the VAE sum in the order of the memory format.
     """
 
     reads_long_prompts: ClassVar[bool] = False
+    inpaints_contiguous: ClassVar[bool] = True
     pipe: Any
     settings: FamilySettings
 

@@ -38,12 +38,14 @@ class FlowTransformer(LatentFamily):
         fp32_latents: Whether latents are fp32 whatever the dtype of the denoiser, as in the family's pipelines.
         one_pass: Whether both branches are evaluated in one batch, as in the family's pipelines. In two passes the
             embeddings of the branches may differ in length.
+        samples_vae: Whether an encoded image is a sample of the VAE's distribution; else it is the mode.
     """
 
     patch_size: ClassVar[int] = 2
     pack_factor: ClassVar[int] = 1
     fp32_latents: ClassVar[bool] = False
     one_pass: ClassVar[bool] = False
+    samples_vae: ClassVar[bool] = True
 
     @abstractmethod
     def embed(self, texts: list[str]) -> Embedding:
@@ -55,6 +57,10 @@ class FlowTransformer(LatentFamily):
         Returns:
             Embeddings with one row for each text.
         """
+
+    def embed_negative(self, texts: list[str]) -> Embedding:
+        """Encode negative prompts, like prompts by default; see `embed`."""
+        return self.embed(texts)
 
     def normalize(self, encoded: Tensor) -> Tensor:
         """Map latents from the scale of the VAE to that of the denoiser, before packing."""
@@ -119,11 +125,11 @@ class FlowTransformer(LatentFamily):
         negatives = [text or "" for text in request.negative_prompts]
         return Conditioning(
             positive=self.embed(list(request.prompts)),
-            negative=self.embed(negatives) if do_classifier_free_guidance else None,
+            negative=self.embed_negative(negatives) if do_classifier_free_guidance else None,
         )
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        encoded = encode_pixels(self.pipe.vae, pixels, generators).to(self.latents_dtype)
+        encoded = encode_pixels(self.pipe.vae, pixels, generators, self.samples_vae).to(self.latents_dtype)
         return self.pack(self.normalize(encoded))
 
     def scale_mask(self, mask: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from composer.sampling.embedding_cache import cached, content_hash
 from composer.sampling.non_finite import check_finite, is_finite
 
 
-def encode_pixels(vae: Any, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+def encode_pixels(
+    vae: Any, pixels: Tensor, generators: tuple[torch.Generator, ...], sample: bool = True
+) -> Tensor:  # fmt: skip
     """Encode pixels and sample the VAE's distribution.
 
     Each distinct image is encoded alone, as diffusers does for a list of generators. Each image of the batch then
@@ -25,8 +27,9 @@ def encode_pixels(vae: Any, pixels: Tensor, generators: tuple[torch.Generator, .
 
     Args:
         vae: An autoencoder of diffusers.
-        pixels: `(B, 3, H, W)`, float, in `[-1, 1]`.
+        pixels: `(B, 3, H, W)`, or `(B, 3, frames, H, W)` for a VAE of videos; float, in `[-1, 1]`.
         generators: One CPU generator an image.
+        sample: Whether to sample; else the distribution's mode is taken.
 
     Returns:
         Latents `(B, C, H/f, W/f)` in the scale of the VAE, with f pixels per latent.
@@ -37,7 +40,7 @@ def encode_pixels(vae: Any, pixels: Tensor, generators: tuple[torch.Generator, .
     # sliced with [i : i + 1], which keeps the memory format: convolutions add in another order after [i][None]
     distributions = [_encode_image(vae, pixels[i : i + 1]) for i in first]
     samples = zip(rows, generators, strict=True)
-    return torch.cat([sample_latents(distributions[row], generator) for row, generator in samples])
+    return torch.cat([sample_latents(distributions[row], generator, sample) for row, generator in samples])
 
 
 def _encode_image(vae: Any, pixels: Tensor) -> Any:

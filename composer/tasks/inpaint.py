@@ -88,8 +88,9 @@ class Inpaint(Img2Img):
         sampler.skip(request.steps_skipped)
         pixels, mask = to_pixels(request.inputs["image"]), to_mask(request.inputs["mask"])
         pure = request.inputs["strength"] == 1  # then nothing of the image is under the mask
-        # contiguous, as diffusers' inpainting leaves them: convolutions sum in the order of the memory format
-        clean = None if pure and family.takes_mask else family.encode_image(pixels, sampler.generators).contiguous()
+        clean = None if pure and family.takes_mask else family.encode_image(pixels, sampler.generators)
+        if clean is not None and family.inpaints_contiguous:
+            clean = clean.contiguous()
         noise = family.start_noise(request, sampler.generators)
         latents = noise * sampler.initial_sigma if pure or clean is None else sampler.noised(clean, noise, 0)
         scaled = family.scale_mask(mask)

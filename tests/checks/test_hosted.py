@@ -76,7 +76,15 @@ REFUSED = [
 
 
 def of(source: Path, *more: str) -> list[str]:
-    return ["model=local", f"model.source={source}", "callbacks=[]", "prompt=a cat", "steps=2", *more]
+    return [
+        "model=local",
+        f"model.source={source}",
+        "model.family=hosted",
+        "callbacks=[]",
+        "prompt=a cat",
+        "steps=2",
+        *more,
+    ]
 
 
 @pytest.mark.parametrize(("name", "more", "said", "command"), alternately(REFUSED, [["check"], []]))

@@ -124,9 +124,9 @@ def lumina2() -> d.Lumina2Pipeline:
     """Lumina 2, whose pipeline lays out its own steps."""
     return d.Lumina2Pipeline(
         scheduler=FlowEuler(shift=6.0, use_dynamic_shifting=True), tokenizer=qwen_tokenizer(), text_encoder=gemma2(),
-        vae=flow_vae(4, 4),
+        vae=flow_vae(16, 4),
         transformer=d.Lumina2Transformer2DModel(
-            sample_size=8, in_channels=4, hidden_size=32, num_layers=1, num_refiner_layers=1, num_attention_heads=2, num_kv_heads=1,
+            sample_size=8, in_channels=16, hidden_size=32, num_layers=1, num_refiner_layers=1, num_attention_heads=2, num_kv_heads=1,
             multiple_of=16, axes_dim_rope=(8, 4, 4), axes_lens=(300, 32, 32), cap_feat_dim=16,
         ),
     )  # fmt: skip

@@ -1,0 +1,47 @@
+"""Latents normalized by mean and standard deviation of each channel, on the VAE of a video model.
+
+The config of the VAEs of Qwen-Image and Wan has these statistics. An image is a video of one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from composer.families.flow import FlowTransformer
+
+if TYPE_CHECKING:
+    from composer.media.medium import Medium
+
+
+class ChannelStatistics(FlowTransformer):
+    """Latents `(B, C, frames, H/f, W/f)` before packing."""
+
+    @property
+    def channels(self) -> int:
+        return self.pipe.vae.config.z_dim
+
+    def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
+        return super().encode_image(pixels.unsqueeze(2), generators)
+
+    def normalize(self, encoded: Tensor) -> Tensor:
+        mean, reciprocal = self._statistics(encoded)
+        return (encoded - mean) * reciprocal
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        mean, reciprocal = self._statistics(latents)
+        return latents / reciprocal + mean  # as diffusers does: multiplying by the deviation rounds otherwise
+
+    def postprocess(self, pixels: Tensor) -> Sequence[Medium]:
+        return super().postprocess(pixels[:, :, 0])
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and reciprocal of the standard deviation, `(1, C, 1, 1, 1)` each."""
+        config = self.pipe.vae.config
+        mean, deviation = (
+            torch.tensor(values).view(1, -1, 1, 1, 1).to(like) for values in (config.latents_mean, config.latents_std)
+        )
+        return mean, 1.0 / deviation

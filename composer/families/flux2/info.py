@@ -1,0 +1,21 @@
+"""How FLUX.2 checkpoints are recognised, and their defaults; imports no torch."""
+
+from __future__ import annotations
+
+from composer.checkpoints.layouts import FamilyInfo
+
+INFO = FamilyInfo(
+    name="flux2",
+    family="composer.families.flux2.model:Flux2",
+    denoiser=("transformer", "Flux2Transformer2DModel"),
+    pipeline="Flux2KleinPipeline",
+    other_pipelines=("Flux2Pipeline",),
+    own_pipelines=("Flux2Pipeline",),
+    size_multiple=2,
+    pack_factor=4,
+    sample_size=128,
+    scheduler_type="flow",
+    rounds_strength_up=True,
+    steps=50,
+    guidance_scale=4.0,
+)

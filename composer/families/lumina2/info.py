@@ -1,0 +1,19 @@
+"""How Lumina 2 checkpoints are recognised, and their defaults; imports no torch."""
+
+from __future__ import annotations
+
+from composer.checkpoints.layouts import FamilyInfo
+
+INFO = FamilyInfo(
+    name="lumina2",
+    family="composer.families.lumina2.model:Lumina2",
+    denoiser=("transformer", "Lumina2Transformer2DModel"),
+    pipeline="Lumina2Pipeline",
+    other_pipelines=("Lumina2Text2ImgPipeline",),
+    size_multiple=2,
+    sample_size=128,
+    scheduler_type="flow",
+    rounds_strength_up=True,
+    steps=30,
+    guidance_scale=4.0,
+)

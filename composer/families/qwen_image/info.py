@@ -1,0 +1,21 @@
+"""How Qwen-Image checkpoints are recognised, and their defaults; imports no torch."""
+
+from __future__ import annotations
+
+from composer.checkpoints.layouts import FamilyInfo
+
+INFO = FamilyInfo(
+    name="qwen_image",
+    family="composer.families.qwen_image.model:QwenImage",
+    denoiser=("transformer", "QwenImageTransformer2DModel"),
+    pipeline="QwenImagePipeline",
+    other_pipelines=("QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
+    excludes=("controlnet",),
+    size_multiple=2,
+    pack_factor=4,
+    sample_size=128,
+    scheduler_type="flow",
+    rounds_strength_up=True,
+    steps=50,
+    guidance_scale=4.0,
+)

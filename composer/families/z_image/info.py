@@ -1,0 +1,20 @@
+"""How Z-Image checkpoints are recognised, and their defaults; imports no torch."""
+
+from __future__ import annotations
+
+from composer.checkpoints.layouts import FamilyInfo
+
+INFO = FamilyInfo(
+    name="z_image",
+    family="composer.families.z_image.model:ZImage",
+    denoiser=("transformer", "ZImageTransformer2DModel"),
+    pipeline="ZImagePipeline",
+    other_pipelines=("ZImageImg2ImgPipeline", "ZImageInpaintPipeline"),
+    excludes=("controlnet", "siglip"),
+    size_multiple=2,
+    sample_size=128,
+    scheduler_type="flow",
+    rounds_strength_up=True,
+    steps=50,
+    guidance_scale=6.0,  # diffusers counts from 0: its 5.0
+)

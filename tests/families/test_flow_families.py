@@ -1,0 +1,30 @@
+"""Each family of flow transformers passes the conformance tests of families."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from composer.testing.conformance import FamilyTests
+from zoo import ZOO
+
+sys.path.append(str(Path(__file__).parents[1] / "parity"))
+from flow_cases import FLOW_FAMILIES, SIDE  # noqa: E402
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
+
+
+def kit(name: str) -> type[FamilyTests]:
+    """The conformance tests of a family, on its tiny pipeline."""
+    members = {
+        "info": f"composer.families.{name}.info:INFO",
+        "side": SIDE,
+        "make": lambda self: ZOO[FLOW_FAMILIES[name].zoo].make(),
+    }
+    return type(f"Test{name.title().replace('_', '')}", (FamilyTests,), members)
+
+
+for _name in FLOW_FAMILIES:
+    globals()[kit(_name).__name__] = kit(_name)

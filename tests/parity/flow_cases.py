@@ -1,0 +1,58 @@
+"""The families of flow transformers and diffusers' pipelines that they are compared with; a new family is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Guidance scales as composer counts them: off, and on.
+SCALES = (1.0, 4.0)
+SIDE, STEPS = 32, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowCase:
+    """One family.
+
+    Attributes:
+        zoo: Its tiny pipeline, by name in the zoo.
+        scale: composer's guidance scale → the arguments of diffusers' pipeline.
+        pipelines: Pipelines of diffusers by composer's task; text2img is always the class of the tiny pipeline.
+        takes_negative: Whether the pipelines take a negative prompt.
+        more: Further arguments of the pipelines.
+        schedulers: Scheduler options that the text2img pipeline can run, beside its own.
+    """
+
+    zoo: str
+    scale: Callable[[float], dict[str, Any]] = lambda scale: {"guidance_scale": scale}
+    pipelines: Mapping[str, str] = field(default_factory=dict)
+    takes_negative: bool = True
+    more: Mapping[str, Any] = field(default_factory=dict)
+    schedulers: tuple[str, ...] = ("flow_euler_shift", "flow_unipc", "flow_dpmpp_2m")
+
+
+def true_cfg(scale: float) -> dict[str, Any]:
+    return {"true_cfg_scale": scale}
+
+
+FLOW_FAMILIES = {
+    "z_image": FlowCase(
+        zoo="zimage",
+        scale=lambda scale: {"guidance_scale": scale - 1},
+        pipelines={"img2img": "ZImageImg2ImgPipeline", "inpaint": "ZImageInpaintPipeline"},
+    ),
+    "qwen_image": FlowCase(
+        zoo="qwen",
+        scale=true_cfg,
+        pipelines={"img2img": "QwenImageImg2ImgPipeline", "inpaint": "QwenImageInpaintPipeline"},
+    ),
+    "flux2": FlowCase(zoo="klein", takes_negative=False),  # its inpainting looks at the image as a reference too
+    "chroma": FlowCase(
+        zoo="chroma",
+        pipelines={"img2img": "ChromaImg2ImgPipeline"},  # its inpainting needs a guidance_embeds that Chroma lacks
+        more={"max_sequence_length": 48},  # the limit of its tiny tokenizer, which composer keeps to
+    ),
+    "sana": FlowCase(zoo="sana", more={"use_resolution_binning": False}),
+    "lumina2": FlowCase(zoo="lumina2"),
+}

@@ -1,0 +1,99 @@
+"""Each family of flow transformers against diffusers' own pipelines: latents after every step, pixels before
+postprocessing, and images, bit for bit."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import contextmanager
+from functools import cache
+
+import diffusers
+import pytest
+import torch
+from flow_cases import FLOW_FAMILIES, SCALES, SIDE, STEPS
+from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
+
+from composer.checkpoints.layouts import families
+from composer.config.targets import resolve
+from composer.config.spec import Choice
+from composer.sampling.guidance import ClassifierFree
+from composer.tasks.img2img import Img2Img
+from composer.tasks.inpaint import Inpaint
+from composer.tasks.text2img import Text2Img
+from zoo import ZOO
+
+STRENGTH = 0.6
+TASKS = {"text2img": Text2Img, "img2img": Img2Img, "inpaint": Inpaint}
+
+
+@cache
+def tiny(family: str):
+    return ZOO[FLOW_FAMILIES[family].zoo].make()
+
+
+def family_of(name: str, pipe):
+    module, _, cls = families()[name].family.partition(":")
+    return getattr(__import__(module, fromlist=[cls]), cls)(pipe)
+
+
+@contextmanager
+def pixels_of(*pipes):
+    """What the image processors of pipelines are passed to make images of."""
+    seen, processors = [], {id(pipe.image_processor): pipe.image_processor for pipe in pipes}.values()
+    for processor in processors:
+        postprocess = processor.postprocess
+        processor.postprocess = lambda pixels, *args, _own=postprocess, **kw: (
+            seen.append(pixels.clone()),
+            _own(pixels, *args, **kw),
+        )[1]
+    try:
+        yield seen
+    finally:
+        for processor in processors:
+            del processor.postprocess
+
+
+def compare(name: str, task: str, scale: float, batch: int, option: str = "default") -> None:
+    case, info, pipe = FLOW_FAMILIES[name], families()[name], tiny(name)
+    negative = "blurry" if case.takes_negative else None
+    inputs, arguments = inputs_of(task, batch)
+    other = getattr(diffusers, case.pipelines[task])(**pipe.components) if task in case.pipelines else pipe
+    skip = 0 if task == "text2img" else info.steps_to_skip(STEPS, STRENGTH)
+    with pixels_of(pipe, other) as pixels:
+        *mine, scheduler = ours(
+            family_of(name, pipe), option, ClassifierFree(scale), batch, SIDE, TASKS[task](), negative=negative,
+            skip=skip, steps=STEPS, **inputs,
+        )  # fmt: skip
+        if negative and scale > 1:
+            arguments["negative_prompt"] = [negative] * batch
+        arguments |= case.scale(scale) | case.more | {"height": SIDE, "width": SIDE}
+        known = inspect.signature(other.__call__).parameters
+        arguments = {key: value for key, value in arguments.items() if key in known}
+        theirs = classic(
+            other, scheduler, steps=STEPS, prompt=list(PROMPTS[:batch]), generator=generators(batch), **arguments
+        )
+    assert_same(mine, theirs)
+    assert len(pixels) == 2 and torch.equal(*pixels), "pixels before postprocessing differ"
+
+
+def inputs_of(task: str, batch: int):
+    """Of composer's request, and of diffusers' pipeline."""
+    if task == "text2img":
+        return {}, {}
+    images = tuple(image(SIDE, seed) for seed in range(batch))
+    inputs, arguments = {"image": images, "strength": STRENGTH}, {"image": list(images), "strength": STRENGTH}
+    if task == "inpaint":
+        masks = (mask(SIDE),) * batch
+        inputs |= {"mask": masks, "blur": 0, "keep_unmasked": False}
+        arguments["mask_image"] = list(masks)
+    return inputs, arguments
+
+
+CASES = [(name, task) for name, case in FLOW_FAMILIES.items() for task in ("text2img", *case.pipelines)]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_family_is_bit_equal(name, task, scale, batch):
+    compare(name, task, scale, batch)
