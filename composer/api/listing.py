@@ -94,7 +94,7 @@ def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, 
     from composer.config.read import read
 
     spec = read(compose_config(list(settings), config_dir))
-    kind, role, conditioned_on, hosted = _traits(spec, settings, config_dir)
+    kind, does, conditioned_on, hosted = _traits(spec, settings, config_dir)
 
     def keep(group: str, content: Mapping[str, Any]) -> bool:
         if group == "scheduler":
@@ -102,22 +102,22 @@ def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, 
         task: type[Task] = resolve("task", Choice(path=content["task"]["_target_"]), Task)
         if hosted is not None:
             return task.pipeline_kind in hosted
-        return task.conditioned_on == conditioned_on and role in task.roles
+        return task.conditioned_on == conditioned_on and does(task.roles)
 
     return keep
 
 
 def _traits(
     spec: RunSpec, settings: Sequence[str], config_dir: str | None
-) -> tuple[str, str, str | None, Collection[str] | None]:  # fmt: skip
-    """Kind of scheduler, role, conditioning, and of a hosted pipeline the kinds of tasks that it does.
+) -> tuple[str, Callable[[Collection[str]], bool], str | None, Collection[str] | None]:  # fmt: skip
+    """Kind of scheduler, whether it has one of some roles, conditioning, and of a hosted pipeline the kinds of tasks that it does.
 
     By the checkpoint's json files, else by its option's description.
     """
     try:
         checkpoint = find_checkpoint(spec.model)
         hosted = tasks_of_pipeline(checkpoint) if checkpoint.family == HOSTED else None
-        return checkpoint.scheduler_type, checkpoint.role, checkpoint.family_info.conditioned_on, hosted
+        return checkpoint.scheduler_type, checkpoint.does, checkpoint.family_info.conditioned_on, hosted
     except ComposerError:
         line = options("model", conf_folders(config_dir)).get(str(spec.options.get("model")), "")
         if "http" not in line or any(word.lstrip("+").startswith("model.") for word in settings):
@@ -128,4 +128,4 @@ def _traits(
         f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model"
     )
     role = "inpaint" if "inpaint" in named else "depth" if "depth2img" in named else "plain"
-    return kind, role, None if "unconditional" in named else "text", None
+    return kind, lambda roles: role in roles, None if "unconditional" in named else "text", None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -131,11 +131,18 @@ class Checkpoint:
         """
         return "any" if self.family == HOSTED else role(self.family_info, self.configs) or "plain"
 
+    def does(self, roles: Collection[str]) -> bool:
+        """Return whether the checkpoint has one of the roles that a task names; models of some pipelines also edit images."""
+        edits = self.pipeline in self.family_info.reference_pipelines
+        return self.role in roles or self.role == "any" or (edits and "edit" in roles)
+
     @property
     def pipe(self) -> str:
         """Name of the diffusers pipeline class that holds the components."""
         info = self.family_info
-        return self.pipeline if self.pipeline in info.own_pipelines else info.role_pipelines.get(self.role, info.pipeline)
+        return (
+            self.pipeline if self.pipeline in info.own_pipelines else info.role_pipelines.get(self.role, info.pipeline)
+        )
 
     def folder(self, name: str) -> Path:
         """Return the directory or the file of a component.

@@ -75,6 +75,8 @@ class FamilyInfo:
             names any other one, such as for edits or control, is that pipeline's own, however alike its weights are.
         own_pipelines: Those of them whose class itself must hold the components of its checkpoints, since it encodes
             prompts in another way.
+        reference_pipelines: Those of them whose checkpoints look at reference images beside the text, so that they edit.
+        reference_area: Fewest and most pixels of a result whose size follows from its first reference.
         requires: Components that distinguish it from other families with the same denoiser.
         excludes: Components that its checkpoints do not have.
         optional_components: Components that it can do without, though its pipeline has a parameter for them.
@@ -100,6 +102,8 @@ class FamilyInfo:
     role_pipelines: Mapping[str, str] = field(default_factory=dict)
     other_pipelines: tuple[str, ...] = ()
     own_pipelines: tuple[str, ...] = ()
+    reference_pipelines: tuple[str, ...] = ()
+    reference_area: tuple[int, int] = (0, 1024 * 1024)
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     optional_components: tuple[str, ...] = ()
@@ -126,6 +130,19 @@ class FamilyInfo:
     def pipelines(self) -> tuple[str, ...]:
         """All diffusers pipelines whose checkpoints the family runs."""
         return (self.pipeline, *self.role_pipelines.values(), *self.other_pipelines)
+
+    def size_like(self, height: int, width: int, multiple: int) -> tuple[int, int]:
+        """Return the height and width of a result in the shape of its first reference.
+
+        Args:
+            height: Height of the reference in pixels.
+            width: Width of the reference in pixels.
+            multiple: Pixels of which both sides must be multiples.
+        """
+        least, most = self.reference_area
+        scale = (min(max(height * width, least), most) / (height * width)) ** 0.5
+        tall, wide = (max(int(side * scale) // multiple, 1) * multiple for side in (height, width))
+        return tall, wide
 
     def steps_to_skip(self, steps: int, strength: float) -> int:
         """Count the steps that are left out at the start, rounded as the family's diffusers pipelines do it.

@@ -111,7 +111,7 @@ def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:
         raise ComposerError(
             "task", name, f"the model {spec.model.name} ({checkpoint.family}) {takes}: use task={tasks_of(checkpoint)}"
         )
-    if checkpoint.role in (*task.roles, "any"):
+    if checkpoint.does(task.roles):
         return
     needs, takes, advice = ROLES[task.roles[0]][0], ROLES[checkpoint.role][0], tasks_of(checkpoint)
     raise ComposerError(
@@ -128,7 +128,8 @@ def tasks_of(checkpoint: Checkpoint) -> str:
     if checkpoint.family == HOSTED:
         return " or ".join(hosted_tasks(checkpoint)) or "none"
     if checkpoint.family_info.takes_prompt:
-        return ROLES[checkpoint.role][1]
+        also = ", and also edit" if checkpoint.does(("edit",)) else ""
+        return ROLES[checkpoint.role][1] + also
     of = checkpoint.family_info.conditioned_on
     return f"one that is conditioned on {of}" if of else "unconditional"
 

@@ -64,6 +64,13 @@ def flux2_shift(tokens: int, steps: int) -> float:
     return compute_empirical_mu(tokens, steps)
 
 
+def kontext_sizes() -> list[tuple[int, int]]:
+    """Return the widths and heights in pixels that FLUX.1 Kontext was trained with."""
+    from diffusers.pipelines.flux.pipeline_flux_kontext import PREFERRED_KONTEXT_RESOLUTIONS
+
+    return PREFERRED_KONTEXT_RESOLUTIONS
+
+
 def _shift_range(config: Mapping[str, Any], max_shift: float) -> tuple[Any, Any, Any, Any]:
     """Settings of the scheduler, with the defaults of diffusers' pipelines."""
     return (

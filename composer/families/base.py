@@ -194,6 +194,20 @@ class Family(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no depth models")
 
+    def references(self, rows: Sequence[Sequence[Image]]) -> Any:
+        """Encode the reference images of an editing model.
+
+        Args:
+            rows: For each image of the batch its RGB references, of any sizes.
+
+        Returns:
+            What `predict` finds as `Step.inputs["references"]`.
+
+        Raises:
+            NotImplementedError: The family has no editing models.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no editing models")
+
     @abstractmethod
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
         """Sample the first noise.

@@ -20,12 +20,15 @@ from composer.compat.pipeline_functions import flux_shift
 from composer.families.latent import LatentFamily
 from composer.families.noise import batch_noise
 from composer.families.passes import predict_branches
+from composer.families.references import References, encode_rows
 from composer.families.settings import Decoded
 from composer.families.vae import decode_latents, encode_pixels, resize_mask
 from composer.sampling.guidance import Branches, classifier_free
 from composer.system.signatures import keywords_of
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from composer.media.medium import Medium
 
 
@@ -38,6 +41,8 @@ class FlowTransformer(LatentFamily):
         fp32_latents: Whether latents are fp32 whatever the dtype of the denoiser, as in the family's pipelines.
         one_pass: Whether both branches are evaluated in one batch, as in the family's pipelines. In two passes the
             embeddings of the branches may differ in length.
+        always_passes_sigmas: Whether the family's pipelines pass their sigmas even to schedulers that have flow sigmas of
+            their own (`use_flow_sigmas`).
         samples_vae: Whether an encoded image is a sample of the VAE's distribution; else it is the mode.
     """
 
@@ -46,6 +51,7 @@ class FlowTransformer(LatentFamily):
     fp32_latents: ClassVar[bool] = False
     one_pass: ClassVar[bool] = False
     samples_vae: ClassVar[bool] = True
+    always_passes_sigmas: ClassVar[bool] = False
 
     @abstractmethod
     def embed(self, texts: list[str]) -> Embedding:
@@ -95,6 +101,10 @@ class FlowTransformer(LatentFamily):
         """Combine the predictions of both branches, see `Branches.combine`."""
         return classifier_free(positive, negative, scale)
 
+    def encode_references(self, images: Sequence[Image]) -> References:
+        """Encode the reference images of one row, for families whose models edit."""
+        raise NotImplementedError(f"{type(self).__name__} has no editing models")
+
     def postprocess(self, pixels: Tensor) -> Sequence[Medium]:
         """Convert decoded pixels, about `[-1, 1]`, to images, one for each row."""
         return self.pipe.image_processor.postprocess(pixels)
@@ -132,6 +142,9 @@ class FlowTransformer(LatentFamily):
         encoded = encode_pixels(self.pipe.vae, pixels, generators, self.samples_vae).to(self.latents_dtype)
         return self.pack(self.normalize(encoded))
 
+    def references(self, rows: Sequence[Sequence[Image]]) -> References:
+        return encode_rows(self.encode_references, rows)
+
     def scale_mask(self, mask: Tensor) -> Tensor:
         resized = resize_mask(mask, self.vae_scale_factor, self.device, self.latents_dtype)
         return resized if self.pack_factor == 1 else self.pack(resized.repeat(1, self.channels, 1, 1))
@@ -151,14 +164,21 @@ class FlowTransformer(LatentFamily):
         if "mu" in keywords and config.get("use_dynamic_shifting"):
             mu = cls.shift((request.height // side) * (request.width // side), request.steps, config)
             settings |= {} if mu is None else {"mu": mu}
-        if sigmas is not None and "sigmas" in keywords and not config.get("use_flow_sigmas"):
+        passes = "sigmas" in keywords and (cls.always_passes_sigmas or not config.get("use_flow_sigmas"))
+        if sigmas is not None and passes:
             scheduler.set_timesteps(sigmas=sigmas, device=device, **settings)
         else:
             scheduler.set_timesteps(request.steps, device=device, **settings)
 
     def predict(self, step: Step) -> Branches:
+        references: References | None = step.inputs.get("references")
+
         def evaluate(latents: Tensor, embedding: Embedding) -> Tensor:
-            return self.forward(step, latents.to(self.dtype), embedding).to(step.latents.dtype)
+            tokens = latents.to(self.dtype)
+            if references is None:
+                return self.forward(step, tokens, embedding).to(step.latents.dtype)
+            predictions = self.forward(step, references.append_to(tokens), embedding)
+            return predictions[:, : latents.shape[1]].to(step.latents.dtype)
 
         positive, negative = step.conditioning.require_positive(), step.conditioning.negative
         if self.one_pass or negative is None:

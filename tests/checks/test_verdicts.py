@@ -53,7 +53,10 @@ FILES = [
     ("model.source={json_only}", "there is no .safetensors file in"),
     ("model.source={sag} steps=2", None),
     ("model.source={sd} model.family=hosted", None),
-    ("model.source={sd} model.family=nonsense", "model.family=nonsense: is not known (allowed: auto, chroma, ddpm, flux"),
+    (
+        "model.source={sd} model.family=nonsense",
+        "model.family=nonsense: is not known (allowed: auto, chroma, ddpm, flux",
+    ),
     (
         "model.source={sd} model.config={sd}",
         "model.config={sd}: is for a single file, and sd is a folder: leave it out",
@@ -227,7 +230,10 @@ PIPELINES = [
     ("model.source={pipe_zimage} model.family=hosted scheduler=flow_euler_shift", None),
     (f"model.source={{pipe_zimage}} model.family=hosted {IMAGE}", None),
     (f"model.source={{pipe_zimage}} model.family=hosted {MASK}", None),
-    (f"model.source={{pipe_zimage}} model.family=hosted {EDIT}", "ZImagePipeline does not do it: use task=text2img or img2img or inpaint"),
+    (
+        f"model.source={{pipe_zimage}} model.family=hosted {EDIT}",
+        "ZImagePipeline does not do it: use task=text2img or img2img or inpaint",
+    ),
     ("model.source={pipe_qwen} model.family=hosted guidance=3", None),
     ("model.source={pipe_qwen} model.family=hosted arguments.max_sequence_length=64", None),
     (
@@ -245,7 +251,10 @@ PIPELINES = [
     (f"model.source={{pipe_klein}} model.family=hosted {EDIT}", None),
     (f"model.source={{pipe_klein}} model.family=hosted {EDIT} images=2", None),
     (f"model.source={{pipe_klein}} model.family=hosted {EDIT} images=2 batch=2", None),
-    (f"model.source={{pipe_klein}} model.family=hosted {IMAGE}", "Flux2KleinPipeline does not do it: use task=text2img or inpaint or edit"),
+    (
+        f"model.source={{pipe_klein}} model.family=hosted {IMAGE}",
+        "Flux2KleinPipeline does not do it: use task=text2img or inpaint or edit",
+    ),
     (f"model.source={{pipe_klein}} model.family=hosted {MASK}", None),
     ("model.source={pipe_klein} model.family=hosted negative_prompt=fog", "negative_prompt=fog: "),
     ("model.source={pipe_kontext} model.family=hosted task=edit references=sample:scene images=2 batch=2", "batch: "),

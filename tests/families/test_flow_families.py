@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from composer.testing.conformance import FamilyTests
 from zoo import ZOO
 
+from composer.testing.conformance import FamilyTests
+
 sys.path.append(str(Path(__file__).parents[1] / "parity"))
-from flow_cases import FLOW_FAMILIES, SIDE  # noqa: E402
+from flow_cases import FLOW_FAMILIES, SIDE
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 

@@ -21,7 +21,8 @@ class FlowCase:
         pipelines: Pipelines of diffusers by composer's task; text2img is always the class of the tiny pipeline.
         takes_negative: Whether the pipelines take a negative prompt.
         more: Further arguments of the pipelines.
-        schedulers: Scheduler options that the text2img pipeline can run, beside its own.
+        schedulers: Scheduler options that the text2img pipeline can run beside its own. It passes sigmas to each, which the
+            solvers of the DPM family do not take, or a list of them, which UniPC does not.
     """
 
     zoo: str
@@ -29,7 +30,7 @@ class FlowCase:
     pipelines: Mapping[str, str] = field(default_factory=dict)
     takes_negative: bool = True
     more: Mapping[str, Any] = field(default_factory=dict)
-    schedulers: tuple[str, ...] = ("flow_euler_shift", "flow_unipc", "flow_dpmpp_2m")
+    schedulers: tuple[str, ...] = ("flow_euler_shift", "flow_euler_karras", "flow_unipc")
 
 
 def true_cfg(scale: float) -> dict[str, Any]:
@@ -41,18 +42,56 @@ FLOW_FAMILIES = {
         zoo="zimage",
         scale=lambda scale: {"guidance_scale": scale - 1},
         pipelines={"img2img": "ZImageImg2ImgPipeline", "inpaint": "ZImageInpaintPipeline"},
+        schedulers=("flow_euler_shift", "flow_euler_karras"),
     ),
     "qwen_image": FlowCase(
         zoo="qwen",
         scale=true_cfg,
         pipelines={"img2img": "QwenImageImg2ImgPipeline", "inpaint": "QwenImageInpaintPipeline"},
     ),
-    "flux2": FlowCase(zoo="klein", takes_negative=False),  # its inpainting looks at the image as a reference too
+    "flux2": FlowCase(
+        zoo="klein",
+        takes_negative=False,
+        schedulers=("flow_euler_shift", "flow_euler_karras", "flow_unipc", "flow_dpmpp_2m"),
+    ),  # its inpainting looks at the image as a reference too
     "chroma": FlowCase(
         zoo="chroma",
         pipelines={"img2img": "ChromaImg2ImgPipeline"},  # its inpainting needs a guidance_embeds that Chroma lacks
         more={"max_sequence_length": 48},  # the limit of its tiny tokenizer, which composer keeps to
     ),
-    "sana": FlowCase(zoo="sana", more={"use_resolution_binning": False}),
+    "sana": FlowCase(
+        zoo="sana",
+        more={"use_resolution_binning": False},
+        schedulers=("flow_euler_shift", "flow_euler_karras", "flow_unipc", "flow_dpmpp_2m"),
+    ),
     "lumina2": FlowCase(zoo="lumina2"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditCase:
+    """A family whose models look at reference images.
+
+    Attributes:
+        zoo: Its tiny pipeline, by name in the zoo.
+        sides: Sides in pixels of each reference, one set of references a case.
+        scale: composer's guidance scale → the arguments of diffusers' pipeline.
+        more: Further arguments of the pipeline.
+    """
+
+    zoo: str
+    sides: tuple[tuple[int, ...], ...]
+    scale: Callable[[float], dict[str, Any]] = lambda scale: {"guidance_scale": scale}
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+EDITS = {
+    "flux2": EditCase(zoo="klein", sides=((64,), (64, 96))),
+    # its scaling to a megapixel is switched off on both sides
+    "flux": EditCase(
+        zoo="kontext",
+        sides=((SIDE,),),
+        scale=true_cfg,
+        more={"max_area": SIDE * SIDE, "_auto_resize": False, "max_sequence_length": 48, "guidance_scale": 1.0},
+    ),
 }

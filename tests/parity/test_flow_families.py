@@ -10,17 +10,16 @@ from functools import cache
 import diffusers
 import pytest
 import torch
-from flow_cases import FLOW_FAMILIES, SCALES, SIDE, STEPS
+from flow_cases import EDITS, FLOW_FAMILIES, SCALES, SIDE, STEPS
 from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
+from zoo import ZOO
 
 from composer.checkpoints.layouts import families
-from composer.config.targets import resolve
-from composer.config.spec import Choice
 from composer.sampling.guidance import ClassifierFree
+from composer.tasks.edit import Edit
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
 from composer.tasks.text2img import Text2Img
-from zoo import ZOO
 
 STRENGTH = 0.6
 TASKS = {"text2img": Text2Img, "img2img": Img2Img, "inpaint": Inpaint}
@@ -97,3 +96,40 @@ CASES = [(name, task) for name, case in FLOW_FAMILIES.items() for task in ("text
 @pytest.mark.parametrize(("name", "task"), CASES)
 def test_family_is_bit_equal(name, task, scale, batch):
     compare(name, task, scale, batch)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("name", "sides"), [(name, sides) for name, case in EDITS.items() for sides in case.sides])
+def test_edits_are_bit_equal(name, sides, scale, batch, monkeypatch):
+    case = EDITS[name]
+    pipe, references = ZOO[case.zoo].make(), tuple(image(side, seed) for seed, side in enumerate(sides))
+    family = family_of(name, pipe)
+    if hasattr(family, "reference_size"):
+        monkeypatch.setattr(type(family), "reference_size", lambda self, image: (image.height, image.width))
+    with pixels_of(pipe) as pixels:
+        *mine, scheduler = ours(
+            family, "default", ClassifierFree(scale), batch, SIDE, Edit(), steps=STEPS, references=(references,) * batch
+        )
+        arguments = case.scale(scale) | case.more | {"height": SIDE, "width": SIDE}
+        if "true_cfg_scale" in arguments and scale > 1:
+            arguments["negative_prompt"] = [""] * batch
+        shown = list(references) if len(references) > 1 else references[0]
+        theirs = classic(
+            pipe,
+            scheduler,
+            steps=STEPS,
+            prompt=list(PROMPTS[:batch]),
+            generator=generators(batch),
+            image=shown,
+            **arguments,
+        )
+    assert_same(mine, theirs)
+    assert torch.equal(*pixels), "pixels before postprocessing differ"
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, case in FLOW_FAMILIES.items() for option in case.schedulers]
+)
+def test_other_schedulers_are_bit_equal(name, option):
+    compare(name, "text2img", SCALES[-1], 2, option)

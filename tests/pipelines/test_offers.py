@@ -22,7 +22,7 @@ def test_a_native_checkpoint(compose):
 
 
 def test_a_hosted_checkpoint(compose, others):
-    facts = shown(compose, "model=local", f"model.source={others['qwen']}")
+    facts = shown(compose, "model=local", f"model.source={others['qwen']}", "model.family=hosted")
     offers = facts["offers"]
     assert facts["engine"] == "hosted" and (facts["height"], facts["width"]) == (1024, 1024)
     assert offers["tasks"] == ["text2img", "img2img", "inpaint"]

@@ -23,6 +23,7 @@ class Chroma(FlowTransformer):
     """Latents packed from 2 × 2 patches: `(B, H/16 · W/16, 4 · channels)` on a VAE with 8 pixels per latent."""
 
     pack_factor = 4
+    always_passes_sigmas = True
     shared_inputs = frozenset({"txt_ids"})  # positions, the same for all images
 
     def tokens(self, prompt: str) -> list[str]:

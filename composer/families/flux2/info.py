@@ -11,6 +11,7 @@ INFO = FamilyInfo(
     pipeline="Flux2KleinPipeline",
     other_pipelines=("Flux2Pipeline",),
     own_pipelines=("Flux2Pipeline",),
+    reference_pipelines=("Flux2KleinPipeline", "Flux2Pipeline"),
     size_multiple=2,
     pack_factor=4,
     sample_size=128,

@@ -22,6 +22,8 @@ CHANNELS = 16
 class Lumina2(FlowTransformer):
     """Latents `(B, 16, H/8, W/8)`. Time and prediction have the opposite sign in the model."""
 
+    always_passes_sigmas = True
+
     def tokens(self, prompt: str) -> list[str]:
         return token_strings(self.pipe.tokenizer, self._instructed(prompt), MAX_TOKENS)
 

@@ -23,6 +23,7 @@ class QwenImage(ChannelStatistics):
     """Latents packed from 2 × 2 patches of the one frame of a video VAE: `(B, H/16 · W/16, 4 · channels)`."""
 
     pack_factor = 4
+    always_passes_sigmas = True
 
     def tokens(self, prompt: str) -> list[str]:
         text = self.pipe.prompt_template_encode.format(prompt)
