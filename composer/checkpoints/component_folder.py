@@ -24,6 +24,8 @@ _VOCABULARIES = (
     "tokenizer.model",
     "sentencepiece.bpe.model",
 )
+#: Tokenizers whose tokens are the bytes of a text.
+_BYTE_LEVEL = ("ByT5Tokenizer", "PerceiverTokenizer")
 #: File names of a model's weights in diffusers and transformers, as safetensors and pickled.
 _STEMS = {
     "diffusers": ("diffusion_pytorch_model", "diffusion_pytorch_model"),
@@ -62,9 +64,13 @@ def check_component(
             key, source, f"the folder {folder.name} named in {INDEX} is missing or empty: the checkpoint is incomplete"
         )
     kind = component_kind(folder.name, cls)
+    if kind == "tokenizer" and "_class_name" in (
+        component_json(folder) or {}
+    ):  # a model of diffusers that makes tokens
+        kind = "model"
     if not any((folder / name).is_file() for name in CONFIG_FILES[kind]):
         raise ComposerError(key, source, f"there is no {CONFIG_FILES[kind][0]} in {folder.name}: {INCOMPLETE}")
-    if kind == "tokenizer" and not any((folder / name).is_file() for name in _VOCABULARIES):
+    if kind == "tokenizer" and cls not in _BYTE_LEVEL and not any((folder / name).is_file() for name in _VOCABULARIES):
         raise ComposerError(key, source, f"there is no vocabulary in {folder.name}: {INCOMPLETE}")
     for file in sorted(folder.glob("*.json")):
         _check_json(key, file)

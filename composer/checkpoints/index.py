@@ -20,10 +20,17 @@ CONFIG_FILES = {
     "model": ("config.json",),
     "scheduler": ("scheduler_config.json",),
     "tokenizer": ("tokenizer_config.json",),
+    "guider": ("guider_config.json",),
     "processor": ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
 }
 #: Word in a component's name or class → its kind, if it is no model.
-_KIND_BY_WORD = {"tokenizer": "tokenizer", "scheduler": "scheduler", "processor": "processor", "feature": "processor"}
+_KIND_BY_WORD = {
+    "guider": "guider",
+    "tokenizer": "tokenizer",
+    "scheduler": "scheduler",
+    "processor": "processor",
+    "feature": "processor",
+}
 
 
 def read_index(key: str, source: str, folder: Path, at_hub: bool = False) -> dict[str, Any]:
