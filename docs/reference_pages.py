@@ -36,7 +36,7 @@ GROUPS = {
     "memory": "Options that need less memory, as a list: `memory=[vae_tiling,attention_slicing]`.",
     "accel": "Options that are faster, as a list: `accel=[deepcache]`. An option without an effect on the model is refused.",
     "callbacks": "Callbacks in the order in which they run, as a list: `callbacks=[progress,preview]`.",
-    "output": "The format of the images. `output.folder=DIR` sets the directory.",
+    "output": "The format of the images, clips or sounds; `auto` follows from the task. `output.folder=DIR` sets the directory.",
     "preset": "A preset sets several groups and keys at once. What you type besides it has precedence.",
     "sweep": "Settings of a sweep (`-m`).",
     "sheet": "Axes of the page of a sweep.",
