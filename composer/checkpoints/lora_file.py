@@ -243,24 +243,29 @@ def _config(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any]:
         return {}
 
 
-def configured_alpha(config: Mapping[str, Any], component: str, module: str, rank: int) -> float | None:
-    """Return the alpha that PEFT's settings give a layer.
+def configured_scaling(config: Mapping[str, Any], component: str, module: str, rank: int | None) -> float | None:
+    """Return the factor that PEFT's settings give the change of a layer.
 
     Args:
         config: Settings, with or without the component before each key.
         component: Component of the layer.
         module: Path of the layer in it.
-        rank: Rank of the layer's factors.
+        rank: Rank of the layer's factors; None for factors that are no products, whose rank is in the settings.
 
     Returns:
-        Alpha, by which and the rank the change is scaled; None if the settings do not say.
+        Alpha divided by the rank, or by its root; None if the settings do not say.
     """
-    of = {key.removeprefix(f"{component}."): value for key, value in config.items()}
-    if not isinstance(of.get("lora_alpha", of.get("alpha")), (int, float)):
+    settings = {key.removeprefix(f"{component}."): value for key, value in config.items()}
+    alpha = _of_layer(settings, module, "alpha_pattern", settings.get("lora_alpha", settings.get("alpha")))
+    rank = rank or _of_layer(settings, module, "rank_pattern", settings.get("r"))
+    if not isinstance(alpha, (int, float)) or not rank:
         return None
-    alpha, pattern = float(of.get("lora_alpha", of.get("alpha"))), of.get("alpha_pattern") or {}
-    for key, value in pattern.items():
+    return float(alpha) / (rank**0.5 if settings.get("use_rslora") else rank)
+
+
+def _of_layer(settings: Mapping[str, Any], module: str, pattern: str, usual: Any) -> Any:
+    """A setting that some layers have of their own."""
+    for key, value in (settings.get(pattern) or {}).items():
         if re.fullmatch(rf"(?:.*\.)?{key.removeprefix('^')}", module):
-            alpha = float(value)
-            break
-    return alpha * rank**0.5 if of.get("use_rslora") else alpha
+            return value
+    return usual

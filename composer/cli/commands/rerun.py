@@ -64,6 +64,8 @@ def info(line: ParsedArgs) -> int:
     from composer.reruns.describe import format_foreign_texts, format_report
 
     path, more = _record_path(line)
+    if path.suffix == ".safetensors" and not more:
+        return _lora_info(path)
     if more:
         raise ComposerError("info", " ".join(more), "say `compose info FILE`, with one image, clip, sound or run.json")
     try:
@@ -75,6 +77,16 @@ def info(line: ParsedArgs) -> int:
         print(format_foreign_texts(path.name, inside))
         return 0
     console.report_facts(record, format_report(path.name, record))
+    return 0
+
+
+def _lora_info(path: Path) -> int:
+    """Print what a LoRA file is for."""
+    from composer.checkpoints.lora_file import read_lora
+    from composer.checkpoints.lora_report import format_lora, lora_facts
+
+    file = read_lora(path, "info")
+    console.report_facts(lora_facts(file), format_lora(file))
     return 0
 
 

@@ -11,44 +11,42 @@ import torch
 from torch import Tensor
 
 
-def changed_weight(weight: Tensor, factors: Mapping[str, Tensor], alpha: float | None, scale: float) -> Tensor:
+def changed_weight(weight: Tensor, factors: Mapping[str, Tensor], scaling: float, scale: float) -> Tensor:
     """Compute a layer's weights with the change of a file.
 
     Args:
         weight: The layer's weights, of any floating dtype.
         factors: Role → tensor of the file.
-        alpha: Divided by the rank, it scales the change; None for no scaling.
+        scaling: Factor that belongs to the file: alpha divided by the rank.
         scale: Factor of the change; with 0 the weights are returned as they are.
 
     Returns:
         New weights in the dtype of ``weight``; computed in fp32.
     """
     original = weight.float()
-    delta, rank = weight_change({role: tensor.float() for role, tensor in factors.items()})
-    delta = delta.reshape(weight.shape) * (1.0 if alpha is None or rank is None else alpha / rank)
+    delta = weight_change({role: tensor.float() for role, tensor in factors.items()}).reshape(weight.shape) * scaling
     if "dora" in factors:
         delta = _rescaled(original + delta, factors["dora"].float()) - original
     return (original + scale * delta).to(weight.dtype)
 
 
-def weight_change(factors: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
+def weight_change(factors: Mapping[str, Tensor]) -> Tensor:
     """Multiply the factors of a change out.
 
     Args:
         factors: Role → tensor in fp32.
 
     Returns:
-        The change, whose elements are in the order of the layer's weights, and its rank; None without one.
+        The change, whose elements are in the order of the layer's weights.
     """
     if "down" in factors:
-        return _low_rank(factors), factors["down"].shape[0]
+        return _low_rank(factors)
     if "hada_w1_a" in factors:
-        return _hadamard(factors), factors["hada_w1_b"].shape[0]
+        return _hadamard(factors)
     if "diff" in factors:
-        return factors["diff"], None
+        return factors["diff"]
     one, two = _kronecker_factor(factors, "w1"), _kronecker_factor(factors, "w2")
-    ranks = (factors[role].shape[0] for role in ("lokr_w1_b", "lokr_w2_b") if role in factors)
-    return torch.kron(one, two.flatten(1)), next(ranks, None)
+    return torch.kron(one, two.flatten(1))
 
 
 def _low_rank(factors: Mapping[str, Tensor]) -> Tensor:

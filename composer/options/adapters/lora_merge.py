@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from composer.checkpoints.lora_file import configured_alpha
+from composer.checkpoints.lora_file import configured_scaling
 from composer.checkpoints.lora_fit import LayerMatch, LoraFit
 from composer.options.adapters.lora_change import changed_weight
 
@@ -71,15 +71,16 @@ class MergedLoras:
         weight = layer.weight
         factors = {role: tensors[key].to(weight.device) for role, key in match.layer.tensors.items()}
         alpha, rank = factors.pop("alpha", None), match.layer.rank
-        value = float(alpha) if alpha is not None else None
-        if value is None and rank is not None:
-            value = configured_alpha(fit.file.config, match.component, match.module, rank)
+        if alpha is not None:
+            scaling = float(alpha) / rank if rank else 1.0
+        else:
+            scaling = configured_scaling(fit.file.config, match.component, match.module, rank) or 1.0
         bias = factors.pop("diff_b", factors.pop("bias", None))
         if bias is not None:
             former = torch.zeros_like(weight[:, 0].flatten()) if layer.bias is None else layer.bias
             layer.bias = _parameter(former + scale * bias.to(former.dtype))
         if set(factors) - {"dora"}:
-            layer.weight = _parameter(changed_weight(weight, factors, value, scale))
+            layer.weight = _parameter(changed_weight(weight, factors, scaling, scale))
 
 
 def _parameter(values: Tensor) -> nn.Parameter:

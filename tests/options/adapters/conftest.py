@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+from lora_models import Model
+
+from composer.options.lifecycle import clear_models
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root, written = tmp_path_factory.mktemp("lora"), {}
+
+    def model(family: str) -> Model:
+        if family not in written:
+            written[family] = Model(family, root)
+        return written[family]
+
+    yield model
+    clear_models()
