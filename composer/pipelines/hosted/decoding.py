@@ -63,6 +63,9 @@ class Tail:
         interrupt(self.pipe)
         return handed_out(output, self._given())
 
+    def take_step_of_copy(self, name: str) -> None:
+        pass
+
     def on_step_end(self, pipe: Any, index: int, timestep: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Receive the latents of a step; the pipeline's ``callback_on_step_end``.
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from composer.callbacks.base import Step, StopDenoising
+from composer.callbacks.base import Step, StepCallback, StopDenoising
+from composer.callbacks.progress import Progress
 from composer.compat.attributes import interrupt
 from composer.errors import ComposerError
 from composer.pipelines.hosted.findings import Findings, StageFindings
@@ -18,7 +19,7 @@ from composer.pipelines.hosted.kept_outputs import KeptOutputs
 from composer.pipelines.hosted.rules import first_tensor
 from composer.pipelines.hosted.stage import Stage, aliases_of, latents_in, timesteps_from
 from composer.pipelines.hosted.wrapping import Listener, schedulers_in
-from composer.sampling.hooks import Hooks
+from composer.sampling.hooks import MOMENTS, Hooks, overrides
 from composer.sampling.loop import replace_step
 from composer.sampling.non_finite import FiniteWatch
 
@@ -123,6 +124,14 @@ class Loop:
         if changed is latents and stage.stopped is None:
             return output
         return handed_out(output, changed, is_last=stage.is_over or stage.stopped is not None)
+
+    def take_step_of_copy(self, name: str) -> None:
+        stage = self.stage
+        followed = (callback for callback in self.hooks.callbacks.values() if not isinstance(callback, Progress))
+        if stage is None or stage.findings.steps or not any(_has_steps(callback) for callback in followed):
+            return  # it steps something else, such as sound, beside the latents
+        reason = f"{stage.findings.pipeline} steps with copies of its scheduler, which callbacks can't follow"
+        raise ComposerError("callbacks", None, reason)
 
     def on_step_end(self, pipe: Any, index: int, timestep: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Receive the latents of a step; the pipeline's ``callback_on_step_end``.
@@ -260,6 +269,10 @@ class Loop:
     def _fixed(self, why: str) -> ComposerError:
         name = self.findings.pipeline if self.stage is None else self.stage.findings.pipeline
         return ComposerError("callbacks", None, f"{name}: the first latents can't be changed by before_step, as {why}")
+
+
+def _has_steps(callback: StepCallback) -> bool:
+    return any(overrides(callback, moment) for moment in MOMENTS[:3])
 
 
 def handed_out(output: Any, latents: Tensor, is_last: bool = True) -> Any:

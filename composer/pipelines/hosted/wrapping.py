@@ -62,6 +62,13 @@ class Listener(Protocol):
             The output that the pipeline receives.
         """
 
+    def take_step_of_copy(self, name: str) -> None:
+        """A copy of a scheduler, which the pipeline made, is about to step.
+
+        Args:
+            name: Component.
+        """
+
 
 def listen(pipe: DiffusionPipeline, listener: Listener) -> None:
     """Pass the bars and the scheduler steps of a run's own pipeline to a listener.
@@ -164,6 +171,8 @@ def _hooked_class(name: str, scheduler: Any, listener: Listener) -> type:
 
     @functools.wraps(cls.step)
     def step(self: Any, *args: Any, **keywords: Any) -> Any:
+        if self is not scheduler:
+            listener.take_step_of_copy(name)
         if self is not scheduler or None in arguments:
             return cls.step(self, *args, **keywords)
         bound = signature.bind(self, *args, **keywords)

@@ -11,17 +11,30 @@ sys.path.insert(0, str(Path(__file__).parent))
 from breadth import EDITS, survey
 from zoo import ZOO
 
+from composer import ComposerError
+
 #: Of these, one of each kind is surveyed for each merge.
 REPRESENTATIVE = ("sd_inpaint", "klein_references", "zimage", "sana_sprint", "kandinsky22_combined")
 #: Those whose latents are numbers of tokens.
 INTEGERS = ("amused",)
+#: Those that step copies of their scheduler.
+COPYING = ("skyreels_forcing",)
 
 
 def entries():
     for name, entry in ZOO.items():
+        if name in COPYING:
+            continue
         marks = [] if name in REPRESENTATIVE else [pytest.mark.slow]
         marks += [] if entry.available else [pytest.mark.skip(reason=f"needs {entry.needs}")]
         yield pytest.param(name, marks=marks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COPYING)
+def test_pipelines_that_step_with_copies_of_their_scheduler_are_refused(name):
+    with pytest.raises(ComposerError, match="steps with copies of its scheduler, which callbacks can't follow"):
+        survey(ZOO[name])
 
 
 @pytest.mark.usefixtures("one_thread")
