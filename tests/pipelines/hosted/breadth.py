@@ -171,7 +171,8 @@ def _stops(entry: Entry, pipe: Any, plain: np.ndarray, looking: Looking) -> bool
         stopped = run(entry, pipe, Stopping(looking.stage))[0]
     except ComposerError as error:  # its tail can't decode unfinished latents
         return str(error)
-    return bool(np.array_equal(stopped, looking.middle) and not np.array_equal(stopped, plain))
+    ends_there = len(looking.latents) == 2  # it has no more steps than this
+    return bool(np.array_equal(stopped, looking.middle) and (ends_there or not np.array_equal(stopped, plain)))
 
 
 def _callback_sees(entry: Entry, pipe: Any, looking: Looking) -> bool | None:
