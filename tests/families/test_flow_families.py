@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 def kit(name: str) -> type[FamilyTests]:
     """The conformance tests of a family, on its tiny pipeline."""
     members = {
-        "info": f"composer.families.{name}.info:INFO",
+        "info": f"composer.families.{FLOW_FAMILIES[name].family or name}.info:INFO",
         "side": SIDE,
         "make": lambda self: ZOO[FLOW_FAMILIES[name].zoo].make(),
     }

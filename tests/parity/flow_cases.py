@@ -17,6 +17,8 @@ class FlowCase:
 
     Attributes:
         zoo: Its tiny pipeline, by name in the zoo.
+        family: Its name where the key is another.
+        distilled: Whether the model takes the scale as an input.
         scale: composer's guidance scale → the arguments of diffusers' pipeline.
         pipelines: Pipelines of diffusers by composer's task; text2img is always the class of the tiny pipeline.
         takes_negative: Whether the pipelines take a negative prompt.
@@ -26,6 +28,8 @@ class FlowCase:
     """
 
     zoo: str
+    family: str = ""
+    distilled: bool = False
     scale: Callable[[float], dict[str, Any]] = lambda scale: {"guidance_scale": scale}
     pipelines: Mapping[str, str] = field(default_factory=dict)
     takes_negative: bool = True
@@ -54,6 +58,9 @@ FLOW_FAMILIES = {
         takes_negative=False,
         schedulers=("flow_euler_shift", "flow_euler_karras", "flow_unipc", "flow_dpmpp_2m"),
     ),  # its inpainting looks at the image as a reference too
+    "flux2_dev": FlowCase(
+        zoo="flux2", family="flux2", takes_negative=False, distilled=True, schedulers=("flow_euler_shift",)
+    ),
     "chroma": FlowCase(
         zoo="chroma",
         pipelines={"img2img": "ChromaImg2ImgPipeline"},  # its inpainting needs a guidance_embeds that Chroma lacks

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cases
+from flow_cases import EDITS, FLOW_FAMILIES
 
 #: Equal as it is; equal once diffusers' pipeline's `step` is handed the generator that it keeps.
 EQUAL, HANDED = "=", "g"
@@ -35,6 +36,14 @@ FLOW: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 
 
+#: Families of flow transformers, which `test_flow_families.py` compares at every step.
+TRANSFORMERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    f"{name} {task}": (("default", *(case.schedulers if task == "text2img" else ())), ())
+    for name, case in FLOW_FAMILIES.items()
+    for task in ("text2img", *case.pipelines)
+} | {f"{name} edit": (("default",), ()) for name in EDITS}
+
+
 def table(columns: dict[str, tuple[Sequence[str], Sequence[str]]]) -> str:
     """Scheduler options down, families and tasks across."""
     options = list(dict.fromkeys(option for equal, handed in columns.values() for option in (*equal, *handed)))
@@ -52,7 +61,7 @@ def main() -> int:
         code = pytest.main(["-q", "-m", "slow or not slow", str(Path(__file__).parent)])
         if code:
             return int(code)
-    print(f"{table(DIFFUSION)}\n\n{table(FLOW)}")
+    print(f"{table(DIFFUSION)}\n\n{table(FLOW)}\n\n{table(TRANSFORMERS)}")
     return 0
 
 

@@ -15,7 +15,7 @@ from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
 from zoo import ZOO
 
 from composer.checkpoints.layouts import families
-from composer.sampling.guidance import ClassifierFree
+from composer.sampling.guidance import ClassifierFree, Distilled
 from composer.tasks.edit import Edit
 from composer.tasks.img2img import Img2Img
 from composer.tasks.inpaint import Inpaint
@@ -53,14 +53,16 @@ def pixels_of(*pipes):
 
 
 def compare(name: str, task: str, scale: float, batch: int, option: str = "default") -> None:
-    case, info, pipe = FLOW_FAMILIES[name], families()[name], tiny(name)
+    case, pipe = FLOW_FAMILIES[name], tiny(name)
+    info = families()[case.family or name]
+    guidance = Distilled(scale) if case.distilled else ClassifierFree(scale)
     negative = "blurry" if case.takes_negative else None
     inputs, arguments = inputs_of(task, batch)
     other = getattr(diffusers, case.pipelines[task])(**pipe.components) if task in case.pipelines else pipe
     skip = 0 if task == "text2img" else info.steps_to_skip(STEPS, STRENGTH)
     with pixels_of(pipe, other) as pixels:
         *mine, scheduler = ours(
-            family_of(name, pipe), option, ClassifierFree(scale), batch, SIDE, TASKS[task](), negative=negative,
+            family_of(info.name, pipe), option, guidance, batch, SIDE, TASKS[task](), negative=negative,
             skip=skip, steps=STEPS, **inputs,
         )  # fmt: skip
         if negative and scale > 1:

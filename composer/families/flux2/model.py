@@ -13,7 +13,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
 from composer.compat.pipeline_functions import flux2_shift
-from composer.families.chat import chat_limit, chat_tokens
+from composer.families.chat import chat_limit, chat_tokens, plain_tokenizer
 from composer.families.flow import embedded_scale, grid_of, scaled_timesteps
 from composer.families.patch_norm import PatchNorm
 from composer.families.references import References, scale_down
@@ -34,12 +34,13 @@ class Flux2(PatchNorm):
     samples_vae = False
 
     def tokens(self, prompt: str) -> list[str]:
-        tokens = chat_tokens(self.pipe.tokenizer, prompt, MAX_TOKENS, enable_thinking=False)
-        return tokens + [self.pipe.tokenizer.pad_token] * (MAX_TOKENS - len(tokens))
+        tokens = chat_tokens(self.pipe.tokenizer, prompt, MAX_TOKENS, **self._template)
+        return tokens + [plain_tokenizer(self.pipe.tokenizer).pad_token] * (MAX_TOKENS - len(tokens))
 
     @property
     def prompt_tokenizer(self) -> tuple[Any, int] | None:
-        return self.pipe.tokenizer, chat_limit(self.pipe.tokenizer, MAX_TOKENS, enable_thinking=False)
+        limit = chat_limit(self.pipe.tokenizer, MAX_TOKENS, **self._template)
+        return plain_tokenizer(self.pipe.tokenizer), limit
 
     def embed(self, texts: list[str]) -> Embedding:
         hidden, text_ids = self.pipe.encode_prompt(texts, self.device, max_sequence_length=MAX_TOKENS)
@@ -71,6 +72,12 @@ class Flux2(PatchNorm):
     @classmethod
     def shift(cls, tokens: int, steps: int, config: Any) -> float:
         return flux2_shift(tokens, steps)
+
+    @property
+    def _template(self) -> dict[str, Any]:
+        """Arguments of the chat template: FLUX.2 dev has a system message, klein's encoder must not think."""
+        system = getattr(self.pipe, "system_message", None)
+        return {"enable_thinking": False} if system is None else {"system": system}
 
     def _positions(self, time: int, rows: int, columns: int) -> Tensor:
         """Time, row, column and layer of each token, `(rows · columns, 4)`."""

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zoo import ZOO
 
+from composer.families.chroma.model import Chroma
 from composer.families.flux.model import Flux
+from composer.families.lumina2.model import Lumina2
+from composer.families.qwen_image.model import QwenImage
 from composer.families.sd.model import StableDiffusion
 from composer.families.sd3.model import StableDiffusion3
 from composer.families.sdxl.model import StableDiffusionXL
@@ -27,9 +31,12 @@ FAMILIES: dict[str, tuple[Any, Any, int]] = {
     "sdxl": (pipelines.sdxl, StableDiffusionXL, 64),
     "sd3": (pipelines.sd3, StableDiffusion3, 64),
     "flux": (pipelines.flux, Flux, 32),
+    "qwen_image": (ZOO["qwen"].make, QwenImage, 32),
+    "chroma": (ZOO["chroma"].make, Chroma, 32),
+    "lumina2": (ZOO["lumina2"].make, Lumina2, 32),
 }
 #: Lengths of prompts that the tiny tokenizer of T5 has.
-KEYWORDS = {"flux": {"max_sequence_length": 48}}
+KEYWORDS = {"flux": {"max_sequence_length": 48}, "chroma": {"max_sequence_length": 48}}
 #: Those of a diffusion model: first and second order, several steps back, with noise.
 SCHEDULERS = ("default", "heun", "pndm", "euler_a", "dpmpp_2m", "euler", "ddpm", "unipc")
 #: What is run for each merge.
