@@ -152,15 +152,10 @@ class Lora(ModelOption):
     def _check_file(self, name: str, fit: LoraFit) -> None:
         """Refuse a way of applying a file that can't be combined with another option."""
         context, method, key = self._context(), self.method(name), key_of(name)
-        stored = context.dtypes.stored or "memory.layerwise_casting" in context.active
-        formats = {storage for _, storage in context.dtypes.stored}
-        if method == "merge" and stored:
-            why = f"the file {fit.why_not_peft}" if fit.why_not_peft else f"{key}.method=merge"
+        if context.dtypes.stored or "memory.layerwise_casting" in context.active:
             self._refuse(
-                name, f"{why}, and is merged into weights, which are stored in fewer bits here: omit one of the two"
+                name, "changes weights as they compute, and here they are stored in fewer bits: omit one of the two"
             )
-        if formats - {"fp8"}:
-            self._refuse(name, f"has no layers beside weights that are stored as {min(formats - {'fp8'})}")
         if method == "peft" and find_spec("peft") is None:
             self._refuse(name, "needs the package peft: pip install 'diffusion-composer[lora]'")
         clash = sorted(context.active & (_CONVERTED | {_FUSED})) if method == "peft" else []
