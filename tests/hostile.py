@@ -113,7 +113,7 @@ def experiment(
 def shadowing(here: Path, node: Node) -> list[str]:
     put(
         here,
-        "conf/output/png.yaml",
+        "conf/output/auto.yaml",
         f"# @package _global_\n{dumped({'output': {'format': 'png'}, 'hydra': {'callbacks': {'a': node}}})}",
     )
     return []

@@ -39,7 +39,7 @@ def facts(checked: Checked, notes: Sequence[str], text: str, offers: Offers) -> 
         "images": request.batch,
         "width": request.width,
         "height": request.height,
-        **{key: request.inputs[key] for key in ("frames", "fps", "seconds") if request.inputs.get(key) is not None},
+        **{key: request.inputs.get(key) for key in ("frames", "fps", "seconds")},
         "seeds": list(request.seeds),
         "steps": request.steps,
         "steps_left_out": request.steps_skipped,

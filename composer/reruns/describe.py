@@ -95,7 +95,8 @@ def _values(record: Mapping[str, Any], key: str) -> str:
 
 def _medium(record: Mapping[str, Any]) -> str:
     """What a clip or a sound has besides a size; empty for an image."""
-    described = (record.get("media") or [{}])[record["number"] or 0]
+    media = record.get("media") or ()  # which images have none of
+    described = media[record["number"] or 0] if media else {}
     sound = _mapping(described.get("sound"))
     pairs = {
         **{name: described.get(name) for name in ("frames", "fps", "channels", "sampling_rate", "seconds")},

@@ -23,8 +23,8 @@ NODES = {
     CALLBACK: "hydra.callbacks.a._target_=pathlib.Path.write_text",
     "job_logging: {version: 1, root: {handlers: [a]}, handlers: {a: {class: logging.FileHandler, filename: PWNED}}}": "hydra.job_logging.",
     "hydra_logging: {version: 1, root: {handlers: [a]}, handlers: {a: {'()': os.system, command: touch PWNED}}}": "hydra.hydra_logging.",
-    "launcher: {_target_: os.system, command: touch PWNED}": "output/png",
-    "sweeper: {_target_: os.system, command: touch PWNED}": "output/png",
+    "launcher: {_target_: os.system, command: touch PWNED}": "output/auto",
+    "sweeper: {_target_: os.system, command: touch PWNED}": "output/auto",
     "run: {dir: /tmp}": "hydra.run.dir=/tmp",
     "sweep: {dir: /tmp}": "hydra.sweep.dir=/tmp",
     "mode: MULTIRUN": "hydra.mode=MULTIRUN",
@@ -49,7 +49,7 @@ LINES = {
 def option(tmp_path):
     """Write a project's own option file of `output`, and return its path."""
 
-    def write(text: str, location: str = "output/png.yaml") -> Path:
+    def write(text: str, location: str = "output/auto.yaml") -> Path:
         file = tmp_path / "conf" / location
         file.parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "conf" / ".composer").touch()
@@ -79,8 +79,8 @@ def test_every_command_refuses_hydra_settings_of_files(compose, option, words):
 
 #: Other ways into Hydra's node: path → content of a file, and words.
 WAYS = {
-    "package": ({"output/png.yaml": "# @package hydra.callbacks.a\n_target_: os.getcwd\n"}, ()),
-    "escaped": ({"output/png.yaml": '# @package _global_\noutput: {format: png}\n"\\x68ydra": {verbose: true}\n'}, ()),
+    "package": ({"output/auto.yaml": "# @package hydra.callbacks.a\n_target_: os.getcwd\n"}, ()),
+    "escaped": ({"output/auto.yaml": '# @package _global_\noutput: {format: png}\n"\\x68ydra": {verbose: true}\n'}, ()),
     "own_group": ({"experiment/a.yaml": f"# @package _global_\nhydra: {{{CALLBACK}}}\n"}, ("+experiment=a",)),
     "defaults": ({"experiment/a.yaml": "# @package _global_\ndefaults: [/other@hydra.callbacks: b]\n", "other/b.yaml": "a: {_target_: x}"},
                  ("+experiment=a",)),
@@ -111,7 +111,7 @@ def test_no_way_leads_into_the_node_of_hydra(compose, option, way, start, tmp_pa
 @pytest.mark.parametrize(
     ("location", "text"),
     {
-        "output/png.yaml": "# @package _global_\noutput: {format: png}\nhydra: {searchpath: [a]}\n",
+        "output/auto.yaml": "# @package _global_\noutput: {format: png}\nhydra: {searchpath: [a]}\n",
         "hydra/config.yaml": "callbacks: {}\n",
         "hydra/sweeper/basic.yaml": "_target_: pathlib.Path.touch\nself: PWNED\n",
     }.items(),
