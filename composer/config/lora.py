@@ -116,7 +116,8 @@ def _spec(key: str, entry: dict[str, Any]) -> LoraSpec | None:
     if "file" not in entry:
         name, value = next(iter(entry.items()))
         raise ComposerError(f"{key}.{name}", value, f"there is no LoRA that it is of: name its file, {key}=FILE")
-    scale, scales = entry.get("scale", 1.0), dict(entry.get(SCALES) or {})
+    scale: Any = entry.get("scale", 1.0)
+    scales = dict(entry.get(SCALES) or {})
     if isinstance(scale, Mapping):  # from Python or a file, by component
         scale, scales = 1.0, {**scale, **scales}
     settings = {name: value for name, value in entry.items() if name in ("file", "revision", "start", "end", "method")}

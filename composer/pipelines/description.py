@@ -13,6 +13,7 @@ from composer.checkpoints.headers import PICKLED, read_header
 from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import ROLES, Checked, tasks_of
 from composer.checks.pipeline_steps import Steps
+from composer.config.lora import key_of
 from composer.pipelines.offers import Offers
 from composer.pipelines.resolve import timestep_layout
 from composer.pipelines.schedule_check import original_config
@@ -49,6 +50,7 @@ def describe(checked: Checked, notes: Sequence[str], offers: Offers) -> str:
         ),
         f"compute    {spec.precision.dtype} on {spec.device}",
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
+        *(f"{key_of(name):10} {lora.file}, scale {lora.scale:g}" for name, lora in spec.loras.items()),
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
         *(
             f"{group:10} {', '.join(named)}"

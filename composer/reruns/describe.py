@@ -39,6 +39,10 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
         "size": f"{record['width']} x {record['height']} pixels" if record.get("width") else "",
         kind: _medium(record),
         "inputs": ", ".join(f"{key}={_short(record['config'].get(key))}" for key in record["inputs"]),
+        "lora": ", ".join(
+            f"{_mapping(lora).get('file')} at {_mapping(lora).get('scale')}"
+            for lora in _mapping(record.get("lora")).values()
+        ),
         "callbacks": ", ".join(record["callbacks"]),
         "memory": ", ".join(record["memory"]),
         "accel": ", ".join(record.get("accel") or ()),

@@ -11,6 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = {
+    "adapters.py": (("--quick",), ["| diffusers | ", "| composer, peft | ", "| composer, merge | "]),
     "ladder.py": (("--quick",), ["| 32 bits, 50 steps |", "| the same, 4 images at once |"]),
     "memory.py": (
         ("--quick",),
