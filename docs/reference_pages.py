@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,10 @@ import yaml
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from composer.config.comments import Setting, settings_of
+
 CONF = ROOT / "conf"
 OPTIONS = "reference/options/"
 #: Groups whose options are chosen as a list, with settings below each option's name.
@@ -59,21 +61,6 @@ SECTIONS = {
     "Options of models": "ModelOption OptionContext",
     "Families": "Family FamilyInfo Supports FamilySettings Decoded",
 }
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A key of an option file.
-
-    Attributes:
-        key: Dotted key below the file's root.
-        default: Value as it is written in the file.
-        comment: Text behind the value.
-    """
-
-    key: str
-    default: str
-    comment: str
 
 
 def on_config(config: Any) -> Any:
@@ -144,7 +131,6 @@ def overview_page() -> str:
 
 def commands_page() -> str:
     """Return the page of the command line, from the registry of commands and the help text."""
-    sys.path.insert(0, str(ROOT))
     from composer.cli.help import TEXT
     from composer.config.commands import COMMANDS
 
@@ -164,7 +150,6 @@ def commands_page() -> str:
 
 def api_page() -> str:
     """Return the page of the public Python names, which mkdocstrings fills with their docstrings."""
-    sys.path.insert(0, str(ROOT))
     import composer
 
     homes = composer._HOMES
@@ -203,25 +188,6 @@ def copied(page: str, source: Path) -> str:
         return f"[{text}]({depth}{path.relative_to(ROOT / 'docs').as_posix()})" if inside else text
 
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)]+)\)", link, source.read_text("utf-8"))
-
-
-def settings_of(path: Path) -> list[Setting]:
-    """Return the settings of an option file in their order, without those that begin with `_` and the defaults list."""
-    text = path.read_text("utf-8")
-    root = yaml.compose(text)
-    return list(_leaves(root, text.splitlines(), text, "")) if isinstance(root, yaml.MappingNode) else []
-
-
-def _leaves(node: yaml.MappingNode, lines: list[str], text: str, above: str) -> Iterator[Setting]:
-    for name, value in node.value:
-        key = f"{above}{name.value}"
-        if name.value.startswith("_") or (not above and name.value in ("defaults", "hydra")):
-            continue
-        if isinstance(value, yaml.MappingNode) and not value.flow_style:
-            yield from _leaves(value, lines, text, f"{key}.")
-            continue
-        comment = re.match(r"\s+#\s*(.*)", lines[value.end_mark.line][value.end_mark.column :])
-        yield Setting(key, text[value.start_mark.index : value.end_mark.index].strip(), comment[1] if comment else "")
 
 
 def _option(group: str, name: str, headed: bool) -> str:

@@ -37,6 +37,7 @@ Commands
   compose show [OVERRIDES]          what the pipeline is made of, and the steps it will take; loads no weights
   compose check [OVERRIDES]         whether it can work, and nothing else; with -m, all jobs of a sweep
   compose config [OVERRIDES]        the composed config, and where each value comes from
+  compose schema                    the JSON Schema of the config: options, keys, types, ranges, defaults
   compose rerun FILE [OVERRIDES]    generate an image, clip or sound again from its own record; overrides make a variation
   compose info FILE                 what the record of an image, clip or sound says
   compose plan -m …                 what a sweep would run: jobs, groups, batches, memory

@@ -15,6 +15,7 @@ COMMANDS = {
     "warm": "composer.cli.commands.warm:run",
     "check": "composer.cli.commands.check:run",
     "config": "composer.cli.commands.config:run",
+    "schema": "composer.cli.commands.schema:run",
     "doctor": "composer.cli.commands.doctor:run",
     "completion": "composer.cli.commands.completion:run",
     "rerun": "composer.cli.commands.rerun:rerun",

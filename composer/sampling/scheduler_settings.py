@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from composer.errors import ComposerError
 from composer.system.constraints import require
@@ -55,13 +55,35 @@ def refuse_types(cls: type, settings: Mapping[str, Any]) -> None:
     Raises:
         ComposerError: There is such a setting.
     """
-    parameters = inspect.signature(constructor(cls)).parameters
+    hints = _type_hints(cls)
     for name, value in settings.items():
-        hint = _HINTS.get(frozenset(_type_names(parameters[name]))) if name in parameters else None
+        hint = hints.get(name)
         if hint is not None:
             require(f"scheduler.{name}", value, hint)
         if name in WORDS and isinstance(value, str) and not _mentions(cls, value):
             raise ComposerError(f"scheduler.{name}", value, f"{cls.__name__} knows no such word", _words(cls, name))
+
+
+def setting_hints(cls: type) -> dict[str, Any]:
+    """Describe which values the settings of a class take.
+
+    Args:
+        cls: Scheduler class.
+
+    Returns:
+        Parameter of its constructor → an annotation; None where its values are tried only.
+    """
+    hints: dict[str, Any] = dict.fromkeys(inspect.signature(constructor(cls)).parameters) | _type_hints(cls)
+    hints.pop("self", None)
+    words = {name: _words(cls, name) for name in hints if name in WORDS}
+    return hints | {name: Literal[tuple(known)] | None for name, known in words.items() if known}
+
+
+def _type_hints(cls: type) -> dict[str, Any]:
+    """Parameter → what its values must match, for parameters of a known type."""
+    parameters = inspect.signature(constructor(cls)).parameters.values()
+    hints = {parameter.name: _HINTS.get(frozenset(_type_names(parameter))) for parameter in parameters}
+    return {name: hint for name, hint in hints.items() if hint is not None}
 
 
 def _mentions(cls: type, word: str) -> bool:

@@ -22,6 +22,7 @@ FREE = (
     "compose doctor",
     "compose plugins",
     "compose resume DIR",
+    "compose schema",
 )  # keys of theirs are settings, names of packages, words
 REFUSED = ("completion bash", "--cfg job", "-c job")
 
@@ -93,6 +94,21 @@ def test_an_error_is_one_object(compose, words, error):
     assert result.pop("code") == result["exit_code"]
     assert set(result) == {"key", "value", "reason", "allowed", "exit_code"} and result["reason"]
     assert {key: result[key] for key in error} == error
+
+
+#: Command → words that it refuses; every command has some.
+MISTAKES = {
+    "list": "nothing", "show": "steps=0", "plugins": "old", "plan": "-m scheduler=eulr", "resume": "nowhere", "status": "nowhere",
+    "clean": "older=soon", "cache": "nothing", "warm": "nothing", "check": "steps=x", "config": "stepz=3", "schema": "steps=3",
+    "doctor": "steps=3", "completion": "csh", "rerun": "gone.png", "info": "gone.png",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_reports_its_error_as_one_object(compose, command):
+    result = outcome(compose, command, *MISTAKES[command].split())
+    assert result["code"] == result["exit_code"] == 2
+    assert set(result) == {"code", "key", "value", "reason", "allowed", "exit_code"} and result["reason"]
 
 
 def test_an_error_of_another_kind_is_one_object_too(capsys):
