@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from composer.config.comments import Setting, settings_of
+from composer.config.comments import Setting, settings_of  # noqa: E402  # MkDocs runs this file from anywhere
 
 CONF = ROOT / "conf"
 OPTIONS = "reference/options/"

@@ -26,7 +26,8 @@ settings.load_profile("suite")
 #: Folders and files below this one whose tests are standard ones, unless they are marked as quick: they run many models
 #: or processes.
 STANDARD = (
-    "api/test_kernel.py", "api/test_loaded.py", "api/test_schema.py", "benchmarks", "callbacks", "checkpoints/test_layouts.py", "checkpoints/test_single_file.py",
+    "api/test_kernel.py", "api/test_loaded.py", "api/test_schema.py",
+    "benchmarks", "callbacks", "checkpoints/test_layouts.py", "checkpoints/test_single_file.py",
     "checks", "cli/test_commands.py", "conf", "config/test_hostile_places.py", "config/test_secrets.py", "config/test_source_settings.py",
     "fuzz", "loading", "media/test_runs.py", "options/accel", "options/memory", "parity", "pipelines", "plugins", "reruns", "resident",
     "options/adapters", "sampling/test_guiders.py",

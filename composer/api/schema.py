@@ -44,18 +44,18 @@ def config_schema(config_dir: str | None = None) -> Schema:
         "type": "object",
         "properties": {**_root_keys(keys), **_nodes(known), CHOSEN: _chosen(known, folders)},
         "additionalProperties": False,
-        "allOf": [_rule(name, own, keys) for name, own in keys.items()],
+        "allOf": [_rule(name, named, keys) for name, named in keys.items()],
         "$defs": defs,
     }
 
 
 def _option_files(group: str, folders: list[Path]) -> dict[str, OptionFile]:
     """Options of a group by name; the first directory that has one wins."""
-    found: dict[str, OptionFile] = {}
+    result: dict[str, OptionFile] = {}
     for file in (file for folder in folders for file in option_files(folder / group)):
         content = with_base(file, contents(file), folders)
-        found.setdefault(file.stem, OptionFile(group, file.stem, file, content, tuple(folders)))
-    return dict(sorted(found.items()))
+        result.setdefault(file.stem, OptionFile(group, file.stem, file, content, tuple(folders)))
+    return dict(sorted(result.items()))
 
 
 def _names(lines: Mapping[str, str]) -> Schema:
@@ -76,7 +76,7 @@ def _root_keys(of_tasks: Mapping[str, list[str]]) -> dict[str, Schema]:
     rows = {row.key: row.comment for row in settings_of(packaged_conf() / MAIN)}
     defaults = contents(packaged_conf() / MAIN)
     keys = {key: any_of([schema_of(ROOT_KEYS[key]), {"type": "null"}]) if key in ROOT_KEYS else {} for key in (
-        *dict.fromkeys(key for own in of_tasks.values() for key in own), "arguments")}  # fmt: skip
+        *dict.fromkeys(key for named in of_tasks.values() for key in named), "arguments")}  # fmt: skip
     general = {key: setting_schema(key, ROOT_KEYS[key], defaults, rows) for key in ("batch", "prompt_overflow")}
     return {**keys, **general, "lora": {**_lora(), "default": {}, "description": rows["lora"]}}
 

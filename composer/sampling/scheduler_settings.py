@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 from composer.errors import ComposerError
@@ -88,11 +89,17 @@ def _type_hints(cls: type) -> dict[str, Any]:
 
 def _mentions(cls: type, word: str) -> bool:
     """Whether the source of a class has a word: many classes raise nothing for one that they never compare with."""
+    source = _source(cls)
+    return source is None or f'"{word}"' in source or f"'{word}'" in source
+
+
+@lru_cache(maxsize=128)
+def _source(cls: type) -> str | None:
+    """Source of a class; None if there is none."""
     try:
-        source = inspect.getsource(cls)
+        return inspect.getsource(cls)
     except (OSError, TypeError):
-        return True
-    return f'"{word}"' in source or f"'{word}'" in source
+        return None
 
 
 def _words(cls: type, name: str) -> list[str]:

@@ -83,7 +83,7 @@ def _constrained(schema: Schema, constraints: Sequence[Any]) -> Schema:
 
 def _array(kind: Any, items: Sequence[Any]) -> Schema:
     if kind is tuple and items and items[-1] is not Ellipsis:
-        each = [schema_of(item) for item in items]
-        return {"type": "array", "prefixItems": each, "minItems": len(each), "maxItems": len(each)}
+        prefix = [schema_of(item) for item in items]
+        return {"type": "array", "prefixItems": prefix, "minItems": len(prefix), "maxItems": len(prefix)}
     of_all = schema_of(items[0]) if items else {}
     return {"type": "array", **({"items": of_all} if of_all else {})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,7 +108,7 @@ def test_it_refuses_what_composer_refuses(validator, text):
 
 def test_it_accepts_a_record(validator, compose):
     assert compose("steps=1", "callbacks=[preview]", "output.folder=out").code == 0
-    record = json.loads(open("out/run.json", encoding="utf-8").read())
+    record = json.loads(Path("out/run.json").read_text("utf-8"))
     assert complaints(validator, record["config"]) == []
 
 
@@ -117,9 +118,9 @@ def test_the_command_prints_it_for_own_options(compose, tmp_path):
         "# Mine.\n_target_: diffusers.EulerDiscreteScheduler\n_kind_: diffusion\nuse_karras_sigmas: true  # why not\n"
     )
     printed = json.loads(compose("schema", "--config-dir", "mine").out)
-    own = printed["$defs"]["scheduler.own"]
+    mine = printed["$defs"]["scheduler.own"]
     assert {"const": "own", "description": "Mine."} in printed["$defs"]["options.scheduler"]["oneOf"]
-    karras = own["properties"]["use_karras_sigmas"]
+    karras = mine["properties"]["use_karras_sigmas"]
     assert karras["default"] is True and karras["description"] == "why not" and {"type": "boolean"} in karras["anyOf"]
 
 
