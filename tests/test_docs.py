@@ -85,7 +85,8 @@ def test_the_parity_tables_are_what_the_parity_tests_prove():
     import matrix
 
     page = (DOCS / "quality/parity.md").read_text("utf-8")
-    assert matrix.table(matrix.DIFFUSION) in page and matrix.table(matrix.FLOW) in page
+    tables = matrix.DIFFUSION, matrix.FLOW, matrix.TRANSFORMERS
+    assert all(matrix.table(table) in page for table in tables)
 
 
 def test_the_page_of_layers_lists_the_layers():
