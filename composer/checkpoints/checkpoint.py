@@ -12,7 +12,7 @@ from composer.checkpoints.components import Component
 from composer.checkpoints.detection import role
 from composer.checkpoints.headers import QUANTISED
 from composer.checkpoints.latent_scale import vae_scale_factor
-from composer.checkpoints.layouts import HOSTED, FamilyInfo, families, hosted
+from composer.checkpoints.layouts import HOSTED, HOSTED_MODELS, MODULAR_MODELS, FamilyInfo, families, hosted
 from composer.checkpoints.pipeline_defaults import PipelineDefaults
 
 #: Components that a depth model can do without when depth maps are given.
@@ -38,6 +38,9 @@ class Checkpoint:
         allow_pickle: Whether pickled weights may be loaded.
         variant: Variant of the weights files, such as ``fp16``; None for the default files.
         defaults: Default settings of the hosted pipeline class; None for native families, and before it is chosen.
+        blocks: Class of the blocks of a checkpoint that exists only for Modular Diffusers; empty for others.
+        references: Components that its index finds elsewhere, as values of ``model.components``.
+        workflow: Workflow of the blocks that does the task; empty before it is chosen, and for blocks with one alone.
     """
 
     source: str
@@ -54,13 +57,21 @@ class Checkpoint:
     allow_pickle: bool = False
     variant: str | None = None
     defaults: PipelineDefaults | None = None
+    blocks: str = ""
+    references: Mapping[str, Any] = field(default_factory=dict)
+    workflow: str = ""
+
+    @property
+    def engine(self) -> str:
+        """What runs it: a ``native`` family, or its ``hosted`` pipeline or ``modular`` blocks of diffusers."""
+        return "native" if self.family != HOSTED else "modular" if self.blocks else "hosted"
 
     @property
     def family_info(self) -> FamilyInfo:
         """Facts about the family, such as its denoiser, its default settings and the options that it supports."""
         if self.family != HOSTED:
             return families()[self.family]
-        info = hosted(self.pipeline, self.classes)
+        info = hosted(self.pipeline, self.classes, MODULAR_MODELS if self.blocks else HOSTED_MODELS)
         return replace(info, rounds_strength_up=self.defaults.rounds_strength_up) if self.defaults else info
 
     @property

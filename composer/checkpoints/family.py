@@ -27,6 +27,9 @@ def choose_family(model: ModelSpec, checkpoint: Checkpoint) -> str:
     if requested not in names:
         raise ComposerError("model.family", requested, broken_families().get(requested, "is not known"), names)
     if requested in families():
+        if checkpoint.blocks:
+            reason = f"the checkpoint exists only as blocks of Modular Diffusers ({checkpoint.blocks}): leave it out"
+            raise ComposerError("model.family", requested, reason)
         _check_requested(requested, checkpoint)
         return requested
     _check_channels(model, checkpoint)

@@ -22,6 +22,7 @@ from composer.checkpoints.layouts import FORMER_NAMES
 from composer.checkpoints.single_file_checkpoint import check_single_file, read_single_file
 from composer.checkpoints.sources import locate
 from composer.config.spec import ModelSpec
+from composer.errors import ComposerError
 
 
 def find_checkpoint(model: ModelSpec) -> Checkpoint:
@@ -44,7 +45,7 @@ def find_checkpoint(model: ModelSpec) -> Checkpoint:
     checkpoint = (
         read_single_file(model, path) if is_file else read_directory(model, "model.source", model.source, path, commit)
     )
-    overrides = _find_overrides(model, checkpoint)
+    overrides = _find_references(model, checkpoint) | _find_overrides(model, checkpoint)
     check_overrides(overrides, [*checkpoint.classes, *checkpoint.missing_components], checkpoint.configs)
     if is_file:
         check_single_file(checkpoint, set(overrides))
@@ -62,6 +63,20 @@ def _find_overrides(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Compo
         name: find_component(name, parse_location(name, node), _replaced_component(checkpoint, name))
         for name, node in model.components.items()
     }
+
+
+def _find_references(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Component]:
+    """Find the components that a modular checkpoint takes from other repositories, unless the user names others."""
+    components: dict[str, Component] = {}
+    for name, node in checkpoint.references.items():
+        if name in model.components:
+            continue
+        try:
+            components[name] = find_component(name, parse_location(name, node))
+        except ComposerError as error:
+            reason = f"its {name} is to come from there: {error.reason}"
+            raise ComposerError(f"model.components.{name}", node["source"], reason) from None
+    return components
 
 
 def _replaced_component(checkpoint: Checkpoint, name: str) -> Component | None:

@@ -8,11 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from composer.checkpoints.modular_index import MODULAR, plain_index
 from composer.errors import ComposerError
 
 INDEX = "model_index.json"
-#: The index of diffusers' modular pipelines, which composer does not run.
-MODULAR = "modular_model_index.json"
 #: Packages that may define a checkpoint's components, besides the folders of diffusers.pipelines.
 _LIBRARIES = ("diffusers", "transformers")
 #: Kind of component → its JSON files, of which it needs one.
@@ -43,16 +42,37 @@ def read_index(key: str, source: str, folder: Path, at_hub: bool = False) -> dic
         at_hub: Whether the directory is a download from the hub.
 
     Returns:
-        The content of ``model_index.json``.
+        The content of ``model_index.json``; without one, that of ``modular_model_index.json`` in the same form.
 
     Raises:
         ComposerError: There is no index, it can't be read, or it names a class of another package.
     """
-    if not (folder / INDEX).is_file():
+    if not any((folder / name).is_file() for name in (INDEX, MODULAR)):
         raise ComposerError(key, source, _no_index(folder, at_hub))
-    index = read_json(folder / INDEX, key)
+    index = stored_index(folder, key, source)
     check_libraries(key, source, index)
     return index
+
+
+def stored_index(folder: Path, key: str = "model.source", source: str = "") -> dict[str, Any]:
+    """Read the index in a directory, of either kind.
+
+    Args:
+        folder: Directory of the checkpoint.
+        key: Config key that named the checkpoint, for errors.
+        source: The key's value.
+
+    Returns:
+        The content of ``model_index.json``, or that of ``modular_model_index.json`` in the same form; empty without both.
+
+    Raises:
+        ComposerError: The index can't be read.
+    """
+    if (folder / INDEX).is_file():
+        return read_json(folder / INDEX, key)
+    if (folder / MODULAR).is_file():
+        return plain_index(key, source or str(folder), folder, read_json(folder / MODULAR, key))
+    return {}
 
 
 def components_of(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -165,10 +185,6 @@ def _is_pair(entry: Any) -> bool:
 
 
 def _no_index(folder: Path, at_hub: bool) -> str:
-    where = "this repository" if at_hub else "this folder"
-    if (folder / MODULAR).is_file():
-        modular = f"a modular pipeline ({MODULAR}), which can't be run here"
-        return f"{where} holds {modular}: a checkpoint with a {INDEX} is needed"
     missing = f"this repository holds no {INDEX}" if at_hub else f"there is no {INDEX} in this folder"
     return f"{missing}: it is no checkpoint in diffusers' format{_describe_contents(folder)}"
 

@@ -20,6 +20,9 @@ from composer.errors import ComposerError
 OWN = "composer.families"
 #: The name of no family: a checkpoint's own diffusers pipeline is called as it is.
 HOSTED = "hosted"
+#: Classes of the models of these, by what runs them.
+HOSTED_MODELS = "composer.pipelines.hosted.models:HostedModels"
+MODULAR_MODELS = "composer.pipelines.modular.models:ModularModels"
 #: Former names of families, which records and configs may still have → their present names.
 FORMER_NAMES = {"classic": HOSTED}
 #: diffusers' guiders that change layers of the model for some of its forwards.
@@ -206,12 +209,13 @@ def broken_families() -> dict[str, str]:
     return dict(_of_plugins(plugins())[1])
 
 
-def hosted(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
+def hosted(pipeline: str, classes: Mapping[str, str], models: str = HOSTED_MODELS) -> FamilyInfo:
     """Describe a checkpoint of no family, which its own diffusers pipeline runs.
 
     Args:
         pipeline: That pipeline's class.
         classes: Component → class name.
+        models: Class of its models.
 
     Returns:
         The info. What may reach into its denoiser is what may reach into a family's with the same class.
@@ -221,7 +225,7 @@ def hosted(pipeline: str, classes: Mapping[str, str]) -> FamilyInfo:
     alike = next((entry.info.supports for entry in registrations() if entry.info.denoiser == (denoiser, cls)), None)
     return FamilyInfo(
         name=HOSTED,
-        family="composer.pipelines.hosted.models:HostedModels",
+        family=models,
         denoiser=(denoiser, cls),
         pipeline=pipeline,
         conditioned_on="text" if any(name.startswith("text_encoder") for name in classes) else None,

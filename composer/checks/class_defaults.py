@@ -57,7 +57,7 @@ def class_defaults(
         guidance_scale=settings["guidance"],
         frames=None if frames is None else int(frames),
         frame_multiple=_frame_multiple(skeleton, frames),
-        fps=(values["fps"] or _frame_rate(pipeline)) if kind == "clip" else None,
+        fps=(values["fps"] or frame_rate(pipeline)) if kind == "clip" else None,
         seconds=values["seconds"],
         rounds_strength_up=_rounds_strength_up(pipeline),
     )
@@ -92,7 +92,12 @@ def _frame_multiple(skeleton: Any, frames: float | None) -> int:
     return factor if frames is not None and (frames - 1) % factor == 0 else 1
 
 
-def _frame_rate(pipeline: Any) -> float:
+def frame_rate(pipeline: Any) -> float:
+    """Return the frames per second of clips whose pipeline has no argument for them.
+
+    Args:
+        pipeline: diffusers pipeline class.
+    """
     name = pipeline.__name__
     return next((rate for prefix, rate in FRAME_RATES.items() if name.startswith(prefix)), FRAME_RATE)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from composer.callbacks.base import StepCallback
 from composer.callbacks.progress import Progress
+from composer.checks.modular_blocks import is_workflow
+from composer.checks.modular_guidance import check_guider
 from composer.checks.pipeline_arguments import name_of, plain
 from composer.errors import ComposerError
 from composer.sampling.guidance import ClassifierFree, Distilled, Guidance
@@ -44,6 +46,8 @@ def check_hosted_guidance(pipeline: Any, guidance: Guidance, option: str = "") -
         ComposerError: The guidance would do nothing.
     """
     name = pipeline.__name__
+    if is_workflow(pipeline):
+        check_guider(pipeline, guidance, option)
     if isinstance(guidance, Distilled):
         if name_of("guidance.embedded", pipeline) is None:
             raise ComposerError("guidance", "distilled", f"{name} takes no scale: use guidance=none")
@@ -86,6 +90,8 @@ def shows_loop(pipeline: Any) -> bool:
     """
     from diffusers import DiffusionPipeline
 
+    if is_workflow(pipeline):  # one without is refused when it is chosen
+        return True
     classes = (cls for cls in pipeline.__mro__ if issubclass(cls, DiffusionPipeline) and cls is not DiffusionPipeline)
     try:
         text = "".join(map(inspect.getsource, classes))

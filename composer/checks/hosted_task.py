@@ -8,6 +8,9 @@ from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checks.class_defaults import class_defaults
+from composer.checks.modular_blocks import check_loops, is_workflow, no_workflow
+from composer.checks.modular_defaults import workflow_defaults
+from composer.checks.pipeline_class import read_call
 from composer.checks.pipeline_tasks import kinds_of, pipeline_classes, tasks_of_pipeline
 from composer.config.spec import RunSpec
 from composer.errors import ComposerError
@@ -41,13 +44,19 @@ def choose_pipeline(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> tuple[
     """
     kinds = (task.pipeline_kind, *(["other"] if task.pipeline_kind == "img2img" else []))
     named = next(pipeline_classes(checkpoint), None)
+    if named is None and checkpoint.blocks:
+        raise no_workflow(checkpoint)
     if named is None:  # a class that the installed diffusers does not have, which is refused later
         return spec, checkpoint
     kind, pipeline = next(_fitting(checkpoint, kinds), (None, named))
     if kind is None and task.pipeline_kind is not None:
         raise ComposerError("task", spec.task.name, f"{checkpoint.pipeline} {_instead(checkpoint)}")
-    if kind in ONE_AT_A_TIME and spec.batch in (None, "auto"):
+    one = kind in ONE_AT_A_TIME or (is_workflow(pipeline) and read_call(pipeline).takes_one)
+    if one and spec.batch in (None, "auto"):
         spec = replace(spec, batch=1)
+    if is_workflow(pipeline):
+        check_loops(pipeline)
+        checkpoint = replace(checkpoint, workflow=pipeline.workflow)
     return spec, with_defaults(replace(checkpoint, pipeline=pipeline.__name__), pipeline, kind)
 
 
@@ -61,7 +70,8 @@ def with_defaults(checkpoint: Checkpoint, pipeline: Any, kind: str | None) -> Ch
     """
     from composer.loading.skeleton import create_skeleton
 
-    defaults = class_defaults(checkpoint, pipeline, create_skeleton(checkpoint), GIVEN.get(kind or "", ()))
+    find = workflow_defaults if is_workflow(pipeline) else class_defaults
+    defaults = find(checkpoint, pipeline, create_skeleton(checkpoint), GIVEN.get(kind or "", ()))
     return replace(checkpoint, defaults=defaults)
 
 
@@ -84,8 +94,6 @@ def _fitting(checkpoint: Checkpoint, kinds: tuple[str | None, ...]) -> Iterator[
 
 
 def _instead(checkpoint: Checkpoint) -> str:
-    from composer.checks.pipeline_class import read_call
-
     if tasks := hosted_tasks(checkpoint):
         return f"does not do it: use task={' or '.join(tasks)}"
     outputs = " and ".join(sorted(read_call(next(pipeline_classes(checkpoint))).outputs))

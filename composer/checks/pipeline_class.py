@@ -63,6 +63,9 @@ def read_call(pipeline: Any) -> CallFacts:
     Returns:
         The facts; without a source text, those that refuse nothing.
     """
+    facts: CallFacts | None = getattr(pipeline, "call_facts", None)
+    if facts is not None:  # of a workflow of blocks
+        return facts
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(pipeline.__call__))))
     except (OSError, TypeError, SyntaxError):
@@ -72,7 +75,7 @@ def read_call(pipeline: Any) -> CallFacts:
     )
     required = frozenset(name for name in _undocumented_defaults(tree) if name in used and _is_required(tree, name))
     return CallFacts(
-        outputs=frozenset(_outputs(tree)), timestep_arguments=_timestep_arguments(tree),
+        outputs=frozenset(_outputs(tree)), timestep_arguments=timestep_arguments(tree),
         references=frozenset(_iterated_inputs(tree)) - required, used=used, required=required,
         takes_one=_takes_one(tree), omits_flow_sigmas="use_flow_sigmas" in ast.unparse(tree), lists_sigmas=_lists_sigmas(tree),
     )  # fmt: skip
@@ -89,8 +92,12 @@ def _outputs(tree: ast.AST) -> Iterator[str]:
                 yield "audios"
 
 
-def _timestep_arguments(tree: ast.AST) -> frozenset[str]:
-    """Return those of sigmas and mu that each call passes, with sigmas computed in the function itself."""
+def timestep_arguments(tree: ast.AST) -> frozenset[str]:
+    """Return those of sigmas and mu that each call passes, with sigmas computed in the function itself.
+
+    Args:
+        tree: Source of a function that sets timesteps.
+    """
     assigned = {
         name
         for node in ast.walk(tree)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.checkpoints.checkpoint import OPTIONAL_COMPONENTS, Checkpoint
+from composer.checks.modular_blocks import workflows_of
 from composer.checks.pipeline_arguments import name_of
 from composer.checks.pipeline_class import output_kind, required_arguments
 from composer.system.signatures import keywords_of
@@ -114,6 +115,9 @@ def pipeline_classes(checkpoint: Checkpoint) -> Iterator[Any]:
     """
     import diffusers
 
+    if checkpoint.blocks:
+        yield from workflows_of(checkpoint)
+        return
     others = () if _takes_mask(checkpoint) else sibling_names(checkpoint.pipeline)
     for name in dict.fromkeys((checkpoint.pipeline, *others)):
         pipeline = getattr(diffusers, name, None)

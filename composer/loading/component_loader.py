@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from composer.checkpoints.component_folder import variants, weight_files
-from composer.checkpoints.index import INDEX, components_of, read_json
+from composer.checkpoints.index import components_of, stored_index
 from composer.errors import ComposerError
 from composer.loading import converted, integrity, quantization
 from composer.loading.load_options import LoadOptions, OverrideKey, file_states
@@ -55,7 +55,7 @@ def load_models(
     """
     return {
         name: _load_own(name, folder / name, library, cls, options, safetensors)
-        for name, (library, cls) in components_of(read_json(folder / INDEX)).items()
+        for name, (library, cls) in components_of(stored_index(folder)).items()
         if name not in excluded and library in LIBRARIES and (folder / name / "config.json").is_file()
         if issubclass(import_class(library, cls), torch.nn.Module)
     }

@@ -48,8 +48,8 @@ def check_components(checkpoint: Checkpoint, pipe: Any) -> None:
     Raises:
         ComposerError: A component is missing.
     """
-    names = component_names(pipe)
-    if names is None:  # diffusers' placeholder for a class that needs another package
+    names = component_names(pipe) if not checkpoint.blocks else None  # whose workflow was chosen by its components
+    if names is None:  # or diffusers' placeholder for a class that needs another package
         return
     required, optional = names
     spare = {*optional, *OPTIONAL_COMPONENTS, "safety_checker", *checkpoint.family_info.optional_components}
@@ -102,7 +102,8 @@ def check_tokenizers(source: str, pipe: Any) -> None:
     names = ("tokenizer", "tokenizer_2", "tokenizer_3")
     tokenizers = {name: tokenizer for name in names if (tokenizer := getattr(pipe, name, None)) is not None}
     # the pipeline itself limits the prompt of its last tokenizer
-    limited = [*tokenizers][-1:] if "max_sequence_length" in keywords_of(pipe.__call__) else []
+    names_of_call = getattr(getattr(pipe, "blocks", None), "input_names", None) or keywords_of(pipe.__call__)
+    limited = [*tokenizers][-1:] if "max_sequence_length" in names_of_call else []
     for name, tokenizer in tokenizers.items():
         if len(tokenizer) < MIN_VOCABULARY:
             reason = f"its {name} knows {len(tokenizer)} tokens, so its vocabulary is missing"

@@ -11,9 +11,10 @@ from typing import Any
 
 import diffusers
 import torch
+from huggingface_hub import snapshot_download
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.index import INDEX, read_json
+from composer.checkpoints.index import INDEX, components_of, read_json, stored_index
 from composer.errors import ComposerError
 from composer.loading import component_loader, integrity, quantization
 from composer.loading.component_loader import (
@@ -26,6 +27,7 @@ from composer.loading.component_loader import (
     to_device,
 )
 from composer.loading.load_options import CheckpointKey, LoadOptions, checkpoint_key
+from composer.loading.modular import assemble_blocks, is_modular
 from composer.system.library_logs import disable_progress_bars
 from composer.system.run_lock import in_turn
 from composer.system.signatures import keywords_of
@@ -119,14 +121,28 @@ def _load_directory(
     where, safetensors = key.where, None if key.allow_pickle else True
     files = {"variant": options.variant, "use_safetensors": safetensors}
     if not Path(where).is_dir():
-        where = pipeline_class.download(where, revision=key.revision, **files, **components)
+        where = _download(pipeline_class, key, files, components)
     integrity.check_hashes(key.where, Path(where), dict(key.hashes))
     models = load_models(Path(where), set(components) | {"safety_checker"}, options, safetensors)
     components = {**models, **components}
+    if is_modular(pipeline_class):
+        return to_device(assemble_blocks(pipeline_class, Path(where), components), options.device)
     pipe = assemble(pipeline_class, Path(where), components) or pipeline_class.from_pretrained(
         where, torch_dtype=options.dtypes.argument, **files, **components
     )
     return to_device(pipe, options.device)
+
+
+def _download(pipeline_class: Any, key: CheckpointKey, files: Mapping[str, Any], components: Mapping[str, Any]) -> str:
+    """Download a hub repository; of blocks, the directories of their own components."""
+    if not is_modular(pipeline_class):
+        where: str = pipeline_class.download(key.where, revision=key.revision, **files, **components)
+        return where
+    folder = Path(snapshot_download(key.where, revision=key.revision, allow_patterns=["*.json", "*/*.json"]))
+    names = set(components_of(stored_index(folder))) - set(components)
+    pickles = () if files["use_safetensors"] is None else ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+    patterns = ["*.json", *(f"{name}/*" for name in sorted(names))]
+    return snapshot_download(key.where, revision=key.revision, allow_patterns=patterns, ignore_patterns=list(pickles))
 
 
 def assemble(pipeline_class: Any, folder: Path, components: Mapping[str, Any]) -> Any:

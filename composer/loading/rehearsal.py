@@ -22,6 +22,7 @@ from composer.loading.loader import (
     assemble,
     loading_errors,
 )
+from composer.loading.modular import assemble_blocks, is_modular
 from composer.loading.precision import DtypePlan
 from composer.system.library_logs import disable_progress_bars
 from composer.system.run_lock import in_turn
@@ -72,6 +73,10 @@ def _rehearse_directory(checkpoint: Checkpoint, key: CheckpointKey, cls: Any, op
     models = load_models(checkpoint.path, excluded, options, None if key.allow_pickle else True)
     absent = dict.fromkeys((*excluded, *checkpoint.missing_components))
     parameters = keywords_of(cls.__init__)
+    if is_modular(cls):
+        pipe = assemble_blocks(cls, checkpoint.path, {**models, **absent})
+        integrity.check_tokenizers(checkpoint.source, pipe)
+        return
     components = {name: model for name, model in {**models, **absent}.items() if name in parameters}
     if (pipe := assemble(cls, checkpoint.path, components)) is not None:
         integrity.check_tokenizers(checkpoint.source, pipe)

@@ -17,8 +17,9 @@ import torch
 from diffusers.utils import logging
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.index import INDEX, read_json
+from composer.checkpoints.index import stored_index
 from composer.compat.attributes import set_config
+from composer.loading.modular import modular_skeleton
 
 
 def create_skeleton(checkpoint: Checkpoint) -> Any:
@@ -34,6 +35,9 @@ def create_skeleton(checkpoint: Checkpoint) -> Any:
     if cls is None or not checkpoint.scheduler:
         return None
     index = _index(checkpoint)
+    if checkpoint.blocks:
+        names = [*checkpoint.classes]
+        return modular_skeleton(checkpoint, {name: _argument(checkpoint, index, name, None) for name in names})
     parameters = inspect.signature(cls).parameters
     arguments = {name: _argument(checkpoint, index, name, entry.default) for name, entry in parameters.items()}
     if "requires_safety_checker" in arguments:
@@ -52,7 +56,7 @@ def create_skeleton(checkpoint: Checkpoint) -> Any:
 
 def _index(checkpoint: Checkpoint) -> Mapping[str, Any]:
     folder = checkpoint.config_source or checkpoint.path
-    return read_json(folder / INDEX) if (folder / INDEX).is_file() else {}
+    return stored_index(folder)
 
 
 def _argument(checkpoint: Checkpoint, index: Mapping[str, Any], name: str, default: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -12,8 +12,8 @@ import torch
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import Checked
+from composer.checks.modular_blocks import chosen_workflow
 from composer.config.spec import RefinerSpec, RunSpec
 from composer.families.base import Family
 from composer.families.lookup import family_class
@@ -27,6 +27,7 @@ from composer.options.base import ModelOption
 from composer.options.choose import choose_options
 from composer.options.lifecycle import remove_options
 from composer.pipelines.hosted.pipeline import Hosted
+from composer.pipelines.modular.pipeline import Modular
 from composer.pipelines.pipeline import Pipeline
 from composer.pipelines.refined import Refined
 from composer.pipelines.resolve import (
@@ -135,7 +136,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     load_options = _load_options(spec, resolved)
     pipe = load(checkpoint, load_options, remove_options)
     family = make_family(checkpoint, pipe, spec, resolved.device)
-    pipeline = (Hosted if checkpoint.family == HOSTED else Pipeline)(
+    pipeline = _pipeline_class(checkpoint)(
         family=family,
         task=checked.task,
         make_scheduler=scheduler_maker(pipe, resolved.scheduler),
@@ -151,6 +152,12 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     if checked.refiner is None or spec.model.refiner is None:
         return pipeline
     return _add_refiner(pipeline, checked, checked.refiner, spec.model.refiner, load_options)
+
+
+def _pipeline_class(checkpoint: Checkpoint) -> Callable[..., Pipeline]:
+    if checkpoint.engine == "modular":
+        return partial(Modular, workflow=chosen_workflow(checkpoint))
+    return Hosted if checkpoint.engine == "hosted" else Pipeline
 
 
 def _load_options(spec: RunSpec, resolved: Parts) -> LoadOptions:

@@ -30,7 +30,7 @@ class Offers:
     """Names of the options that a checkpoint can be run with, each with its default settings.
 
     Attributes:
-        engine: ``native``, or ``hosted`` for the checkpoint's own diffusers pipeline.
+        engine: ``native``, ``hosted`` for the checkpoint's own diffusers pipeline, or ``modular`` for its blocks.
         tasks: Tasks.
         moments: Methods of callbacks that are called.
         guidance: Guidance options.
@@ -63,7 +63,7 @@ def find_offers(checked: Checked) -> Offers:
     context = OptionContext(checked=checked, device=device, dtypes=resolve_dtype_plan(checked, device)[0])
     able = {group: tuple(_options(group, options[group], context)) for group in ("memory", "accel")}
     return Offers(
-        engine="hosted" if is_hosted else "native",
+        engine=checkpoint.engine,
         tasks=tuple(_tasks(options["task"], checkpoint)),
         moments=MOMENTS if loops else MOMENTS[-1:],
         guidance=tuple(_guidance(options["guidance"], checked)),

@@ -17,6 +17,7 @@ from composer.checkpoints.headers import count_weights
 from composer.checkpoints.layouts import HOSTED, broken_families
 from composer.checks.compatibility import Checked
 from composer.checks.hosted import check_hosted, check_own, check_step
+from composer.checks.modular_blocks import chosen_workflow
 from composer.checks.pipeline_arguments import arguments
 from composer.checks.pipeline_steps import Steps
 from composer.checks.requirements import check_guidance, check_requirements
@@ -211,18 +212,20 @@ def timestep_layout(checkpoint: Checkpoint) -> type[Family] | Steps:
     return Steps(hosted_class(checkpoint)) if checkpoint.family == HOSTED else family_class(checkpoint)
 
 
-def hosted_class(checkpoint: Checkpoint) -> type[DiffusionPipeline]:
+def hosted_class(checkpoint: Checkpoint) -> Any:
     """Get the diffusers pipeline that a checkpoint without a native family names.
 
     Args:
         checkpoint: A checkpoint of no native family.
 
     Returns:
-        The pipeline's class.
+        The pipeline's class; of blocks, the `ModularWorkflow` that does the task.
 
     Raises:
         ComposerError: The installed diffusers has no such pipeline.
     """
+    if checkpoint.blocks:
+        return chosen_workflow(checkpoint)
     cls = getattr(diffusers, checkpoint.pipeline, None)
     if not (isinstance(cls, type) and issubclass(cls, DiffusionPipeline)):
         reason = f"diffusers {diffusers.__version__} has no {checkpoint.pipeline}"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from composer.callbacks.request import Request
 from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, image_fingerprint
-from composer.checkpoints.layouts import HOSTED
 from composer.config.choices import choice, scheduler_choice
 from composer.config.plugins import provider
 from composer.config.spec import RunSpec
@@ -78,7 +77,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         },
         "guidance": {"class": type(pipeline.guidance).__name__, **vars(pipeline.guidance)},
         "scheduler": _plain(pipeline.scheduler),
-        "engine": "hosted" if checkpoint.family == HOSTED else "native",
+        "engine": checkpoint.engine,
         "findings": result.findings,
         "model": {
             "source": checkpoint.source,

@@ -36,7 +36,10 @@ FILES = [
     ("model.source={no_tokenizer_json}", "there is no tokenizer_config.json in tokenizer"),
     ("model.source={no_index}", "there is no model_index.json in this folder"),
     ("model.source={index_of_a_list}", "model_index.json: can't be read: it holds no mapping"),
-    ("model.source={modular}", "this folder holds a modular pipeline (modular_model_index.json)"),
+    (
+        "model.source={modular}",
+        "and StableDiffusionXLModularPipeline needs it: name each as model.components.scheduler=FOLDER",
+    ),
     ("model.source={sd}/unet", "but a component alone (UNet2DConditionModel): name it as model.components.NAME=FOLDER"),
     ("model.source={settings_in_index}", None),
     ("model.source={foreign_library}", "its vae is to come from somewhere"),

@@ -30,6 +30,13 @@ class Offload(ModelOption):
     def __init_subclass__(cls) -> None:
         cls.excludes = frozenset(f"memory.{name}" for name in NAMES if name != cls.name)
 
+    def check(self, context: OptionContext) -> None:
+        super().check(context)
+        if context.checked.checkpoint.engine == "modular" and self.name != CpuTextEncoder.name:
+            self.refuse(
+                "is a method of diffusers' pipeline classes, and this model exists only as blocks: leave it out"
+            )
+
 
 class ModelOffload(Offload):
     """Keep each model on the device only while it runs: a little slower, with the memory of the largest model."""

@@ -6,15 +6,13 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import isfinite
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from composer.callbacks.base import Step
 from composer.errors import ComposerError
 from composer.media.medium import Medium
+from composer.pipelines.hosted.base_call import Call, LoopView
 from composer.pipelines.hosted.decoding import end_with
 from composer.pipelines.hosted.guiding import StageGuidance
 from composer.pipelines.hosted.loop import Loop
@@ -25,7 +23,6 @@ from composer.pipelines.hosted.wrapping import Listener, listen, listen_to_model
 from composer.sampling.guidance import Guidance
 from composer.sampling.hooks import Hooks
 from composer.sampling.non_finite import NonFinite
-from composer.sampling.sampler import Sampler
 from composer.system.memory import is_out_of_memory
 from composer.system.signatures import keywords_of
 
@@ -36,7 +33,7 @@ class PipelineFailure(ComposerError):
     exit_code = 1
 
 
-class HostedCall:
+class HostedCall(Call):
     """A call of a pipeline, and what callbacks can ask of it.
 
     Args:
@@ -70,6 +67,10 @@ class HostedCall:
         self.pipe = run_pipeline(shared, make_scheduler())
         self.loop = Loop(self.pipe, hooks, make_guidance, denoiser_name)
         self._prepare(self.pipe, self.loop)
+
+    @property
+    def view(self) -> LoopView:
+        return self.loop
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -118,50 +119,6 @@ class HostedCall:
         """
         return list(decoded_of(self.end_with(latents), self.pipe, self.fps).media)
 
-    def denoised(self, step: Step, prediction: Tensor) -> Tensor:
-        """Estimate the clean latents of a step; see `Sampler.denoised`.
-
-        Args:
-            step: The step.
-            prediction: Its prediction; a learned variance in its second half is ignored.
-        """
-        return self._sampler(step).denoised(step, _split(step, prediction)[0])
-
-    def predicted(self, step: Step, clean: Tensor) -> Tensor:
-        """Invert `denoised`; see `Sampler.predicted`.
-
-        Args:
-            step: The step.
-            clean: Clean latents x₀.
-        """
-        prediction = self._sampler(step).predicted(step, clean)
-        stage = self.loop.stage
-        if stage is None or stage.prediction is None:
-            return prediction
-        return torch.cat([prediction, *_split(step, stage.prediction)[1:]], dim=1)
-
-    def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
-        """Add noise to clean latents; see `Sampler.noised`.
-
-        Args:
-            clean: Clean latents x₀.
-            noise: Standard normal noise.
-            index: Iteration of the present loop.
-        """
-        return self._sampler(None).noised(clean, noise, index)
-
-    def _sampler(self, step: Step | None) -> Sampler:
-        stage, name = self.loop.stage, self.loop.findings.pipeline
-        if stage is None or stage.sampler is None:
-            raise ComposerError("callbacks", None, f"the loop of {name} has not begun, so there is no noise level")
-        if stage.sampler.first < 0 or (step is not None and not isfinite(step.sigma)):
-            scheduler = type(stage.scheduler).__name__
-            reason = (
-                f"{name} steps with {scheduler}, whose noise levels are not known: clean latents can't be estimated"
-            )
-            raise ComposerError("callbacks", None, reason)
-        return stage.sampler
-
     def _prepare(self, pipe: Any, listener: Listener) -> None:
         for name, part in pipelines_in(pipe).items():
             part.set_progress_bar_config(disable=True)
@@ -197,12 +154,13 @@ def step_end_keywords(pipe: Any, listener: Any) -> dict[str, Any]:
     return dict.fromkeys(names, listener.on_step_end)
 
 
-def call_pipeline(pipe: Any, keywords: Mapping[str, Any]) -> Any:
+def call_pipeline(pipe: Any, keywords: Mapping[str, Any], name: str = "") -> Any:
     """Call a pipeline; values that are not finite would come out black, with a warning of numpy's.
 
     Args:
         pipe: The pipeline.
         keywords: Keywords of its call.
+        name: Its name in errors; empty for that of its class.
 
     Returns:
         Its output.
@@ -223,12 +181,5 @@ def call_pipeline(pipe: Any, keywords: Mapping[str, Any]) -> Any:
             if is_out_of_memory(error):
                 raise
             line = (str(error).strip().splitlines() or [""])[0]
-            reason = f"{type(pipe).__name__} failed in its own code: {type(error).__name__}: {line}"
+            reason = f"{name or type(pipe).__name__} failed in its own code: {type(error).__name__}: {line}"
             raise PipelineFailure("model.source", None, reason) from error
-
-
-def _split(step: Step, prediction: Tensor) -> Sequence[Tensor]:
-    """A prediction, and the learned variance in the second half of its channels, if there is one."""
-    if prediction.ndim > 1 and prediction.shape[1] == 2 * step.latents.shape[1]:
-        return prediction.chunk(2, dim=1)
-    return (prediction,)

@@ -80,7 +80,7 @@ class StageGuidance:
         Raises:
             ComposerError: The scale or the guidance can't be changed here.
         """
-        self._check_conditioning(step)
+        self.check_conditioning(step)
         if self.guidance is None and step.guidance_scale == scale:
             return prediction
         usable = self._usable(step, outputs, prediction)
@@ -89,7 +89,15 @@ class StageGuidance:
             raise self._refusal(step, "several rules of guidance give its prediction")
         return guided[0].to(prediction.dtype)
 
-    def _check_conditioning(self, step: Step) -> None:
+    def check_conditioning(self, step: Step) -> None:
+        """Refuse a conditioning of a callback's own.
+
+        Args:
+            step: The step, as all callbacks' `before_step` left it.
+
+        Raises:
+            ComposerError: A callback set embeddings.
+        """
         if step.conditioning.positive is not None or step.conditioning.negative is not None:
             reason = f"a callback changed the conditioning, and {self.pipeline} keeps its embeddings to itself"
             raise ComposerError("callbacks", None, reason)

@@ -19,6 +19,7 @@ from composer.checks.pipeline_arguments import arguments
 from composer.checks.pipeline_steps import Steps
 from composer.errors import ComposerError
 from composer.options.lifecycle import clear_models
+from composer.pipelines.hosted.base_call import Call
 from composer.pipelines.hosted.call import HostedCall
 from composer.pipelines.hosted.models import unavailable
 from composer.pipelines.hosted.outputs import decoded_of
@@ -37,6 +38,11 @@ UNAVAILABLE = ("encode", "predict", "latent_mask", "tokens")
 
 class Hosted(Pipeline):
     """A diffusers pipeline behind the call of `Pipeline`."""
+
+    @property
+    def pipeline_class(self) -> Any:
+        """The class whose arguments and source show what the pipeline takes."""
+        return type(self.family.pipe)
 
     def run_pass(self, task: Task, request: Request, folder: Path | None, notes: list[str]) -> PassOutcome:
         modules, timesteps = self.family.modules, self._timesteps(request)
@@ -64,14 +70,14 @@ class Hosted(Pipeline):
                 decoded = decoded_of(call.run(), call.pipe, call.fps)
                 self._check_called(call)
                 media = hooks.finish(run, decoded.media)
-                count = sum(stage.steps for stage in call.loop.findings.stages) or len(timesteps)
+                count = sum(stage.steps for stage in call.view.findings.stages) or len(timesteps)
                 keeper.outcome = outcome = PassOutcome(
-                    replace(decoded, media=media), count, call.loop.findings.as_record()
+                    replace(decoded, media=media), count, call.view.findings.as_record()
                 )
         return outcome
 
-    def _call(self, request: Request, hooks: Hooks, notes: list[str]) -> HostedCall:
-        cls = type(self.family.pipe)
+    def _call(self, request: Request, hooks: Hooks, notes: list[str]) -> Call:
+        cls = self.pipeline_class
 
         def guidance() -> Guidance | None:
             mine = applied_by_composer(cls, self.guidance)
@@ -85,14 +91,14 @@ class Hosted(Pipeline):
 
     def _keywords(self, request: Request) -> dict[str, Any]:
         """Fresh keywords for the call of the pipeline."""
-        keywords = arguments(type(self.family.pipe), request, self.guidance)
-        accepted = keywords_of(self.family.pipe.__call__)
+        keywords = arguments(self.pipeline_class, request, self.guidance)
+        accepted = keywords_of(self.pipeline_class.__call__)
         keywords |= {name: value for name, value in self.step_settings.items() if name in accepted}
         return keywords | {"generator": list(_generators(request))}
 
     def _timesteps(self, request: Request) -> Tensor:
         """Timesteps as far as they are known before the run; NaN where the pipeline computes them itself."""
-        scheduler, steps = self.make_scheduler(), Steps(type(self.family.pipe))
+        scheduler, steps = self.make_scheduler(), Steps(self.pipeline_class)
         try:
             steps.set_timesteps(scheduler, request, 1, "cpu")
         except ComposerError:
@@ -100,13 +106,13 @@ class Hosted(Pipeline):
         timesteps = scheduler.timesteps[request.steps_skipped * getattr(scheduler, "order", 1) :]
         return torch.full_like(timesteps, torch.nan, dtype=torch.float32) if steps.own(scheduler) else timesteps
 
-    def _check_called(self, call: HostedCall) -> None:
+    def _check_called(self, call: Call) -> None:
         """Refuse callbacks of steps if the pipeline showed no loop."""
-        if call.loop.findings.stages:
+        if call.view.findings.stages:
             return
         for name, callback in self.callbacks.items():
             if any(overrides(callback, moment) for moment in STEP_MOMENTS) and not isinstance(callback, Progress):
-                reason = f"{call.loop.findings.pipeline} shows no denoising loop, so it was never called"
+                reason = f"{call.view.findings.pipeline} shows no denoising loop, so it was never called"
                 raise ComposerError(f"callbacks.{name}", None, reason)
 
 

@@ -1,0 +1,62 @@
+"""What the tests of modular pipelines share: tiny checkpoints, diffusers' own call, and runs without the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+
+from composer import StepCallback
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.pipelines.build import build_pipeline
+from composer.pipelines.pipeline import Pipeline
+from composer.records.result import Result
+from composer.testing import parts
+
+STEPS = 3
+
+
+def words(folder: Path, *more: str) -> list[str]:
+    return ["model=local", f"model.source={folder}", "prompt=a cat", f"steps={STEPS}", "height=64", "width=64", *more]
+
+
+def pipeline(folder: Path, callbacks: Sequence[StepCallback] = (), *more: str) -> tuple[Pipeline, Any]:
+    checked = check(read(compose_config([*words(folder), *more])))
+    return build_pipeline(checked, callbacks), checked.request
+
+
+def run(folder: Path, callbacks: Sequence[StepCallback] = (), *more: str) -> Result:
+    mine, request = pipeline(folder, callbacks, *more)
+    return mine(request)
+
+
+def pixels(media: Sequence[Any]) -> list[np.ndarray]:
+    """Images, or all frames of clips, as arrays."""
+    return [np.asarray(frame) for medium in media for frame in getattr(medium, "frames", [medium])]
+
+
+def same(mine: Sequence[Any], other: Sequence[Any]) -> bool:
+    pairs = list(zip(pixels(mine), pixels(other), strict=True))
+    return bool(pairs) and all((a == b).all() for a, b in pairs)
+
+
+def own_call(folder: Path, **keywords: Any) -> Any:
+    """What diffusers makes of a checkpoint, with its complete blocks."""
+    pipe = diffusers.ModularPipeline.from_pretrained(str(folder))
+    pipe.load_components(torch_dtype=torch.float32)
+    for name in pipe.pretrained_component_names:  # diffusers can't read the tiny tokenizer of T5 by its own class
+        if "tokenizer" in name and getattr(pipe, name) is None:
+            pipe.register_components(**{name: parts.t5_tokenizer()})
+    return call(pipe, **keywords)
+
+
+def call(pipe: Any, **keywords: Any) -> Any:
+    defaults = {"prompt": ["a cat"], "num_inference_steps": STEPS, "height": 64, "width": 64}
+    state = pipe(generator=[torch.Generator().manual_seed(0)], **defaults | keywords)
+    return state.get("images") if state.get("images") is not None else state.get("videos")

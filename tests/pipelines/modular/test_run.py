@@ -1,0 +1,220 @@
+"""Checkpoints that exist only as blocks: every moment of callbacks, decoding, stopping, and diffusers' own result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineBlocks
+from pipelines.hosted.cases import Recorder
+from pipelines.modular.cases import STEPS, own_call, pipeline, run, same, words
+from zoo import modular
+
+from composer import StepCallback
+from composer.errors import ComposerError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+#: Those that are tried in each run of the tests; the others are slow.
+STANDARD = ("zimage", "qwen", "anima")
+#: Families whose blocks take a negative prompt and guide.
+NEGATIVE = ("qwen", "sdxl", "anima")
+ALL = [name if name in STANDARD else pytest.param(name, marks=pytest.mark.slow) for name in modular.MAKERS]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    root = tmp_path_factory.mktemp("modular")
+
+    def folder(name: str) -> Path:
+        return root / name if (root / name).exists() else modular.write(name, root / name)
+
+    return folder
+
+
+@dataclass
+class Moment(StepCallback):
+    """Changes one moment alone.
+
+    Attributes:
+        moment: Name of the moment.
+    """
+
+    moment: str
+
+    def before_step(self, step):
+        return replace(step, latents=step.latents * 1.05) if self.moment == "before_step" else None
+
+    def after_predict(self, step, prediction):
+        return prediction * 0.9 if self.moment == "after_predict" else None
+
+    def after_step(self, step, latents):
+        return latents * 0.95 if self.moment == "after_step" else None
+
+
+@dataclass
+class Decoder(StepCallback):
+    """Decodes the latents of each step.
+
+    Attributes:
+        decoded: Media by iteration.
+    """
+
+    decoded: list[Any] = field(default_factory=list)
+
+    def after_step(self, step, latents):
+        self.decoded.append(self.run.decode(latents))
+
+
+@dataclass
+class Scale(StepCallback):
+    """Changes the guidance scale of each step.
+
+    Attributes:
+        scale: The scale.
+    """
+
+    scale: float
+
+    def before_step(self, step):
+        return replace(step, guidance_scale=self.scale)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_looking_changes_nothing_and_is_what_diffusers_makes(saved, name):
+    folder, watching = saved(name), Recorder(edits=False)
+    watched, plain = run(folder, [watching]), run(folder)
+    keywords = {"negative_prompt": [""]} if name in NEGATIVE else {}
+    assert same(watched.media, plain.media) and same(plain.media, own_call(folder, **keywords))
+    moments = ["before_step", "after_predict", "after_step"]
+    assert [moment[0] for moment in watching.seen] == moments * STEPS
+    assert watched.findings is not None and watched.findings["stages"][0]["steps"] == STEPS
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_moment_takes_effect_and_leaves_nothing(saved, name):
+    folder = saved(name)
+    plain = run(folder).media
+    for moment in ("before_step", "after_predict", "after_step"):
+        assert not same(run(folder, [Moment(moment)]).media, plain), moment
+    assert same(run(folder).media, plain)
+    blocks = type(pipeline(folder)[0].family.pipe.blocks)()  # instances of blocks are shared between all of a class
+    loops = [block for block in walk(blocks) if isinstance(block, LoopSequentialPipelineBlocks)]
+    assert loops and all("loop_step" not in vars(loop) for loop in loops)
+
+
+def walk(block: Any) -> list[Any]:
+    return [block, *(inner for sub in (block.sub_blocks or {}).values() for inner in walk(sub))]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_latents_of_any_step_are_decoded(saved, name):
+    folder, decoder = saved(name), Decoder()
+    with_decoding, plain = run(folder, [decoder]), run(folder)
+    assert same(with_decoding.media, plain.media)
+    assert same(decoder.decoded[-1], plain.media) and not same(decoder.decoded[0], plain.media)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_run_that_is_stopped_ends_with_the_latents_of_then(saved, name):
+    folder, decoder = saved(name), Decoder()
+    run(folder, [decoder])
+    stopped = run(folder, [Recorder(edits=False, stop=1)])
+    assert same(stopped.media, decoder.decoded[1])
+    assert stopped.findings is not None and stopped.findings["skipped"] >= 1
+
+
+def test_a_scale_that_a_callback_sets_is_that_of_the_request(saved):
+    folder = saved("qwen")
+    by_callback = run(folder, [Scale(2.0)], "guidance=7").media
+    assert same(by_callback, run(folder, [], "guidance=2").media)
+    assert not same(by_callback, run(folder, [], "guidance=7").media)
+
+
+@pytest.mark.parametrize("name", ["zimage", pytest.param("flux", marks=pytest.mark.slow)])
+def test_a_scale_is_refused_where_nothing_is_guided(saved, name):
+    with pytest.raises(ComposerError, match=r"its scale can't be changed to 2"):
+        run(saved(name), [Scale(2.0)])
+
+
+def test_guiders_of_diffusers_replace_the_plain_one(saved):
+    folder = saved("anima")
+    guider = diffusers.AdaptiveProjectedGuidance(
+        guidance_scale=4.0, adaptive_projected_guidance_momentum=-0.5, adaptive_projected_guidance_rescale=15.0, eta=0.0,
+    )  # fmt: skip
+    pipe = pipeline(folder)[0].family.pipe
+    before = pipe.guider
+    mine = run(folder, [], "guidance=apg").media
+    assert pipe.guider is before
+    theirs = diffusers.ModularPipeline.from_pretrained(str(folder))
+    theirs.register_components(
+        **{name: getattr(pipe, name) for name in theirs.pretrained_component_names}, guider=guider
+    )
+    state = theirs(
+        prompt=["a cat"], negative_prompt=[""], num_inference_steps=STEPS, height=64, width=64,
+        generator=[torch.Generator().manual_seed(0)],
+    )  # fmt: skip
+    assert same(mine, state.get("images")) and not same(mine, run(folder).media)
+
+
+def test_an_interval_guides_in_its_steps_alone(saved):
+    interval = run(saved("qwen"), [], "guidance=interval", "guidance.first=0.4", "guidance.last=0.6")
+    assert interval.findings is not None and interval.findings["stages"][0]["evaluations"] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("task", ["img2img", pytest.param("inpaint", marks=pytest.mark.slow)])
+def test_workflows_do_other_tasks(saved, task):
+    inputs = ["image=sample:scene", "strength=0.5"] + (["mask=sample:mask"] if task == "inpaint" else [])
+    first, other = (run(saved("qwen"), [], f"task={task}", *inputs, f"prompt={text}").media for text in ("a", "b"))
+    assert not same(first, other)
+
+
+REFUSALS = [
+    ("zimage", ("strength=0.5",), "strength"),
+    ("klein", ("negative_prompt=blurry",), "Flux2KleinModularPipeline takes none"),
+    ("flux", ("guidance=apg",), "guidance"),
+    ("qwen", ("guidance=cfg", "guidance.rescale=0.5"), "norm of the positive branch"),
+    ("zimage", ("task=inpaint", "image=sample:scene", "mask=sample:mask"), "use task=text2img or img2img"),
+    ("zimage", ("height=72",), "multiple"),
+    ("zimage", ("guidance=pag",), "can't reach into"),
+    ("zimage", ("model.family=flux",), "exists only as blocks"),
+    ("zimage", ("scheduler=euler",), "flow"),
+]
+
+
+@pytest.mark.parametrize(("name", "more", "reason"), REFUSALS)
+def test_what_has_no_effect_is_refused_before_weights_load(compose, saved, name, more, reason):
+    done = compose("check", *words(saved(name), *more))
+    assert done.code == 2 and reason in done.err and done.err.count("\n") == 1
+
+
+def test_check_and_show_say_what_runs(compose, saved):
+    assert compose("check", *words(saved("qwen"))).code == 0
+    shown = json.loads(compose("show", *words(saved("qwen"), "--json")).out)
+    assert shown["engine"] == "modular"
+    assert shown["offers"]["tasks"] == ["text2img", "img2img", "inpaint"]
+    assert shown["offers"]["moments"] == ["before_step", "after_predict", "after_step", "after_decode"]
+    assert shown["offers"]["guidance"] == ["apg", "auto", "cfg", "cfg_zero", "interval", "none", "tcfg"]
+
+
+def test_a_record_names_the_engine_and_reruns(compose, saved):
+    assert compose(*words(saved("zimage"), "hydra.run.dir=out")).code == 0
+    assert json.loads(Path("out/run.json").read_text())["engine"] == "modular"
+    again = compose("rerun", "out/000.png", "--trust")
+    assert again.code == 0 and "bit for bit" in again.out, again
+
+
+@pytest.mark.slow
+def test_a_sweep_makes_the_images_of_single_runs(compose, saved):
+    from PIL import Image
+
+    done = compose(*words(saved("qwen"), "--multirun", "sweep.batch=1", "guidance.scale=2,4", "hydra.sweep.dir=all"))
+    assert done.code == 0, done.err
+    swept = sorted(Path("all").rglob("*.png"))
+    singles = [run(saved("qwen"), [], f"guidance.scale={scale}").media[0] for scale in (2, 4)]
+    images = [Image.open(file) for file in swept if file.name != "sheet.png"]
+    assert all(any(same([single], [image]) for image in images) for single in singles)
