@@ -181,7 +181,8 @@ def read_lora(path: Path, key: str = "lora") -> LoraFile:
 
 @lru_cache(maxsize=64)  # each job of a sweep reads it
 def _read(path: Path, size: int, written: int, config_written: int) -> LoraFile:
-    table, grouped, unknown = read_header(path), {}, []
+    table, unknown = read_header(path), []
+    grouped: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
     for name, entry in table.items():
         parts = split_tensor(name)
         if parts is None:

@@ -68,6 +68,7 @@ def set_peft_scales(pipe: Any, scales: Mapping[str, Scales], component: str | No
     """
     from diffusers.loaders.lora_base import set_adapters_for_text_encoder
 
+    model: Any  # diffusers' and transformers' models have further methods
     for part, model in adaptable(pipe).items():
         loaded = [name for name in scales if adapter_name(name) in getattr(model, "peft_config", {})]
         if not loaded or component not in (None, part):
@@ -140,7 +141,8 @@ def _refuse_unused(key: str, pipe: Any, fit: LoraFit) -> None:
 
     Each factor is filled with a value of its own, the file is converted, and the values are looked for in the result.
     """
-    filled, markers = {}, {}
+    filled: dict[str, torch.Tensor] = {}
+    markers: dict[str, float] = {}
     for layer in (*fit.open, *(match.layer for match in fit.matches)):
         for role, name in layer.tensors.items():
             if role == "alpha":
