@@ -8,8 +8,9 @@ from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checks.class_defaults import class_defaults
-from composer.checks.modular_blocks import check_loops, is_workflow, no_workflow
+from composer.checks.modular_blocks import is_workflow, no_workflow, with_scheduler
 from composer.checks.modular_defaults import workflow_defaults
+from composer.checks.modular_loops import check_loops
 from composer.checks.pipeline_class import read_call
 from composer.checks.pipeline_tasks import kinds_of, pipeline_classes, tasks_of_pipeline
 from composer.config.spec import RunSpec
@@ -56,7 +57,7 @@ def choose_pipeline(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> tuple[
         spec = replace(spec, batch=1)
     if is_workflow(pipeline):
         check_loops(pipeline)
-        checkpoint = replace(checkpoint, workflow=pipeline.workflow)
+        checkpoint = with_scheduler(replace(checkpoint, workflow=pipeline.workflow), pipeline)
     return spec, with_defaults(replace(checkpoint, pipeline=pipeline.__name__), pipeline, kind)
 
 

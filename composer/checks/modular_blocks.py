@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 import textwrap
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -21,8 +21,6 @@ OUTPUTS = ("images", "videos", "audio", "audios")
 GIVEN_INPUTS = {"prompt", "image", "mask_image", "control_image", "references", "num_frames"}
 #: Components that blocks use where they are there, and do without.
 OPTIONAL = ("image_encoder", "prompt_upsampler", "prompt_upsampler_processor", "prompt_enhancer_head")
-#: Block of a loop that evaluates the model.
-DENOISER = "denoiser"
 #: Arguments that stand for settings of the component `guider`, in the order of a signature.
 GUIDER_ARGUMENTS = ("guidance_scale", "guidance_rescale")
 
@@ -82,7 +80,7 @@ def workflow_classes(pipeline: str, blocks: str, embeds_scale: bool | None) -> t
     return tuple(
         _create(cls, name, complete.get_execution_blocks(**inputs), frozenset(inputs), embeds_scale)
         for name, inputs in workflows(complete).items()
-        if set(inputs) <= GIVEN_INPUTS
+        if set(inputs) <= GIVEN_INPUTS and not {"image", "control_image"} <= set(inputs)  # which no task gives together
     )
 
 
@@ -134,6 +132,22 @@ def no_workflow(checkpoint: Checkpoint) -> ComposerError:
     return ComposerError("model.source", checkpoint.source, reason)
 
 
+def with_scheduler(checkpoint: Checkpoint, pipeline: type[ModularWorkflow]) -> Checkpoint:
+    """Describe the scheduler that blocks create themselves, where a checkpoint has none.
+
+    Args:
+        checkpoint: The checkpoint.
+        pipeline: The workflow.
+    """
+    specs = {spec.name: spec for spec in pipeline.blocks.expected_components}
+    spec = specs.get("scheduler")
+    if spec is None or "scheduler" in checkpoint.classes or spec.default_creation_method != "from_config":
+        return checkpoint
+    scheduler = spec.create()
+    classes = {**checkpoint.classes, "scheduler": type(scheduler).__name__}
+    return replace(checkpoint, classes=classes, configs={**checkpoint.configs, "scheduler": dict(scheduler.config)})
+
+
 def is_workflow(pipeline: Any) -> bool:
     """Whether a pipeline class stands for a workflow.
 
@@ -141,64 +155,6 @@ def is_workflow(pipeline: Any) -> bool:
         pipeline: diffusers pipeline class, or a `ModularWorkflow`.
     """
     return isinstance(pipeline, type) and issubclass(pipeline, ModularWorkflow)
-
-
-def loops_in(blocks: Any) -> dict[str, Any]:
-    """Return the loops of a workflow.
-
-    Args:
-        blocks: Its blocks, one after the other.
-
-    Returns:
-        Name → loop, in the order in which they run.
-    """
-    from diffusers import LoopSequentialPipelineBlocks
-
-    return {name: block for name, block in blocks.sub_blocks.items() if isinstance(block, LoopSequentialPipelineBlocks)}
-
-
-def check_loops(pipeline: type[ModularWorkflow]) -> None:
-    """Refuse a workflow with a loop in which the moments of callbacks can't be found.
-
-    Args:
-        pipeline: The workflow.
-
-    Raises:
-        ComposerError: A loop consists of blocks of other names, or has no timesteps.
-    """
-    for loop in loops_in(pipeline.blocks).values():
-        inputs = {entry.name for entry in loop.inputs}
-        names, cls = ", ".join(loop.sub_blocks), type(loop).__name__
-        if DENOISER not in loop.sub_blocks or prediction_name(loop) is None:
-            reason = f"{cls} consists of {names}: without a {DENOISER} that makes noise_pred, callbacks can't be called in it"
-        elif not {"timesteps", "latents"} <= inputs or "scheduler" not in {s.name for s in loop.expected_components}:
-            reason = (
-                f"{cls} ({names}) takes its steps without a scheduler's timesteps, so its noise levels are not known"
-            )
-        else:
-            continue
-        raise ComposerError("model.source", pipeline.__name__, reason)
-
-
-@lru_cache(maxsize=64)
-def _assigned(denoiser: Any) -> tuple[str, ...]:
-    try:
-        return tuple(re.findall(r"block_state\.(noise_pred(?:_video)?)\s*=", inspect.getsource(denoiser)))
-    except (OSError, TypeError):  # no source
-        return ()
-
-
-def prediction_name(loop: Any) -> str | None:
-    """Return the name that the denoiser of a loop gives its prediction.
-
-    Args:
-        loop: The loop.
-
-    Returns:
-        ``noise_pred`` or ``noise_pred_video``; None if it makes neither.
-    """
-    denoiser: Any = type(loop.sub_blocks[DENOISER])
-    return next(iter(_assigned(denoiser)), None)
 
 
 def _create(
@@ -210,9 +166,7 @@ def _create(
         inputs.pop("guidance_scale", None)  # it is not passed to a model without such an input
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     for name, entry in inputs.items():
-        required = name in triggers - {"prompt", "num_frames"} or (entry.required and entry.default is None)
-        default = inspect.Parameter.empty if required else entry.default
-        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default))
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=entry.default))
     if guides:
         names = (name for name in GUIDER_ARGUMENTS if name not in inputs)
         parameters += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in names]
@@ -221,7 +175,8 @@ def _create(
         raise NotImplementedError(f"{cls.__name__} is called with its components")
 
     vars(call)["__signature__"] = inspect.Signature(parameters)
-    facts = _facts(blocks, triggers)
+    required = {name for name, entry in inputs.items() if entry.required and entry.default is None}
+    facts = _facts(blocks, frozenset(required | triggers) - {"prompt", "num_frames"})
     space = {
         "__call__": call,
         "pipeline": cls,
@@ -233,12 +188,11 @@ def _create(
     return type(cls.__name__, (ModularWorkflow,), space)
 
 
-def _facts(blocks: Any, triggers: frozenset[str]) -> CallFacts:
+def _facts(blocks: Any, required: frozenset[str]) -> CallFacts:
     outputs = {entry.name for entry in blocks.outputs} & set(OUTPUTS)
     passed = frozenset().union(*(timestep_arguments(tree) for tree in _trees(blocks)))
-    images = triggers & {"image", "mask_image", "control_image"}
     return CallFacts(
-        outputs=frozenset(outputs), timestep_arguments=passed, required=images, takes_one=_takes_text(blocks)
+        outputs=frozenset(outputs), timestep_arguments=passed, required=required, takes_one=_takes_text(blocks)
     )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from composer.checks.modular_blocks import DENOISER, ModularWorkflow, loops_in
+from composer.checks.modular_blocks import ModularWorkflow
+from composer.checks.modular_loops import DENOISER, loops_in
 from composer.errors import ComposerError
 from composer.sampling.guidance import ClassifierFree, Distilled, Guidance, Interval, Unguided
 

@@ -100,7 +100,8 @@ def check_tokenizers(source: str, pipe: Any) -> None:
         ComposerError: Files of a tokenizer are missing.
     """
     names = ("tokenizer", "tokenizer_2", "tokenizer_3")
-    tokenizers = {name: tokenizer for name in names if (tokenizer := getattr(pipe, name, None)) is not None}
+    parts = {name: part for name in names if (part := getattr(pipe, name, None)) is not None}
+    tokenizers = {name: getattr(part, "tokenizer", part) for name, part in parts.items()}  # a processor has one inside
     # the pipeline itself limits the prompt of its last tokenizer
     names_of_call = getattr(getattr(pipe, "blocks", None), "input_names", None) or keywords_of(pipe.__call__)
     limited = [*tokenizers][-1:] if "max_sequence_length" in names_of_call else []

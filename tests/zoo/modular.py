@@ -11,9 +11,12 @@ import torch
 from transformers import Qwen3Model
 
 from composer.testing import parts, pipelines
+from zoo.dit_images import ernie, krea2
 from zoo.entry import randomise
 from zoo.flow_images import klein, qwen, zimage
-from zoo.text import qwen3, qwen_tokenizer
+from zoo.text import QWEN, qwen3, qwen_tokenizer, qwen_vl_processor
+from zoo.unet_images import changed
+from zoo.video import wan
 
 
 def anima() -> dict[str, Any]:
@@ -35,6 +38,43 @@ def anima() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def flux3() -> dict[str, Any]:
+    """FLUX.3, which has no pipeline class: a language model writes the caption that a second one encodes."""
+    from transformers import (
+        Qwen3_5Config,
+        Qwen3_5ForConditionalGeneration,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+    )
+
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2]}
+    text = QWEN | {"num_hidden_layers": 33, "head_dim": 8, "rope_scaling": rope}
+    writer = QWEN | {"num_hidden_layers": 2, "head_dim": 8, "layer_types": ["full_attention"] * 2}
+    return {
+        "prompt_upsampler": Qwen3_5ForConditionalGeneration(Qwen3_5Config(text_config=writer, vision_config=vision)),
+        "text_encoder": Qwen3VLForConditionalGeneration(
+            Qwen3VLConfig(text_config=text, vision_config=vision | {"deepstack_visual_indexes": [0]})
+        ),
+        "prompt_upsampler_processor": qwen_vl_processor(), "tokenizer": qwen_vl_processor(), "vae": klein().vae,
+        "transformer": d.Flux3Transformer2DModel(
+            in_channels=16, cond_in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+            joint_attention_dim=128, timestep_channels=16, axes_dims_rope=(4, 4, 4, 4),
+        ),
+    }  # fmt: skip
+
+
+def krea() -> dict[str, Any]:
+    """Krea 2, whose blocks read twelve layers of an encoder with 36."""
+    pipe = krea2()
+    config = pipe.text_encoder.config.to_dict()
+    text = QWEN | {"num_hidden_layers": 36, "head_dim": 8}
+    encoder = type(pipe.text_encoder)(
+        type(pipe.text_encoder.config)(text_config=text, vision_config=config["vision_config"])
+    )
+    return {**pipe.components, "text_encoder": encoder, "transformer": changed(pipe.transformer, num_text_layers=12)}
+
+
 def of(pipe: Any) -> Mapping[str, Any]:
     components: Mapping[str, Any] = pipe.components
     return components
@@ -49,6 +89,10 @@ MAKERS: Mapping[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {
     "flux": ("FluxModularPipeline", lambda: of(pipelines.flux(guidance_embeds=True))),
     "sdxl": ("StableDiffusionXLModularPipeline", lambda: of(pipelines.sdxl())),
     "anima": ("AnimaModularPipeline", anima),
+    "flux3": ("Flux3ModularPipeline", flux3),
+    "krea2": ("Krea2ModularPipeline", krea),
+    "ernie": ("ErnieImageModularPipeline", lambda: of(ernie())),
+    "wan": ("WanModularPipeline", lambda: of(wan())),
 }
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from composer.callbacks.base import Step
 from composer.errors import ComposerError
-from composer.families.settings import Decoded
 from composer.media.medium import Medium
 from composer.pipelines.hosted.findings import Findings
 from composer.pipelines.hosted.stage import Stage
@@ -37,9 +36,11 @@ class Call(ABC):
 
     Attributes:
         pipe: The run's own pipeline.
+        fps: Frames a second of clips; None for the default.
     """
 
     pipe: Any
+    fps: float | None
 
     @property
     @abstractmethod
@@ -51,11 +52,11 @@ class Call(ABC):
         """Follow the calls of the pipeline's models, for the call itself and for decoding."""
 
     @abstractmethod
-    def run(self) -> Decoded:
+    def run(self) -> Any:
         """Call the pipeline.
 
         Returns:
-            Its images, clips or sounds.
+            Its output, as `decoded_of` takes it.
 
         Raises:
             ComposerError: It failed, or a callback changed what can't be changed.

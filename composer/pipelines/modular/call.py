@@ -12,9 +12,9 @@ import torch
 from diffusers.modular_pipelines.modular_pipeline import BlockState, PipelineState
 from torch import Tensor
 
-from composer.checks.modular_blocks import OUTPUTS, ModularWorkflow, loops_in
+from composer.checks.modular_blocks import OUTPUTS, ModularWorkflow
+from composer.checks.modular_loops import loops_in
 from composer.errors import ComposerError
-from composer.families.settings import Decoded
 from composer.media.medium import Medium
 from composer.pipelines.hosted.base_call import Call, LoopView
 from composer.pipelines.hosted.call import call_pipeline
@@ -59,11 +59,11 @@ class ModularCall(Call):
         """Nothing of the models is changed, so nothing has to be put back."""
         yield
 
-    def run(self) -> Decoded:
+    def run(self) -> Any:
         """Run the blocks.
 
         Returns:
-            What they make.
+            What they make, under the names that outputs of pipelines have.
 
         Raises:
             ComposerError: They failed, or a callback changed what can't be changed.
@@ -72,9 +72,9 @@ class ModularCall(Call):
         for entry in self.blocks.inputs:
             if entry.name is not None:
                 state.set(entry.name, given.get(entry.name, entry.default), entry.kwargs_type)
-        decoded = self._run_blocks([*self.blocks.sub_blocks], state)
+        output = self._run_blocks([*self.blocks.sub_blocks], state)
         self.loop.end()
-        return decoded
+        return output
 
     def decode(self, latents: Tensor) -> list[Medium]:
         """Decode latents of the present loop by the blocks after it.
@@ -91,10 +91,11 @@ class ModularCall(Call):
             reason = f"latents of loop {self.loop.name} are no images: {' and '.join(others)} follows"
             raise ComposerError("callbacks", None, reason)
         with torch.random.fork_rng():
-            return list(self._run_blocks(following, self._state_with(latents)).media)
+            output = self._run_blocks(following, self._state_with(latents))
+        return list(decoded_of(output, self.pipe, self.fps).media)
 
     @torch.no_grad()
-    def _run_blocks(self, names: Sequence[str], state: PipelineState) -> Decoded:
+    def _run_blocks(self, names: Sequence[str], state: PipelineState) -> Any:
         """Run blocks one after the other; diffusers would log each error with its traceback."""
 
         def run() -> PipelineState:
@@ -104,8 +105,7 @@ class ModularCall(Call):
                 _, left = self.blocks.sub_blocks[name](self.pipe, left)
             return left
 
-        left = call_pipeline(run, {}, self.loop.findings.pipeline)
-        return decoded_of(output_of(left), self.pipe, self.fps)
+        return output_of(call_pipeline(run, {}, self.loop.findings.pipeline))
 
     def _state_with(self, latents: Tensor) -> PipelineState:
         """The values that the blocks after the loop would find if it ended with given latents."""

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from composer.callbacks.base import Step, StopDenoising
-from composer.checks.modular_blocks import DENOISER, loops_in, prediction_name
+from composer.checks.hosted_steps import STEP_MOMENTS
+from composer.checks.modular_loops import DENOISER, loops_in, prediction_name
 from composer.errors import ComposerError
 from composer.pipelines.hosted.findings import Findings, StageFindings
 from composer.pipelines.hosted.guiding import StageGuidance
@@ -103,10 +104,13 @@ class BlockLoop:
 
     def _before(self, stage: Stage, variables: Any) -> Step:
         latents = variables.latents
-        step = self.hooks.before(stage.make_step(latents))
+        hooked = any(self.hooks.moments[moment] for moment in STEP_MOMENTS)
+        given = latents.clone() if hooked else latents  # callbacks may keep them, and some blocks write into theirs
+        step = self.hooks.before(stage.make_step(given))
         stage.guidance.check_conditioning(step)
-        _check_floating(step.latents, latents, self.findings.pipeline)
-        variables.latents = step.latents
+        _check_floating(step.latents, given, self.findings.pipeline)
+        if step.latents is not given:
+            variables.latents = step.latents.clone()
         self.guiders.begin(step)
         if self.hooks.moments["after_predict"] or self.hooks.moments["after_step"]:
             step = replace_step(step, model_input=stage.scaled(step.latents, step.timestep))
@@ -130,7 +134,8 @@ class BlockLoop:
         except StopDenoising as stop:
             changed = stage.stopped = latents if stop.latents is None else stop.latents
         _check_floating(changed, latents, self.findings.pipeline)
-        variables.latents = stage.last = changed
+        stage.last = changed
+        variables.latents = changed if changed is latents else changed.clone()
 
 
 def _check_floating(changed: Tensor, before: Tensor, name: str) -> None:

@@ -14,7 +14,8 @@ class ModularModels(HostedModels):
     def prompt_tokenizer(self) -> tuple[Any, int] | None:
         """The last of its tokenizers, which reads furthest, with the limit of its blocks."""
         components = self.pipe.components.items()
-        tokenizers = [part for name, part in components if name.startswith("tokenizer") and part is not None]
+        parts = [part for name, part in components if name.startswith("tokenizer") and part is not None]
+        tokenizers = [getattr(part, "tokenizer", part) for part in parts]  # a processor has one inside
         inputs = {entry.name: entry.default for entry in self.pipe.blocks.inputs}
         length = inputs.get("max_sequence_length")
         if not tokenizers or not isinstance(length, int) or not hasattr(tokenizers[-1], "model_max_length"):

@@ -22,8 +22,19 @@ from composer.testing import parts
 STEPS = 3
 
 
+#: What a family is called with besides prompt, steps and size: words of the config, and arguments of diffusers' call.
+WORDS = {"wan": ("task=text2video", "frames=5"), "flux3": ("+arguments.max_new_tokens=8",)}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "zimage": {}, "klein": {}, "klein_base": {}, "flux": {}, "wan": {"num_frames": 5, "negative_prompt": [""]},
+    "flux3": {"prompt": "a cat", "max_new_tokens": 8, "negative_prompt": ""},
+}  # fmt: skip
+#: Of those that are not named above.
+NEGATIVE = {"negative_prompt": [""]}
+
+
 def words(folder: Path, *more: str) -> list[str]:
-    return ["model=local", f"model.source={folder}", "prompt=a cat", f"steps={STEPS}", "height=64", "width=64", *more]
+    plain = ["model=local", f"model.source={folder}", "prompt=a cat", f"steps={STEPS}", "height=64", "width=64"]
+    return [*plain, *WORDS.get(folder.name, ()), *more]
 
 
 def pipeline(folder: Path, callbacks: Sequence[StepCallback] = (), *more: str) -> tuple[Pipeline, Any]:
@@ -37,8 +48,16 @@ def run(folder: Path, callbacks: Sequence[StepCallback] = (), *more: str) -> Res
 
 
 def pixels(media: Sequence[Any]) -> list[np.ndarray]:
-    """Images, or all frames of clips, as arrays."""
-    return [np.asarray(frame) for medium in media for frame in getattr(medium, "frames", [medium])]
+    """Images, or all frames of clips, as arrays of bytes."""
+    frames = [
+        frame for medium in media for frame in getattr(medium, "frames", medium if _is_clip(medium) else [medium])
+    ]
+    arrays = [np.asarray(frame) for frame in frames]
+    return [array if array.dtype == np.uint8 else (array * 255).round().astype(np.uint8) for array in arrays]
+
+
+def _is_clip(medium: Any) -> bool:
+    return isinstance(medium, list) or (isinstance(medium, np.ndarray) and medium.ndim == 4)
 
 
 def same(mine: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -53,10 +72,10 @@ def own_call(folder: Path, **keywords: Any) -> Any:
     for name in pipe.pretrained_component_names:  # diffusers can't read the tiny tokenizer of T5 by its own class
         if "tokenizer" in name and getattr(pipe, name) is None:
             pipe.register_components(**{name: parts.t5_tokenizer()})
-    return call(pipe, **keywords)
+    return call(pipe, **ARGUMENTS.get(folder.name, NEGATIVE) | keywords)
 
 
 def call(pipe: Any, **keywords: Any) -> Any:
-    defaults = {"prompt": ["a cat"], "num_inference_steps": STEPS, "height": 64, "width": 64}
+    defaults: dict[str, Any] = {"prompt": ["a cat"], "num_inference_steps": STEPS, "height": 64, "width": 64}
     state = pipe(generator=[torch.Generator().manual_seed(0)], **defaults | keywords)
     return state.get("images") if state.get("images") is not None else state.get("videos")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineBlocks
+from PIL import Image
 from pipelines.hosted.cases import Recorder
 from pipelines.modular.cases import STEPS, own_call, pipeline, run, same, words
 from zoo import modular
@@ -19,10 +21,10 @@ from composer import StepCallback
 from composer.errors import ComposerError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+MEDIA = frozenset({"image", "clip"})
 #: Those that are tried in each run of the tests; the others are slow.
-STANDARD = ("zimage", "qwen", "anima")
-#: Families whose blocks take a negative prompt and guide.
-NEGATIVE = ("qwen", "sdxl", "anima")
+STANDARD = ("qwen", "anima")
 ALL = [name if name in STANDARD else pytest.param(name, marks=pytest.mark.slow) for name in modular.MAKERS]
 
 
@@ -36,6 +38,12 @@ def saved(tmp_path_factory):
     return folder
 
 
+class Watcher(Recorder):
+    """Records all moments of clips too."""
+
+    media = MEDIA
+
+
 @dataclass
 class Moment(StepCallback):
     """Changes one moment alone.
@@ -45,6 +53,7 @@ class Moment(StepCallback):
     """
 
     moment: str
+    media: ClassVar[frozenset[str]] = MEDIA
 
     def before_step(self, step):
         return replace(step, latents=step.latents * 1.05) if self.moment == "before_step" else None
@@ -65,6 +74,7 @@ class Decoder(StepCallback):
     """
 
     decoded: list[Any] = field(default_factory=list)
+    media: ClassVar[frozenset[str]] = MEDIA
 
     def after_step(self, step, latents):
         self.decoded.append(self.run.decode(latents))
@@ -86,10 +96,9 @@ class Scale(StepCallback):
 
 @pytest.mark.parametrize("name", ALL)
 def test_looking_changes_nothing_and_is_what_diffusers_makes(saved, name):
-    folder, watching = saved(name), Recorder(edits=False)
+    folder, watching = saved(name), Watcher(edits=False)
     watched, plain = run(folder, [watching]), run(folder)
-    keywords = {"negative_prompt": [""]} if name in NEGATIVE else {}
-    assert same(watched.media, plain.media) and same(plain.media, own_call(folder, **keywords))
+    assert same(watched.media, plain.media) and same(plain.media, own_call(folder))
     moments = ["before_step", "after_predict", "after_step"]
     assert [moment[0] for moment in watching.seen] == moments * STEPS
     assert watched.findings is not None and watched.findings["stages"][0]["steps"] == STEPS
@@ -123,7 +132,7 @@ def test_latents_of_any_step_are_decoded(saved, name):
 def test_a_run_that_is_stopped_ends_with_the_latents_of_then(saved, name):
     folder, decoder = saved(name), Decoder()
     run(folder, [decoder])
-    stopped = run(folder, [Recorder(edits=False, stop=1)])
+    stopped = run(folder, [Watcher(edits=False, stop=1)])
     assert same(stopped.media, decoder.decoded[1])
     assert stopped.findings is not None and stopped.findings["skipped"] >= 1
 
@@ -166,11 +175,21 @@ def test_an_interval_guides_in_its_steps_alone(saved):
     assert interval.findings is not None and interval.findings["stages"][0]["evaluations"] == [1, 2, 1]
 
 
-@pytest.mark.parametrize("task", ["img2img", pytest.param("inpaint", marks=pytest.mark.slow)])
-def test_workflows_do_other_tasks(saved, task):
-    inputs = ["image=sample:scene", "strength=0.5"] + (["mask=sample:mask"] if task == "inpaint" else [])
-    first, other = (run(saved("qwen"), [], f"task={task}", *inputs, f"prompt={text}").media for text in ("a", "b"))
-    assert not same(first, other)
+OTHER_TASKS = [
+    ("qwen", "img2img", ("image=a.png", "strength=0.7"), {"image": [PHOTO], "strength": 0.7}),
+    ("zimage", "img2img", ("image=a.png", "strength=0.7"), {"image": [PHOTO], "strength": 0.7}),
+    ("anima", "img2img", ("image=a.png", "strength=0.7"), {"image": [PHOTO], "strength": 0.7}),
+    ("flux", "img2img", ("image=a.png", "strength=0.7"), {"image": [PHOTO], "strength": 0.7}),
+    ("klein", "edit", ("references=a.png",), {"image": PHOTO}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "task", "more", "keywords"), OTHER_TASKS)
+def test_workflows_do_other_tasks_as_diffusers_does(saved, tmp_path, monkeypatch, name, task, more, keywords):
+    monkeypatch.chdir(tmp_path)
+    PHOTO.save("a.png")
+    assert same(run(saved(name), [], f"task={task}", *more).media, own_call(saved(name), **keywords))
 
 
 REFUSALS = [
@@ -210,8 +229,6 @@ def test_a_record_names_the_engine_and_reruns(compose, saved):
 
 @pytest.mark.slow
 def test_a_sweep_makes_the_images_of_single_runs(compose, saved):
-    from PIL import Image
-
     done = compose(*words(saved("qwen"), "--multirun", "sweep.batch=1", "guidance.scale=2,4", "hydra.sweep.dir=all"))
     assert done.code == 0, done.err
     swept = sorted(Path("all").rglob("*.png"))
