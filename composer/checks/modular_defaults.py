@@ -74,7 +74,8 @@ def _scale(pipeline: type[ModularWorkflow], skeleton: Any) -> float:
 
 def _multiple(checkpoint: Checkpoint) -> int:
     """Pixels of a patch: those of a latent along a side, times the latents that the transformer takes as one."""
-    config, latents = checkpoint.denoiser, checkpoint.configs.get("vae", {}).get("latent_channels")
+    config, vae = checkpoint.denoiser, checkpoint.configs.get("vae", {})
+    latents = vae.get("latent_channels") or vae.get("z_dim")
     patch = config.get("patch_size") or config.get("all_patch_size") or 1
     side = patch if isinstance(patch, int) else int(patch[-1])
     packs = latents is not None and config.get("in_channels") == 4 * latents

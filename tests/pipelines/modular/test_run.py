@@ -15,9 +15,15 @@ from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineB
 from PIL import Image
 from pipelines.hosted.cases import Recorder
 from pipelines.modular.cases import STEPS, own_call, pipeline, run, same, words
+from safetensors.torch import save_file
 from zoo import modular
 
 from composer import StepCallback
+from composer.checkpoints.component_folder import weight_files
+from composer.checkpoints.headers import read_header
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
 from composer.errors import ComposerError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -190,6 +196,35 @@ def test_workflows_do_other_tasks_as_diffusers_does(saved, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     PHOTO.save("a.png")
     assert same(run(saved(name), [], f"task={task}", *more).media, own_call(saved(name), **keywords))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", modular.MAKERS)
+def test_media_have_the_size_that_was_requested(saved, name):
+    checkpoint = check(read(compose_config(words(saved(name))))).checkpoint
+    height, width = 64 + checkpoint.size_multiple, 64 + 2 * checkpoint.size_multiple
+    assert run(saved(name), [], f"height={height}", f"width={width}", "steps=1").media[0].size == (width, height)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "model"), [("qwen", "transformer"), ("sdxl", "unet")])
+def test_a_lora_changes_the_result_and_leaves_nothing(saved, tmp_path, name, model):
+    folder, plain = saved(name), run(saved(name)).media
+    shapes = {key: entry["shape"] for key, entry in read_header(weight_files(folder / model)[0]).items()}
+    random, tensors = torch.Generator().manual_seed(0), {}
+    for key in (key for key in shapes if key.endswith("to_q.weight")):
+        layer, (rows, columns) = f"{model}.{key.removesuffix('.weight')}", shapes[key]
+        tensors[f"{layer}.lora_A.weight"] = torch.randn(2, columns, generator=random)
+        tensors[f"{layer}.lora_B.weight"] = torch.randn(rows, 2, generator=random)
+    save_file(tensors, tmp_path / "a.safetensors")
+    assert not same(run(folder, [], f"lora={tmp_path / 'a.safetensors'}").media, plain)
+    assert same(run(folder).media, plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["vae_tiling", "layerwise_casting"])
+def test_options_that_are_offered_run(saved, option):
+    assert run(saved("zimage"), [], f"memory=[{option}]").media
 
 
 REFUSALS = [
