@@ -88,7 +88,7 @@ def shows_loop(pipeline: Any) -> bool:
     Args:
         pipeline: diffusers pipeline class.
     """
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     if is_workflow(pipeline):  # one without is refused when it is chosen
         return True

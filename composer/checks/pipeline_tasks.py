@@ -114,6 +114,7 @@ def pipeline_classes(checkpoint: Checkpoint) -> Iterator[Any]:
         diffusers pipeline classes; none if the installed diffusers does not have the checkpoint's.
     """
     import diffusers
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     if checkpoint.blocks:
         yield from workflows_of(checkpoint)
@@ -121,7 +122,7 @@ def pipeline_classes(checkpoint: Checkpoint) -> Iterator[Any]:
     others = () if _takes_mask(checkpoint) else sibling_names(checkpoint.pipeline)
     for name in dict.fromkeys((checkpoint.pipeline, *others)):
         pipeline = getattr(diffusers, name, None)
-        is_pipeline = isinstance(pipeline, type) and issubclass(pipeline, diffusers.DiffusionPipeline)
+        is_pipeline = isinstance(pipeline, type) and issubclass(pipeline, DiffusionPipeline)
         if is_pipeline and (name == checkpoint.pipeline or not _missing(pipeline, checkpoint)):
             yield pipeline
 

@@ -119,7 +119,8 @@ def _spec(key: str, entry: dict[str, Any]) -> LoraSpec | None:
     scale: Any = entry.get("scale", 1.0)
     scales = dict(entry.get(SCALES) or {})
     if isinstance(scale, Mapping):  # from Python or a file, by component
-        scale, scales = 1.0, {**scale, **scales}
+        scales = {**scale, **scales}
+        scale = 1.0
     settings = {name: value for name, value in entry.items() if name in ("file", "revision", "start", "end", "method")}
     settings |= {"scale": scale, SCALES: MappingProxyType(scales)}
     check_arguments(key, LoraSpec, settings if settings["file"] is not None else {**settings, "file": "-"})

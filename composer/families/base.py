@@ -130,10 +130,10 @@ class Family(ABC):
             One string for each position of `Embedding.hidden`, padding included.
         """
 
-    @staticmethod
+    @classmethod
     @abstractmethod
     def set_timesteps(
-        scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str
+        cls, scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str
     ) -> None:  # fmt: skip
         """Lay out the timesteps of a fresh scheduler. Needs no weights, so that a plan can show them.
 

@@ -48,9 +48,9 @@ class LatentUNet(LatentFamily):
         """True for UNets distilled to take w, such as LCM's. https://arxiv.org/abs/2310.04378"""
         return self.pipe.unet.config.time_cond_proj_dim is not None
 
-    @staticmethod
+    @classmethod
     def set_timesteps(
-        scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str
+        cls, scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str
     ) -> None:  # fmt: skip
         scheduler.set_timesteps(request.steps, device=device)
 

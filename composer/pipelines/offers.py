@@ -77,7 +77,7 @@ def _tasks(options: Mapping[str, Mapping[str, Any]], checkpoint: Checkpoint) -> 
         yield from hosted_tasks(checkpoint)
         return
     for name, content in options.items():
-        task = resolve("task", _choice("task", name, content["task"]), Task)
+        task: type[Task] = resolve("task", _choice("task", name, content["task"]), Task)
         if task.conditioned_on == checkpoint.family_info.conditioned_on and checkpoint.does(task.roles):
             yield name
 

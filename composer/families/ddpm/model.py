@@ -45,9 +45,9 @@ class Unconditional(DiffusersFamily):
         shape = (request.batch, self.pipe.unet.config.in_channels, request.height, request.width)
         return batch_noise(shape, generators, self.dtype, self.device)
 
-    @staticmethod
+    @classmethod
     def set_timesteps(
-        scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str
+        cls, scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str
     ) -> None:  # fmt: skip
         scheduler.set_timesteps(request.steps, device=device)
 

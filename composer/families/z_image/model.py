@@ -41,7 +41,8 @@ class ZImage(FlowTransformer):
         branches = [branch for branch in (conditioning.require_positive(), conditioning.negative) if branch is not None]
         latents = torch.cat([step.model_input] * len(branches)).to(self.dtype)
         predictions = self._evaluate(step, latents, [row for branch in branches for row in _rows(branch)])
-        return Branches(*predictions.chunk(len(branches)), combine=self.combine)
+        positive, *negative = predictions.chunk(len(branches))
+        return Branches(positive, negative[0] if negative else None, combine=self.combine)
 
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
         return self._evaluate(step, latents, _rows(embedding))

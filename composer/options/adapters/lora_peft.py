@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -68,8 +68,8 @@ def set_peft_scales(pipe: Any, scales: Mapping[str, Scales], component: str | No
     """
     from diffusers.loaders.lora_base import set_adapters_for_text_encoder
 
-    model: Any  # diffusers' and transformers' models have further methods
-    for part, model in adaptable(pipe).items():
+    for part, module in adaptable(pipe).items():
+        model = cast(Any, module)  # diffusers' and transformers' models have further methods
         loaded = [name for name in scales if adapter_name(name) in getattr(model, "peft_config", {})]
         if not loaded or component not in (None, part):
             continue

@@ -74,7 +74,7 @@ class GroupOffload(Offload):
 
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        stream = device.type in Offload.devices if self.stream is None else self.stream
+        stream = device.type in (Offload.devices or ()) if self.stream is None else self.stream
         blocks = 1 if stream and self.blocks else self.blocks  # diffusers fetches ahead by single blocks alone
         level = (
             {"offload_type": "block_level", "num_blocks_per_group": blocks}

@@ -27,7 +27,7 @@ class HostedModels(DiffusersFamily):
     """Models of a pipeline that runs its own loop; it lends none of its methods."""
 
     encode = tokens = encode_image = scale_mask = start_noise = predict = decode = unavailable
-    set_timesteps = staticmethod(unavailable)
+    set_timesteps: Any = classmethod(unavailable)
 
     @property
     def takes_guidance_scale(self) -> bool:

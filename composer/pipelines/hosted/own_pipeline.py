@@ -25,7 +25,7 @@ def run_pipeline(shared: DiffusionPipeline, scheduler: Any = None) -> DiffusionP
     Returns:
         A pipeline that shares the models of `shared`.
     """
-    pipe = copy(shared)
+    pipe: Any = copy(shared)
     for name, component in vars(shared).items():
         if name == "scheduler" and scheduler is not None:
             setattr(pipe, name, scheduler)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import FrameType
@@ -77,6 +77,7 @@ def listen(pipe: DiffusionPipeline, listener: Listener) -> None:
         pipe: A pipeline object that no other run uses, with schedulers of its own; pipelines inside of it likewise.
         listener: Receives the calls.
     """
+    part: Any  # pyright takes a method of mixins for the pipeline's own
     for part in pipelines_in(pipe).values():
         part.progress_bar = partial(_progress_bar, part, part.progress_bar, listener)
     for name, scheduler in schedulers_in(pipe).items():
@@ -167,13 +168,13 @@ def _hooked_class(name: str, scheduler: Any, listener: Listener) -> type:
     """A class for one scheduler, which passes on its steps; copies that the pipeline makes of it step as they are."""
     cls: Any = type(scheduler)
     signature = inspect.signature(cls.step)
-    arguments = [next((name for name in names if name in signature.parameters), None) for names in STEP_ARGUMENTS]
+    arguments = [found for names in STEP_ARGUMENTS if (found := first_of(names, signature.parameters)) is not None]
 
     @functools.wraps(cls.step)
     def step(self: Any, *args: Any, **keywords: Any) -> Any:
         if self is not scheduler:
             listener.take_step_of_copy(name)
-        if self is not scheduler or None in arguments:
+        if self is not scheduler or len(arguments) < len(STEP_ARGUMENTS):
             return cls.step(self, *args, **keywords)
         bound = signature.bind(self, *args, **keywords)
 
@@ -185,6 +186,11 @@ def _hooked_class(name: str, scheduler: Any, listener: Listener) -> type:
 
     members = {"step": step, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return _SameClass(cls.__name__, (cls,), members)
+
+
+def first_of(names: Iterable[str], parameters: Container[str]) -> str | None:
+    """Return the first name that is among parameters; None if none is."""
+    return next((name for name in names if name in parameters), None)
 
 
 class _SameClass(type):

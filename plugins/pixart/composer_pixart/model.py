@@ -50,8 +50,8 @@ class PixArt(LatentFamily):
         """Encode images by the VAE, in the scale of the transformer."""
         return self.encode_pixels(pixels, generators) * self.pipe.vae.config.scaling_factor
 
-    @staticmethod
-    def set_timesteps(scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str) -> None:
+    @classmethod
+    def set_timesteps(cls, scheduler: Any, request: Request, vae_scale_factor: int, device: torch.device | str) -> None:
         """Lay out as many steps as are requested."""
         scheduler.set_timesteps(request.steps, device=device)
 
