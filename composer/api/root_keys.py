@@ -16,16 +16,22 @@ from composer.tasks.values import SEEDS
 
 Texts = str | Annotated[Sequence[str], MinLen(1)]
 Files = str | Annotated[Sequence[str], MinLen(1)] | None
-Pixels = Annotated[int, Interval(ge=1, le=MAX_PIXELS)] | None
 #: Most denoising steps that the noise schedules of diffusion models have.
 MAX_STEPS = 1000
+Pixels = Annotated[int, Interval(ge=1, le=MAX_PIXELS)] | None
+Steps = Annotated[int, Interval(ge=1, le=MAX_STEPS)] | None
+Seed = Annotated[int, Interval(ge=-1, le=SEEDS - 1)] | None
+Blur = Annotated[float, Ge(0)] | None
+Frames = Annotated[int, Interval(ge=1, le=MAX_FRAMES)] | None
+FramesPerSecond = Annotated[float, Interval(gt=0, le=MAX_FPS)] | None
+Seconds = Annotated[float, Interval(gt=0, le=MAX_SECONDS)] | None
 
 #: Key → annotation. Where the model recommends a value, or a task starts without one, the key may be null.
 ROOT_KEYS: Mapping[str, Any] = MappingProxyType({
     "prompt": Texts,
     "negative_prompt": Texts | None,
-    "steps": Annotated[int, Interval(ge=1, le=MAX_STEPS)] | None,
-    "seed": Annotated[int, Interval(ge=-1, le=SEEDS - 1)] | None,
+    "steps": Steps,
+    "seed": Seed,
     "seed_step": Annotated[int, Ge(0)],
     "images": Annotated[int, Interval(ge=1, le=MAX_IMAGES)],
     "height": Pixels,
@@ -38,13 +44,13 @@ ROOT_KEYS: Mapping[str, Any] = MappingProxyType({
     "strength": Fraction,
     "invert_mask": bool,
     "keep_unmasked": bool,
-    "blur": Annotated[float, Ge(0)] | None,
+    "blur": Blur,
     "margins": Margin | Annotated[Sequence[Margin], Len(4, 4)],
     "factor": Annotated[float, Interval(ge=1, le=16)],
     "control_scale": Annotated[float, Ge(0)],
-    "frames": Annotated[int, Interval(ge=1, le=MAX_FRAMES)] | None,
-    "fps": Annotated[float, Interval(gt=0, le=MAX_FPS)] | None,
-    "seconds": Annotated[float, Interval(gt=0, le=MAX_SECONDS)] | None,
+    "frames": Frames,
+    "fps": FramesPerSecond,
+    "seconds": Seconds,
     "arguments": Mapping[str, Any] | None,
     "batch": Batch,
     "prompt_overflow": LongPrompts,

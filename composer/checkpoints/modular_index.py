@@ -63,7 +63,7 @@ def _class(entry: list[Any]) -> list[Any]:
     several classes, the class that was saved.
     """
     saved, hint = entry[:2], list(entry[2].get("type_hint") or (None, None))
-    if not all(hint) or (all(saved) and (hint[1] in _GENERAL or "Tokenizer" in hint[1])):
+    if not all(hint) or (all(saved) and (hint[1] in _GENERAL or "Tokenizer" in str(hint[1]))):
         return saved
     return hint
 

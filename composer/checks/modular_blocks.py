@@ -67,11 +67,12 @@ def workflow_classes(pipeline: str, blocks: str, embeds_scale: bool | None) -> t
         The classes, in the order in which diffusers lists the workflows; none where it does not have the pipeline.
     """
     import diffusers
+    from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
 
     from composer.compat.modular import workflows
 
     cls = getattr(diffusers, pipeline, None)
-    if not (isinstance(cls, type) and issubclass(cls, diffusers.ModularPipeline)):
+    if not (isinstance(cls, type) and issubclass(cls, ModularPipeline)):
         return ()
     named: Any = getattr(diffusers, blocks, None)
     if not getattr(named, "block_classes", ()):  # those of a class without blocks of its own were put together by hand

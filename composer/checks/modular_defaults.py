@@ -37,9 +37,9 @@ def workflow_defaults(
     height, width, frames = values["height"], values["width"], values["frames"]
     clip = output_kind(pipeline) == "clip"
     from_image = {"image", "references", "control_image"} & set(given) and not clip
-    sized = height is not None and width is not None and not from_image
+    size = None if height is None or width is None or from_image else (int(height), int(width))
     return PipelineDefaults(
-        size=(int(height), int(width)) if sized else None,
+        size=size,
         multiple=_multiple(checkpoint),
         steps=int(values["steps"] or 1),
         guidance_scale=_scale(pipeline, skeleton),

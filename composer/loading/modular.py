@@ -10,6 +10,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
 from diffusers.utils import logging
 
 from composer.checkpoints.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ def is_modular(pipeline_class: Any) -> bool:
     Args:
         pipeline_class: Class of diffusers.
     """
-    return isinstance(pipeline_class, type) and issubclass(pipeline_class, diffusers.ModularPipeline)
+    return isinstance(pipeline_class, type) and issubclass(pipeline_class, ModularPipeline)
 
 
 def assemble_blocks(pipeline_class: Any, folder: Path, components: Mapping[str, Any]) -> Any:

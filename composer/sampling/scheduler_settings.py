@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 from composer.errors import ComposerError
 from composer.system.constraints import require
@@ -77,7 +77,8 @@ def setting_hints(cls: type) -> dict[str, Any]:
     hints: dict[str, Any] = dict.fromkeys(inspect.signature(constructor(cls)).parameters) | _type_hints(cls)
     hints.pop("self", None)
     words = {name: _words(cls, name) for name in hints if name in WORDS}
-    return hints | {name: Literal[tuple(known)] | None for name, known in words.items() if known}
+    # `| None` is for types and no values, of which this is one
+    return hints | {name: Optional[Literal[tuple(known)]] for name, known in words.items() if known}  # noqa: UP045
 
 
 def _type_hints(cls: type) -> dict[str, Any]:
