@@ -23,7 +23,7 @@ def loops_in(blocks: Any) -> dict[str, Any]:
     Returns:
         Name → loop, in the order in which they run.
     """
-    from diffusers import LoopSequentialPipelineBlocks
+    from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineBlocks
 
     return {name: block for name, block in blocks.sub_blocks.items() if isinstance(block, LoopSequentialPipelineBlocks)}
 
