@@ -86,10 +86,10 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     if checkpoint.family == HOSTED:
         spec, checkpoint = choose_pipeline(spec, task, checkpoint)
     spec = recommend(spec, checkpoint)
-    for name, wanted in spec.precision.components.items():
+    for name, dtype in spec.precision.components.items():
         if name not in checkpoint.classes:
             raise ComposerError(
-                f"precision.{name}", wanted, "the model has no such component", sorted(checkpoint.classes)
+                f"precision.{name}", dtype, "the model has no such component", sorted(checkpoint.classes)
             )
     _task_fits(spec, task, checkpoint)
     _scheduler_fits(spec, checkpoint)
@@ -135,59 +135,59 @@ def tasks_of(checkpoint: Checkpoint) -> str:
 
 
 def _scheduler_fits(spec: RunSpec, checkpoint: Checkpoint) -> None:
-    wanted, given = checkpoint.scheduler_type, spec.scheduler.kind
-    if given is not None and given != wanted:
+    expected, given = checkpoint.scheduler_type, spec.scheduler.kind
+    if given is not None and given != expected:
         words = {"flow": "flow matching", "edm": "EDM", "diffusion": "diffusion"}
         name = spec.options.get("scheduler") or "default"
         advice = (
             "one whose name starts with flow_"
-            if wanted == "flow"
+            if expected == "flow"
             else "default, euler, ddim or dpmpp_2m"
-            if wanted == "diffusion"
+            if expected == "diffusion"
             else "edm_euler"
         )
         raise ComposerError(
             "scheduler",
             name,
-            f"is for {words[given]} models, and {spec.model.name} is a {words[wanted]} model: use {advice}",
+            f"is for {words[given]} models, and {spec.model.name} is a {words[expected]} model: use {advice}",
         )
 
 
 def _refiner(spec: RunSpec, checkpoint: Checkpoint) -> Checkpoint | None:
     """Find the refiner's checkpoint, if one is requested."""
-    wanted = spec.model.refiner
-    if wanted is None:
+    refiner = spec.model.refiner
+    if refiner is None:
         return None
     if not checkpoint.family_info.has_refiner:
         able = " and ".join(name for name, info in families().items() if info.has_refiner)
         reason = f"only {able} models have a refiner, and {spec.model.name} is of the family {checkpoint.family}"
-        raise ComposerError("model.refiner", wanted.source, reason)
-    whole = isinstance((spec.config.get("model") or {}).get("refiner"), str)  # typed as model.refiner=SOURCE
-    asked = ModelSpec(
+        raise ComposerError("model.refiner", refiner.source, reason)
+    source_only = isinstance((spec.config.get("model") or {}).get("refiner"), str)  # typed as model.refiner=SOURCE
+    model = ModelSpec(
         name="refiner",
-        source=wanted.source,
-        revision=wanted.revision,
-        variant=wanted.variant,
+        source=refiner.source,
+        revision=refiner.revision,
+        variant=refiner.variant,
         allow_pickle=spec.model.allow_pickle,
     )
     try:
-        found = find_checkpoint(asked)
+        second = find_checkpoint(model)
     except ComposerError as error:
         key, reason = (
             re.sub(r"\bmodel\.(?=source|variant|revision)", "model.refiner.", text)
             for text in (error.key, error.reason)
         )
-        if whole:
+        if source_only:
             key, reason = (text.replace("model.refiner.source", "model.refiner") for text in (key, reason))
         raise ComposerError(key, error.value, reason, error.allowed) from None
-    if (found.family, found.role) != (checkpoint.family, "plain"):
+    if (second.family, second.role) != (checkpoint.family, "plain"):
         raise ComposerError(
             "model.refiner.source",
-            wanted.source,
+            refiner.source,
             f"is no {checkpoint.family} checkpoint that goes on with latents alone",
         )
-    if found.vae_scale_factor != checkpoint.vae_scale_factor:
+    if second.vae_scale_factor != checkpoint.vae_scale_factor:
         raise ComposerError(
-            "model.refiner.source", wanted.source, "its latents are of another size than the base model's"
+            "model.refiner.source", refiner.source, "its latents are of another size than the base model's"
         )
-    return found
+    return second

@@ -71,7 +71,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "together": result.together,
         "pixels": [digest(medium) for medium in result.media],
         "inputs": {
-            key: [image_fingerprint(each) for each in value]
+            key: [image_fingerprint(image) for image in value]
             for key, value in request.inputs.items()
             if are_images(value)
         },
@@ -124,8 +124,8 @@ def image_entries(request: Request) -> list[dict[str, Any]]:
     Returns:
         Seed, prompt and negative prompt of each image.
     """
-    each = zip(request.seeds, request.prompts, request.negative_prompts, strict=True)
-    return [{"seed": seed, "prompt": prompt, "negative_prompt": negative} for seed, prompt, negative in each]
+    images = zip(request.seeds, request.prompts, request.negative_prompts, strict=True)
+    return [{"seed": seed, "prompt": prompt, "negative_prompt": negative} for seed, prompt, negative in images]
 
 
 def _options(pipeline: Composed, group: str) -> dict[str, Any]:
@@ -135,12 +135,12 @@ def _options(pipeline: Composed, group: str) -> dict[str, Any]:
 
 def _dtypes(pipeline: Composed) -> dict[str, str]:
     """Return the dtype that each model computed in."""
-    found = {name: dtype_of(model) for name, model in pipeline.family.modules.items()}
-    return {name: str(dtype).removeprefix("torch.") for name, dtype in found.items() if dtype}
+    dtypes = {name: dtype_of(model) for name, model in pipeline.family.modules.items()}
+    return {name: str(dtype).removeprefix("torch.") for name, dtype in dtypes.items() if dtype}
 
 
 def _threads() -> int:
-    """Return the number of threads, which affects the order of sums on a CPU."""
+    """Return the number of threads, which affects the order of additions on a CPU."""
     import torch
 
     return torch.get_num_threads()
@@ -167,9 +167,9 @@ def _choices(spec: RunSpec) -> list[dict[str, Any]]:
 def _callback(name: str, callback: StepCallback, spec: RunSpec) -> dict[str, Any]:
     """Describe a callback: its class, its settings, and the plugin that provides it."""
     cls, whose = type(callback), provider(type(callback).__module__)
-    told = dict(spec.callbacks[name].keywords) if name in spec.callbacks else None  # None: given from Python
-    found: dict[str, Any] = {"class": cls.__qualname__, "config": told}
-    return found | ({"distribution": whose.distribution, "version": whose.version} if whose else {})
+    settings = dict(spec.callbacks[name].keywords) if name in spec.callbacks else None  # None: given from Python
+    described: dict[str, Any] = {"class": cls.__qualname__, "config": settings}
+    return described | ({"distribution": whose.distribution, "version": whose.version} if whose else {})
 
 
 def _plugins(spec: RunSpec) -> dict[str, str]:
@@ -186,13 +186,13 @@ def versions() -> Mapping[str, str]:
     Returns:
         Name → version, ``unknown`` for one that is not installed.
     """
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+            installed[name] = "unknown"
+    return installed
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def save(result: Result, folder: Path) -> list[Path]:
             write_atomically(folder / name, data)
             written.append(folder / name)
     except OSError as error:
-        for file in written:  # without a record nobody could tell what they are
+        for file in written:  # without a record their origin is unknown
             file.unlink(missing_ok=True)
         leave_nothing(dict.fromkeys(file.parent for file in written if file.parent != folder))
         raise ComposerError("output.folder", folder, f"can't be written to: {error.strerror}") from None

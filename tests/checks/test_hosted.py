@@ -87,11 +87,11 @@ def of(source: Path, *more: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("name", "more", "said", "command"), alternately(REFUSED, [["check"], []]))
-def test_what_was_set_and_has_no_place_is_refused(compose, others, command, name, more, said):
+@pytest.mark.parametrize(("name", "more", "message", "command"), alternately(REFUSED, [["check"], []]))
+def test_settings_that_cannot_be_passed_on_are_refused(compose, others, command, name, more, message):
     size = [] if any(word.startswith("height") for word in more) else SMALL
     done = compose(*command, *of(others[name], *size, *more, "output.folder=out"))
-    assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
+    assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
     assert not Path("out").exists()
 
 
@@ -101,7 +101,7 @@ def theirs(folder: Path, size: int, sibling: str | None = None, **inputs: object
     pipe = getattr(diffusers, sibling or name).from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
     generator = [torch.Generator().manual_seed(0)]
-    asked = {
+    requested = {
         "prompt": ["a cat"],
         "num_inference_steps": 2,
         "height": size,
@@ -111,7 +111,7 @@ def theirs(folder: Path, size: int, sibling: str | None = None, **inputs: object
             key: list(value) if isinstance(value, list) else value for key, value in inputs.items()
         },  # some change lists
     }
-    return np.asarray(pipe(**asked).images[0])
+    return np.asarray(pipe(**requested).images[0])
 
 
 def sample(size: int) -> Image.Image:
@@ -136,7 +136,7 @@ STARTED = {"image": True, "strength": 0.5, "negative_prompt": ["fog"]}
 PAINTED = {"mask_image": mask}
 HALF = [*FROM, "strength=0.5", "guidance=3", "negative_prompt=fog"]
 HALF_MASKED = [*MASKED, "strength=0.5", "guidance=3", "negative_prompt=fog"]
-DRAWN = {
+GENERATED = {
     "zimage": (64, ["guidance=3", "negative_prompt=fog"], {"guidance_scale": 3.0, "negative_prompt": ["fog"]}),
     "qwen": (64, ["guidance=9"], {"true_cfg_scale": 9.0, "negative_prompt": [""]}),
     "klein": (64, ["guidance=2"], {"guidance_scale": 2.0}),
@@ -176,10 +176,10 @@ DRAWN = {
 
 
 @pytest.mark.parametrize(
-    "case", slow_but(["zimage", "klein reference", "sdcontrol", "zimage img2img", "qwen inpaint"], DRAWN)
+    "case", slow_but(["zimage", "klein reference", "sdcontrol", "zimage img2img", "qwen inpaint"], GENERATED)
 )
-def test_a_pipeline_draws_twice_what_diffusers_draws(compose, others, case):
-    size, more, inputs = DRAWN[case]
+def test_a_pipeline_gives_twice_what_diffusers_gives(compose, others, case):
+    size, more, inputs = GENERATED[case]
     folder = others[case.split()[0]]
     given = {key: [sample(size)] if value is True else value for key, value in inputs.items()}
     given = {key: [value(size)] if value is mask else value for key, value in given.items()}
@@ -227,21 +227,21 @@ def test_steps_and_scale_are_the_defaults_of_the_class(others, name, steps, scal
     assert default_settings(index["_class_name"], False) == {"steps": steps, "guidance": scale}
 
 
-@pytest.mark.parametrize(("family", "said"), [("sd", "7.5"), ("sdxl", "5.0"), ("sd3", "7.0"), ("flux", "1.0")])
-def test_a_family_has_its_own_steps_and_scale(compose, checkpoints, family, said):
+@pytest.mark.parametrize(("family", "message"), [("sd", "7.5"), ("sdxl", "5.0"), ("sd3", "7.0"), ("flux", "1.0")])
+def test_a_family_has_its_own_steps_and_scale(compose, checkpoints, family, message):
     done = compose("show", "model=local", f"model.source={checkpoints[family]}")
     steps = {"sd": 50, "sdxl": 50, "sd3": 28, "flux": 28}[family]
-    assert f"Auto scale {said}" in done.out and f"steps      {steps}" in done.out, done.out
+    assert f"Auto scale {message}" in done.out and f"steps      {steps}" in done.out, done.out
 
 
 def classes() -> list[type]:
     names = [name for name in dir(diffusers) if name.endswith("Pipeline") and name != "DiffusionPipeline"]
-    found = [getattr(diffusers, name, None) for name in names]
-    return [each for each in found if isinstance(each, type) and issubclass(each, diffusers.DiffusionPipeline)]
+    result = [getattr(diffusers, name, None) for name in names]
+    return [item for item in result if isinstance(item, type) and issubclass(item, diffusers.DiffusionPipeline)]
 
 
 @pytest.mark.slow
-def test_every_class_of_diffusers_tells_what_it_makes():
+def test_every_class_of_diffusers_shows_what_it_makes():
     for pipeline in classes():
         name, makes_no_images = pipeline.__name__, not read_call(pipeline).returns_images
         if any(word in name for word in ("Video", "Audio", "AnimateDiff", "Wan", "LTX", "Mochi")):

@@ -1,8 +1,7 @@
 """`compose check` and the run give the same verdict: the same exit code, and when a request is refused, the same line.
 
-A request is a line of `REQUESTS`: words after `compose`, with sources of `sources.py` in braces, and what is said of
-it; None where it
-runs. `show` refuses in the same line.
+A request is a line of `REQUESTS`: words after `compose`, with sources of `sources.py` in braces, and part of the
+message; None if it runs. `show` refuses in the same line.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import pytest
 from tiers import every, slow_but
 
 CONFIG = "model.config={sd}"
-#: Words, and what is said of them; None for a request that runs.
+#: Words, and part of the message; None for a request that runs.
 FILES = [
     # folders
     ("model.source={sd}", None),
@@ -288,38 +287,38 @@ PIPELINES = [
     ),
 ]
 REQUESTS = [
-    ("model=local steps=1 height=64 width=64 callbacks=[] " + words, said) for words, said in (*FILES, *PIPELINES)
+    ("model=local steps=1 height=64 width=64 callbacks=[] " + words, message) for words, message in (*FILES, *PIPELINES)
 ]
 
 
-def kind(said: str | None) -> str | None:
+def kind(message: str | None) -> str | None:
     """What a refusal says, without the names in it."""
-    return said and " ".join(re.sub(r"\S*[^a-z ,'-]\S*", "", said).split()[:2])
+    return message and " ".join(re.sub(r"\S*[^a-z ,'-]\S*", "", message).split()[:2])
 
 
 def standard() -> list[tuple[str, str | None]]:
     """The first refusal of each kind, and every fourth request that runs."""
-    refused = list({kind(said): (words, said) for words, said in reversed(REQUESTS) if said}.values())
-    return [*refused, *[each for each in REQUESTS if each[1] is None][::4]]
+    refused = list({kind(message): (words, message) for words, message in reversed(REQUESTS) if message}.values())
+    return [*refused, *[item for item in REQUESTS if item[1] is None][::4]]
 
 
-@pytest.mark.parametrize(("words", "said"), slow_but(standard(), REQUESTS))
-def test_check_and_run_give_the_same_verdict(compose, sources, words, said):
-    words, said = [word.format_map(sources) for word in words.split()], said and said.format_map(sources)
+@pytest.mark.parametrize(("words", "message"), slow_but(standard(), REQUESTS))
+def test_check_and_run_give_the_same_verdict(compose, sources, words, message):
+    words, message = [word.format_map(sources) for word in words.split()], message and message.format_map(sources)
     checked, ran = compose("check", *words), compose(*words, "output.folder=out")
-    assert (checked.code, ran.code) == ((0, 0) if said is None else (2, 2)), checked.err + ran.err
-    if said is not None:
-        assert said in ran.err and checked.err == ran.err and ran.err.count("\n") == 1, checked.err + ran.err
+    assert (checked.code, ran.code) == ((0, 0) if message is None else (2, 2)), checked.err + ran.err
+    if message is not None:
+        assert message in ran.err and checked.err == ran.err and ran.err.count("\n") == 1, checked.err + ran.err
         assert not Path("out").exists()
 
 
 #: Some that are refused for files, and all that are for a pipeline's class or a scheduler's.
-SHOWN = [*[each for each in FILES if each[1]][::6], *[each for each in PIPELINES if each[1]]]
+SHOWN = [*[item for item in FILES if item[1]][::6], *[item for item in PIPELINES if item[1]]]
 
 
-@pytest.mark.parametrize(("words", "said"), every(3, SHOWN))
-def test_show_refuses_in_the_same_line(compose, sources, words, said):
+@pytest.mark.parametrize(("words", "message"), every(3, SHOWN))
+def test_show_refuses_in_the_same_line(compose, sources, words, message):
     words = ["model=local", "steps=1", *(word.format_map(sources) for word in words.split())]
-    said = said.format_map(sources)
+    message = message.format_map(sources)
     shown = compose("show", *words)
-    assert shown.code == 2 and shown.err == compose("check", *words).err and said in shown.err, shown.err
+    assert shown.code == 2 and shown.err == compose("check", *words).err and message in shown.err, shown.err

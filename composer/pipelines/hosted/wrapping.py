@@ -168,7 +168,9 @@ def _hooked_class(name: str, scheduler: Any, listener: Listener) -> type:
     """A class for one scheduler, which passes on its steps; copies that the pipeline makes of it step as they are."""
     cls: Any = type(scheduler)
     signature = inspect.signature(cls.step)
-    arguments = [found for names in STEP_ARGUMENTS if (found := first_of(names, signature.parameters)) is not None]
+    arguments = [
+        argument for names in STEP_ARGUMENTS if (argument := first_of(names, signature.parameters)) is not None
+    ]
 
     @functools.wraps(cls.step)
     def step(self: Any, *args: Any, **keywords: Any) -> Any:
