@@ -69,7 +69,7 @@ def workflow_classes(pipeline: str, blocks: str, embeds_scale: bool | None) -> t
     import diffusers
     from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
 
-    from composer.compat.modular import workflows
+    from composer.compat.modular import trigger_inputs, workflows
 
     cls = getattr(diffusers, pipeline, None)
     if not (isinstance(cls, type) and issubclass(cls, ModularPipeline)):
@@ -78,8 +78,11 @@ def workflow_classes(pipeline: str, blocks: str, embeds_scale: bool | None) -> t
     if not getattr(named, "block_classes", ()):  # those of a class without blocks of its own were put together by hand
         named = getattr(diffusers, str(cls.default_blocks_name))
     complete = named()
+    given = dict.fromkeys(
+        {"num_frames"} & trigger_inputs(complete), True
+    )  # else blocks would choose a number themselves
     return tuple(
-        _create(cls, name, complete.get_execution_blocks(**inputs), frozenset(inputs), embeds_scale)
+        _create(cls, name, complete.get_execution_blocks(**given | inputs), frozenset(inputs), embeds_scale)
         for name, inputs in workflows(complete).items()
         if set(inputs) <= GIVEN_INPUTS and not {"image", "control_image"} <= set(inputs)  # which no task gives together
     )

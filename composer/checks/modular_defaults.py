@@ -16,6 +16,9 @@ from composer.compat.modular import is_enabled
 #: Attribute of a pipeline's class → setting, where its inputs have no default.
 ATTRIBUTES = {"height": "default_height", "width": "default_width", "frames": "default_num_frames"}
 
+#: Frames where blocks would choose a number by the prompt, as LTX-2's do: the default of its pipeline class.
+FRAMES = 121
+
 
 def workflow_defaults(
     checkpoint: Checkpoint, pipeline: type[ModularWorkflow], skeleton: Any, given: Collection[str] = ()
@@ -34,8 +37,8 @@ def workflow_defaults(
     values = {
         key: _default(pipeline, skeleton, key) for key in ("height", "width", "steps", "frames", "fps", "seconds")
     }
-    height, width, frames = values["height"], values["width"], values["frames"]
-    clip = output_kind(pipeline) == "clip"
+    height, width, clip = values["height"], values["width"], output_kind(pipeline) == "clip"
+    frames = values["frames"] or (FRAMES if clip and name_of("frames", pipeline) else None)
     from_image = {"image", "references", "control_image"} & set(given) and not clip
     size = None if height is None or width is None or from_image else (int(height), int(width))
     return PipelineDefaults(

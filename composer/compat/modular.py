@@ -19,6 +19,15 @@ def workflows(blocks: Any) -> dict[str, Mapping[str, Any]]:
     return {name: inputs[0] if isinstance(inputs, tuple) else inputs for name, inputs in named.items()}
 
 
+def trigger_inputs(blocks: Any) -> frozenset[str]:
+    """Return the inputs by which blocks choose others.
+
+    Args:
+        blocks: Blocks of a pipeline.
+    """
+    return frozenset(blocks._get_trigger_inputs())
+
+
 def is_enabled(guider: Any) -> bool:
     """Whether a guider was switched on when it was constructed, or later.
 

@@ -169,11 +169,36 @@ def _read_model(
     return read(str(folder), variant=variant, more=arguments, safetensors=safetensors)
 
 
+def load_component(dtype: torch.dtype, component_class: Any, folder: Path, safetensors: bool | None) -> Any:
+    """Load a model of a class that no checkpoint names by its library alone.
+
+    Args:
+        dtype: Its dtype.
+        component_class: Its class.
+        folder: Its directory.
+        safetensors: Whether only safetensors files are read; None also allows pickles.
+
+    Returns:
+        The model.
+
+    Raises:
+        ComposerError: Weights are missing, or of other shapes than the settings.
+    """
+    return _load_class(component_class, dtype, str(folder), "", None, None, safetensors=safetensors)
+
+
 def _load_component(
     dtype: torch.dtype, library: str, cls: str, where: str, subfolder: str, revision: str | None, variant: str | None,
     more: Mapping[str, Any] = MappingProxyType({}), safetensors: bool | None = True,
 ) -> Any:  # fmt: skip
     component_class = import_class(library, cls)
+    return _load_class(component_class, dtype, where, subfolder, revision, variant, more, safetensors)
+
+
+def _load_class(
+    component_class: Any, dtype: torch.dtype, where: str, subfolder: str, revision: str | None, variant: str | None,
+    more: Mapping[str, Any] = MappingProxyType({}), safetensors: bool | None = True,
+) -> Any:  # fmt: skip
     from_pretrained = component_class.from_pretrained
     arguments: dict[str, Any] = {"subfolder": subfolder, "revision": revision}
     if not issubclass(component_class, torch.nn.Module):
@@ -206,7 +231,7 @@ def import_class(library: str, name: str) -> Any:
     module = import_module(library)
     cls = getattr(module, name, None)
     if cls is None:
-        raise ImportError(f"{library} {module.__version__} has no {name}")
+        raise ImportError(f"{library} {getattr(module, '__version__', '')} has no {name}")
     return cls
 
 

@@ -21,6 +21,7 @@ from composer.loading.component_loader import (
     LIBRARIES,
     SHAPES_DIFFER,
     import_class,
+    load_component,
     load_models,
     load_override,
     shapes_differ,
@@ -126,7 +127,12 @@ def _load_directory(
     models = load_models(Path(where), set(components) | {"safety_checker"}, options, safetensors)
     components = {**models, **components}
     if is_modular(pipeline_class):
-        return to_device(assemble_blocks(pipeline_class, Path(where), components), options.device)
+        folder = Path(where)
+
+        def load_other(name: str, cls: Any) -> Any:
+            return load_component(options.dtypes.of(name), cls, folder / name, safetensors)
+
+        return to_device(assemble_blocks(pipeline_class, folder, components, load_other), options.device)
     pipe = assemble(pipeline_class, Path(where), components) or pipeline_class.from_pretrained(
         where, torch_dtype=options.dtypes.argument, **files, **components
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,16 @@ def is_modular(pipeline_class: Any) -> bool:
     return isinstance(pipeline_class, type) and issubclass(pipeline_class, ModularPipeline)
 
 
-def assemble_blocks(pipeline_class: Any, folder: Path, components: Mapping[str, Any]) -> Any:
+def assemble_blocks(
+    pipeline_class: Any, folder: Path, components: Mapping[str, Any], load_other: Callable[[str, Any], Any]
+) -> Any:
     """Construct a modular pipeline from loaded models.
 
     Args:
         pipeline_class: Class of diffusers.
         folder: Directory of the checkpoint, from which schedulers, tokenizers and image processors are read.
         components: The loaded models, and None for components that the checkpoint does not have.
+        load_other: (component, class) → the model, for models whose classes are in a folder of diffusers' pipelines.
 
     Returns:
         The pipeline.
@@ -42,11 +45,13 @@ def assemble_blocks(pipeline_class: Any, folder: Path, components: Mapping[str, 
     pipe = _construct(pipeline_class, folder)
     parts = {name: part for name, part in components.items() if name in pipe.component_names and part is not None}
     for name, (library, cls) in components_of(stored_index(folder)).items():
-        if name in components or name not in pipe.component_names or library not in LIBRARIES:
+        if name in components or name not in pipe.component_names:
             continue
-        component_class = import_class(library, cls)
+        component_class = import_class(library if library in LIBRARIES else f"diffusers.pipelines.{library}", cls)
         if not issubclass(component_class, torch.nn.Module):
             parts[name] = component_class.from_pretrained(str(folder / name))
+        elif library not in LIBRARIES:
+            parts[name] = load_other(name, component_class)
     with _quiet():
         pipe.register_components(**parts)
     return pipe

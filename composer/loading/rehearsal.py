@@ -74,7 +74,7 @@ def _rehearse_directory(checkpoint: Checkpoint, key: CheckpointKey, cls: Any, op
     absent = dict.fromkeys((*excluded, *checkpoint.missing_components))
     parameters = keywords_of(cls.__init__)
     if is_modular(cls):
-        pipe = assemble_blocks(cls, checkpoint.path, {**models, **absent})
+        pipe = assemble_blocks(cls, checkpoint.path, {**models, **absent}, lambda name, cls: None)
         integrity.check_tokenizers(checkpoint.source, pipe)
         return
     components = {name: model for name, model in {**models, **absent}.items() if name in parameters}

@@ -16,7 +16,7 @@ from zoo.entry import randomise
 from zoo.flow_images import klein, qwen, zimage
 from zoo.text import QWEN, qwen3, qwen_tokenizer, qwen_vl_processor
 from zoo.unet_images import changed
-from zoo.video import wan
+from zoo.video import ltx2, wan
 
 
 def anima() -> dict[str, Any]:
@@ -92,6 +92,7 @@ MAKERS: Mapping[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {
     "flux3": ("Flux3ModularPipeline", flux3),
     "krea2": ("Krea2ModularPipeline", krea),
     "ernie": ("ErnieImageModularPipeline", lambda: of(ernie())),
+    "ltx2": ("LTX2ModularPipeline", lambda: of(ltx2())),
     "wan": ("WanModularPipeline", lambda: of(wan())),
 }
 

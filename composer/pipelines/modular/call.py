@@ -12,6 +12,7 @@ import torch
 from diffusers.modular_pipelines.modular_pipeline import BlockState, PipelineState
 from torch import Tensor
 
+from composer.callbacks.base import Step
 from composer.checks.modular_blocks import OUTPUTS, ModularWorkflow
 from composer.checks.modular_loops import loops_in
 from composer.errors import ComposerError
@@ -93,6 +94,12 @@ class ModularCall(Call):
         with torch.random.fork_rng():
             output = self._run_blocks(following, self._state_with(latents))
         return list(decoded_of(output, self.pipe, self.fps).media)
+
+    def denoised(self, step: Step, prediction: Tensor) -> Tensor:
+        return prediction if self.loop.predicts_clean else super().denoised(step, prediction)
+
+    def predicted(self, step: Step, clean: Tensor) -> Tensor:
+        return clean if self.loop.predicts_clean else super().predicted(step, clean)
 
     @torch.no_grad()
     def _run_blocks(self, names: Sequence[str], state: PipelineState) -> Any:

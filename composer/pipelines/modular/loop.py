@@ -19,6 +19,9 @@ from composer.sampling.hooks import Hooks
 from composer.sampling.loop import replace_step
 from composer.sampling.non_finite import FiniteWatch
 
+#: Prediction of clean latents.
+CLEAN = "noise_pred_video"
+
 
 class BlockLoop:
     """Takes the place of `loop_step` in all loops of a run's blocks.
@@ -35,6 +38,7 @@ class BlockLoop:
         stage: The present or last loop; None before the first.
         name: Name of that loop in the blocks.
         variables: Its variables at the last step, from which the blocks after it go on.
+        predicts_clean: Whether its denoiser turns what the model predicts into clean latents, as that of LTX-2 does.
     """
 
     def __init__(self, pipe: Any, blocks: Any, hooks: Hooks, guiders: RunGuiders, denoiser_name: str) -> None:
@@ -43,7 +47,7 @@ class BlockLoop:
         self.stage: Stage | None = None
         self.name = ""
         self.variables: dict[str, Any] = {}
-        self.count = 0
+        self.count, self.predicts_clean = 0, False
         for name, loop in loops_in(blocks).items():
             loop.loop_step = partial(self.take_step, name, loop)
             loop.set_progress_bar_config(disable=True)
@@ -120,6 +124,7 @@ class BlockLoop:
     def _predicted(self, stage: Stage, step: Step, variables: Any, name: str) -> None:
         """Let callbacks change the prediction."""
         stage.findings.evaluations.append(self.guiders.evaluations())
+        self.predicts_clean = name == CLEAN
         stage.prediction = prediction = getattr(variables, name)
         setattr(variables, name, self.hooks.edit("after_predict", step, prediction))
 

@@ -9,6 +9,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from zoo import modular
 
 from composer import StepCallback
 from composer.checks.compatibility import check
@@ -17,18 +18,20 @@ from composer.config.read import read
 from composer.pipelines.build import build_pipeline
 from composer.pipelines.pipeline import Pipeline
 from composer.records.result import Result
-from composer.testing import parts
 
 STEPS = 3
 
 
-#: What a family is called with besides prompt, steps and size: words of the config, and arguments of diffusers' call.
-WORDS = {"wan": ("task=text2video", "frames=5"), "flux3": ("+arguments.max_new_tokens=8",)}
+#: What a family is called with besides prompt, steps and size: words of the config.
+VIDEO = ("task=text2video", "frames=5")
+WORDS = {"ltx2": VIDEO, "wan": VIDEO, "flux3": ("+arguments.max_new_tokens=8",)}
+#: Those of diffusers' call, where they are others than `NEGATIVE`.
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "zimage": {}, "klein": {}, "klein_base": {}, "flux": {}, "wan": {"num_frames": 5, "negative_prompt": [""]},
+    **{name: {} for name in ("zimage", "klein", "klein_base", "flux")},
+    **{name: {"num_frames": 5, "negative_prompt": [""]} for name in ("wan", "ltx2")},
     "flux3": {"prompt": "a cat", "max_new_tokens": 8, "negative_prompt": ""},
-}  # fmt: skip
-#: Of those that are not named above.
+}
+#: Arguments of all others.
 NEGATIVE = {"negative_prompt": [""]}
 
 
@@ -69,9 +72,11 @@ def own_call(folder: Path, **keywords: Any) -> Any:
     """What diffusers makes of a checkpoint, with its complete blocks."""
     pipe = diffusers.ModularPipeline.from_pretrained(str(folder))
     pipe.load_components(torch_dtype=torch.float32)
-    for name in pipe.pretrained_component_names:  # diffusers can't read the tiny tokenizer of T5 by its own class
-        if "tokenizer" in name and getattr(pipe, name) is None:
-            pipe.register_components(**{name: parts.t5_tokenizer()})
+    complete = modular.make(
+        folder.name
+    )  # for what diffusers can't read by the class in the index, such as a tiny tokenizer
+    absent = [name for name in pipe.pretrained_component_names if getattr(pipe, name) is None]
+    pipe.register_components(**{name: part for name in absent if (part := getattr(complete, name)) is not None})
     return call(pipe, **ARGUMENTS.get(folder.name, NEGATIVE) | keywords)
 
 
