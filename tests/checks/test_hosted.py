@@ -123,7 +123,7 @@ def sample(size: int) -> Image.Image:
 def reference() -> Image.Image:
     from composer.images.reading import read_image
 
-    return read_image("references", "sample:scene").resize((48, 64))
+    return read_image("references", "sample:scene").resize((64, 80))
 
 
 def mask(size: int) -> Image.Image:
