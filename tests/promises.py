@@ -36,7 +36,7 @@ PROMISES = (
         "A1",
         "half a tokenizer is refused",
         (
-            "loading/test_integrity.py::test_a_tokenizer_that_is_not_whole",
+            "loading/test_integrity.py::test_an_incomplete_tokenizer",
             "loading/test_integrity.py::test_a_vocabulary_of_nothing",
             "cli/test_main.py::test_half_a_download_is_refused_by_name",
         ),
@@ -54,7 +54,7 @@ PROMISES = (
         "A3",
         "what is not finite becomes no image; a decode that overflows is repeated in fp32",
         (
-            "sampling/test_non_finite.py::test_it_is_said_where_and_nothing_is_written",
+            "sampling/test_non_finite.py::test_the_component_is_named_and_nothing_is_written",
             "sampling/test_non_finite.py::test_any_other_pipeline_says_it_too",
             "sampling/test_non_finite.py::test_the_vae_decodes_once_more_in_fp32_where_16_bits_overflow",
             "sampling/test_loop.py::test_a_bad_return_names_callback_moment_and_step",
@@ -68,7 +68,7 @@ PROMISES = (
             "cli/test_main.py::test_errors_are_one_line",
             "tasks/test_requests.py::test_refusals_are_one_line",
             "sampling/test_guidance.py::test_what_is_no_scale_is_refused",
-            "images/test_reading.py::test_numbers_that_are_none",
+            "images/test_reading.py::test_values_that_are_not_finite",
         ),
     ),
     Promise(
@@ -91,8 +91,8 @@ PROMISES = (
         "A7",
         "every mode of an image gives the same RGB",
         (
-            "images/test_reading.py::test_every_mode_of_a_picture_gives_the_same_rgb",
-            "images/test_reading.py::test_what_is_transparent_lies_on_white",
+            "images/test_reading.py::test_every_mode_of_an_image_gives_the_same_rgb",
+            "images/test_reading.py::test_what_is_transparent_is_composed_on_white",
             "images/test_reading.py::test_sixteen_bits_are_scaled_and_not_clipped",
         ),
     ),
@@ -100,7 +100,7 @@ PROMISES = (
         "A8",
         "EXIF's rotation is applied",
         (
-            "images/test_reading.py::test_a_picture_is_turned_as_its_exif_tag_says",
+            "images/test_reading.py::test_an_image_is_rotated_by_its_exif_tag",
             "tasks/test_requests.py::test_a_rotated_phone_photo_comes_out_upright",
         ),
     ),
@@ -117,7 +117,7 @@ PROMISES = (
     Promise(
         "A10",
         "an edited image keeps its size, and rounding is noted",
-        ("tasks/test_requests.py::test_the_picture_keeps_its_size_and_rounding_is_said",),
+        ("tasks/test_requests.py::test_the_image_keeps_its_size_and_rounding_is_noted",),
     ),
     Promise(
         "A11",
@@ -131,7 +131,7 @@ PROMISES = (
         "A12",
         "a prompt that is too long is noted, refused or read in windows",
         (
-            "pipelines/test_long_prompts.py::test_what_is_dropped_is_said",
+            "pipelines/test_long_prompts.py::test_what_is_dropped_is_noted",
             "pipelines/test_long_prompts.py::test_refusals",
             "pipelines/test_long_prompts.py::test_windows_are_what_the_encoder_makes_of_each",
             "pipelines/test_long_prompts.py::test_what_was_beyond_the_end_has_a_say",
@@ -161,7 +161,7 @@ PROMISES = (
         (
             "sampling/test_loop.py::test_a_bad_return_names_callback_moment_and_step",
             "sampling/test_hooks.py::test_a_hostile_callback_ends_the_run_by_name_and_leaves_nothing_behind",
-            "sampling/test_hooks.py::test_writing_in_place_ends_the_run_even_where_failures_are_skipped",
+            "sampling/test_hooks.py::test_inplace_changes_end_the_run_even_if_failures_are_skipped",
         ),
     ),
     Promise(
@@ -170,7 +170,7 @@ PROMISES = (
         (
             "sampling/test_loop.py::test_image_i_of_a_batch_is_the_single_run_with_seed_plus_i",
             "sampling/test_loop.py::test_in_bf16_image_i_is_a_few_levels_from_the_single_run_at_most",
-            "pipelines/test_batching.py::test_a_share_of_one_is_the_single_run_to_the_bit",
+            "pipelines/test_batching.py::test_a_batch_of_one_is_the_single_run_to_the_bit",
             "sweeps/test_run.py::test_batches_are_within_one_level_and_their_make_up_is_recorded",
         ),
     ),
@@ -202,7 +202,7 @@ PROMISES = (
         "a truncated weights file is named; a sum, where given, is verified",
         (
             "loading/test_loader.py::test_a_damaged_file_is_named",
-            "loading/test_integrity.py::test_sums_are_held_against_the_files",
+            "loading/test_integrity.py::test_hashes_are_compared_with_the_files",
         ),
     ),
     Promise(
@@ -222,7 +222,7 @@ PROMISES = (
         "B9",
         "truncated images and bombs are refused before they are decoded",
         (
-            "images/test_reading.py::test_half_a_file_is_never_half_a_picture",
+            "images/test_reading.py::test_half_a_file_is_never_half_an_image",
             "images/test_reading.py::test_a_bomb_is_refused_before_it_is_decoded",
         ),
     ),
@@ -266,9 +266,9 @@ PROMISES = (
         "C5",
         "kill -9, Ctrl-C, two at once and a full disk lose and spoil nothing",
         (
-            "sweeps/test_kills.py::test_nothing_is_lost_halved_doubled_redone_or_drawn_otherwise",
-            "sweeps/test_run.py::test_what_is_missing_or_spoilt_is_drawn_again",
-            "records/test_result.py::test_a_write_is_whole_or_not_at_all",
+            "sweeps/test_kills.py::test_no_job_is_lost_halved_doubled_redone_or_changed",
+            "sweeps/test_run.py::test_missing_or_damaged_images_are_generated_again",
+            "records/test_result.py::test_a_write_is_complete_or_absent",
             "records/test_result.py::test_a_folder_that_cannot_be_is_an_error_of_ours",
         ),
     ),
@@ -276,7 +276,7 @@ PROMISES = (
         "C6",
         "two runs never share a folder",
         (
-            "sweeps/test_run.py::test_two_processes_never_share_a_folder",
+            "sweeps/test_run.py::test_two_processes_never_use_a_folder_at_once",
             "cli/test_main.py::test_two_runs_in_one_folder_do_not_interleave",
         ),
     ),
@@ -325,8 +325,8 @@ PROMISES = (
         "E4",
         "a hostile image generates, reads and writes nothing that the user did not allow",
         (
-            "reruns/test_hostile.py::test_forty_hostile_pictures",
-            "reruns/test_hostile.py::test_files_that_are_hardly_pictures",
+            "reruns/test_hostile.py::test_forty_hostile_images",
+            "reruns/test_hostile.py::test_files_that_are_hardly_images",
             "records/test_metadata.py::test_what_is_no_record_is_refused",
         ),
     ),
@@ -338,7 +338,7 @@ PROMISES = (
             "cli/test_main.py::test_a_link_instead_of_an_image_is_not_followed",
             "sweeps/test_run.py::test_where_a_sweep_goes",
             "sweeps/test_run.py::test_settings_of_a_sweep_are_checked",
-            "sweeps/test_run.py::test_a_folders_own_file_chooses_no_places_and_no_pickles",
+            "sweeps/test_run.py::test_a_folders_own_file_chooses_no_paths_and_no_pickles",
         ),
     ),
     Promise(
@@ -355,7 +355,7 @@ PROMISES = (
         "E7",
         "secrets of the environment come into no file, record or line",
         (
-            "config/test_secrets.py::test_nothing_that_is_drawn_holds_it",
+            "config/test_secrets.py::test_no_generated_file_holds_it",
             "config/test_secrets.py::test_no_setting_takes_it",
             "cli/test_commands.py::test_config_shows_no_secret",
         ),
