@@ -127,5 +127,6 @@ def _traits(
     console.print_note(
         f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model"
     )
-    role = "inpaint" if "inpaint" in named else "depth" if "depth2img" in named else "plain"
+    roles = {"inpaint": "inpaint", "depth2img": "depth", "text2video": "video"}
+    role = next((roles[task] for task in roles if task in named), "plain")
     return kind, lambda roles: role in roles, None if "unconditional" in named else "text", None

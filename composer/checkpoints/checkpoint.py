@@ -11,7 +11,7 @@ from composer.checkpoints.component_folder import weight_files
 from composer.checkpoints.components import Component
 from composer.checkpoints.detection import role
 from composer.checkpoints.headers import QUANTISED
-from composer.checkpoints.latent_scale import vae_scale_factor
+from composer.checkpoints.latent_scale import temporal_factor, vae_scale_factor
 from composer.checkpoints.layouts import HOSTED, HOSTED_MODELS, MODULAR_MODELS, FamilyInfo, families, hosted
 from composer.checkpoints.pipeline_defaults import PipelineDefaults
 
@@ -41,6 +41,7 @@ class Checkpoint:
         blocks: Class of the blocks of a checkpoint that exists only for Modular Diffusers; empty for others.
         references: Components that its index finds elsewhere, as values of ``model.components``.
         workflow: Workflow of the blocks that does the task; empty before it is chosen, and for blocks with one alone.
+        settings: Settings of its pipeline class that its index states, such as ``is_distilled``.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Checkpoint:
     blocks: str = ""
     references: Mapping[str, Any] = field(default_factory=dict)
     workflow: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def engine(self) -> str:
@@ -95,6 +97,11 @@ class Checkpoint:
         return bool(self.denoiser.get("guidance_embeds")) or self.denoiser.get("time_cond_proj_dim") is not None
 
     @property
+    def distilled(self) -> bool:
+        """Whether it is distilled to few steps without guidance."""
+        return bool(self.settings.get(self.family_info.distilled_setting))
+
+    @property
     def vae_scale_factor(self) -> int:
         """Pixels per latent along a side; 1 without a VAE."""
         return vae_scale_factor(self.configs, self.classes)
@@ -111,9 +118,28 @@ class Checkpoint:
         """Height and width in pixels that the model was trained at; an estimate where only a run knows."""
         if self.defaults is not None and self.defaults.size is not None:
             return self.defaults.size
+        if self.family_info.size is not None:
+            return self.family_info.size
         sample = self.denoiser.get("sample_size") or self.family_info.sample_size
         height, width = (sample, sample) if isinstance(sample, int) else sample
         return height * self.vae_scale_factor, width * self.vae_scale_factor
+
+    @property
+    def frames(self) -> int | None:
+        """Default frames of a clip; None for other media, or where only a run knows."""
+        return self.defaults.frames if self.defaults is not None else self.family_info.frames
+
+    @property
+    def frame_multiple(self) -> int:
+        """Clips have one frame more than a multiple of this; 1 for any number."""
+        return (
+            self.defaults.frame_multiple if self.defaults is not None else temporal_factor(self.configs.get("vae", {}))
+        )
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second of clips; None for other media."""
+        return self.defaults.fps if self.defaults is not None else self.family_info.fps
 
     @property
     def scheduler(self) -> Mapping[str, Any]:

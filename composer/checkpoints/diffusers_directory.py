@@ -7,7 +7,7 @@ from pathlib import Path
 from composer.checkpoints.checkpoint import OPTIONAL_COMPONENTS, Checkpoint
 from composer.checkpoints.component_folder import check_component, variants
 from composer.checkpoints.detection import UNNAMED
-from composer.checkpoints.index import component_json, components_of, omitted_components, read_index
+from composer.checkpoints.index import component_json, components_of, omitted_components, pipeline_settings, read_index
 from composer.checkpoints.modular_index import BLOCKS, REFERENCES
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
@@ -39,6 +39,7 @@ def read_directory(model: ModelSpec, key: str, source: str, path: Path, commit: 
         source=source, path=path, family="", pipeline=str(index.get("_class_name", UNNAMED)), classes=classes,
         configs=configs, commit=commit, missing_components=tuple(name for name in omitted if name not in classes),
         blocks=str(index.get(BLOCKS) or ""), references=index.get(REFERENCES) or {},
+        settings=pipeline_settings(index),
     )  # fmt: skip
 
 

@@ -89,6 +89,18 @@ def components_of(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return {name: (entry[0], entry[1]) for name, entry in index.items() if _is_pair(entry) and all(entry)}
 
 
+def pipeline_settings(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the pipeline class in an index.
+
+    Args:
+        index: Content of ``model_index.json``.
+
+    Returns:
+        Name → value; neither components nor what diffusers notes of itself.
+    """
+    return {name: value for name, value in index.items() if not _is_pair(value) and not name.startswith("_")}
+
+
 def has_pipeline(name: str) -> bool:
     """Whether diffusers has a pipeline class of this name, according to its source text; imports nothing.
 

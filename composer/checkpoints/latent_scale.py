@@ -1,4 +1,4 @@
-"""Pixels per latent along a side, from the JSON settings of a VAE."""
+"""Pixels per latent along a side, and frames per latent, from the JSON settings of a VAE."""
 
 from __future__ import annotations
 
@@ -44,3 +44,14 @@ def vae_scale_factor(configs: Mapping[str, Mapping[str, Any]], components: Mappi
         return int(config.get("patch_size", 1)) * 2 ** sum(map(bool, stages))  # LTX-Video
     factors = (read(config[key]) for key, read in _READERS.items() if config.get(key) is not None)
     return next(factors, _DEFAULT)
+
+
+def temporal_factor(config: Mapping[str, Any]) -> int:
+    """Return the number of frames that a latent frame stands for.
+
+    Args:
+        config: Settings of the VAE.
+    """
+    stated = config.get("scale_factor_temporal") or config.get("temporal_compression_ratio")
+    halvings = config.get("temperal_downsample") or config.get("spatio_temporal_scaling") or ()
+    return int(stated or 2 ** sum(map(bool, halvings)))

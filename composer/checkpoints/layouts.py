@@ -88,12 +88,18 @@ class FamilyInfo:
         size_multiple: Heights and widths are multiples of the VAE's factor times this.
         pack_factor: Latents that one position of the denoiser's input holds.
         sample_size: Latents along a side where the denoiser's config is silent.
+        size: Default height and width in pixels where they do not follow from latents.
+        frames: Default frames of a clip; None for families of images.
+        fps: Frames per second of its clips.
+        arguments: Further arguments that its runs take → the component without which they have no effect.
         timestep_scale: Factor from the denoiser's timestep input to 0-1000.
         scheduler_type: `diffusion`, `flow` or `edm`, used if the checkpoint's scheduler does not determine it.
         rounds_strength_up: Whether a step that `strength` only begins counts as a complete one.
         steps: Default number of steps of its pipeline.
         guidance_scale: Default guidance scale of its pipeline.
         distilled_scale: Whether that scale is only for checkpoints that take it as an input.
+        distilled_setting: Setting of the pipeline class that is true for checkpoints distilled to few steps without guidance.
+        distilled_steps: Default number of steps of these.
         has_refiner: Whether a second checkpoint can finish what the first began.
         supports: What may reach into its models.
     """
@@ -115,12 +121,18 @@ class FamilyInfo:
     size_multiple: int = 1
     pack_factor: int = 1
     sample_size: int = 64
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+    fps: float | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
     timestep_scale: float = 1
     scheduler_type: str = "diffusion"
     rounds_strength_up: bool = False
     steps: int = 50
     guidance_scale: float = 7.5
     distilled_scale: bool = False
+    distilled_setting: str = ""
+    distilled_steps: int = 4
     has_refiner: bool = False
     supports: Supports = field(default_factory=Supports)
 
@@ -169,10 +181,12 @@ class FamilyInfo:
             latent_channels: Channels of the VAE's latents.
 
         Returns:
-            `plain` for nothing, `inpaint` for a mask and masked latents, `depth` for depth; None for anything else.
+            `plain` for nothing, or `video` in a family of clips;
+            `inpaint` for a mask and masked latents, `depth` for depth; None for anything else.
         """
         more = in_channels // self.pack_factor - latent_channels
-        return {0: "plain", 1: "depth", latent_channels + 1: "inpaint"}.get(more)
+        nothing = "plain" if self.frames is None else "video"
+        return {0: nothing, 1: "depth", latent_channels + 1: "inpaint"}.get(more)
 
 
 @dataclass(frozen=True, kw_only=True)

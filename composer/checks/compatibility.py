@@ -30,7 +30,8 @@ ROLES = {
     "any": ("is run by its own diffusers pipeline", ""),
     "edit": ("edits images, such as FLUX.1 Kontext, FLUX.2 or Qwen-Image-Edit", "edit"),
     "control": ("has a ControlNet, or takes a control image, such as FLUX.1 Control", "control"),
-    "video": ("makes clips, such as Wan or LTX-Video", "text2video or image2video"),
+    "video": ("makes clips, such as Wan or LTX-Video", "text2video"),
+    "image2video": ("makes clips that begin with an image, such as Wan's for image to video", "image2video"),
     "audio": ("makes sounds, such as Stable Audio or AudioLDM 2", "text2audio"),
 }
 

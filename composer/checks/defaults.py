@@ -52,6 +52,8 @@ def _default_settings(checkpoint: Checkpoint) -> dict[str, Any]:
 
         return default_settings(checkpoint.pipeline, bool(checkpoint.takes_guidance_scale))
     info = checkpoint.family_info
+    if checkpoint.distilled:
+        return {"steps": info.distilled_steps, "guidance": 1.0}
     return {
         "steps": info.steps,
         "guidance": info.guidance_scale if not info.distilled_scale or checkpoint.takes_guidance_scale else 1.0,

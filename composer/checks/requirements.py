@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from composer.callbacks.base import Run, Step, StepCallback
+from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.layouts import HOSTED, families
 from composer.errors import ComposerError, suggest
@@ -64,6 +65,22 @@ def check_requirements(
             if need in PROMPT_FIELDS and not checkpoint.family_info.takes_prompt:
                 raise ComposerError(key, None, f"needs {need}, and {family} takes no prompt")
         before.add(name)
+
+
+def check_second_scale(guidance: Guidance, request: Request) -> None:
+    """Refuse a guidance scale of a second denoiser in a run without guidance, as it would do nothing.
+
+    Args:
+        guidance: The guidance.
+        request: The request, with further arguments of the run.
+
+    Raises:
+        ComposerError: There is such a scale and no guidance.
+    """
+    scale = request.inputs.get("arguments", {}).get("guidance_scale_2")
+    if scale is not None and not guidance.do_classifier_free_guidance:
+        key = "arguments.guidance_scale_2"
+        raise ComposerError(key, scale, "does nothing without guidance: set guidance.scale above 1, or leave it out")
 
 
 def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from composer.callbacks.base import Conditioning, Embedding, Step
+from composer.callbacks.base import Conditioning, Embedding, Step, StepCallback
 from composer.callbacks.request import Request
 from composer.compat.attributes import execution_device
 from composer.families.distinct import encode_distinct
@@ -108,6 +108,17 @@ class Family(ABC):
             `(height, width)`; a family of videos puts the number of frames first.
         """
         return request.height, request.width
+
+    def callbacks(self, request: Request) -> Mapping[str, StepCallback]:
+        """Callbacks that a request needs, before those of the user.
+
+        Args:
+            request: The request, with the further arguments that the family takes as `inputs["arguments"]`.
+
+        Returns:
+            Callbacks by name; the names contain a dot, which names in a config never do.
+        """
+        return {}
 
     @property
     def denoiser(self) -> nn.Module:

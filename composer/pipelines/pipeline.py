@@ -205,7 +205,8 @@ class Pipeline:
             sampler = self._sampler(request)
             start = task.start(self.family, sampler, request)
             check_finite("vae", "the encoded image", start.latents)
-            callbacks = {**start.callbacks, **self.option_callbacks(), **self.callbacks}
+            callbacks = {**start.callbacks, **self.family.callbacks(request)}
+            callbacks |= {**self.option_callbacks(), **self.callbacks}
             modules = self.family.modules
             with (
                 scratch_directory() as temporary,

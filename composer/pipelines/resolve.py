@@ -20,7 +20,7 @@ from composer.checks.hosted import check_hosted, check_own, check_step
 from composer.checks.modular_blocks import chosen_workflow
 from composer.checks.pipeline_arguments import arguments
 from composer.checks.pipeline_steps import Steps
-from composer.checks.requirements import check_guidance, check_requirements
+from composer.checks.requirements import check_guidance, check_requirements, check_second_scale
 from composer.config.targets import build
 from composer.errors import ComposerError
 from composer.families.base import Family
@@ -169,7 +169,9 @@ def check_parts(
     for candidate in filter(None, (checkpoint, checked.refiner)):
         check_requirements(callbacks, checked.task, candidate, spec.task.name)
         check_guidance(guidance, candidate)
-    if checkpoint.family == HOSTED:
+    if checkpoint.family != HOSTED:
+        check_second_scale(guidance, checked.request)
+    else:
         _check_hosted(checked, guidance, callbacks, scheduler)
 
 

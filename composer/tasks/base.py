@@ -15,7 +15,7 @@ from composer.errors import ComposerError, suggest
 from composer.families.base import Family
 from composer.media.formats import Kind
 from composer.sampling.sampler import Sampler
-from composer.system.constraints import Ge, Interval
+from composer.system.constraints import Ge, Interval, require
 from composer.tasks import marks
 from composer.tasks.values import SEEDS, negatives, require_integer, seed, texts
 from composer.tiny import known
@@ -228,17 +228,26 @@ def further_arguments(value: Any, checkpoint: Checkpoint) -> dict[str, Any]:
         The arguments under their key; nothing if there are none.
 
     Raises:
-        ComposerError: They are no mapping, or the checkpoint has a native family, which calls no pipeline.
+        ComposerError: They are no mapping, or the checkpoint's native family, which calls no pipeline, does not take one.
     """
     if not value:
         return {}
     if not isinstance(value, Mapping):
         raise ComposerError(ARGUMENTS, value, f"must be names with values: {ARGUMENTS}.max_sequence_length=256")
     if checkpoint.defaults is None:
-        name, first = next(iter(value.items()))
-        reason = f"is for hosted pipelines, and this model has the native family {checkpoint.family}: leave it out"
-        raise ComposerError(f"{ARGUMENTS}.{name}", first, reason)
+        return {ARGUMENTS: {name: _of_family(name, one, checkpoint) for name, one in value.items()}}
     return {ARGUMENTS: dict(value)}
+
+
+def _of_family(name: str, value: Any, checkpoint: Checkpoint) -> float:
+    """Read a number that a native family takes beside the keys of the task."""
+    taken = checkpoint.family_info.arguments
+    if name not in taken:
+        reason = f"is for hosted pipelines, and this model has the native family {checkpoint.family}: leave it out"
+        raise ComposerError(f"{ARGUMENTS}.{name}", value, reason, sorted(taken))
+    if taken[name] not in checkpoint.classes:
+        raise ComposerError(f"{ARGUMENTS}.{name}", value, f"is for models with a {taken[name]}: leave it out")
+    return float(require(f"{ARGUMENTS}.{name}", value, Annotated[float, Ge(0)]))
 
 
 def _certain_sides(values: Mapping[str, Any], checkpoint: Checkpoint) -> tuple[str, ...]:

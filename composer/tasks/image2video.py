@@ -17,6 +17,7 @@ class Image2Video(Text2Video):
     """The clip has the model's own size unless another one is set; the pipeline scales the image to it."""
 
     keys: ClassVar[tuple[str, ...]] = (*Text2Video.keys, "image")
+    roles: ClassVar[tuple[str, ...]] = ("image2video",)
     pipeline_kind = "image2video"
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:

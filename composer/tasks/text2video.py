@@ -43,11 +43,10 @@ def frames(values: Mapping[str, Any], checkpoint: Checkpoint) -> int | None:
     Raises:
         ComposerError: It is out of range, or not one more than a multiple that the model generates.
     """
-    defaults, value = checkpoint.defaults, values["frames"]
+    value, multiple = values["frames"], checkpoint.frame_multiple
     if value is None:
-        return defaults.frames if defaults else None
+        return checkpoint.frames
     count = require_integer("frames", value, Annotated[int, Interval(ge=1, le=MAX_FRAMES)])
-    multiple = defaults.frame_multiple if defaults else 1
     if (count - 1) % multiple:
         fewer = (count - 1) // multiple * multiple + 1
         reason = f"must be one more than a multiple of {multiple} for this model: {fewer} or {fewer + multiple}"
@@ -69,6 +68,6 @@ def fps(values: Mapping[str, Any], checkpoint: Checkpoint) -> float | None:
         ComposerError: It is out of range.
     """
     if values["fps"] is None:
-        return checkpoint.defaults.fps if checkpoint.defaults else None
+        return checkpoint.fps
     rate = float(require("fps", values["fps"], Annotated[float, Interval(gt=0, le=MAX_FPS)]))
     return int(rate) if rate.is_integer() else rate

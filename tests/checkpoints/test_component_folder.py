@@ -37,7 +37,7 @@ PIPELINES = [
     ("sd3", "StableDiffusion3PAGPipeline", None),
     ("flux", "FluxPipeline", "flux"),
     ("flux", "FluxInpaintPipeline", "flux"),
-    ("flux", "FluxKontextPipeline", None),
+    ("flux", "FluxKontextPipeline", "flux"),
     ("flux", "FluxKontextInpaintPipeline", None),
     ("flux", "FluxFillPipeline", None),
     ("flux", "FluxControlPipeline", None),
@@ -61,9 +61,9 @@ def test_the_pipeline_of_the_index_determines_the_family(checkpoints, made_of, p
 def test_an_edit_model_is_run_by_its_own_pipeline(compose, checkpoints, tmp_path):
     source = Path(shutil.copytree(checkpoints["flux"], tmp_path / "kontext"))
     index = json.loads((source / "model_index.json").read_text())
-    (source / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxKontextPipeline"}))
+    (source / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxKontextInpaintPipeline"}))
     result = find_checkpoint(ModelSpec(name="local", source=str(source)))
-    assert (result.family, result.pipe) == ("hosted", "FluxKontextPipeline")
+    assert (result.family, result.pipe) == ("hosted", "FluxKontextInpaintPipeline")
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,34 @@ EDITS = {
         more={"max_area": SIDE * SIDE, "_auto_resize": False, "max_sequence_length": 48, "guidance_scale": 1.0},
     ),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoCase:
+    """A family of clips.
+
+    Attributes:
+        zoo: Its tiny pipeline, by name in the zoo.
+        family: Its name where the key is another.
+        scale_2: Guidance scale of the second transformer; ``None`` for the run's own.
+        schedulers: Scheduler options that the pipeline can run beside its own.
+    """
+
+    zoo: str
+    family: str = ""
+    scale_2: float | None = None
+    schedulers: tuple[str, ...] = ()
+
+
+VIDEOS = {
+    "wan": VideoCase(
+        zoo="wan",
+        schedulers=(
+            "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_heun",
+            "flow_dpmpp_2m", "flow_dpmpp_3m", "flow_dpmpp_2s", "flow_unipc", "flow_unipc_3", "flow_deis",
+        ),
+    ),
+    "wan22": VideoCase(zoo="wan_two_experts", family="wan"),
+    "wan22_scales": VideoCase(zoo="wan_two_experts", family="wan", scale_2=3.0),
+    "wan22_5b": VideoCase(zoo="wan_5b", family="wan"),
+}  # fmt: skip

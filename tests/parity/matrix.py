@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cases
-from flow_cases import EDITS, FLOW_FAMILIES
+from flow_cases import EDITS, FLOW_FAMILIES, VIDEOS
 
 #: Equal as it is; equal once diffusers' pipeline's `step` is handed the generator that it keeps.
 EQUAL, HANDED = "=", "g"
@@ -42,6 +42,10 @@ TRANSFORMERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     for name, case in FLOW_FAMILIES.items()
     for task in ("text2img", *case.pipelines)
 } | {f"{name} edit": (("default",), ()) for name in EDITS}
+#: Families of clips, which `test_videos.py` compares frame by frame.
+CLIPS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    f"{name} text2video": (("default", *case.schedulers), ()) for name, case in VIDEOS.items()
+}
 
 
 def table(columns: dict[str, tuple[Sequence[str], Sequence[str]]]) -> str:
@@ -61,7 +65,7 @@ def main() -> int:
         code = pytest.main(["-q", "-m", "slow or not slow", str(Path(__file__).parent)])
         if code:
             return int(code)
-    print(f"{table(DIFFUSION)}\n\n{table(FLOW)}\n\n{table(TRANSFORMERS)}")
+    print(f"{table(DIFFUSION)}\n\n{table(FLOW)}\n\n{table(TRANSFORMERS)}\n\n{table(CLIPS)}")
     return 0
 
 

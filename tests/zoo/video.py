@@ -61,6 +61,11 @@ def wan_two_experts() -> d.WanPipeline:
     return wan(transformer_2=wan_transformer(), boundary_ratio=0.875)
 
 
+def wan_5b() -> d.WanPipeline:
+    """Wan 2.2 of 5B, which takes a timestep for each token."""
+    return wan(expand_timesteps=True)
+
+
 def wan_image(**more: Any) -> d.WanImageToVideoPipeline:
     """Wan 2.1 from a first and a last frame, which a CLIP reads too."""
     transformer = wan_transformer(in_channels=36, out_channels=16, image_dim=parts.WIDTH, **more)
@@ -354,6 +359,7 @@ def kandinsky5_video() -> d.Kandinsky5T2VPipeline:
 ENTRIES = {
     "wan": video(wan, arguments(**TEXT, **SMALL, num_frames=5, negative_prompt="bad")),
     "wan_two_experts": video(wan_two_experts, arguments(**TEXT, **SMALL, num_frames=5, guidance_scale_2=3.0)),
+    "wan_5b": video(wan_5b, arguments(**TEXT, **SMALL, num_frames=5)),
     "wan_vace": video(
         wan_vace,
         arguments(one_generator=True, **TEXT, **SMALL, num_frames=5, video=clip(5), mask=masks(5)),

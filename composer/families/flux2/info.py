@@ -19,4 +19,5 @@ INFO = FamilyInfo(
     rounds_strength_up=True,
     steps=50,
     guidance_scale=4.0,
+    distilled_setting="is_distilled",
 )

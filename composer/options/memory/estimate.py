@@ -15,6 +15,7 @@ from math import prod
 from typing import Any
 
 from composer.checkpoints.headers import count_weights
+from composer.checkpoints.latent_scale import temporal_factor
 from composer.checks.compatibility import Checked
 from composer.loading.precision import DtypePlan
 
@@ -136,17 +137,6 @@ def _samples(checked: Checked) -> int:
     """Samples of each sound in one channel, 30 seconds if only the model knows the length."""
     rate = checked.checkpoint.configs.get("vae", {}).get("sampling_rate", 44100)
     return int((checked.request.inputs.get("seconds") or 30) * rate)
-
-
-def temporal_factor(config: Mapping[str, Any]) -> int:
-    """Return the number of frames that a latent frame stands for.
-
-    Args:
-        config: Settings of the VAE.
-    """
-    stated = config.get("scale_factor_temporal") or config.get("temporal_compression_ratio")
-    halvings = config.get("temperal_downsample") or config.get("spatio_temporal_scaling") or ()
-    return int(stated or 2 ** sum(map(bool, halvings)))
 
 
 def tile_of(config: Mapping[str, Any]) -> int:

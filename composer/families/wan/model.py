@@ -1,0 +1,88 @@
+"""Wan: clips by a transformer on a video VAE, with prompts encoded by UMT5. https://arxiv.org/abs/2503.20314"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from composer.callbacks.base import Embedding, Step, StepCallback
+from composer.callbacks.request import Request
+from composer.families.base import token_strings
+from composer.families.channel_statistics import ChannelStatistics
+from composer.families.noise import batch_noise
+from composer.families.settings import Decoded
+from composer.families.vae import decode_latents
+from composer.families.wan.low_noise_scale import LowNoiseScale
+from composer.media.clip import Clip
+
+#: Positions of a prompt in the embedding; diffusers' default.
+MAX_TOKENS = 512
+
+
+class Wan(ChannelStatistics):
+    """Latents `(B, C, 1 + (frames - 1) / 4, H/8, W/8)`, in fp32 for every dtype; two transformers in Wan 2.2."""
+
+    fp32_latents = True
+
+    @property
+    def vae_scale_factor(self) -> int:
+        return self.pipe.vae_scale_factor_spatial
+
+    @property
+    def boundary(self) -> float | None:
+        """Timestep below which the second transformer predicts; ``None`` where there is one alone."""
+        ratio = self.pipe.config.boundary_ratio
+        return None if ratio is None else ratio * self.pipe.scheduler.config.num_train_timesteps
+
+    def canvas(self, request: Request) -> tuple[int, ...]:
+        return request.inputs["frames"], request.height, request.width
+
+    def tokens(self, prompt: str) -> list[str]:
+        return token_strings(self.pipe.tokenizer, prompt, MAX_TOKENS)
+
+    @property
+    def prompt_tokenizer(self) -> tuple[Any, int] | None:
+        return self.pipe.tokenizer, MAX_TOKENS
+
+    def embed(self, texts: list[str]) -> Embedding:
+        hidden, _ = self.pipe.encode_prompt(texts, None, False, max_sequence_length=MAX_TOKENS, device=self.device)
+        return self.embedding(hidden)
+
+    def callbacks(self, request: Request) -> Mapping[str, StepCallback]:
+        scale = request.inputs.get("arguments", {}).get("guidance_scale_2")
+        return {} if scale is None else {"wan.guidance_scale_2": LowNoiseScale(self.boundary or 0, scale)}
+
+    def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
+        is_noisy = self.boundary is None or step.timestep >= self.boundary
+        timestep = step.timestep.expand(len(latents))
+        if self.pipe.config.expand_timesteps:  # one for each token, in the 5B model of Wan 2.2
+            tokens = latents[0, 0, :, ::2, ::2].numel()
+            timestep = step.timestep.float().expand(len(latents), tokens)
+        return (self.pipe.transformer if is_noisy else self.pipe.transformer_2)(
+            hidden_states=latents, timestep=timestep, encoder_hidden_states=embedding.hidden, return_dict=False
+        )[0]
+
+    def scale_mask(self, mask: Tensor) -> Tensor:
+        return super().scale_mask(mask).unsqueeze(2)
+
+    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
+        frames, *sides = self.canvas(request)
+        rows, columns = (side // self.vae_scale_factor for side in sides)
+        shape = (request.batch, self.channels, (frames - 1) // self.pipe.vae_scale_factor_temporal + 1, rows, columns)
+        return batch_noise(shape, generators, self.latents_dtype, self.device)
+
+    @classmethod
+    def sigmas(cls, steps: int) -> None:
+        """The scheduler lays out its own."""
+
+    @classmethod
+    def shift(cls, tokens: int, steps: int, config: Any) -> None:
+        """None: it is a constant of the scheduler."""
+
+    def decode(self, latents: Tensor, request: Request) -> Decoded:
+        pixels, notes = decode_latents(self, latents, self.denormalize)
+        clips = self.pipe.video_processor.postprocess_video(pixels, output_type="pil")
+        return Decoded(media=[Clip(frames, request.inputs["fps"]) for frames in clips], notes=notes)

@@ -1,0 +1,95 @@
+"""Families of clips against diffusers' own pipelines: latents after every step, pixels before postprocessing, and each
+frame, bit for bit."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from flow_cases import SCALES, SIDE, STEPS, VIDEOS
+from runs import PROMPTS, SEEDS, Recorder, generators, scheduler_of
+from test_flow_families import family_of
+from zoo import ZOO
+
+from composer.callbacks.request import Request
+from composer.pipelines.pipeline import Pipeline
+from composer.sampling.guidance import ClassifierFree
+from composer.sampling.schedulers import make_scheduler, scheduler_parts
+from composer.tasks.text2video import Text2Video
+
+FRAMES, NEGATIVE = 9, "blurry"
+
+
+@cache
+def tiny(name: str):
+    return ZOO[name].make()
+
+
+def ours(family, option: str, scale: float, batch: int, scale_2: float | None):
+    """Latents after each step, the clips, and a fresh scheduler like the one that was used."""
+    original = family.pipe.scheduler.config
+    cls, settings, of_step = scheduler_parts(scheduler_of(option), type(family.pipe.scheduler).__name__)
+    recorder, arguments = Recorder(), {} if scale_2 is None else {"arguments": {"guidance_scale_2": scale_2}}
+    pipeline = Pipeline(
+        family=family, task=Text2Video(), make_scheduler=lambda: make_scheduler(cls, original, settings),
+        guidance=ClassifierFree(scale), step_settings=of_step, callbacks={"recorder": recorder},
+    )  # fmt: skip
+    request = Request(
+        prompts=PROMPTS[:batch], negative_prompts=(NEGATIVE,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=SIDE,
+        width=SIDE, inputs={"frames": FRAMES, "fps": 16, **arguments},
+    )  # fmt: skip
+    return recorder.latents, pipeline(request).media, make_scheduler(cls, original, settings)
+
+
+def theirs(pipe, scheduler, scale: float, batch: int, scale_2: float | None):
+    original, pipe.scheduler, latents = pipe.scheduler, scheduler, []
+    pipe.set_progress_bar_config(disable=True)
+    more = {} if scale_2 is None else {"guidance_scale_2": scale_2}
+    try:
+        output = pipe(
+            prompt=list(PROMPTS[:batch]), negative_prompt=[NEGATIVE] * batch, height=SIDE, width=SIDE, num_frames=FRAMES,
+            num_inference_steps=STEPS, guidance_scale=scale, generator=generators(batch), output_type="pil",
+            callback_on_step_end=lambda _pipe, _i, _t, tensors: latents.append(tensors["latents"].clone()) or {}, **more,
+        )  # fmt: skip
+    finally:
+        pipe.scheduler = original
+    return latents, output.frames
+
+
+def compare(name: str, scale: float, batch: int, monkeypatch, option: str = "default") -> None:
+    case = VIDEOS[name]
+    pipe, pixels = tiny(case.zoo), []
+    postprocess = pipe.video_processor.postprocess_video
+    monkeypatch.setattr(
+        pipe.video_processor, "postprocess_video", lambda video, **kw: pixels.append(video) or postprocess(video, **kw)
+    )
+    latents, clips, scheduler = ours(family_of(case.family or name, pipe), option, scale, batch, case.scale_2)
+    their_latents, their_clips = theirs(pipe, scheduler, scale, batch, case.scale_2)
+    assert len(latents) == len(their_latents) >= STEPS
+    assert all(torch.equal(*pair) and pair[0].isfinite().all() for pair in zip(latents, their_latents))
+    assert len(pixels) == 2 and torch.equal(*pixels), "pixels before postprocessing differ"
+    assert [len(clip.frames) for clip in clips] == [FRAMES] * batch
+    for clip, frames in zip(clips, their_clips, strict=True):
+        assert [frame.tobytes() for frame in clip.frames] == [frame.tobytes() for frame in frames]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", VIDEOS)
+def test_family_is_bit_equal(name, scale, batch, monkeypatch):
+    compare(name, scale, batch, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, case in VIDEOS.items() for option in case.schedulers]
+)
+def test_other_schedulers_are_bit_equal(name, option, monkeypatch):
+    compare(name, SCALES[-1], 2, monkeypatch, option)
+
+
+def test_the_second_scale_is_used():
+    family = family_of("wan", tiny("wan_two_experts"))
+    one, other = (ours(family, "default", SCALES[-1], 1, scale_2)[0] for scale_2 in (None, 3.0))
+    same = [torch.equal(*pair) for pair in zip(one, other)]
+    assert same[0] and not same[-1], "the first transformer keeps the run's scale, the second one does not"
