@@ -82,7 +82,7 @@ def workflow_classes(pipeline: str, blocks: str, embeds_scale: bool | None) -> t
         {"num_frames"} & trigger_inputs(complete), True
     )  # else blocks would choose a number themselves
     return tuple(
-        _create(cls, name, complete.get_execution_blocks(**given | inputs), frozenset(inputs), embeds_scale)
+        _create(cls, name, complete.get_execution_blocks(**{**given, **inputs}), frozenset(inputs), embeds_scale)
         for name, inputs in workflows(complete).items()
         if set(inputs) <= GIVEN_INPUTS and not {"image", "control_image"} <= set(inputs)  # which no task gives together
     )
