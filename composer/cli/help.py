@@ -43,6 +43,7 @@ Commands
   compose plan -m …                 what a sweep would run: jobs, groups, batches, memory
   compose resume DIR                go on with a sweep; the same command again does it too
   compose status DIR                how far a sweep is
+  compose serve [--host H] [--port N]   a service: OpenAI's images API, a queue, and a page to work in
   compose clean [DIR] [older=7]     which outputs could go: runs by their days, or what is named; dry_run=false removes them
   compose cache ls|clear            converted weights and models that are kept for next time
   compose warm status|stop          the resident process of --warm

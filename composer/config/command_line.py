@@ -22,6 +22,9 @@ INSTEAD = {
 #: Commands that accept several runs.
 SWEEPING = ("check", "plan")
 
+#: Command → flags with a value that are short for a setting of the same name: `--port 80` for `port=80`.
+SETTING_FLAGS = {"serve": ("--host", "--port")}
+
 #: Flags without a value → attributes of `ParsedArgs`.
 SWITCHES = {
     "-v": "verbose", "--verbose": "verbose", "-q": "quiet", "--quiet": "quiet",
@@ -106,6 +109,8 @@ def parse(argv: list[str]) -> ParsedArgs:
             flags.append(name)
             if HYDRA_FLAGS[name]:
                 flags.append(value or next(words, ""))
+        elif name in SETTING_FLAGS.get(command or "", ()):
+            overrides.append(f"{name.lstrip('-')}={value or next(words, '')}")
         elif word.startswith("-"):
             raise _no_flag(word, name, next(words, None))
         elif command is None and not overrides and "=" not in word and not word.startswith(("~", "+")):

@@ -7,6 +7,7 @@ COMMANDS = {
     "list": "composer.cli.commands.options:run",
     "show": "composer.cli.commands.show:run",
     "plugins": "composer.cli.commands.plugins:run",
+    "serve": "composer.cli.commands.serve:run",
     "plan": "composer.cli.commands.sweeps:plan",
     "resume": "composer.cli.commands.sweeps:resume",
     "status": "composer.cli.commands.sweeps:status",

@@ -25,7 +25,7 @@ FLOORS = (
     "pipelines",
     "sweeps reruns",
     "api",
-    "resident testing",
+    "resident server testing",
     "cli",
 )
 RANK = {package: level for level, packages in enumerate(FLOORS) for package in packages.split()}
@@ -175,7 +175,7 @@ def defined(tree: ast.Module) -> set[str]:
     """Names that begin with an underscore and that a module defines: functions, classes, variables and attributes."""
     names = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)

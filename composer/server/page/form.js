@@ -1,0 +1,160 @@
+// The form: made from the JSON Schema of the config, and back to overrides.
+
+import { get, upload } from "./api.js";
+
+const GROUPS = ["model", "task", "scheduler", "guidance", "precision", "device", "preset", "memory", "accel", "callbacks", "output"];
+const LISTS = ["memory", "accel", "callbacks"];
+const FILES = ["image", "mask", "depth", "references", "control_image"];
+const TEXTS = ["prompt", "negative_prompt"];
+
+export const element = (name, attributes = {}, ...children) => {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key in made && key !== "list") made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+};
+
+export class Form {
+  constructor(schema, changed) {
+    this.schema = schema;
+    this.changed = changed;
+    this.values = new Map(); // override key → text, in the order in which they were set
+    this.chosen = Object.fromEntries(GROUPS.map((group) => [group, this.standard(group)]));
+    this.fits = {};
+  }
+
+  standard(group) {
+    return this.schema.properties.chosen.properties[group]?.default ?? (LISTS.includes(group) ? [] : "");
+  }
+
+  names(group) {
+    const names = this.schema.$defs[`options.${group}`].oneOf;
+    return this.fits[group] ? names.filter(({ const: name }) => name in this.fits[group]) : names;
+  }
+
+  async narrow() {
+    try {
+      this.fits = (await get(`/options?model=${encodeURIComponent(this.chosen.model)}`)).options;
+    } catch {
+      this.fits = {}; // such as a checkpoint that is not on this machine: all are offered
+    }
+    for (const group of ["task", "scheduler"]) {
+      if (!this.names(group).some(({ const: name }) => name === this.chosen[group])) this.chosen[group] = this.names(group)[0]?.const ?? "";
+    }
+  }
+
+  draw() {
+    document.querySelector("#choices").replaceChildren(...GROUPS.map((group) => this.choice(group)));
+    const task = this.schema.$defs[`task.${this.chosen.task}`]?.properties ?? {};
+    document.querySelector("#keys").replaceChildren(...Object.entries(task).map(([key, about]) => this.setting(key, about)));
+    document.querySelector("#settings").replaceChildren(...this.details());
+    this.changed();
+  }
+
+  choice(group) {
+    const several = LISTS.includes(group), id = `choose-${group}`;
+    const names = this.names(group).map(({ const: name, description }) => {
+      const isChosen = several ? this.chosen[group].includes(name) : this.chosen[group] === name;
+      return element("option", { value: name, title: description, selected: isChosen }, name);
+    });
+    if (group === "preset") names.unshift(element("option", { value: "" }, "none"));
+    const select = element("select", { id, multiple: several }, ...names);
+    if (!several) select.value = this.chosen[group];
+    const about = this.schema.$defs[`options.${group}`].oneOf.find(({ const: name }) => name === this.chosen[group])?.description ?? "";
+    const note = element("span", { className: "note", id: `${id}-note` }, about);
+    select.setAttribute("aria-describedby", note.id);
+    select.addEventListener("change", async () => {
+      this.chosen[group] = several ? [...select.selectedOptions].map(({ value }) => value) : select.value;
+      if (group === "model") await this.narrow();
+      this.draw();
+      document.getElementById(id).focus();
+    });
+    return element("div", { className: "field" }, element("label", { htmlFor: id }, group), select, note);
+  }
+
+  // Settings of the chosen options, closed until they are opened.
+  details() {
+    return GROUPS.filter((group) => !["task", "model", "preset"].includes(group)).flatMap((group) =>
+      [this.chosen[group]].flat().flatMap((name) => {
+        const about = this.schema.$defs[`${group}.${name}`]?.properties ?? {};
+        const above = LISTS.includes(group) ? `${group}.${name}` : group;
+        const keys = Object.entries(about).filter(([key]) => !key.startsWith("_") && key !== "folder");
+        if (!keys.length) return [];
+        const fields = element("div", { className: "fields" }, ...keys.map(([key, value]) => this.setting(`${above}.${key}`, value)));
+        return [element("details", {}, element("summary", {}, `Settings of ${group}=${name}`), fields)];
+      }),
+    );
+  }
+
+  setting(key, about) {
+    const id = `set-${key}`, words = (about.anyOf ?? [about]).flatMap((one) => one.enum ?? (one.type === "boolean" ? [true, false] : []));
+    const standard = about.default === undefined || about.default === null ? "" : typeof about.default === "object" ? JSON.stringify(about.default) : String(about.default);
+    const kind = TEXTS.includes(key) ? "textarea" : words.length ? "select" : "input";
+    const field = element(kind, { id });
+    if (words.length) field.append(element("option", { value: "" }, standard ? `${standard} (default)` : "default"), ...words.map((word) => element("option", {}, String(word))));
+    else field.placeholder = standard;
+    field.value = this.values.get(key) ?? "";
+    field.addEventListener("input", () => {
+      if (field.value === "") this.values.delete(key);
+      else this.values.set(key, field.value);
+      this.changed();
+    });
+    const children = [element("label", { htmlFor: id }, key), field];
+    if (FILES.includes(key)) children.push(this.file(key, field));
+    if (about.description) {
+      children.push(element("span", { className: "note", id: `${id}-note` }, about.description));
+      field.setAttribute("aria-describedby", `${id}-note`);
+    }
+    return element("div", { className: TEXTS.includes(key) ? "field wide" : "field" }, ...children);
+  }
+
+  file(key, field) {
+    const file = element("input", { type: "file", accept: "image/*", ariaLabel: `${key}: a file of yours, chosen or dropped here` });
+    file.addEventListener("change", async () => {
+      field.value = await upload(file.files[0]);
+      field.dispatchEvent(new Event("input"));
+    });
+    return file;
+  }
+
+  overrides(sweep) {
+    const words = GROUPS.flatMap((group) => {
+      const chosen = this.chosen[group];
+      if (String(chosen) === String(this.standard(group))) return [];
+      return [LISTS.includes(group) ? `${group}=[${chosen}]` : `${group}=${chosen}`];
+    });
+    for (const [key, value] of this.values) {
+      if (document.getElementById(`set-${key}`)) words.push(`${key}=${TEXTS.includes(key) && !sweep ? quoted(value) : value}`);
+    }
+    return [...words, ...document.querySelector("#further").value.split("\n").map((line) => line.trim()).filter(Boolean)];
+  }
+
+  // Take over the overrides of a job; what the form has no field for goes into the text below.
+  fill(words) {
+    const further = [];
+    this.values.clear();
+    for (const group of GROUPS) this.chosen[group] = this.standard(group);
+    for (const word of words) {
+      const [, key, value] = /^\+*([^=]*)=([^]*)$/.exec(word) ?? [];
+      if (GROUPS.includes(key)) this.chosen[key] = LISTS.includes(key) ? value.replace(/[[\]\s]/g, "").split(",").filter(Boolean) : value;
+      else if (key) this.values.set(key, TEXTS.includes(key) || FILES.includes(key) ? unquoted(value) : value);
+      else further.push(word);
+    }
+    this.draw();
+    for (const [key, value] of this.values) if (!document.getElementById(`set-${key}`)) further.push(`${key}=${value}`);
+    document.querySelector("#further").value = further.join("\n");
+    this.changed();
+  }
+}
+
+// A text as one quoted string of the grammar of overrides, whatever is in it.
+export const quoted = (text) =>
+  `'${text.replace(/(\\*)\$\{/g, (_, marks) => `${marks}${marks}\\\${`).replace(/(\\*)'/g, (_, marks) => `${marks}${marks}\\'`).replace(/\\+$/, (marks) => marks + marks)}'`;
+
+const unquoted = (text) => (/^'[^]*'$/.test(text) ? text.slice(1, -1).replace(/\\'/g, "'").replace(/\\\$\{/g, "${") : text);
+
+// A command line as a shell reads it.
+export const commandOf = (words) => ["compose", ...words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`))].join(" ");

@@ -1,0 +1,110 @@
+"""What the routes do: check requests, queue jobs, keep uploads, wait for ends. Knows no HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.errors import ComposerError
+from composer.images.reading import open_image
+from composer.server.queue import JobQueue, QueuedJob
+from composer.server.requested_words import UPLOAD, request_words, sweep_words
+from composer.system.files import write_atomically
+
+
+class Service:
+    """The queue with the checks in front of it.
+
+    Args:
+        folder: Directory of the service.
+        longest: Most jobs that may wait.
+    """
+
+    def __init__(self, folder: Path, longest: int) -> None:
+        self.folder, self.uploads = folder, folder / "uploads"
+        self.uploads.mkdir(parents=True, exist_ok=True)
+        self.queue = JobQueue(folder, longest)
+        self._schema: dict[str, Any] | None = None
+        self._lock = threading.Lock()
+
+    def submit(self, client: str, words: Any, sweep: bool = False) -> list[QueuedJob]:
+        """Check a request as the command line does, and queue its jobs.
+
+        Args:
+            client: Who asks.
+            words: Overrides.
+            sweep: Whether several values of a key make several jobs.
+
+        Returns:
+            The jobs.
+
+        Raises:
+            ComposerError: The request cannot be met; nothing is queued.
+        """
+        prepared = request_words(words, self.uploads, sweep)
+        several = sweep_words(prepared) if sweep else [prepared]
+        for one in several:
+            self.check(one)
+        name = hashlib.sha256("\0".join([client, *prepared]).encode()).hexdigest()[:12] if sweep else None
+        return self.queue.add(client, several, name)
+
+    def check(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Refuse overrides that cannot work, as `compose check` does.
+
+        Args:
+            words: Checked overrides.
+
+        Returns:
+            Notes of the run.
+
+        Raises:
+            ComposerError: They cannot work.
+        """
+        from composer.checks.compatibility import check
+
+        with self._lock:  # one at a time: imports and Hydra are shared
+            checked = check(read(compose_config(list(words))))
+            from composer.pipelines.build import tried
+
+            return tried(checked)
+
+    def upload(self, data: bytes) -> str:
+        """Keep an image.
+
+        Args:
+            data: Content of a file.
+
+        Returns:
+            Its name, `upload:ID`, for overrides.
+
+        Raises:
+            ComposerError: It is no image that composer reads.
+        """
+        name = hashlib.sha256(data).hexdigest()[:32]
+        path = self.uploads / name
+        if path.is_file():
+            return UPLOAD + name
+        draft = self.uploads / f"{name}.unchecked"
+        write_atomically(draft, data)
+        try:
+            open_image("image", str(draft))
+            draft.replace(path)
+        except ComposerError as error:
+            raise ComposerError("image", None, error.reason) from None
+        finally:
+            draft.unlink(missing_ok=True)
+        return UPLOAD + name
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the config, made once."""
+        with self._lock:
+            if self._schema is None:
+                from composer.api.schema import config_schema
+
+                self._schema = config_schema()
+            return self._schema

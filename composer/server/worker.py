@@ -1,0 +1,237 @@
+"""A worker process: takes jobs from the queue and generates their images, with the models that it has loaded.
+
+It ends when its parent does, whose pipe it reads. It holds a lock on a file of its own, for which the next worker of the
+same number waits, and then decides what became of the job that this one had.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from composer.callbacks.base import Step, StepCallback
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.errors import ComposerError
+from composer.media.medium import poster
+from composer.server.answers import error_facts
+from composer.server.queue import JobQueue, QueuedJob
+from composer.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Seconds between two looks into an empty queue, and between two notes of a job's progress.
+IDLE_SECONDS, NOTE_SECONDS = 0.1, 0.2
+#: A preview is decoded when this many times the duration of the last one has passed: at most a tenth of the time.
+PREVIEW_PAUSE = 10.0
+PREVIEW_SIZE = 384
+RECORD, PREVIEW = "run.json", "preview.jpg"
+
+
+class Cancelled(BaseException):
+    """The end of a job that its client cancelled; no `Exception`, so that nothing takes it for a failure."""
+
+
+class Report(StepCallback):
+    """Notes steps in the queue, writes previews, and ends a cancelled job.
+
+    Args:
+        queue: The queue.
+        job: The job.
+        folder: Directory of its files.
+    """
+
+    batch_safe = True
+    media = frozenset({"image", "clip", "sound"})
+
+    def __init__(self, queue: JobQueue, job: QueuedJob, folder: Path) -> None:
+        self.queue, self.job, self.folder = queue, job, folder
+        self.noted = self.next_preview = 0.0
+        self.previews = 0
+
+    def after_predict(self, step: Step, prediction: Tensor) -> None:
+        """Decode what the step predicts, if it is time for a preview."""
+        began = time.monotonic()
+        if began < self.next_preview:
+            return
+        import io
+
+        try:
+            image = poster(self.run.decode(self.run.denoised(step, prediction))[0])
+        except ComposerError:  # the pipeline predicts no images at this step
+            self.next_preview = float("inf")
+            return
+        image.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, "JPEG", quality=80)
+        write_atomically(self.folder / PREVIEW, buffer.getvalue())
+        self.previews += 1
+        self.next_preview = time.monotonic() + PREVIEW_PAUSE * (time.monotonic() - began)
+
+    def after_step(self, step: Step, latents: Tensor) -> None:
+        """Note the step, and stop where the client cancelled the job."""
+        now = time.monotonic()
+        if now < self.noted + NOTE_SECONDS and step.index + 1 < step.total:
+            return
+        self.noted = now
+        if self.queue.progress(self.job.id, step.index + 1, step.total, self.previews):
+            raise Cancelled
+
+
+def job_folder(folder: Path, name: str) -> Path:
+    """Directory of a job's files.
+
+    Args:
+        folder: Directory of the service.
+        name: The job's id.
+    """
+    return folder / "jobs" / name
+
+
+def files_in(folder: Path) -> list[str]:
+    """Names of a job's files, for its addresses: images first, the record last.
+
+    Args:
+        folder: Directory of the job.
+    """
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    return sorted((name for name in names if name != PREVIEW), key=lambda name: (name == RECORD, name))
+
+
+def generate(queue: JobQueue, job: QueuedJob) -> None:
+    """Run a job and note its end.
+
+    Args:
+        queue: The queue.
+        job: A job that this process has claimed.
+
+    Raises:
+        KeyboardInterrupt: The process is to end.
+    """
+    folder = job_folder(queue.folder, job.id)
+    shutil.rmtree(folder, ignore_errors=True)  # what an attempt that was killed left
+    try:
+        folder.mkdir(parents=True)
+        _generate(queue, job, folder)
+        queue.finish(job.id, "done", files_in(folder))
+    except Cancelled:
+        shutil.rmtree(folder, ignore_errors=True)
+        queue.finish(job.id, "cancelled")
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        queue.finish(job.id, "failed", error=_facts(error))
+    gc.collect()
+
+
+def _generate(queue: JobQueue, job: QueuedJob, folder: Path) -> None:
+    from composer.pipelines.run import execute
+
+    config: Any = compose_config(list(job.words))
+    spec = read(config)
+    spec = replace(spec, callbacks={name: callback for name, callback in spec.callbacks.items() if name != "progress"})
+    result = execute(spec, folder, more=[Report(queue, job, folder)])
+    callbacks = {name: facts for name, facts in result.record["callbacks"].items() if name in spec.callbacks}
+    replace(result, record={**result.record, "callbacks": callbacks}).save(folder)
+
+
+def _facts(error: Exception) -> dict[str, Any]:
+    if isinstance(error, ComposerError):
+        return error_facts(error)
+    reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return {"message": reason, "key": None, "value": None, "reason": reason, "allowed": []}
+
+
+def recover(queue: JobQueue, worker: int) -> None:
+    """Decide what became of jobs whose workers have ended: done if the record exists, else they wait again.
+
+    Args:
+        queue: The queue.
+        worker: Number of this worker, whose lock this process holds.
+    """
+    for job in queue.running():
+        if job.worker == worker:
+            _recover(queue, job)
+        else:
+            with suppress(BlockingIOError), lock(queue.folder, job.worker or 0, wait=False):
+                _recover(queue, job)
+
+
+def _recover(queue: JobQueue, job: QueuedJob) -> None:
+    folder = job_folder(queue.folder, job.id)
+    if (folder / RECORD).is_file():
+        queue.finish(job.id, "done", files_in(folder))
+    else:
+        queue.release(job.id)
+
+
+@contextmanager
+def lock(folder: Path, worker: int, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a worker's number; the system releases it when the process ends, however it does.
+
+    Args:
+        folder: Directory of the service.
+        worker: Number of the worker.
+        wait: Whether to wait for a worker that holds it.
+
+    Raises:
+        BlockingIOError: Another process holds it.
+    """
+    import fcntl
+
+    handle = os.open(folder / f"worker-{worker}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
+
+
+def work(folder: Path, worker: int) -> None:
+    """Take jobs until SIGTERM comes or the parent ends.
+
+    Args:
+        folder: Directory of the service.
+        worker: Number of this worker.
+    """
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    queue = JobQueue(folder)
+    with lock(folder, worker):
+        recover(queue, worker)
+        while not stopping.is_set():
+            job = _claim(queue, worker)
+            if job is None:
+                stopping.wait(IDLE_SECONDS)
+            else:
+                generate(queue, job)
+
+
+def _claim(queue: JobQueue, worker: int) -> QueuedJob | None:
+    """The next job; None too while the database cannot be written, such as on a full disk."""
+    import sqlite3
+
+    try:
+        return queue.claim(worker)
+    except sqlite3.OperationalError:
+        return None
+
+
+def _end_with_parent() -> None:
+    """End at once when the pipe from the parent closes: without it nobody would end this process."""
+    with suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+    os._exit(1)

@@ -1,0 +1,155 @@
+"""Published clients and plain HTTP against a real service: the images are those of the command line, bit for bit."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import httpx
+import numpy as np
+import openai
+import pytest
+from PIL import Image
+from served import TOKEN
+
+SETTINGS = {"seed": 3, "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def client(service) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{service.address}/v1", api_key=TOKEN, max_retries=0, timeout=180)
+
+
+def pixels(data: bytes | str) -> np.ndarray:
+    """Pixels of a file's content, or of a file."""
+    return np.asarray(Image.open(io.BytesIO(data) if isinstance(data, bytes) else data).convert("RGB"))
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def hole() -> bytes:
+    """A mask of OpenAI's kind: transparent where the image is to change."""
+    mask = Image.new("RGBA", (128, 128), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (32, 32, 96, 96))
+    return png(mask)
+
+
+def test_openai_generates_what_the_command_line_generates(client, compose):
+    prompt = "a red cone, on sand; 'quoted' ${oc.env:HOME} @file"
+    answer = client.images.generate(model="tiny", prompt=prompt, n=2, response_format="b64_json", extra_body=SETTINGS)
+    words = ["model=tiny", "seed=3", "steps=2", "images=2", f"prompt={prompt}", "output.folder=out"]
+    assert compose(*words).code == 0
+    for number, image in enumerate(answer.data):
+        assert np.array_equal(pixels(base64.b64decode(image.b64_json)), pixels(f"out/00{number}.png"))
+
+
+def test_openai_edits_what_the_command_line_edits(client, compose, tmp_path):
+    image, mask = png(Image.linear_gradient("L").resize((128, 128)).convert("RGB")), hole()
+    (tmp_path / "a.png").write_bytes(image)
+    (tmp_path / "m.png").write_bytes(mask)
+    answer = client.images.edit(model="tiny", image=image, mask=mask, prompt="a yellow cone", response_format="url",
+                                extra_body=SETTINGS)  # fmt: skip
+    words = [
+        "task=inpaint",
+        "image=a.png",
+        "mask=m.png",
+        "invert_mask=true",
+        "prompt=a yellow cone",
+        "seed=3",
+        "steps=2",
+    ]
+    assert compose(*words, "output.folder=out").code == 0
+    edited = pixels(httpx.get(answer.data[0].url).content)
+    assert np.array_equal(edited, pixels("out/000.png")) and np.array_equal(edited[:20], pixels(image)[:20])
+
+
+def test_openai_reads_a_refusal(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.images.generate(model="tiny", prompt="a cone", extra_body={"steps": 0})
+    assert (
+        refused.value.body["message"] == "steps=0: must be an integer from 1 to 999" and refused.value.param == "steps"
+    )
+    with pytest.raises(openai.BadRequestError, match="quality=hd: has no effect here"):
+        client.images.generate(model="tiny", prompt="a cone", quality="hd")
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=client.base_url, api_key="another", max_retries=0).models.list()
+
+
+def test_openai_lists_the_model_options(client):
+    assert {"tiny", "sdxl"} <= {model.id for model in client.models.list()}
+
+
+def test_a_job_has_its_images_its_record_and_its_command(service, compose):
+    (job,) = service.submit("steps=2", "seed=5", "scheduler=euler", "callbacks=[trace]")
+    done = service.wait(job["id"])
+    assert done["state"] == "done" and done["command"] == "compose steps=2 seed=5 scheduler=euler 'callbacks=[trace]'"
+    record = httpx.get(done["record"]).json()
+    assert list(record["callbacks"]) == ["trace"] and record["images"][0]["seed"] == 5
+    assert compose("steps=2", "seed=5", "scheduler=euler", "output.folder=out").code == 0
+    assert np.array_equal(pixels(httpx.get(done["images"][0]).content), pixels("out/000.png"))
+    assert any(name.startswith("trace") for name in done["files"])
+
+
+def test_a_sweep_is_a_job_of_each_combination(service):
+    jobs = service.submit("steps=1,2", "seed=range(2)", "sweep.where=steps > 1 or seed == 0", sweep=True)
+    assert [job["overrides"] for job in jobs] == [["steps=1", "seed=0"], ["steps=2", "seed=0"], ["steps=2", "seed=1"]]
+    assert len({job["sweep"] for job in jobs}) == 1
+    assert {service.wait(job["id"])["state"] for job in jobs} == {"done"}
+
+
+def test_events_follow_a_job_with_previews(service):
+    (job,) = service.submit("steps=12")
+    states, steps, previews = [], [], []
+    with httpx.stream(
+        "GET", f"{service.address}/jobs/{job['id']}/events", headers={"authorization": f"Bearer {TOKEN}"}, timeout=180
+    ) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("event: "):
+                states.append(line[7:])
+            elif line.startswith("data: "):
+                steps.append(json.loads(line[6:])["step"])
+                if preview := json.loads(line[6:])["preview"]:
+                    previews.append(httpx.get(preview).status_code)
+    assert states[-1] == "done" and steps == sorted(steps) and steps[-1] == 12
+    assert previews and previews[0] in (200, 404)  # gone where the job ended meanwhile
+
+
+def test_a_job_is_cancelled_and_retried(service):
+    long, waiting = service.submit("steps=900"), service.submit("steps=1")
+    assert service.request("POST", f"/jobs/{waiting[0]['id']}/cancel").json()["state"] == "cancelled"
+    service.wait(long[0]["id"], "running")
+    service.request("POST", f"/jobs/{long[0]['id']}/cancel")
+    cancelled = service.wait(long[0]["id"])
+    assert cancelled["state"] == "cancelled" and cancelled["step"] < 900 and cancelled["files"] == {}
+    assert service.request("POST", f"/jobs/{waiting[0]['id']}/retry").json()["state"] == "queued"
+    done = service.wait(waiting[0]["id"])
+    assert done["state"] == "done"
+    again = service.request("POST", f"/jobs/{done['id']}/retry")
+    assert again.status_code == 400 and "is done" in again.json()["error"]["message"]
+
+
+def test_an_image_is_uploaded_once(service):
+    image = png(Image.linear_gradient("L").convert("RGB"))
+    names = {
+        service.request("POST", "/uploads", content=image, headers={"content-type": "image/png"}).json()["upload"]
+        for _ in range(2)
+    }
+    assert len(names) == 1
+    (job,) = service.submit("task=img2img", f"image={names.pop()}", "steps=2", "strength=0.5")
+    assert service.wait(job["id"])["state"] == "done"
+
+
+def test_pages_for_people_and_machines(service):
+    assert service.request("GET", "/healthz").json()["status"] == "ok"
+    description = service.request("GET", "/openapi.json").json()
+    assert description["openapi"] == "3.1.0" and "/v1/images/generations" in description["paths"]
+    assert "POST /jobs" in service.request("GET", "/docs").text
+    metrics = service.request("GET", "/metrics").text
+    assert 'composer_jobs{state="done"}' in metrics and "composer_workers 1" in metrics
+    assert service.request("GET", "/schema").json()["$defs"]["options.model"]
+    assert service.request("POST", "/check", json={"overrides": ["steps=3"]}).json() == {"notes": []}

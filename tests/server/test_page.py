@@ -1,0 +1,119 @@
+"""The page in a real headless Chromium: choose, generate, watch, refuse, retry, vary; by keyboard, on a phone, in the dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import pytest
+from browser import PROGRAM, Browser
+from PIL import Image
+from served import TOKEN
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium: `apt-get install chromium`")
+
+OPEN = "document.querySelector('#work')?.hidden === false && document.querySelector('#choose-model')"
+#: Fields without a name for a screen reader, and images without a description.
+UNNAMED = """[...document.querySelectorAll('input, select, textarea, button, summary, output[id], img')].filter((one) =>
+  !(one.labels?.length || one.ariaLabel || one.alt || one.textContent.trim() || one.querySelector('img')?.alt || one.hidden
+    || one.closest('[hidden], dialog:not([open])'))).map((one) => one.outerHTML)"""
+SET = """((id, value) => {{ const one = document.getElementById(id); one.value = value;
+  one.dispatchEvent(new Event('input')); one.dispatchEvent(new Event('change')); return one.value; }})({id}, {value})"""
+
+
+@pytest.fixture
+def page(request, service):
+    browser = Browser(**getattr(request, "param", {}))
+    browser.open(f"{service.address}/#token={TOKEN}")
+    browser.wait(OPEN)
+    yield browser
+    browser.close()
+
+
+def put(page: Browser, field: str, value: str) -> None:
+    assert page.run(SET.format(id=json.dumps(field), value=json.dumps(value))) == value
+
+
+def click(page: Browser, text: str) -> None:
+    is_it = f"one.textContent.trim() === {json.dumps(text)} && !one.closest('[hidden]')"
+    script = f"[...document.querySelectorAll('button')].find((one) => {is_it})"
+    page.wait(f"!!{script}")
+    page.run(f"{script}.click()")
+
+
+def test_a_flow_from_the_form_to_the_gallery(page, service):
+    assert (
+        page.run("location.hash") == ""
+        and page.run("document.querySelectorAll('#choose-scheduler option').length") > 10
+    )
+    assert "flow_euler" not in page.run("document.querySelector('#choose-scheduler').innerText"), (
+        "offers what does not fit"
+    )
+    put(page, "choose-scheduler", "euler")
+    put(page, "set-prompt", "it's a cone, ${x}")
+    put(page, "set-steps", "40")
+    command = page.run("document.querySelector('#command').textContent")
+    assert command.startswith("compose scheduler=euler 'prompt=") and "steps=40" in command
+    click(page, "Check")
+    page.wait("document.querySelector('#checked').textContent.includes('this can run')")
+    click(page, "Generate")
+    page.wait("document.querySelector('#running progress')?.value > 0")
+    page.wait("document.querySelector('#gallery img')?.complete")
+    job = service.request("GET", "/jobs?limit=1").json()["jobs"][0]
+    assert job["state"] == "done" and job["overrides"][0] == "scheduler=euler" and "steps=40" in job["overrides"]
+    page.run("document.querySelector('#gallery button').click()")
+    page.wait("document.querySelector('#record-text').textContent.includes('\"prompt\": \"it\\'s a cone, ${x}\"')")
+    click(page, "Vary the seed")
+    page.wait("document.querySelectorAll('#gallery img').length > 1")
+    assert page.errors() == []
+
+
+def test_a_refusal_is_the_line_of_the_command_line_and_a_cancelled_job_is_retried(page, service):
+    put(page, "set-steps", "0")
+    click(page, "Generate")
+    page.wait("document.querySelector('#error').textContent === 'steps=0: must be an integer from 1 to 999'")
+    put(page, "set-steps", "800")
+    click(page, "Generate")
+    click(page, "Cancel")
+    page.wait("document.querySelector('#jobs').innerText.includes('cancelled')")
+    assert page.run("document.querySelector('#error').hidden")
+    click(page, "Put into the form")
+    assert page.run("document.querySelector('#set-steps').value") == "800"
+    click(page, "Retry")
+    page.wait("document.querySelector('#running progress')?.value > 0")
+    click(page, "Cancel")
+    page.wait("document.querySelector('#counts').textContent.includes('0 running')")
+
+
+@pytest.mark.parametrize("page", [{"width": 390, "height": 800}, {"dark": True}], indirect=True, ids=["phone", "dark"])
+def test_it_fits_a_phone_and_a_dark_screen(page):
+    assert page.run("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
+    assert page.run(UNNAMED) == [] and page.errors() == []
+    shot = Image.open(io.BytesIO(base64.b64decode(page.call("Page.captureScreenshot")["data"]))).convert("L")
+    is_dark = page.run("matchMedia('(prefers-color-scheme: dark)').matches")
+    assert (shot.getpixel((2, 2)) < 60) == is_dark
+
+
+def test_it_works_by_keyboard_and_needs_the_token(service):
+    browser = Browser()
+    try:
+        browser.open(f"{service.address}/")
+        browser.wait("document.querySelector('#login')?.hidden === false")
+        browser.press("Tab", 9)
+        assert browser.run("document.activeElement.className") == "skip"
+        browser.run("document.querySelector('#token').focus()")
+        browser.type("wrong-token")
+        browser.press("Enter", 13)
+        browser.wait("document.querySelector('#error').textContent.includes('token is missing or wrong')")
+        browser.run("document.querySelector('#token').select()")
+        browser.type(TOKEN)
+        browser.press("Enter", 13)
+        browser.wait(OPEN)
+        order = []
+        for _ in range(14):
+            browser.press("Tab", 9)
+            order.append(browser.run("document.activeElement.id || document.activeElement.className"))
+        assert "choose-model" in order and "choose-output" in order
+    finally:
+        browser.close()

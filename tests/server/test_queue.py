@@ -1,0 +1,83 @@
+"""The queue: nothing is lost or done twice, clients take turns, and it is bounded."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from composer.errors import ComposerError
+from composer.server.queue import MAX_ATTEMPTS, JobQueue, QueueFull
+from composer.server.worker import job_folder, recover
+
+
+@pytest.fixture
+def queue(tmp_path) -> JobQueue:
+    return JobQueue(tmp_path, longest=50)
+
+
+def test_clients_take_turns(queue):
+    queue.add("a", [[f"seed={i}"] for i in range(4)])
+    queue.add("b", [["seed=10"], ["seed=11"]])
+    queue.add("c", [["seed=20"]])
+    order = [queue.claim(0) for _ in range(7)]
+    assert "".join(job.client for job in order) == "abcabaa"
+    assert [job.words[0] for job in order if job.client == "a"] == [f"seed={i}" for i in range(4)]
+    assert queue.claim(0) is None
+
+
+def test_it_is_bounded_and_takes_all_jobs_of_a_request_or_none(queue):
+    queue.add("a", [["seed=1"]] * 49)
+    with pytest.raises(QueueFull, match="has no space for 2 more"):
+        queue.add("a", [["seed=1"]] * 2)
+    assert queue.counts()["queued"] == 49
+
+
+def test_no_job_is_claimed_twice(queue):
+    jobs = queue.add("a", [[f"seed={i}"] for i in range(50)])
+    claimed: list[str] = []
+
+    def work(worker: int) -> None:
+        while job := JobQueue(queue.folder).claim(worker):
+            claimed.append(job.id)
+            queue.finish(job.id, "done")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == sorted(job.id for job in jobs) and queue.counts()["done"] == 50
+
+
+def test_a_killed_job_is_done_if_its_record_exists_and_waits_again_otherwise(queue):
+    queue.add("a", [["seed=1"], ["seed=2"]])
+    finished, half = queue.claim(0), queue.claim(0)
+    for job in (finished, half):
+        job_folder(queue.folder, job.id).mkdir(parents=True)
+        (job_folder(queue.folder, job.id) / "000.png").write_bytes(b"x")
+    (job_folder(queue.folder, finished.id) / "run.json").write_text("{}")
+    recover(queue, 0)
+    assert queue.get(finished.id).state == "done" and queue.get(finished.id).files == ("000.png", "run.json")
+    assert queue.get(half.id).state == "queued" and queue.claim(1).id == half.id
+
+
+def test_a_job_that_ends_its_worker_again_and_again_fails(queue):
+    (job,) = queue.add("a", [["seed=1"]])
+    for _ in range(MAX_ATTEMPTS):
+        assert queue.claim(0).id == job.id
+        recover(queue, 0)
+    assert queue.get(job.id).state == "failed" and "worker process 3 times" in queue.get(job.id).error["reason"]
+    assert queue.retry(job.id).state == "queued" and queue.get(job.id).attempts == 0
+
+
+def test_only_what_can_be_cancelled_or_retried_is(queue):
+    first, second = queue.add("a", [["seed=1"], ["seed=2"]])
+    assert queue.claim(0).id == first.id and queue.cancel(second.id).state == "cancelled"
+    assert queue.cancel(first.id).state == "running" and queue.progress(first.id, 1, 2, 0)
+    queue.finish(first.id, "done")
+    for refused in (queue.cancel, queue.retry):
+        with pytest.raises(ComposerError, match="is done"):
+            refused(first.id)
+        with pytest.raises(ComposerError, match="there is no such job"):
+            refused("nothing")
