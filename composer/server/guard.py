@@ -16,6 +16,8 @@ from composer.server.answers import error_body
 
 #: Most bytes of all headers, of a body with JSON, and of one with images.
 MAX_HEADERS, MAX_JSON, MAX_UPLOAD = 16 << 10, 1 << 20, 64 << 20
+#: Content types of bodies that have images.
+IMAGE_TYPES = ("multipart/form-data", "image/")
 #: Seconds that a client has to send its complete body.
 BODY_SECONDS = 30.0
 #: Paths that need no token: they show nothing of the jobs.
@@ -76,9 +78,11 @@ class Guard:
                 raise Refusal(431, "headers", None, f"are more than {MAX_HEADERS} bytes")
             check_host(scope, self.hosts)
             check_origin(headers)
+            most = 0  # of a request that may come from anybody
             if not is_open(scope, self.token):
                 check_token(headers.get("authorization", ""), self.token)
-            body = await read_body(headers, receive)
+                most = MAX_UPLOAD if headers.get("content-type", "").startswith(IMAGE_TYPES) else MAX_JSON
+            body = await read_body(headers, receive, most)
         except Refusal as error:
             response = JSONResponse(error_body(error), error.status, {"connection": "close"})
             await response(scope, receive, answer)
@@ -166,12 +170,13 @@ def _equal(given: str, secret: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
 
 
-async def read_body(headers: dict[str, str], receive: Receive) -> bytes:
+async def read_body(headers: dict[str, str], receive: Receive, most: int) -> bytes:
     """Read a body of bounded size in bounded time.
 
     Args:
         headers: Header → value.
         receive: Source of the body.
+        most: Its largest size, in bytes.
 
     Returns:
         The body.
@@ -179,7 +184,6 @@ async def read_body(headers: dict[str, str], receive: Receive) -> bytes:
     Raises:
         Refusal: It is too large, or its client too slow.
     """
-    most = MAX_UPLOAD if headers.get("content-type", "").startswith(("multipart/form-data", "image/")) else MAX_JSON
     length = headers.get("content-length", "0")
     if not length.isdigit() or int(length) > most:
         raise Refusal(413, "Content-Length", length, f"is more than {most} bytes")

@@ -205,6 +205,8 @@ RAW = {
     "odd length": f"POST /jobs HTTP/1.1\r\n{GOOD}Content-Type: application/json\r\nContent-Length: ten\r\n\r\n",
     "form for JSON": f"POST /jobs HTTP/1.1\r\n{GOOD}Content-Type: text/plain\r\nContent-Length: 17\r\n\r\n"
     + '{"overrides": []}',
+    "a body without a token": "POST / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 100000\r\n\r\n",
+    "a body for an open page": "GET /healthz HTTP/1.1\r\nHost: HOST\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\n",
     "odd limit": f"GET /jobs?limit=-1 HTTP/1.1\r\n{GOOD}\r\n",
     "huge limit": f"GET /jobs?limit=99999999999999999999 HTTP/1.1\r\n{GOOD}\r\n",
     "odd state": f"GET /jobs?state=%27%20OR%201=1-- HTTP/1.1\r\n{GOOD}\r\n",

@@ -7,6 +7,9 @@ const LISTS = ["memory", "accel", "callbacks"];
 const FILES = ["image", "mask", "depth", "references", "control_image"];
 const TEXTS = ["prompt", "negative_prompt"];
 
+// Without the address at the end of a description, which has no space in a narrow field.
+const brief = (text) => text.replace(/\s*https?:\/\/\S+$/, "");
+
 export const element = (name, attributes = {}, ...children) => {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -49,7 +52,8 @@ export class Form {
   draw() {
     document.querySelector("#choices").replaceChildren(...GROUPS.map((group) => this.choice(group)));
     const task = this.schema.$defs[`task.${this.chosen.task}`]?.properties ?? {};
-    document.querySelector("#keys").replaceChildren(...Object.entries(task).map(([key, about]) => this.setting(key, about)));
+    const keys = Object.entries(task).sort(([one], [other]) => TEXTS.includes(other) - TEXTS.includes(one)); // texts first
+    document.querySelector("#keys").replaceChildren(...keys.map(([key, about]) => this.setting(key, about)));
     document.querySelector("#settings").replaceChildren(...this.details());
     this.changed();
   }
@@ -64,7 +68,7 @@ export class Form {
     const select = element("select", { id, multiple: several }, ...names);
     if (!several) select.value = this.chosen[group];
     const about = this.schema.$defs[`options.${group}`].oneOf.find(({ const: name }) => name === this.chosen[group])?.description ?? "";
-    const note = element("span", { className: "note", id: `${id}-note` }, about);
+    const note = element("span", { className: "note", id: `${id}-note` }, brief(about));
     select.setAttribute("aria-describedby", note.id);
     select.addEventListener("change", async () => {
       this.chosen[group] = several ? [...select.selectedOptions].map(({ value }) => value) : select.value;
@@ -105,7 +109,7 @@ export class Form {
     const children = [element("label", { htmlFor: id }, key), field];
     if (FILES.includes(key)) children.push(this.file(key, field));
     if (about.description) {
-      children.push(element("span", { className: "note", id: `${id}-note` }, about.description));
+      children.push(element("span", { className: "note", id: `${id}-note` }, brief(about.description)));
       field.setAttribute("aria-describedby", `${id}-note`);
     }
     return element("div", { className: TEXTS.includes(key) ? "field wide" : "field" }, ...children);
