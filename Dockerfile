@@ -1,6 +1,8 @@
 # composer on CPUs. Build and use it:
 #   docker build -t composer .
 #   docker run --rm -v "$PWD/outputs:/home/composer/outputs" composer prompt="a red cone, on sand" seed=3
+# The service, at http://127.0.0.1:8700 of this machine:
+#   docker run --rm -p 127.0.0.1:8700:8700 -v "$PWD/outputs:/home/composer/outputs" composer serve --host 0.0.0.0
 FROM python:3.11-slim
 
 ENV PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
@@ -11,7 +13,7 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY composer composer
 COPY conf conf
 RUN if [ -n "$TORCH_INDEX" ]; then pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"; fi \
- && pip install -c constraints.txt .
+ && pip install -c constraints.txt '.[serve]'
 
 RUN useradd --create-home composer
 USER composer
