@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, file_sha256, image_fingerprint
+from composer.checkpoints.layouts import FORMER_NAMES
 from composer.checkpoints.lora_fit import LoraFit
 from composer.checks.compatibility import Checked
 from composer.config.choices import choice, scheduler_choice
@@ -60,6 +61,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
     if checked.refiner is not None and spec.model.refiner is not None:
         refiner = [checkpoint_fingerprint(checked.refiner), spec.model.refiner.start]
     loras = [_lora(name, lora, checked.loras[name]) for name, lora in spec.loras.items()]
+    family = FORMER_NAMES.get(spec.model.family, spec.model.family)
     return {
         "schema": SCHEMA,
         "task": choice(spec.task),
@@ -90,6 +92,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
         "overflow": spec.overflow,
         "output": [spec.output.format, spec.output.quality],
         **({"lora": loras} if loras else {}),  # which keeps the ids of sweeps without any
+        **({"family": family} if family != "auto" else {}),  # likewise
     }
 
 

@@ -152,6 +152,8 @@ def test_json_is_one_line_of_facts(compose):
     sweep = json.loads(compose("--json", "-m", "steps=1,2", "sweep.name=s").out)
     assert sweep["asked"] == sweep["generated"] == len(sweep["jobs"]) == 2
     assert sweep["failed"] == 0 and sweep["files"] == ["outputs/sweeps/s/index.html"]
+    resumed = json.loads(compose("--json", "resume", "outputs/sweeps/s").out)
+    assert resumed["files"] == sweep["files"] and resumed["jobs"] == sweep["jobs"]  # paths as they were typed
     assert json.loads(compose("info", "out/001.png", "--json").out)["number"] == 1
     assert json.loads(compose("check", "--json").out)["files"] == []
 

@@ -62,6 +62,13 @@ def test_options_of_one_class_have_ids_of_their_own():
     assert len({id_of(f"scheduler={name}") for name in ("default", "euler", "euler_karras", "ddim")}) == 4
 
 
+def test_a_typed_family_has_ids_of_its_own():
+    untyped, detected, hosted, former = (
+        id_of(*words) for words in ([], *([f"model.family={name}"] for name in ("auto", "hosted", "classic")))
+    )
+    assert untyped == detected != hosted == former
+
+
 def test_another_class_in_an_option_of_ones_own_counts(compose, tmp_path):
     file = tmp_path / "conf/scheduler/mine.yaml"
     file.parent.mkdir(parents=True)

@@ -48,10 +48,12 @@ def resume(line: ParsedArgs) -> int:
     """
     from composer.sweeps.journal import read_request
 
-    folder = _folder(line).resolve()
+    folder = _folder(line)
     request = read_request(folder)
-    if Path(request.get("cwd", ".")).is_dir():
-        os.chdir(request.get("cwd", "."))  # its files are named relative to it
+    start = Path(request.get("cwd", "."))
+    if start.is_dir() and not start.samefile("."):
+        folder = folder.resolve()  # as typed it would name another directory from there
+        os.chdir(start)  # its files are named relative to it
     overrides = [*request["overrides"], *request.get("manner", ()), f"hydra.sweep.dir={folder}"]
     from composer.cli.hydra_run import run
 
