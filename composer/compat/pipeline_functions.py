@@ -71,6 +71,25 @@ def kontext_sizes() -> list[tuple[int, int]]:
     return PREFERRED_KONTEXT_RESOLUTIONS
 
 
+def qwen_sizes(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the sizes to which Qwen-Image-Edit scales a reference, for its text encoder and for its VAE.
+
+    Args:
+        width: Width of the reference in pixels.
+        height: Height of the reference in pixels.
+
+    Returns:
+        Width and height in pixels of both.
+    """
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as module
+
+    read, encoded = (
+        module.calculate_dimensions(area, width / height)
+        for area in (module.CONDITION_IMAGE_SIZE, module.VAE_IMAGE_SIZE)
+    )
+    return read, encoded
+
+
 def _shift_range(config: Mapping[str, Any], max_shift: float) -> tuple[Any, Any, Any, Any]:
     """Settings of the scheduler, with the defaults of diffusers' pipelines."""
     return (

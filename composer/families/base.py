@@ -20,7 +20,7 @@ from composer.families.settings import Decoded, FamilySettings
 from composer.sampling.guidance import Branches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     import numpy as np
     import torch
@@ -108,6 +108,17 @@ class Family(ABC):
             `(height, width)`; a family of videos puts the number of frames first.
         """
         return request.height, request.width
+
+    def conditioned_by(self, request: Request) -> Hashable:
+        """What embeddings depend on beside texts and size, such as images that the text encoder reads.
+
+        Args:
+            request: The request.
+
+        Returns:
+            A part of the key under which embeddings are reused.
+        """
+        return ()
 
     def callbacks(self, request: Request) -> Mapping[str, StepCallback]:
         """Callbacks that a request needs, before those of the user.

@@ -38,10 +38,14 @@ class ChannelStatistics(FlowTransformer):
     def postprocess(self, pixels: Tensor) -> Sequence[Medium]:
         return super().postprocess(pixels[:, :, 0])
 
-    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and reciprocal of the standard deviation, `(1, C, 1, 1, 1)` each."""
+    def mean_and_deviation(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each channel, `(1, C, 1, 1, 1)` each, in dtype and device of a tensor."""
         config = self.pipe.vae.config
         mean, deviation = (
             torch.tensor(values).view(1, -1, 1, 1, 1).to(like) for values in (config.latents_mean, config.latents_std)
         )
+        return mean, deviation
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, deviation = self.mean_and_deviation(like)
         return mean, 1.0 / deviation

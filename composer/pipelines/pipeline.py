@@ -284,7 +284,7 @@ class Pipeline:
         def key() -> Hashable:
             size = request.height, request.width, type(family).__name__, model_id(family.denoiser)
             texts = request.prompts, request.negative_prompts, use_negative, family.settings
-            return *texts, *size, *map(model_state, encoders)
+            return *texts, *size, family.conditioned_by(request), *map(model_state, encoders)
 
         conditioning = cached(next(iter(encoders), None), key, lambda: family.encode(request, use_negative))
         for embedding in filter(None, (conditioning.positive, conditioning.negative)):

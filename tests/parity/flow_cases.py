@@ -85,16 +85,22 @@ class EditCase:
         sides: Sides in pixels of each reference, one set of references a case.
         scale: composer's guidance scale → the arguments of diffusers' pipeline.
         more: Further arguments of the pipeline.
+        size: Height and width of the result in pixels.
+        batches: Batch sizes that the pipeline can run.
     """
 
     zoo: str
     sides: tuple[tuple[int, ...], ...]
     scale: Callable[[float], dict[str, Any]] = lambda scale: {"guidance_scale": scale}
     more: Mapping[str, Any] = field(default_factory=dict)
+    size: int = SIDE
+    batches: tuple[int, ...] = (1, 2)
 
 
 EDITS = {
     "flux2": EditCase(zoo="klein", sides=((64,), (64, 96))),
+    # diffusers runs one image at a time
+    "qwen_image": EditCase(zoo="qwen_edit_plus", sides=((64,), (64, 96)), scale=true_cfg, size=64, batches=(1,)),
     # its scaling to a megapixel is switched off on both sides
     "flux": EditCase(
         zoo="kontext",

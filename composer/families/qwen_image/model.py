@@ -10,16 +10,16 @@ from torch import Tensor
 from composer.callbacks.base import Embedding, Step
 from composer.callbacks.request import Request
 from composer.compat.pipeline_functions import pack_flux, unpack_flux
-from composer.families.channel_statistics import ChannelStatistics
 from composer.families.flow import embedded_scale, grid_of, scaled_timesteps
 from composer.families.noise import batch_noise
+from composer.families.qwen_image.references import ReadReferences
 from composer.sampling.guidance import classifier_free
 
 #: Most tokens of a prompt without its template; diffusers' default.
 MAX_TOKENS = 512
 
 
-class QwenImage(ChannelStatistics):
+class QwenImage(ReadReferences):
     """Latents packed from 2 × 2 patches of the one frame of a video VAE: `(B, H/16 · W/16, 4 · channels)`."""
 
     pack_factor = 4
@@ -35,16 +35,18 @@ class QwenImage(ChannelStatistics):
         return self.pipe.tokenizer, MAX_TOKENS
 
     def embed(self, texts: list[str]) -> Embedding:
-        hidden, mask = self.pipe.encode_prompt(texts, self.device, max_sequence_length=MAX_TOKENS)
+        hidden, mask = self.pipe.encode_prompt(texts, device=self.device, max_sequence_length=MAX_TOKENS)
         return self.embedding(hidden, mask=mask)
 
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
-        grid = (1, *grid_of(step.canvas, self.vae_scale_factor * self.patch_size))
+        grids = [(1, *grid_of(step.canvas, self.vae_scale_factor * self.patch_size))]
+        if "references" in step.inputs:
+            grids += map(tuple, step.inputs["references"].positions.tolist())
         return self.pipe.transformer(
             hidden_states=latents, timestep=scaled_timesteps(step, latents),
             guidance=embedded_scale(step, latents) if self.takes_guidance_scale else None,
             encoder_hidden_states=embedding.hidden, encoder_hidden_states_mask=embedding.mask,
-            img_shapes=[[grid]] * len(latents), return_dict=False,
+            img_shapes=[grids] * len(latents), return_dict=False,
         )[0]  # fmt: skip
 
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
