@@ -119,7 +119,9 @@ def overview_page() -> str:
             if group in GROUPS:
                 default = "none" if not option else f"`{group}={_typed(option)}`"
                 rows.append(f"| [{group}](options/{group}.md) | {default} | {GROUPS[group]} |")
-    keys = [row for row in settings_of(CONF / "compose.yaml") if row.key in ("batch", "prompt_overflow")]
+    keys = [
+        row for row in settings_of(CONF / "compose.yaml") if row.key in ("batch", "prompt_overflow", "prompt_syntax")
+    ]
     return (
         "# Reference\n\nOn the command line, `group=option` chooses an option and `key=value` sets a value. `compose list GROUP`, "
         "`compose config` and shell completion show the same as these pages, with your own options and those of plugins.\n\n"

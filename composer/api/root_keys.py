@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from composer.config.spec import Batch, LongPrompts
+from composer.config.spec import Batch, LongPrompts, PromptSyntax
 from composer.system.constraints import Fraction, Ge, Interval, Len, MinLen
 from composer.tasks.base import MAX_IMAGES, MAX_PIXELS
 from composer.tasks.outpaint import Margin
@@ -54,4 +54,5 @@ ROOT_KEYS: Mapping[str, Any] = MappingProxyType({
     "arguments": Mapping[str, Any] | None,
     "batch": Batch,
     "prompt_overflow": LongPrompts,
+    "prompt_syntax": PromptSyntax,
 })  # fmt: skip

@@ -77,7 +77,8 @@ def _root_keys(of_tasks: Mapping[str, list[str]]) -> dict[str, Schema]:
     defaults = contents(packaged_conf() / MAIN)
     keys = {key: any_of([schema_of(ROOT_KEYS[key]), {"type": "null"}]) if key in ROOT_KEYS else {} for key in (
         *dict.fromkeys(key for named in of_tasks.values() for key in named), "arguments")}  # fmt: skip
-    general = {key: setting_schema(key, ROOT_KEYS[key], defaults, rows) for key in ("batch", "prompt_overflow")}
+    named = ("batch", "prompt_overflow", "prompt_syntax")
+    general = {key: setting_schema(key, ROOT_KEYS[key], defaults, rows) for key in named}
     return {**keys, **general, "lora": {**_lora(), "default": {}, "description": rows["lora"]}}
 
 

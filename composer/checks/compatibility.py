@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
@@ -19,7 +19,9 @@ from composer.checks.output import resolve_output
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
 from composer.errors import ComposerError
+from composer.families.prompt_weights import check_prompts
 from composer.system.devices import refuse_unavailable
+from composer.tasks import marks
 from composer.tasks.base import Task
 
 #: Role of a checkpoint → its description, and the tasks that can use it.
@@ -97,10 +99,19 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     early.refuse(spec, checkpoint)
     refiner = _refiner(spec, checkpoint)
     loras = check_loras(spec, checkpoint)
-    return Checked(
-        spec=spec, checkpoint=checkpoint, task=task, request=task.request(spec.values, checkpoint), refiner=refiner,
-        loras=loras,
-    )  # fmt: skip
+    request = task.request(spec.values, checkpoint)
+    if spec.prompt_syntax == "weights":
+        request = _with_weights(request)
+    return Checked(spec=spec, checkpoint=checkpoint, task=task, request=request, refiner=refiner, loras=loras)
+
+
+def _with_weights(request: Request) -> Request:
+    """Refuse prompts that can't be read, and note only the syntax in them that is not weights."""
+    check_prompts(request.prompts, request.negative_prompts)
+    texts = (*request.prompts, *request.negative_prompts)
+    as_text = marks.note(texts)
+    notes = (*(note for note in request.notes if note not in as_text), *marks.note(texts, weights=True))
+    return replace(request, notes=notes)
 
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:

@@ -30,6 +30,7 @@ from composer.config.spec import (
     ModelSpec,
     OutputSpec,
     PrecisionSpec,
+    PromptSyntax,
     RefinerSpec,
     RunSpec,
     SchedulerSpec,
@@ -72,6 +73,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     _refuse_other_keys("device", nodes["device"])
     batch = require("batch", tree.pop("batch", None), Batch)
     overflow = require("prompt_overflow", tree.pop("prompt_overflow", "warn"), LongPrompts)
+    syntax = require("prompt_syntax", tree.pop("prompt_syntax", "text"), PromptSyntax)
     loras = read_loras(mapping("lora", tree.pop("lora", None)))
     skip_on_error = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
@@ -87,6 +89,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         device=device,
         batch=batch,
         overflow=overflow,
+        prompt_syntax=syntax,
         loras=loras,
         options=MappingProxyType(chosen),
         output=build_spec("output", OutputSpec, nodes["output"]),

@@ -18,6 +18,8 @@ Dtype = Literal["auto", "fp32", "fp16", "bf16"]
 Storage = Literal["fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4"]
 #: Treatment of prompts that are longer than the model reads.
 LongPrompts = Literal["warn", "error", "chunk"]
+#: Syntax of prompts: literal text, or words with weights such as `(word:1.3)`.
+PromptSyntax = Literal["text", "weights"]
 #: Format of output files; `auto` follows from what the task makes.
 FormatName = Literal["auto", "png", "webp", "jpeg", "mp4", "gif", "frames", "wav", "flac"]
 #: Images in a batch; `auto` is as many as fit into memory, None all of the run.
@@ -192,6 +194,7 @@ class RunSpec:
         batch: Images generated at once; `auto` for as many as fit into memory, `None` for all.
         options: Group → name of its option, or a list of names.
         overflow: Treatment of prompts that are longer than the model reads.
+        prompt_syntax: Syntax of prompts and negative prompts.
         loras: LoRA by name, in their order; the name of the one at the node ``lora`` itself is empty.
     """
 
@@ -211,4 +214,5 @@ class RunSpec:
     batch: Batch = None
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     overflow: LongPrompts = "warn"
+    prompt_syntax: PromptSyntax = "text"
     loras: Mapping[str, LoraSpec] = field(default_factory=lambda: MappingProxyType({}))

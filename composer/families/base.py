@@ -45,11 +45,13 @@ class Family(ABC):
         pipe: As passed. diffusers registers components at run time, so type checkers see none of them: ``Any``.
         settings: As passed, or the defaults.
         reads_long_prompts: Whether prompts of any length can be read, in windows.
+        reads_weights: Whether words of prompts can have weights, which needs `token_positions`.
         inpaints_contiguous: Whether the latents of an image to inpaint are made contiguous, as in most of diffusers'
             inpainting pipelines; convolutions of the VAE sum in the order of the memory format.
     """
 
     reads_long_prompts: ClassVar[bool] = False
+    reads_weights: ClassVar[bool] = False
     inpaints_contiguous: ClassVar[bool] = True
     pipe: Any
     settings: FamilySettings
@@ -140,6 +142,14 @@ class Family(ABC):
     def prompt_tokenizer(self) -> tuple[Any, int] | None:
         """Tokenizer of the text encoder that reads furthest, and its limit in tokens; ``None`` without a limit."""
         return None
+
+    @property
+    def token_positions(self) -> tuple[tuple[Any, int], ...]:
+        """Tokenizers of the parts of `Embedding.hidden` along its positions, and their lengths.
+
+        The tokenizer is ``None`` where a text encoder is omitted. Empty for families that do not read weights.
+        """
+        return ()
 
     @abstractmethod
     def tokens(self, prompt: str) -> list[str]:

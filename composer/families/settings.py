@@ -21,11 +21,13 @@ class FamilySettings:
         device: Device that the models compute on; ``None`` for the one of the pipeline.
         upcast_vae: Whether the VAE decodes in fp32; ``"auto"`` only where 16 bits overflow.
         long_prompts: Whether a prompt longer than the text encoder reads is truncated, or read in chunks.
+        prompt_syntax: Whether prompts are literal text, or have words with weights.
     """
 
     device: torch.device | None = None
     upcast_vae: bool | Literal["auto"] = "auto"
     long_prompts: Literal["truncate", "chunk"] = "truncate"
+    prompt_syntax: Literal["text", "weights"] = "text"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,12 @@ class LatentUNet(LatentFamily):
     """Latents `(B, 4, H/f, W/f)` with f pixels per latent, 8 in most checkpoints; prompts are read by CLIP alone."""
 
     reads_long_prompts = True
+    reads_weights = True
+
+    @property
+    def token_positions(self) -> tuple[tuple[Any, int], ...]:
+        tokenizer = self.pipe.tokenizer or self.pipe.tokenizer_2  # SDXL's two split a text alike
+        return ((tokenizer, tokenizer.model_max_length),)
 
     @property
     def _reads_in_windows(self) -> bool:

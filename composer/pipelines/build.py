@@ -201,9 +201,10 @@ def make_family(checkpoint: Checkpoint, pipe: Any, spec: RunSpec, device: torch.
     """
     long_prompts: Literal["chunk", "truncate"] = "chunk" if spec.overflow == "chunk" else "truncate"
     upcast = spec.precision.vae_upcast
-    return family_class(checkpoint)(
-        pipe, FamilySettings(device=device, upcast_vae=upcast, long_prompts=long_prompts)
-    )  # fmt: skip
+    settings = FamilySettings(
+        device=device, upcast_vae=upcast, long_prompts=long_prompts, prompt_syntax=spec.prompt_syntax
+    )
+    return family_class(checkpoint)(pipe, settings)
 
 
 def scheduler_maker(pipe: Any, scheduler: SchedulerParts) -> partial[Any]:

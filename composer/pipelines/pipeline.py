@@ -18,6 +18,7 @@ from composer.callbacks.request import Request
 from composer.errors import LeftBehind
 from composer.families.base import Family
 from composer.families.settings import Decoded
+from composer.families.weighted import encode_prompts, plain_request, plain_text
 from composer.options.base import ModelOption, embedding_key
 from composer.options.lifecycle import apply_options, clear_models
 from composer.pipelines.long_prompts import check_prompt_length
@@ -200,7 +201,9 @@ class Pipeline:
             The last latents, while callbacks and options are still active.
         """
         with seeded(request.seeds[0]), self.options_active(request):
-            check_prompt_length(self.family.prompt_tokenizer, request, self.overflow, notes.append)
+            check_prompt_length(
+                self.family.prompt_tokenizer, plain_request(self.family, request), self.overflow, notes.append
+            )
             conditioning = self._conditioning(request)
             sampler = self._sampler(request)
             start = task.start(self.family, sampler, request)
@@ -262,7 +265,7 @@ class Pipeline:
         return Run(
             timesteps=sampler.timesteps, generators=sampler.generators, scheduler=sampler.scheduler, folder=folder, scratch=temporary,
             decode=lambda latents: list(family.decode(latents, request).media), denoised=sampler.denoised,
-            predicted=sampler.predicted, noised=sampler.noised, encode=partial(self._encode, request), tokens=family.tokens,
+            predicted=sampler.predicted, noised=sampler.noised, encode=partial(self._encode, request), tokens=self._tokens,
             request=request, predict=partial(self._predict, self.guidance.for_run(family.denoiser), sampler),
             latent_mask=family.scale_mask, modules=family.modules,
         )  # fmt: skip
@@ -276,6 +279,10 @@ class Pipeline:
         """Conditioning of other texts for the same images, for callbacks."""
         return self._conditioning(replace(request, prompts=tuple(prompts), negative_prompts=tuple(negatives)))
 
+    def _tokens(self, prompt: str) -> list[str]:
+        """Tokens of a prompt without its syntax, for callbacks."""
+        return self.family.tokens(plain_text(self.family, prompt))
+
     def _conditioning(self, request: Request) -> Conditioning:
         """Embeddings of the request's texts, for images of its size."""
         family, use_negative = self.family, self.guidance.do_classifier_free_guidance
@@ -286,7 +293,7 @@ class Pipeline:
             texts = request.prompts, request.negative_prompts, use_negative, family.settings
             return *texts, *size, family.conditioned_by(request), *map(model_state, encoders)
 
-        conditioning = cached(next(iter(encoders), None), key, lambda: family.encode(request, use_negative))
+        conditioning = cached(next(iter(encoders), None), key, lambda: encode_prompts(family, request, use_negative))
         for embedding in filter(None, (conditioning.positive, conditioning.negative)):
             check_finite("text_encoder", "the encoded prompt", embedding.hidden, embedding.pooled)
         return conditioning

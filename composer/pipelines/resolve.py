@@ -166,6 +166,8 @@ def check_parts(
     if spec.overflow == "chunk" and not family_class(checkpoint).reads_long_prompts:
         reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
         raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
+    if spec.prompt_syntax == "weights":
+        _check_weights(checked)
     for candidate in filter(None, (checkpoint, checked.refiner)):
         check_requirements(callbacks, checked.task, candidate, spec.task.name)
         check_guidance(guidance, candidate)
@@ -173,6 +175,20 @@ def check_parts(
         check_second_scale(guidance, checked.request)
     else:
         _check_hosted(checked, guidance, callbacks, scheduler)
+
+
+def _check_weights(checked: Checked) -> None:
+    """Refuse weights of words that the model can't take."""
+    checkpoint = checked.checkpoint
+    if not family_class(checkpoint).reads_weights:
+        reason = (
+            f"is for prompts that CLIP or T5 reads, and models of the family {checkpoint.family} can't take weights"
+        )
+        raise ComposerError("prompt_syntax", "weights", reason, ("text",))
+    if checked.spec.overflow == "chunk":
+        raise ComposerError(
+            "prompt_syntax", "weights", "can't be together with prompt_overflow=chunk: choose one of them"
+        )
 
 
 def _check_hosted(

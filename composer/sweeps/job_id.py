@@ -91,6 +91,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
         "batch": spec.batch,
         "overflow": spec.overflow,
         "output": [spec.output.format, spec.output.quality],
+        **({"prompt_syntax": spec.prompt_syntax} if spec.prompt_syntax != "text" else {}),  # as with LoRA
         **({"lora": loras} if loras else {}),  # which keeps the ids of sweeps without any
         **({"family": family} if family != "auto" else {}),  # likewise
     }

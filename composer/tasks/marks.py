@@ -26,21 +26,31 @@ _MARKS = [
 _BREAK = re.compile(r"(?<![A-Z\"'“] )(?<![\w\"'“])BREAK(?![\w\"'”])(?! [A-Z]{2,})")
 
 
-def note(texts: Iterable[str | None]) -> tuple[str, ...]:
+def note(texts: Iterable[str | None], weights: bool = False) -> tuple[str, ...]:
     """Note that prompts contain syntax of other tools.
 
     Args:
         texts: Prompts; None entries are ignored.
+        weights: Whether weights of words are read, so that they need no note.
 
     Returns:
         One line that lists up to four marks, or none.
     """
     matches = list(dict.fromkeys(mark for text in dict.fromkeys(texts) if text for mark in marks(text)))
+    if weights:
+        matches = [mark for mark in matches if not _is_weight(mark)]
     if not matches:
         return ()
     shown = ", ".join(f'"{shorten(mark, 40)}"' for mark in matches[:4]) + (", …" if len(matches) > 4 else "")
     form = "is" if len(matches) == 1 else "are"
-    return (f"prompt: {shown} {form} read as plain text: composer knows no marks of other tools in prompts",)
+    known = "composer knows no marks of other tools in prompts"
+    if any(map(_is_weight, matches)):
+        known = "prompt_syntax=weights reads weights of words, and no other marks of other tools"
+    return (f"prompt: {shown} {form} read as plain text: {known}",)
+
+
+def _is_weight(mark: str) -> bool:
+    return mark.startswith("(")
 
 
 def marks(text: str) -> Iterator[str]:

@@ -51,8 +51,8 @@ OTHERS = {
 }  # fmt: skip
 #: Of these packages, modules that a refusal passes through: they import no torch at import time either.
 TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.guidance", "sampling.hooks", "sampling.loop",
-              "sampling.sampler", "families.base", "families.distinct", "families.settings", "options.base", "pipelines.long_prompts",
-              "pipelines.run", "records.embedded", "tiny.captions", "tiny.known", "tiny.scenes")  # fmt: skip
+              "sampling.sampler", "families.base", "families.distinct", "families.prompt_weights", "families.settings", "options.base",
+              "pipelines.long_prompts", "pipelines.run", "records.embedded", "tiny.captions", "tiny.known", "tiny.scenes")  # fmt: skip
 
 
 @cache

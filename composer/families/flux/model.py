@@ -27,7 +27,12 @@ class Flux(FlowTransformer):
     """Latents packed from 2 × 2 patches: `(B, H/16 · W/16, 4 · channels)` on a VAE with 8 pixels per latent."""
 
     pack_factor = 4
+    reads_weights = True
     shared_inputs = frozenset({"txt_ids"})  # positions, the same for all images
+
+    @property
+    def token_positions(self) -> tuple[tuple[Any, int], ...]:
+        return ((self.pipe.tokenizer_2, self._max_tokens),)
 
     def tokens(self, prompt: str) -> list[str]:
         return token_strings(self.pipe.tokenizer_2, prompt, self._max_tokens)

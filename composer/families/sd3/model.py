@@ -19,6 +19,12 @@ class StableDiffusion3(FlowTransformer):
     """Latents `(B, 16, H/8, W/8)`. Two CLIP encoders and T5, which can be omitted to save memory."""
 
     one_pass = True
+    reads_weights = True
+
+    @property
+    def token_positions(self) -> tuple[tuple[Any, int], ...]:
+        clip, t5 = self.pipe.tokenizer, self.pipe.tokenizer_3 if self.pipe.text_encoder_3 else None
+        return (clip, clip.model_max_length), (t5, MAX_T5_TOKENS)
 
     @property
     def takes_guidance_scale(self) -> bool:
