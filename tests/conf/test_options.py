@@ -92,3 +92,8 @@ def test_targets_are_of_their_kind(group_kind):
         spec = composed(group, name)
         targets = {"task": [spec.task], "guidance": [spec.guidance], "callbacks": list(spec.callbacks.values())}[group]
         assert targets and all(isinstance(target, Choice) and resolve(group, target, kind) for target in targets)
+
+
+def test_the_fast_preset_leaves_the_dtype_to_the_device(compose):
+    done = compose("check", "preset=fast")
+    assert done.code == 0 and "precision" not in done.err + done.out, done  # fp16 is replaced on CPUs, with a note
