@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from breadth import EDITS, survey
+from pipelines.hosted.breadth import EDITS, survey
 from zoo import ZOO
 
 from composer import ComposerError

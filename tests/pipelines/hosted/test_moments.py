@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusion3InpaintPipeline
+from pipelines.hosted.cases import PROMPTS, SEEDS, hosted, request
+from zoo import ZOO
 
 from composer import ComposerError, StepCallback, StopDenoising
 from composer.callbacks.base import Conditioning, Embedding
@@ -25,10 +25,6 @@ from composer.pipelines.hosted.call import PipelineFailure
 from composer.sampling.guidance import ClassifierFree, Distilled, Guidance, Interval
 from composer.sampling.guiders import Guider
 from composer.testing import pipelines
-
-sys.path.insert(0, str(Path(__file__).parent))
-from cases import PROMPTS, SEEDS, hosted, request
-from zoo import ZOO
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from pipelines.hosted.cases import Recorder, assert_same_moments, hosted, request, scheduler_maker
 from zoo import ZOO
 
 from composer.families.chroma.model import Chroma
@@ -20,9 +19,6 @@ from composer.pipelines.pipeline import Pipeline
 from composer.sampling.guidance import ClassifierFree
 from composer.tasks.text2img import Text2Img
 from composer.testing import pipelines
-
-sys.path.insert(0, str(Path(__file__).parent))
-from cases import Recorder, assert_same_moments, hosted, request, scheduler_maker
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 #: Family → tiny pipeline, class and side in pixels.

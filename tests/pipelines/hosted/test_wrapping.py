@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,13 +11,11 @@ from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_mod
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.hooks import HookRegistry
 from diffusers.hooks import ModelHook as DiffusersHook
+from pipelines.hosted.cases import Recorder, hosted, request
 
 from composer.pipelines.hosted.own_pipeline import run_pipeline
 from composer.pipelines.hosted.wrapping import listen, listen_to_models, models_in
 from composer.testing import pipelines
-
-sys.path.insert(0, str(Path(__file__).parent))
-from cases import Recorder, hosted, request
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
