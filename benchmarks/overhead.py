@@ -131,11 +131,11 @@ def complete_jobs() -> tuple[float, float]:
 
         more = {FEW: [], MANY: []}
         for number in range(JOBS):
-            for steps, seconds in more.items():
+            for steps, differences in more.items():
                 taken = [
                     seconds(job, steps) for job in ((raw_job, composer_job) if number % 2 else (composer_job, raw_job))
                 ]
-                seconds.append((taken[1] - taken[0]) * (1 if number % 2 else -1) * 1e3)
+                differences.append((taken[1] - taken[0]) * (1 if number % 2 else -1) * 1e3)
     few, many = (statistics.median(seconds) for seconds in more.values())
     step = (many - few) / (MANY - FEW)
     return step, few - FEW * step
