@@ -48,6 +48,7 @@ def test_openai_generates_what_the_command_line_generates(client, compose):
         assert np.array_equal(pixels(base64.b64decode(image.b64_json)), pixels(f"out/00{number}.png"))
 
 
+@pytest.mark.slow
 def test_openai_edits_what_the_command_line_edits(client, compose, tmp_path):
     image, mask = png(Image.linear_gradient("L").resize((128, 128)).convert("RGB")), hole()
     (tmp_path / "a.png").write_bytes(image)
@@ -95,6 +96,7 @@ def test_a_job_has_its_images_its_record_and_its_command(service, compose):
     assert any(name.startswith("trace") for name in done["files"])
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_job_of_each_combination(service):
     jobs = service.submit("steps=1,2", "seed=range(2)", "sweep.where=steps > 1 or seed == 0", sweep=True)
     assert [job["overrides"] for job in jobs] == [["steps=1", "seed=0"], ["steps=2", "seed=0"], ["steps=2", "seed=1"]]
@@ -119,6 +121,7 @@ def test_events_follow_a_job_with_previews(service):
     assert previews and previews[0] in (200, 404)  # gone where the job ended meanwhile
 
 
+@pytest.mark.slow
 def test_a_job_is_cancelled_and_retried(service):
     long, waiting = service.submit("steps=900"), service.submit("steps=1")
     assert service.request("POST", f"/jobs/{waiting[0]['id']}/cancel").json()["state"] == "cancelled"
@@ -133,6 +136,7 @@ def test_a_job_is_cancelled_and_retried(service):
     assert again.status_code == 400 and "is done" in again.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_an_image_is_uploaded_once(service):
     image = png(Image.linear_gradient("L").convert("RGB"))
     names = {

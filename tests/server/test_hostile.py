@@ -246,27 +246,27 @@ def post(service, words: str, **fields):
     return service.request("POST", "/jobs", json={"overrides": listed, **fields})
 
 
-@pytest.mark.parametrize("words", every(2, WORDS), ids=lambda words: words[:40])
+@pytest.mark.parametrize("words", every(4, WORDS), ids=lambda words: words[:40])
 def test_overrides_are_refused(service, words):
     assert_refused(post(service, words))
 
 
-@pytest.mark.parametrize("words", SWEEPS)
+@pytest.mark.parametrize("words", every(4, SWEEPS))
 def test_sweeps_are_refused(service, words):
     assert_refused(post(service, words, sweep=True))
 
 
-@pytest.mark.parametrize("body", every(2, BODIES), ids=lambda body: str(body[:30]))
+@pytest.mark.parametrize("body", every(4, BODIES), ids=lambda body: str(body[:30]))
 def test_bodies_are_refused(service, body):
     assert_refused(service.request("POST", "/jobs", content=body, headers={"content-type": "application/json"}))
 
 
-@pytest.mark.parametrize("fields", every(2, FIELDS), ids=lambda fields: json.dumps(fields)[:50])
+@pytest.mark.parametrize("fields", every(4, FIELDS), ids=lambda fields: json.dumps(fields)[:50])
 def test_fields_of_the_images_api_are_refused(service, fields):
     assert_refused(service.request("POST", "/v1/images/generations", json=fields))
 
 
-@pytest.mark.parametrize("name", RAW)
+@pytest.mark.parametrize("name", every(2, RAW))
 def test_raw_requests_are_refused(service, name):
     parts = urlsplit(service.address)
     text = RAW[name].replace("HOST", parts.netloc).replace("PORT", str(parts.port)).replace("JOB", _some_job(service))

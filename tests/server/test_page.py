@@ -42,6 +42,7 @@ def click(page: Browser, text: str) -> None:
     page.run(f"{script}.click()")
 
 
+@pytest.mark.slow
 def test_a_flow_from_the_form_to_the_gallery(page, service):
     assert (
         page.run("location.hash") == ""
@@ -70,6 +71,7 @@ def test_a_flow_from_the_form_to_the_gallery(page, service):
     assert page.errors() == []
 
 
+@pytest.mark.slow
 def test_a_refusal_is_the_line_of_the_command_line_and_a_cancelled_job_is_retried(page, service):
     put(page, "set-steps", "0")
     click(page, "Generate")
@@ -96,6 +98,7 @@ def test_it_fits_a_phone_and_a_dark_screen(page):
     assert (shot.getpixel((2, 2)) < 60) == is_dark
 
 
+@pytest.mark.slow
 def test_it_works_by_keyboard_and_needs_the_token(service):
     browser = Browser()
     try:
