@@ -127,6 +127,6 @@ def _traits(
     console.print_note(
         f"{spec.model.name} is not on this machine, so this goes by the description of its option: a {kind} model"
     )
-    roles = {"inpaint": "inpaint", "depth2img": "depth", "text2video": "video"}
+    roles = {"inpaint": "inpaint", "depth2img": "depth", "text2video": "video", "image2video": "image2video"}
     role = next((roles[task] for task in roles if task in named), "plain")
     return kind, lambda roles: role in roles, None if "unconditional" in named else "text", None

@@ -41,6 +41,7 @@ ROOT_KEYS: Mapping[str, Any] = MappingProxyType({
     "depth": Files,
     "references": Files,
     "control_image": Files,
+    "last_image": Files,
     "strength": Fraction,
     "invert_mask": bool,
     "keep_unmasked": bool,

@@ -12,7 +12,7 @@ from composer.checkpoints.components import Component
 from composer.checkpoints.detection import role
 from composer.checkpoints.headers import QUANTISED
 from composer.checkpoints.latent_scale import temporal_factor, vae_scale_factor
-from composer.checkpoints.layouts import HOSTED, HOSTED_MODELS, MODULAR_MODELS, FamilyInfo, families, hosted
+from composer.checkpoints.layouts import HOSTED, HOSTED_MODELS, MODULAR_MODELS, FamilyInfo, LastImage, families, hosted
 from composer.checkpoints.pipeline_defaults import PipelineDefaults
 
 #: Components that a depth model can do without when depth maps are given.
@@ -169,9 +169,24 @@ class Checkpoint:
         return "any" if self.family == HOSTED else role(self.family_info, self.configs) or "plain"
 
     def does(self, roles: Collection[str]) -> bool:
-        """Return whether the checkpoint has one of the roles that a task names; models of some pipelines also edit images."""
+        """Return whether the checkpoint has one of the roles that a task names.
+
+        Models of some pipelines also edit images, and some of those that make clips also begin them with an image.
+        """
         edits = self.pipeline in self.family_info.reference_pipelines
-        return self.role in roles or self.role == "any" or (edits and "edit" in roles)
+        also = {"edit"} if edits else {"image2video"} if self.role == "video" and self._begins_with_image else set()
+        return self.role in roles or self.role == "any" or not also.isdisjoint(roles)
+
+    @property
+    def last_image(self) -> LastImage:
+        """What a native model that begins clips with an image does with another one, of the last frame."""
+        decide = self.family_info.last_image
+        return "none" if decide is None or self.role == "video" else decide(self.denoiser)
+
+    @property
+    def _begins_with_image(self) -> bool:
+        begins = self.family_info.begins_with_image
+        return bool(self.settings.get(begins)) if isinstance(begins, str) else begins
 
     @property
     def pipe(self) -> str:

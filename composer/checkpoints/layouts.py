@@ -6,12 +6,13 @@ plugins behind entry points of the group `composer.families`. No family is named
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Literal
 
 from composer.config.plugins import Plugin, plugins
 from composer.errors import ComposerError
@@ -27,6 +28,8 @@ MODULAR_MODELS = "composer.pipelines.modular.models:ModularModels"
 FORMER_NAMES = {"classic": HOSTED}
 #: diffusers' guiders that change layers of the model for some of its forwards.
 LAYER_GUIDERS = frozenset({"AutoGuidance", "PerturbedAttentionGuidance", "SkipLayerGuidance", "SmoothedEnergyGuidance"})
+#: What a model that begins clips with an image does with another one, of the last frame.
+LastImage = Literal["none", "optional", "required"]
 #: Components that may be a pipeline's denoiser, the likeliest first.
 DENOISERS = ("unet", "transformer", "prior", "decoder")
 
@@ -91,6 +94,12 @@ class FamilyInfo:
         size: Default height and width in pixels where they do not follow from latents.
         frames: Default frames of a clip; None for families of images.
         fps: Frames per second of its clips.
+        begins_with_image: Whether its models for text to video also make clips that begin with an image; or the setting of
+            the pipeline class that is true for those that do.
+        frame_marks: Input channels of the denoiser that mark which frames are given, in models that take latents of
+            the first frame as further channels.
+        last_image: What these models do with an image of the last frame, by the denoiser's settings; None if none
+            takes one.
         arguments: Further arguments that its runs take → the component without which they have no effect.
         timestep_scale: Factor from the denoiser's timestep input to 0-1000.
         scheduler_type: `diffusion`, `flow` or `edm`, used if the checkpoint's scheduler does not determine it.
@@ -124,6 +133,9 @@ class FamilyInfo:
     size: tuple[int, int] | None = None
     frames: int | None = None
     fps: float | None = None
+    begins_with_image: bool | str = False
+    frame_marks: int = 0
+    last_image: Callable[[Mapping[str, Any]], LastImage] | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
     timestep_scale: float = 1
     scheduler_type: str = "diffusion"
@@ -181,12 +193,13 @@ class FamilyInfo:
             latent_channels: Channels of the VAE's latents.
 
         Returns:
-            `plain` for nothing, or `video` in a family of clips;
-            `inpaint` for a mask and masked latents, `depth` for depth; None for anything else.
+            `plain` for nothing, `inpaint` for a mask and masked latents, `depth` for depth; in a family of clips `video`
+            for nothing, `image2video` for the first frame and marks of it; None for anything else.
         """
         more = in_channels // self.pack_factor - latent_channels
-        nothing = "plain" if self.frames is None else "video"
-        return {0: nothing, 1: "depth", latent_channels + 1: "inpaint"}.get(more)
+        if self.frames is not None:
+            return "video" if not more else "image2video" if more == latent_channels + self.frame_marks else None
+        return {0: "plain", 1: "depth", latent_channels + 1: "inpaint"}.get(more)
 
 
 @dataclass(frozen=True, kw_only=True)

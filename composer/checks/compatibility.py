@@ -140,8 +140,8 @@ def tasks_of(checkpoint: Checkpoint) -> str:
     if checkpoint.family == HOSTED:
         return " or ".join(hosted_tasks(checkpoint)) or "none"
     if checkpoint.family_info.takes_prompt:
-        also = ", and also edit" if checkpoint.does(("edit",)) else ""
-        return ROLES[checkpoint.role][1] + also
+        also = [name for name in ("edit", "image2video") if name != checkpoint.role and checkpoint.does((name,))]
+        return ", and also ".join([ROLES[checkpoint.role][1], *also])
     of = checkpoint.family_info.conditioned_on
     return f"one that is conditioned on {of}" if of else "unconditional"
 

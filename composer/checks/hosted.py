@@ -20,7 +20,7 @@ from composer.system.signatures import keywords_of
 from composer.tasks.base import ARGUMENTS
 
 #: Inputs of tasks that are images.
-IMAGE_INPUTS = ("image", "mask", "depth", "references", "control_image")
+IMAGE_INPUTS = ("image", "mask", "depth", "references", "control_image", "last_image")
 #: Inputs that a pipeline without such an argument does not ignore only at this value.
 NEUTRAL = {
     "strength": (1, "takes none and does all of the steps: say strength=1"),

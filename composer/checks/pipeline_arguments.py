@@ -22,6 +22,7 @@ TABLE: Mapping[str, tuple[str, ...]] = {
     "image": ("image",),
     "references": ("image", "images", "input_images", "reference_images"),
     "control_image": ("control_image", "image"),
+    "last_image": ("last_image",),
     "control_scale": ("controlnet_conditioning_scale", "adapter_conditioning_scale"),
     "mask": ("mask_image",),
     "strength": ("strength",),
@@ -97,7 +98,7 @@ def _passed(key: str, value: Any, pipeline: Any) -> Any:
         return [list(references) for references in value]
     if key == "references":
         return list(value[0]) if name in read_call(pipeline).references or len(value[0]) > 1 else value[0][0]
-    if key == "image" and output_kind(pipeline) == "clip":  # one at a time: not all take a list
+    if key in ("image", "last_image") and output_kind(pipeline) == "clip":  # one at a time: not all take a list
         return value[0]
     return list(value) if isinstance(value, tuple) else value
 

@@ -90,6 +90,23 @@ def qwen_sizes(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int
     return read, encoded
 
 
+def wan_hidden(pipe: Any, texts: list[str], length: int, device: Any) -> Tensor:
+    """Encode texts as Wan's pipelines do, by the function of the one that does not insist on ftfy.
+
+    Args:
+        pipe: A Wan pipeline.
+        texts: Prompts.
+        length: Number of tokens.
+        device: Device of the result.
+
+    Returns:
+        Hidden states `(B, length, width)`, zero beyond each text.
+    """
+    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+
+    return WanPipeline._get_t5_prompt_embeds(pipe, texts, 1, length, device)
+
+
 def _shift_range(config: Mapping[str, Any], max_shift: float) -> tuple[Any, Any, Any, Any]:
     """Settings of the scheduler, with the defaults of diffusers' pipelines."""
     return (

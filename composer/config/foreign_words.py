@@ -34,6 +34,7 @@ KEYS = _inverted(
         "strength": "denoisingstrength denoise imagestrength",
         "depth": "depthmap",
         "references": "referenceimages inputimages",
+        "last_image": "lastframe endimage endframe",
         "control_image": "controlimage",
         "control_scale": "controlnetconditioningscale",
         "frames": "numframes videolength",

@@ -23,7 +23,7 @@ TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs", "reference")
 
 
 #: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.
-FILE_KEYS = ("image", "mask", "depth", "references", "control_image")
+FILE_KEYS = ("image", "mask", "depth", "references", "control_image", "last_image")
 
 
 def is_stray(word: str) -> bool:

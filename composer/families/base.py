@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+    from composer.families.given_frames import GivenFrames
 
 #: Dtype of each denoiser, which no model changes; diffusers walks through all layers to find it.
 _dtypes: WeakKeyDictionary[nn.Module, torch.dtype] = WeakKeyDictionary()
@@ -239,6 +240,21 @@ class Family(ABC):
             NotImplementedError: The family has no editing models.
         """
         raise NotImplementedError(f"{type(self).__name__} has no editing models")
+
+    def given_frames(self, request: Request, generators: tuple[torch.Generator, ...]) -> GivenFrames:
+        """Encode the images that clips begin and end with.
+
+        Args:
+            request: Size and frames, with one `inputs["image"]` for each clip, and one `inputs["last_image"]` if set.
+            generators: One CPU generator a clip.
+
+        Returns:
+            What `predict` finds as `Step.inputs["given_frames"]`.
+
+        Raises:
+            NotImplementedError: The family has no models that begin with an image.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no models that begin with an image")
 
     @abstractmethod
     def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:

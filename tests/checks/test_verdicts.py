@@ -264,6 +264,31 @@ PIPELINES = [
     ("model.source={pipe_wan}", "makes clips, such as Wan or LTX-Video: use task=text2video"),
     ("model.source={pipe_wan} task=image2video", "wants a model that makes clips that begin with an image"),
     ("model.source={pipe_wan} task=text2video", None),
+    ("model.source={pipe_wan_5b}", "use task=text2video, and also image2video"),
+    ("model.source={pipe_wan_5b} task=image2video", None),
+    (
+        "model.source={pipe_wan_5b} task=image2video last_image=sample:scene",
+        "takes the first frame alone: leave it out",
+    ),
+    ("model.source={pipe_wan_image2video} task=text2video", "use task=image2video"),
+    ("model.source={pipe_wan_image2video} task=image2video images=2", None),
+    (
+        "model.source={pipe_wan_image2video} task=image2video last_image=sample:scene",
+        "last_image=sample:scene: this model takes the first frame alone: leave it out",
+    ),
+    ("model.source={pipe_wan_first_last} task=image2video", "last_image: this model wants the last frame too"),
+    ("model.source={pipe_wan_first_last} task=image2video last_image=sample:scene", None),
+    (
+        "model.source={pipe_wan_first_last} task=image2video last_image=sample:scene frames=1",
+        "frames=1: must be 5 or more, with a first and a last frame",
+    ),
+    (
+        "model.source={pipe_wan_first_last} model.family=hosted task=image2video last_image=sample:scene height=32 width=32",
+        None,
+    ),
+    ("model.source={pipe_svd} task=image2video last_image=sample:scene", "takes no last_image"),
+    ("model.source={pipe_wan_image_two_experts} task=image2video arguments.guidance_scale_2=3", None),
+    ("model.source={pipe_wan_image_two_experts} task=image2video last_image=sample:scene", None),
     ("model.source={pipe_wan} task=text2video arguments.guidance_scale_2=3", "is for models with a transformer_2"),
     ("model.source={pipe_wan_two_experts} task=text2video arguments.guidance_scale_2=3", None),
     (

@@ -118,12 +118,19 @@ class VideoCase:
     Attributes:
         zoo: Its tiny pipeline, by name in the zoo.
         family: Its name where the key is another.
+        pipeline: The pipeline of diffusers where it is not the class of the tiny one.
+        given: Keys of the images that a clip begins and ends with; with them the task is image2video, else text2video.
+        replaced: Latent frames at the start that diffusers' loop computes to no purpose and replaces after its last step;
+            composer's latents hold the given ones.
         scale_2: Guidance scale of the second transformer; ``None`` for the run's own.
         schedulers: Scheduler options that the pipeline can run beside its own.
     """
 
     zoo: str
     family: str = ""
+    pipeline: str = ""
+    given: tuple[str, ...] = ()
+    replaced: int = 0
     scale_2: float | None = None
     schedulers: tuple[str, ...] = ()
 
@@ -139,4 +146,11 @@ VIDEOS = {
     "wan22": VideoCase(zoo="wan_two_experts", family="wan"),
     "wan22_scales": VideoCase(zoo="wan_two_experts", family="wan", scale_2=3.0),
     "wan22_5b": VideoCase(zoo="wan_5b", family="wan"),
+    "wan first": VideoCase(zoo="wan_image2video", family="wan", given=("image",), schedulers=("flow_euler", "flow_heun")),
+    "wan first and last": VideoCase(zoo="wan_first_last", family="wan", given=("image", "last_image")),
+    "wan22 first": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image",), scale_2=3.0),
+    "wan22 first and last": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image", "last_image")),
+    "wan22_5b first": VideoCase(
+        zoo="wan_5b", family="wan", pipeline="WanImageToVideoPipeline", given=("image",), replaced=1
+    ),
 }  # fmt: skip

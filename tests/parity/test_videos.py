@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from functools import cache
 
+import diffusers
 import pytest
 import torch
-from flow_cases import SCALES, SIDE, STEPS, VIDEOS
-from runs import PROMPTS, SEEDS, Recorder, generators, scheduler_of
+from flow_cases import SCALES, SIDE, STEPS, VIDEOS, VideoCase
+from runs import PROMPTS, SEEDS, Recorder, generators, image, scheduler_of
 from test_flow_families import family_of
 from zoo import ZOO
 
@@ -16,6 +17,7 @@ from composer.callbacks.request import Request
 from composer.pipelines.pipeline import Pipeline
 from composer.sampling.guidance import ClassifierFree
 from composer.sampling.schedulers import make_scheduler, scheduler_parts
+from composer.tasks.image2video import Image2Video
 from composer.tasks.text2video import Text2Video
 
 FRAMES, NEGATIVE = 9, "blurry"
@@ -26,26 +28,33 @@ def tiny(name: str):
     return ZOO[name].make()
 
 
-def ours(family, option: str, scale: float, batch: int, scale_2: float | None):
+def ours(family, case: VideoCase, option: str, scale: float, batch: int):
     """Latents after each step, the clips, and a fresh scheduler like the one that was used."""
     original = family.pipe.scheduler.config
     cls, settings, of_step = scheduler_parts(scheduler_of(option), type(family.pipe.scheduler).__name__)
-    recorder, arguments = Recorder(), {} if scale_2 is None else {"arguments": {"guidance_scale_2": scale_2}}
+    recorder, task = Recorder(), Image2Video() if case.given else Text2Video()
+    arguments = {} if case.scale_2 is None else {"arguments": {"guidance_scale_2": case.scale_2}}
     pipeline = Pipeline(
-        family=family, task=Text2Video(), make_scheduler=lambda: make_scheduler(cls, original, settings),
+        family=family, task=task, make_scheduler=lambda: make_scheduler(cls, original, settings),
         guidance=ClassifierFree(scale), step_settings=of_step, callbacks={"recorder": recorder},
     )  # fmt: skip
     request = Request(
         prompts=PROMPTS[:batch], negative_prompts=(NEGATIVE,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=SIDE,
-        width=SIDE, inputs={"frames": FRAMES, "fps": 16, **arguments},
+        width=SIDE, inputs={"frames": FRAMES, "fps": 16, **arguments} | images(case, batch),
     )  # fmt: skip
     return recorder.latents, pipeline(request).media, make_scheduler(cls, original, settings)
 
 
-def theirs(pipe, scheduler, scale: float, batch: int, scale_2: float | None):
+def images(case: VideoCase, batch: int):
+    """Of other sizes than the clip, which both scale."""
+    return {key: (image(2 * SIDE, seed),) * batch for seed, key in enumerate(case.given)}
+
+
+def theirs(pipe, case: VideoCase, scheduler, scale: float, batch: int):
     original, pipe.scheduler, latents = pipe.scheduler, scheduler, []
     pipe.set_progress_bar_config(disable=True)
-    more = {} if scale_2 is None else {"guidance_scale_2": scale_2}
+    more = {} if case.scale_2 is None else {"guidance_scale_2": case.scale_2}
+    more |= {key: value[0] for key, value in images(case, 1).items()}
     try:
         output = pipe(
             prompt=list(PROMPTS[:batch]), negative_prompt=[NEGATIVE] * batch, height=SIDE, width=SIDE, num_frames=FRAMES,
@@ -60,18 +69,28 @@ def theirs(pipe, scheduler, scale: float, batch: int, scale_2: float | None):
 def compare(name: str, scale: float, batch: int, monkeypatch, option: str = "default") -> None:
     case = VIDEOS[name]
     pipe, pixels = tiny(case.zoo), []
-    postprocess = pipe.video_processor.postprocess_video
-    monkeypatch.setattr(
-        pipe.video_processor, "postprocess_video", lambda video, **kw: pixels.append(video) or postprocess(video, **kw)
-    )
-    latents, clips, scheduler = ours(family_of(case.family or name, pipe), option, scale, batch, case.scale_2)
-    their_latents, their_clips = theirs(pipe, scheduler, scale, batch, case.scale_2)
+    other = getattr(diffusers, case.pipeline)(**pipe.components, **settings(pipe)) if case.pipeline else pipe
+    for processor in {pipe.video_processor, other.video_processor}:
+        postprocess = processor.postprocess_video
+        monkeypatch.setattr(
+            processor,
+            "postprocess_video",
+            lambda video, _own=postprocess, **kw: pixels.append(video) or _own(video, **kw),
+        )
+    latents, clips, scheduler = ours(family_of(case.family or name, pipe), case, option, scale, batch)
+    their_latents, their_clips = theirs(other, case, scheduler, scale, batch)
     assert len(latents) == len(their_latents) >= STEPS
-    assert all(torch.equal(*pair) and pair[0].isfinite().all() for pair in zip(latents, their_latents))
+    for mine, other_ones in zip(latents, their_latents):
+        assert torch.equal(mine[:, :, case.replaced :], other_ones[:, :, case.replaced :]) and mine.isfinite().all()
     assert len(pixels) == 2 and torch.equal(*pixels), "pixels before postprocessing differ"
     assert [len(clip.frames) for clip in clips] == [FRAMES] * batch
     for clip, frames in zip(clips, their_clips, strict=True):
         assert [frame.tobytes() for frame in clip.frames] == [frame.tobytes() for frame in frames]
+
+
+def settings(pipe):
+    """Of the pipeline's class, beside its components."""
+    return {name: value for name, value in pipe.config.items() if name in ("boundary_ratio", "expand_timesteps")}
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -90,6 +109,6 @@ def test_other_schedulers_are_bit_equal(name, option, monkeypatch):
 
 def test_the_second_scale_is_used():
     family = family_of("wan", tiny("wan_two_experts"))
-    one, other = (ours(family, "default", SCALES[-1], 1, scale_2)[0] for scale_2 in (None, 3.0))
+    one, other = (ours(family, VIDEOS[name], "default", SCALES[-1], 1)[0] for name in ("wan22", "wan22_scales"))
     same = [torch.equal(*pair) for pair in zip(one, other)]
     assert same[0] and not same[-1], "the first transformer keeps the run's scale, the second one does not"

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from composer.checkpoints.layouts import FamilyInfo, Supports
+from collections.abc import Mapping
+from typing import Any
+
+from composer.checkpoints.layouts import FamilyInfo, LastImage, Supports
+
+
+def last_image(transformer: Mapping[str, Any]) -> LastImage:
+    """What a model for image to video does with the last frame: those of Wan 2.1 read it with CLIP, or do not."""
+    if transformer.get("image_dim") is None:
+        return "optional"
+    return "none" if transformer.get("pos_embed_seq_len") is None else "required"
+
 
 INFO = FamilyInfo(
     name="wan",
     family="composer.families.wan.model:Wan",
     denoiser=("transformer", "WanTransformer3DModel"),
     pipeline="WanPipeline",
-    excludes=("image_encoder",),
+    role_pipelines={"image2video": "WanImageToVideoPipeline"},
     size_multiple=2,
     size=(480, 832),
     frames=81,
     fps=16,
+    begins_with_image="expand_timesteps",
+    frame_marks=4,
+    last_image=last_image,
     scheduler_type="flow",
     steps=50,
     guidance_scale=5.0,

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step, StepCallback
 from composer.callbacks.request import Request
+from composer.compat.pipeline_functions import wan_hidden
 from composer.families.base import token_strings
-from composer.families.channel_statistics import ChannelStatistics
+from composer.families.given_frames import GivenFrames
 from composer.families.noise import batch_noise
 from composer.families.settings import Decoded
 from composer.families.vae import decode_latents
+from composer.families.wan.given_frames import BeginsWithImage, timesteps_of_tokens
 from composer.families.wan.low_noise_scale import LowNoiseScale
 from composer.media.clip import Clip
 
@@ -22,7 +24,7 @@ from composer.media.clip import Clip
 MAX_TOKENS = 512
 
 
-class Wan(ChannelStatistics):
+class Wan(BeginsWithImage):
     """Latents `(B, C, 1 + (frames - 1) / 4, H/8, W/8)`, in fp32 for every dtype; two transformers in Wan 2.2."""
 
     fp32_latents = True
@@ -48,8 +50,7 @@ class Wan(ChannelStatistics):
         return self.pipe.tokenizer, MAX_TOKENS
 
     def embed(self, texts: list[str]) -> Embedding:
-        hidden, _ = self.pipe.encode_prompt(texts, None, False, max_sequence_length=MAX_TOKENS, device=self.device)
-        return self.embedding(hidden)
+        return self.embedding(wan_hidden(self.pipe, texts, MAX_TOKENS, self.device))
 
     def callbacks(self, request: Request) -> Mapping[str, StepCallback]:
         scale = request.inputs.get("arguments", {}).get("guidance_scale_2")
@@ -57,13 +58,14 @@ class Wan(ChannelStatistics):
 
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
         is_noisy = self.boundary is None or step.timestep >= self.boundary
-        timestep = step.timestep.expand(len(latents))
+        given = step.inputs.get("given_frames", GivenFrames())
+        timestep = step.timestep
         if self.pipe.config.expand_timesteps:  # one for each token, in the 5B model of Wan 2.2
-            tokens = latents[0, 0, :, ::2, ::2].numel()
-            timestep = step.timestep.float().expand(len(latents), tokens)
+            timestep = timesteps_of_tokens(timestep, latents, given)
         return (self.pipe.transformer if is_noisy else self.pipe.transformer_2)(
-            hidden_states=latents, timestep=timestep, encoder_hidden_states=embedding.hidden, return_dict=False
-        )[0]
+            hidden_states=given.append_to(latents), timestep=timestep.expand(len(latents), *timestep.shape),
+            encoder_hidden_states=embedding.hidden, encoder_hidden_states_image=given.hidden, return_dict=False,
+        )[0]  # fmt: skip
 
     def scale_mask(self, mask: Tensor) -> Tensor:
         return super().scale_mask(mask).unsqueeze(2)

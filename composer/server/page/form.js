@@ -4,7 +4,7 @@ import { get, upload } from "./api.js";
 
 const GROUPS = ["model", "task", "scheduler", "guidance", "precision", "device", "preset", "memory", "accel", "callbacks", "output"];
 const LISTS = ["memory", "accel", "callbacks"];
-const FILES = ["image", "mask", "depth", "references", "control_image"];
+const FILES = ["image", "mask", "depth", "references", "control_image", "last_image"];
 const TEXTS = ["prompt", "negative_prompt"];
 
 // Without the address at the end of a description, which has no space in a narrow field.
