@@ -10,6 +10,7 @@ from typing import Any
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.pipeline_defaults import PipelineDefaults
 from composer.checks.call_values import divisors, function_tree, local_values
+from composer.checks.class_needs import fixed_frames
 from composer.checks.pipeline_arguments import default_settings, name_of
 from composer.checks.pipeline_class import output_kind
 
@@ -49,7 +50,7 @@ def class_defaults(
     values = {key: _number(first.get(name)) if name else None for key, name in counts.items()}
     size = _size(first)
     settings = default_settings(pipeline.__name__, bool(checkpoint.takes_guidance_scale))
-    kind, frames = output_kind(pipeline), values["frames"]
+    kind, frames = output_kind(pipeline), fixed_frames(checkpoint) or values["frames"]
     return PipelineDefaults(
         size=size,
         multiple=_multiple(checkpoint, pipeline, known, size),

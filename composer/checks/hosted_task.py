@@ -8,6 +8,7 @@ from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checks.class_defaults import class_defaults
+from composer.checks.class_needs import why_one
 from composer.checks.modular_blocks import is_workflow, no_workflow, with_scheduler
 from composer.checks.modular_defaults import workflow_defaults
 from composer.checks.modular_loops import check_loops
@@ -52,7 +53,8 @@ def choose_pipeline(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> tuple[
     kind, pipeline = next(_fitting(checkpoint, kinds), (None, named))
     if kind is None and task.pipeline_kind is not None:
         raise ComposerError("task", spec.task.name, f"{checkpoint.pipeline} {_instead(checkpoint)}")
-    one = kind in ONE_AT_A_TIME or (is_workflow(pipeline) and read_call(pipeline).takes_one)
+    is_text = is_workflow(pipeline) and read_call(pipeline).takes_one
+    one = kind in ONE_AT_A_TIME or is_text or why_one(pipeline, checkpoint) is not None
     if one and spec.batch in (None, "auto"):
         spec = replace(spec, batch=1)
     if is_workflow(pipeline):

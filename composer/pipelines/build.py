@@ -90,7 +90,7 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     scheduler = resolve_scheduler(checked, checked.checkpoint)
     options, option_notes = choose_options(checked, device, dtypes)
     dtypes = store_denoiser(dtypes, checked.checkpoint, (option.storage for option in options.values()))
-    check_parts(checked, guidance, callbacks, scheduler)
+    check_parts(checked, guidance, callbacks, scheduler, dtypes)
     schedule_notes = check_schedule(checked, *scheduler, timestep_layout(checked.checkpoint))
     return Parts(
         device=device, dtypes=dtypes, guidance=guidance, callbacks=callbacks, scheduler=scheduler, options=options,

@@ -15,6 +15,7 @@ from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import count_weights
 from composer.checkpoints.layouts import HOSTED, broken_families
+from composer.checks.class_needs import check_needs
 from composer.checks.compatibility import Checked
 from composer.checks.hosted import check_hosted, check_own, check_step
 from composer.checks.modular_blocks import chosen_workflow
@@ -26,7 +27,7 @@ from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.families.lookup import family_class
 from composer.loading import quantization
-from composer.loading.precision import DtypePlan, resolve_dtypes
+from composer.loading.precision import DTYPE_NAMES, DtypePlan, resolve_dtypes
 from composer.loading.skeleton import create_skeleton
 from composer.sampling.guidance import Guidance
 from composer.sampling.schedulers import SchedulerParts, scheduler_parts
@@ -149,7 +150,8 @@ def resolve_scheduler(checked: Checked, checkpoint: Checkpoint) -> SchedulerPart
 
 
 def check_parts(
-    checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: SchedulerParts
+    checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: SchedulerParts,
+    dtypes: DtypePlan,
 ) -> None:  # fmt: skip
     """Check what several parts need of each other.
 
@@ -158,6 +160,7 @@ def check_parts(
         guidance: Guidance of the run.
         callbacks: Callbacks by name.
         scheduler: Scheduler of the run.
+        dtypes: Dtypes of the components.
 
     Raises:
         ComposerError: A part can't work with the checkpoint or the task.
@@ -174,7 +177,7 @@ def check_parts(
     if checkpoint.family != HOSTED:
         check_second_scale(guidance, checked.request)
     else:
-        _check_hosted(checked, guidance, callbacks, scheduler)
+        _check_hosted(checked, guidance, callbacks, scheduler, dtypes)
 
 
 def _check_weights(checked: Checked) -> None:
@@ -192,13 +195,18 @@ def _check_weights(checked: Checked) -> None:
 
 
 def _check_hosted(
-    checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: SchedulerParts
+    checked: Checked, guidance: Guidance, callbacks: Mapping[str, StepCallback], scheduler: SchedulerParts,
+    dtypes: DtypePlan,
 ) -> None:  # fmt: skip
     """Refuse what the checkpoint's own pipeline class can't take or do."""
     pipeline, values = hosted_class(checked.checkpoint), checked.spec.values
     sizes = {key: values.get(key) for key in ("height", "width")}
     check_hosted(
         pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name, checked.task.makes
+    )  # fmt: skip
+    check_needs(
+        pipeline, checked.checkpoint, checked.request, checked.at_once,
+        lambda component: DTYPE_NAMES.get(dtypes.of(component), ""),
     )  # fmt: skip
     check_step(pipeline, scheduler.cls, scheduler.step_settings)
     check_own(create_skeleton(checked.checkpoint), arguments(pipeline, checked.request, guidance))

@@ -26,15 +26,11 @@ SMALL = {
     "text2audio": ["seconds=0.5"],
     "unconditional": [],
 }
-#: Pipelines whose classes fail in their own code, which only a run shows: what is missing.
-FAILING = {
-    "zimage_omni": "its siglip encoder is called in bfloat16",
-    "bria": "its transformer's scheduler must have scale_model_input",
-    "sdxl_union": "needs arguments.control_mode",
-    "cogview4": "its tiny tokenizer makes no token of an empty negative prompt",
-    "bria_fibo": "gives an empty negative prompt a token that the tiny text encoder does not have",
-    "amused": "its scheduler takes one generator, and no list",
-    "latte": "makes as many frames as its transformer was made for",
+#: What a task of a pipeline needs besides: it is refused without, and runs with it.
+NEEDED = {
+    ("zimage_omni", "edit"): "precision.vae=bf16",
+    ("sdxl_union", "control"): "arguments.control_mode=[0]",
+    ("latte", "text2video"): "frames=2",
 }
 #: Arguments that have keys.
 KEYED = {name for names in TABLE.values() for name in names} | SET_BY_COMPOSER
@@ -64,17 +60,41 @@ def words_of(name: str, folder: object, task: str) -> list[str]:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", slow_but(["zimage", "ltx", "stable_audio"], [name for name in ZOO if ZOO[name].loads]))
 def test_check_and_run_agree(others, tmp_path, monkeypatch, name):
-    from composer.images.reading import read_image
-
     if not ZOO[name].available:
         pytest.skip(f"needs {ZOO[name].needs}")
     monkeypatch.chdir(tmp_path)
-    read_image("image", "sample:scene").resize((64, 64)).save("small.png")
+    small_image()
     checkpoint = find_checkpoint(ModelSpec(name="local", source=str(others[name]), family="hosted"))
     requests = [words_of(name, others[name], task) for task in hosted_tasks(checkpoint) if task in SMALL]
     verdicts = [(verdict(composer.check, *words), verdict(composer.compose, *words)) for words in requests]
-    failed = [run for check, run in verdicts if check is None and run is not None]
-    if name in FAILING:
-        assert failed and all("failed in its own code" in run for run in failed), FAILING[name]
-    else:
-        assert [check for check, _ in verdicts] == [run for _, run in verdicts]
+    assert [check for check, _ in verdicts] == [run for _, run in verdicts]
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    ("name", "task"), [case if case[0] == "latte" else pytest.param(*case, marks=pytest.mark.slow) for case in NEEDED]
+)
+def test_what_a_class_needs_is_named_and_then_it_runs(others, tmp_path, monkeypatch, name, task):
+    monkeypatch.chdir(tmp_path)
+    small_image()
+    words, needed = words_of(name, others[name], task), NEEDED[name, task]
+    refusal = verdict(composer.check, *words)
+    assert refusal is not None and refusal.endswith((f"say {needed}", f"say {needed} for the first kind"))
+    assert verdict(composer.compose, *words, needed) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "task"), [("amused", "text2img"), ("sdxl_union", "control")])
+def test_pipelines_that_take_one_prompt_get_one_at_a_time(others, tmp_path, monkeypatch, name, task):
+    monkeypatch.chdir(tmp_path)
+    small_image()
+    words = [*words_of(name, others[name], task), "images=2", *filter(None, [NEEDED.get((name, task))])]
+    assert "say batch=1" in str(verdict(composer.check, *words, "batch=2"))
+    first, second = composer.compose(*words).images
+    assert first.tobytes() != second.tobytes()
+
+
+def small_image() -> None:
+    from composer.images.reading import read_image
+
+    read_image("image", "sample:scene").resize((64, 64)).save("small.png")

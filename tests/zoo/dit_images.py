@@ -27,7 +27,7 @@ from transformers import (
 from composer.testing import parts
 from zoo.entry import arguments, image
 from zoo.flow_images import LONG, SMALL, TEXT, FlowEuler, flow_vae, qwen
-from zoo.text import QWEN, VOCABULARY, qwen3, qwen_tokenizer, qwen_vl, qwen_vl_processor, umt5
+from zoo.text import QWEN, VOCABULARY, glm_tokenizer, qwen3, qwen_tokenizer, qwen_vl, qwen_vl_processor, umt5
 from zoo.unet_images import PROMPT, changed
 
 NO_BINS = {"use_resolution_binning": False}
@@ -86,7 +86,7 @@ def cogview3() -> d.CogView3PlusPipeline:
 def cogview4(cls: type = d.CogView4Pipeline, in_channels: int = 4) -> Any:
     glm = GlmConfig(**QWEN | {"hidden_size": 32}, num_hidden_layers=2, head_dim=16, pad_token_id=0)
     return cls(
-        tokenizer=qwen_tokenizer(padding_side="left"), text_encoder=GlmForCausalLM(glm), vae=parts.vae(4, (8, 8, 8, 8)),
+        tokenizer=glm_tokenizer(), text_encoder=GlmForCausalLM(glm), vae=parts.vae(4, (8, 8, 8, 8)),
         scheduler=FlowEuler(
             base_shift=0.25, max_shift=0.75, base_image_seq_len=256, use_dynamic_shifting=True, time_shift_type="linear"
         ),
@@ -119,7 +119,10 @@ def bria() -> d.BriaPipeline:
 
 
 def bria_fibo() -> d.BriaFiboPipeline:
-    text = SmolLM3Config(**QWEN, num_hidden_layers=2, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    # SmolLM3's own number of tokens: the pipeline takes one of them for an empty text
+    text = SmolLM3Config(
+        **QWEN | {"vocab_size": 128256}, num_hidden_layers=2, pad_token_id=0, bos_token_id=1, eos_token_id=2
+    )
     return d.BriaFiboPipeline(
         tokenizer=qwen_tokenizer(), text_encoder=SmolLM3ForCausalLM(text), scheduler=FlowEuler(),
         vae=d.AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1),

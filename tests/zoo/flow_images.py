@@ -207,7 +207,7 @@ ENTRIES = {
         lambda: of(d.ZImageInpaintPipeline, zimage()),
         arguments(**TEXT, **SMALL, image=photo(32), mask_image=mask(32), strength=0.8),
     ),
-    "zimage_omni": image(zimage_omni, arguments(**TEXT, **SMALL)),  # its images are encoded in bfloat16 alone
+    "zimage_omni": image(zimage_omni, arguments(**TEXT, **SMALL)),  # its references are encoded in bfloat16 alone
     "chroma": image(chroma, arguments(**TEXT, **SMALL, negative_prompt="bad")),
     "chroma_img2img": image(
         lambda: chroma(d.ChromaImg2ImgPipeline),

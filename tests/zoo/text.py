@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     Gemma2Config,
     Gemma2Model,
@@ -48,6 +49,15 @@ def qwen_tokenizer(length: int | None = 131072, **more: Any) -> Qwen2Tokenizer:
     if length is not None:
         more["model_max_length"] = length
     return Qwen2Tokenizer(vocab=vocabulary, merges=[], chat_template=CHAT, extra_special_tokens=list(MARKS[1:]), **more)
+
+
+def glm_tokenizer() -> Qwen2Tokenizer:
+    """Pads on the left and puts two tokens before each text, as that of GLM-4 does: an empty text has tokens too."""
+    tokenizer = qwen_tokenizer(padding_side="left")
+    first = [(mark, MARKS.index(mark)) for mark in MARKS[1:3]]
+    names = [mark for mark, _ in first]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=[*names, "$A"], special_tokens=first)
+    return tokenizer
 
 
 def qwen_vl(width: int = 16, layers: int = 2) -> Qwen2_5_VLForConditionalGeneration:

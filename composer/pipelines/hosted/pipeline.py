@@ -94,7 +94,8 @@ class Hosted(Pipeline):
         keywords = arguments(self.pipeline_class, request, self.guidance)
         accepted = keywords_of(self.pipeline_class.__call__)
         keywords |= {name: value for name, value in self.step_settings.items() if name in accepted}
-        return keywords | {"generator": list(_generators(request))}
+        generators = list(_generators(request))
+        return keywords | {"generator": generators if len(generators) > 1 else generators[0]}  # not all take a list
 
     def _timesteps(self, request: Request) -> Tensor:
         """Timesteps as far as they are known before the run; NaN where the pipeline computes them itself."""
