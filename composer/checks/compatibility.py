@@ -13,6 +13,7 @@ from composer.checkpoints.layouts import HOSTED, families
 from composer.checkpoints.lora_fit import LoraFit
 from composer.checks import early
 from composer.checks.defaults import recommend
+from composer.checks.embeddings import WordVectors, check_embeddings, unused_words
 from composer.checks.hosted_task import choose_pipeline, hosted_tasks
 from composer.checks.loras import check_loras
 from composer.checks.output import resolve_output
@@ -49,6 +50,7 @@ class Checked:
         request: The request, with sizes and seeds filled in.
         refiner: Checkpoint that finishes the images; None without one.
         loras: Files of the LoRA with the layers that they change, by name.
+        embeddings: Files of the textual inversions with their words, by name.
         lenient: Whether options without an effect are omitted with a note instead of refused, as in a sweep over them.
     """
 
@@ -58,6 +60,7 @@ class Checked:
     request: Request
     refiner: Checkpoint | None = None
     loras: Mapping[str, LoraFit] = field(default_factory=dict)
+    embeddings: Mapping[str, WordVectors] = field(default_factory=dict)
     lenient: bool = False
 
     @property
@@ -99,10 +102,21 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     early.refuse(spec, checkpoint)
     refiner = _refiner(spec, checkpoint)
     loras = check_loras(spec, checkpoint)
+    embeddings = check_embeddings(spec, checkpoint)
     request = task.request(spec.values, checkpoint)
     if spec.prompt_syntax == "weights":
         request = _with_weights(request)
-    return Checked(spec=spec, checkpoint=checkpoint, task=task, request=request, refiner=refiner, loras=loras)
+    if embeddings:
+        request = replace(request, notes=(*request.notes, *unused_words(embeddings, request)))
+    return Checked(
+        spec=spec,
+        checkpoint=checkpoint,
+        task=task,
+        request=request,
+        refiner=refiner,
+        loras=loras,
+        embeddings=embeddings,
+    )
 
 
 def _with_weights(request: Request) -> Request:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from composer.checkpoints.adapter_source import AdapterSource, locate
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.lora_file import read_lora
 from composer.checkpoints.lora_fit import LoraFit, fit_lora
-from composer.checkpoints.lora_source import locate_lora
 from composer.config.lora import key_of
 from composer.config.spec import LoraSpec, RunSpec
 from composer.errors import ComposerError
+
+#: Names of LoRA files in directories and repositories, as diffusers and PEFT write them.
+USUAL_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 
 
 def check_loras(spec: RunSpec, checkpoint: Checkpoint) -> Mapping[str, LoraFit]:
@@ -30,7 +33,8 @@ def check_loras(spec: RunSpec, checkpoint: Checkpoint) -> Mapping[str, LoraFit]:
     fits = {}
     for name, lora in spec.loras.items():
         key = key_of(name)
-        fits[name] = fit = fit_lora(key, read_lora(locate_lora(key, lora), key), checkpoint)
+        source = AdapterSource(key=key, file=lora.file, revision=lora.revision, usual_names=USUAL_NAMES)
+        fits[name] = fit = fit_lora(key, read_lora(locate(source), key), checkpoint)
         _check_settings(key, lora, fit, checkpoint)
     return MappingProxyType(fits)
 

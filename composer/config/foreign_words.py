@@ -52,6 +52,7 @@ KEYS = _inverted(
         "scheduler.eta": "eta",
         "lora": "loras loraweights lorapath loramodel loadloraweights lycoris adapter adapters adapterpath",
         "lora.scale": "lorascale loraweight loramultiplier adapterscale",
+        "embedding": "embeddings textualinversion textualinversions ti learnedembeds loadtextualinversion",
         "scheduler.timesteps": "timesteps",
         "scheduler.sigmas": "sigmas",
         "scheduler.use_karras_sigmas": "karras",

@@ -12,15 +12,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from composer.config.adapter_nodes import ADAPTERS, full_key
 from composer.config.keys import FILE_KEYS, TEXT_KEYS, is_stray
-from composer.config.lora import full_key
 from composer.errors import ComposerError
 from composer.system.devices import are_indexed_devices
 from composer.system.paths import expand_user
 from composer.system.text_files import read_text, split_lines
 
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
-OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.", "lora.", "arguments.")
+OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.", "arguments.",
+              *(f"{root}." for root in ADAPTERS))  # fmt: skip
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"(?:null\s*,\s*)*{_STRING}(?:\s*,\s*(?:null|{_STRING}))*"  # null beside texts: with and without
@@ -138,14 +139,14 @@ def _prepare(override: str, multirun: bool) -> str:
         )
     if value is None or prefix == "~":
         return override
-    if key.partition(".")[0] == "lora":
+    if is_adapter := key.partition(".")[0] in ADAPTERS:
         key = full_key(key)
         name = key.rpartition(".")[2]
     if not prefix and key.startswith(OPEN_NODES):
         prefix = "++"
-    if name in TEXT_KEYS:
+    if name in TEXT_KEYS or (is_adapter and name == "word"):
         return f"{prefix}{key}={_text(key, value, multirun)}"
-    if name in FILE_KEYS or (name == "file" and key.startswith("lora.")):
+    if name in FILE_KEYS or (is_adapter and name == "file"):
         return f"{prefix}{key}={_file(value, multirun)}"
     if key == "device" and are_indexed_devices(value):
         return f"{prefix}device.type={value}"

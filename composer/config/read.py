@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.config.choices import option_of
+from composer.config.embeddings import read_embeddings
 from composer.config.keys import CHOSEN, NODES, OF_SWEEPS
 from composer.config.lora import read_loras
 from composer.config.overrides import refuse_odd_text
@@ -75,6 +76,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     overflow = require("prompt_overflow", tree.pop("prompt_overflow", "warn"), LongPrompts)
     syntax = require("prompt_syntax", tree.pop("prompt_syntax", "text"), PromptSyntax)
     loras = read_loras(mapping("lora", tree.pop("lora", None)))
+    embeddings = read_embeddings(mapping("embedding", tree.pop("embedding", None)))
     skip_on_error = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skip_on_error=skip_on_error,
@@ -91,6 +93,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         overflow=overflow,
         prompt_syntax=syntax,
         loras=loras,
+        embeddings=embeddings,
         options=MappingProxyType(chosen),
         output=build_spec("output", OutputSpec, nodes["output"]),
         values=MappingProxyType(_with_recommended_steps(tree, defaults)),

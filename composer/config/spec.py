@@ -158,6 +158,21 @@ class LoraSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbeddingSpec:
+    """A textual inversion of a run: vectors for a word of prompts. https://arxiv.org/abs/2208.01618
+
+    Attributes:
+        file: A ``.safetensors``, ``.bin`` or ``.pt`` file, ``owner/name`` at the hub, or ``owner/name/subfolder/file``.
+        revision: Branch, tag or commit at the hub.
+        word: Word of prompts that the vectors stand for; ``None`` for the file's own, or else its name.
+    """
+
+    file: str
+    revision: str | None = None
+    word: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutputSpec:
     """Files of a run.
 
@@ -196,6 +211,7 @@ class RunSpec:
         overflow: Treatment of prompts that are longer than the model reads.
         prompt_syntax: Syntax of prompts and negative prompts.
         loras: LoRA by name, in their order; the name of the one at the node ``lora`` itself is empty.
+        embeddings: Textual inversions by name, likewise.
     """
 
     task: Choice
@@ -216,3 +232,4 @@ class RunSpec:
     overflow: LongPrompts = "warn"
     prompt_syntax: PromptSyntax = "text"
     loras: Mapping[str, LoraSpec] = field(default_factory=lambda: MappingProxyType({}))
+    embeddings: Mapping[str, EmbeddingSpec] = field(default_factory=lambda: MappingProxyType({}))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from composer.checks.compatibility import Checked
 from composer.config.targets import build
 from composer.errors import ComposerError
+from composer.options.adapters.embeddings import Embeddings
 from composer.options.adapters.lora import Lora
 from composer.options.base import ModelOption, NoEffect, OptionContext
 
@@ -39,6 +40,8 @@ def choose_options(
     targets = {f"{group}.{name}": target for group, named in groups.items() for name, target in named.items()}
     candidates = {name: build(name, target, ModelOption) for name, target in targets.items()}
     adapters: dict[str, ModelOption] = {}
+    if checked.embeddings:
+        adapters["embedding.embedding"] = Embeddings(checked.embeddings)
     if checked.loras:
         adapters["lora.lora"] = Lora(checked.spec.loras, checked.loras)
     candidates = adapters | candidates

@@ -51,6 +51,7 @@ def describe(checked: Checked, notes: Sequence[str], offers: Offers) -> str:
         f"compute    {spec.precision.dtype} on {spec.device}",
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
         *(f"{key_of(name):10} {lora.file}, scale {lora.scale:g}" for name, lora in spec.loras.items()),
+        *(f"embedding  {of.file.path.name} as {of.word}" for of in checked.embeddings.values()),
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
         *(
             f"{group:10} {', '.join(named)}"

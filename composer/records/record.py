@@ -89,6 +89,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         },
         "callbacks": {name: _callback(name, callback, checked.spec) for name, callback in pipeline.callbacks.items()},
         "lora": pipeline.options["lora.lora"].describe() if "lora.lora" in pipeline.options else {},
+        **_adapters(pipeline, "embedding"),
         "memory": _options(pipeline, "memory"),
         "accel": _options(pipeline, "accel"),
         "precision": checked.spec.precision.dtype,
@@ -106,6 +107,12 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         "versions": {**versions(), **_plugins(checked.spec)},
         "config": dict(checked.spec.config),
     }
+
+
+def _adapters(pipeline: Composed, *kinds: str) -> dict[str, Any]:
+    """What a run had of kinds of adapters, without those that it had none of."""
+    options = {kind: pipeline.options.get(f"{kind}.{kind}") for kind in kinds}
+    return {kind: option.describe() for kind, option in options.items() if option is not None}
 
 
 def _size(result: Result) -> dict[str, Any]:

@@ -43,6 +43,10 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
             f"{_mapping(lora).get('file')} at {_mapping(lora).get('scale')}"
             for lora in _mapping(record.get("lora")).values()
         ),
+        "embedding": ", ".join(
+            f"{_mapping(of).get('file')} as {_mapping(of).get('word')}"
+            for of in _mapping(record.get("embedding")).values()
+        ),
         "callbacks": ", ".join(record["callbacks"]),
         "memory": ", ".join(record["memory"]),
         "accel": ", ".join(record.get("accel") or ()),

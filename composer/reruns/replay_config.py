@@ -16,6 +16,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from composer.config import overrides as argv
+from composer.config.adapter_nodes import ADAPTERS
 from composer.config.compose import compose_with_hydra_node, without_hydra
 from composer.config.keys import CHOSEN, FILE_KEYS, LISTS, NODES, OF_SWEEPS, TEXT_KEYS
 from composer.config.output_folder import folder_of
@@ -230,7 +231,7 @@ def _reaches(key: str, value: str) -> bool:
     root, _, rest = key.partition(".")
     if key in FILE_KEYS:
         return not is_sample(value)
-    if root == "lora":
+    if root in ADAPTERS:
         return key.endswith(".file")
     if root == "model":
         return rest.split(".")[0] in SOURCE_KEYS

@@ -13,8 +13,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from composer.config.adapter_nodes import typed_key
 from composer.config.hydra_loader import Loader, hydra_1_3
-from composer.config.lora import typed_key
 from composer.errors import ComposerError, suggest
 from composer.sweeps.job_files import read_rows
 from composer.sweeps.spec import SweepSpec

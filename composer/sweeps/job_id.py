@@ -93,8 +93,15 @@ def job_key(checked: Checked) -> dict[str, Any]:
         "output": [spec.output.format, spec.output.quality],
         **({"prompt_syntax": spec.prompt_syntax} if spec.prompt_syntax != "text" else {}),  # as with LoRA
         **({"lora": loras} if loras else {}),  # which keeps the ids of sweeps without any
+        **_adapters(checked),
         **({"family": family} if family != "auto" else {}),  # likewise
     }
+
+
+def _adapters(checked: Checked) -> dict[str, Any]:
+    """What other adapters contribute: the content of their files, and what they stand for."""
+    embeddings = [[name, file_sha256(of.file.path), of.word] for name, of in checked.embeddings.items()]
+    return {"embedding": embeddings} if embeddings else {}
 
 
 def _lora(name: str, lora: LoraSpec, fit: LoraFit) -> list[Any]:

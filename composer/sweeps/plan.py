@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from composer.checks.compatibility import Checked
+from composer.config.adapter_nodes import ADAPTERS, LOAD_SETTINGS
 from composer.errors import ComposerError
 from composer.sweeps import schema0
 from composer.sweeps.grammar import Job
@@ -17,8 +18,6 @@ from composer.system import interrupts
 
 #: First parts of keys that decide what is loaded.
 LOAD_KEYS = ("model", "task", "precision", "device", "memory", "accel")
-#: Settings of a LoRA that decide what is loaded: its scale does not.
-LORA_LOAD_KEYS = ("file", "revision", "method")
 #: Keys that may differ within a batch.
 BATCH_KEYS = ("prompt", "negative_prompt", "seed")
 #: Largest number of jobs in a batch that `auto` tries.
@@ -283,7 +282,7 @@ def load_overrides(job: Job) -> tuple[str, ...]:
 
 def _decides_loading(key: str) -> bool:
     root, last = key.split(".")[0], key.rpartition(".")[2]
-    return root in LOAD_KEYS or (root == "lora" and last in LORA_LOAD_KEYS)
+    return root in LOAD_KEYS or (root in ADAPTERS and last in LOAD_SETTINGS)
 
 
 def batch_overrides(job: Job) -> tuple[str, ...]:

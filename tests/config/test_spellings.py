@@ -106,6 +106,7 @@ SETTINGS = {
     "scheduler.num_inference_steps=3": "steps=3",
     "lora_weights=f.safetensors": "lora=f.safetensors",
     "lora_scale=0.5": "lora.scale=0.5",
+    "textual_inversion=f.bin": "embedding=f.bin",
     "controlnet=canny": "composer has no ControlNet yet",
     "model.lora_weights=f.safetensors": "lora=f.safetensors",
     "timesteps=[999,500]": 'scheduler.timesteps="[999,500]"',
@@ -233,7 +234,7 @@ def test_the_tables_name_only_what_there_is():
         assert set(table.values()) <= set(known[group]), group
     assert {target.split(".")[0] for target in KEYS.values()} <= {
         *known, "steps", "images", "seed", "mask", "image", "strength", "depth", "prompt", "negative_prompt", "width", "height", "batch",
-        "lora", "references", "control_image", "control_scale", "frames", "fps", "seconds",
+        "lora", "embedding", "references", "control_image", "control_scale", "frames", "fps", "seconds",
     }  # fmt: skip
     assert not set(NO_COMMAND) & set(COMMANDS)
 
