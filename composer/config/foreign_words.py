@@ -164,7 +164,6 @@ _ENCODERS = "prompt and negative_prompt go to all text encoders"
 #: (Missing feature, alternative) → names of the feature.
 _NOT_YET = {
     ("hypernetworks", _MERGED): "hypernetwork",
-    ("textual inversion", "say it in the prompt"): "textualinversion embedding embeddings loadtextualinversion",
     ("ControlNet", _CONTROL): "controlnet controlnetmodel",
     ("T2I-Adapter", _CONTROL): "t2iadapter",
     ("IP-Adapter", _LIKENESS): "ipadapter ipadapterimage loadipadapter ipadapterscale",
