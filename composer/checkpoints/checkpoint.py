@@ -136,6 +136,14 @@ class Checkpoint:
             self.defaults.frame_multiple if self.defaults is not None else temporal_factor(self.configs.get("vae", {}))
         )
 
+    def latent_frames(self, frames: int) -> int:
+        """Count the latent frames of a clip.
+
+        Args:
+            frames: Frames of the clip, >= 1.
+        """
+        return (frames - 1) // self.frame_multiple + 1
+
     @property
     def fps(self) -> float | None:
         """Frames per second of clips; None for other media."""

@@ -90,6 +90,36 @@ def qwen_sizes(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int
     return read, encoded
 
 
+def pack_ltx(pipe: Any, latents: Tensor) -> Tensor:
+    """Pack LTX-Video's latents: patches become tokens.
+
+    Args:
+        pipe: An LTX pipeline.
+        latents: `(B, C, F, h, w)`.
+
+    Returns:
+        `(B, F · h · w, C)`, for patches of one latent.
+    """
+    return pipe._pack_latents(latents, pipe.transformer_spatial_patch_size, pipe.transformer_temporal_patch_size)
+
+
+def unpack_ltx(pipe: Any, latents: Tensor, frames: int, rows: int, columns: int) -> Tensor:
+    """Undo `pack_ltx`.
+
+    Args:
+        pipe: An LTX pipeline.
+        latents: `(B, F · h · w, C)`.
+        frames: Latent frames, F.
+        rows: Rows of latents, h.
+        columns: Columns of latents, w.
+
+    Returns:
+        `(B, C, F, h, w)`.
+    """
+    patches = pipe.transformer_spatial_patch_size, pipe.transformer_temporal_patch_size
+    return pipe._unpack_latents(latents, frames, rows, columns, *patches)
+
+
 def wan_hidden(pipe: Any, texts: list[str], length: int, device: Any) -> Tensor:
     """Encode texts as Wan's pipelines do, by the function of the one that does not insist on ftfy.
 

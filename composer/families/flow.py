@@ -22,7 +22,7 @@ from composer.families.noise import batch_noise
 from composer.families.passes import predict_branches
 from composer.families.references import References, encode_rows
 from composer.families.settings import Decoded
-from composer.families.vae import decode_latents, encode_pixels, resize_mask
+from composer.families.vae import encode_pixels, resize_mask
 from composer.sampling.guidance import Branches, classifier_free
 from composer.system.signatures import keywords_of
 
@@ -162,7 +162,8 @@ class FlowTransformer(LatentFamily):
         config, keywords = scheduler.config, keywords_of(scheduler.set_timesteps)
         side, sigmas, settings = vae_scale_factor * cls.patch_size, cls.sigmas(request.steps), dict[str, Any]()
         if "mu" in keywords and config.get("use_dynamic_shifting"):
-            mu = cls.shift((request.height // side) * (request.width // side), request.steps, config)
+            tokens = (request.height // side) * (request.width // side) * request.inputs.get("latent_frames", 1)
+            mu = cls.shift(tokens, request.steps, config)
             settings |= {} if mu is None else {"mu": mu}
         passes = "sigmas" in keywords and (cls.always_passes_sigmas or not config.get("use_flow_sigmas"))
         if sigmas is not None and passes:
@@ -187,7 +188,7 @@ class FlowTransformer(LatentFamily):
         return Branches(evaluate(step.model_input, positive), evaluate(step.model_input, negative), self.combine)
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
-        pixels, notes = decode_latents(self, self.unpack(latents, self.canvas(request)), self.denormalize)
+        pixels, notes = self.decode_latents(self.unpack(latents, self.canvas(request)), self.denormalize)
         return Decoded(media=self.postprocess(pixels), notes=notes)
 
     @property

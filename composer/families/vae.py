@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -48,7 +50,11 @@ def _encode_image(vae: Any, pixels: Tensor) -> Any:
 
 
 def decode_latents(
-    family: Family, latents: Tensor, unscale: Callable[[Tensor], Tensor], force_upcast: bool = False
+    family: Family,
+    latents: Tensor,
+    unscale: Callable[[Tensor], Tensor],
+    force_upcast: bool = False,
+    arguments: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Decode latents to pixels; once more in fp32 where they overflow in 16 bits, as those of SDXL may.
 
@@ -57,6 +63,7 @@ def decode_latents(
         latents: `(B, C, H/f, W/f)` in the scale of the denoiser.
         unscale: Maps latents from the scale of the denoiser to that of the VAE.
         force_upcast: Whether to decode in fp32 at once.
+        arguments: Further arguments of the VAE's `decode`.
 
     Returns:
         Pixels `(B, 3, H, W)`, in `[-1, 1]` and slightly beyond, and a note if they were decoded twice.
@@ -66,18 +73,21 @@ def decode_latents(
     """
     vae, upcast = family.pipe.vae, family.settings.upcast_vae
     notes: tuple[str, ...] = ()
-    pixels = _decode_in(vae, latents, unscale, force_upcast or upcast is True)
+    decode = partial(_decode_in, vae, latents, unscale, arguments)
+    pixels = decode(force_upcast or upcast is True)
     if upcast == "auto" and vae.dtype != torch.float32 and not is_finite(pixels):
         dtype = str(vae.dtype).removeprefix("torch.")
         notes = (f"vae: its pixels overflowed in {dtype}, so they were decoded once more in fp32",)
-        pixels = _decode_in(vae, latents, unscale, True)
+        pixels = decode(True)
     check_finite("vae", "its image", pixels)
     return pixels, notes
 
 
-def _decode_in(vae: Any, latents: Tensor, unscale: Callable[[Tensor], Tensor], upcast: bool) -> Tensor:
+def _decode_in(
+    vae: Any, latents: Tensor, unscale: Callable[[Tensor], Tensor], arguments: Mapping[str, Any], upcast: bool
+) -> Tensor:
     with upcast_to_fp32(vae, upcast):
-        return vae.decode(unscale(latents.to(vae.dtype)), return_dict=False)[0]
+        return vae.decode(unscale(latents.to(vae.dtype)), return_dict=False, **arguments)[0]
 
 
 def resize_mask(mask: Tensor, vae_scale_factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:

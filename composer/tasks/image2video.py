@@ -46,7 +46,11 @@ class Image2Video(Text2Video):
         given = family.given_frames(request, sampler.generators)
         latents = family.start_noise(request, sampler.generators) * sampler.initial_sigma
         callbacks: dict[str, StepCallback] = {} if given.clean is None else {"image2video.hold": Hold(given.hold)}
-        return Start(latents=given.hold(latents), inputs={"given_frames": given}, callbacks=callbacks)
+        return Start(
+            latents=given.hold(latents),
+            inputs={"given_frames": given, "fps": request.inputs["fps"]},
+            callbacks=callbacks,
+        )
 
 
 def _read(key: str, value: Any, batch: int, images: int) -> tuple[Image, ...]:

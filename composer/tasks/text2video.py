@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
+from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.layouts import HOSTED
 from composer.errors import ComposerError
+from composer.families.base import Family
+from composer.sampling.sampler import Sampler
 from composer.system.constraints import Interval, require
-from composer.tasks.base import Inputs
+from composer.tasks.base import Inputs, Start
 from composer.tasks.text2img import Text2Img
 from composer.tasks.values import require_integer
 
@@ -27,7 +31,15 @@ class Text2Video(Text2Img):
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         base = super().inputs(values, batch, images, checkpoint)
-        return replace(base, values={"frames": frames(values, checkpoint), "fps": fps(values, checkpoint)})
+        count = frames(values, checkpoint)
+        inner = (
+            {} if checkpoint.family == HOSTED or count is None else {"latent_frames": checkpoint.latent_frames(count)}
+        )
+        return replace(base, values={"frames": count, "fps": fps(values, checkpoint), **inner})
+
+    def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
+        start = super().start(family, sampler, request)
+        return replace(start, inputs={"fps": request.inputs["fps"]})
 
 
 def frames(values: Mapping[str, Any], checkpoint: Checkpoint) -> int | None:

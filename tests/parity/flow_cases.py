@@ -122,6 +122,7 @@ class VideoCase:
         given: Keys of the images that a clip begins and ends with; with them the task is image2video, else text2video.
         replaced: Latent frames at the start that diffusers' loop computes to no purpose and replaces after its last step;
             composer's latents hold the given ones.
+        listed: Whether the pipeline takes these images as a list with one for each clip.
         scale_2: Guidance scale of the second transformer; ``None`` for the run's own.
         schedulers: Scheduler options that the pipeline can run beside its own.
     """
@@ -131,6 +132,7 @@ class VideoCase:
     pipeline: str = ""
     given: tuple[str, ...] = ()
     replaced: int = 0
+    listed: bool = False
     scale_2: float | None = None
     schedulers: tuple[str, ...] = ()
 

@@ -3,6 +3,7 @@ frame, bit for bit."""
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 
 import diffusers
@@ -20,7 +21,7 @@ from composer.sampling.schedulers import make_scheduler, scheduler_parts
 from composer.tasks.image2video import Image2Video
 from composer.tasks.text2video import Text2Video
 
-FRAMES, NEGATIVE = 9, "blurry"
+FRAMES, FPS, NEGATIVE = 9, 16, "blurry"
 
 
 @cache
@@ -40,7 +41,7 @@ def ours(family, case: VideoCase, option: str, scale: float, batch: int):
     )  # fmt: skip
     request = Request(
         prompts=PROMPTS[:batch], negative_prompts=(NEGATIVE,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=SIDE,
-        width=SIDE, inputs={"frames": FRAMES, "fps": 16, **arguments} | images(case, batch),
+        width=SIDE, inputs={"frames": FRAMES, "fps": FPS, "latent_frames": 3, **arguments} | images(case, batch),
     )  # fmt: skip
     return recorder.latents, pipeline(request).media, make_scheduler(cls, original, settings)
 
@@ -54,7 +55,9 @@ def theirs(pipe, case: VideoCase, scheduler, scale: float, batch: int):
     original, pipe.scheduler, latents = pipe.scheduler, scheduler, []
     pipe.set_progress_bar_config(disable=True)
     more = {} if case.scale_2 is None else {"guidance_scale_2": case.scale_2}
-    more |= {key: value[0] for key, value in images(case, 1).items()}
+    more |= {key: list(value) if case.listed else value[0] for key, value in images(case, batch).items()}
+    if "frame_rate" in inspect.signature(pipe.__call__).parameters:
+        more["frame_rate"] = FPS
     try:
         output = pipe(
             prompt=list(PROMPTS[:batch]), negative_prompt=[NEGATIVE] * batch, height=SIDE, width=SIDE, num_frames=FRAMES,

@@ -117,15 +117,19 @@ def text2video_sd(cls: type = d.TextToVideoSDPipeline) -> Any:
     return of(cls, pipelines.sd(), unet=unet)
 
 
-def ltx(cls: type = d.LTXPipeline) -> Any:
+def ltx(cls: type = d.LTXPipeline, **more: Any) -> Any:
+    """LTX-Video; `timestep_conditioning=True` makes its later VAEs, which denoise too."""
     vae = d.AutoencoderKLLTXVideo(
         latent_channels=8, block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4, layers_per_block=(1,) * 5,
         decoder_layers_per_block=(1,) * 5, spatio_temporal_scaling=(True, True, False, False), patch_size=1, patch_size_t=1,
         decoder_spatio_temporal_scaling=(True, True, False, False), decoder_inject_noise=(False,) * 5, upsample_residual=(False,) * 4,
-        upsample_factor=(1,) * 4, encoder_causal=True, decoder_causal=False,
+        upsample_factor=(1,) * 4, encoder_causal=True, decoder_causal=False, **more,
     )  # fmt: skip
+    vae.latents_mean.normal_(0.0, 0.5)
+    vae.latents_std.uniform_(0.5, 1.5)
     return cls(
-        scheduler=FlowEuler(), vae=vae, text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
+        scheduler=FlowEuler(use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, shift_terminal=0.1), vae=vae,
+        text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
         transformer=d.LTXVideoTransformer3DModel(
             in_channels=8, out_channels=8, num_attention_heads=4, attention_head_dim=8, cross_attention_dim=32, num_layers=1,
             caption_channels=32,

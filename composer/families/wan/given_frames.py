@@ -10,6 +10,7 @@ from torch import Tensor
 
 from composer.callbacks.request import Request
 from composer.families.channel_statistics import ChannelStatistics
+from composer.families.clips import ClipTransformer
 from composer.families.given_frames import GivenFrames
 from composer.families.vae import encode_pixels
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class BeginsWithImage(ChannelStatistics):
+class BeginsWithImage(ClipTransformer, ChannelStatistics):
     """A family of clips that may begin with an image, and end with another one.
 
     The 14B models take 4 channels that mark the given frames, and the latents of a clip that is gray elsewhere;
@@ -27,35 +28,24 @@ class BeginsWithImage(ChannelStatistics):
     def given_frames(self, request: Request, generators: tuple[torch.Generator, ...]) -> GivenFrames:
         first, last = request.inputs["image"], request.inputs.get("last_image")
         if self.pipe.config.expand_timesteps:
-            clean = self._encode(self._pixels(first, request), generators)
-            frames = self._latent_frames(request)
-            mask = torch.zeros(1, 1, frames, 1, 1, device=clean.device)
-            mask[:, :, 0] = 1
-            return GivenFrames(clean=clean.repeat(1, 1, frames, 1, 1), mask=mask)
-        pixels = self._pixels(first, request)
+            clean = self._encode(self.pixels(first, request), generators)
+            clean = clean.repeat(1, 1, self.latent_frames(request), 1, 1)
+            return GivenFrames(clean=clean, mask=self.first_frame(request))
+        pixels = self.pixels(first, request)
         gray = pixels.new_zeros(*pixels.shape[:2], request.inputs["frames"] - 1, *pixels.shape[3:])
         clip = torch.cat([pixels, gray], dim=2)
         if last is not None:
-            clip[:, :, -1:] = self._pixels(last, request)
+            clip[:, :, -1:] = self.pixels(last, request)
         clean = self._encode(clip, generators)
         marks = self._marks(clean, request, last is not None)
         return GivenFrames(channels=torch.cat([marks, clean], dim=1), hidden=self._read(first, last))
 
-    def _pixels(self, images: Sequence[Image], request: Request) -> Tensor:
-        """Scale images to the clip: `(B, 3, 1, H, W)`."""
-        return self.pipe.video_processor.preprocess(list(images), height=request.height, width=request.width).unsqueeze(
-            2
-        )
-
     def _encode(self, clip: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         return self.normalize(encode_pixels(self.pipe.vae, clip, generators, sample=False).to(self.latents_dtype))
 
-    def _latent_frames(self, request: Request) -> int:
-        return (request.inputs["frames"] - 1) // self.pipe.vae_scale_factor_temporal + 1
-
     def _marks(self, clean: Tensor, request: Request, has_last: bool) -> Tensor:
         """Mark given frames in as many channels as a latent has frames; the first one counts for all of its latent."""
-        factor = self.pipe.vae_scale_factor_temporal
+        factor = self.temporal_factor
         marks = clean.new_zeros(len(clean), factor, *clean.shape[2:])
         marks[:, :, 0] = 1
         if has_last:
@@ -74,5 +64,5 @@ def timesteps_of_tokens(timestep: Tensor, latents: Tensor, given: GivenFrames) -
     """Return the timestep of each token of latents `(B, C, F, h, w)`: 0 where frames are given."""
     noisy = torch.ones_like(latents[0, 0, :, ::2, ::2], dtype=torch.float32)
     if given.mask is not None:
-        noisy = noisy * (1 - given.mask[0, 0])
+        noisy = noisy * (1 - given.mask[0, 0, :, ::2, ::2])
     return (noisy * timestep).flatten()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step, StepCallback
@@ -13,12 +12,8 @@ from composer.callbacks.request import Request
 from composer.compat.pipeline_functions import wan_hidden
 from composer.families.base import token_strings
 from composer.families.given_frames import GivenFrames
-from composer.families.noise import batch_noise
-from composer.families.settings import Decoded
-from composer.families.vae import decode_latents
 from composer.families.wan.given_frames import BeginsWithImage, timesteps_of_tokens
 from composer.families.wan.low_noise_scale import LowNoiseScale
-from composer.media.clip import Clip
 
 #: Positions of a prompt in the embedding; diffusers' default.
 MAX_TOKENS = 512
@@ -27,20 +22,19 @@ MAX_TOKENS = 512
 class Wan(BeginsWithImage):
     """Latents `(B, C, 1 + (frames - 1) / 4, H/8, W/8)`, in fp32 for every dtype; two transformers in Wan 2.2."""
 
-    fp32_latents = True
-
     @property
     def vae_scale_factor(self) -> int:
         return self.pipe.vae_scale_factor_spatial
+
+    @property
+    def temporal_factor(self) -> int:
+        return self.pipe.vae_scale_factor_temporal
 
     @property
     def boundary(self) -> float | None:
         """Timestep below which the second transformer predicts; ``None`` where there is one alone."""
         ratio = self.pipe.config.boundary_ratio
         return None if ratio is None else ratio * self.pipe.scheduler.config.num_train_timesteps
-
-    def canvas(self, request: Request) -> tuple[int, ...]:
-        return request.inputs["frames"], request.height, request.width
 
     def tokens(self, prompt: str) -> list[str]:
         return token_strings(self.pipe.tokenizer, prompt, MAX_TOKENS)
@@ -67,15 +61,6 @@ class Wan(BeginsWithImage):
             encoder_hidden_states=embedding.hidden, encoder_hidden_states_image=given.hidden, return_dict=False,
         )[0]  # fmt: skip
 
-    def scale_mask(self, mask: Tensor) -> Tensor:
-        return super().scale_mask(mask).unsqueeze(2)
-
-    def start_noise(self, request: Request, generators: tuple[torch.Generator, ...]) -> Tensor:
-        frames, *sides = self.canvas(request)
-        rows, columns = (side // self.vae_scale_factor for side in sides)
-        shape = (request.batch, self.channels, (frames - 1) // self.pipe.vae_scale_factor_temporal + 1, rows, columns)
-        return batch_noise(shape, generators, self.latents_dtype, self.device)
-
     @classmethod
     def sigmas(cls, steps: int) -> None:
         """The scheduler lays out its own."""
@@ -83,8 +68,3 @@ class Wan(BeginsWithImage):
     @classmethod
     def shift(cls, tokens: int, steps: int, config: Any) -> None:
         """None: it is a constant of the scheduler."""
-
-    def decode(self, latents: Tensor, request: Request) -> Decoded:
-        pixels, notes = decode_latents(self, latents, self.denormalize)
-        clips = self.pipe.video_processor.postprocess_video(pixels, output_type="pil")
-        return Decoded(media=[Clip(frames, request.inputs["fps"]) for frames in clips], notes=notes)
