@@ -152,6 +152,8 @@ VIDEOS = {
     "wan first and last": VideoCase(zoo="wan_first_last", family="wan", given=("image", "last_image")),
     "wan22 first": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image",), scale_2=3.0),
     "wan22 first and last": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image", "last_image")),
+    "ltx": VideoCase(zoo="ltx", schedulers=("flow_euler_karras",)),
+    "ltx first": VideoCase(zoo="ltx", family="ltx", pipeline="LTXImageToVideoPipeline", given=("image",), listed=True),
     "wan22_5b first": VideoCase(
         zoo="wan_5b", family="wan", pipeline="WanImageToVideoPipeline", given=("image",), replaced=1
     ),

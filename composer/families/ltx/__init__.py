@@ -1,0 +1,1 @@
+"""LTX-Video, which makes clips."""
