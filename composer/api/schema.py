@@ -8,11 +8,12 @@ from typing import Any, get_type_hints
 
 from composer.api.option_schemas import OptionFile, option_schema, setting_schema
 from composer.api.root_keys import ROOT_KEYS
+from composer.config.adapter_nodes import ADAPTERS
 from composer.config.catalogue import contents, with_base
 from composer.config.comments import settings_of
 from composer.config.keys import CHOSEN, LISTS, NODES, OF_SWEEPS
 from composer.config.search_path import MAIN, conf_folders, groups, option_files, options, packaged_conf
-from composer.config.spec import EmbeddingSpec, LoraSpec
+from composer.config.spec import ControlSpec, EmbeddingSpec, LoraSpec
 from composer.system.json_schema import Schema, any_of, schema_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -79,17 +80,17 @@ def _root_keys(of_tasks: Mapping[str, list[str]]) -> dict[str, Schema]:
         *dict.fromkeys(key for named in of_tasks.values() for key in named), "arguments")}  # fmt: skip
     named = ("batch", "prompt_overflow", "prompt_syntax")
     general = {key: setting_schema(key, ROOT_KEYS[key], defaults, rows) for key in named}
-    adapters = {"lora": LoraSpec, "embedding": EmbeddingSpec}
-    nodes = {root: {**_adapter(cls), "default": {}, "description": rows[root]} for root, cls in adapters.items()}
+    adapters = {"lora": LoraSpec, "embedding": EmbeddingSpec, "control": ControlSpec}
+    nodes = {root: {**_adapter(root, cls), "default": {}, "description": rows[root]} for root, cls in adapters.items()}
     return {**keys, **general, **nodes}
 
 
-def _adapter(cls: type) -> Schema:
-    """A node such as `lora`: settings of one file, and further files under names of their own."""
+def _adapter(root: str, cls: type) -> Schema:
+    """A node such as `lora`: settings of one adapter, and further ones under names of their own."""
     hints = get_type_hints(cls, include_extras=True)
     one = {name: schema_of(hint) for name, hint in hints.items()}
-    one["file"] = {"type": ["string", "null"]}
-    if "scale" in one:
+    one[ADAPTERS[root].source] = {"type": ["string", "null"]}
+    if "scales" in one:
         one["scale"] = any_of([one["scale"], {"type": "object"}])
     named = {"type": ["object", "string", "null"], "properties": one, "additionalProperties": False}
     return {"type": "object", "properties": one, "additionalProperties": named}

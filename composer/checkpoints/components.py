@@ -83,11 +83,11 @@ class Component:
         return {"class": self.cls, "source": self.location.source, "subfolder": self.subfolder, "commit": self.commit}
 
 
-def parse_location(name: str, node: Any) -> ComponentLocation:
-    """Parse the value of ``model.components.NAME``.
+def parse_location(key: str, node: Any) -> ComponentLocation:
+    """Parse the value of a key that names a component, such as ``model.components.vae``.
 
     Args:
-        name: Name of the component.
+        key: The key.
         node: ``owner/name``, ``owner/name/subfolder``, a path, or a mapping with the fields of ``ComponentLocation``.
 
     Returns:
@@ -96,7 +96,6 @@ def parse_location(name: str, node: Any) -> ComponentLocation:
     Raises:
         ComposerError: The value has another form, or the mapping has an unknown key.
     """
-    key = f"model.components.{name}"
     if isinstance(node, Mapping):
         known = [field.name for field in fields(ComponentLocation)]
         for unknown in set(node) - set(known):
@@ -111,13 +110,16 @@ def parse_location(name: str, node: Any) -> ComponentLocation:
     return ComponentLocation(source=node)
 
 
-def find_component(name: str, location: ComponentLocation, replaced: Component | None = None) -> Component:
+def find_component(
+    name: str, location: ComponentLocation, replaced: Component | None = None, key: str | None = None
+) -> Component:
     """Find a component and read its JSON settings.
 
     Args:
         name: Name of the component.
         location: Location of the component.
         replaced: The checkpoint's own component of this name, which describes a single file.
+        key: Config key that named it, for errors; None for ``model.components.NAME``.
 
     Returns:
         The component.
@@ -125,7 +127,7 @@ def find_component(name: str, location: ComponentLocation, replaced: Component |
     Raises:
         ComposerError: Nothing exists at the location, its files are damaged, or its class is unknown.
     """
-    key = f"model.components.{name}"
+    key = key or f"model.components.{name}"
     if (file := expand_user(location.source)).is_file() and file.suffix in (".safetensors", QUANTISED):
         return _from_file(name, location, file, replaced)
     root, commit = locate(key, location.source, location.revision)

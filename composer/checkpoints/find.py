@@ -60,7 +60,9 @@ def find_checkpoint(model: ModelSpec) -> Checkpoint:
 
 def _find_overrides(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Component]:
     return {
-        name: find_component(name, parse_location(name, node), _replaced_component(checkpoint, name))
+        name: find_component(
+            name, parse_location(f"model.components.{name}", node), _replaced_component(checkpoint, name)
+        )
         for name, node in model.components.items()
     }
 
@@ -72,7 +74,7 @@ def _find_references(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Comp
         if name in model.components:
             continue
         try:
-            components[name] = find_component(name, parse_location(name, node))
+            components[name] = find_component(name, parse_location(f"model.components.{name}", node))
         except ComposerError as error:
             reason = f"its {name} is to come from there: {error.reason}"
             raise ComposerError(f"model.components.{name}", node["source"], reason) from None

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.control_model import ControlModel
 from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.layouts import HOSTED, families
 from composer.checkpoints.lora_fit import LoraFit
 from composer.checks import early
+from composer.checks.controls import check_controls, with_control_images
 from composer.checks.defaults import recommend
 from composer.checks.embeddings import WordVectors, check_embeddings, unused_words
 from composer.checks.hosted_task import choose_pipeline, hosted_tasks
@@ -51,6 +53,7 @@ class Checked:
         refiner: Checkpoint that finishes the images; None without one.
         loras: Files of the LoRA with the layers that they change, by name.
         embeddings: Files of the textual inversions with their words, by name.
+        controls: Control models by name.
         lenient: Whether options without an effect are omitted with a note instead of refused, as in a sweep over them.
     """
 
@@ -61,6 +64,7 @@ class Checked:
     refiner: Checkpoint | None = None
     loras: Mapping[str, LoraFit] = field(default_factory=dict)
     embeddings: Mapping[str, WordVectors] = field(default_factory=dict)
+    controls: Mapping[str, ControlModel] = field(default_factory=dict)
     lenient: bool = False
 
     @property
@@ -101,9 +105,9 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     _scheduler_fits(spec, checkpoint)
     early.refuse(spec, checkpoint)
     refiner = _refiner(spec, checkpoint)
-    loras = check_loras(spec, checkpoint)
+    loras, controls = check_loras(spec, checkpoint), check_controls(spec, checkpoint)
     embeddings = check_embeddings(spec, checkpoint)
-    request = task.request(spec.values, checkpoint)
+    request = with_control_images(task.request(spec.values, checkpoint), spec.controls, spec.values.get("images"))
     if spec.prompt_syntax == "weights":
         request = _with_weights(request)
     if embeddings:
@@ -116,6 +120,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
         refiner=refiner,
         loras=loras,
         embeddings=embeddings,
+        controls=controls,
     )
 
 

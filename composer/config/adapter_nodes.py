@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError, suggest
 
-#: Key of the scales of parts of the models, which are typed as `scale.PART`.
-SCALES = "scales"
 #: Names that an adapter can be given.
 _NAME = re.compile(r"[A-Za-z][\w-]*")
 #: A hub id, with or without a file in the repository.
@@ -31,18 +30,22 @@ class AdapterNode:
         root: The key.
         noun: What one of them is called in messages.
         settings: Settings that are typed by their names.
-        scaled: Whether parts of the models can have a scale of their own.
+        parts: Setting → key of settings below it, which are typed as ``scale.PART``.
+        source: Setting that says where it is, which is typed without its name.
+        example: A value of that setting, for messages.
     """
 
     root: str
     noun: str
     settings: tuple[str, ...]
-    scaled: bool = False
+    parts: Mapping[str, str] = field(default_factory=dict)
+    source: str = "file"
+    example: str = "FILE.safetensors"
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Settings as the config holds them."""
-        return (*self.settings, *[SCALES] * self.scaled)
+        return (*self.settings, *self.parts.values())
 
     def key_of(self, name: str) -> str:
         """Return the config key of an adapter.
@@ -53,11 +56,19 @@ class AdapterNode:
         return f"{self.root}.{name}" if name else self.root
 
 
-LORA = AdapterNode("lora", "LoRA", ("file", "revision", "scale", "start", "end", "method"), scaled=True)
+LORA = AdapterNode("lora", "LoRA", ("file", "revision", "scale", "start", "end", "method"), {"scale": "scales"})
 EMBEDDING = AdapterNode("embedding", "embedding", ("file", "revision", "word"))
-ADAPTERS = {node.root: node for node in (LORA, EMBEDDING)}
+CONTROL = AdapterNode(
+    "control",
+    "control model",
+    ("model", "image", "scale", "start", "end", "mode", "preprocess", "revision", "variant"),
+    {"preprocess": "preprocess_settings"},
+    source="model",
+    example="OWNER/NAME",
+)
+ADAPTERS = {node.root: node for node in (LORA, EMBEDDING, CONTROL)}
 #: Settings of an adapter that decide what is loaded: its scale does not.
-LOAD_SETTINGS = ("file", "revision", "method", "word")
+LOAD_SETTINGS = ("file", "revision", "method", "word", "model", "variant")
 
 
 def full_key(key: str) -> str:
@@ -75,9 +86,10 @@ def full_key(key: str) -> str:
         return key
     node = ADAPTERS[root]
     if not parts or (len(parts) == 1 and parts[0] not in node.keys):
-        parts.append("file")
-    elif node.scaled and "scale" in parts[:2] and parts.index("scale") < len(parts) - 1:
-        parts[parts.index("scale")] = SCALES
+        parts.append(node.source)
+    for setting, below in node.parts.items():
+        if setting in parts[:2] and parts.index(setting) < len(parts) - 1:
+            parts[parts.index(setting)] = below
     return ".".join([root, *parts])
 
 
@@ -87,10 +99,22 @@ def typed_key(key: str) -> str:
     Args:
         key: Dotted key, such as ``lora.file``.
     """
-    if key.partition(".")[0] not in ADAPTERS:
+    node = ADAPTERS.get(key.partition(".")[0])
+    if node is None:
         return key
-    parts = key.removesuffix(".file").split(".")
-    return ".".join("scale" if part == SCALES and 0 < i < len(parts) - 1 else part for i, part in enumerate(parts))
+    parts = key.removesuffix(f".{node.source}").split(".")
+    settings = {below: setting for setting, below in node.parts.items()}
+    return ".".join(settings.get(part, part) if 0 < i < len(parts) - 1 else part for i, part in enumerate(parts))
+
+
+def names_source(key: str) -> bool:
+    """Test whether a key of the config says where an adapter is.
+
+    Args:
+        key: Dotted key, such as ``lora.file``.
+    """
+    node = ADAPTERS.get(key.partition(".")[0])
+    return node is not None and key.endswith(f".{node.source}")
 
 
 def read_entries(adapters: AdapterNode, node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -101,7 +125,7 @@ def read_entries(adapters: AdapterNode, node: Mapping[str, Any]) -> dict[str, di
         node: The node as plain data.
 
     Returns:
-        Settings by name, in their order; the name of the one at the node itself is empty. Each has a ``file``.
+        Settings by name, in their order; the name of the one at the node itself is empty. Each has its source.
 
     Raises:
         ComposerError: A key is unknown, or a setting belongs to no file.
@@ -120,10 +144,11 @@ def read_entries(adapters: AdapterNode, node: Mapping[str, Any]) -> dict[str, di
 def _entry(adapters: AdapterNode, name: str, value: Any) -> dict[str, Any]:
     """Settings of an adapter of this name; a word that is no file is a misspelt setting."""
     key, noun = adapters.key_of(name), adapters.noun
-    entry = dict(value) if isinstance(value, Mapping) else {"file": value}
-    file = entry.get("file")
-    if set(entry) == {"file"} and file is not None and not _names_file(file):
-        reason = f"is neither a setting of {_article(noun)} nor names a file, {adapters.root}.NAME=FILE.safetensors"
+    entry = dict(value) if isinstance(value, Mapping) else {adapters.source: value}
+    file = entry.get(adapters.source)
+    if set(entry) == {adapters.source} and file is not None and not _names_file(file):
+        example = f"{adapters.root}.NAME={adapters.example}"
+        reason = f"is neither a setting of {_article(noun)} nor names a {adapters.source}, {example}"
         raise ComposerError(key, file, f"{reason}.{suggest(name, adapters.settings)}", adapters.settings)
     if not _NAME.fullmatch(name):
         raise ComposerError(key, file, f"names of {noun} have letters, digits, - and _ alone")
@@ -136,9 +161,9 @@ def _refuse_unknown(adapters: AdapterNode, name: str, entry: Mapping[str, Any]) 
         if setting not in adapters.keys:
             reason = f"there is no such key.{suggest(setting, adapters.settings)}"
             raise ComposerError(f"{key}.{setting}", value, reason, adapters.settings)
-    if "file" not in entry:
-        setting, value = next(iter(entry.items()))
-        reason = f"there is no {adapters.noun} that it is of: name its file, {key}=FILE"
+    if adapters.source not in entry:
+        setting, value = next(iter(entry.items()), (adapters.source, None))
+        reason = f"there is no {adapters.noun} that it is of: name its {adapters.source}, {key}={adapters.example}"
         raise ComposerError(f"{key}.{setting}", value, reason)
 
 
@@ -148,7 +173,7 @@ def _article(noun: str) -> str:
 
 def _names_file(value: Any) -> bool:
     text = str(value)
-    return text.endswith(_SUFFIXES) or "/" in text or "\\" in text or text.startswith("~")
+    return text.endswith(_SUFFIXES) or "/" in text or "\\" in text or text.startswith("~") or Path(text).exists()
 
 
 def is_hub_file(file: str) -> bool:

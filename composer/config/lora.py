@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from composer.config.adapter_nodes import LORA, SCALES, read_entries
+from composer.config.adapter_nodes import LORA, read_entries
 from composer.config.spec import LoraSpec
 from composer.errors import ComposerError
 from composer.system.constraints import check_arguments
@@ -39,12 +39,12 @@ def key_of(name: str) -> str:
 
 def _spec(key: str, entry: dict[str, Any]) -> LoraSpec | None:
     scale: Any = entry.get("scale", 1.0)
-    scales = dict(entry.get(SCALES) or {})
+    scales = dict(entry.get("scales") or {})
     if isinstance(scale, Mapping):  # from Python or a file, by component
         scales = {**scale, **scales}
         scale = 1.0
     settings = {name: value for name, value in entry.items() if name in ("file", "revision", "start", "end", "method")}
-    settings |= {"scale": scale, SCALES: MappingProxyType(scales)}
+    settings |= {"scale": scale, "scales": MappingProxyType(scales)}
     check_arguments(key, LoraSpec, settings if settings["file"] is not None else {**settings, "file": "-"})
     for component, value in scales.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):

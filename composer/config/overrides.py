@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from composer.config.adapter_nodes import ADAPTERS, full_key
+from composer.config.adapter_nodes import ADAPTERS, full_key, names_source
 from composer.config.keys import FILE_KEYS, TEXT_KEYS, is_stray
 from composer.errors import ComposerError
 from composer.system.devices import are_indexed_devices
@@ -146,7 +146,7 @@ def _prepare(override: str, multirun: bool) -> str:
         prefix = "++"
     if name in TEXT_KEYS or (is_adapter and name == "word"):
         return f"{prefix}{key}={_text(key, value, multirun)}"
-    if name in FILE_KEYS or (is_adapter and name == "file"):
+    if name in FILE_KEYS or names_source(key):
         return f"{prefix}{key}={_file(value, multirun)}"
     if key == "device" and are_indexed_devices(value):
         return f"{prefix}device.type={value}"

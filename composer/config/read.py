@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from composer.config.choices import option_of
+from composer.config.control import read_controls
 from composer.config.embeddings import read_embeddings
 from composer.config.keys import CHOSEN, NODES, OF_SWEEPS
 from composer.config.lora import read_loras
@@ -77,6 +78,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     syntax = require("prompt_syntax", tree.pop("prompt_syntax", "text"), PromptSyntax)
     loras = read_loras(mapping("lora", tree.pop("lora", None)))
     embeddings = read_embeddings(mapping("embedding", tree.pop("embedding", None)))
+    controls = read_controls(mapping("control", tree.pop("control", None)))
     skip_on_error = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skip_on_error=skip_on_error,
@@ -94,6 +96,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         prompt_syntax=syntax,
         loras=loras,
         embeddings=embeddings,
+        controls=controls,
         options=MappingProxyType(chosen),
         output=build_spec("output", OutputSpec, nodes["output"]),
         values=MappingProxyType(_with_recommended_steps(tree, defaults)),

@@ -173,6 +173,35 @@ class EmbeddingSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlSpec:
+    """A control model of a run, which makes images follow edges, depth or the like of another image.
+
+    Attributes:
+        model: A directory, or ``owner/name`` or ``owner/name/subfolder`` at the hub.
+        image: A file, or one for each prompt; from Python a PIL image.
+        scale: Factor of what the model adds; 0 leaves the images as they are without it.
+        start: Fraction of the steps after which it applies.
+        end: Fraction of the steps up to which it applies.
+        mode: What the image shows, for a union of control models: a name such as ``canny``, or its number.
+        preprocess: What is made of the image first, such as ``canny``; ``none`` for nothing.
+        preprocess_settings: Settings of the preprocessor by name.
+        revision: Branch, tag or commit at the hub.
+        variant: Variant of the weights files, such as ``fp16``.
+    """
+
+    model: str
+    image: Any = None
+    scale: float = 1.0
+    start: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    end: Annotated[float, Interval(ge=0, le=1)] = 1.0
+    mode: str | int | None = None
+    preprocess: str = "none"
+    preprocess_settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    revision: str | None = None
+    variant: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutputSpec:
     """Files of a run.
 
@@ -212,6 +241,7 @@ class RunSpec:
         prompt_syntax: Syntax of prompts and negative prompts.
         loras: LoRA by name, in their order; the name of the one at the node ``lora`` itself is empty.
         embeddings: Textual inversions by name, likewise.
+        controls: Control models by name, likewise.
     """
 
     task: Choice
@@ -233,3 +263,4 @@ class RunSpec:
     prompt_syntax: PromptSyntax = "text"
     loras: Mapping[str, LoraSpec] = field(default_factory=lambda: MappingProxyType({}))
     embeddings: Mapping[str, EmbeddingSpec] = field(default_factory=lambda: MappingProxyType({}))
+    controls: Mapping[str, ControlSpec] = field(default_factory=lambda: MappingProxyType({}))

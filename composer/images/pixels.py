@@ -21,7 +21,20 @@ def to_pixels(images: Sequence[Image]) -> Tensor:
     Returns:
         `(B, 3, H, W)` of float32 in `[-1, 1]`.
     """
-    return 2.0 * _zero_to_one(images).permute(0, 3, 1, 2) - 1.0
+    return 2.0 * to_unit_pixels(images) - 1.0
+
+
+def to_unit_pixels(images: Sequence[Image]) -> Tensor:
+    """Convert RGB or gray images to pixel values that are not negative.
+
+    Args:
+        images: Images of one mode and size.
+
+    Returns:
+        `(B, 3 or 1, H, W)` of float32 in `[0, 1]`.
+    """
+    pixels = _zero_to_one(images)
+    return (pixels if pixels.ndim == 4 else pixels[..., None]).permute(0, 3, 1, 2)
 
 
 def to_mask(masks: Sequence[Image]) -> Tensor:

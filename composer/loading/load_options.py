@@ -80,7 +80,7 @@ def checkpoint_key(checkpoint: Checkpoint) -> CheckpointKey:
         revision=checkpoint.commit,
         config_source=str(checkpoint.config_source) if checkpoint.config_source else None,
         component_overrides=tuple(
-            (name, _override_key(component)) for name, component in checkpoint.component_overrides.items()
+            (name, override_key(component)) for name, component in checkpoint.component_overrides.items()
         ),
         missing_components=checkpoint.missing_components,
         safety_checker=checkpoint.safety_checker,
@@ -110,7 +110,12 @@ def _local_paths(checkpoint: Checkpoint) -> list[Path]:
     return paths
 
 
-def _override_key(component: Component) -> OverrideKey:
+def override_key(component: Component) -> OverrideKey:
+    """Return what identifies a component from elsewhere.
+
+    Args:
+        component: The component.
+    """
     location, local = component.location, component.commit is None
     where, subfolder = (str(component.folder), "") if local else (location.source, component.subfolder)
     described = str(component.config_source) if component.config_source else None

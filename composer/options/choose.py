@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from composer.checks.compatibility import Checked
 from composer.config.targets import build
 from composer.errors import ComposerError
+from composer.options.adapters.control.option import Control
 from composer.options.adapters.embeddings import Embeddings
 from composer.options.adapters.lora import Lora
 from composer.options.base import ModelOption, NoEffect, OptionContext
@@ -44,6 +45,8 @@ def choose_options(
         adapters["embedding.embedding"] = Embeddings(checked.embeddings)
     if checked.loras:
         adapters["lora.lora"] = Lora(checked.spec.loras, checked.loras)
+    if checked.controls:
+        adapters["control.control"] = Control(checked.spec.controls, checked.controls)
     candidates = adapters | candidates
     context = OptionContext(checked=checked, device=device, dtypes=dtypes, active=frozenset(candidates))
     errors = {name: error for name, option in candidates.items() if (error := _without_effect(option, context))}

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.control_model import ControlModel
 from composer.checkpoints.headers import PICKLED, read_header
 from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import ROLES, Checked, tasks_of
 from composer.checks.pipeline_steps import Steps
+from composer.config.control import key_of as control_key
 from composer.config.lora import key_of
+from composer.config.spec import ControlSpec
 from composer.pipelines.offers import Offers
 from composer.pipelines.resolve import timestep_layout
 from composer.pipelines.schedule_check import original_config
@@ -52,6 +55,10 @@ def describe(checked: Checked, notes: Sequence[str], offers: Offers) -> str:
         f"guidance   {spec.guidance.path.rsplit('.', 1)[-1]} {_pairs(spec.guidance.keywords)}",
         *(f"{key_of(name):10} {lora.file}, scale {lora.scale:g}" for name, lora in spec.loras.items()),
         *(f"embedding  {of.file.path.name} as {of.word}" for of in checked.embeddings.values()),
+        *(
+            f"{control_key(name):10} {_control(control, checked.controls[name])}"
+            for name, control in spec.controls.items()
+        ),
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
         *(
             f"{group:10} {', '.join(named)}"
@@ -87,6 +94,16 @@ def _amount(checked: Checked) -> str:
         frames = "as many" if inputs.get("frames") is None else inputs["frames"]
         size += f", {frames} frames at {inputs.get('fps') or 0:g} per second"
     return f"{makes + 's':8} {request.batch} of {size}"
+
+
+def _control(control: ControlSpec, model: ControlModel) -> str:
+    """A control model, its image, and how it applies."""
+    how = "" if control.preprocess == "none" else f" by {control.preprocess}"
+    mode = "" if model.mode is None else f", mode {model.mode}"
+    part = "" if (control.start, control.end) == (0, 1) else f", from {control.start:.0%} to {control.end:.0%}"
+    weights = _weights(model.files)
+    lines = f"{control.model}: {model.component.cls}{mode}, {control.image}{how}, scale {control.scale:g}{part}"
+    return f"{lines}; {weights}" if weights else lines
 
 
 def _listed(value: str | tuple[str, ...]) -> str:

@@ -38,7 +38,7 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
         "guidance": _settings(record.get("guidance")),
         "size": f"{record['width']} x {record['height']} pixels" if record.get("width") else "",
         kind: _medium(record),
-        "inputs": ", ".join(f"{key}={_short(record['config'].get(key))}" for key in record["inputs"]),
+        "inputs": ", ".join(f"{key}={_short(record['config'].get(key))}" for key in record["inputs"] if "." not in key),
         "lora": ", ".join(
             f"{_mapping(lora).get('file')} at {_mapping(lora).get('scale')}"
             for lora in _mapping(record.get("lora")).values()
@@ -46,6 +46,10 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
         "embedding": ", ".join(
             f"{_mapping(of).get('file')} as {_mapping(of).get('word')}"
             for of in _mapping(record.get("embedding")).values()
+        ),
+        "control": ", ".join(
+            f"{_mapping(control).get('model')} on {_mapping(control).get('image')} at {_mapping(control).get('scale')}"
+            for control in _mapping(record.get("control")).values()
         ),
         "callbacks": ", ".join(record["callbacks"]),
         "memory": ", ".join(record["memory"]),

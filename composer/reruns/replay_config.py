@@ -231,8 +231,9 @@ def _reaches(key: str, value: str) -> bool:
     root, _, rest = key.partition(".")
     if key in FILE_KEYS:
         return not is_sample(value)
-    if root in ADAPTERS:
-        return key.endswith(".file")
+    if root in ADAPTERS:  # also the model of a preprocessor
+        last = key.rpartition(".")[2]
+        return last in ("file", "model") or (last == "image" and not is_sample(value))
     if root == "model":
         return rest.split(".")[0] in SOURCE_KEYS
     if key.rpartition(".")[2] in TEXT_KEYS:

@@ -9,12 +9,13 @@ import hashlib
 import json
 from typing import Any
 
+from composer.checkpoints.control_model import ControlModel
 from composer.checkpoints.fingerprints import are_images, checkpoint_fingerprint, file_sha256, image_fingerprint
 from composer.checkpoints.layouts import FORMER_NAMES
 from composer.checkpoints.lora_fit import LoraFit
 from composer.checks.compatibility import Checked
 from composer.config.choices import choice, scheduler_choice
-from composer.config.spec import LoraSpec
+from composer.config.spec import ControlSpec, LoraSpec
 
 #: Number of the present schema of ids; `schema0` computes the former ones.
 SCHEMA = 1
@@ -101,9 +102,16 @@ def job_key(checked: Checked) -> dict[str, Any]:
 def _adapters(checked: Checked) -> dict[str, Any]:
     """What other adapters contribute: the content of their files, and what they stand for."""
     embeddings = [[name, file_sha256(of.file.path), of.word] for name, of in checked.embeddings.items()]
-    return {"embedding": embeddings} if embeddings else {}
+    controls = [_control(name, of, checked.controls[name]) for name, of in checked.spec.controls.items()]
+    return {key: of for key, of in {"embedding": embeddings, "control": controls}.items() if of}
 
 
 def _lora(name: str, lora: LoraSpec, fit: LoraFit) -> list[Any]:
     """What a LoRA contributes: the content of its file, wherever that is, and its settings."""
     return [name, file_sha256(fit.file.path), lora.scale, dict(lora.scales), lora.start, lora.end, lora.method]
+
+
+def _control(name: str, control: ControlSpec, model: ControlModel) -> list[Any]:
+    """What a control model contributes beside its image, which is among the inputs of the request."""
+    preprocess = [control.preprocess, dict(control.preprocess_settings)]
+    return [name, model.fingerprint, control.scale, control.start, control.end, model.mode, *preprocess]

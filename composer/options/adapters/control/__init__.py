@@ -1,0 +1,1 @@
+"""``control=MODEL``: control models, which add to a denoiser what they read of another image."""
