@@ -43,7 +43,7 @@ def workflow_defaults(
     size = None if height is None or width is None or from_image else (int(height), int(width))
     return PipelineDefaults(
         size=size,
-        multiple=_multiple(checkpoint),
+        multiple=_multiple(checkpoint, skeleton),
         steps=int(values["steps"] or 1),
         guidance_scale=_scale(pipeline, skeleton),
         frames=int(frames) if clip and frames is not None else None,
@@ -75,14 +75,16 @@ def _scale(pipeline: type[ModularWorkflow], skeleton: Any) -> float:
     return 1.0 if default is None else float(default)
 
 
-def _multiple(checkpoint: Checkpoint) -> int:
+def _multiple(checkpoint: Checkpoint, skeleton: Any) -> int:
     """Pixels of a patch: those of a latent along a side, times the latents that the transformer takes as one."""
     config, vae = checkpoint.denoiser, checkpoint.configs.get("vae", {})
     latents = vae.get("latent_channels") or vae.get("z_dim")
     patch = config.get("patch_size") or config.get("all_patch_size") or 1
     side = patch if isinstance(patch, int) else int(patch[-1])
     packs = latents is not None and config.get("in_channels") == 4 * latents
-    return checkpoint.vae_scale_factor * max(side, 2 if packs else 1)
+    # without a VAE, as of LTX-2.5, the pipeline's class knows the factor of what decodes
+    factor = None if vae else getattr(skeleton, "vae_spatial_compression_ratio", None)
+    return int(factor or checkpoint.vae_scale_factor) * max(side, 2 if packs else 1)
 
 
 def _frame_multiple(skeleton: Any, frames: Any) -> int:

@@ -64,6 +64,20 @@ def flux3() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def ltx25() -> dict[str, Any]:
+    """LTX-2.5, for which there is no pipeline class: a decoder that denoises, with random numbers of its own, takes the
+    place of LTX-2's VAE. Its factors are those that the blocks have without a VAE: 32 pixels and 8 frames for a latent.
+    """
+    parts_of = {name: part for name, part in ltx2().components.items() if name not in ("vae", "processor")}
+    decoder = d.LTX2VideoDiffusionDecoderModel(
+        latent_channels=4, patch_size=16, decoder_head_dim=8, decoder_stage_channels=(16, 16, 16, 16, 16),
+        decoder_stage_depths=(1, 1, 1, 1, 1), decoder_stage_kernels=((1, 2, 2),) * 4, decoder_stage5_kernel=(2, 2, 2),
+        decoder_upsample_strides=((2, 1, 1), (2, 1, 1), (2, 1, 1), (1, 2, 2)), decoder_upsample_channel_reductions=(1, 1, 1, 1),
+        decoder_t_emb_dim=16,
+    )  # fmt: skip
+    return {**parts_of, "diffusion_decoder": decoder}
+
+
 def krea() -> dict[str, Any]:
     """Krea 2, whose blocks read twelve layers of an encoder with 36."""
     pipe = krea2()
@@ -93,6 +107,7 @@ MAKERS: Mapping[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {
     "krea2": ("Krea2ModularPipeline", krea),
     "ernie": ("ErnieImageModularPipeline", lambda: of(ernie())),
     "ltx2": ("LTX2ModularPipeline", lambda: of(ltx2())),
+    "ltx25": ("LTX25ModularPipeline", ltx25),
     "wan": ("WanModularPipeline", lambda: of(wan())),
 }
 

@@ -24,11 +24,17 @@ STEPS = 3
 
 #: What a family is called with besides prompt, steps and size: words of the config.
 VIDEO = ("task=text2video", "frames=5")
-WORDS = {"ltx2": VIDEO, "wan": VIDEO, "flux3": ("+arguments.max_new_tokens=8",)}
+WORDS = {
+    "ltx2": VIDEO,
+    "ltx25": ("task=text2video", "frames=9"),
+    "wan": VIDEO,
+    "flux3": ("+arguments.max_new_tokens=8",),
+}
 #: Those of diffusers' call, where they are others than `NEGATIVE`.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **{name: {} for name in ("zimage", "klein", "klein_base", "flux")},
     **{name: {"num_frames": 5, "negative_prompt": [""]} for name in ("wan", "ltx2")},
+    "ltx25": {"num_frames": 9, "negative_prompt": [""]},
     "flux3": {"prompt": "a cat", "max_new_tokens": 8, "negative_prompt": ""},
 }
 #: Arguments of all others.
