@@ -65,8 +65,8 @@ def flux3() -> dict[str, Any]:
 
 
 def ltx25() -> dict[str, Any]:
-    """LTX-2.5, for which there is no pipeline class: a decoder that denoises, with random numbers of its own, takes the
-    place of LTX-2's VAE. Its factors are those that the blocks have without a VAE: 32 pixels and 8 frames for a latent.
+    """LTX-2.5, for which there is no pipeline class: a decoder that denoises, with random numbers of its own, replaces
+    LTX-2's VAE. Its factors are those that the blocks have without a VAE: 32 pixels and 8 frames for a latent.
     """
     parts_of = {name: part for name, part in ltx2().components.items() if name not in ("vae", "processor")}
     decoder = d.LTX2VideoDiffusionDecoderModel(

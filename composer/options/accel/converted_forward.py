@@ -95,8 +95,8 @@ class TensorOnly(nn.Module):
         Args:
             tensors: The inputs.
         """
-        given = nested(dict(zip(self.names, (tensor.to(dtype) for tensor, dtype in zip(tensors, self.like)))))
-        output = self.module(**given, **self.fixed)
+        cast = (tensor.to(dtype) for tensor, dtype in zip(tensors, self.like))
+        output = self.module(**nested(dict(zip(self.names, cast)), self.fixed))
         return (output[0] if isinstance(output, tuple) else output).float()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
+import diffusers
 import torch
 from torch import nn
 
@@ -47,6 +48,11 @@ class FusedQKV(Acceleration):
             self.refuse_no_effect("the model has no vae, so it would do nothing")
         if self.of != "vae" and not info.supports.fused_qkv:
             self.refuse_no_effect(f"diffusers can't fuse a {info.denoiser[1]}, so it would do nothing")
+        chosen = {"all": (info.denoiser[0], "vae"), "denoiser": (info.denoiser[0],), "vae": ("vae",)}[self.of]
+        for cls in (checkpoint.classes.get(name, "") for name in chosen):
+            model = getattr(diffusers, cls, None)
+            if model is not None and not hasattr(model, "fuse_qkv_projections"):
+                self.refuse_no_effect(f"diffusers can't fuse a {cls}, so it would do nothing")
         left_out = [key for key in info.supports.unfused_settings if checkpoint.denoiser.get(key)]
         if self.of != "vae" and left_out:
             omitted = f"diffusers leaves out this model's {' and '.join(left_out)} where it fuses"

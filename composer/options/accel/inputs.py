@@ -22,7 +22,7 @@ def parted(arguments: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]
         arguments: Name → value.
 
     Returns:
-        The tensors, those in a dict named ``name.key``, and the other arguments.
+        The tensors, those in a dict named ``name.key``, and the other arguments, of a dict what is no tensor.
 
     Raises:
         ValueError: An argument is neither, such as a list of tensors.
@@ -33,23 +33,28 @@ def parted(arguments: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]
         if name == "timestep":
             value = torch.as_tensor(value)
             value = value if value.is_floating_point() else value.float()  # integers up to 2²⁴ are exact
-        inner = {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-        if inner and all(isinstance(item, Tensor) for item in inner.values()):
-            tensors.update(inner)
-        elif all(isinstance(item, PLAIN) for item in inner.values()):
-            fixed[name] = value
-        else:
+        inner = value if isinstance(value, dict) else {name: value}
+        plain = {key: item for key, item in inner.items() if not isinstance(item, Tensor)}
+        if not all(isinstance(item, PLAIN) for item in plain.values()):
             raise ValueError(f"its argument {name} is a {type(value).__name__}, which no converted model takes")
+        of_tensors = {key: item for key, item in inner.items() if key not in plain}
+        tensors.update({f"{name}.{key}" if inner is value else name: item for key, item in of_tensors.items()})
+        if plain or not of_tensors:  # such as the image_embeds=None of Modular Diffusers' SDXL
+            fixed[name] = plain if inner is value else value
     return tensors, fixed
 
 
-def nested(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Return the tensors of ``parted`` as arguments of a call.
+def nested(tensors: dict[str, Tensor], fixed: dict[str, Any]) -> dict[str, Any]:
+    """Put the arguments of a call together again.
 
     Args:
-        tensors: Name → tensor.
+        tensors: Name → tensor, as of ``parted``.
+        fixed: The other arguments.
+
+    Returns:
+        Name → value.
     """
-    arguments: dict[str, Any] = {}
+    arguments = {name: dict(value) if isinstance(value, dict) else value for name, value in fixed.items()}
     for name, tensor in tensors.items():
         outer, _, key = name.partition(".")
         if key:

@@ -370,9 +370,16 @@ def test_without_the_package_or_the_units(bench, monkeypatch):
 
 def test_a_call_parted_and_put_together_again():
     one = torch.zeros(1)
-    tensors, fixed = parted({"sample": one, "timestep": 7, "added": {"a": one, "b": one}, "flag": True, "none": None})
-    assert [*tensors] == ["sample", "timestep", "added.a", "added.b"] and tensors["timestep"] == 7.0
-    assert fixed == {"flag": True, "none": None}
-    assert nested(tensors) == {"sample": one, "timestep": tensors["timestep"], "added": {"a": one, "b": one}}
+    tensors, fixed = parted({"sample": one, "timestep": 7, "added": {"a": one, "b": None}, "flag": True, "none": None})
+    assert [*tensors] == ["sample", "timestep", "added.a"] and tensors["timestep"] == 7.0
+    assert fixed == {"added": {"b": None}, "flag": True, "none": None}
+    together = {
+        "sample": one,
+        "timestep": tensors["timestep"],
+        "added": {"a": one, "b": None},
+        "flag": True,
+        "none": None,
+    }
+    assert nested(tensors, fixed) == together and fixed["added"] == {"b": None}
     with pytest.raises(ValueError, match="its argument residuals is a list, which no converted model takes"):
         parted({"residuals": [one]})

@@ -14,17 +14,21 @@ import torch
 from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineBlocks
 from PIL import Image
 from pipelines.hosted.cases import Recorder
-from pipelines.modular.cases import STEPS, own_call, pipeline, run, same, words
+from pipelines.modular.cases import STEPS, own_call, pipeline, pixels, run, same, words
 from safetensors.torch import save_file
 from zoo import modular
 
+import composer
 from composer import StepCallback
 from composer.checkpoints.component_folder import weight_files
 from composer.checkpoints.headers import read_header
 from composer.checks.compatibility import check
+from composer.config.catalogue import catalogue
 from composer.config.compose import compose_config
 from composer.config.read import read
+from composer.config.search_path import conf_folders
 from composer.errors import ComposerError
+from composer.pipelines.offers import find_offers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
@@ -222,9 +226,35 @@ def test_a_lora_changes_the_result_and_leaves_nothing(saved, tmp_path, name, mod
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["vae_tiling", "layerwise_casting"])
-def test_options_that_are_offered_run(saved, option):
-    assert run(saved("zimage"), [], f"memory=[{option}]").media
+@pytest.mark.parametrize("group", ["memory", "accel"])
+@pytest.mark.parametrize("name", ["zimage", "sdxl", "anima"])
+def test_options_that_are_offered_run_and_others_are_refused_by_check(saved, name, group):
+    shown = getattr(find_offers(check(read(compose_config(words(saved(name)))))), group)
+    assert shown
+    for option in catalogue(conf_folders())[group]:
+        if option == "compile":  # which takes minutes, and is tested by itself
+            continue
+        checked, ran = (
+            refusal(call, *words(saved(name), "callbacks=[]", f"{group}=[{option}]"))
+            for call in (composer.check, composer.compose)
+        )
+        assert checked == ran and (option not in shown or ran is None), option
+
+
+def refusal(call: Any, *words: str) -> str | None:
+    try:
+        call(*words)
+    except ComposerError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["onnx", "openvino"])
+def test_converted_models_compute_what_blocks_ask_for(saved, option):
+    pytest.importorskip({"onnx": "onnxruntime"}.get(option, option))
+    (mine,), (plain,) = pixels(run(saved("sdxl"), [], f"accel=[{option}]").media), pixels(run(saved("sdxl")).media)
+    assert np.abs(mine.astype(int) - plain.astype(int)).max() <= 2  # additions are done in another order
 
 
 REFUSALS = [
