@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from composer.checkpoints.headers import PICKLE_ADVICE, PICKLED, QUANTISED, SAFE
 from composer.errors import ComposerError
 from composer.system.paths import expand_user
 
+#: Environment variable with folders of models that other tools keep, separated as in `PATH`.
+MODELS = "COMPOSER_MODELS"
 EMBEDDED = Path(__file__).parents[1] / "tiny" / "checkpoint"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 #: Web address of a repository or a file at the hub.
@@ -29,7 +32,7 @@ def locate(
 
     Args:
         key: Config key that named the source, for errors.
-        source: ``embedded:NAME``, a directory, a single file or a hub id.
+        source: ``embedded:NAME``, a directory, a single file, a name in a folder of `COMPOSER_MODELS`, or a hub id.
         revision: Branch, tag or commit at the hub.
         allow_pickle: Whether a pickled file is accepted.
         texts: Whether vocabularies are downloaded besides JSON files.
@@ -41,6 +44,7 @@ def locate(
         ComposerError: Nothing exists at the source, it can't be downloaded, or it must not be loaded.
     """
     path = EMBEDDED / source.removeprefix("embedded:") if source.startswith("embedded:") else expand_user(source)
+    path = next((inside for inside in _in_folders(source) if not path.exists()), path)
     if path.suffix in PICKLED and not allow_pickle:
         raise ComposerError(key, source, f"pickled weights can run code when they are loaded: {PICKLE_ADVICE}")
     if path.is_file():
@@ -52,6 +56,18 @@ def locate(
     if not HUB_ID.fullmatch(source):
         raise ComposerError(key, source, "there is no such folder or file, and it is no hub id (owner/name)")
     return _fetch_json(key, source, revision, (*_JSON, *_TEXT) if texts else _JSON)
+
+
+def model_folders() -> list[Path]:
+    """Return the folders of models that other tools keep, by the environment variable `COMPOSER_MODELS`."""
+    return [expand_user(name) for name in os.environ.get(MODELS, "").split(os.pathsep) if name]
+
+
+def _in_folders(source: str) -> list[Path]:
+    """A source that is a name inside of the folders of other tools."""
+    if source.startswith(("embedded:", "~", ".", os.sep)) or not source:
+        return []
+    return [path for folder in model_folders() if (path := folder / source).exists()]
 
 
 def sibling_key(key: str, setting: str) -> str:

@@ -45,6 +45,8 @@ Commands
   compose resume DIR                go on with a sweep; the same command again does it too
   compose status DIR                how far a sweep is
   compose serve [--host H] [--port N]   a service: OpenAI's images API, a queue, and a page to work in
+  compose models ls|find|pull|verify|rm [NAME]   models here and at the hub: sizes, licences, tasks, hashes
+  compose outputs ls|du|rm [DIR]    what was generated; rm --older-than 30d --keep 100 removes, once dry_run=false is set
   compose clean [DIR] [older=7]     which outputs could go: runs by their days, or what is named; dry_run=false removes them
   compose cache ls|clear            converted weights and models that are kept for next time
   compose warm status|stop          the resident process of --warm

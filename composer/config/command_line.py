@@ -23,7 +23,7 @@ INSTEAD = {
 SWEEPING = ("check", "plan")
 
 #: Command → flags with a value that are short for a setting of the same name: `--port 80` for `port=80`.
-SETTING_FLAGS = {"serve": ("--host", "--port")}
+SETTING_FLAGS = {"serve": ("--host", "--port", "--log"), "outputs": ("--older-than", "--keep")}
 
 #: Flags without a value → attributes of `ParsedArgs`.
 SWITCHES = {
@@ -110,7 +110,7 @@ def parse(argv: list[str]) -> ParsedArgs:
             if HYDRA_FLAGS[name]:
                 flags.append(value or next(words, ""))
         elif name in SETTING_FLAGS.get(command or "", ()):
-            overrides.append(f"{name.lstrip('-')}={value or next(words, '')}")
+            overrides.append(f"{name.lstrip('-').replace('-', '_')}={value or next(words, '')}")
         elif word.startswith("-"):
             raise _no_flag(word, name, next(words, None))
         elif command is None and not overrides and "=" not in word and not word.startswith(("~", "+")):

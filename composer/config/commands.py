@@ -12,6 +12,8 @@ COMMANDS = {
     "resume": "composer.cli.commands.sweeps:resume",
     "status": "composer.cli.commands.sweeps:status",
     "clean": "composer.cli.commands.clean:run",
+    "models": "composer.cli.commands.models:run",
+    "outputs": "composer.cli.commands.outputs:run",
     "cache": "composer.cli.commands.cache:run",
     "warm": "composer.cli.commands.warm:run",
     "check": "composer.cli.commands.check:run",

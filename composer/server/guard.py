@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import time
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from composer.errors import ComposerError
 from composer.server.answers import error_body
+from composer.server.logs import note
 
 #: Most bytes of all headers, of a body with JSON, and of one with images.
 MAX_HEADERS, MAX_JSON, MAX_UPLOAD = 16 << 10, 1 << 20, 64 << 20
@@ -66,9 +68,12 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        began = time.monotonic()
+
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.statuses[message["status"]] += 1
+                _log(scope, message["status"], time.monotonic() - began)
                 message = {**message, "headers": [*message["headers"], *HEADERS]}
             await send(message)
 
@@ -88,6 +93,13 @@ class Guard:
             await response(scope, receive, answer)
             return
         await self.app(scope, _replayed(body, receive), answer)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    """Log a request; its query is left out, since it can hold the key of a file."""
+    client = (scope.get("client") or ("",))[0]
+    facts = {"method": scope["method"], "path": scope["path"], "status": status, "client": client}
+    note("request", **facts, milliseconds=round(1000 * seconds, 2))
 
 
 def check_host(scope: Scope, hosts: frozenset[str]) -> None:

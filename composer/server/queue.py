@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, client TEXT NOT NULL, words TEXT NOT NULL,
     state TEXT NOT NULL, created REAL NOT NULL, started REAL, ended REAL, attempts INTEGER NOT NULL DEFAULT 0,
     worker INTEGER, step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0, previews INTEGER NOT NULL DEFAULT 0,
-    cancel INTEGER NOT NULL DEFAULT 0, files TEXT NOT NULL DEFAULT '[]', error TEXT, sweep TEXT);
+    cancel INTEGER NOT NULL DEFAULT 0, files TEXT NOT NULL DEFAULT '[]', error TEXT, sweep TEXT,
+    favourite INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, client, number);
 CREATE TABLE IF NOT EXISTS clients (name TEXT PRIMARY KEY, turn INTEGER NOT NULL);
 """
@@ -62,6 +63,7 @@ class QueuedJob:
         files: Names of its files, images first.
         error: Why it failed: `message`, `key`, `value`, `reason`, `allowed`.
         sweep: Name that the jobs of a sweep have in common.
+        favourite: Whether somebody marked it, so that its files are not removed with old ones.
     """
 
     id: str
@@ -81,6 +83,7 @@ class QueuedJob:
     files: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = field(default=None)
     sweep: str | None = None
+    favourite: int = 0
 
 
 class JobQueue:
@@ -97,6 +100,8 @@ class JobQueue:
         with self._transaction() as db:
             for statement in _TABLES.split(";"):
                 db.execute(statement)
+            if "favourite" not in {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}:
+                db.execute("ALTER TABLE jobs ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0")  # of an older service
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -259,6 +264,38 @@ class JobQueue:
         if not changed.rowcount:
             raise ComposerError("job", name, f"is {job.state}: only jobs that failed or were cancelled are run again")
         return job
+
+    def mark(self, name: str, favourite: bool) -> QueuedJob:
+        """Mark a job as a favourite, or not.
+
+        Args:
+            name: Its id.
+            favourite: Whether it is one.
+
+        Returns:
+            The job.
+
+        Raises:
+            ComposerError: There is no such job.
+        """
+        with self._transaction() as db:
+            db.execute("UPDATE jobs SET favourite = ? WHERE id = ?", (int(favourite), name))
+            return _job(db.execute("SELECT * FROM jobs WHERE id = ?", (name,)).fetchone())
+
+    def forget_files(self, name: str) -> None:
+        """Note that the files of a job are gone. A folder that the queue does not know is no job's.
+
+        Args:
+            name: Its id.
+
+        Raises:
+            ComposerError: It has not ended, or is a favourite.
+        """
+        with self._transaction() as db:
+            row = db.execute("SELECT * FROM jobs WHERE id = ?", (name,)).fetchone()
+            if row is not None and (row["state"] not in FINAL or row["favourite"]):
+                raise ComposerError("job", name, "is a favourite" if row["favourite"] else f"is {row['state']}")
+            db.execute("UPDATE jobs SET files = '[]' WHERE id = ?", (name,))
 
     def get(self, name: str) -> QueuedJob | None:
         """Look a job up.

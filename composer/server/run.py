@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from composer.errors import Busy
 from composer.server.app import Routes, make_app
@@ -78,7 +79,7 @@ def _serve(settings: ServeSettings, token: str, started: Callable[[str], None]) 
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
     service = Service(settings.path, settings.queue)
-    supervisor = Supervisor(settings.path, settings.workers)
+    supervisor = Supervisor(settings.path, settings.workers, settings.log)
     supervisor.start()
     try:
         app, routes = make_app(service, supervisor, token, settings.host_names)
@@ -86,6 +87,7 @@ def _serve(settings: ServeSettings, token: str, started: Callable[[str], None]) 
             app, ws="none", lifespan="off", log_level="warning", access_log=False, server_header=False, date_header=False,
             proxy_headers=False, timeout_keep_alive=15, timeout_graceful_shutdown=5, limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=32 << 10, http="h11",
+            log_config=None if settings.log == "json" else LOGGING_CONFIG,
         )  # fmt: skip
         server = _Server(config, routes, lambda: started(f"http://{host}:{port}"))
         asyncio.run(server.serve(sockets=[listener]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, get_type_hints
 
 from composer.errors import ComposerError, suggest
+from composer.server.logs import check_form
 from composer.system.constraints import Interval, require
 from composer.system.paths import expand_user
 
@@ -32,6 +33,7 @@ class ServeSettings:
         queue: Most jobs that wait.
         workers: Worker processes; 0 is one for each GPU, or one for the CPU.
         grace: Seconds that running jobs have to end when the service stops.
+        log: `text` logs warnings, `json` every request and job too, each as a JSON object in a line of stderr.
     """
 
     host: str = "127.0.0.1"
@@ -41,6 +43,7 @@ class ServeSettings:
     queue: Annotated[int, Interval(ge=1, le=100_000)] = 1000
     workers: Annotated[int, Interval(ge=0, le=64)] = 0
     grace: Annotated[int, Interval(ge=0, le=3600)] = 30
+    log: str = "text"
 
     @property
     def path(self) -> Path:
@@ -75,6 +78,7 @@ def read_settings(words: Sequence[str]) -> ServeSettings:
             raise ComposerError(f"serve {key}", text or None, f"there is no such setting.{suggest(key, known)}", known)
         value: str | int = int(text) if hints[key] is not str and text.lstrip("-").isdigit() else text
         values[key] = require(key, value, hints[key])
+    check_form(str(values.get("log", "text")))
     return ServeSettings(**values)  # type: ignore[arg-type]  # checked by `require` one by one
 
 

@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from composer.server.logs import note
+
 #: Seconds between two looks at the workers, and the longest pause before one that ends at once is started again.
 LOOK_SECONDS, LONGEST_PAUSE = 0.1, 30.0
 
@@ -33,10 +35,11 @@ class Supervisor:
     Args:
         folder: Directory of the service.
         workers: Number of workers; 0 for one a device.
+        log: Form of the logs; with `json` those of the workers go to stderr too, and else to files.
     """
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, workers: int, log: str = "text") -> None:
+        self.folder, self.log = folder, log
         self.devices = count_devices()
         self.workers = workers or max(1, self.devices)
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -55,10 +58,11 @@ class Supervisor:
         if self.devices > 1:
             environment["CUDA_VISIBLE_DEVICES"] = str(worker % self.devices)
         self.starts[worker] += 1
+        note("worker started", worker=worker, start=self.starts[worker])
         with (self.folder / f"worker-{worker}.log").open("ab") as log:
             self.processes[worker] = subprocess.Popen(
-                [sys.executable, "-m", "composer.cli.serve_worker", str(self.folder), str(worker)],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment,
+                [sys.executable, "-m", "composer.cli.serve_worker", str(self.folder), str(worker), self.log],
+                stdin=subprocess.PIPE, stdout=log, stderr=None if self.log == "json" else log, env=environment,
             )  # fmt: skip
 
     def _watch(self) -> None:

@@ -25,6 +25,7 @@ from composer.config.read import read
 from composer.errors import ComposerError
 from composer.media.medium import poster
 from composer.server.answers import error_facts
+from composer.server.logs import note
 from composer.server.queue import JobQueue, QueuedJob
 from composer.system.files import write_atomically
 
@@ -121,16 +122,22 @@ def generate(queue: JobQueue, job: QueuedJob) -> None:
     """
     folder = job_folder(queue.folder, job.id)
     shutil.rmtree(folder, ignore_errors=True)  # what an attempt that was killed left
+    began = time.monotonic()
+    note("job started", job=job.id, client=job.client, attempt=job.attempts)
+    state, files, error = "done", list[str](), None
     try:
         folder.mkdir(parents=True)
         _generate(queue, job, folder)
-        queue.finish(job.id, "done", files_in(folder))
+        files = files_in(folder)
     except Cancelled:
+        state = "cancelled"
+    except Exception as raised:
+        state, error = "failed", _facts(raised)
+    if state != "done":
         shutil.rmtree(folder, ignore_errors=True)
-        queue.finish(job.id, "cancelled")
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        queue.finish(job.id, "failed", error=_facts(error))
+    queue.finish(job.id, state, files, error)
+    reason = error and error["message"]
+    note(f"job {state}", job=job.id, client=job.client, seconds=round(time.monotonic() - began, 3), reason=reason)
     gc.collect()
 
 

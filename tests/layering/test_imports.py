@@ -25,7 +25,9 @@ FLOORS = (
     "pipelines",
     "sweeps reruns",
     "api",
+    "hub",
     "resident server testing",
+    "outputs",
     "cli",
 )
 RANK = {package: level for level, packages in enumerate(FLOORS) for package in packages.split()}

@@ -157,3 +157,22 @@ def test_pages_for_people_and_machines(service):
     assert 'composer_jobs{state="done"}' in metrics and "composer_workers 1" in metrics
     assert service.request("GET", "/schema").json()["$defs"]["options.model"]
     assert service.request("POST", "/check", json={"overrides": ["steps=3"]}).json() == {"notes": []}
+
+
+@pytest.mark.slow
+def test_logs_are_json_lines_without_secrets(services):
+    service = services("--log", "json")
+    (job,) = service.submit("steps=1", client="somebody")
+    done = service.wait(job["id"])
+    assert (
+        httpx.get(done["images"][0]).status_code == 200 and service.request("GET", "/jobs/nothing").status_code == 404
+    )
+    assert service.stop() == 0
+    text = (service.folder.parent / "log.txt").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all({"time", "level", "logger", "event"} <= line.keys() for line in lines)
+    jobs = [line for line in lines if line.get("job") == job["id"]]
+    assert [line["event"] for line in jobs] == ["job started", "job done"] and jobs[1]["client"] == "somebody"
+    requests = [(line["method"], line["path"], line["status"]) for line in lines if line["event"] == "request"]
+    assert ("POST", "/jobs", 202) in requests and ("GET", "/jobs/nothing", 404) in requests
+    assert TOKEN not in text and "key=" not in text

@@ -32,8 +32,10 @@ def run(line: ParsedArgs) -> int:
         raise ComposerError("serve", None, reason)
     import os
 
+    from composer.server import logs
     from composer.server.run import serve
 
+    logs.configure(settings.log)
     token, is_own = read_token(), TOKEN in os.environ
 
     def started(address: str) -> None:
