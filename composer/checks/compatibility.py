@@ -112,6 +112,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
         request = _with_weights(request)
     if embeddings:
         request = replace(request, notes=(*request.notes, *unused_words(embeddings, request)))
+    request = replace(request, notes=(*request.notes, *_unseen_image(spec, checkpoint)))
     return Checked(
         spec=spec,
         checkpoint=checkpoint,
@@ -121,6 +122,19 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
         loras=loras,
         embeddings=embeddings,
         controls=controls,
+    )
+
+
+def _unseen_image(spec: RunSpec, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Note that a native model which edits by references is not shown the image that a run begins from."""
+    if (
+        spec.task.name not in ("img2img", "variations")
+        or checkpoint.engine != "native"
+        or not checkpoint.does(("edit",))
+    ):
+        return ()
+    return (
+        "image: the run begins from it with noise, and the model does not look at it: task=edit references=FILE does",
     )
 
 

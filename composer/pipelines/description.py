@@ -111,8 +111,11 @@ def _listed(value: str | tuple[str, ...]) -> str:
 
 
 def _does(checkpoint: Checkpoint) -> str:
-    """What runs it: a family's class here, or the pipeline of diffusers that its index names."""
-    return checkpoint.pipeline if checkpoint.family == HOSTED else checkpoint.family_info.family.replace(":", ".")
+    """What runs it: a family's class here, or the pipeline of diffusers; and the one that its index names."""
+    if checkpoint.family == HOSTED:
+        return checkpoint.pipeline
+    saved = f", saved as {checkpoint.pipeline}" if checkpoint.pipeline else ""
+    return checkpoint.family_info.family.replace(":", ".") + saved
 
 
 def _components(checkpoint: Checkpoint) -> list[str]:

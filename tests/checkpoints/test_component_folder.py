@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from zoo import with_json
 
 from composer.checkpoints.component_folder import variants, weight_files
 from composer.checkpoints.detection import detect_family
@@ -64,6 +65,21 @@ def test_an_edit_model_is_run_by_its_own_pipeline(compose, checkpoints, tmp_path
     (source / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxKontextInpaintPipeline"}))
     result = find_checkpoint(ModelSpec(name="local", source=str(source)))
     assert (result.family, result.pipe) == ("hosted", "FluxKontextInpaintPipeline")
+
+
+def test_an_edit_model_says_what_it_is_and_what_img2img_leaves_out(compose, checkpoints, tmp_path):
+    source = with_json(
+        shutil.copytree(checkpoints["flux"], tmp_path / "kontext"),
+        "model_index.json",
+        _class_name="FluxKontextPipeline",
+    )
+    words = ["show", "model=local", f"model.source={source}", "height=32", "width=32"]
+    shown = compose(*words)
+    assert "saved as FluxKontextPipeline" in shown.out and "and also edit" in shown.out and "note" not in shown.out
+    image = ["task=img2img", "image=sample:scene"]
+    assert "the model does not look at it: task=edit references=FILE does" in compose(*words, *image).out
+    plain = compose("show", *image, "model=local", f"model.source={checkpoints['flux']}")
+    assert plain.code == 0 and "task=edit" not in plain.out
 
 
 @pytest.mark.parametrize(

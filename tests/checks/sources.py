@@ -13,6 +13,7 @@ import zoo
 from diffusers import ControlNetModel, FluxKontextPipeline, StableDiffusionControlNetPipeline
 from safetensors.torch import load_file, save_file
 
+from composer.checkpoints.single_file_keys import UNET_INPUT, known_keys
 from composer.testing import pipelines
 
 UNET, VAE, TEXT = (
@@ -211,6 +212,7 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "sdcontrol": pipeline(controlled),
     # single files
     "single": single(pipelines.sd),
+    "single_v2": file(zeros(UNET_INPUT, *known_keys()["v2"], shape=(640, 1024))),
     "single_inpaint": single(lambda: pipelines.sd(in_channels=9)),
     "no_vae": file(without("first_stage_model.")),
     "no_text_encoder": file(without("cond_stage_model.")),

@@ -107,6 +107,10 @@ FILES = [
     ("model.source={single} model.config={cut_config}", "/unet/config.json: can't be read"),
     ("model.source={single} model.config={no_scheduler_json}", "there is no scheduler_config.json in scheduler"),
     ("model.source={single}", "model.config: single.safetensors is a single file, which does not hold its scheduler"),
+    (
+        "model.source={single_v2}",
+        "does not hold its scheduler, sizes and tokenizer, and stabilityai/stable-diffusion-2-1 can't be fetched",
+    ),
     (f"model.source={{no_vae}} {CONFIG}", "model.components.vae: no_vae.safetensors holds no vae: name one"),
     (f"model.source={{no_vae}} {CONFIG} model.components.vae={{sd}}", None),
     (

@@ -17,6 +17,7 @@ from composer.system.devices import built_for_cuda
 from composer.testing.image_files import pixels
 
 NO_CUDA = pytest.mark.skipif(built_for_cuda() or sys.platform == "darwin", reason="torch may find a GPU here")
+ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "diffusers", "transformers")
 
 
@@ -50,6 +51,7 @@ def light(words: list[str], code: int, marks: Collection[pytest.MarkDecorator] =
         light(["list", "scheduler"], 0),
         light(["scheduler=eulr"], 2),
         light(["stepz=3"], 2),
+        light(["prompt=caf\udce9"], 2),
         light(["--cfg", "job"], 0),
         light(["steps=0"], 2),
         light(["task=unconditional", "prompt=x"], 2),
@@ -196,8 +198,10 @@ def test_the_folder_can_be_chosen(compose, tmp_path):
     assert (tmp_path / "mine" / "first" / "000.png").is_file()
 
 
-def test_a_random_seed_is_recorded_and_makes_the_same_image(compose):
-    assert compose("steps=2", "seed=null", "hydra.run.dir=a").code == 0
+@pytest.mark.parametrize("word", ["seed=null", "seed=-1"])
+def test_a_random_seed_is_recorded_and_makes_the_same_image(compose, word):
+    assert word in TEXT and word in (ROOT / "README.md").read_text("utf-8")
+    assert compose("steps=2", word, "hydra.run.dir=a").code == 0
     seed = json.loads(Path("a/run.json").read_text())["images"][0]["seed"]
     assert compose("steps=2", f"seed={seed}", "hydra.run.dir=b").code == 0
     assert pixels("a/000.png") == pixels("b/000.png")

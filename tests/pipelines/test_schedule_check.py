@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 from tiers import alternately, every, slow_but
 from zoo import with_json
@@ -77,6 +77,18 @@ def test_what_cannot_take_all_of_its_steps_is_refused(compose, copy, command, ch
     done = compose(*command, *of(copy(**changes), "output.folder=out", *more))
     assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
     assert "precision" not in done.err and not Path("out").exists()
+
+
+def test_an_alpha_of_zero_that_no_step_visits_is_not_held_against_it(compose, checkpoints):
+    """With leading spacing the last timestep, whose alpha is zero, is none of the run's: it is what diffusers makes."""
+    settings = ["scheduler=ddim", "scheduler.rescale_betas_zero_snr=true", "prompt=x", "guidance=3"]
+    assert compose("check", *of(checkpoints["sd"], *settings)).code == 0
+    assert compose(*of(checkpoints["sd"], *settings, "output.folder=out")).code == 0
+    pipe = StableDiffusionPipeline.from_pretrained(checkpoints["sd"])
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, rescale_betas_zero_snr=True)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe("x", num_inference_steps=3, guidance_scale=3.0, generator=[torch.Generator().manual_seed(0)])
+    assert (np.asarray(Image.open("out/000.png")) == np.asarray(theirs.images[0])).all()
 
 
 def test_a_step_that_is_left_out_is_not_held_against_it(compose, copy):
