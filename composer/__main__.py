@@ -12,6 +12,6 @@ if __name__ == "__main__":
         and not getattr(sys.flags, "safe_path", False)
     ):
         del sys.path[0]
-    from composer.cli.main import main
+    from composer.cli.main import run_console
 
-    raise SystemExit(main())
+    run_console()

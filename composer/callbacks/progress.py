@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 
 from composer.callbacks.base import Run, Step, StepCallback
 
@@ -46,7 +43,7 @@ class Progress(StepCallback):
     def around(self, run: Run) -> Iterator[None]:
         """Show the bar until the images are decoded."""
         total = len(run.timesteps)
-        with _NotebookBar(total) if in_notebook() else _TerminalBar(total) as self.bar:
+        with _make_bar(total) or nullcontext() as self.bar:
             yield
         self.bar = None
 
@@ -56,8 +53,20 @@ class Progress(StepCallback):
             self.bar.show(step.index + 1, f"sigma {step.sigma:.3f}" if isfinite(step.sigma) else "")
 
 
+def _make_bar(total: int) -> ProgressBar | None:
+    """Make the bar that fits where stderr goes; None for a file or pipe, which then do not import rich."""
+    if in_notebook():
+        return _NotebookBar(total)
+    forced = any(name in os.environ for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))  # rich reads them
+    return _TerminalBar(total) if forced or sys.stderr.isatty() else None
+
+
 class _TerminalBar:
     def __init__(self, total: int) -> None:
+        from rich.console import Console  # a sixth of a second
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
         console = Console(stderr=True)
         columns = (
             TextColumn("denoising"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from composer.system import interrupts, library_logs, loading_line
-from composer.system.lazy_imports import lazy_import
+from composer.system.deferred import defer_imports
 
 
 def configure_process(verbose: bool) -> None:
@@ -26,7 +26,7 @@ def configure_process(verbose: bool) -> None:
         library_logs.enable_library_logs()
     else:
         library_logs.silence_libraries()
-    lazy_import()
+    defer_imports()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from composer.checkpoints.index import components_of, stored_index
 from composer.errors import ComposerError
 from composer.loading import converted, integrity, quantization
 from composer.loading.load_options import LoadOptions, OverrideKey, file_states
+from composer.loading.meta_tensors import CheapMeta
 
 #: Libraries whose classes a checkpoint may name.
 LIBRARIES = ("diffusers", "transformers")
@@ -205,7 +206,8 @@ def _load_class(
         return from_pretrained(where, **arguments)
     arguments.update(torch_dtype=dtype, variant=variant, use_safetensors=safetensors, **more)
     try:
-        model, info = from_pretrained(where, output_loading_info=True, **arguments)
+        with CheapMeta():
+            model, info = from_pretrained(where, output_loading_info=True, **arguments)
     except (ValueError, RuntimeError) as error:
         if not shapes_differ(error):
             raise

@@ -43,6 +43,7 @@ from composer.pipelines.resolve import (
 from composer.pipelines.schedule_check import check_schedule
 from composer.sampling.guidance import Guidance
 from composer.sampling.schedulers import SchedulerParts, make_scheduler
+from composer.system import garbage
 from composer.system.run_lock import in_turn
 
 
@@ -135,6 +136,7 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     spec, checkpoint, resolved = checked.spec, checked.checkpoint, parts(checked, more)
     load_options = _load_options(spec, resolved)
     pipe = load(checkpoint, load_options, remove_options)
+    garbage.resume()
     family = make_family(checkpoint, pipe, spec, resolved.device)
     pipeline = _pipeline_class(checkpoint)(
         family=family,

@@ -49,7 +49,7 @@ AT_IMPORT = {
 LIBRARIES = ("accelerate", "diffusers", "transformers")
 OTHERS = {
     "_compiled_call_impl", "_dynamo", "_exit", "_inductor", "_is_amx_tile_supported", "_is_avx512_bf16_supported", "_pytree", "_run",
-    "_version",
+    "_run_exitfuncs", "_version",
 }  # fmt: skip
 #: Of these packages, modules that a refusal passes through: they import no torch at import time either.
 TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.guidance", "sampling.hooks", "sampling.loop",
