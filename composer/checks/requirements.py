@@ -83,17 +83,18 @@ def check_second_scale(guidance: Guidance, request: Request) -> None:
         raise ComposerError(key, scale, "does nothing without guidance: set guidance.scale above 1, or leave it out")
 
 
-def check_guidance(guidance: Guidance, checkpoint: Checkpoint) -> None:
+def check_guidance(guidance: Guidance, checkpoint: Checkpoint, option: str = "") -> None:
     """Refuse a guidance that has no effect on a checkpoint, or does not support its family.
 
     Args:
         guidance: The guidance.
         checkpoint: The checkpoint.
+        option: Name of its option, which messages use; empty for that of its class.
 
     Raises:
         ComposerError: The guidance can't be used.
     """
-    family, name = checkpoint.family, getattr(guidance, "guider", type(guidance).__name__)
+    family, name = checkpoint.family, option or getattr(guidance, "guider", type(guidance).__name__)
     able = guidance.families
     if guidance.support is not None:
         infos = families().values()

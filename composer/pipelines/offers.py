@@ -89,7 +89,7 @@ def _guidance(options: Mapping[str, Mapping[str, Any]], checked: Checked) -> Ite
         try:
             guidance: Guidance = build("guidance", _choice("guidance", name, content), Guidance)
             guidance = guidance.for_model(checkpoint.takes_guidance_scale)
-            check_guidance(guidance, checkpoint)
+            check_guidance(guidance, checkpoint, name)
             if pipeline is not None:
                 check_hosted_guidance(pipeline, guidance, name)
         except ComposerError:

@@ -173,7 +173,7 @@ def check_parts(
         _check_weights(checked)
     for candidate in filter(None, (checkpoint, checked.refiner)):
         check_requirements(callbacks, checked.task, candidate, spec.task.name)
-        check_guidance(guidance, candidate)
+        check_guidance(guidance, candidate, spec.guidance.name)
     if checkpoint.family != HOSTED:
         check_second_scale(guidance, checked.request)
     else:

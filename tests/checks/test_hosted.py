@@ -28,8 +28,8 @@ CONTROL = ["task=control", "control_image=sample:scene"]
 MASKED = ["task=inpaint", "image=sample:scene", "mask=sample:mask", "strength=1", "keep_unmasked=false"]
 
 REFUSED = [
-    ("zimage", ["guidance=pag"], "guidance=PerturbedAttentionGuidance: can't reach into hosted models"),
-    ("zimage", ["guidance=slg"], "guidance=SkipLayerGuidance: can't reach into hosted models"),
+    ("zimage", ["guidance=pag"], "guidance=pag: can't reach into hosted models"),
+    ("zimage", ["guidance=slg"], "guidance=slg: can't reach into hosted models"),
     (
         "zimage",
         ["guidance=interval", "guidance.scale=1"],

@@ -178,8 +178,8 @@ def test_layers_in_the_middle():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["guidance=pag", "task=unconditional"], "guidance=PerturbedAttentionGuidance: can't reach into ddpm models (allowed: sd, sdxl)"),
-        (["guidance=cfg", "task=unconditional"], "guidance=ClassifierFree: ddpm takes no prompt, so there is nothing to guide"),
+        (["guidance=pag", "task=unconditional"], "guidance=pag: can't reach into ddpm models (allowed: sd, sdxl)"),
+        (["guidance=cfg", "task=unconditional"], "guidance=cfg: ddpm takes no prompt, so there is nothing to guide"),
         (["guidance=apg", "guidance.settings.start=2"], "guidance.settings: AdaptiveProjectedGuidance refuses them: Expected `start`"),
         (["guidance=apg", "guidance.guider=ApgGuidance"], "guidance.guider=ApgGuidance: diffusers has no such guider."),
         (["guidance=apg", "+guidance.layers=auto"], "guidance.layers=auto: AdaptiveProjectedGuidance weakens no layers"),

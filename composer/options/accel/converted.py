@@ -82,10 +82,12 @@ class Converted(Acceleration):
     def _guidance_fits(self, context: OptionContext) -> None:
         from composer.sampling.guiders import LAYER_CONFIGS
 
-        guider = context.checked.spec.guidance.keywords.get("guider")
-        if guider in LAYER_CONFIGS:
+        guidance = context.checked.spec.guidance
+        if guidance.keywords.get("guider") in LAYER_CONFIGS:
             raise ComposerError(
-                "guidance", guider, f"weakens layers of the model, which accel={self.name} replaces: choose one of them"
+                "guidance",
+                guidance.name,
+                f"weakens layers of the model, which accel={self.name} replaces: choose one of them",
             )
 
     @contextmanager

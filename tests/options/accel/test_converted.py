@@ -338,9 +338,9 @@ REFUSED = [
     (
         "sd",
         [VINO, "guidance=pag"],
-        "guidance=PerturbedAttentionGuidance: weakens layers of the model, which accel=openvino replaces",
+        "guidance=pag: weakens layers of the model, which accel=openvino replaces",
     ),
-    ("sd3", [ONNX, "guidance=slg"], "guidance=SkipLayerGuidance: weakens layers of the model"),
+    ("sd3", [ONNX, "guidance=slg"], "guidance=slg: weakens layers of the model"),
     ("sd", [ONNX, "precision=bf16"], "accel=onnx: computes in fp32 alone, and the unet would not: precision=fp32"),
     ("flux", [ONNX], "accel=onnx: torch can't write a FluxTransformer2DModel as ONNX: use accel=[openvino]"),
 ]
