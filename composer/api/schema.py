@@ -13,7 +13,7 @@ from composer.config.catalogue import contents, with_base
 from composer.config.comments import settings_of
 from composer.config.keys import CHOSEN, LISTS, NODES, OF_SWEEPS
 from composer.config.search_path import MAIN, conf_folders, groups, option_files, options, packaged_conf
-from composer.config.spec import ControlSpec, EmbeddingSpec, LoraSpec
+from composer.config.spec import ControlSpec, EmbeddingSpec, IpAdapterSpec, LoraSpec
 from composer.system.json_schema import Schema, any_of, schema_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -80,7 +80,7 @@ def _root_keys(of_tasks: Mapping[str, list[str]]) -> dict[str, Schema]:
         *dict.fromkeys(key for named in of_tasks.values() for key in named), "arguments")}  # fmt: skip
     named = ("batch", "prompt_overflow", "prompt_syntax")
     general = {key: setting_schema(key, ROOT_KEYS[key], defaults, rows) for key in named}
-    adapters = {"lora": LoraSpec, "embedding": EmbeddingSpec, "control": ControlSpec}
+    adapters = {"lora": LoraSpec, "embedding": EmbeddingSpec, "ip_adapter": IpAdapterSpec, "control": ControlSpec}
     nodes = {root: {**_adapter(root, cls), "default": {}, "description": rows[root]} for root, cls in adapters.items()}
     return {**keys, **general, **nodes}
 
@@ -90,6 +90,9 @@ def _adapter(root: str, cls: type) -> Schema:
     hints = get_type_hints(cls, include_extras=True)
     one = {name: schema_of(hint) for name, hint in hints.items()}
     one[ADAPTERS[root].source] = {"type": ["string", "null"]}
+    for name in ("image", "mask"):
+        if files := one.pop(f"{name}s", None):
+            one[name] = any_of([files, {"type": "string"}])
     if "scales" in one:
         one["scale"] = any_of([one["scale"], {"type": "object"}])
     named = {"type": ["object", "string", "null"], "properties": one, "additionalProperties": False}

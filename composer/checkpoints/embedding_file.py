@@ -124,7 +124,8 @@ def _tensors(path: Path, size: int, written: int) -> tuple[Mapping[str, Tensor],
     import torch
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # about the protocol of pickles
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the protocol of pickles
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds, from the depths of two libraries
         why = "holds more than tensors and plain data, which only running its code would read: use a .safetensors file"

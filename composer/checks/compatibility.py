@@ -17,6 +17,7 @@ from composer.checks.controls import check_controls, with_control_images
 from composer.checks.defaults import recommend
 from composer.checks.embeddings import WordVectors, check_embeddings, unused_words
 from composer.checks.hosted_task import choose_pipeline, hosted_tasks
+from composer.checks.ip_adapters import ImagePrompt, check_ip_adapters
 from composer.checks.loras import check_loras
 from composer.checks.output import resolve_output
 from composer.config.spec import ModelSpec, RunSpec
@@ -54,6 +55,7 @@ class Checked:
         loras: Files of the LoRA with the layers that they change, by name.
         embeddings: Files of the textual inversions with their words, by name.
         controls: Control models by name.
+        ip_adapters: Files of the IP-Adapters with their images, by name.
         lenient: Whether options without an effect are omitted with a note instead of refused, as in a sweep over them.
     """
 
@@ -65,6 +67,7 @@ class Checked:
     loras: Mapping[str, LoraFit] = field(default_factory=dict)
     embeddings: Mapping[str, WordVectors] = field(default_factory=dict)
     controls: Mapping[str, ControlModel] = field(default_factory=dict)
+    ip_adapters: Mapping[str, ImagePrompt] = field(default_factory=dict)
     lenient: bool = False
 
     @property
@@ -107,6 +110,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     refiner = _refiner(spec, checkpoint)
     loras, controls = check_loras(spec, checkpoint), check_controls(spec, checkpoint)
     embeddings = check_embeddings(spec, checkpoint)
+    ip_adapters = check_ip_adapters(spec, checkpoint)
     request = with_control_images(task.request(spec.values, checkpoint), spec.controls, spec.values.get("images"))
     if spec.prompt_syntax == "weights":
         request = _with_weights(request)
@@ -122,6 +126,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
         loras=loras,
         embeddings=embeddings,
         controls=controls,
+        ip_adapters=ip_adapters,
     )
 
 

@@ -58,6 +58,9 @@ class AdapterNode:
 
 LORA = AdapterNode("lora", "LoRA", ("file", "revision", "scale", "start", "end", "method"), {"scale": "scales"})
 EMBEDDING = AdapterNode("embedding", "embedding", ("file", "revision", "word"))
+IP_ADAPTER = AdapterNode(
+    "ip_adapter", "IP-Adapter", ("file", "revision", "image", "mask", "scale", "encoder"), {"scale": "scales"}
+)
 CONTROL = AdapterNode(
     "control",
     "control model",
@@ -66,9 +69,11 @@ CONTROL = AdapterNode(
     source="model",
     example="OWNER/NAME",
 )
-ADAPTERS = {node.root: node for node in (LORA, EMBEDDING, CONTROL)}
+ADAPTERS = {node.root: node for node in (LORA, EMBEDDING, IP_ADAPTER, CONTROL)}
 #: Settings of an adapter that decide what is loaded: its scale does not.
-LOAD_SETTINGS = ("file", "revision", "method", "word", "model", "variant")
+LOAD_SETTINGS = ("file", "revision", "method", "word", "model", "variant", "encoder")
+#: Settings of adapters that name files or models, also those of a preprocessor.
+FILE_SETTINGS = ("file", "model", "image", "mask", "encoder")
 
 
 def full_key(key: str) -> str:

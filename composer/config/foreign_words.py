@@ -53,6 +53,9 @@ KEYS = _inverted(
         "lora": "loras loraweights lorapath loramodel loadloraweights lycoris adapter adapters adapterpath",
         "lora.scale": "lorascale loraweight loramultiplier adapterscale",
         "embedding": "embeddings textualinversion textualinversions ti learnedembeds loadtextualinversion",
+        "ip_adapter": "ipadapter loadipadapter ipadapters imageprompt",
+        "ip_adapter.image": "ipadapterimage",
+        "ip_adapter.scale": "ipadapterscale setipadapterscale",
         "scheduler.timesteps": "timesteps",
         "scheduler.sigmas": "sigmas",
         "scheduler.use_karras_sigmas": "karras",
@@ -158,7 +161,6 @@ VALUES = {
 
 _MERGED = "a checkpoint with it merged in runs as model=local model.source=…"
 _CONTROL = "task=depth2img keeps the depth of an image, task=img2img its layout"
-_LIKENESS = "task=img2img and task=variations start from an image"
 _ENCODERS = "prompt and negative_prompt go to all text encoders"
 
 #: (Missing feature, alternative) → names of the feature.
@@ -166,7 +168,6 @@ _NOT_YET = {
     ("hypernetworks", _MERGED): "hypernetwork",
     ("ControlNet", _CONTROL): "controlnet controlnetmodel",
     ("T2I-Adapter", _CONTROL): "t2iadapter",
-    ("IP-Adapter", _LIKENESS): "ipadapter ipadapterimage loadipadapter ipadapterscale",
     ("clip_skip", "leave it out"): "clipskip",
     ("FreeU", "leave it out"): "freeu enablefreeu",
     ("prompts for single text encoders", _ENCODERS): "prompt2 negativeprompt2",

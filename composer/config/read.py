@@ -20,6 +20,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from composer.config.choices import option_of
 from composer.config.control import read_controls
 from composer.config.embeddings import read_embeddings
+from composer.config.ip_adapters import read_ip_adapters
 from composer.config.keys import CHOSEN, NODES, OF_SWEEPS
 from composer.config.lora import read_loras
 from composer.config.overrides import refuse_odd_text
@@ -79,6 +80,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     loras = read_loras(mapping("lora", tree.pop("lora", None)))
     embeddings = read_embeddings(mapping("embedding", tree.pop("embedding", None)))
     controls = read_controls(mapping("control", tree.pop("control", None)))
+    ip_adapters = read_ip_adapters(mapping("ip_adapter", tree.pop("ip_adapter", None)))
     skip_on_error = frozenset(name for name, node in nodes["callbacks"].items() if on_error(name, node) == "skip")
     return RunSpec(
         skip_on_error=skip_on_error,
@@ -97,6 +99,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         loras=loras,
         embeddings=embeddings,
         controls=controls,
+        ip_adapters=ip_adapters,
         options=MappingProxyType(chosen),
         output=build_spec("output", OutputSpec, nodes["output"]),
         values=MappingProxyType(_with_recommended_steps(tree, defaults)),

@@ -202,6 +202,30 @@ class ControlSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IpAdapterSpec:
+    """An IP-Adapter of a run: images that condition it beside the prompt. https://arxiv.org/abs/2308.06721
+
+    Attributes:
+        file: A ``.safetensors`` file, ``owner/name`` at the hub, or ``owner/name/subfolder/file``.
+        revision: Branch, tag or commit at the hub.
+        images: Files of the images.
+        masks: Files of the parts of the result that each image conditions; empty for all of it.
+        scale: Weight of the images; 0 is none.
+        scales: ``down``, ``mid``, ``up`` → the weight in these blocks: a number, or ``block_0``, … → a number or one for
+            each of its layers.
+        encoder: Directory or hub folder of the image encoder; ``None`` for ``image_encoder`` beside the file.
+    """
+
+    file: str
+    revision: str | None = None
+    images: tuple[str, ...]
+    masks: tuple[str, ...] = ()
+    scale: float = 1.0
+    scales: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    encoder: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutputSpec:
     """Files of a run.
 
@@ -242,6 +266,7 @@ class RunSpec:
         loras: LoRA by name, in their order; the name of the one at the node ``lora`` itself is empty.
         embeddings: Textual inversions by name, likewise.
         controls: Control models by name, likewise.
+        ip_adapters: IP-Adapters by name, likewise.
     """
 
     task: Choice
@@ -264,3 +289,4 @@ class RunSpec:
     loras: Mapping[str, LoraSpec] = field(default_factory=lambda: MappingProxyType({}))
     embeddings: Mapping[str, EmbeddingSpec] = field(default_factory=lambda: MappingProxyType({}))
     controls: Mapping[str, ControlSpec] = field(default_factory=lambda: MappingProxyType({}))
+    ip_adapters: Mapping[str, IpAdapterSpec] = field(default_factory=lambda: MappingProxyType({}))

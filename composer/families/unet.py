@@ -5,6 +5,7 @@ https://arxiv.org/abs/2112.10752
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,9 @@ from composer.callbacks.request import Request
 from composer.families.base import token_strings
 from composer.families.chunks import encode_in_windows, pad_window, split_windows
 from composer.families.latent import LatentFamily
+
+#: Further input of a UNet: embeddings of images, in `Embedding.extra` under this name and a number.
+IMAGE_EMBEDS = "image_embeds"
 
 
 class LatentUNet(LatentFamily):
@@ -61,11 +65,11 @@ class LatentUNet(LatentFamily):
         scheduler.set_timesteps(request.steps, device=device)
 
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
-        pooled = {} if embedding.pooled is None else {"text_embeds": embedding.pooled}
+        added = {} if embedding.pooled is None else {"text_embeds": embedding.pooled}
         return self.pipe.unet(
             latents, step.timestep, encoder_hidden_states=embedding.hidden,
             timestep_cond=self._guidance_embedding(step, latents),
-            added_cond_kwargs={**pooled, **embedding.extra} or None, return_dict=False,
+            added_cond_kwargs=add_image_embeds({**added, **embedding.extra}) or None, return_dict=False,
         )[0]  # fmt: skip
 
     def _guidance_embedding(self, step: Step, latents: Tensor) -> Tensor | None:
@@ -75,3 +79,17 @@ class LatentUNet(LatentFamily):
         scale = torch.tensor(step.embedded_guidance - 1).repeat(len(latents))
         width = self.pipe.unet.config.time_cond_proj_dim
         return self.pipe.get_guidance_scale_embedding(scale, embedding_dim=width).to(latents)
+
+
+def add_image_embeds(added: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect the embeddings of images, which are one tensor for each IP-Adapter, in the list that a UNet takes.
+
+    Args:
+        added: Further inputs of the UNet, with the embeddings under ``image_embeds.0``, ``image_embeds.1``, ….
+
+    Returns:
+        The inputs, with ``image_embeds`` if there are any.
+    """
+    images = [tensor for name, tensor in added.items() if name.startswith(f"{IMAGE_EMBEDS}.")]
+    others = {name: tensor for name, tensor in added.items() if not name.startswith(f"{IMAGE_EMBEDS}.")}
+    return {**others, IMAGE_EMBEDS: images} if images else others

@@ -18,7 +18,7 @@ from composer.system.constraints import Validated
 if TYPE_CHECKING:
     import torch
 
-    from composer.callbacks.base import StepCallback
+    from composer.callbacks.base import Conditioning, StepCallback
     from composer.callbacks.request import Request
     from composer.loading.precision import DtypePlan
 
@@ -181,6 +181,19 @@ class ModelOption(Validated):
             A context that reverts the change when it exits: that of `active`, unless overridden.
         """
         return self.active(pipe)
+
+    def condition(self, pipe: Any, conditioning: Conditioning, request: Request) -> Conditioning:
+        """Add to what steps are conditioned on, beside the text.
+
+        Args:
+            pipe: The diffusers pipeline, with the option attached and active.
+            conditioning: Embeddings of the prompts, shared with other runs: not to be written to.
+            request: Request of the pass.
+
+        Returns:
+            The same, unless overridden.
+        """
+        return conditioning
 
     def refuse_no_effect(self, reason: str, allowed: Any = ()) -> None:
         """Refuse the option for having no effect.

@@ -11,6 +11,7 @@ from composer.config.targets import build
 from composer.errors import ComposerError
 from composer.options.adapters.control.option import Control
 from composer.options.adapters.embeddings import Embeddings
+from composer.options.adapters.ip_adapters import IpAdapters
 from composer.options.adapters.lora import Lora
 from composer.options.base import ModelOption, NoEffect, OptionContext
 
@@ -43,6 +44,8 @@ def choose_options(
     adapters: dict[str, ModelOption] = {}
     if checked.embeddings:
         adapters["embedding.embedding"] = Embeddings(checked.embeddings)
+    if checked.ip_adapters:
+        adapters["ip_adapter.ip_adapter"] = IpAdapters(checked.ip_adapters)
     if checked.loras:
         adapters["lora.lora"] = Lora(checked.spec.loras, checked.loras)
     if checked.controls:

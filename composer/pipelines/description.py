@@ -59,6 +59,7 @@ def describe(checked: Checked, notes: Sequence[str], offers: Offers) -> str:
             f"{control_key(name):10} {_control(control, checked.controls[name])}"
             for name, control in spec.controls.items()
         ),
+        *(f"ip_adapter {of.path.name}, scale {of.spec.scale:g}" for of in checked.ip_adapters.values()),
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
         *(
             f"{group:10} {', '.join(named)}"

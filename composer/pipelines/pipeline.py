@@ -296,6 +296,8 @@ class Pipeline:
         conditioning = cached(next(iter(encoders), None), key, lambda: encode_prompts(family, request, use_negative))
         for embedding in filter(None, (conditioning.positive, conditioning.negative)):
             check_finite("text_encoder", "the encoded prompt", embedding.hidden, embedding.pooled)
+        for option in self.options.values():
+            conditioning = option.condition(family.pipe, conditioning, request)
         return conditioning
 
 

@@ -89,7 +89,7 @@ def record(checked: Checked, pipeline: Composed, result: Result) -> dict[str, An
         },
         "callbacks": {name: _callback(name, callback, checked.spec) for name, callback in pipeline.callbacks.items()},
         "lora": pipeline.options["lora.lora"].describe() if "lora.lora" in pipeline.options else {},
-        **_adapters(pipeline, "embedding", "control"),
+        **_adapters(pipeline, "embedding", "ip_adapter", "control"),
         "memory": _options(pipeline, "memory"),
         "accel": _options(pipeline, "accel"),
         "precision": checked.spec.precision.dtype,

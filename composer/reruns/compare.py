@@ -63,7 +63,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
         yield from _differs(f"dtype of {name}", old["dtypes"].get(name), new["dtypes"].get(name))
     if old["stamp"] != new["stamp"]:
         yield "the model's files are others"
-    for adapter in ("lora", "embedding", "control"):
+    for adapter in ("lora", "embedding", "ip_adapter", "control"):
         yield from _differs(adapter, old.get(adapter) or None, new.get(adapter) or None)
     for key in sorted({*old["inputs"], *new["inputs"]}):
         if old["inputs"].get(key) != new["inputs"].get(key):

@@ -51,6 +51,10 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
             f"{_mapping(control).get('model')} on {_mapping(control).get('image')} at {_mapping(control).get('scale')}"
             for control in _mapping(record.get("control")).values()
         ),
+        "ip_adapter": ", ".join(
+            f"{_mapping(of).get('file')} at {_mapping(of).get('scale')}"
+            for of in _mapping(record.get("ip_adapter")).values()
+        ),
         "callbacks": ", ".join(record["callbacks"]),
         "memory": ", ".join(record["memory"]),
         "accel": ", ".join(record.get("accel") or ()),

@@ -16,7 +16,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from composer.config import overrides as argv
-from composer.config.adapter_nodes import ADAPTERS
+from composer.config.adapter_nodes import ADAPTERS, FILE_SETTINGS
 from composer.config.compose import compose_with_hydra_node, without_hydra
 from composer.config.keys import CHOSEN, FILE_KEYS, LISTS, NODES, OF_SWEEPS, TEXT_KEYS
 from composer.config.output_folder import folder_of
@@ -232,8 +232,7 @@ def _reaches(key: str, value: str) -> bool:
     if key in FILE_KEYS:
         return not is_sample(value)
     if root in ADAPTERS:  # also the model of a preprocessor
-        last = key.rpartition(".")[2]
-        return last in ("file", "model") or (last == "image" and not is_sample(value))
+        return key.rpartition(".")[2] in FILE_SETTINGS and not is_sample(value)
     if root == "model":
         return rest.split(".")[0] in SOURCE_KEYS
     if key.rpartition(".")[2] in TEXT_KEYS:

@@ -36,6 +36,7 @@ REFUSED = {
     "lora": "names a file: the operator of the service offers LoRA by presets",
     "embedding": "names a file of the machine that serves",
     "control": "names a model: the operator of the service offers control models by presets",
+    "ip_adapter": "names a file of the machine that serves",
     "ray": "is set by the operator of the service alone",
     "search": "is a command of its own, and no job",
     "sheet": "is about the page of a sweep on the command line",

@@ -103,7 +103,9 @@ def _adapters(checked: Checked) -> dict[str, Any]:
     """What other adapters contribute: the content of their files, and what they stand for."""
     embeddings = [[name, file_sha256(of.file.path), of.word] for name, of in checked.embeddings.items()]
     controls = [_control(name, of, checked.controls[name]) for name, of in checked.spec.controls.items()]
-    return {key: of for key, of in {"embedding": embeddings, "control": controls}.items() if of}
+    prompts = [[name, *prompt.content] for name, prompt in checked.ip_adapters.items()]
+    named = {"embedding": embeddings, "control": controls, "ip_adapter": prompts}
+    return {key: of for key, of in named.items() if of}
 
 
 def _lora(name: str, lora: LoraSpec, fit: LoraFit) -> list[Any]:

@@ -111,7 +111,7 @@ SETTINGS = {
     "model.lora_weights=f.safetensors": "lora=f.safetensors",
     "timesteps=[999,500]": 'scheduler.timesteps="[999,500]"',
     "sigmas=[14,1]": 'scheduler.sigmas="[14,1]"',
-    "ip_adapter_image=a.png": "composer has no IP-Adapter yet",
+    "ip_adapter_image=a.png": "ip_adapter.image=a.png",
 }
 FLAGS = {
     "--steps 20": "steps=20",
@@ -234,7 +234,7 @@ def test_the_tables_name_only_what_there_is():
         assert set(table.values()) <= set(known[group]), group
     assert {target.split(".")[0] for target in KEYS.values()} <= {
         *known, "steps", "images", "seed", "mask", "image", "strength", "depth", "prompt", "negative_prompt", "width", "height", "batch",
-        "lora", "embedding", "references", "control_image", "control_scale", "frames", "fps", "seconds",
+        "lora", "embedding", "ip_adapter", "references", "last_image", "control_image", "control_scale", "frames", "fps", "seconds",
     }  # fmt: skip
     assert not set(NO_COMMAND) & set(COMMANDS)
 
