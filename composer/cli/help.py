@@ -51,7 +51,7 @@ Commands
   compose cache ls|clear            converted weights and models that are kept for next time
   compose warm status|stop          the resident process of --warm
   compose plugins                   installed packages that bring options, and whether they load
-  compose plugins new NAME          write such a package
+  compose plugins new NAME [--kind task]   write such a package: callback, task, guidance, option or family
   compose doctor                    versions, devices, what works on them, caches
   compose completion SHELL          for bash, zsh or fish: eval "$(compose completion bash)"
 

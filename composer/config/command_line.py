@@ -23,7 +23,9 @@ INSTEAD = {
 SWEEPING = ("check", "plan")
 
 #: Command → flags with a value that are short for a setting of the same name: `--port 80` for `port=80`.
-SETTING_FLAGS = {"serve": ("--host", "--port", "--log"), "outputs": ("--older-than", "--keep")}
+SETTING_FLAGS = {
+    "serve": ("--host", "--port", "--log"), "outputs": ("--older-than", "--keep"), "plugins": ("--kind",),
+}  # fmt: skip
 
 #: Flags without a value → attributes of `ParsedArgs`.
 SWITCHES = {

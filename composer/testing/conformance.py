@@ -1,4 +1,6 @@
-"""The conformance kit: inherit `CallbackTests`, `FamilyTests` or `TaskTests`, and pytest runs what each must pass.
+"""The conformance kit: inherit `…Tests` of what you write, and pytest runs what each must pass.
+
+`CallbackTests` are here, `FamilyTests`, `GuidanceTests`, `OptionTests` and `TaskTests` in modules of their own.
 
 from composer.testing.conformance import CallbackTests
 from my_package import Sharpen
@@ -21,13 +23,17 @@ from composer.callbacks.base import Run, Step, StepCallback, StopDenoising
 from composer.errors import CallbackError
 from composer.sampling.hooks import MOMENTS
 from composer.testing.families import FamilyTests
+from composer.testing.guidance import GuidanceTests
+from composer.testing.options import OptionTests
 from composer.testing.runs import SIZES, run, same, tasks_of
 from composer.testing.tasks import TaskTests
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CallbackTests", "Fails", "FamilyTests", "Stop", "TaskTests", "Watch", "same"]
+__all__ = [
+    "CallbackTests", "Fails", "FamilyTests", "GuidanceTests", "OptionTests", "Stop", "TaskTests", "Watch", "same",
+]  # fmt: skip
 
 
 class CallbackTests:

@@ -1,4 +1,4 @@
-"""`compose plugins`, and `compose plugins new NAME`."""
+"""`compose plugins`, and `compose plugins new NAME --kind KIND`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
 from composer.system import console
 
+KIND = "kind="
+
 
 def run(line: ParsedArgs) -> int:
-    """Run `compose plugins` or `compose plugins new NAME`.
+    """Run `compose plugins` or `compose plugins new NAME --kind KIND`.
 
     Args:
         line: The command line.
@@ -19,7 +21,7 @@ def run(line: ParsedArgs) -> int:
         The exit code.
 
     Raises:
-        ComposerError: The name is not valid, or other words follow.
+        ComposerError: The name or the kind is not valid, or other words follow.
     """
     if not line.overrides:
         from composer.cli.plugins.listing import facts, listing, load_all
@@ -27,11 +29,17 @@ def run(line: ParsedArgs) -> int:
         loaded = load_all()
         console.report_facts({"plugins": facts(loaded)}, listing(loaded))
         return 0
-    if line.overrides[0] != "new" or len(line.overrides) != 2:
-        raise ComposerError("plugins", " ".join(line.overrides), "say `compose plugins` or `compose plugins new NAME`")
-    from composer.cli.plugins.scaffold import create
+    from composer.cli.plugins.scaffold import KINDS, create, usage
 
-    folder = create(line.overrides[1], Path.cwd())
-    text = f"{folder.name}: now `pip install -e ./{folder.name}` and `compose callbacks=[progress,{line.overrides[1]}]`"
+    words = [word for word in line.overrides if not word.startswith(KIND)]
+    kinds = [word.removeprefix(KIND) for word in line.overrides if word.startswith(KIND)] or ["callback"]
+    if words[:1] != ["new"] or len(words) != 2 or len(kinds) != 1:
+        typed, kinds_text = " ".join(line.overrides), "|".join(KINDS)
+        raise ComposerError(
+            "plugins", typed, f"say `compose plugins` or `compose plugins new NAME --kind {kinds_text}`"
+        )
+    name, kind = words[1], kinds[0]
+    folder = create(name, Path.cwd(), kind)
+    text = f"{folder.name}: now `pip install -e ./{folder.name}` and `{usage(name, kind)}`"
     console.report_result(text, [folder.name])
     return 0
