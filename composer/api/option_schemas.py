@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from composer.config.catalogue import BASE
 from composer.config.comments import settings_of
-from composer.config.keys import LISTS
+from composer.config.keys import LISTS, OF_OPTION_FILES
 from composer.config.spec import Choice, Dtype, ModelSpec, OutputSpec, PrecisionSpec
 from composer.config.targets import resolve
 from composer.errors import ComposerError
@@ -90,7 +90,7 @@ def option_schema(option: OptionFile, description: str) -> Schema:
     comments = option.comments
     keys = dict.fromkeys([*defaults, *hints])
     properties = {key: setting_schema(key, hints.get(key), defaults, comments) for key in keys}
-    for name in ("_target_", "_kind_"):  # a config has them, and a record does not
+    for name in OF_OPTION_FILES:  # a config has them, and a record does not
         if name in option.node:
             properties[name] = {"const": option.node[name]}
     required = [key for key, value in defaults.items() if value == "???"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.layouts import HOSTED
+from composer.checks.fast import choose_scheduler, limit_steps
 from composer.config.spec import RunSpec
 from composer.errors import ComposerError
 from composer.sampling.custom_steps import custom_steps
@@ -26,22 +27,30 @@ def recommend(spec: RunSpec, checkpoint: Checkpoint) -> RunSpec:
     Raises:
         ComposerError: The scheduler lists its timesteps, and another number of steps is requested.
     """
-    defaults: dict[str, Any] = {}
-    steps, custom = spec.values.get("steps"), custom_steps(spec.scheduler.keywords)
+    typed = spec.config.get("steps")
+    recommended = spec.values.get("steps") if typed is None else _of_option(spec, "steps")
+    limited = spec.scheduler.most_steps is not None
+    if recommended is None and (limited or (typed is None and "steps" in spec.values)):
+        recommended = _default_settings(checkpoint)["steps"]
+    spec = replace(spec, scheduler=choose_scheduler(spec.scheduler, checkpoint, recommended))
+    steps = limit_steps(spec.scheduler, recommended) if typed is None else spec.values.get("steps")
+    custom = custom_steps(spec.scheduler.keywords)
     if custom is not None:
         key, timesteps = custom
-        if spec.config.get("steps") is not None and steps != len(timesteps):
+        if typed is not None and steps != len(timesteps):
             raise ComposerError("steps", steps, f"scheduler.{key} lists {len(timesteps)}: leave one of the two out")
         steps = len(timesteps)
-    if "steps" in spec.values and steps is None:
-        defaults = _default_settings(checkpoint)
-        steps = defaults["steps"]
     values = MappingProxyType({**spec.values, "steps": steps}) if "steps" in spec.values else spec.values
     guidance = spec.guidance
     if guidance.keywords.get("scale", 0) is None:
-        scale = (defaults or _default_settings(checkpoint))["guidance"]
+        scale = _default_settings(checkpoint)["guidance"]
         guidance = replace(guidance, keywords=MappingProxyType({**guidance.keywords, "scale": scale}))
     return replace(spec, values=values, guidance=guidance)
+
+
+def _of_option(spec: RunSpec, name: str) -> Any:
+    """A value that the model's option recommends; `None` where it leaves that to the checkpoint."""
+    return ((spec.config.get("model") or {}).get("recommended") or {}).get(name)
 
 
 def _default_settings(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from composer.config.catalogue import with_base
-from composer.config.keys import LISTS
+from composer.config.keys import LISTS, is_reserved
 from composer.config.overrides import split
 from composer.config.search_path import conf_folders, options, packaged_conf
 from composer.config.spellings import for_key, for_option
@@ -237,8 +237,8 @@ def _known_keys(choices: dict[str, list[str]], folders: list[Path]) -> set[str]:
 def _dotted(node: object, prefix: str) -> set[str]:
     if not isinstance(node, dict):
         return set()
-    keys = {f"{prefix}{key}" for key in node if key not in ("defaults", "_target_", "_kind_")}
-    return keys.union(*(_dotted(value, f"{prefix}{key}.") for key, value in node.items()))
+    keys = {f"{prefix}{key}" for key in node if key != "defaults" and not is_reserved(str(key))}
+    return keys.union(*(_dotted(value, f"{prefix}{key}.") for key, value in node.items() if not is_reserved(str(key))))
 
 
 def _unknown_key(

@@ -26,6 +26,22 @@ TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs", "reference")
 FILE_KEYS = ("image", "mask", "depth", "references", "control_image", "last_image")
 
 
+#: Keys that option files alone hold: the class, and what a scheduler is for, by kind and in how many steps.
+OF_OPTION_FILES = ("_target_", "_kind_", "_by_kind_", "_most_steps_")
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a key is for option files alone, as `_target_` is.
+
+    Args:
+        key: A key of a node.
+
+    Returns:
+        True for names between underscores.
+    """
+    return key.startswith("_") and key.endswith("_")
+
+
 def is_stray(word: str) -> bool:
     """Whether a word is neither `key=value` nor `~key`.
 

@@ -12,16 +12,17 @@ from dataclasses import fields, replace
 from inspect import signature
 from math import isfinite
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from composer.config.by_kind import SchedulerKind, schedulers_by_kind
 from composer.config.choices import option_of
 from composer.config.control import read_controls
 from composer.config.embeddings import read_embeddings
 from composer.config.ip_adapters import read_ip_adapters
-from composer.config.keys import CHOSEN, NODES, OF_SWEEPS
+from composer.config.keys import CHOSEN, NODES, OF_SWEEPS, is_reserved
 from composer.config.lora import read_loras
 from composer.config.overrides import refuse_odd_text
 from composer.config.secrets import iter_leaves, refuse_secrets
@@ -40,7 +41,7 @@ from composer.config.spec import (
 )
 from composer.errors import ComposerError, suggest
 from composer.system import devices
-from composer.system.constraints import check_arguments, require
+from composer.system.constraints import Ge, check_arguments, require
 
 SpecT = TypeVar("SpecT")
 #: Keys of a `variants` entry of a model that replace the model's own.
@@ -209,7 +210,7 @@ def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = Mappi
     group, _, name = key.partition(".")
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise ComposerError(key, node, f"choose an option by its name: `compose list {group}` shows them")
-    path, keywords = node["_target_"], MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
+    path, keywords = node["_target_"], MappingProxyType({k: v for k, v in node.items() if not is_reserved(k)})
     return Choice(
         path=path, keywords=keywords, group=group, name=name or str(chosen.get(group) or option_of(group, path) or "")
     )
@@ -218,7 +219,7 @@ def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = Mappi
 def _for_record(node: Any) -> Any:
     """Copy a config for the record, without keys that only option files hold, such as the class of an option."""
     if isinstance(node, Mapping):
-        return {key: _for_record(value) for key, value in node.items() if not _reserved(key)}
+        return {key: _for_record(value) for key, value in node.items() if not is_reserved(key)}
     return [_for_record(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
@@ -242,10 +243,6 @@ def on_error(name: str, node: Any) -> Literal["fail", "skip"]:
     """
     value = node.pop("on_error", "fail") if isinstance(node, dict) else "fail"
     return require(f"callbacks.{name}.on_error", value, Literal["fail", "skip"])
-
-
-def _reserved(key: str) -> bool:
-    return key.startswith("_") and key.endswith("_")
 
 
 def _model(node: dict[str, Any], task: Choice) -> tuple[ModelSpec, dict[str, Any]]:
@@ -293,14 +290,18 @@ def _refiner(node: Any) -> RefinerSpec | None:
 
 
 def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec:
-    keywords = MappingProxyType({k: v for k, v in node.items() if not _reserved(k)})
+    keywords = MappingProxyType({k: v for k, v in node.items() if not is_reserved(k)})
     target = (
         replace(_target("scheduler", node, chosen), keywords=MappingProxyType({})) if node.get("_target_") else None
     )
-    kind = node.get("_kind_")
-    if kind is not None:
-        require("scheduler._kind_", kind, Literal["diffusion", "flow", "edm"])
-    return SchedulerSpec(target=target, kind=kind, keywords=keywords, name=str(chosen.get("scheduler") or "default"))
+    return SchedulerSpec(
+        target=target,
+        kind=require("scheduler._kind_", node.get("_kind_"), SchedulerKind | None),
+        keywords=keywords,
+        name=str(chosen.get("scheduler") or "default"),
+        by_kind=schedulers_by_kind(node.get("_by_kind_")),
+        most_steps=require("scheduler._most_steps_", node.get("_most_steps_"), Annotated[int, Ge(1)] | None),
+    )
 
 
 def _guidance(node: dict[str, Any], recommended: float | None, chosen: Mapping[str, Any]) -> Choice:

@@ -52,12 +52,16 @@ class SchedulerSpec:
         name: Name of the option.
         kind: `diffusion`, `flow` or `edm`; `None` if the option has none.
         keywords: Settings that override the checkpoint's scheduler config.
+        by_kind: Kind of model → the scheduler that replaces the checkpoint's own, see `composer.checks.fast`.
+        most_steps: Most steps of a run for which none are typed; `None` for as many as the model recommends.
     """
 
     target: Choice | None = None
     name: str = "default"
     kind: str | None = None
     keywords: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    by_kind: Mapping[str, SchedulerSpec] = field(default_factory=lambda: MappingProxyType({}))
+    most_steps: Annotated[int, Ge(1)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from composer.config import overrides as argv
 from composer.config.adapter_nodes import ADAPTERS, FILE_SETTINGS
 from composer.config.compose import compose_with_hydra_node, without_hydra
-from composer.config.keys import CHOSEN, FILE_KEYS, LISTS, NODES, OF_SWEEPS, TEXT_KEYS
+from composer.config.keys import CHOSEN, FILE_KEYS, LISTS, NODES, OF_OPTION_FILES, OF_SWEEPS, TEXT_KEYS
 from composer.config.output_folder import folder_of
 from composer.config.overrides import OPEN_NODES
 from composer.config.search_path import conf_folders, options
@@ -30,8 +30,6 @@ from composer.images.reading import is_sample
 IMAGE_KEYS = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
 #: Keys that can be changed without requesting other images: output, device and locations of inputs.
 LOCATION_KEYS = ("output", "hydra", "device", "model", *FILE_KEYS)
-#: Keys that only option files set; records of composer 0.1 hold them, and their values are ignored.
-OF_OPTIONS = ("_target_", "_kind_")
 #: Keys of a model that name files or repositories.
 SOURCE_KEYS = ("source", "config", "components", "refiner", "variants")
 
@@ -171,7 +169,7 @@ class _Overlay:
         """
         for name, value in recorded.items():
             key = f"{above}.{name}" if above else name
-            if key in self.typed or name in OF_OPTIONS:
+            if key in self.typed or name in OF_OPTION_FILES:  # records of composer 0.1 hold them
                 continue
             known = name in tree
             if known and type(tree[name]) is type(value) and tree[name] == value:

@@ -74,7 +74,9 @@ def test_an_option_links_to_its_documentation(group, name):
         assert "https://" in options(group, FOLDERS)[name]
 
 
-@pytest.mark.parametrize("name", every(2, [name for name in options("scheduler", FOLDERS) if name != "default"]))
+@pytest.mark.parametrize(
+    "name", every(2, [name for name in options("scheduler", FOLDERS) if name not in ("default", "fast")])
+)
 def test_a_scheduler_is_a_class_with_such_settings_and_a_kind(name):
     spec = composed("scheduler", name).scheduler
     cls = resolve("scheduler", spec.target, SchedulerMixin)
