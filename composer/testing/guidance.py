@@ -65,7 +65,7 @@ class GuidanceTests:
         for family in self.families:
             alone, batch = (run(family, {}, guidance=self.make(), batch=size) for size in (1, 3))
             one, first = (np.asarray(result.images[0], int) for result in (alone, batch))
-            # 2 of 255: sums of a batch are taken in another order than those of a single image
+            # 2 of 255: a batch is added up in another order than those of a single image
             assert np.abs(one - first).max() <= 2, f"{family}: it mixes the images of a batch"
 
     def test_a_second_order_scheduler_fits(self) -> None:

@@ -130,5 +130,5 @@ def _hooks(layer: torch.nn.Module) -> tuple[int, ...]:
 
 
 def _tensors(layer: torch.nn.Module) -> tuple[tuple[str, torch.dtype, int], ...]:
-    own = (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))
-    return tuple((name, tensor.dtype, tensor.data_ptr()) for name, tensor in own)
+    tensors = (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))
+    return tuple((name, tensor.dtype, tensor.data_ptr()) for name, tensor in tensors)

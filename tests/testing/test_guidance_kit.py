@@ -44,7 +44,7 @@ class Remembers(ClassifierFree):
         return super().__call__(step, branches) * (1 + self.count / 50)
 
 
-class InPlace(ClassifierFree):
+class Overwrites(ClassifierFree):
     def __call__(self, step, branches):
         return branches.positive.mul_(1.1)
 
@@ -70,7 +70,7 @@ class Smaller(Guidance):
         (Remembers, "test_it_runs_and_repeats"),
         (Mixes, "test_images_of_a_batch_are_those_of_single_runs"),
         (Silent, "test_negative_prompts_count_where_it_needs_them"),
-        (InPlace, "test_it_combines_predictions_of_a_step"),
+        (Overwrites, "test_it_combines_predictions_of_a_step"),
         (Unguided, "test_the_option_file_has_settings_of_the_constructor"),
     ],
 )
