@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import StepCallback
 from composer.config.compose import compose_config
+from composer.config.control import with_images
 from composer.errors import ComposerError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def request_of(
 
     python = sort_values(overrides, values)
     spec = read(compose_config(python.words, folder_of(config_dir)))
-    return replace(spec, values={**spec.values, **python.images}), python.callbacks
+    images = {key: image for key, image in python.images.items() if "." not in key}
+    controls = with_images(spec.controls, python.images)
+    return replace(spec, values={**spec.values, **images}, controls=controls), python.callbacks
 
 
 def folder_of(config_dir: str | os.PathLike[str] | None) -> str | None:

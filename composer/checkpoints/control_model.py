@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.component_folder import weight_files
+from composer.checkpoints.component_folder import variants, weight_files
 from composer.checkpoints.components import Component, find_component, parse_location
 from composer.checkpoints.fingerprints import directory_fingerprint
 from composer.config.spec import ControlSpec
@@ -75,7 +75,7 @@ KINDS: Mapping[str, ControlKind] = MappingProxyType(
         "ControlNetUnionModel": ControlKind(
             families=("sdxl",), equal=_UNET, refused=_POOLED, modes=_SDXL_MODES, mode_count="num_control_type"
         ),
-        "T2IAdapter": ControlKind(families=("sd", "sdxl")),
+        "T2IAdapter": ControlKind(families=("sd", "sdxl"), equal={"channels": _WIDTH}),
         "SD3ControlNetModel": ControlKind(
             families=("sd3",),
             equal={**_TRANSFORMER, "pooled_projection_dim": "pooled numbers"},
@@ -143,6 +143,9 @@ def find_control(key: str, spec: ControlSpec, checkpoint: Checkpoint) -> Control
         raise ComposerError(key, file.name, reason)
     location = replace(parse_location(key, spec.model), revision=spec.revision, variant=spec.variant)
     component = find_component("controlnet", location, key=key)
+    if spec.variant is not None and component.commit is None and spec.variant not in variants([component.folder]):
+        reason = "it has no weights of this variant"
+        raise ComposerError(f"{key}.variant", spec.variant, reason, sorted(variants([component.folder])))
     kind = KINDS.get(component.cls)
     if kind is None:
         raise ComposerError(key, spec.model, f"is a {component.cls}, which controls nothing", sorted(KINDS))
@@ -173,20 +176,32 @@ def _check_fit(key: str, source: str, component: Component, kind: ControlKind, c
         able = " and ".join(kind.families)
         reason = f"is a {component.cls} for {able} models, and this model is of the family {checkpoint.family}"
         raise ComposerError(key, source, reason)
+    for setting, (value, reason) in kind.refused.items():
+        if component.config.get(setting, value) != value:
+            raise ComposerError(key, source, reason)
     for setting, words in kind.equal.items():
         its, expected = component.config.get(setting), checkpoint.denoiser.get(setting)
+        expected = checkpoint.denoiser.get("block_out_channels") if setting == "channels" else expected
         if setting == "in_channels":  # those of inpainting and depth models take more than latents
             its = its if its is None else its // checkpoint.family_info.pack_factor
             vae = checkpoint.configs.get("vae", {})
             expected = vae.get("latent_channels", vae.get("z_dim", its))
-        if setting in component.config and setting in checkpoint.denoiser and its != expected:
+        known = setting == "channels" or setting in checkpoint.denoiser
+        if setting in component.config and known and its != expected:
             reason = f"has {_short(its)} {words}, and this model {_short(expected)}: it is for another base model"
             raise ComposerError(key, source, reason)
-    for setting, (value, reason) in kind.refused.items():
-        if component.config.get(setting, value) != value:
-            raise ComposerError(key, source, reason)
+    _check_adapter(key, source, component, checkpoint)
     if component.config.get("guidance_embeds") and not checkpoint.denoiser.get("guidance_embeds"):
         raise ComposerError(key, source, "takes the guidance scale as an input, and this model has none")
+
+
+def _check_adapter(key: str, source: str, component: Component, checkpoint: Checkpoint) -> None:
+    """Refuse a T2I-Adapter whose features are of other sizes than what the blocks of the UNet take."""
+    kind, blocks = component.config.get("adapter_type", ""), checkpoint.denoiser.get("down_block_types", ())
+    plain = [index for index, block in enumerate(blocks) if block == "DownBlock2D"]
+    fits = plain == [0] if kind == "full_adapter_xl" else plain in ([], [len(blocks) - 1])
+    if component.cls == "T2IAdapter" and not fits:
+        raise ComposerError(key, source, f"is a {kind}, whose features don't fit the blocks of this model's UNet")
 
 
 def _mode(key: str, spec: ControlSpec, component: Component, kind: ControlKind) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -44,6 +45,24 @@ def image_key(name: str) -> str:
         name: Name of the control model; empty for the one at the node itself.
     """
     return f"{key_of(name)}.image"
+
+
+def with_images(controls: Mapping[str, ControlSpec], images: Mapping[str, Any]) -> Mapping[str, ControlSpec]:
+    """Give control models images that a caller passed as objects.
+
+    Args:
+        controls: Control models by name.
+        images: Images by config key; those of other keys are ignored.
+
+    Returns:
+        The control models, with these images instead of what the config has.
+    """
+    return MappingProxyType(
+        {
+            name: replace(spec, image=images.get(image_key(name), spec.image)) if images else spec
+            for name, spec in controls.items()
+        }
+    )
 
 
 def _spec(key: str, entry: dict[str, Any]) -> ControlSpec | None:

@@ -36,7 +36,12 @@ KEYS = _inverted(
         "references": "referenceimages inputimages",
         "last_image": "lastframe endimage endframe",
         "control_image": "controlimage",
-        "control_scale": "controlnetconditioningscale",
+        "control": "controlnet controlnetmodel controlmodel t2iadapter",
+        "control.scale": "controlnetconditioningscale adapterconditioningscale controlweight controlnetscale",
+        "control.start": "controlguidancestart",
+        "control.end": "controlguidanceend adapterconditioningfactor",
+        "control.mode": "controlmode",
+        "control.preprocess": "preprocessor annotator controlnetpreprocessor",
         "frames": "numframes videolength",
         "fps": "framerate",
         "seconds": "audiolengthins audioendins audioduration duration",
@@ -160,14 +165,11 @@ VALUES = {
 }
 
 _MERGED = "a checkpoint with it merged in runs as model=local model.source=…"
-_CONTROL = "task=depth2img keeps the depth of an image, task=img2img its layout"
 _ENCODERS = "prompt and negative_prompt go to all text encoders"
 
 #: (Missing feature, alternative) → names of the feature.
 _NOT_YET = {
     ("hypernetworks", _MERGED): "hypernetwork",
-    ("ControlNet", _CONTROL): "controlnet controlnetmodel",
-    ("T2I-Adapter", _CONTROL): "t2iadapter",
     ("clip_skip", "leave it out"): "clipskip",
     ("FreeU", "leave it out"): "freeu enablefreeu",
     ("prompts for single text encoders", _ENCODERS): "prompt2 negativeprompt2",

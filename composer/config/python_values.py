@@ -75,9 +75,21 @@ def sort_values(overrides: Sequence[str], values: Mapping[str, Any]) -> PythonVa
     values, objects = dict(values), callbacks_of(values.get(CALLBACKS))
     if objects:
         del values[CALLBACKS]
-    images = {key: to_images(key, value) for key, value in values.items() if is_image(value, arrays=key in FILE_KEYS)}
-    words = overrides_of({key: image_placeholder(key) if key in images else value for key, value in values.items()})
+    images: dict[str, Any] = {}
+    words = overrides_of(_without_images(values, images))
     return PythonValues([*overrides, *words], images, objects)
+
+
+def _without_images(values: Mapping[str, Any], images: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Replace images by placeholders, also in mappings; `images` receives them by their dotted keys."""
+    result = dict(values)
+    for name, value in values.items():
+        key = f"{above}{name}"
+        if is_image(value, arrays=key.rpartition(".")[2] in FILE_KEYS):
+            images[key], result[name] = to_images(key, value), image_placeholder(key)
+        elif isinstance(value, Mapping):
+            result[name] = _without_images(value, images, f"{key}.")
+    return result
 
 
 def _check_word(word: Any) -> None:

@@ -91,4 +91,4 @@ def lineart(
     """
     luminance = ImageOps.grayscale(image)
     darker = ImageChops.subtract(luminance.filter(ImageFilter.GaussianBlur(radius)), luminance)
-    return darker.point(lambda value: round(min(value * gain, 255))).convert("RGB")
+    return darker.point([round(min(value * gain, 255)) for value in range(256)]).convert("RGB")

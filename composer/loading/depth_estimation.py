@@ -46,7 +46,7 @@ def _models(source: str) -> tuple[Any, Any]:
 
     try:
         processor = AutoImageProcessor.from_pretrained(source)
-        network = AutoModelForDepthEstimation.from_pretrained(source, use_safetensors=True)
+        network = AutoModelForDepthEstimation.from_pretrained(source, use_safetensors=True, dtype="float32")
     except (OSError, ValueError, KeyError) as error:
         why = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ComposerError("control.preprocess.model", source, f"can't be loaded: {why}") from error

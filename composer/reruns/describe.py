@@ -38,7 +38,7 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
         "guidance": _settings(record.get("guidance")),
         "size": f"{record['width']} x {record['height']} pixels" if record.get("width") else "",
         kind: _medium(record),
-        "inputs": ", ".join(f"{key}={_short(record['config'].get(key))}" for key in record["inputs"] if "." not in key),
+        "inputs": ", ".join(f"{key}={_short(_configured(record['config'], key))}" for key in record["inputs"]),
         "lora": ", ".join(
             f"{_mapping(lora).get('file')} at {_mapping(lora).get('scale')}"
             for lora in _mapping(record.get("lora")).values()
@@ -48,7 +48,7 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
             for of in _mapping(record.get("embedding")).values()
         ),
         "control": ", ".join(
-            f"{_mapping(control).get('model')} on {_mapping(control).get('image')} at {_mapping(control).get('scale')}"
+            f"{_mapping(control).get('model')} at {_mapping(control).get('scale')}"
             for control in _mapping(record.get("control")).values()
         ),
         "ip_adapter": ", ".join(
@@ -172,6 +172,13 @@ def _settings(node: Any) -> str:
 def _mapping(value: Any) -> Mapping[str, Any]:
     """A recorded node as a mapping; empty if it is none."""
     return value if isinstance(value, Mapping) else {}
+
+
+def _configured(config: Any, key: str) -> Any:
+    """The value of a dotted key; None where the record has none."""
+    for part in key.split("."):
+        config = _mapping(config).get(part)
+    return config
 
 
 def _short(value: Any, most: int = 80) -> str:

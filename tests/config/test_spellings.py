@@ -107,7 +107,9 @@ SETTINGS = {
     "lora_weights=f.safetensors": "lora=f.safetensors",
     "lora_scale=0.5": "lora.scale=0.5",
     "textual_inversion=f.bin": "embedding=f.bin",
-    "controlnet=canny": "composer has no ControlNet yet",
+    "controlnet=owner/canny": "control=owner/canny",
+    "controlnet_conditioning_scale=0.5": "control.scale=0.5",
+    "hypernetwork=x": "composer has no hypernetworks yet",
     "model.lora_weights=f.safetensors": "lora=f.safetensors",
     "timesteps=[999,500]": 'scheduler.timesteps="[999,500]"',
     "sigmas=[14,1]": 'scheduler.sigmas="[14,1]"',
@@ -148,7 +150,7 @@ WORDS = {
     "deepcache": "accel=[deepcache]",
     "a.png": "task=img2img image=a.png",
     "sd.safetensors": "model=local model.source=sd.safetensors",
-    "controlnet": "composer has no ControlNet yet",
+    "hypernetwork": "composer has no hypernetworks yet",
 }
 
 
@@ -210,7 +212,7 @@ def test_the_command_says_it_in_one_line(compose, tmp_path, line):
 
 def test_a_key_of_elsewhere_added_with_plus(compose):
     assert "Did you mean steps?" in compose("+num_inference_steps=3").err
-    assert "composer has no ControlNet yet" in compose("+controlnet=f.safetensors").err
+    assert "composer has no hypernetworks yet" in compose("+hypernetwork=f.safetensors").err
     assert "this task does not take it. (allowed" in compose("+nothing_like_it=3").err
 
 
@@ -234,7 +236,7 @@ def test_the_tables_name_only_what_there_is():
         assert set(table.values()) <= set(known[group]), group
     assert {target.split(".")[0] for target in KEYS.values()} <= {
         *known, "steps", "images", "seed", "mask", "image", "strength", "depth", "prompt", "negative_prompt", "width", "height", "batch",
-        "lora", "embedding", "ip_adapter", "references", "last_image", "control_image", "control_scale", "frames", "fps", "seconds",
+        "lora", "embedding", "control", "ip_adapter", "references", "last_image", "control_image", "control_scale", "frames", "fps", "seconds",
     }  # fmt: skip
     assert not set(NO_COMMAND) & set(COMMANDS)
 

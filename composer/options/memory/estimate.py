@@ -79,11 +79,24 @@ def estimate(
     height, width = max(request.height, second.get("height", 0)), max(request.width, second.get("width", 0))
     batch = checked.at_once if batch is None else batch
     decoded = 1 if sliced else batch
+    controls = control_bytes(checked, dtypes)
+    decoding = _decoding(checked, dtypes, decoded, height, width, tiled) if "vae" in checkpoint.classes else 0
     return Estimate(
         weights=weights(checked, dtypes),
-        denoising=_denoising(checked, dtypes, batch, height, width),
-        decoding=_decoding(checked, dtypes, decoded, height, width, tiled) if "vae" in checkpoint.classes else 0,
+        denoising=_denoising(checked, dtypes, batch, height, width) + controls,
+        decoding=decoding + controls,
     )
+
+
+def control_bytes(checked: Checked, dtypes: DtypePlan) -> int:
+    """Return the bytes of the control models' weights, which no option offloads.
+
+    Args:
+        checked: The checked settings.
+        dtypes: Compute and storage dtype of each component.
+    """
+    size = dtypes.of(checked.checkpoint.family_info.denoiser[0]).itemsize
+    return sum(sum(count_weights(model.files).values()) for model in checked.controls.values()) * size
 
 
 def weights(checked: Checked, dtypes: DtypePlan) -> dict[str, int]:

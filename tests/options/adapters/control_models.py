@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 from zoo import control as zoo
 
-from composer import compose
+from composer import StepCallback, compose
 from composer.testing import pipelines
 
 STEPS, SEED = 4, 7
@@ -134,7 +134,9 @@ class Model:
     def open(self, name: str) -> Image.Image:
         return Image.open(self.files[name])
 
-    def classic(self, cls: type, count: int = 1, keyword: str = "controlnet", **arguments: Any) -> bytes:
+    def classic(
+        self, cls: type, count: int = 1, keyword: str = "controlnet", join: Any = list, **arguments: Any
+    ) -> bytes:
         """The image of a pipeline of diffusers, with the first so many control models."""
         d.utils.logging.disable_progress_bar()
         nets = [self._class.from_pretrained(folder) for folder in self.nets[:count]]
@@ -143,12 +145,17 @@ class Model:
         components = {name: part for name, part in components.items() if name in known}
         if "requires_safety_checker" in known:
             components["requires_safety_checker"] = False
-        pipe = cls(**components, **{keyword: nets[0] if count == 1 else nets})
+        pipe = cls(**components, **{keyword: nets[0] if count == 1 else join(nets)})
         pipe.set_progress_bar_config(disable=True)
         size = {"height": self.side, "width": self.side} if "height" in called else {}
         common = {"prompt": "a cat", "num_inference_steps": STEPS, "generator": torch.Generator().manual_seed(SEED)}
         torch.manual_seed(SEED)  # of which SD3's samples the latents of the control image
         given = {**common, **size, **self.kind.arguments, **arguments}
+        self.steps: list[torch.Tensor] = []
+        if "callback_on_step_end" in called:
+            given["callback_on_step_end"] = lambda _pipe, _i, _t, found: (
+                self.steps.append(found["latents"].clone()) or {}
+            )
         if cls is not d.StableDiffusionAdapterPipeline:
             return b"".join(image.tobytes() for image in pipe(**given).images)
         # it multiplies latents by 1 / scaling_factor before it decodes them, and all other pipelines divide
@@ -159,6 +166,20 @@ class Model:
 
     def image(self, *words: str) -> bytes:
         return b"".join(image.tobytes() for image in compose(*self.words(*words)).images)
+
+    def latents(self, *words: str) -> list[torch.Tensor]:
+        """The latents of a run after each step."""
+
+        class Recorder(StepCallback):
+            def __init__(self) -> None:
+                self.found: list[torch.Tensor] = []
+
+            def after_step(self, step, latents):
+                self.found.append(latents.clone())
+
+        recorder = Recorder()
+        compose(*[word for word in self.words(*words) if not word.startswith("callbacks")], callbacks=[recorder])
+        return recorder.found
 
     def control(self, *words: str) -> list[str]:
         """Words that set the first control model and its image."""

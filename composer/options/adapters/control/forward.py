@@ -10,13 +10,17 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.options.adapters.control.network import ControlNetwork, total
+from composer.system.files import encode_png, write_atomically
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class ControlSchedule(StepCallback):
@@ -26,16 +30,22 @@ class ControlSchedule(StepCallback):
         index: Index of the step.
         count: Number of steps.
         guided: Whether the step has a negative branch.
+        preprocessed: Name → preprocessed images of the run, which are saved beside its results.
     """
 
     batch_safe = True
 
     def __init__(self) -> None:
         self.index, self.count, self.guided = 0, 1, False
+        self.preprocessed: dict[str, Sequence[Image]] = {}
 
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
         self.index, self.count = 0, len(run.timesteps)
+        if run.folder is not None:
+            for name, images in self.preprocessed.items():
+                for number, image in enumerate(images):
+                    write_atomically(run.folder / f"{name}-{number:03d}.png", encode_png(image))
         yield
 
     def before_step(self, step: Step) -> None:

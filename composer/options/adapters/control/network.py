@@ -16,7 +16,9 @@ from composer.images.pixels import to_unit_pixels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from composer.callbacks.request import Request
+
+#: One CPU generator an image.
+Generators = tuple[torch.Generator, ...]
 
 
 class ControlNetwork(ABC):
@@ -50,13 +52,14 @@ class ControlNetwork(ABC):
         yield
 
     @abstractmethod
-    def encode(self, pipe: Any, images: Sequence[Image], request: Request) -> Any:
+    def encode(self, pipe: Any, images: Sequence[Image], generators: Generators) -> Any:
         """Encode the images of a run.
 
         Args:
             pipe: The diffusers pipeline.
             images: RGB images in the size of the request, one for each of its images.
-            request: Seeds and size.
+            generators: One CPU generator an image, which samples the VAE's distribution. They are apart from those of
+                the noise, which must not depend on it, and go on from one control model of a run to the next.
 
         Returns:
             What `residuals` reads.

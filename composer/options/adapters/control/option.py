@@ -22,6 +22,7 @@ from composer.options.adapters.control import transformers, unet
 from composer.options.adapters.control.forward import ActiveControl, ControlSchedule, controlled
 from composer.options.adapters.control.network import ControlNetwork
 from composer.options.base import ModelOption, OptionContext
+from composer.tasks.img2img import several
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,16 +91,18 @@ class Control(ModelOption):
     @contextmanager
     def active_for(self, pipe: Any, request: Request) -> Iterator[None]:
         denoiser = denoiser_of(pipe)
-        self._load(
-            self._context().device
-        )  # the option of an earlier run, with the same models, may be the attached one
-        with ExitStack() as stack, torch.no_grad():
-            controls = []
+        self.schedule.preprocessed.clear()
+        self._load(self._context().device)  # an earlier run's option, with the same models, may be attached
+        with ExitStack() as stack:
+            controls, generators = [], tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
             for name, spec in self.specs.items():
                 network = NETWORKS[self.found[name].component.cls](self._models[name], self.found[name])
                 stack.enter_context(network.attached(pipe))
                 if spec.scale != 0:
-                    encoded = network.encode(pipe, self._images(name, request), request)
+                    images = self._images(name, request)
+                    if spec.preprocess != NONE:
+                        self.schedule.preprocessed[key_of(name)] = images
+                    encoded = network.encode(pipe, images, generators)
                     controls.append(ActiveControl(network, encoded, float(spec.scale), spec.start, spec.end))
             if controls:
                 make = partial(controlled, denoiser, controls=controls, schedule=self.schedule)
@@ -115,7 +118,7 @@ class Control(ModelOption):
                 "variant": spec.variant,
                 "class": self.found[name].component.cls,
                 "fingerprint": self.found[name].fingerprint,
-                "image": spec.image if isinstance(spec.image, (str, list)) else None,
+                "image": [one if isinstance(one, str) else None for one in several(spec.image)],
                 "scale": spec.scale,
                 "start": spec.start,
                 "end": spec.end,

@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from composer.compat.pipeline_functions import pack_flux
+from composer.compat.pipeline_functions import pack_flux, sample_latents
 from composer.families.vae import encode_pixels
 from composer.images.pixels import to_pixels
-from composer.options.adapters.control.network import ControlNetwork, repeated
+from composer.options.adapters.control.network import ControlNetwork, Generators, repeated
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from composer.callbacks.request import Request
-
 
 class SD3ControlNet(ControlNetwork):
-    """For Stable Diffusion 3, whose pipeline samples the latents of the image for each branch."""
+    """For Stable Diffusion 3, whose pipeline encodes an image twice, once for each branch, in a batch of two."""
 
-    def encode(self, pipe: Any, images: Sequence[Image], request: Request) -> tuple[Tensor, Tensor]:
-        config, generators = pipe.vae.config, _generators(request)
+    def encode(self, pipe: Any, images: Sequence[Image], generators: Generators) -> tuple[Tensor, Tensor]:
+        vae, config, encoded = pipe.vae, pipe.vae.config, dict[int, Any]()
         shift = 0 if self.model.config.force_zeros_for_pooled_projection else config.shift_factor
-        pixels = to_pixels(images)
-        first, second = (encode_pixels(pipe.vae, pixels, generators) for _ in range(2))
+        for image in images:
+            if id(image) not in encoded:
+                twice = torch.cat([_pixels([image])] * 2).to(vae.device, vae.dtype)
+                encoded[id(image)] = vae.encode(twice)
+        pairs = [sample_latents(encoded[id(image)], generator) for image, generator in zip(images, generators)]
+        first, second = (torch.cat(rows) for rows in zip(*(pair.chunk(2) for pair in pairs)))
         return self._scaled(first, shift, config), self._scaled(second, shift, config)
 
     def residuals(self, given: Mapping[str, Any], encoded: tuple[Tensor, Tensor], scale: float) -> dict[str, Any]:
@@ -51,9 +53,9 @@ class FluxControlNet(ControlNetwork):
 
     reuses_residuals = True
 
-    def encode(self, pipe: Any, images: Sequence[Image], request: Request) -> Tensor:
+    def encode(self, pipe: Any, images: Sequence[Image], generators: Generators) -> Tensor:
         config = pipe.vae.config
-        encoded = encode_pixels(pipe.vae, to_pixels(images), _generators(request))
+        encoded = encode_pixels(pipe.vae, _pixels(images), generators)
         packed = pack_flux(pipe, (encoded - config.shift_factor) * config.scaling_factor)
         return packed.to(self.model.device, self.model.dtype)
 
@@ -77,8 +79,8 @@ class QwenImageControlNet(ControlNetwork):
 
     reuses_residuals = True
 
-    def encode(self, pipe: Any, images: Sequence[Image], request: Request) -> Tensor:
-        encoded = encode_pixels(pipe.vae, to_pixels(images).unsqueeze(2), _generators(request))
+    def encode(self, pipe: Any, images: Sequence[Image], generators: Generators) -> Tensor:
+        encoded = encode_pixels(pipe.vae, _pixels(images).unsqueeze(2), generators)
         config = pipe.vae.config
         mean, std = (
             torch.tensor(values).view(1, -1, 1, 1, 1).to(encoded.device)
@@ -113,9 +115,9 @@ class ZImageControlNet(ControlNetwork):
             for name in self.LENT:
                 setattr(self.model, name, None)
 
-    def encode(self, pipe: Any, images: Sequence[Image], request: Request) -> Tensor:
+    def encode(self, pipe: Any, images: Sequence[Image], generators: Generators) -> Tensor:
         config = pipe.vae.config
-        encoded = encode_pixels(pipe.vae, to_pixels(images), _generators(request), sample=False)
+        encoded = encode_pixels(pipe.vae, _pixels(images), generators, sample=False)
         latents = ((encoded - config.shift_factor) * config.scaling_factor).unsqueeze(2)
         batch, channels, *sides = latents.shape
         more = latents.new_zeros(batch, self.model.config.control_in_dim - channels, *sides)
@@ -128,6 +130,6 @@ class ZImageControlNet(ControlNetwork):
         return {"controlnet_block_samples": blocks}
 
 
-def _generators(request: Request) -> tuple[torch.Generator, ...]:
-    """Generators that sample the VAE's distribution, apart from those of the noise, which must not depend on it."""
-    return tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
+def _pixels(images: Sequence[Image]) -> Tensor:
+    """Pixels in the memory format that diffusers' pipelines give control images: convolutions sum in its order."""
+    return to_pixels(images).contiguous()

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from composer.options.adapters.control.network import ControlNetwork, repeated
+from composer.options.adapters.control.network import ControlNetwork, Generators, repeated
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from composer.callbacks.request import Request
 
 
 class ControlNet(ControlNetwork):
     """A copy of the UNet's way down that reads the image too. https://arxiv.org/abs/2302.05543"""
 
-    def encode(self, pipe: Any, images: Sequence[Image], request: Request) -> Tensor:
+    def encode(self, pipe: Any, images: Sequence[Image], generators: Generators) -> Tensor:
         return self.pixels(images)
 
     def residuals(self, given: Mapping[str, Any], encoded: Tensor, scale: float) -> dict[str, Any]:
@@ -60,7 +58,7 @@ class ControlNetUnion(ControlNet):
 class T2IAdapter(ControlNetwork):
     """Features of the image alone, computed once a run. https://arxiv.org/abs/2302.08453"""
 
-    def encode(self, pipe: Any, images: Sequence[Image], request: Request) -> list[Tensor]:
+    def encode(self, pipe: Any, images: Sequence[Image], generators: Generators) -> list[Tensor]:
         gray = self.model.config.in_channels == 1
         features = {id(image): self._features(image.convert("L") if gray else image) for image in images}
         rows = [features[id(image)] for image in images]
