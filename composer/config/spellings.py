@@ -55,7 +55,7 @@ def for_option(group: str, name: str, folders: list[Path] | None = None) -> str:
     matches = _in_group(known, group, name)
     if matches:
         return _type(known, group, matches)
-    return not_yet(name) or _plugin(group, name) or _elsewhere(known, group, name) or _further(group, name)
+    return not_yet(name) or _plugin(known, group, name) or _elsewhere(known, group, name) or _further(group, name)
 
 
 def for_key(key: str, value: str | None, folders: list[Path] | None = None) -> str:
@@ -79,6 +79,8 @@ def for_key(key: str, value: str | None, folders: list[Path] | None = None) -> s
         return f"Type {_assigned(known, target, key, value)}."
     if group := group_of(known, key):
         return _type(known, group, _in_group(known, group, key))
+    if tracker := next((word for word in (plain(key), plain(value or "")) if word in PLUGINS), None):
+        return _plugin(known, "callbacks", tracker)
     return _setting(known, key, value)
 
 
@@ -228,11 +230,13 @@ def _further(group: str, name: str) -> str:
     return ""
 
 
-def _plugin(group: str, name: str) -> str:
-    """Advice for an option of a plugin that is not installed or not in use."""
+def _plugin(known: Catalogue, group: str, name: str) -> str:
+    """Advice for an option of a plugin that is not installed or not in use, or for what an installed one does."""
     for plugin in set(everything()) - set(plugins()):
         if (group, name) in offered(plugin):
             return f"It comes with {plugin}, which {VARIABLE} leaves out."
+    if name in PLUGINS and (option := PLUGINS[name].replace("-", "_")) in known.get("callbacks", {}):
+        return f"Type {_spelled('callbacks', option)}."
     if name in PLUGINS:
         install = f"`pip install ./plugins/{PLUGINS[name]}` in composer's source folder"
         return f"It comes with a package that is not installed: {install}."

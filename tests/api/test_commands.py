@@ -22,6 +22,11 @@ def test_names_are_there_and_nothing_heavy_is_imported():
     assert json.loads(done.stdout) == [], done.stderr
 
 
+def test_what_scripts_and_plugins_need_is_public():
+    needed = "compose load check show list sweep rerun Task Guidance Family Conditioning Embedding StepCallback Result"
+    assert set(needed.split()) <= set(composer.__all__)
+
+
 @pytest.mark.parametrize("name", ["check", "show", "sweep", "rerun"])
 def test_a_command_is_no_module_that_hides_it(name):
     assert find_spec(f"composer.{name}") is None and inspect.isfunction(getattr(composer, name))

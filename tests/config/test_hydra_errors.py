@@ -79,6 +79,9 @@ def test_a_group_of_ones_own_is_added_with_a_plus(compose):
     done = compose("check", "--config-dir", "mine", "experiment=a")
     assert done.code == 2 and "which is added with a plus: +experiment=a" in done.err
     assert compose("check", "--config-dir", "mine", "+experiment=a").code == 0
+    swept = ("--config-dir", "mine", "+experiment=a,a")
+    assert "add -m" in compose("config", *swept).err and "check and plan take it" in compose("config", "-m", *swept).err
+    assert compose("check", "-m", *swept).out == "all is well: 2 jobs can run\n"
 
 
 def test_a_model_without_a_name_is_called_by_its_source(compose):

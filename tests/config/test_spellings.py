@@ -114,6 +114,8 @@ SETTINGS = {
     "timesteps=[999,500]": 'scheduler.timesteps="[999,500]"',
     "sigmas=[14,1]": 'scheduler.sigmas="[14,1]"',
     "ip_adapter_image=a.png": "ip_adapter.image=a.png",
+    "mlflow=true": "pip install ./plugins/metrics-logger",
+    "report_to=wandb": "pip install ./plugins/metrics-logger",
 }
 FLAGS = {
     "--steps 20": "steps=20",
@@ -228,6 +230,14 @@ def test_an_option_of_a_plugin_that_is_left_out_says_so(monkeypatch, tmp_path):
     assert "It comes with composer-glow 1.0, which COMPOSER_PLUGINS leaves out." in for_option(
         "callbacks", "glow", conf_folders()
     )
+
+
+def test_what_an_installed_plugin_does_is_not_called_missing(tmp_path):
+    (tmp_path / "callbacks").mkdir()
+    (tmp_path / "callbacks" / "metrics_logger.yaml").write_text("metrics_logger: {}\n")
+    folders = [*conf_folders(), tmp_path]
+    for advice in (for_option("callbacks", "mlflow", folders), for_key("report_to", "tensorboard", folders)):
+        assert advice == "Type callbacks=[progress,metrics_logger]."
 
 
 def test_the_tables_name_only_what_there_is():

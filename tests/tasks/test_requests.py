@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -90,6 +91,13 @@ def test_strength_says_how_many_steps_it_takes(compose):
     done = compose("task=img2img", "steps=10", "strength=0.4", "hydra.run.dir=out")
     assert done.code == 0 and "4 of 10 steps" in done.out, done.err
     assert record()["iterations"] == 4 and record()["steps_left_out"] == 6
+
+
+@pytest.mark.parametrize(("scheduler", "steps"), sampled(["default", "lcm", "tcd", "heun", "dpmpp_2m"], [1, 3, 7, 30]))
+def test_the_strength_of_the_advice_works(compose, scheduler, steps):
+    words = ("check", "task=img2img", f"scheduler={scheduler}", f"steps={steps}")
+    raised = re.search(r"raise it to (\S+?)(?: or more)?, or steps\n", compose(*words, "strength=0.01").err)
+    assert raised and float(raised[1]) <= 1 and compose(*words, f"strength={raised[1]}").code == 0
 
 
 def test_the_image_keeps_its_size_and_rounding_is_noted(compose):

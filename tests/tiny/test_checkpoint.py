@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -66,6 +67,11 @@ def test_the_unconditional_model_generates_scenes_and_not_noise(scheduler):
     assert images.mean((1, 2)).std(0).max() > 15, "all images alike"
 
 
+def test_what_a_prompt_leaves_open_differs_between_images():
+    images = pixels("scheduler=dpmpp_2m", prompt="a red cone", images=4, steps=6)
+    assert np.mean([np.abs(one - other).mean() for one, other in itertools.combinations(images, 2)]) > 20
+
+
 def test_the_files_name_no_machine():
     for path in EMBEDDED.rglob("*.json"):
         assert "/tmp" not in path.read_text("utf-8") and "_name_or_path" not in json.dumps(
@@ -115,6 +121,20 @@ def test_outpainting_goes_on_where_the_image_ends():
     assert np.abs(image - sample("scene"))[margin].mean() < 25
     top, bottom = image[:20].mean((0, 1)), image[-20:].mean((0, 1))
     assert top[2] > top[1] and bottom[1] > bottom[2], "sky above, grass below"
+
+
+def test_upscaling_doubles_nothing():
+    words = {"prompt": "a red cone, at night", "steps": 8, "scheduler": "dpmpp_2m"}
+    (small,), (large,) = pixels(**words), pixels("task=upscale", **words)
+    stars = [bright_spots(image[: len(image) * 2 // 5]) for image in (small, large)]
+    assert len(large) == 2 * len(small) and stars[0] > 5 and stars[1] <= stars[0] + 1
+
+
+def bright_spots(image: np.ndarray) -> int:
+    """Connected groups of pixels that are much brighter than the sky at night."""
+    from scipy.ndimage import label
+
+    return label(image.min(-1) > 110, np.ones((3, 3)))[1]
 
 
 def test_depth_keeps_the_scene_and_the_prompt_changes_its_colours():
