@@ -55,7 +55,8 @@ def test_guidance_and_task_of_the_extend_page_work(tmp_path):
 def test_the_page_of_run_json_lists_every_key():
     listed = set(re.findall(r"`(\w+)`", _first_column("docs/reference/run-json.md")))
     record = composer.compose(steps=1).record
-    assert listed == {*record, "files", "media"}  # `files` is written with the files, `media` for clips and sounds
+    # `files` is written with the files, `media` for clips and sounds, and adapters where a run has any
+    assert listed == {*record, "files", "media", "control", "embedding", "ip_adapter"}
 
 
 def test_the_help_describes_every_command():

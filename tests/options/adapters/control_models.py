@@ -135,7 +135,13 @@ class Model:
         return Image.open(self.files[name])
 
     def classic(
-        self, cls: type, count: int = 1, keyword: str = "controlnet", join: Any = list, **arguments: Any
+        self,
+        cls: type,
+        count: int = 1,
+        keyword: str = "controlnet",
+        join: Any = list,
+        prepare: Callable[[Any], None] = lambda pipe: None,
+        **arguments: Any,
     ) -> bytes:
         """The image of a pipeline of diffusers, with the first so many control models."""
         d.utils.logging.disable_progress_bar()
@@ -147,6 +153,7 @@ class Model:
             components["requires_safety_checker"] = False
         pipe = cls(**components, **{keyword: nets[0] if count == 1 else join(nets)})
         pipe.set_progress_bar_config(disable=True)
+        prepare(pipe)
         size = {"height": self.side, "width": self.side} if "height" in called else {}
         common = {"prompt": "a cat", "num_inference_steps": STEPS, "generator": torch.Generator().manual_seed(SEED)}
         torch.manual_seed(SEED)  # of which SD3's samples the latents of the control image

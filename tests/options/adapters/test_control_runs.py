@@ -125,6 +125,35 @@ def test_a_b_a_over_lora_control_memory_and_accel(control_models, tmp_path):
     assert [model.image(*combinations[i]) for i in order] == [alone[i] for i in order]
 
 
+def test_it_is_together_with_lora_and_ip_adapter_as_in_diffusers(control_models, tmp_path):
+    import diffusers
+    import ip_files
+    import lora_files
+
+    model: Model = control_models("sd")
+    pipe = model.cls.from_pretrained(model.source)
+    ip_files.encoder(tmp_path / "image_encoder")
+    prompt = ip_files.adapter(pipe.unet, tmp_path / "prompt.safetensors")
+    lora = lora_files.save(lora_files.kohya(lora_files.layers_of(pipe)), tmp_path / "lora.safetensors")
+
+    def prepare(pipe):
+        pipe.load_ip_adapter(str(tmp_path), subfolder="", weight_name=prompt.name, image_encoder_folder="image_encoder")
+        pipe.set_ip_adapter_scale(0.6)
+        pipe.load_lora_weights(str(tmp_path), weight_name=lora.name, adapter_name="one")
+        pipe.set_adapters(["one"], [0.7])
+
+    expected = model.classic(
+        diffusers.StableDiffusionControlNetPipeline,
+        prepare=prepare,
+        image=model.open("a"),
+        ip_adapter_image=model.open("b"),
+    )
+    adapters = [f"ip_adapter={prompt}", f"ip_adapter.image={model.files['b']}", "ip_adapter.scale=0.6", f"lora={lora}"]
+    before, words = model.image(), [*adapters, "lora.scale=0.7", *model.control()]
+    assert model.image(*words) == expected
+    assert model.image() == before
+
+
 def test_images_of_a_batch_follow_their_own_control_images(control_models):
     """Two prompts with an image each: in one batch as diffusers computes it, and one after the other."""
     import diffusers
