@@ -3,8 +3,8 @@
     python benchmarks/adapters.py            (1 minute)
     python benchmarks/adapters.py --quick    (few layers: proves the script, not the point)
 
-The UNet has SDXL's blocks and is narrow, so that bookkeeping is measured and not matrix products. CPU seconds, the least
-and the median.
+The UNet has SDXL's blocks and is narrow, so that bookkeeping is measured and not matrix products. CPU seconds, the
+least and the median.
 """
 
 from __future__ import annotations

@@ -166,7 +166,8 @@ def main() -> None:
             met = scores["prompts"] >= TARGETS[pairs] and min(scores["ground"], scores["sky"]) >= BACKDROP
             failed += [] if met else [(scheduler, name)]
             print(
-                f"{scheduler:9} {name:20} {report(scores)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s",
+                f"{scheduler:9} {name:20} {report(scores)}  {'met' if met else 'NOT MET'}  "
+                f"{time.monotonic() - started:.0f} s",
                 flush=True,
             )
     print(f"{len(failed)} of {len(args.schedulers) * len(SETS)} sets not met {failed or ''}")

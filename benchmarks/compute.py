@@ -33,9 +33,12 @@ GROUPS = (("eager bf16", "channels_last bf16", "openvino bf16"), ("openvino fp32
 #: What must be reached on Stable Diffusion 1.5's shape: openvino bf16 over eager bf16 and over eager fp32.
 OVER_BF16, OVER_FP32 = 1.4, 2.5
 XL = {
-    "block_out_channels": (320, 640, 1280), "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), "transformer_layers_per_block": (1, 2, 3),
-    "attention_head_dim": (5, 10, 20), "cross_attention_dim": 2048, "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+    "block_out_channels": (320, 640, 1280), "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D",
+        "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 3),
+    "attention_head_dim": (5, 10, 20), "cross_attention_dim": 2048, "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816, "use_linear_projection": True,
 }  # fmt: skip
 TINY = {"block_out_channels": (32, 64), "cross_attention_dim": 64, "attention_head_dim": 4, "norm_num_groups": 8}
@@ -77,7 +80,8 @@ def inputs(model: nn.Module, side: int, dtype: torch.dtype) -> dict[str, Tensor]
     if isinstance(model, FluxTransformer2DModel):
         ids = torch.cartesian_prod(torch.zeros(1), torch.arange(side / 2), torch.arange(side / 2)).to(dtype)
         return {
-            "hidden_states": random(1, len(ids), config.in_channels), "encoder_hidden_states": random(1, 256, config.joint_attention_dim),
+            "hidden_states": random(1, len(ids), config.in_channels),
+            "encoder_hidden_states": random(1, 256, config.joint_attention_dim),
             "pooled_projections": random(1, config.pooled_projection_dim), "timestep": torch.tensor([0.5]).to(dtype),
             "img_ids": ids, "txt_ids": torch.zeros(256, 3, dtype=dtype), "guidance": torch.tensor([3.5]).to(dtype),
         }  # fmt: skip
@@ -117,7 +121,9 @@ def variants(shape: str, group: tuple[str, ...]) -> dict[str, Callable[[], Tenso
 
 @torch.no_grad()
 def measured(shape: str, group: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Seconds for each variant, wall and CPU, in turn; the first round, which converts and compiles, is listed separately."""
+    """Seconds for each variant, wall and CPU, in turn; the first round, which converts and compiles, is listed
+    separately.
+    """
     torch.set_num_threads(1)
     runs, wall, cpu, first, outputs = variants(shape, group), {}, {}, {}, {}
     for round_ in range(SHAPES[shape][3] + 1):

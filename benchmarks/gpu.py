@@ -5,7 +5,8 @@ It makes a checkpoint of Stable Diffusion 1.5's shape with random weights, and m
   peak    the device's real speed at large matrix products, fp16 and bf16
   unet    forwards at 512 × 512 pixels, batch 1 and 8: fraction of that peak (operations are counted, not guessed), by
   precision and option
-  ladder  complete jobs, composer beside raw diffusers: fp32 50 steps, 16 bits, 20 steps of DPM-Solver++, 4 images at once
+  ladder  complete jobs, composer beside raw diffusers: fp32 50 steps, 16 bits, 20 steps of DPM-Solver++, 4 images at
+  once
   memory  complete jobs with each memory option: most allocated, seconds, and how far the pixels are from those without
 and writes JSON with device, versions and date. What no longer fits into --budget seconds, or is refused here, is named
 in it.

@@ -214,8 +214,8 @@ def two_at_once(root: Path, times: int, jobs: int) -> dict[str, int]:
 
 
 def full_disk(root: Path, jobs: int) -> dict[str, int] | None:
-    """A disk too small for it: the jobs fail by name, and when there is space the rest is generated. None where nothing can
-    be mounted.
+    """A disk too small for it: the jobs fail by name, and when there is space the rest is generated. None where nothing
+    can be mounted.
     """
     disk = root / "small"
     disk.mkdir()

@@ -61,8 +61,10 @@ def our_job(
 ) -> Callable[[], list[Image]]:
     precision = {None: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[half]
     words = [
-        "model=local", f"model.source={model}", f"device={device}", f"precision={precision}", f"steps={steps}", f"images={count}",
-        f"scheduler={'dpmpp_2m' if solver else 'ddim'}", "guidance=5.0", f"prompt={PROMPT}", "callbacks=[]", "model.safety_checker=false",
+        "model=local", f"model.source={model}", f"device={device}", f"precision={precision}", f"steps={steps}",
+        f"images={count}",
+        f"scheduler={'dpmpp_2m' if solver else 'ddim'}", "guidance=5.0", f"prompt={PROMPT}", "callbacks=[]",
+        "model.safety_checker=false",
     ]  # fmt: skip
     checked = check(read(compose_config(words)))
     pipeline = build_pipeline(checked)

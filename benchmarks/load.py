@@ -106,7 +106,8 @@ def table(first: dict[str, float], rows: dict[str, list[dict[str, float]]]) -> N
     for label, runs in lines.items():
         columns = {key: [row[key] for row in runs] for key in ("cpu", "wall", "peak", "read")}
         print(
-            f"{label:28}{min(columns['cpu']):10.2f}{statistics.median(columns['cpu']):8.2f}{statistics.median(columns['wall']):8.2f}"
+            f"{label:28}{min(columns['cpu']):10.2f}{statistics.median(columns['cpu']):8.2f}"
+            f"{statistics.median(columns['wall']):8.2f}"
             f"{statistics.median(columns['peak']) / 2**20:10.0f}{statistics.median(columns['read']):18.2f}"
         )
     cpu, peak = (

@@ -86,7 +86,8 @@ exec(statement)
 def job():
     seeds = [torch.Generator().manual_seed(seed) for seed in range(int(count))]
     size = {"height": int(side), "width": int(side)}
-    return pipe(["a red cone"] * int(count), num_inference_steps=int(steps), guidance_scale=5.0, generator=seeds, **size).images
+    prompts = ["a red cone"] * int(count)
+    return pipe(prompts, num_inference_steps=int(steps), guidance_scale=5.0, generator=seeds, **size).images
 row, images = measured(job)
 np.save(path, np.stack([np.asarray(image) for image in images]))
 print(json.dumps(row))
@@ -122,7 +123,8 @@ def format_row(row: dict, base: dict) -> str:
     if "refused" in row:
         return f"refused: {row['refused']} | | | "
     apart = np.abs(row["pixels"].astype(float) - base["pixels"]).mean() if "pixels" in base else float("nan")
-    return f"{row['peak'] / 2**20:,.0f} | {row['peak'] / base['peak'] - 1:+.0%} | {row['seconds'] / base['seconds']:.2f} × | {apart:.2f}"
+    peak, seconds = row["peak"] / base["peak"] - 1, row["seconds"] / base["seconds"]
+    return f"{row['peak'] / 2**20:,.0f} | {peak:+.0%} | {seconds:.2f} × | {apart:.2f}"
 
 
 def main() -> None:
@@ -142,7 +144,8 @@ def main() -> None:
             continue
         count = 4 if several else 1
         request = (
-            "scheduler=ddim", "guidance=5.0", "prompt=a red cone", f"steps={steps}", f"height={side}", f"width={side}", f"images={count}",
+            "scheduler=ddim", "guidance=5.0", "prompt=a red cone", f"steps={steps}", f"height={side}", f"width={side}",
+            f"images={count}",
             f"device={args.device}", "callbacks=[]", *words,
         )  # fmt: skip
         rows = {"ours": child(OURS, *request)}

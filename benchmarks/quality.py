@@ -142,7 +142,8 @@ def main() -> None:
         alike = [structural_similarity(a, b, channel_axis=2, data_range=255) for a, b in zip(plain, other)]
         scores = [adherence.score(adherence.read(model, seen(images)), scenes) for images in (plain, other)]
         cells = [
-            f"{cpu:.2f} ×", f"{wall:.2f} ×", f"{np.mean(alike):.3f} ({min(alike):.3f})", f"{np.abs(plain.astype(int) - other).mean():.2f}",
+            f"{cpu:.2f} ×", f"{wall:.2f} ×", f"{np.mean(alike):.3f} ({min(alike):.3f})",
+            f"{np.abs(plain.astype(int) - other).mean():.2f}",
             f"{features_apart(model, seen(plain), seen(other)):.4f}",
             *(" → ".join(f"{score[key]:.3f}" for score in scores) for key in ("prompts", "sizes")),
         ]  # fmt: skip

@@ -81,7 +81,8 @@ def inpaint(classifier: torch.nn.Module, scheduler: str, args: argparse.Namespac
     met = np.mean(right) >= INPAINTED and all(kept)
     print(
         f"inpaint    {scheduler:9} right {np.mean(right):.3f} (over a thing {over:.3f}, empty position {beside:.3f})  "
-        f"unmasked pixels untouched {sum(kept)}/{len(kept)}  {'met' if met else 'NOT MET'}  {time.monotonic() - started:.0f} s",
+        f"unmasked pixels untouched {sum(kept)}/{len(kept)}  {'met' if met else 'NOT MET'}  "
+        f"{time.monotonic() - started:.0f} s",
         flush=True,
     )
     sheet(args, "inpaint", [(old, shaded(old, mask), new) for (old, mask, *_), new in zip(cases, results)])
@@ -133,7 +134,8 @@ def depth2img(classifier: torch.nn.Module, scheduler: str, args: argparse.Namesp
         good = correlation >= CORRELATED and relief >= RELIEF and colours >= RECOLOURED
         met &= bool(good)
         print(
-            f"depth2img  {scheduler:9} depth {'given' if given else 'estimated':9}  correlation {correlation:.3f}  relief {relief:.3f}  "
+            f"depth2img  {scheduler:9} depth {'given' if given else 'estimated':9}  correlation {correlation:.3f}  "
+            f"relief {relief:.3f}  "
             f"overlap of things {overlap:.3f}  colours as requested {colours:.3f}  {'met' if good else 'NOT MET'}  "
             f"{time.monotonic() - started:.0f} s",
             flush=True,

@@ -40,7 +40,8 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 pipeline = StableDiffusionPipeline.from_pretrained({{checkpoint!r}}, safety_checker=None, torch_dtype=torch.float32)
 pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
-pipeline({PROMPT!r}, num_inference_steps=20, guidance_scale=5, generator=torch.Generator().manual_seed(0)).images[0].save("raw.png")
+generator = torch.Generator().manual_seed(0)
+pipeline({PROMPT!r}, num_inference_steps=20, guidance_scale=5, generator=generator).images[0].save("raw.png")
 """
 #: Seconds that composer's first image may come later.
 FIRST = 0.3

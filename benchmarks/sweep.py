@@ -30,12 +30,14 @@ MODEL = Path(__file__).parent.parent / "composer" / "tiny" / "checkpoint" / "tex
 BY_HAND = """
 import sys, torch
 from pathlib import Path
-from diffusers import (StableDiffusionPipeline, EulerDiscreteScheduler, DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)
+from diffusers import StableDiffusionPipeline, EulerDiscreteScheduler, DDIMScheduler
+from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 model, out, steps, seeds, prompt = sys.argv[1], Path(sys.argv[2]), eval_list(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
 pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32, safety_checker=None)
 pipe.set_progress_bar_config(disable=True)
 original = pipe.scheduler.config
-classes = dict(euler=EulerDiscreteScheduler, ddim=DDIMScheduler, dpmpp_2m=DPMSolverMultistepScheduler, unipc=UniPCMultistepScheduler)
+classes = dict(euler=EulerDiscreteScheduler, ddim=DDIMScheduler)
+classes |= dict(dpmpp_2m=DPMSolverMultistepScheduler, unipc=UniPCMultistepScheduler)
 number, guidance, side = 0, float(sys.argv[6]), int(sys.argv[7])
 for name, cls in classes.items():
     for count in steps:
@@ -142,14 +144,17 @@ def compare(
     assert len(separate) == len(ours) == len(theirs) == jobs
     best, raw = min(single, once_more), min(hand, again)
     print(
-        f"{name}, {jobs} jobs: a process each {apart:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches {auto:.1f} s"
+        f"{name}, {jobs} jobs: a process each {apart:.1f} s, by hand {raw:.1f} s, a sweep {best:.1f} s, with batches "
+        f"{auto:.1f} s"
     )
     print(
-        f"  over a process each {apart / best:.2f}x (with batches {apart / auto:.2f}x); against the script by hand {best / raw:.3f}x"
+        f"  over a process each {apart / best:.2f}x (with batches {apart / auto:.2f}x); against the script by hand "
+        f"{best / raw:.3f}x"
     )
     far = furthest(separate, images(folder / "auto"))
     print(
-        f"  images equal to single runs: {separate == ours}, to the script's: {ours == theirs}; furthest in batches {far} of 255"
+        f"  images equal to single runs: {separate == ours}, to the script's: {ours == theirs}; furthest in batches "
+        f"{far} of 255"
     )
 
 
@@ -240,14 +245,17 @@ def save_stable_diffusion_shape(folder: Path) -> None:
     StableDiffusionPipeline(
         unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768),
         vae=AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
             layers_per_block=2, latent_channels=4, sample_size=512,
         ),
         text_encoder=CLIPTextModel(
-            CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, projection_dim=768)
+            CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+                projection_dim=768)
         ),
         tokenizer=CLIPTokenizer.from_pretrained(MODEL / "tokenizer"),
-        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1, beta_start=0.00085, beta_end=0.012,
+            beta_schedule="scaled_linear"),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder)  # fmt: skip
 

@@ -52,10 +52,11 @@ _HOMES = {
 }
 
 __all__ = [
-    "Branches", "Clip", "ComposerError", "Conditioning", "Decoded", "DiffusersFamily", "Embedding", "Family", "FamilyInfo",
-    "FamilySettings", "Fraction", "Ge", "Gt", "Guidance", "Inputs", "Interval", "LatentFamily", "Le", "Lt", "MinLen", "ModelOption",
-    "NonFinite", "OptionContext", "Request", "Result", "Run", "Sound", "Start", "Step", "StepCallback", "StopDenoising", "Supports",
-    "Task", "__version__", "check", "compose", "list", "load", "require", "rerun", "show", "sweep",
+    "Branches", "Clip", "ComposerError", "Conditioning", "Decoded", "DiffusersFamily", "Embedding", "Family",
+    "FamilyInfo", "FamilySettings", "Fraction", "Ge", "Gt", "Guidance", "Inputs", "Interval", "LatentFamily", "Le",
+    "Lt", "MinLen", "ModelOption", "NonFinite", "OptionContext", "Request", "Result", "Run", "Sound", "Start", "Step",
+    "StepCallback", "StopDenoising", "Supports", "Task", "__version__", "check", "compose", "list", "load", "require",
+    "rerun", "show", "sweep",
 ]  # fmt: skip
 
 if TYPE_CHECKING:

@@ -26,19 +26,24 @@ GROUPS = {
     "task": "The task declares the inputs of a run. Its keys are typed without a group: `strength=0.5`, `seed=7`.",
     "model": "The checkpoint. Every option has the same keys; `model=local` takes any checkpoint of yours.",
     "scheduler": (
-        "The sampler. `compose list scheduler model=NAME` lists those that fit a model. Further arguments of the diffusers "
+        "The sampler. `compose list scheduler model=NAME` lists those that fit a model. Further arguments of the "
+        "diffusers "
         "class can be set too: `scheduler.use_karras_sigmas=true`."
     ),
-    "guidance": "How conditional and unconditional predictions are combined. `guidance=7.5` is short for `guidance.scale=7.5`.",
+    "guidance": "How conditional and unconditional predictions are combined. `guidance=7.5` is short for "
+    "`guidance.scale=7.5`.",
     "precision": (
-        "The dtype, also per component: `precision=bf16 precision.vae=fp32`. The default is `fp32`, since only it gives the "
+        "The dtype, also per component: `precision=bf16 precision.vae=fp32`. The default is `fp32`, since only it "
+        "gives the "
         "same image on every device and equals diffusers bit for bit. `precision=auto` is the fast choice on a GPU."
     ),
     "device": "`device=cuda:1` is the second GPU.",
     "memory": "Options that need less memory, as a list: `memory=[vae_tiling,attention_slicing]`.",
-    "accel": "Options that are faster, as a list: `accel=[deepcache]`. An option without an effect on the model is refused.",
+    "accel": "Options that are faster, as a list: `accel=[deepcache]`. An option without an effect on the model is "
+    "refused.",
     "callbacks": "Callbacks in the order in which they run, as a list: `callbacks=[progress,preview]`.",
-    "output": "The format of the images, clips or sounds; `auto` follows from the task. `output.folder=DIR` sets the directory.",
+    "output": "The format of the images, clips or sounds; `auto` follows from the task. `output.folder=DIR` sets the "
+    "directory.",
     "preset": "A preset sets several groups and keys at once. What you type besides it has precedence.",
     "sweep": "Settings of a sweep (`-m`).",
     "sheet": "Axes of the page of a sweep.",
@@ -123,8 +128,10 @@ def overview_page() -> str:
         row for row in settings_of(CONF / "compose.yaml") if row.key in ("batch", "prompt_overflow", "prompt_syntax")
     ]
     return (
-        "# Reference\n\nOn the command line, `group=option` chooses an option and `key=value` sets a value. `compose list GROUP`, "
-        "`compose config` and shell completion show the same as these pages, with your own options and those of plugins.\n\n"
+        "# Reference\n\nOn the command line, `group=option` chooses an option and `key=value` sets a value. `compose "
+        "list GROUP`, "
+        "`compose config` and shell completion show the same as these pages, with your own options and those of "
+        "plugins.\n\n"
         "## Groups\n\n| group | default | |\n|---|---|---|\n" + "\n".join(rows) + "\n\n## Keys of every run\n\n"
         "| key | default | |\n|---|---|---|\n" + "\n".join(_row(row.key, row) for row in keys) + "\n\n"
         "The keys of the [task](options/task.md) are part of every run too.\n"
@@ -143,7 +150,8 @@ def commands_page() -> str:
         raise ValueError(f"composer/cli/help.py does not describe the commands {sorted(missing)}")
     rows = [f"| `compose {(name + usage).strip()}` | {_cell(text)} |" for name, usage, text in listed]
     return (
-        "# Command line\n\n`compose` without a command generates images; with `-m` it runs a sweep. A command takes the same "
+        "# Command line\n\n`compose` without a command generates images; with `-m` it runs a sweep. A command takes "
+        "the same "
         "overrides.\n\n| command | |\n|---|---|\n"
         + "\n".join(rows)
         + f"\n\n## `compose --help`\n\n```text\n{TEXT}```\n"
@@ -161,15 +169,18 @@ def api_page() -> str:
     if rest := [name for name in homes if name not in listed and name not in constraints]:
         sections["Further names"] = rest
     parts = [
-        "# Python API\n\nThese names are public; all other names in `composer` are private and may change in any release. "
-        "[Python and notebooks](../python.md) is an introduction, [Public names](../public-api.md) says what each is for."
+        "# Python API\n\nThese names are public; all other names in `composer` are private and may change in any "
+        "release. "
+        "[Python and notebooks](../python.md) is an introduction, [Public names](../public-api.md) says what each is "
+        "for."
     ]
     for section, names in sections.items():
         parts.append(f"## {section}")
         parts += [f"::: {'.'.join(homes[name])}\n    options: {{heading: {name}, toc_label: {name}}}" for name in names]
     names = ", ".join(f"`{name}`" for name in constraints)
     parts.append(
-        f"## Constraints of arguments\n\nAnnotations of constructor arguments, such as `Annotated[int, Ge(1)]`: {names}."
+        f"## Constraints of arguments\n\nAnnotations of constructor arguments, such as `Annotated[int, Ge(1)]`: "
+        f"{names}."
     )
     return "\n\n".join(parts) + "\n"
 

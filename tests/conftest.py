@@ -28,13 +28,13 @@ settings.load_profile("suite")
 STANDARD = (
     "api/test_kernel.py", "api/test_loaded.py", "api/test_schema.py",
     "benchmarks", "callbacks", "checkpoints/test_layouts.py", "checkpoints/test_single_file.py",
-    "checks", "cli/test_commands.py", "conf", "config/test_hostile_places.py", "config/test_secrets.py", "config/test_source_settings.py",
-    "fuzz", "loading", "media/test_runs.py", "options/accel", "options/memory", "parity", "pipelines", "plugins", "reruns", "resident",
-    "options/adapters", "sampling/test_guiders.py",
+    "checks", "cli/test_commands.py", "conf", "config/test_hostile_places.py", "config/test_secrets.py",
+    "config/test_source_settings.py", "fuzz", "loading", "media/test_runs.py", "options/accel", "options/memory",
+    "parity", "pipelines", "plugins", "reruns", "resident", "options/adapters", "sampling/test_guiders.py",
     "sampling/test_non_finite.py", "server",
     "sweeps/report", "sweeps/search", "sweeps/test_kills.py", "sweeps/test_ledger.py", "sweeps/test_ray.py",
-    "sweeps/test_run.py", "sweeps/test_schema0.py", "system/test_lazy_imports.py", "system/test_run_lock.py", "test_package.py",
-    "test_readme.py", "testing", "tiny",
+    "sweeps/test_run.py", "sweeps/test_schema0.py", "system/test_lazy_imports.py", "system/test_run_lock.py",
+    "test_package.py", "test_readme.py", "testing", "tiny",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Every source that a config may come from, and what untrusted files could have Hydra, or other code, call.
 
-A source is written into an empty folder, and returns the words that lead to it. Whatever is called leaves `PWNED` there.
+A source is written into an empty folder, and returns the words that lead to it. Whatever is called leaves `PWNED`
+there.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from composer.records import metadata
 
 MARK = "PWNED"
 GROUPS = (
-    "model", "task", "scheduler", "guidance", "precision", "device", "memory", "accel", "callbacks", "output", "preset", "sweep", "search",
-    "sheet", "ray",
+    "model", "task", "scheduler", "guidance", "precision", "device", "memory", "accel", "callbacks", "output", "preset",
+    "sweep", "search", "sheet", "ray",
 )  # fmt: skip
 LISTS = ("memory", "accel", "callbacks")
 Node = dict[str, Any]
@@ -50,7 +51,8 @@ TARGETS: dict[str, Node] = {
     "write_text": called("pathlib.Path.write_text", FILE, "text"),
     "touch": called("pathlib.Path.touch", FILE),
     "runpy": called("runpy.run_path", "canary.py"),
-    "pickle.loads": called("pickle.loads", called("builtins.bytes", f"cposix\nsystem\n(S'touch {MARK}'\ntR.", "latin1")),
+    "pickle.loads": called("pickle.loads", called("builtins.bytes", f"cposix\nsystem\n(S'touch {MARK}'\ntR.",
+            "latin1")),
     "pickle.load": called("pickle.load", called("builtins.open", "evil.pt", "rb")),
     "torch.load": called("torch.load", "evil.pt", weights_only=False),
     "torch.hub": called("torch.hub.load", ".", "canary", source="local"),
@@ -59,7 +61,8 @@ TARGETS: dict[str, Node] = {
     "copyfile": called("shutil.copyfile", "canary.py", MARK),
     "partial": {**called("functools.partial", called("hydra.utils.get_method", "os.system"), f"touch {MARK}")},
     "methodcaller": called("operator.methodcaller", "touch"),
-    "dictConfig": called("logging.config.dictConfig", {"version": 1, "handlers": {"a": {"class": "logging.FileHandler", "filename": MARK}},
+    "dictConfig": called("logging.config.dictConfig",
+        {"version": 1, "handlers": {"a": {"class": "logging.FileHandler", "filename": MARK}},
                                                        "root": {"handlers": ["a"]}}),
     "FileHandler": called("logging.FileHandler", MARK),
     "logging.os.system": called("logging.os.system", f"touch {MARK}"),
@@ -71,7 +74,8 @@ TARGETS: dict[str, Node] = {
 }  # fmt: skip
 #: A command line each: `{}` stands for the words of a source.
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "run": ("{}",), "sweep": ("-m", "seed=1,2", "{}"), "check": ("check", "{}"), "show": ("show", "{}"), "config": ("config", "{}"),
+    "run": ("{}",), "sweep": ("-m", "seed=1,2", "{}"), "check": ("check", "{}"), "show": ("show", "{}"),
+    "config": ("config", "{}"),
     "list": ("list", "{list}"), "plan": ("plan", "-m", "seed=1,2", "{}"), "rerun": ("rerun", "honest", "{}"),
     "launcher": ("-m", "hydra/launcher=basic", "seed=1,2", "{}"),
 }  # fmt: skip

@@ -23,7 +23,8 @@ allowed = tuple(json.loads(sys.argv[1]))
 seen, at_work = [], None
 def hook(event, args):
     if at_work is None: return
-    if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.spawn", "pty.spawn", "socket.connect", "os.startfile"):
+    if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.spawn", "pty.spawn",
+                 "socket.connect", "os.startfile"):
         seen.append(f"{at_work}: {event} {args}"[:400])
     if event == "open":
         path, mode, flags = args
@@ -32,8 +33,9 @@ def hook(event, args):
             seen.append(f"{at_work}: open {path} {mode}"[:400])
     if event == "import" and args[0].startswith("canary"):
         seen.append(f"{at_work}: import {args[0]}")
-    if event in ("os.remove", "os.rename", "os.rmdir", "shutil.rmtree") and not os.path.realpath(os.fsdecode(args[0])).startswith(allowed):
-        seen.append(f"{at_work}: {event} {args}"[:400])
+    if event in ("os.remove", "os.rename", "os.rmdir", "shutil.rmtree"):
+        if not os.path.realpath(os.fsdecode(args[0])).startswith(allowed):
+            seen.append(f"{at_work}: {event} {args}"[:400])
 sys.addaudithook(hook)
 codes = []
 for line in sys.stdin:
@@ -67,7 +69,8 @@ def watched(
     }
     text = "".join(json.dumps([str(folder), words]) + "\n" for folder, words in lines)
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, allowed], cwd=folder, input=text, capture_output=True, text=True, errors="replace",
+        [sys.executable, "-c", WATCHED, allowed], cwd=folder, input=text, capture_output=True, text=True,
+        errors="replace",
         env=environment | dict(variables or {}),
     )  # fmt: skip
     *outs, last = done.stdout.split("\nEXIT\n")

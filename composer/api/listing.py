@@ -110,7 +110,8 @@ def _fitting(settings: Sequence[str], config_dir: str | None) -> Callable[[str, 
 def _traits(
     spec: RunSpec, settings: Sequence[str], config_dir: str | None
 ) -> tuple[str, Callable[[Collection[str]], bool], str | None, Collection[str] | None]:  # fmt: skip
-    """Kind of scheduler, whether it has one of some roles, conditioning, and of a hosted pipeline the kinds of tasks that it does.
+    """Kind of scheduler, whether it has one of some roles, conditioning, and of a hosted pipeline the kinds of tasks
+    that it does.
 
     By the checkpoint's json files, else by its option's description.
     """

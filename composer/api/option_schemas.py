@@ -21,8 +21,8 @@ from composer.system.json_schema import Schema, any_of, schema_of
 
 #: Group → dataclass that its node is read into.
 SPECS = {
-    "model": ModelSpec, "precision": PrecisionSpec, "output": OutputSpec, "sweep": SweepSpec, "sheet": SheetSpec, "ray": RaySpec,
-    "search": SearchSpec,
+    "model": ModelSpec, "precision": PrecisionSpec, "output": OutputSpec, "sweep": SweepSpec, "sheet": SheetSpec,
+    "ray": RaySpec, "search": SearchSpec,
 }  # fmt: skip
 #: Keys that a node has beside those of its dataclass or class.
 FURTHER: Mapping[str, Mapping[str, Any]] = {

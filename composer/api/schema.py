@@ -1,4 +1,6 @@
-"""JSON Schema of the complete config: groups with their options, and keys with types, ranges, defaults and descriptions."""
+"""JSON Schema of the complete config: groups with their options, and keys with types, ranges, defaults and
+descriptions.
+"""
 
 from __future__ import annotations
 

@@ -104,7 +104,8 @@ class Step:
         index: Iteration, from 0.
         total: Number of iterations. Second-order schedulers iterate more often than `Request.steps`.
         timestep: Timestep of the scheduler, a tensor of shape `()`.
-        sigma: Noise level of `latents`: noise per signal σ/α, or σ in `[0, 1]` for flow matching; NaN where it is not known.
+        sigma: Noise level of `latents`: noise per signal σ/α, or σ in `[0, 1]` for flow matching; NaN where it is not
+            known.
         latents: x_t, before the step.
         model_input: `latents` as the scheduler scales them for the model. Computed again after `before_step`.
         conditioning: Embeddings of the prompts.
@@ -113,8 +114,8 @@ class Step:
         canvas: Size of the result in pixels, `(height, width)`, or `(frames, height, width)` of a video; packed latents
             do not show it.
         inputs: What the task gives the model beside latents and conditioning, by name, such as `mask`.
-        stage: Loop that the step belongs to, from 0. Only hosted pipelines have several, such as a prior before a decoder;
-            `index` counts from 0 in each.
+        stage: Loop that the step belongs to, from 0. Only hosted pipelines have several, such as a prior before a
+            decoder; `index` counts from 0 in each.
     """
 
     index: int
@@ -132,7 +133,9 @@ class Step:
 
     @property
     def mask(self) -> Tensor | None:
-        """1 where a task repaints and 0 elsewhere, in a shape that broadcasts with the latents; `None` without a mask."""
+        """1 where a task repaints and 0 elsewhere, in a shape that broadcasts with the latents; `None` without a
+        mask.
+        """
         return self.inputs.get("mask")
 
     @property

@@ -21,8 +21,8 @@ class Trace(StepCallback):
     """Record statistics of each iteration: `trace.jsonl`, one JSON object a line, and a plot, `trace.png`.
 
     Attributes:
-        rows: The same objects after a run. Keys are `stage`, `index`, `timestep`, `sigma`, `guidance_scale`, `latents` and
-            `prediction` (see `summarize`), `seconds`, and `peak_memory` in bytes.
+        rows: The same objects after a run. Keys are `stage`, `index`, `timestep`, `sigma`, `guidance_scale`, `latents`
+            and `prediction` (see `summarize`), `seconds`, and `peak_memory` in bytes.
     """
 
     media = frozenset({"image", "clip", "sound"})

@@ -1,7 +1,7 @@
 """Files of textual inversion, described by the shapes of their vectors.
 
-diffusers' ``learned_embeds`` have the word as the key of its vectors; A1111 writes ``emb_params``, or a pickled file with
-``string_to_param``; files for SDXL have ``clip_l`` and ``clip_g``.
+diffusers' ``learned_embeds`` have the word as the key of its vectors; A1111 writes ``emb_params``, or a pickled file
+with ``string_to_param``; files for SDXL have ``clip_l`` and ``clip_g``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SUFFIXES = (SAFETENSORS, *PICKLED)
 #: Keys of vectors → text encoder that they are for; any other key is a word.
 _ENCODERS = {
-    "clip_l": "text_encoder", "clip_g": "text_encoder_2", "text_encoders_0": "text_encoder", "text_encoders_1": "text_encoder_2",
+    "clip_l": "text_encoder", "clip_g": "text_encoder_2", "text_encoders_0": "text_encoder",
+    "text_encoders_1": "text_encoder_2",
 }  # fmt: skip
 #: Keys that name neither a word nor a text encoder.
 _UNNAMED = ("emb_params", "*")

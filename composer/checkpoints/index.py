@@ -63,7 +63,8 @@ def stored_index(folder: Path, key: str = "model.source", source: str = "") -> d
         source: The key's value.
 
     Returns:
-        The content of ``model_index.json``, or that of ``modular_model_index.json`` in the same form; empty without both.
+        The content of ``model_index.json``, or that of ``modular_model_index.json`` in the same form; empty without
+        both.
 
     Raises:
         ComposerError: The index can't be read.

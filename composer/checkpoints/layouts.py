@@ -39,7 +39,8 @@ class Supports:
     """What may reach into the models of a family; all that is not named is refused with a line.
 
     Attributes:
-        guiders: Guidance that changes the model's layers, by its `Guidance.support`, such as `PerturbedAttentionGuidance`.
+        guiders: Guidance that changes the model's layers, by its `Guidance.support`, such as
+            `PerturbedAttentionGuidance`.
         attention_backends: Whether diffusers dispatches the denoiser's attention (`accel=[attention]`).
         caches: Options among diffusers' caches whose hooks know the denoiser's blocks, such as `first_block_cache`.
         channels_last: Whether the denoiser consists of convolutions.
@@ -81,7 +82,8 @@ class FamilyInfo:
             names any other one, such as for edits or control, is that pipeline's own, however alike its weights are.
         own_pipelines: Those of them whose class itself must hold the components of its checkpoints, since it encodes
             prompts in another way.
-        reference_pipelines: Those of them whose checkpoints look at reference images beside the text, so that they edit.
+        reference_pipelines: Those of them whose checkpoints look at reference images beside the text, so that they
+            edit.
         reference_area: Fewest and most pixels of a result whose size follows from its first reference.
         requires: Components that distinguish it from other families with the same denoiser.
         excludes: Components that its checkpoints do not have.
@@ -94,8 +96,8 @@ class FamilyInfo:
         size: Default height and width in pixels where they do not follow from latents.
         frames: Default frames of a clip; None for families of images.
         fps: Frames per second of its clips.
-        begins_with_image: Whether its models for text to video also make clips that begin with an image; or the setting of
-            the pipeline class that is true for those that do.
+        begins_with_image: Whether its models for text to video also make clips that begin with an image; or the setting
+            of the pipeline class that is true for those that do.
         frame_marks: Input channels of the denoiser that mark which frames are given, in models that take latents of
             the first frame as further channels.
         last_image: What these models do with an image of the last frame, by the denoiser's settings; None if none
@@ -107,7 +109,8 @@ class FamilyInfo:
         steps: Default number of steps of its pipeline.
         guidance_scale: Default guidance scale of its pipeline.
         distilled_scale: Whether that scale is only for checkpoints that take it as an input.
-        distilled_setting: Setting of the pipeline class that is true for checkpoints distilled to few steps without guidance.
+        distilled_setting: Setting of the pipeline class that is true for checkpoints distilled to few steps without
+            guidance.
         distilled_steps: Default number of steps of these.
         has_refiner: Whether a second checkpoint can finish what the first began.
         supports: What may reach into its models.
@@ -193,8 +196,8 @@ class FamilyInfo:
             latent_channels: Channels of the VAE's latents.
 
         Returns:
-            `plain` for nothing, `inpaint` for a mask and masked latents, `depth` for depth; in a family of clips `video`
-            for nothing, `image2video` for the first frame and marks of it; None for anything else.
+            `plain` for nothing, `inpaint` for a mask and masked latents, `depth` for depth; in a family of clips
+            `video` for nothing, `image2video` for the first frame and marks of it; None for anything else.
         """
         more = in_channels // self.pack_factor - latent_channels
         if self.frames is not None:

@@ -39,7 +39,8 @@ _ORIGINAL = re.compile(
 _TEXT_PROJECTIONS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 #: Parts of a residual block in SDXL's original names → diffusers' names.
 _RESNET = {
-    "in_layers_2": "conv1", "out_layers_3": "conv2", "emb_layers_1": "time_emb_proj", "skip_connection": "conv_shortcut",
+    "in_layers_2": "conv1", "out_layers_3": "conv2", "emb_layers_1": "time_emb_proj",
+    "skip_connection": "conv_shortcut",
 }  # fmt: skip
 #: Layers outside of SDXL's blocks in its original names → diffusers' names.
 _OUTSIDE = {

@@ -21,8 +21,8 @@ ROUNDING = ("__call__", "check_inputs", "prepare_latents")
 FRAME_FACTORS = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")
 #: Prefix of a class without an argument for it → frames per second in diffusers' examples; the first that fits counts.
 FRAME_RATES = {
-    "Wan": 16, "ChronoEdit": 16, "AnyFlow": 16, "Sana": 16, "HunyuanVideo": 15, "Allegro": 15, "SkyReels": 24, "Kandinsky": 24,
-    "Helios": 24, "Mochi": 30, "CogVideoX": 8, "EasyAnimate": 8, "Latte": 8, "AnimateDiff": 8,
+    "Wan": 16, "ChronoEdit": 16, "AnyFlow": 16, "Sana": 16, "HunyuanVideo": 15, "Allegro": 15, "SkyReels": 24,
+    "Kandinsky": 24, "Helios": 24, "Mochi": 30, "CogVideoX": 8, "EasyAnimate": 8, "Latte": 8, "AnimateDiff": 8,
 }  # fmt: skip
 #: Frames per second of other clips, as diffusers' `export_to_video` has it.
 FRAME_RATE = 10

@@ -1,4 +1,6 @@
-"""Guidance and callbacks on the loops of a diffusers pipeline class, as far as they can be checked before weights load."""
+"""Guidance and callbacks on the loops of a diffusers pipeline class, as far as they can be checked before weights
+load.
+"""
 
 from __future__ import annotations
 

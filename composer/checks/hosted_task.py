@@ -38,8 +38,8 @@ def choose_pipeline(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> tuple[
         checkpoint: A checkpoint of no native family.
 
     Returns:
-        The settings, with ``batch=1`` for a class that takes one prompt at a time; and the checkpoint with the class and
-        its default settings.
+        The settings, with ``batch=1`` for a class that takes one prompt at a time; and the checkpoint with the class
+        and its default settings.
 
     Raises:
         ComposerError: No class does the task; the message names the tasks that can be done.

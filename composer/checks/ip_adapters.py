@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: Families whose denoisers take embeddings of images.
 FAMILIES = ("sd", "sdxl")
-#: Tensor that names a kind of projection → number of its axis with the width of the encoder's output, and the setting of
-#: the encoder that states that width.
+#: Tensor that names a kind of projection → number of its axis with the width of the encoder's output, and the setting
+#: of the encoder that states that width.
 _PROJECTIONS = {
     "image_proj.proj.weight": (1, "projection_dim"),
     "image_proj.proj.0.weight": (1, "hidden_size"),

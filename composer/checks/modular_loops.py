@@ -41,7 +41,8 @@ def check_loops(pipeline: type[ModularWorkflow]) -> None:
         inputs = {entry.name for entry in loop.inputs}
         names, cls = ", ".join(loop.sub_blocks), type(loop).__name__
         if DENOISER not in loop.sub_blocks or prediction_name(loop) is None:
-            reason = f"{cls} consists of {names}: without a {DENOISER} that makes noise_pred, callbacks can't be called in it"
+            without = f"without a {DENOISER} that makes noise_pred, callbacks can't be called in it"
+            reason = f"{cls} consists of {names}: {without}"
         elif not {"timesteps", "latents"} <= inputs or "scheduler" not in {s.name for s in loop.expected_components}:
             reason = (
                 f"{cls} ({names}) takes its steps without a scheduler's timesteps, so its noise levels are not known"

@@ -92,7 +92,9 @@ def _more(pipeline: Any, request: Request) -> dict[str, Any]:
 
 
 def _passed(key: str, value: Any, pipeline: Any) -> Any:
-    """The value of an input as the pipeline takes it, in a list of its own: some pipelines change the lists they get."""
+    """The value of an input as the pipeline takes it, in a list of its own: some pipelines change the lists they
+    get.
+    """
     name = name_of(key, pipeline)
     if key == "references" and name == "input_images":  # OmniGen's: a list for each prompt
         return [list(references) for references in value]

@@ -77,7 +77,8 @@ def read_call(pipeline: Any) -> CallFacts:
     return CallFacts(
         outputs=frozenset(_outputs(tree)), timestep_arguments=timestep_arguments(tree),
         references=frozenset(_iterated_inputs(tree)) - required, used=used, required=required,
-        takes_one=_takes_one(tree), omits_flow_sigmas="use_flow_sigmas" in ast.unparse(tree), lists_sigmas=_lists_sigmas(tree),
+        takes_one=_takes_one(tree), omits_flow_sigmas="use_flow_sigmas" in ast.unparse(tree),
+        lists_sigmas=_lists_sigmas(tree),
     )  # fmt: skip
 
 

@@ -21,13 +21,15 @@ from composer.system.signatures import keywords_of
 
 #: Kinds of tasks, in the order in which they are listed.
 KINDS = (
-    "text2img", "img2img", "inpaint", "edit", "control", "text2video", "image2video", "text2audio", "unconditional", "other",
+    "text2img", "img2img", "inpaint", "edit", "control", "text2video", "image2video", "text2audio", "unconditional",
+    "other",
 )  # fmt: skip
 #: Classes that can't run in diffusers 0.42: Chroma's transformer has no `guidance_embeds`, which this one reads.
 BROKEN = ("ChromaInpaintPipeline",)
 #: Words in names of classes that differ between siblings.
 _WORDS = ("Img2Img", "Inpainting", "Inpaint", "ImageToVideo")
-#: Stems of video classes whose variant for an image has the same weights; others have more input channels, such as Wan's.
+#: Stems of video classes whose variant for an image has the same weights; others have more input channels, such as
+#: Wan's.
 _SHARED_VIDEO_WEIGHTS = ("LTX", "LTX2")
 #: Siblings whose names do not show it.
 _OTHER_NAMES = {"SanaVideoPipeline": ("SanaImageToVideoPipeline",), "SanaImageToVideoPipeline": ("SanaVideoPipeline",)}

@@ -13,17 +13,21 @@ compose generates images with diffusion models: it assembles the pipeline that y
   compose model=local model.source=./my-model    any folder, hub id or .safetensors file
 
 What can be set (`compose list` counts the options, `compose list GROUP` describes each in a line)
-  groups       preset  model  task  scheduler  guidance  precision  device  memory  accel  callbacks  output  sweep  sheet
+  groups       preset  model  task  scheduler  guidance  precision  device  memory  accel  callbacks  output
+               sweep  sheet
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
   at once      batch=4 generates images=64 four at a time; batch=auto as many as memory should hold
-  from an image   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor  (`sample:scene` comes along)
+  from an image   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor
+                  (`sample:scene` comes along)
   of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false  model.sha256=SUM
   too long     prompt_overflow=warn prints what of a prompt is truncated; error refuses; chunk encodes all of it
-  files        output.folder=DIR is where a run's or a sweep's files go; otherwise outputs/DATE/TIME and outputs/sweeps/NAME
+  files        output.folder=DIR is where a run's or a sweep's files go;
+               otherwise outputs/DATE/TIME and outputs/sweeps/NAME
 
 Sweeps (-m)
   steps=10,20  seed=range(8)  scheduler=glob(dpm*)     every combination; index.html in the sweep's folder shows all
-  sweep.zip=[a,b]  sweep.jobs=FILE  sweep.where="…"  sweep.limit=N  sweep.batch=1  sweep.name=NAME  (`compose list sweep`)
+  sweep.zip=[a,b]  sweep.jobs=FILE  sweep.where="…"  sweep.limit=N  sweep.batch=1  sweep.name=NAME
+                            `compose list sweep` has all of them
   hydra/launcher=ray        the same on all devices of a machine or a cluster
 
 Prompts
@@ -39,15 +43,15 @@ Commands
   compose check [OVERRIDES]         whether it can work, and nothing else; with -m, all jobs of a sweep
   compose config [OVERRIDES]        the composed config, and where each value comes from
   compose schema                    the JSON Schema of the config: options, keys, types, ranges, defaults
-  compose rerun FILE [OVERRIDES]    generate an image, clip or sound again from its own record; overrides make a variation
+  compose rerun FILE [OVERRIDES]    generate an image, clip or sound again from its record; overrides make a variation
   compose info FILE                 what the record of an image, clip or sound says
   compose plan -m …                 what a sweep would run: jobs, groups, batches, memory
   compose resume DIR                go on with a sweep; the same command again does it too
   compose status DIR                how far a sweep is
   compose serve [--host H] [--port N]   a service: OpenAI's images API, a queue, and a page to work in
   compose models ls|find|pull|verify|rm [NAME]   models here and at the hub: sizes, licences, tasks, hashes
-  compose outputs ls|du|rm [DIR]    what was generated; rm --older-than 30d --keep 100 removes, once dry_run=false is set
-  compose clean [DIR] [older=7]     which outputs could go: runs by their days, or what is named; dry_run=false removes them
+  compose outputs ls|du|rm [DIR]    what was generated; rm --older-than 30d --keep 100 dry_run=false removes
+  compose clean [DIR] [older=7]     which outputs could go: by their days, or what is named; dry_run=false removes them
   compose cache ls|clear            converted weights and models that are kept for next time
   compose warm status|stop          the resident process of --warm
   compose plugins                   installed packages that bring options, and whether they load

@@ -28,8 +28,9 @@ SUBDIR = "hydra.sweep.subdir"
 GROUPS = ("hydra/launcher", "hydra/sweeper")
 #: Option → the package that brings it.
 PACKAGES = {
-    "submitit_local": "hydra-submitit-launcher", "submitit_slurm": "hydra-submitit-launcher", "joblib": "hydra-joblib-launcher",
-    "rq": "hydra-rq-launcher", "ax": "hydra-ax-sweeper", "nevergrad": "hydra-nevergrad-sweeper",
+    "submitit_local": "hydra-submitit-launcher", "submitit_slurm": "hydra-submitit-launcher",
+    "joblib": "hydra-joblib-launcher", "rq": "hydra-rq-launcher", "ax": "hydra-ax-sweeper",
+    "nevergrad": "hydra-nevergrad-sweeper",
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The entry point `compose`: dispatches to a command or a run. Imports no torch until a config is valid.
 
-Exit codes: 0 done; 1 the run failed; 2 the request cannot be met; 3 another process holds the lock of the directory; 130
-interrupted.
+Exit codes: 0 done; 1 the run failed; 2 the request cannot be met; 3 another process holds the lock of the directory;
+130 interrupted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Side effects on a process that composer owns: the command line's, the resident one and the workers of sweeps.
 
-Nothing below `composer.cli` changes loggers, warning filters, the environment, `sys.modules` or signal handlers for good:
-a program that calls composer from Python keeps its own.
+Nothing below `composer.cli` changes loggers, warning filters, the environment, `sys.modules` or signal handlers for
+good: a program that calls composer from Python keeps its own.
 """
 
 from __future__ import annotations

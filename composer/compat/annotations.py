@@ -40,7 +40,8 @@ def latent_distribution(vae: AutoencoderKL, pixels: Tensor) -> DiagonalGaussianD
 
 
 def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Decode latents. diffusers annotates latents as a ``FloatTensor``, a class that no tensor is of, and so the result.
+    """Decode latents. diffusers annotates latents as a ``FloatTensor``, a class that no tensor is of, and so the
+    result.
 
     Args:
         vae: The autoencoder.

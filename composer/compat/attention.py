@@ -1,4 +1,6 @@
-"""Dispatch of attention. diffusers' public switch, ``set_attention_backend``, changes the default of all other models."""
+"""Dispatch of attention. diffusers' public switch, ``set_attention_backend``, changes the default of all other
+models.
+"""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def without_weights() -> Iterator[None]:
     """Create models on the meta device within the context, without initial weights. Buffers are computed.
 
-    transformers 5 moved ``no_init_weights`` from ``modeling_utils`` to ``initialization``. Both are undocumented; without
-    it, models of transformers get random weights that are thrown away.
+    transformers 5 moved ``no_init_weights`` from ``modeling_utils`` to ``initialization``. Both are undocumented;
+    without it, models of transformers get random weights that are thrown away.
     """
     from accelerate import init_empty_weights
     from transformers.initialization import no_init_weights

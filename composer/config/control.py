@@ -1,4 +1,6 @@
-"""The node ``control``: one control model at the node itself, and others under names of their own, see `adapter_nodes`."""
+"""The node ``control``: one control model at the node itself, and others under names of their own, see
+`adapter_nodes`.
+"""
 
 from __future__ import annotations
 

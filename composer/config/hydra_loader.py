@@ -34,7 +34,8 @@ _lock = RLock()
 class Loader(ConfigLoaderImpl):
     """Config loader over the option directories that exist when it is created; made for one request.
 
-    Option files may not set anything of Hydra's own: its callbacks, log handlers, launchers and search path can run code.
+    Option files may not set anything of Hydra's own: its callbacks, log handlers, launchers and search path can run
+    code.
 
     Args:
         folders: Directories of option files; the first that has an option wins.

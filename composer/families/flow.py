@@ -41,8 +41,8 @@ class FlowTransformer(LatentFamily):
         fp32_latents: Whether latents are fp32 whatever the dtype of the denoiser, as in the family's pipelines.
         one_pass: Whether both branches are evaluated in one batch, as in the family's pipelines. In two passes the
             embeddings of the branches may differ in length.
-        always_passes_sigmas: Whether the family's pipelines pass their sigmas even to schedulers that have flow sigmas of
-            their own (`use_flow_sigmas`).
+        always_passes_sigmas: Whether the family's pipelines pass their sigmas even to schedulers that have flow sigmas
+            of their own (`use_flow_sigmas`).
         samples_vae: Whether an encoded image is a sample of the VAE's distribution; else it is the mode.
     """
 

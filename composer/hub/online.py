@@ -27,7 +27,8 @@ def search(words: str) -> list[dict[str, Any]]:
         words: What their names contain.
 
     Returns:
-        Of each repository `name`, `licence`, `tasks` (the hub's word), `downloads` and `gated`; the most used come first.
+        Of each repository `name`, `licence`, `tasks` (the hub's word), `downloads` and `gated`; the most used come
+        first.
 
     Raises:
         ComposerError: The hub cannot be reached.

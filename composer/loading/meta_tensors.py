@@ -16,7 +16,8 @@ class CheapMeta(TorchFunctionMode):
     """Make tensors on the meta device without torch's Python versions of the functions.
 
     `from_pretrained` of transformers makes a model on that device before it reads the weights. torch's Python versions
-    of `normal_`, `arange` and `empty_like` import sympy for it, which takes a third of a second, although the tensors hold nothing.
+    of `normal_`, `arange` and `empty_like` import sympy for it, which takes a third of a second, although the tensors
+    hold nothing.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,4 +1,6 @@
-"""Removal of outputs: what is too old, or beyond a number. Only files that composer wrote go; others stay, and are counted."""
+"""Removal of outputs: what is too old, or beyond a number. Only files that composer wrote go; others stay, and are
+counted.
+"""
 
 from __future__ import annotations
 

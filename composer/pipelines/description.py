@@ -25,8 +25,9 @@ from composer.tasks.base import SIDES
 
 #: The settings that say most about a component, by its kind.
 SHOWN_SETTINGS = (
-    "sample_size", "in_channels", "out_channels", "block_out_channels", "cross_attention_dim", "latent_channels", "scaling_factor",
-    "hidden_size", "num_hidden_layers", "num_layers", "vocab_size", "model_max_length", "guidance_embeds",
+    "sample_size", "in_channels", "out_channels", "block_out_channels", "cross_attention_dim", "latent_channels",
+    "scaling_factor", "hidden_size", "num_hidden_layers", "num_layers", "vocab_size", "model_max_length",
+    "guidance_embeds",
 )  # fmt: skip
 
 
@@ -87,7 +88,8 @@ def _amount(checked: Checked) -> str:
     request, inputs, makes = checked.request, checked.request.inputs, checked.task.makes
     if makes == "sound":
         length = inputs.get("seconds")
-        return f"sounds   {request.batch} of {'the length that the pipeline chooses' if length is None else f'{length:g} s'}"
+        text = "the length that the pipeline chooses" if length is None else f"{length:g} s"
+        return f"sounds   {request.batch} of {text}"
     size = f"{request.width} x {request.height} pixels"
     if len(request.sides) < len(SIDES):
         size = "the size that the pipeline chooses"

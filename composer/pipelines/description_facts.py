@@ -11,7 +11,9 @@ from composer.pipelines.offers import Offers
 
 
 def facts(checked: Checked, notes: Sequence[str], text: str, offers: Offers) -> dict[str, Any]:
-    """Names, sizes and settings of a checked request. notes: what the run would say. text: the page that people read."""
+    """Names, sizes and settings of a checked request. notes: what the run would say. text: the page that people
+    read.
+    """
     spec, request, checkpoint = checked.spec, checked.request, checked.checkpoint
     return {
         "task": spec.task.name,

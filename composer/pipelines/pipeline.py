@@ -132,7 +132,8 @@ class Pipeline:
             pending = task.next_pass(request, outcome.decoded.images)
         decoded = outcome.decoded
         result = Result(
-            media=list(decoded.media), seeds=request.seeds, seconds=time.perf_counter() - started, iterations=iterations,
+            media=list(decoded.media), seeds=request.seeds, seconds=time.perf_counter() - started,
+            iterations=iterations,
             notes=tuple(notes),
             flagged=tuple(index for index, flag in enumerate(decoded.flagged) if flag), batches=(request.batch,),
             findings=outcome.findings,
@@ -263,9 +264,11 @@ class Pipeline:
         """What callbacks see of a pass."""
         family = self.family
         return Run(
-            timesteps=sampler.timesteps, generators=sampler.generators, scheduler=sampler.scheduler, folder=folder, scratch=temporary,
+            timesteps=sampler.timesteps, generators=sampler.generators, scheduler=sampler.scheduler, folder=folder,
+            scratch=temporary,
             decode=lambda latents: list(family.decode(latents, request).media), denoised=sampler.denoised,
-            predicted=sampler.predicted, noised=sampler.noised, encode=partial(self._encode, request), tokens=self._tokens,
+            predicted=sampler.predicted, noised=sampler.noised, encode=partial(self._encode, request),
+            tokens=self._tokens,
             request=request, predict=partial(self._predict, self.guidance.for_run(family.denoiser), sampler),
             latent_mask=family.scale_mask, modules=family.modules,
         )  # fmt: skip

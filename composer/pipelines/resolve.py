@@ -202,7 +202,8 @@ def _check_hosted(
     pipeline, values = hosted_class(checked.checkpoint), checked.spec.values
     sizes = {key: values.get(key) for key in ("height", "width")}
     check_hosted(
-        pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name, checked.task.makes
+        pipeline, checked.request, guidance, callbacks, sizes, checked.at_once, checked.spec.guidance.name,
+        checked.task.makes
     )  # fmt: skip
     check_needs(
         pipeline, checked.checkpoint, checked.request, checked.at_once,

@@ -16,8 +16,9 @@ SAMPLERS = {
     "DDIMScheduler": "DDIM", "DDPMScheduler": "DDPM", "PNDMScheduler": "PLMS", "EulerDiscreteScheduler": "Euler",
     "EulerAncestralDiscreteScheduler": "Euler a", "HeunDiscreteScheduler": "Heun", "KDPM2DiscreteScheduler": "DPM2",
     "KDPM2AncestralDiscreteScheduler": "DPM2 a", "LMSDiscreteScheduler": "LMS", "UniPCMultistepScheduler": "UniPC",
-    "DPMSolverSDEScheduler": "DPM++ SDE", "DPMSolverSinglestepScheduler": "DPM++ 2S", "LCMScheduler": "LCM", "TCDScheduler": "TCD",
-    "DEISMultistepScheduler": "DEIS", "FlowMatchEulerDiscreteScheduler": "Euler", "FlowMatchHeunDiscreteScheduler": "Heun",
+    "DPMSolverSDEScheduler": "DPM++ SDE", "DPMSolverSinglestepScheduler": "DPM++ 2S", "LCMScheduler": "LCM",
+    "TCDScheduler": "TCD", "DEISMultistepScheduler": "DEIS", "FlowMatchEulerDiscreteScheduler": "Euler",
+    "FlowMatchHeunDiscreteScheduler": "Heun",
 }  # fmt: skip
 
 

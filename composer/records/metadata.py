@@ -40,8 +40,8 @@ JPEG = 65000
 MAX_DEPTH = 20
 #: What is read of a record, and of which kind it must be.
 SHAPE = {
-    "composer": str, "images": list, "options": dict, "config": dict, "device": str, "versions": dict, "batches": list, "pixels": list,
-    "memory": dict, "callbacks": dict, "inputs": dict, "stamp": str, "threads": int, "dtypes": dict,
+    "composer": str, "images": list, "options": dict, "config": dict, "device": str, "versions": dict, "batches": list,
+    "pixels": list, "memory": dict, "callbacks": dict, "inputs": dict, "stamp": str, "threads": int, "dtypes": dict,
 }  # fmt: skip
 
 
@@ -223,7 +223,9 @@ def _are_media(media: Any, count: int) -> bool:
 
 
 def _is_batch(together: Any) -> bool:
-    """Whether a value is None, or lists all images of the batches of a sweep's job with the index of the job's first one."""
+    """Whether a value is None, or lists all images of the batches of a sweep's job with the index of the job's first
+    one.
+    """
     if together is None:
         return True
     return (

@@ -1,4 +1,6 @@
-"""Comparison of a regenerated file with its record: whether its content is equal, and which conditions differ if not."""
+"""Comparison of a regenerated file with its record: whether its content is equal, and which conditions differ if
+not.
+"""
 
 from __future__ import annotations
 

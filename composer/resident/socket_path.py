@@ -16,8 +16,8 @@ from composer.version import __version__
 
 #: Beginnings of environment variables that libraries look at when they are imported, or that say where things are.
 LOOKED_AT = (
-    "COMPOSER_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "DIFFUSERS_", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "NUMEXPR_", "CUDA_", "NVIDIA_",
-    "TORCH", "PYTORCH_", "PYTHON", "HYDRA_", "XDG_", "LD_", "HOME", "TMPDIR", "LANG", "LC_", "TZ",
+    "COMPOSER_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "DIFFUSERS_", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "NUMEXPR_",
+    "CUDA_", "NVIDIA_", "TORCH", "PYTORCH_", "PYTHON", "HYDRA_", "XDG_", "LD_", "HOME", "TMPDIR", "LANG", "LC_", "TZ",
 )  # fmt: skip
 #: Bytes of the longest path that every system takes as the address of a socket.
 MAX_PATH_BYTES = 100

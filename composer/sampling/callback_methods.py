@@ -15,14 +15,15 @@ from composer.errors import ComposerError
 
 #: Moments, with what they are called with.
 ARGUMENTS = {
-    "around": ("run",), "before_step": ("step",), "after_predict": ("step", "prediction"), "after_step": ("step", "latents"),
+    "around": ("run",), "before_step": ("step",), "after_predict": ("step", "prediction"),
+    "after_step": ("step", "latents"),
     "after_decode": ("run", "images"),
 }  # fmt: skip
 #: Names by which other libraries call theirs.
 _HOOK = re.compile(r"(callback_)?(on|before|after|pre|post|at)_\w+|callback_fn|(run_|train_)?step_(begin|start|end)")
 _MEANT = {
-    "before_step": "begin|start|before|pre_", "after_decode": "decode|image|finish|run|train", "after_predict": "predict|noise|model",
-    "after_step": "",
+    "before_step": "begin|start|before|pre_", "after_decode": "decode|image|finish|run|train",
+    "after_predict": "predict|noise|model", "after_step": "",
 }  # fmt: skip
 
 

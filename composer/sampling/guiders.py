@@ -32,7 +32,8 @@ PATCHED = {"SmoothedEnergyGuidance": Smoothed, "SkipLayerGuidance": Skipping}
 #: Guiders that look at weakened layers → the keyword for these, and how each is weakened.
 LAYER_CONFIGS: dict[str, tuple[str, Callable[..., Any], dict[str, bool]]] = {
     "PerturbedAttentionGuidance": (
-        "perturbed_guidance_config", LayerSkipConfig, {"skip_attention": False, "skip_attention_scores": True, "skip_ff": False},
+        "perturbed_guidance_config", LayerSkipConfig, {"skip_attention": False, "skip_attention_scores": True,
+            "skip_ff": False},
     ),
     "SkipLayerGuidance": ("skip_layer_config", LayerSkipConfig, {}),
     "SmoothedEnergyGuidance": ("seg_guidance_config", SmoothedEnergyGuidanceConfig, {}),

@@ -31,7 +31,8 @@ class Hooks:
     """
 
     def __init__(
-        self, callbacks: Mapping[str, StepCallback], total: int, skip: frozenset[str] = frozenset(), notes: list[str] | None = None
+        self, callbacks: Mapping[str, StepCallback], total: int, skip: frozenset[str] = frozenset(),
+        notes: list[str] | None = None
     ) -> None:  # fmt: skip
         self.callbacks, self.total, self.skip, self.notes = callbacks, total, skip, [] if notes is None else notes
         # Only overridden moments are called: a callback costs nothing where it does nothing.

@@ -50,7 +50,8 @@ def denoise(
     """
     timesteps = sampler.timesteps
     template = Step(
-        index=0, total=len(timesteps), timestep=timesteps[0], sigma=0.0, latents=latents, model_input=latents, conditioning=conditioning,
+        index=0, total=len(timesteps), timestep=timesteps[0], sigma=0.0, latents=latents, model_input=latents,
+        conditioning=conditioning,
         guidance_scale=guidance.scale, embedded_guidance=guidance.embedded, canvas=canvas,
         inputs=MappingProxyType(dict(inputs)),
     )  # fmt: skip

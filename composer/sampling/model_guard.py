@@ -19,8 +19,8 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "
 
 @contextmanager
 def restore_after_run(
-    models: Mapping[str, nn.Module], callbacks: Mapping[str, StepCallback], skip_on_error: frozenset[str], notes: list[str],
-    on_unrecoverable: Callable[[], None],
+    models: Mapping[str, nn.Module], callbacks: Mapping[str, StepCallback], skip_on_error: frozenset[str],
+    notes: list[str], on_unrecoverable: Callable[[], None],
 ) -> Iterator[None]:  # fmt: skip
     """Restore models after a run and reject callbacks that modified them.
 

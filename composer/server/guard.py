@@ -1,4 +1,6 @@
-"""What every request passes first: host, origin, token, size and time. A plain ASGI layer, so that nothing runs before it."""
+"""What every request passes first: host, origin, token, size and time. A plain ASGI layer, so that nothing runs before
+it.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,8 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
 
 
 def check_host(scope: Scope, hosts: frozenset[str]) -> None:
-    """Refuse a request whose `Host` is another name: a page whose name was made to resolve to this machine sends its own.
+    """Refuse a request whose `Host` is another name: a page whose name was made to resolve to this machine sends its
+    own.
 
     Args:
         scope: The request.

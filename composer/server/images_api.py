@@ -19,8 +19,8 @@ from composer.server.requested_words import MAX_CHARACTERS, UPLOAD
 
 #: Field → the override that it becomes; further fields of ours, which clients send as `extra_body`.
 FIELDS = {
-    "n": "images", "seed": "seed", "steps": "steps", "guidance": "guidance", "scheduler": "scheduler", "strength": "strength",
-    "output_format": "output", "output_compression": "output.quality",
+    "n": "images", "seed": "seed", "steps": "steps", "guidance": "guidance", "scheduler": "scheduler",
+    "strength": "strength", "output_format": "output", "output_compression": "output.quality",
 }  # fmt: skip
 #: Field → values without an effect here, which clients send as defaults; other values are refused.
 WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {

@@ -9,7 +9,8 @@ from composer.version import __version__
 
 _TEXT, _FLAG, _LIST = {"type": "string"}, {"type": "boolean"}, {"type": "array", "items": {"type": "string"}}
 _GENERATION = {
-    "prompt": _TEXT, "model": _TEXT, "n": {"type": "integer"}, "size": _TEXT, "response_format": {"enum": ["b64_json", "url"]},
+    "prompt": _TEXT, "model": _TEXT, "n": {"type": "integer"}, "size": _TEXT,
+    "response_format": {"enum": ["b64_json", "url"]},
     "negative_prompt": _TEXT, "seed": {"type": "integer"}, "steps": {"type": "integer"}, "guidance": {"type": "number"},
     "scheduler": _TEXT, "output_format": _TEXT, "user": _TEXT, "overrides": _LIST,
 }  # fmt: skip

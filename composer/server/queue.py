@@ -1,4 +1,5 @@
-"""The queue of jobs: a SQLite database that server and workers share, so that nothing is lost when one of them is killed.
+"""The queue of jobs: a SQLite database that server and workers share, so that nothing is lost when one of them is
+killed.
 
 A job is claimed by one worker in one transaction. Its files are written first and its record last; a job whose worker
 was killed is done if the record exists, and waits again otherwise.
@@ -28,7 +29,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, client TEXT NOT NULL, words TEXT NOT NULL,
     state TEXT NOT NULL, created REAL NOT NULL, started REAL, ended REAL, attempts INTEGER NOT NULL DEFAULT 0,
-    worker INTEGER, step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0, previews INTEGER NOT NULL DEFAULT 0,
+    worker INTEGER, step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
+    previews INTEGER NOT NULL DEFAULT 0,
     cancel INTEGER NOT NULL DEFAULT 0, files TEXT NOT NULL DEFAULT '[]', error TEXT, sweep TEXT,
     favourite INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, client, number);
@@ -315,7 +317,8 @@ class JobQueue:
             before: Only those with a smaller number, for the next page.
             most: How many at most.
         """
-        query = "SELECT * FROM jobs WHERE (? IS NULL OR state = ?) AND (? IS NULL OR number < ?) ORDER BY number DESC LIMIT ?"
+        condition = "(? IS NULL OR state = ?) AND (? IS NULL OR number < ?)"
+        query = f"SELECT * FROM jobs WHERE {condition} ORDER BY number DESC LIMIT ?"
         with self._transaction() as db:
             return [_job(row) for row in db.execute(query, (state, state, before, before, most))]
 

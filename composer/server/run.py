@@ -84,9 +84,9 @@ def _serve(settings: ServeSettings, token: str, started: Callable[[str], None]) 
     try:
         app, routes = make_app(service, supervisor, token, settings.host_names)
         config = uvicorn.Config(
-            app, ws="none", lifespan="off", log_level="warning", access_log=False, server_header=False, date_header=False,
-            proxy_headers=False, timeout_keep_alive=15, timeout_graceful_shutdown=5, limit_concurrency=MAX_CONNECTIONS,
-            h11_max_incomplete_event_size=32 << 10, http="h11",
+            app, ws="none", lifespan="off", log_level="warning", access_log=False, server_header=False,
+            date_header=False, proxy_headers=False, timeout_keep_alive=15, timeout_graceful_shutdown=5,
+            limit_concurrency=MAX_CONNECTIONS, h11_max_incomplete_event_size=32 << 10, http="h11",
             log_config=None if settings.log == "json" else LOGGING_CONFIG,
         )  # fmt: skip
         server = _Server(config, routes, lambda: started(f"http://{host}:{port}"))

@@ -52,7 +52,9 @@ class ServeSettings:
 
     @property
     def host_names(self) -> frozenset[str]:
-        """Names that the header `Host` may have: others are those of a page that had its name resolve to this machine."""
+        """Names that the header `Host` may have: others are those of a page that had its name resolve to this
+        machine.
+        """
         names = {self.host.lower(), *(name.strip().lower() for name in self.hosts.split(",") if name.strip())}
         return frozenset(names | set(LOOPBACK)) - {"0.0.0.0", "::"}
 

@@ -1,7 +1,7 @@
 """A worker process: takes jobs from the queue and generates their images, with the models that it has loaded.
 
-It ends when its parent does, whose pipe it reads. It holds a lock on a file of its own, for which the next worker of the
-same number waits, and then decides what became of the job that this one had.
+It ends when its parent does, whose pipe it reads. It holds a lock on a file of its own, for which the next worker of
+the same number waits, and then decides what became of the job that this one had.
 """
 
 from __future__ import annotations

@@ -159,7 +159,9 @@ class Ledger:
         return row("waiting" if reason is None else "failed", reason, job_id)
 
     def _unlisted_rows(self, known: set[str]) -> Iterator[Row]:
-        """Images that no row names; where jobs are only counted, also failed jobs and as many waiting ones as remain."""
+        """Images that no row names; where jobs are only counted, also failed jobs and as many waiting ones as
+        remain.
+        """
         done = {
             job_id: subfolder
             for job_id, subfolder in sorted(self.journal.done.items(), key=lambda item: item[1])

@@ -1,4 +1,6 @@
-"""The order of jobs and their batches: jobs of one model run together, jobs that differ in prompt or seed as a batch."""
+"""The order of jobs and their batches: jobs of one model run together, jobs that differ in prompt or seed as a
+batch.
+"""
 
 from __future__ import annotations
 

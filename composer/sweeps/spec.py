@@ -1,4 +1,6 @@
-"""Settings of a multirun: how it runs its jobs, how its sheet is laid out, where it runs, and what a search minimises."""
+"""Settings of a multirun: how it runs its jobs, how its sheet is laid out, where it runs, and what a search
+minimises.
+"""
 
 from __future__ import annotations
 

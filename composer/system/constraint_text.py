@@ -1,4 +1,6 @@
-"""Annotations in words, as error messages say them: `Annotated[int, Ge(1)] | None` → `an integer, 1 or more, or null`."""
+"""Annotations in words, as error messages say them: `Annotated[int, Ge(1)] | None` → `an integer, 1 or more, or
+null`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from annotated_types import GroupedMetadata
 
 #: Type → one value, several.
 _WORDS = {
-    bool: ("true or false", "truth values"), int: ("an integer", "integers"), float: ("a number", "numbers"), str: ("text", "texts"),
+    bool: ("true or false", "truth values"), int: ("an integer", "integers"), float: ("a number", "numbers"),
+    str: ("text", "texts"),
 }  # fmt: skip
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
-    "Fraction", "Ge", "Gt", "Interval", "Le", "Len", "Lt", "MaxLen", "MinLen", "MultipleOf", "NonFinite", "Predicate", "Validated",
-    "check_arguments", "fits", "require",
+    "Fraction", "Ge", "Gt", "Interval", "Le", "Len", "Lt", "MaxLen", "MinLen", "MultipleOf", "NonFinite", "Predicate",
+    "Validated", "check_arguments", "fits", "require",
 ]  # fmt: skip
 
 
@@ -218,7 +218,9 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 @lru_cache(maxsize=1024)
 def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """Parameter → annotation; without those that name what only type checkers import, and without `*args`, `**kwargs`."""
+    """Parameter → annotation; without those that name what only type checkers import, and without `*args`,
+    `**kwargs`.
+    """
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     left_out = {name for name, parameter in _signature(function).parameters.items() if parameter.kind in variadic} | {
         "return"

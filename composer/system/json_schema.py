@@ -1,4 +1,6 @@
-"""Annotations such as `Annotated[int, Ge(1)]` as JSON Schema, for the values that `composer.system.constraints` checks."""
+"""Annotations such as `Annotated[int, Ge(1)]` as JSON Schema, for the values that `composer.system.constraints`
+checks.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ def processor_name(device: torch.device) -> str:
         device: Device that the models compute on.
 
     Returns:
-        The GPU's name; for a CPU its name and the vector instructions that torch uses on it, such as ``AMD EPYC, AVX512``.
+        The GPU's name; for a CPU its name and the vector instructions that torch uses on it, such as ``AMD EPYC,
+        AVX512``.
     """
     import torch
 

@@ -228,7 +228,8 @@ def further_arguments(value: Any, checkpoint: Checkpoint) -> dict[str, Any]:
         The arguments under their key; nothing if there are none.
 
     Raises:
-        ComposerError: They are no mapping, or the checkpoint's native family, which calls no pipeline, does not take one.
+        ComposerError: They are no mapping, or the checkpoint's native family, which calls no pipeline, does not take
+            one.
     """
     if not value:
         return {}

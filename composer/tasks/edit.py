@@ -1,4 +1,6 @@
-"""Change images by an instruction: the model sees one or several reference images beside the text, and starts from noise."""
+"""Change images by an instruction: the model sees one or several reference images beside the text, and starts from
+noise.
+"""
 
 from __future__ import annotations
 

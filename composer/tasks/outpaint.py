@@ -72,7 +72,8 @@ class Outpaint(Inpaint):
         canvases, masks = zip(*(pad_for_outpainting(image, left, top, right, bottom) for image in loaded))
         width, height = canvases[0].size
         notes = (
-            f"margins: {more[0]} pixels more on the right and {more[1]} at the bottom, to reach multiples of {multiple}",
+            f"margins: {more[0]} pixels more on the right and {more[1]} at the bottom, to reach multiples of "
+            f"{multiple}",
         )
         base = Inputs(height=height, width=width, notes=notes if any(more) else ())
         return replace(

@@ -57,8 +57,8 @@ def projecting_clip() -> CLIPTextModelWithProjection:
 
 def _clip_config() -> CLIPTextConfig:
     return CLIPTextConfig(
-        vocab_size=514, hidden_size=WIDTH, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=77,
-        projection_dim=WIDTH, bos_token_id=512, eos_token_id=513, pad_token_id=513,
+        vocab_size=514, hidden_size=WIDTH, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=77, projection_dim=WIDTH, bos_token_id=512, eos_token_id=513, pad_token_id=513,
     )  # fmt: skip
 
 
@@ -102,7 +102,8 @@ def vae(latent_channels: int, channels: tuple[int, ...], **more: object) -> Auto
     """
     levels = len(channels)
     model = untyped(AutoencoderKL)(
-        in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=channels, layers_per_block=1, norm_num_groups=4,
+        in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=channels, layers_per_block=1,
+        norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels, **more,
     )  # fmt: skip
     return model.eval()
@@ -115,6 +116,7 @@ def safety_checker_of() -> StableDiffusionSafetyChecker:
         The model, for images of 32 × 32 pixels.
     """
     vision = {
-        "hidden_size": WIDTH, "intermediate_size": 37, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": 32, "patch_size": 8,
+        "hidden_size": WIDTH, "intermediate_size": 37, "num_hidden_layers": 1, "num_attention_heads": 4,
+        "image_size": 32, "patch_size": 8,
     }  # fmt: skip
     return StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=WIDTH)).eval()

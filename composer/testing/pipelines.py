@@ -56,15 +56,17 @@ def sd(
     torch.manual_seed(seed)
     return untyped(StableDiffusionPipeline)(
         unet=UNet2DConditionModel(
-            sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
+            norm_num_groups=8,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             cross_attention_dim=WIDTH, attention_head_dim=4,
         ),
         vae=vae(4, (8, 8, 16, 16), use_quant_conv=True),
         text_encoder=clip(), tokenizer=clip_tokenizer(),
         scheduler=untyped(DDIMScheduler)(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
-            steps_offset=1, prediction_type=prediction_type,
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+            set_alpha_to_one=False, steps_offset=1, prediction_type=prediction_type,
         ),
         safety_checker=safety_checker_of() if safety_checker else None,
         feature_extractor=CLIPImageProcessor(size=32, crop_size=32) if safety_checker else None,
@@ -84,8 +86,9 @@ def sd_depth(seed: int = 0) -> StableDiffusionDepth2ImgPipeline:
     base = sd(in_channels=5, seed=seed)
     estimator = DPTForDepthEstimation(
         DPTConfig(
-            hidden_size=WIDTH, num_hidden_layers=4, num_attention_heads=4, intermediate_size=37, image_size=32, patch_size=8,
-            backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 16, 16], fusion_hidden_size=16, is_hybrid=False,
+            hidden_size=WIDTH, num_hidden_layers=4, num_attention_heads=4, intermediate_size=37, image_size=32,
+            patch_size=8, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 16, 16], fusion_hidden_size=16,
+            is_hybrid=False,
         )
     )  # fmt: skip
     processor = DPTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
@@ -111,11 +114,14 @@ def sd3(
     return untyped(StableDiffusion3Pipeline)(
         transformer=SD3Transformer2DModel(
             sample_size=8, patch_size=2, in_channels=in_channels, out_channels=16, num_layers=2, attention_head_dim=8,
-            num_attention_heads=4, joint_attention_dim=2 * WIDTH, caption_projection_dim=WIDTH, pooled_projection_dim=2 * WIDTH,
+            num_attention_heads=4, joint_attention_dim=2 * WIDTH, caption_projection_dim=WIDTH,
+            pooled_projection_dim=2 * WIDTH,
             pos_embed_max_size=16, dual_attention_layers=(0,), qk_norm="rms_norm",
         ),
-        vae=vae(16, (8, 8, 8, 8), scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False),
-        text_encoder=projecting_clip(), tokenizer=clip_tokenizer(), text_encoder_2=projecting_clip(), tokenizer_2=clip_tokenizer(),
+        vae=vae(16, (8, 8, 8, 8), scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False,
+            use_post_quant_conv=False),
+        text_encoder=projecting_clip(), tokenizer=clip_tokenizer(), text_encoder_2=projecting_clip(),
+        tokenizer_2=clip_tokenizer(),
         text_encoder_3=t5(2 * WIDTH) if with_t5 else None, tokenizer_3=t5_tokenizer() if with_t5 else None,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=dynamic_shift),
     )  # fmt: skip
@@ -135,8 +141,10 @@ def flux(guidance_embeds: bool = False, dynamic_shift: bool = True, seed: int = 
     torch.manual_seed(seed)
     return FluxPipeline(
         transformer=FluxTransformer2DModel(
-            patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
-            joint_attention_dim=WIDTH, pooled_projection_dim=WIDTH, axes_dims_rope=(4, 4, 8), guidance_embeds=guidance_embeds,
+            patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=WIDTH, pooled_projection_dim=WIDTH, axes_dims_rope=(4, 4, 8),
+            guidance_embeds=guidance_embeds,
         ),
         vae=vae(4, (8, 8), scaling_factor=0.36, shift_factor=0.12, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=clip(), tokenizer=clip_tokenizer(),
@@ -156,14 +164,17 @@ def ddpm(seed: int = 0) -> DDPMPipeline:
     """
     torch.manual_seed(seed)
     unet: Any = UNet2DModel(  # diffusers' models have no types
-        sample_size=16, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8,
+        sample_size=16, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1,
+        norm_num_groups=8,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=8,
     )  # fmt: skip
     return DDPMPipeline(unet.eval(), DDPMScheduler())
 
 
 MAKERS: dict[str, Callable[[], Any]] = {
-    "sd_inpaint": lambda: sd(in_channels=9), "sd_depth": sd_depth, "sd": sd, "sdxl": sdxl, "sdxl_refiner": sdxl_refiner, "sd3": sd3,
+    "sd_inpaint": lambda: sd(in_channels=9), "sd_depth": sd_depth, "sd": sd, "sdxl": sdxl, "sdxl_refiner": sdxl_refiner,
+    "sd3": sd3,
     "flux": flux, "ddpm": ddpm,
 }  # fmt: skip
 

@@ -63,7 +63,8 @@ class TinyModel:
         return ClassifierFree(4.0) if self.info.takes_prompt and not self.info.distilled_scale else Unguided()
 
     def pipeline(
-        self, task: Task, callbacks: Mapping[str, StepCallback], *, heun: bool = False, guidance: Guidance | None = None,
+        self, task: Task, callbacks: Mapping[str, StepCallback], *, heun: bool = False,
+        guidance: Guidance | None = None,
         skip_on_error: frozenset[str] = frozenset(),
     ) -> Pipeline:  # fmt: skip
         """Assemble a pipeline of it.
@@ -135,7 +136,8 @@ def task_named(name: str) -> Task:
 
 
 def run(
-    family: str, callbacks: Mapping[str, StepCallback], *, task: str = "text2img", batch: int = 1, heun: bool = False, steps: int = 4,
+    family: str, callbacks: Mapping[str, StepCallback], *, task: str = "text2img", batch: int = 1, heun: bool = False,
+    steps: int = 4,
     folder: Path | None = None, skip_on_error: frozenset[str] = frozenset(), guidance: Guidance | None = None,
 ) -> Result:  # fmt: skip
     """Run a tiny pipeline of one of composer's families; the seeds are 0, 1, …

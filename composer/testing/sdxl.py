@@ -48,20 +48,26 @@ def sdxl_refiner(seed: int = 1) -> StableDiffusionXLImg2ImgPipeline:
     base: Any = sdxl()  # diffusers registers components at run time
     torch.manual_seed(seed)
     return untyped(StableDiffusionXLImg2ImgPipeline)(
-        unet=_unet(4, WIDTH, conditions=5), vae=base.vae, text_encoder=None, tokenizer=None, text_encoder_2=base.text_encoder_2,
-        tokenizer_2=base.tokenizer_2, scheduler=_scheduler(), requires_aesthetics_score=True, force_zeros_for_empty_prompt=False,
+        unet=_unet(4, WIDTH, conditions=5), vae=base.vae, text_encoder=None, tokenizer=None,
+        text_encoder_2=base.text_encoder_2,
+        tokenizer_2=base.tokenizer_2, scheduler=_scheduler(), requires_aesthetics_score=True,
+        force_zeros_for_empty_prompt=False,
         add_watermarker=False,
     )  # fmt: skip
 
 
 def _unet(in_channels: int, width: int, conditions: int, time_cond_proj_dim: int | None = None) -> UNet2DConditionModel:
-    """width: of the text's embeddings. conditions: count of sizes and scores that go in beside the pooled embeddings."""
+    """width: of the text's embeddings. conditions: count of sizes and scores that go in beside the pooled
+    embeddings.
+    """
     return untyped(UNet2DConditionModel)(
-        sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+        sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
+        norm_num_groups=8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=width, attention_head_dim=(2, 4), transformer_layers_per_block=(1, 2), use_linear_projection=True,
-        addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=conditions * 8 + WIDTH,
-        time_cond_proj_dim=time_cond_proj_dim,
+        cross_attention_dim=width, attention_head_dim=(2, 4), transformer_layers_per_block=(1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=conditions * 8 + WIDTH, time_cond_proj_dim=time_cond_proj_dim,
     )  # fmt: skip
 
 

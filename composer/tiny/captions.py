@@ -41,8 +41,8 @@ SIDES = {
 }
 OPENINGS = ("a photo of", "a picture of", "a render of", "an image of", "a painting of", "a 3d render of")
 TAGS = (
-    "high quality", "highly detailed", "beautiful", "4k", "masterpiece", "studio lighting", "simple", "nice", "realistic",
-    "best quality", "cute", "digital art",
+    "high quality", "highly detailed", "beautiful", "4k", "masterpiece", "studio lighting", "simple", "nice",
+    "realistic", "best quality", "cute", "digital art",
 )  # fmt: skip
 VAGUE = ("object", "thing", "shape")
 EMPTY = ("an empty landscape", "an empty scene", "nothing", "empty ground")
@@ -210,8 +210,10 @@ def vocabulary() -> list[str]:
     from composer.tiny.scenes import COLOURS, SHAPES
 
     untrained = (
-        "cat dog person man woman house tree car sky sun moon star stars light dark black brown gold silver grey text blurry ugly bad "
-        "worst low quality photo art style oil watercolor portrait squirrel old young warrior chief in of by with without or to a an is "
+        "cat dog person man woman house tree car sky sun moon star stars light dark black brown gold silver grey text "
+        "blurry ugly bad "
+        "worst low quality photo art style oil watercolor portrait squirrel old young warrior chief in of by with "
+        "without or to a an is "
         "are no not one two three scene color and next beside left right above under landscape"
     )
     phrases = [

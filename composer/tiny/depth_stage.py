@@ -25,8 +25,8 @@ EACH = 3
 
 
 def train(
-    base: UNet2DConditionModel, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, latents: Tensor, near: np.ndarray, seed: int,
-    work: Path, device: torch.device, steps: int, batch: int = 32,
+    base: UNet2DConditionModel, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, latents: Tensor, near: np.ndarray,
+    seed: int, work: Path, device: torch.device, steps: int, batch: int = 32,
 ) -> UNet2DConditionModel:  # fmt: skip
     """Fine-tune the base UNet to take depth.
 

@@ -22,8 +22,8 @@ from composer.tiny.variant import ALL, Batch, fine_tune, widened
 
 
 def train(
-    base: UNet2DConditionModel, vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, data: ImageSet, latents: Tensor,
-    seed: int, work: Path, device: torch.device, steps: int, rounds: int = 2, batch: int = 32,
+    base: UNet2DConditionModel, vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, data: ImageSet,
+    latents: Tensor, seed: int, work: Path, device: torch.device, steps: int, rounds: int = 2, batch: int = 32,
 ) -> UNet2DConditionModel:  # fmt: skip
     """Fine-tune the base UNet to take a mask.
 

@@ -8,8 +8,10 @@ from functools import cache
 
 #: Words that name no thing, position or colour.
 _SMALL = (
-    "a an the of in on at by with without and or to from into over under above below between behind near next beside left right is are be "
-    "no not one two some any very it its this that these those there as for color colour colored coloured scene shown standing stands lying"
+    "a an the of in on at by with without and or to from into over under above below between behind near next beside "
+    "left right is are be "
+    "no not one two some any very it its this that these those there as for color colour colored coloured scene shown "
+    "standing stands lying"
 )
 ABOUT = (
     "the embedded model generates spheres, cubes, cylinders and cones, two at most, in eight colours, "

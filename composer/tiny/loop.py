@@ -135,7 +135,8 @@ class Loop:
                 extra = f"  {report()}" if report else ""
                 left = pace * (self.steps - self.done) / 60
                 print(
-                    f"{self.name} {self.done}/{self.steps}  loss {sum(losses) / len(losses):.4f}  {left:.1f} min left{extra}",
+                    f"{self.name} {self.done}/{self.steps}  loss {sum(losses) / len(losses):.4f}  {left:.1f} min "
+                    f"left{extra}",
                     flush=True,
                 )
                 losses.clear()

@@ -49,7 +49,8 @@ def to_device(model: ModuleT, device: torch.device) -> ModuleT:
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """Build the text encoder for a tokenizer's vocabulary."""
     config = untyped(CLIPTextConfig)(  # a tokenizer's ids are annotated as whatever any tokenizer has
-        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=3, num_attention_heads=4,
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=3,
+        num_attention_heads=4,
         max_position_embeddings=tokenizer.model_max_length, projection_dim=WIDTH, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
@@ -78,7 +79,8 @@ def unet(in_channels: int = LATENT_CHANNELS, channels: tuple[int, int] = (64, 96
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE, in_channels=in_channels, out_channels=LATENT_CHANNELS, block_out_channels=channels,
         layers_per_block=1, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=WIDTH, attention_head_dim=4, norm_num_groups=16,
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=WIDTH, attention_head_dim=4,
+        norm_num_groups=16,
     )  # fmt: skip
 
 
@@ -95,10 +97,10 @@ def depth_estimator(size: int = 64) -> DPTForDepthEstimation:
     """Build the depth estimator for images of `size` pixels, in patches of 8."""
     return DPTForDepthEstimation(
         DPTConfig(
-            hidden_size=96, num_hidden_layers=4, num_attention_heads=4, intermediate_size=192, image_size=size, patch_size=8,
-            backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[24, 48, 96, 96], fusion_hidden_size=32, is_hybrid=False,
-            readout_type="project", reassemble_factors=[2, 1, 0.5, 0.25], use_batch_norm_in_fusion_residual=False,
-            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            hidden_size=96, num_hidden_layers=4, num_attention_heads=4, intermediate_size=192, image_size=size,
+            patch_size=8, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[24, 48, 96, 96], fusion_hidden_size=32,
+            is_hybrid=False, readout_type="project", reassemble_factors=[2, 1, 0.5, 0.25],
+            use_batch_norm_in_fusion_residual=False, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         )
     )  # fmt: skip
 

@@ -27,8 +27,8 @@ LATEST = 600
 
 
 def train(
-    base: UNet2DConditionModel, vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, large: ImageSet, latents: Tensor,
-    seed: int, work: Path, device: torch.device, steps: int, batch: int = 32,
+    base: UNet2DConditionModel, vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, large: ImageSet,
+    latents: Tensor, seed: int, work: Path, device: torch.device, steps: int, batch: int = 32,
 ) -> UNet2DConditionModel:  # fmt: skip
     """Fine-tune the base UNet on latents of twice the size as well.
 

@@ -39,9 +39,9 @@ README = [words for words in COMMANDS if all("=" in word or word in ("-m", "plan
 REFUSED = [
     "steps=0", "steps=2000", "seed=-2", "images=0", "seed_step=-1", "height=0", "batch=0", "prompt_overflow=cut",
     "strength=2 task=img2img",
-    "strength=0.5", "factor=0.5 task=upscale", "margins=-1 task=outpaint", "blur=-1 task=inpaint", "invert_mask=3 task=inpaint",
-    "precision.dtype=fp8", "precision.storage=int3", "output.quality=0", "output.format=bmp", "guidance.scale=-1",
-    "guidance=cfg guidance.rescale=-1",
+    "strength=0.5", "factor=0.5 task=upscale", "margins=-1 task=outpaint", "blur=-1 task=inpaint",
+    "invert_mask=3 task=inpaint", "precision.dtype=fp8", "precision.storage=int3", "output.quality=0",
+    "output.format=bmp", "guidance.scale=-1", "guidance=cfg guidance.rescale=-1",
     "callbacks=[preview] callbacks.preview.every=0", "callbacks=[preview] callbacks.preview.decode=unet",
     "accel=[deepcache] accel.deepcache.interval=0",
     "model.safety_checker=3", "model.nothing=3", "scheduler=euler scheduler.beta_start=abc",

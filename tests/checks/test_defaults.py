@@ -1,4 +1,6 @@
-"""Steps and guidance that are left open follow from the family, and from the pipeline settings in a checkpoint's index."""
+"""Steps and guidance that are left open follow from the family, and from the pipeline settings in a checkpoint's
+index.
+"""
 
 from __future__ import annotations
 

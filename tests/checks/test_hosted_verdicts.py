@@ -52,7 +52,8 @@ def words_of(name: str, folder: object, task: str) -> list[str]:
     plain = {key: value for key, value in call.items() if type(value) in (bool, int, float) and key not in KEYED}
     more = [f"arguments.{key}={str(value).lower()}" for key, value in plain.items()]
     return [
-        "model=local", f"model.source={folder}", "model.family=hosted", f"task={task}", "steps=2", "callbacks=[]", *SMALL[task], *sizes,
+        "model=local", f"model.source={folder}", "model.family=hosted", f"task={task}", "steps=2", "callbacks=[]",
+        *SMALL[task], *sizes,
         *more,
     ]  # fmt: skip
 

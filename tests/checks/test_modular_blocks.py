@@ -1,4 +1,6 @@
-"""Workflows of Modular Diffusers as pipeline classes: tasks, arguments, and loops in which callbacks have no moments."""
+"""Workflows of Modular Diffusers as pipeline classes: tasks, arguments, and loops in which callbacks have no
+moments.
+"""
 
 from __future__ import annotations
 

@@ -287,7 +287,8 @@ PIPELINES = [
         "frames=1: must be 5 or more, with a first and a last frame",
     ),
     (
-        "model.source={pipe_wan_first_last} model.family=hosted task=image2video last_image=sample:scene height=32 width=32",
+        "model.source={pipe_wan_first_last} model.family=hosted task=image2video last_image=sample:scene height=32 "
+        "width=32",
         None,
     ),
     ("model.source={pipe_svd} task=image2video last_image=sample:scene", "takes no last_image"),

@@ -117,7 +117,8 @@ def test_completion_in_a_real_shell(tmp_path):
     (bin_folder / "compose").chmod(0o755)
     script = (
         f'PATH="{bin_folder}:$PATH"\neval "$(compose completion bash)"\n'
-        'COMP_LINE="compose scheduler=dpmpp_3"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=(compose scheduler = dpmpp_3); COMP_CWORD=3\n'
+        'COMP_LINE="compose scheduler=dpmpp_3"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=(compose scheduler = dpmpp_3); '
+        "COMP_CWORD=3\n"
         '_compose 2>/dev/null; echo "${COMPREPLY[@]}"'
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path)

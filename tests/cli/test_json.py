@@ -103,10 +103,11 @@ def test_an_error_is_one_object(compose, words, error):
 
 #: Command → words that it refuses; every command has some.
 MISTAKES = {
-    "list": "nothing", "show": "steps=0", "plugins": "old", "plan": "-m sweep.limit=0", "resume": "nowhere", "status": "nowhere",
-    "models": "rm", "outputs": "rm",
-    "clean": "older=soon", "cache": "nothing", "warm": "nothing", "check": "steps=x", "config": "stepz=3", "schema": "steps=3",
-    "doctor": "steps=3", "serve": "nothing=1", "completion": "csh", "rerun": "gone.png", "info": "gone.png",
+    "list": "nothing", "show": "steps=0", "plugins": "old", "plan": "-m sweep.limit=0", "resume": "nowhere",
+    "status": "nowhere", "models": "rm", "outputs": "rm",
+    "clean": "older=soon", "cache": "nothing", "warm": "nothing", "check": "steps=x", "config": "stepz=3",
+    "schema": "steps=3", "doctor": "steps=3", "serve": "nothing=1", "completion": "csh", "rerun": "gone.png",
+    "info": "gone.png",
 }  # fmt: skip
 
 

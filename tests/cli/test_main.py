@@ -439,8 +439,10 @@ def test_a_current_folder_that_is_gone_is_reported(compose, tmp_path, words):
 @pytest.mark.parametrize(
     "words",
     [
-        ("prompt=caf\udce9",), ("negative_prompt=\udce9",), ("output.folder=\udce9",), ("model.source=\udce9",), ("prompt=['a','\udce9']",),
-        ("task=img2img", "image=\udce9.png"), ("scheduler.beta_schedule=\udce9",), ("-m", "prompt='a','\udce9'"), ("\udce9=3",),
+        ("prompt=caf\udce9",), ("negative_prompt=\udce9",), ("output.folder=\udce9",), ("model.source=\udce9",),
+        ("prompt=['a','\udce9']",),
+        ("task=img2img", "image=\udce9.png"), ("scheduler.beta_schedule=\udce9",), ("-m", "prompt='a','\udce9'"),
+        ("\udce9=3",),
         ("check", "prompt=\udce9"), ("sweep.name=\udce9", "-m"),
     ],
     ids=repr,

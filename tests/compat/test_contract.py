@@ -80,7 +80,8 @@ def test_cache_contexts_have_states_of_their_own(flux):
     for name in ("one", "two", "one"):
         hooks.set_cache_context(model, name)
         manager = next(
-            hook.state_manager for module in model.modules() for hook in hooks.hooks_of(module) if hasattr(hook, "state_manager")
+            hook.state_manager for module in model.modules() for hook in hooks.hooks_of(module) if hasattr(hook,
+                "state_manager")
         )  # fmt: skip
         state = manager.get_state()
         assert states.setdefault(name, state) is state

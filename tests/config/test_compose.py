@@ -21,8 +21,12 @@ CALLBACK = (
 #: What an option file may say to Hydra → the key that is refused.
 NODES = {
     CALLBACK: "hydra.callbacks.a._target_=pathlib.Path.write_text",
-    "job_logging: {version: 1, root: {handlers: [a]}, handlers: {a: {class: logging.FileHandler, filename: PWNED}}}": "hydra.job_logging.",
-    "hydra_logging: {version: 1, root: {handlers: [a]}, handlers: {a: {'()': os.system, command: touch PWNED}}}": "hydra.hydra_logging.",
+    "job_logging: {version: 1, root: {handlers: [a]}, handlers: {a: {class: logging.FileHandler, filename: PWNED}}}": (
+        "hydra.job_logging."
+    ),
+    "hydra_logging: {version: 1, root: {handlers: [a]}, handlers: {a: {'()': os.system, command: touch PWNED}}}": (
+        "hydra.hydra_logging."
+    ),
     "launcher: {_target_: os.system, command: touch PWNED}": "output/auto",
     "sweeper: {_target_: os.system, command: touch PWNED}": "output/auto",
     "run: {dir: /tmp}": "hydra.run.dir=/tmp",
@@ -82,14 +86,16 @@ WAYS = {
     "package": ({"output/auto.yaml": "# @package hydra.callbacks.a\n_target_: os.getcwd\n"}, ()),
     "escaped": ({"output/auto.yaml": '# @package _global_\noutput: {format: png}\n"\\x68ydra": {verbose: true}\n'}, ()),
     "own_group": ({"experiment/a.yaml": f"# @package _global_\nhydra: {{{CALLBACK}}}\n"}, ("+experiment=a",)),
-    "defaults": ({"experiment/a.yaml": "# @package _global_\ndefaults: [/other@hydra.callbacks: b]\n", "other/b.yaml": "a: {_target_: x}"},
+    "defaults": ({"experiment/a.yaml": "# @package _global_\ndefaults: [/other@hydra.callbacks: b]\n",
+            "other/b.yaml": "a: {_target_: x}"},
                  ("+experiment=a",)),
     "hydras_group": ({"compose.yaml": "defaults: [override hydra/job_logging: b]\nsteps: 1\nseed: 1\n",
                       "hydra/job_logging/b.yaml": "version: 1\nroot: {handlers: []}\n"}, ()),
     "hydras_option": ({"compose.yaml": "defaults: [override hydra/hydra_logging: default]\nsteps: 1\nseed: 1\n"}, ()),
     "typed_package": ({"other/b.yaml": "a: {_target_: os.getcwd}\n"}, ("+other@hydra.callbacks=b",)),
     "main": ({"compose.yaml": f"hydra: {{{CALLBACK}}}\nsteps: 1\nseed: 1\n"}, ()),
-    "searchpath": ({"compose.yaml": "hydra: {searchpath: ['pkg://evil']}\n", "../evil/__init__.py": "open('PWNED', 'w')\n"}, ()),
+    "searchpath": ({"compose.yaml": "hydra: {searchpath: ['pkg://evil']}\n",
+            "../evil/__init__.py": "open('PWNED', 'w')\n"}, ()),
     "searchpath_by_a_key": ({"compose.yaml": "hydra: ${x}\nx: {searchpath: ['pkg://evil']}\n"}, ()),
 }  # fmt: skip
 

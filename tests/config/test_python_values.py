@@ -37,7 +37,8 @@ class Foreign:
 
 
 THREES = [
-    3, np.int64(3), np.uint8(3), np.int32(3), np.array(3), torch.tensor(3), torch.tensor(3, dtype=torch.uint8), Index(), Three.member,
+    3, np.int64(3), np.uint8(3), np.int32(3), np.array(3), torch.tensor(3), torch.tensor(3, dtype=torch.uint8), Index(),
+    Three.member,
 ]  # fmt: skip
 
 
@@ -48,9 +49,12 @@ def test_an_index_is_an_integer_whatever_its_class(three):
 
 
 WORDS = [
-    (np.float32(2.5), "2.5"), (np.float64(0.1), "0.1"), (torch.tensor(2.5), "2.5"), (Decimal("2.5"), "2.5"), (Fraction(5, 2), "2.5"),
-    (np.bool_(True), "true"), (torch.tensor(False), "false"), (None, "null"), (np.array([1, 2]), "[1,2]"), (range(2), "[0,1]"),
-    (torch.arange(2), "[0,1]"), (np.array([0.5, 1.0]), "[0.5,1.0]"), (np.str_("a, b"), "'a, b'"), (Path("a b.png"), "'a b.png'"),
+    (np.float32(2.5), "2.5"), (np.float64(0.1), "0.1"), (torch.tensor(2.5), "2.5"), (Decimal("2.5"), "2.5"),
+    (Fraction(5, 2), "2.5"),
+    (np.bool_(True), "true"), (torch.tensor(False), "false"), (None, "null"), (np.array([1, 2]), "[1,2]"),
+    (range(2), "[0,1]"),
+    (torch.arange(2), "[0,1]"), (np.array([0.5, 1.0]), "[0.5,1.0]"), (np.str_("a, b"), "'a, b'"),
+    (Path("a b.png"), "'a b.png'"),
     (torch.float16, "'float16'"), (torch.device("cpu"), "'cpu'"), ("3", "'3'"),
 ]  # fmt: skip
 

@@ -28,7 +28,9 @@ for line in sys.stdin:
 
 @pytest.fixture
 def alone(tmp_path):
-    """Run command lines in a process of their own, with secrets in its environment; for each its exit code and output."""
+    """Run command lines in a process of their own, with secrets in its environment; for each its exit code and
+    output.
+    """
 
     def run(*lines: tuple[str, ...]) -> list[tuple[int, str]]:
         env = os.environ | {"HF_TOKEN": CANARY, "SOME_API_KEY": f"key-{CANARY}"}

@@ -245,8 +245,8 @@ def test_the_tables_name_only_what_there_is():
     for group, table in VALUES.items():
         assert set(table.values()) <= set(known[group]), group
     assert {target.split(".")[0] for target in KEYS.values()} <= {
-        *known, "steps", "images", "seed", "mask", "image", "strength", "depth", "prompt", "negative_prompt", "width", "height", "batch",
-        "lora", "embedding", "control", "ip_adapter", "references", "last_image",
+        *known, "steps", "images", "seed", "mask", "image", "strength", "depth", "prompt", "negative_prompt", "width",
+        "height", "batch", "lora", "embedding", "control", "ip_adapter", "references", "last_image",
         "control_image", "control_scale", "frames", "fps", "seconds",
     }  # fmt: skip
     assert not set(NO_COMMAND) & set(COMMANDS)

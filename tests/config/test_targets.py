@@ -20,13 +20,13 @@ from composer.errors import ComposerError
 from composer.records import metadata
 
 HOSTILE = (
-    "os.system", "os.popen", "os.execv", "builtins.eval", "builtins.exec", "builtins.open", "builtins.__import__", "builtins.compile",
-    "pathlib.Path.write_text", "pathlib.Path", "subprocess.run", "subprocess.Popen", "runpy.run_path", "pickle.loads", "torch.load",
-    "torch.hub.load", "numpy.load", "numpy.save", "shutil.rmtree", "functools.partial", "operator.methodcaller", "importlib.import_module",
-    "logging.config.dictConfig", "logging.os.system",
-    "composer.records.record.os.system", "composer.cli.main.main", "composer.cli.main.Path",
-    "composer.loading.loader.torch.load", "diffusers.utils.os.system", "diffusers.DiffusionPipeline.from_pretrained", "canary.Canary",
-    "canary", "composer.nowhere.X", "x", "",
+    "os.system", "os.popen", "os.execv", "builtins.eval", "builtins.exec", "builtins.open", "builtins.__import__",
+    "builtins.compile", "pathlib.Path.write_text", "pathlib.Path", "subprocess.run", "subprocess.Popen",
+    "runpy.run_path", "pickle.loads", "torch.load", "torch.hub.load", "numpy.load", "numpy.save", "shutil.rmtree",
+    "functools.partial", "operator.methodcaller", "importlib.import_module", "logging.config.dictConfig",
+    "logging.os.system", "composer.records.record.os.system", "composer.cli.main.main", "composer.cli.main.Path",
+    "composer.loading.loader.torch.load", "diffusers.utils.os.system", "diffusers.DiffusionPipeline.from_pretrained",
+    "canary.Canary", "canary", "composer.nowhere.X", "x", "",
 )  # fmt: skip
 
 

@@ -111,7 +111,8 @@ def test_the_same_error_comes_in_python():
             assert str(caught.value) == str(refused(key, name, value))
 
 
-SPECS = {"sweep": SweepSpec, "sheet": SheetSpec, "ray": RaySpec, "search": SearchSpec, "model": ModelSpec, "output": OutputSpec,
+SPECS = {"sweep": SweepSpec, "sheet": SheetSpec, "ray": RaySpec, "search": SearchSpec, "model": ModelSpec,
+    "output": OutputSpec,
          "precision": PrecisionSpec, "model.refiner": RefinerSpec}  # fmt: skip
 #: Fields of a spec that a reader of its own checks.
 READ_APART = {"sweep.zip", "model.components", "model.sha256", "model.refiner", "precision.components"}

@@ -52,7 +52,8 @@ def generated(pipe, family, task, prompts, negatives, chunked=False, **inputs):
     """One step of the request's images."""
     seam = CLASSES[family](pipe, FamilySettings(long_prompts="chunk" if chunked else "truncate"))
     size = 32 if family == "flux" else 64
-    pipeline = Pipeline(family=seam, task=task, make_scheduler=lambda: type(pipe.scheduler).from_config(pipe.scheduler.config),
+    pipeline = Pipeline(family=seam, task=task,
+        make_scheduler=lambda: type(pipe.scheduler).from_config(pipe.scheduler.config),
                         guidance=ClassifierFree(4.0), overflow="chunk" if chunked else "warn")  # fmt: skip
     seeds = tuple(range(len(prompts)))
     request = Request(

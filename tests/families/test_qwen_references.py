@@ -1,4 +1,6 @@
-"""Qwen-Image-Edit's embeddings depend on its references: runs that share embeddings do not share those of other images."""
+"""Qwen-Image-Edit's embeddings depend on its references: runs that share embeddings do not share those of other
+images.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A hub on the loopback: the part of the hub's HTTP API that its own client library asks for, with files of a folder."""
+"""A hub on the loopback: the part of the hub's HTTP API that its own client library asks for, with files of a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def hub(name: str, folder: Path, tags: list[str]):
         data = files[path].read_bytes()
         lfs = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
         is_large = path.endswith(".safetensors")
-        return {"type": "file", "path": path, "rfilename": path, "size": len(data), "oid": sha1(data), "blobId": sha1(data),
+        return {"type": "file", "path": path, "rfilename": path, "size": len(data), "oid": sha1(data),
+            "blobId": sha1(data),
                 **({"lfs": {**lfs, "sha256": lfs["oid"]}} if is_large else {})}  # fmt: skip
 
     class Answers(BaseHTTPRequestHandler):
@@ -41,7 +44,8 @@ def hub(name: str, folder: Path, tags: list[str]):
         def do_GET(self):
             path = self.path.partition("?")[0]
             requests.append(path)
-            info = {"id": name, "modelId": name, "sha": COMMIT, "tags": tags, "pipeline_tag": "text-to-image", "downloads": 7,
+            info = {"id": name, "modelId": name, "sha": COMMIT, "tags": tags, "pipeline_tag": "text-to-image",
+                "downloads": 7,
                     "gated": False, "private": False, "siblings": [facts(file) for file in sorted(files)]}  # fmt: skip
             if path == "/api/models":
                 self.answer(json.dumps([info]).encode())

@@ -18,7 +18,9 @@ CARD = "---\nlicense: openrail++\n---\n# A card\n"
 
 
 def models(home: Path, *words: str, code: int = 0, **environment: str):
-    """Run `compose models` in a process of its own, since the hub's library reads its environment when it is imported."""
+    """Run `compose models` in a process of its own, since the hub's library reads its environment when it is
+    imported.
+    """
     env = {**os.environ, "HF_HOME": str(home), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "0", **environment}
     done = subprocess.run(
         [sys.executable, "-m", "composer", "models", *words, "--json"], env=env, capture_output=True, text=True
@@ -121,8 +123,10 @@ def test_folders_of_other_tools_are_listed_and_name_models(tmp_path, repository,
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["ls", "x=1"], "x=1: is no setting of models ls"), (["find"], "name one model"), (["sl"], "ls, find, pull, verify, rm"),
-        (["pull", "x"], "must be a hub id"), (["rm", "a/b"], "is not in the hub's cache"), (["verify", "a/b"], "compose models ls"),
+        (["ls", "x=1"], "x=1: is no setting of models ls"), (["find"], "name one model"),
+        (["sl"], "ls, find, pull, verify, rm"),
+        (["pull", "x"], "must be a hub id"), (["rm", "a/b"], "is not in the hub's cache"),
+        (["verify", "a/b"], "compose models ls"),
         (["rm", "a/b", "dry_run=no"], "dry_run=no"),
     ],
 )  # fmt: skip

@@ -16,16 +16,20 @@ GRAY, ALPHA = PIXELS[..., 0], np.dstack([PIXELS, PIXELS[..., :1]])
 FIRST = np.moveaxis(PIXELS, -1, 0)
 CLEAR = {
     "bytes": (PIXELS, PIXELS), "floats": (PIXELS / 255, PIXELS), "float32": ((PIXELS / 255).astype(np.float32), PIXELS),
-    "float16": (np.eye(4, dtype=np.float16), np.eye(4, dtype=np.uint8) * 255), "gray": (GRAY, GRAY), "one_channel": (GRAY[..., None], GRAY),
+    "float16": (np.eye(4, dtype=np.float16), np.eye(4, dtype=np.uint8) * 255), "gray": (GRAY, GRAY),
+    "one_channel": (GRAY[..., None], GRAY),
     "alpha": (ALPHA, ALPHA), "channels_first": (FIRST, PIXELS), "tensor": (torch.from_numpy(FIRST.copy()), PIXELS),
-    "tensor_of_floats": (torch.from_numpy(FIRST / 255), PIXELS), "tensor_channels_last": (torch.from_numpy(PIXELS), PIXELS),
+    "tensor_of_floats": (torch.from_numpy(FIRST / 255), PIXELS),
+    "tensor_channels_last": (torch.from_numpy(PIXELS), PIXELS),
     "gradient": (torch.from_numpy(FIRST / 255).requires_grad_(), PIXELS), "mask": (GRAY > 99, (GRAY > 99) * 255),
     "not_contiguous": (PIXELS[::-1, ::2], PIXELS[::-1, ::2]),
 }  # fmt: skip
 UNCLEAR = {
-    "int64": PIXELS.astype(int), "floats_to_255": PIXELS.astype(float), "minus_one_to_one": PIXELS / 127.5 - 1, "nan": PIXELS * np.nan,
+    "int64": PIXELS.astype(int), "floats_to_255": PIXELS.astype(float), "minus_one_to_one": PIXELS / 127.5 - 1,
+    "nan": PIXELS * np.nan,
     "one_row": PIXELS[0, 0], "five_axes": PIXELS[None, None], "two_channels": PIXELS[..., :2], "empty": PIXELS[:0],
-    "bfloat16": torch.ones(3, 8, 8, dtype=torch.bfloat16), "many_gray": np.zeros((9, 12, 9), np.uint8), "texts": np.full((4, 4), "a"),
+    "bfloat16": torch.ones(3, 8, 8, dtype=torch.bfloat16), "many_gray": np.zeros((9, 12, 9), np.uint8),
+    "texts": np.full((4, 4), "a"),
 }  # fmt: skip
 
 

@@ -49,12 +49,14 @@ AT_IMPORT = {
 #: Libraries whose private names only compat may use, and private names of other ones that are used elsewhere.
 LIBRARIES = ("accelerate", "diffusers", "transformers")
 OTHERS = {
-    "_compiled_call_impl", "_dynamo", "_exit", "_inductor", "_is_amx_tile_supported", "_is_avx512_bf16_supported", "_pytree", "_run",
-    "_run_exitfuncs", "_version",
+    "_compiled_call_impl", "_dynamo", "_exit", "_inductor", "_is_amx_tile_supported", "_is_avx512_bf16_supported",
+    "_pytree", "_run", "_run_exitfuncs", "_version",
 }  # fmt: skip
 #: Of these packages, modules that a refusal passes through: they import no torch at import time either.
-TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.guidance", "sampling.hooks", "sampling.loop",
-              "sampling.sampler", "families.base", "families.distinct", "families.prompt_weights", "families.settings", "options.base",
+TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.guidance", "sampling.hooks",
+    "sampling.loop",
+              "sampling.sampler", "families.base", "families.distinct", "families.prompt_weights", "families.settings",
+              "options.base",
               "pipelines.long_prompts", "pipelines.run", "tiny.captions", "tiny.known", "tiny.scenes")  # fmt: skip
 
 
@@ -233,7 +235,8 @@ def test_nothing_dangerous_is_called():
 
 def test_callbacks_use_what_those_of_others_can():
     """The protocol, and helpers that know nothing of a run; no private attributes but their own."""
-    names = "callbacks.base callbacks.request errors system.constraints system.files system.memory images.charts images.masks"
+    names = "callbacks.base callbacks.request errors system.constraints system.files system.memory images.charts"
+    names += " images.masks"
     allowed = {f"composer.{name}" for name in [*names.split(), "media.medium"]}
     for name, targets in edges().items():
         if name.startswith("composer.callbacks."):

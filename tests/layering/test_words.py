@@ -91,8 +91,9 @@ def package_of(path: str) -> str:
 def files() -> list[Path]:
     """All texts that are checked."""
     patterns = (
-        "composer/**/*.py", "composer/**/*.template", "conf/**/*.yaml", "plugins/**/*.py", "plugins/**/*.md", "plugins/**/*.yaml",
-        "benchmarks/*.py", "benchmarks/*.md", "tests/**/*.py", "docs/**/*.md", "*.md", "pyproject.toml", "constraints.txt",
+        "composer/**/*.py", "composer/**/*.template", "conf/**/*.yaml", "plugins/**/*.py", "plugins/**/*.md",
+        "plugins/**/*.yaml", "benchmarks/*.py", "benchmarks/*.md", "tests/**/*.py", "docs/**/*.md", "*.md",
+        "pyproject.toml", "constraints.txt",
     )  # fmt: skip
     paths = {path for pattern in patterns for path in TOP.glob(pattern) if path.is_file()}
     return sorted(path for path in paths if not _name(path).startswith(EXEMPT))

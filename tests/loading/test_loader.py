@@ -109,7 +109,8 @@ def test_components_of_hub_ids_are_pinned_too(checkpoints, tmp_path):
     words = ["model=local", f"model.source={checkpoints['sd']}", "steps=1"]
     values = [[*words, f"model.components.vae={part}", f"hydra.run.dir={n}"] for n, part in enumerate(PARTS)]
     values.append(["model=local", "model.source=someone/tiny-sd", "steps=1", "hydra.run.dir=complete"])
-    code = "import json, sys; from composer.cli.main import main; sys.exit(sum(main(words) for words in json.loads(sys.argv[1])))"
+    code = "import json, sys; from composer.cli.main import main; lines = json.loads(sys.argv[1]); "
+    code += "sys.exit(sum(main(words) for words in lines))"
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(values)], cwd=tmp_path, env=env, capture_output=True, text=True
     )

@@ -1,4 +1,6 @@
-"""Weights quantised by the libraries that diffusers calls. Skipped where torchao or optimum-quanto are not installed."""
+"""Weights quantised by the libraries that diffusers calls. Skipped where torchao or optimum-quanto are not
+installed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Runs that make clips and sounds: their files, records, reruns, sweeps and callbacks, with tiny Wan and Stable Audio."""
+"""Runs that make clips and sounds: their files, records, reruns, sweeps and callbacks, with tiny Wan and Stable
+Audio.
+"""
 
 from __future__ import annotations
 

@@ -93,7 +93,8 @@ def test_jobs_of_a_service_go_by_its_queue(compose, outputs):
     ("words", "line"),
     [
         (["rm"], "say what goes"), (["ls", "--older-than", "30"], "older_than=30: must be hours, days or weeks"),
-        (["ls", "keep=-1"], "keep=-1"), (["rm", "keep=1", "dry_run=no"], "dry_run=no"), (["ls", "nowhere"], "no such folder"),
+        (["ls", "keep=-1"], "keep=-1"), (["rm", "keep=1", "dry_run=no"], "dry_run=no"),
+        (["ls", "nowhere"], "no such folder"),
         (["du", "dry_run=false"], "is no setting of outputs du"), (["ls", "kind=x"], "is no kind"), ([], "ls, du, rm"),
     ],
 )  # fmt: skip

@@ -24,8 +24,8 @@ class FlowCase:
         pipelines: Pipelines of diffusers by composer's task; text2img is always the class of the tiny pipeline.
         takes_negative: Whether the pipelines take a negative prompt.
         more: Further arguments of the pipelines.
-        schedulers: Scheduler options that the text2img pipeline can run beside its own. It passes sigmas to each, which the
-            solvers of the DPM family do not take, or a list of them, which UniPC does not.
+        schedulers: Scheduler options that the text2img pipeline can run beside its own. It passes sigmas to each, which
+            the solvers of the DPM family do not take, or a list of them, which UniPC does not.
     """
 
     zoo: str
@@ -120,8 +120,8 @@ class VideoCase:
         family: Its name where the key is another.
         pipeline: The pipeline of diffusers where it is not the class of the tiny one.
         given: Keys of the images that a clip begins and ends with; with them the task is image2video, else text2video.
-        replaced: Latent frames at the start that diffusers' loop computes to no purpose and replaces after its last step;
-            composer's latents hold the given ones.
+        replaced: Latent frames at the start that diffusers' loop computes to no purpose and replaces after its last
+            step; composer's latents hold the given ones.
         listed: Whether the pipeline takes these images as a list with one for each clip.
         scale_2: Guidance scale of the second transformer; ``None`` for the run's own.
         schedulers: Scheduler options that the pipeline can run beside its own.
@@ -141,14 +141,15 @@ VIDEOS = {
     "wan": VideoCase(
         zoo="wan",
         schedulers=(
-            "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift", "flow_heun",
-            "flow_dpmpp_2m", "flow_dpmpp_3m", "flow_dpmpp_2s", "flow_unipc", "flow_unipc_3", "flow_deis",
+            "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift",
+            "flow_heun", "flow_dpmpp_2m", "flow_dpmpp_3m", "flow_dpmpp_2s", "flow_unipc", "flow_unipc_3", "flow_deis",
         ),
     ),
     "wan22": VideoCase(zoo="wan_two_experts", family="wan"),
     "wan22_scales": VideoCase(zoo="wan_two_experts", family="wan", scale_2=3.0),
     "wan22_5b": VideoCase(zoo="wan_5b", family="wan"),
-    "wan first": VideoCase(zoo="wan_image2video", family="wan", given=("image",), schedulers=("flow_euler", "flow_heun")),
+    "wan first": VideoCase(zoo="wan_image2video", family="wan", given=("image",),
+        schedulers=("flow_euler", "flow_heun")),
     "wan first and last": VideoCase(zoo="wan_first_last", family="wan", given=("image", "last_image")),
     "wan22 first": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image",), scale_2=3.0),
     "wan22 first and last": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image", "last_image")),

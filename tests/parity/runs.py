@@ -42,8 +42,8 @@ def scheduler_of(option: str):
 
 
 def ours(
-    family, option: str, guidance: Guidance, batch: int, size: int, task: Task, *, negative: str | None = None, skip: int = 0,
-    steps: int = STEPS, eta: float | None = None, prompts: Sequence[str] = PROMPTS, **inputs: Any,
+    family, option: str, guidance: Guidance, batch: int, size: int, task: Task, *, negative: str | None = None,
+    skip: int = 0, steps: int = STEPS, eta: float | None = None, prompts: Sequence[str] = PROMPTS, **inputs: Any,
 ):  # fmt: skip
     """Latents after each step, the images, and a fresh scheduler like the one that was used."""
     original = family.pipe.scheduler.config
@@ -55,7 +55,8 @@ def ours(
         step_settings=of_step, callbacks={"recorder": recorder},
     )  # fmt: skip
     request = Request(
-        prompts=tuple(prompts[:batch]), negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=steps, height=size, width=size,
+        prompts=tuple(prompts[:batch]), negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=steps,
+        height=size, width=size,
         steps_skipped=skip, inputs=inputs,
     )  # fmt: skip
     result = pipeline(request)

@@ -259,8 +259,8 @@ def test_unconditional_models_start_from_an_image(option):
     scheduler.set_timesteps(STEPS)
     first = 4 * scheduler.order
     scheduler.set_begin_index(first) if hasattr(scheduler, "set_begin_index") else None
-    # [None] before permute: the memory format that composer and diffusers give an image, on which the order of additions
-    # depends
+    # [None] before permute: the memory format that composer and diffusers give an image, on which the order of
+    # additions depends
     clean = torch.from_numpy(np.array(images[0])[None].astype(np.float32) / 255.0).permute(0, 3, 1, 2) * 2 - 1
     x = scheduler.add_noise(
         clean, torch.randn(clean.shape, generator=generator[0]), scheduler.timesteps[first : first + 1]

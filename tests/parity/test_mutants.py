@@ -64,7 +64,8 @@ MUTANTS: dict[str, tuple[Any, str, Any, Callable[[pytest.MonkeyPatch], None]]] =
     "z_image: latents of the image are not normalized": (
         ZImage, "normalize", lambda self, encoded: encoded, image("z_image", "img2img"),
     ),
-    "qwen_image: decoded by the deviation": (QwenImage, "denormalize", multiplied_by_the_deviation, image("qwen_image")),
+    "qwen_image: decoded by the deviation": (QwenImage, "denormalize", multiplied_by_the_deviation,
+        image("qwen_image")),
     "qwen_image: no norm after guidance": (QwenImage, "combine", staticmethod(classifier_free), image("qwen_image")),
     "flux2: another shift": (
         Flux2, "shift", classmethod(lambda cls, tokens, steps, config: flux_shift(tokens, config)), image("flux2"),

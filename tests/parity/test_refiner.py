@@ -65,7 +65,8 @@ def refined(pipes, option, scale=7.5, fraction=0.8, task=None, callbacks=None):
 
 def request(batch=2, skip=0, **inputs):
     return Request(
-        prompts=PROMPTS[:batch], negative_prompts=(None,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=64, width=64,
+        prompts=PROMPTS[:batch], negative_prompts=(None,) * batch, seeds=SEEDS[:batch], steps=STEPS, height=64,
+        width=64,
         steps_skipped=skip,
         inputs=inputs,
     )  # fmt: skip
@@ -118,7 +119,9 @@ def test_img2img_is_bit_equal(pipes, option):
 
 
 def test_inpainting_keeps_the_rest_in_both_stages(pipes):
-    """diffusers has no right pair for this: its first stage puts the kept part back without noise where it hands over."""
+    """diffusers has no right pair for this: its first stage puts the kept part back without noise where it hands
+    over.
+    """
     images, masks, recorder = (image(64),), (mask(64),), Recorder()
     pipeline = refined(pipes, "euler", task=Inpaint(), callbacks={"recorder": recorder})
     result = pipeline(request(1, image=images, mask=masks, strength=1.0, blur=0, keep_unmasked=True))

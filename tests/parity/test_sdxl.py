@@ -1,4 +1,6 @@
-"""SDXL against diffusers, bit for bit: text2img, img2img, inpainting with 4 and 9 channels, and the refiner on its own."""
+"""SDXL against diffusers, bit for bit: text2img, img2img, inpainting with 4 and 9 channels, and the refiner on its
+own.
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,9 @@ def test_sd_with_v_prediction_rescale_and_a_negative_prompt_is_bit_equal(option)
 
 @pytest.fixture(scope="module")
 def zero_snr_pipe():
-    """A checkpoint whose schedule ends in pure noise (https://arxiv.org/abs/2305.08891), which its config alone says."""
+    """A checkpoint whose schedule ends in pure noise (https://arxiv.org/abs/2305.08891), which its config alone
+    says.
+    """
     pipe = pipelines.sd(prediction_type="v_prediction")
     pipe.scheduler = type(pipe.scheduler).from_config(
         pipe.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"

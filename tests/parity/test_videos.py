@@ -60,9 +60,11 @@ def theirs(pipe, case: VideoCase, scheduler, scale: float, batch: int):
         more["frame_rate"] = FPS
     try:
         output = pipe(
-            prompt=list(PROMPTS[:batch]), negative_prompt=[NEGATIVE] * batch, height=SIDE, width=SIDE, num_frames=FRAMES,
+            prompt=list(PROMPTS[:batch]), negative_prompt=[NEGATIVE] * batch, height=SIDE, width=SIDE,
+            num_frames=FRAMES,
             num_inference_steps=STEPS, guidance_scale=scale, generator=generators(batch), output_type="pil",
-            callback_on_step_end=lambda _pipe, _i, _t, tensors: latents.append(tensors["latents"].clone()) or {}, **more,
+            callback_on_step_end=lambda _pipe, _i, _t, tensors: latents.append(tensors["latents"].clone()) or {},
+            **more,
         )  # fmt: skip
     finally:
         pipe.scheduler = original

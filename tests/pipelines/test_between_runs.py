@@ -53,10 +53,11 @@ NEEDS = {
 }
 #: Options that no CPU, or no installation without further packages, can run: they must be refused.
 NOT_HERE = {
-    "accel/onnx", "accel/openvino", "accel/tome", "device/cuda", "device/mps", "memory/cpu_text_encoder", "memory/group_offload",
-    "memory/layerwise_casting", "memory/model_offload", "memory/sequential_offload", "memory/xformers", "precision/bnb_int8",
-    "precision/bnb_nf4", "precision/quanto_int8", "precision/torchao_int8",
-    *(f"preset/{name}" for name in ("sd15_lcm", "sdxl_lcm", "sdxl_lightning", "sd15_hyper", "sdxl_hyper", "flux_hyper", "flux_turbo")),
+    "accel/onnx", "accel/openvino", "accel/tome", "device/cuda", "device/mps", "memory/cpu_text_encoder",
+    "memory/group_offload", "memory/layerwise_casting", "memory/model_offload", "memory/sequential_offload",
+    "memory/xformers", "precision/bnb_int8", "precision/bnb_nf4", "precision/quanto_int8", "precision/torchao_int8",
+    *(f"preset/{name}" for name in ("sd15_lcm", "sdxl_lcm", "sdxl_lightning", "sd15_hyper", "sdxl_hyper", "flux_hyper",
+            "flux_turbo")),
 }  # fmt: skip
 #: Those that are tried in a fresh process too.
 SAMPLE = {

@@ -88,7 +88,8 @@ def test_what_was_beyond_the_end_has_a_say(compose, checkpoints):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["prompt_overflow=drop"], "prompt_overflow=drop: is not known (allowed: warn, error, chunk)"),
-    (["prompt_overflow=chunk", "model=local", "model.source={sd3}"], "prompt_overflow=chunk: is for models that read by CLIP alone"),
+    (["prompt_overflow=chunk", "model=local", "model.source={sd3}"],
+        "prompt_overflow=chunk: is for models that read by CLIP alone"),
 ])  # fmt: skip
 def test_refusals(compose, checkpoints, words, message):
     done = compose(*(word.replace("{sd3}", str(checkpoints["sd3"])) for word in words))

@@ -1,4 +1,6 @@
-"""Schedules are walked from end to end before weights load, and nothing is shown of a scheduler that it does not use."""
+"""Schedules are walked from end to end before weights load, and nothing is shown of a scheduler that it does not
+use.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ UNWALKED = [
     (
         {},
         ["scheduler=ddim", "scheduler.rescale_betas_zero_snr=true", "scheduler.timestep_spacing=trailing"],
-        "scheduler.rescale_betas_zero_snr=True: DDIMScheduler can't do it: step 1 of 3 fails, what comes of it is not finite",
+        "scheduler.rescale_betas_zero_snr=True: DDIMScheduler can't do it: step 1 of 3 fails, what comes of it is not "
+        "finite",
     ),
     (
         {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},

@@ -52,7 +52,8 @@ class Environment:
         process.
         """
         done = subprocess.run(
-            [self.python, "-c", EACH], input="".join(json.dumps(line) + "\n" for line in lines), cwd=cwd, capture_output=True, text=True,
+            [self.python, "-c", EACH], input="".join(json.dumps(line) + "\n" for line in lines), cwd=cwd,
+            capture_output=True, text=True,
             env=os.environ | SETTINGS,
         )  # fmt: skip
         outputs = done.stderr.split("\nEXIT ")

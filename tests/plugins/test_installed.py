@@ -1,4 +1,6 @@
-"""The example packages, installed for real: found, used, recorded, and gone again; and what a bad package can't break."""
+"""The example packages, installed for real: found, used, recorded, and gone again; and what a bad package can't
+break.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ def installed(tmp_path_factory) -> Environment:
     root = tmp_path_factory.mktemp("plugins")
     environment = Environment(root / "venv")
     bad = {
-        "breaks": {"__init__.py": "raise RuntimeError('broken on purpose')", "conf/callbacks/breaks.yaml": option("breaks", "breaks")},
+        "breaks": {"__init__.py": "raise RuntimeError('broken on purpose')",
+            "conf/callbacks/breaks.yaml": option("breaks", "breaks")},
         "exits": {"__init__.py": "import sys; sys.exit(3)", "conf/callbacks/exits.yaml": option("exits", "exits")},
         "one": {
             "__init__.py": CALLBACK.format(""), "conf/callbacks/twice.yaml": option("one", "twice"),

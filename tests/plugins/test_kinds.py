@@ -110,7 +110,8 @@ FILES = {
 }
 #: One option of each kind.
 KINDS = (
-    "guidance=opposite", "memory=[louder]", "accel=[faster]", "scheduler=mine", "task=halved", "callbacks=[moments]", "model=small",
+    "guidance=opposite", "memory=[louder]", "accel=[faster]", "scheduler=mine", "task=halved", "callbacks=[moments]",
+    "model=small",
 )  # fmt: skip
 #: Options that change the image.
 CHANGING = KINDS[:5]

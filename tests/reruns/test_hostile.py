@@ -62,10 +62,12 @@ HOSTILE = {
     "chosen": (at("config/chosen", {"task": "evil"}), "a key that there is not"),
     "unknown_group": (at("options/hydra", "evil"), "a group that composer does not have"),
     "option_with_a_path": (at("options/task", "../../../tmp/evil"), "not installed here"),
-    "option_with_an_override": (at("options/callbacks", ["progress,hydra.run.dir=/tmp/elsewhere"]), "not installed here"),
+    "option_with_an_override": (at("options/callbacks", ["progress,hydra.run.dir=/tmp/elsewhere"]),
+        "not installed here"),
     "option_that_is_none": (at("options/model", {"a": 1}), "not installed here"),
     "option_from_a_number": (at("options/callbacks", 7), "not installed here"),
-    "memory_that_is_none": (lambda old: (at("options/memory", ["auto"])(old), at("memory/..%2fevil", {})(old)), "not installed here"),
+    "memory_that_is_none": (lambda old: (at("options/memory", ["auto"])(old), at("memory/..%2fevil", {})(old)),
+        "not installed here"),
     "model_elsewhere": (at("config/model/source", "/etc"), "--trust"),
     "model_from_the_hub": (at("config/model/source", "evil/model"), "--trust"),
     "part_from_elsewhere": (at("config/model/components/vae", "../evil"), "--trust"),
@@ -92,7 +94,8 @@ HOSTILE = {
     "endless_batch": (at("batches", [10**9]), "does not agree with itself"),
     "batch_of_others": (at("together", {"begin": 5, "pictures": []}), "which batch"),
     "others_that_are_not_it": (
-        at("together", {"begin": 0, "pictures": [{"seed": 1, "prompt": "x", "negative_prompt": None}]}), "does not agree with itself"),
+        at("together", {"begin": 0, "pictures": [{"seed": 1, "prompt": "x", "negative_prompt": None}]}),
+        "does not agree with itself"),
     "threads": (at("threads", 10**9), None),
     "no_pixels": (at("pixels", []), "which batch"),
     "escape_codes": (at("versions", {"\33[2Jtorch": "\33]0;evil\7"}), None),
@@ -112,8 +115,8 @@ def saved(path: Path, text: str) -> None:
 
 #: One of each kind, for each merge.
 FEW = (
-    "callback_class", "class_in_a_setting", "unknown_key", "option_with_a_path", "model_elsewhere", "picture_by_a_link", "output_elsewhere",
-    "secret_by_interpolation", "too_many_steps", "escape_codes",
+    "callback_class", "class_in_a_setting", "unknown_key", "option_with_a_path", "model_elsewhere", "picture_by_a_link",
+    "output_elsewhere", "secret_by_interpolation", "too_many_steps", "escape_codes",
 )  # fmt: skip
 
 

@@ -14,8 +14,10 @@ import pytest
 from composer.records import metadata
 
 OLD = Path(__file__).parents[1] / "data" / "schema0"
-MANY = ["task=img2img", "strength=0.9", "steps=4", "images=2", "scheduler=ddim", "scheduler.eta=0.5", "guidance=apg", "accel=[tome]",
-        "memory=[vae_slicing]", "callbacks=[trace,prompt_switch]", "callbacks.prompt_switch.prompt=a blue cube"]  # fmt: skip
+MANY = ["task=img2img", "strength=0.9", "steps=4", "images=2", "scheduler=ddim", "scheduler.eta=0.5", "guidance=apg",
+    "accel=[tome]",
+        "memory=[vae_slicing]", "callbacks=[trace,prompt_switch]",
+        "callbacks.prompt_switch.prompt=a blue cube"]  # fmt: skip
 RUNS = {
     "text": ["steps=2", "callbacks=[progress]"],
     "settings": MANY,

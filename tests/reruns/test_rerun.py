@@ -18,7 +18,8 @@ from composer.testing.image_files import pixels
 OTHERS = ("flow_", "edm_")
 SCHEDULERS = [name for name in options("scheduler", [packaged_conf()]) if not name.startswith(OTHERS)]
 FROM_IMAGES = {
-    "img2img": ["strength=0.6"], "inpaint": [], "outpaint": ["margins=[8,0,8,0]"], "variations": [], "upscale": [], "depth2img": [],
+    "img2img": ["strength=0.6"], "inpaint": [], "outpaint": ["margins=[8,0,8,0]"], "variations": [], "upscale": [],
+    "depth2img": [],
 }  # fmt: skip
 MEMORY = ("vae_slicing", "vae_tiling", "attention_slicing")
 #: What makes an image, and the number of the one that is generated again.
@@ -46,14 +47,17 @@ ALL = {
     **{f"scheduler_{name}": ([f"scheduler={name}", f"images={1 + i % 3}"], i % 3) for i, name in enumerate(SCHEDULERS)},
     **{f"task_{name}": ([f"task={name}", "images=2", *words], 1) for name, words in FROM_IMAGES.items()},
     **{f"preset_{name}": ([f"preset={name}"], 0) for name in ("half", "fast", "small")},
-    **{f"guidance_{name}": ([f"guidance={name}", "images=2"], 1) for name in ("interval", "none", "apg", "pag", "cfg_zero")},
+    **{f"guidance_{name}": ([f"guidance={name}", "images=2"], 1) for name in ("interval", "none", "apg", "pag",
+            "cfg_zero")},
     **{f"accel_{name}": ([f"accel=[{name}]"], 0) for name in ("channels_last", "fused_qkv", "tome")},
     **{f"memory_{name}": ([f"memory=[{name}]", "height=192", "images=2"], 1) for name in MEMORY},
-    **{f"callback_{name}": ([f"callbacks=[{name}]"], 0) for name in ("early_stop", "guidance_schedule", "latents_save", "nan_guard")},
+    **{f"callback_{name}": ([f"callbacks=[{name}]"], 0) for name in ("early_stop", "guidance_schedule", "latents_save",
+            "nan_guard")},
     "webp": (["output=webp", "images=2"], 1),
 }  # fmt: skip
 #: Runs the command line once for each line of words on stdin, in one process.
-RUNS = "import sys, json\nfrom composer.cli.main import main\nfor line in sys.stdin: print('\\nEXIT', main(json.loads(line)), flush=True)"
+RUNS = "import sys, json\nfrom composer.cli.main import main\n"
+RUNS += "for line in sys.stdin: print('\\nEXIT', main(json.loads(line)), flush=True)"
 
 
 def process(folder: Path, lines: list[list[str]]) -> list[tuple[int, str]]:

@@ -11,11 +11,11 @@ from composer.sampling import callback_methods
 from composer.sampling.hooks import MOMENTS
 
 MEANT = {
-    "on_step_end": "after_step", "callback_on_step_end": "after_step", "on_step_begin": "before_step", "on_step_start": "before_step",
-    "pre_step": "before_step", "post_step": "after_step", "step_end": "after_step", "callback_fn": "after_step",
-    "after_steps": "after_step",
-    "before_steps": "before_step", "beforestep": "before_step", "after_prediction": "after_predict", "on_train_end": "after_decode",
-    "on_decode": "after_decode", "after_decoding": "after_decode",
+    "on_step_end": "after_step", "callback_on_step_end": "after_step", "on_step_begin": "before_step",
+    "on_step_start": "before_step", "pre_step": "before_step", "post_step": "after_step", "step_end": "after_step",
+    "callback_fn": "after_step", "after_steps": "after_step",
+    "before_steps": "before_step", "beforestep": "before_step", "after_prediction": "after_predict",
+    "on_train_end": "after_decode", "on_decode": "after_decode", "after_decoding": "after_decode",
 }  # fmt: skip
 FINE = ("save", "finished", "step", "show", "start", "scale_noise", "close", "images", "save_step")
 

@@ -132,7 +132,8 @@ def test_skipped_layers_are_the_classic_pipelines():
         "skip_layer_guidance_stop": 1.0,
     }
     pipe(
-        PROMPTS[0], num_inference_steps=4, guidance_scale=4.0, height=32, width=32, generator=torch.Generator().manual_seed(0), **settings,
+        PROMPTS[0], num_inference_steps=4, guidance_scale=4.0, height=32, width=32,
+        generator=torch.Generator().manual_seed(0), **settings,
         callback_on_step_end=lambda _, i, t, tensors: kept.append(tensors["latents"]) or tensors,
     )  # fmt: skip
     pipe.scheduler = scheduler
@@ -180,9 +181,11 @@ def test_layers_in_the_middle():
     [
         (["guidance=pag", "task=unconditional"], "guidance=pag: can't reach into ddpm models (allowed: sd, sdxl)"),
         (["guidance=cfg", "task=unconditional"], "guidance=cfg: ddpm takes no prompt, so there is nothing to guide"),
-        (["guidance=apg", "guidance.settings.start=2"], "guidance.settings: AdaptiveProjectedGuidance refuses them: Expected `start`"),
+        (["guidance=apg", "guidance.settings.start=2"],
+            "guidance.settings: AdaptiveProjectedGuidance refuses them: Expected `start`"),
         (["guidance=apg", "guidance.guider=ApgGuidance"], "guidance.guider=ApgGuidance: diffusers has no such guider."),
-        (["guidance=apg", "+guidance.layers=auto"], "guidance.layers=auto: AdaptiveProjectedGuidance weakens no layers"),
+        (["guidance=apg", "+guidance.layers=auto"],
+            "guidance.layers=auto: AdaptiveProjectedGuidance weakens no layers"),
         (["guidance=interval", "guidance.last=0.1"], "guidance.last=0.1: must be between first=0.2 and 1"),
     ],
 )  # fmt: skip

@@ -35,7 +35,8 @@ def sampler(option: str, **config) -> Sampler:
 
 def step_of(it: Sampler, index: int, latents: torch.Tensor) -> Step:
     return Step(
-        index=index, total=len(it.timesteps), timestep=it.timesteps[index], sigma=it.sigma(index), latents=latents, model_input=latents,
+        index=index, total=len(it.timesteps), timestep=it.timesteps[index], sigma=it.sigma(index), latents=latents,
+        model_input=latents,
         conditioning=Conditioning(positive=None), guidance_scale=1.0,
     )  # fmt: skip
 

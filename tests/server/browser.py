@@ -1,4 +1,6 @@
-"""A headless Chromium that is driven by its own protocol over two pipes. https://chromedevtools.github.io/devtools-protocol"""
+"""A headless Chromium that is driven by its own protocol over two pipes.
+https://chromedevtools.github.io/devtools-protocol
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Hostile requests: each is answered with 4xx, queues nothing, and writes nothing outside of the service's own files."""
+"""Hostile requests: each is answered with 4xx, queues nothing, and writes nothing outside of the service's own
+files.
+"""
 
 from __future__ import annotations
 
@@ -172,20 +174,23 @@ RAW = {
     "no host": f"GET /jobs HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n",
     "another host": f"GET /jobs HTTP/1.1\r\nHost: evil.example:PORT\r\nAuthorization: Bearer {TOKEN}\r\n\r\n",
     "another host, open page": "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-    "an address in the host": f"GET /jobs HTTP/1.1\r\nHost: 127.0.0.1@evil.example\r\nAuthorization: Bearer {TOKEN}\r\n\r\n",
+    "an address in the host": f"GET /jobs HTTP/1.1\r\nHost: 127.0.0.1@evil.example\r\nAuthorization: Bearer "
+    f"{TOKEN}\r\n\r\n",
     "two hosts": f"GET /jobs HTTP/1.1\r\nHost: HOST\r\nHost: evil.example\r\nAuthorization: Bearer {TOKEN}\r\n\r\n",
     "another origin": f"GET /jobs HTTP/1.1\r\n{GOOD}Origin: http://evil.example\r\n\r\n",
     "null origin": f"POST /jobs HTTP/1.1\r\n{GOOD}Origin: null\r\nContent-Length: 0\r\n\r\n",
     "another port": f"GET /jobs HTTP/1.1\r\n{GOOD}Origin: http://127.0.0.1:1\r\n\r\n",
     "cross site": f"GET /jobs HTTP/1.1\r\n{GOOD}Sec-Fetch-Site: cross-site\r\n\r\n",
-    "preflight": "OPTIONS /jobs HTTP/1.1\r\nHost: HOST\r\nOrigin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\n\r\n",
+    "preflight": "OPTIONS /jobs HTTP/1.1\r\nHost: HOST\r\nOrigin: "
+    "http://evil.example\r\nAccess-Control-Request-Method: POST\r\n\r\n",
     "no token": "GET /jobs HTTP/1.1\r\nHost: HOST\r\n\r\n",
     "wrong token": "GET /jobs HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer x\r\n\r\n",
     "empty token": "GET /jobs HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer \r\n\r\n",
     "another scheme": f"GET /jobs HTTP/1.1\r\nHost: HOST\r\nAuthorization: Basic {TOKEN}\r\n\r\n",
     "token in the query": f"GET /jobs?token={TOKEN} HTTP/1.1\r\nHost: HOST\r\n\r\n",
     "longer token": f"GET /metrics HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer {TOKEN}x\r\n\r\n",
-    "no token for a job": "POST /jobs HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    "no token for a job": "POST /jobs HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: "
+    "2\r\n\r\n{}",
     "wrong key of a file": "GET /files/0000000000000000/000.png?key=0 HTTP/1.1\r\nHost: HOST\r\n\r\n",
     "up from a file": f"GET /files/JOB/../../queue.db HTTP/1.1\r\n{GOOD}\r\n",
     "encoded up": f"GET /files/JOB/%2e%2e/%2e%2e/queue.db HTTP/1.1\r\n{GOOD}\r\n",
@@ -200,13 +205,15 @@ RAW = {
     "no such page": f"GET /nothing HTTP/1.1\r\n{GOOD}\r\n",
     "another method": f"DELETE /jobs HTTP/1.1\r\n{GOOD}\r\n",
     "trace": f"TRACE / HTTP/1.1\r\n{GOOD}\r\n",
-    "huge length": f"POST /jobs HTTP/1.1\r\n{GOOD}Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n",
+    "huge length": f"POST /jobs HTTP/1.1\r\n{GOOD}Content-Type: application/json\r\nContent-Length: "
+    f"99999999999\r\n\r\n",
     "negative length": f"POST /jobs HTTP/1.1\r\n{GOOD}Content-Type: application/json\r\nContent-Length: -1\r\n\r\n",
     "odd length": f"POST /jobs HTTP/1.1\r\n{GOOD}Content-Type: application/json\r\nContent-Length: ten\r\n\r\n",
     "form for JSON": f"POST /jobs HTTP/1.1\r\n{GOOD}Content-Type: text/plain\r\nContent-Length: 17\r\n\r\n"
     + '{"overrides": []}',
     "a body without a token": "POST / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 100000\r\n\r\n",
-    "a body for an open page": "GET /healthz HTTP/1.1\r\nHost: HOST\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\n",
+    "a body for an open page": "GET /healthz HTTP/1.1\r\nHost: HOST\r\nContent-Type: image/png\r\nContent-Length: "
+    "99\r\n\r\n",
     "odd limit": f"GET /jobs?limit=-1 HTTP/1.1\r\n{GOOD}\r\n",
     "huge limit": f"GET /jobs?limit=99999999999999999999 HTTP/1.1\r\n{GOOD}\r\n",
     "odd state": f"GET /jobs?state=%27%20OR%201=1-- HTTP/1.1\r\n{GOOD}\r\n",

@@ -1,4 +1,6 @@
-"""The page in a real headless Chromium: choose, generate, watch, refuse, retry, vary; by keyboard, on a phone, in the dark."""
+"""The page in a real headless Chromium: choose, generate, watch, refuse, retry, vary; by keyboard, on a phone, in the
+dark.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium: `apt-ge
 OPEN = "document.querySelector('#work')?.hidden === false && document.querySelector('#choose-model')"
 #: Fields without a name for a screen reader, and images without a description.
 UNNAMED = """[...document.querySelectorAll('input, select, textarea, button, summary, output[id], img')].filter((one) =>
-  !(one.labels?.length || one.ariaLabel || one.alt || one.textContent.trim() || one.querySelector('img')?.alt || one.hidden
-    || one.closest('[hidden], dialog:not([open])'))).map((one) => one.outerHTML)"""
+  !(one.labels?.length || one.ariaLabel || one.alt || one.textContent.trim() || one.querySelector('img')?.alt
+    || one.hidden || one.closest('[hidden], dialog:not([open])'))).map((one) => one.outerHTML)"""
 SET = """((id, value) => {{ const one = document.getElementById(id); one.value = value;
   one.dispatchEvent(new Event('input')); one.dispatchEvent(new Event('change')); return one.value; }})({id}, {value})"""
 

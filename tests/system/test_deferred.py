@@ -38,7 +38,8 @@ USES = {
     "from torch._dynamo import reset; reset()": (),
     "import torch, diffusers.utils.torch_utils; f = torch.compile(lambda x: x + 1, backend='eager'); "
     "assert f(torch.ones(1)).item() == 2": (),
-    "import torch; f = torch.compiler.disable(lambda x: x + 1); g = torch.compile(lambda x: f(x) * 2, backend='eager'); "
+    "import torch; f = torch.compiler.disable(lambda x: x + 1); g = torch.compile(lambda x: f(x) * 2, "
+    "backend='eager'); "
     "assert g(torch.ones(1)).item() == 4": (),
     "import torch; f = torch.compiler.disable(lambda x: x + 1, recursive=False); "
     "g = torch.compile(lambda x: f(x) * 2, backend='eager'); assert g(torch.ones(1)).item() == 4": (),

@@ -12,14 +12,18 @@ from composer.system.constraints import Fraction, Ge, Gt, Interval, Len, MinLen,
 from composer.system.json_schema import schema_of
 
 HINTS = [
-    bool, int, float, str, None, int | None, Literal["auto"] | bool, Literal["a", "b", 3], Fraction, Annotated[int, Ge(1)] | None,
-    Annotated[float, Gt(0)], Annotated[float, Interval(gt=0, lt=1)], Annotated[int, MultipleOf(8)], Annotated[str, MinLen(1)],
-    Sequence[str], list[int], tuple[int, str], tuple[float, ...], Annotated[Sequence[int], Len(4, 4)], Annotated[list[str],
+    bool, int, float, str, None, int | None, Literal["auto"] | bool, Literal["a", "b", 3], Fraction,
+    Annotated[int, Ge(1)] | None,
+    Annotated[float, Gt(0)], Annotated[float, Interval(gt=0, lt=1)], Annotated[int, MultipleOf(8)],
+    Annotated[str, MinLen(1)],
+    Sequence[str], list[int], tuple[int, str], tuple[float, ...], Annotated[Sequence[int], Len(4, 4)],
+    Annotated[list[str],
     MinLen(1)] | None,
     Mapping[str, Any], Mapping[str, float], dict[str, bool], Any, str | Annotated[Sequence[str], MinLen(1)] | None,
 ]  # fmt: skip
 VALUES = [
-    None, True, False, 0, 1, -1, 3, 8, 16, 0.5, 1.5, -0.25, "", "a", "auto", "x", [], [1], [1, 2, 3, 4], ["a"], [1, "a"], [0.5], {},
+    None, True, False, 0, 1, -1, 3, 8, 16, 0.5, 1.5, -0.25, "", "a", "auto", "x", [], [1], [1, 2, 3, 4], ["a"],
+    [1, "a"], [0.5], {},
     {"a": 1},
     {"a": 0.5}, {"a": True}, {"a": "b"},
 ]  # fmt: skip

@@ -42,15 +42,19 @@ def process() -> dict[str, Any]:
         for name in ("root", "diffusers", "transformers", "composer", "hydra", "torch", "huggingface_hub")
     }
     return {
-        **{name: (list(logger.handlers), logger.level, logger.propagate, logger.filters[:]) for name, logger in loggers.items()},
+        **{name: (list(logger.handlers), logger.level, logger.propagate, logger.filters[:]) for name,
+            logger in loggers.items()},
         "bars": [library.utils.logging.is_progress_bar_enabled() for library in (diffusers, transformers)],
         "warnings": list(warnings.filters), "showwarning": warnings.showwarning, "environment": dict(os.environ),
-        "scipy": type(sys.modules.get("scipy.stats")), "argv": list(sys.argv), "path": list(sys.path), "folder": os.getcwd(),
+        "scipy": type(sys.modules.get("scipy.stats")), "argv": list(sys.argv), "path": list(sys.path),
+        "folder": os.getcwd(),
         "hooks": (sys.excepthook, sys.stdout, sys.stderr), "signal": signal.getsignal(signal.SIGINT),
         "dtype": torch.get_default_dtype(), "threads": torch.get_num_threads(), "grad": torch.is_grad_enabled(),
         "random": (torch.get_rng_state().tolist(), random.getstate(), str(numpy.random.get_state())),
-        "exact": (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32),
-        "hydra": (GlobalHydra.instance().hydra, list(Plugins.instance().plugin_type_to_subclass_list[SearchPathPlugin])),
+        "exact": (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,
+            torch.backends.cuda.matmul.allow_tf32),
+        "hydra": (GlobalHydra.instance().hydra,
+            list(Plugins.instance().plugin_type_to_subclass_list[SearchPathPlugin])),
     }  # fmt: skip
 
 

@@ -16,9 +16,12 @@ MARKED = [
     "[red:blue:0.5] cone", "[red:10]", "[red::0.5]", "[red|blue] cone",
 ]  # fmt: skip
 PROSE = [
-    "", "a red cone", "a photo (16:9)", "at 10:30 (or 11:15)", "John 3:16", "ratio (1:1.5)", "16:9, 4k", "title: a cone",
-    'a sign that says "BREAK"', "TAKE A BREAK", "break", "BREAKFAST", "COFFEE BREAK TIME", "fill in the ____", "x__y__z",
-    "snake_case and __ alone", "a set {1, 2, 3}", "{}", "[a note]", "[10:30]", "[sic]", "(see below)", "(see: the cone)",
+    "", "a red cone", "a photo (16:9)", "at 10:30 (or 11:15)", "John 3:16", "ratio (1:1.5)", "16:9, 4k",
+    "title: a cone",
+    'a sign that says "BREAK"', "TAKE A BREAK", "break", "BREAKFAST", "COFFEE BREAK TIME", "fill in the ____",
+    "x__y__z",
+    "snake_case and __ alone", "a set {1, 2, 3}", "{}", "[a note]", "[10:30]", "[sic]", "(see below)",
+    "(see: the cone)",
     "f(x) = (a + b)", "a <b> c", "1 < 2", "a:b", "a | b", "C++ code", "wow!!! (really)", "a (small) cone: red", '"("',
     "an emoji :)", "8) cones (:",
 ]  # fmt: skip

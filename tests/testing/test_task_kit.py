@@ -37,8 +37,8 @@ class TestImg2Img(TaskTests):
 @pytest.mark.slow
 class TestInpaint(TaskTests):
     values = {
-        "prompt": "a cat", "image": "sample:scene", "mask": "sample:mask", "strength": 0.5, "mask_blur": 0, "invert_mask": False,
-        "keep_unmasked": True,
+        "prompt": "a cat", "image": "sample:scene", "mask": "sample:mask", "strength": 0.5, "mask_blur": 0,
+        "invert_mask": False, "keep_unmasked": True,
     }  # fmt: skip
     option = CONF / "inpaint.yaml"
 

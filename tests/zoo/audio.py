@@ -27,8 +27,8 @@ from zoo.text import VOCABULARY, qwen3, qwen_tokenizer, umt5
 
 def oobleck(latents: int) -> d.AutoencoderOobleck:
     return d.AutoencoderOobleck(
-        encoder_hidden_size=6, downsampling_ratios=[1, 2], decoder_channels=3, decoder_input_channels=latents, audio_channels=2,
-        channel_multiples=[2, 4], sampling_rate=16,
+        encoder_hidden_size=6, downsampling_ratios=[1, 2], decoder_channels=3, decoder_input_channels=latents,
+        audio_channels=2, channel_multiples=[2, 4], sampling_rate=16,
     )  # fmt: skip
 
 
@@ -37,11 +37,13 @@ def stable_audio() -> d.StableAudioPipeline:
 
     return d.StableAudioPipeline(
         vae=oobleck(4), text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
-        scheduler=d.EDMDPMSolverMultistepScheduler(prediction_type="v_prediction", sigma_data=1.0, sigma_schedule="exponential"),
+        scheduler=d.EDMDPMSolverMultistepScheduler(prediction_type="v_prediction", sigma_data=1.0,
+            sigma_schedule="exponential"),
         projection_model=StableAudioProjectionModel(text_encoder_dim=32, conditioning_dim=8, min_value=0, max_value=32),
         transformer=d.StableAudioDiTModel(
-            sample_size=16, in_channels=4, num_layers=2, attention_head_dim=8, num_key_value_attention_heads=2, out_channels=4,
-            num_attention_heads=2, cross_attention_dim=8, time_proj_dim=8, global_states_input_dim=16, cross_attention_input_dim=8,
+            sample_size=16, in_channels=4, num_layers=2, attention_head_dim=8, num_key_value_attention_heads=2,
+            out_channels=4, num_attention_heads=2, cross_attention_dim=8, time_proj_dim=8, global_states_input_dim=16,
+            cross_attention_input_dim=8,
         ),
     )  # fmt: skip
 
@@ -54,7 +56,8 @@ def ace_step() -> d.AceStepPipeline:
     )
 
     shared: dict[str, Any] = {
-        "hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "sliding_window": 16,
+        "hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+        "sliding_window": 16,
     }  # fmt: skip
     pooled = shared | {"audio_acoustic_hidden_dim": 8, "pool_window_size": 2, "num_attention_pooler_hidden_layers": 1}
     return d.AceStepPipeline(
@@ -64,9 +67,11 @@ def ace_step() -> d.AceStepPipeline:
             **shared, num_hidden_layers=2, in_channels=24, audio_acoustic_hidden_dim=8, patch_size=2
         ),
         condition_encoder=AceStepConditionEncoder(
-            **shared, text_hidden_dim=32, timbre_hidden_dim=8, num_lyric_encoder_hidden_layers=1, num_timbre_encoder_hidden_layers=1
+            **shared, text_hidden_dim=32, timbre_hidden_dim=8, num_lyric_encoder_hidden_layers=1,
+            num_timbre_encoder_hidden_layers=1
         ),
-        audio_tokenizer=AceStepAudioTokenizer(**pooled, fsq_dim=32, fsq_input_levels=[4, 4, 4], fsq_input_num_quantizers=1),
+        audio_tokenizer=AceStepAudioTokenizer(**pooled, fsq_dim=32, fsq_input_levels=[4, 4, 4],
+            fsq_input_num_quantizers=1),
         audio_token_detokenizer=AceStepAudioTokenDetokenizer(**pooled),
     )  # fmt: skip
 
@@ -75,10 +80,11 @@ def longcat_audio() -> d.LongCatAudioDiTPipeline:
     return d.LongCatAudioDiTPipeline(
         tokenizer=qwen_tokenizer(), text_encoder=umt5(),
         vae=d.LongCatAudioDiTVae(
-            in_channels=1, channels=16, c_mults=[1, 2], strides=[2], latent_dim=8, encoder_latent_dim=16, downsampling_ratio=2,
-            sample_rate=24000,
+            in_channels=1, channels=16, c_mults=[1, 2], strides=[2], latent_dim=8, encoder_latent_dim=16,
+            downsampling_ratio=2, sample_rate=24000,
         ),
-        transformer=d.LongCatAudioDiTTransformer(dit_dim=32, dit_depth=2, dit_heads=4, dit_text_dim=32, latent_dim=8, text_conv=False),
+        transformer=d.LongCatAudioDiTTransformer(dit_dim=32, dit_depth=2, dit_heads=4, dit_text_dim=32, latent_dim=8,
+            text_conv=False),
     )  # fmt: skip
 
 
@@ -98,28 +104,32 @@ def audioldm2() -> d.AudioLDM2Pipeline:
     from diffusers.pipelines.audioldm2 import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel
 
     text = {
-        "hidden_size": 8, "intermediate_size": 37, "num_attention_heads": 1, "num_hidden_layers": 1, "vocab_size": VOCABULARY,
-        "projection_dim": 8,
+        "hidden_size": 8, "intermediate_size": 37, "num_attention_heads": 1, "num_hidden_layers": 1,
+        "vocab_size": VOCABULARY, "projection_dim": 8,
     }  # fmt: skip
     sound = {
-        "spec_size": 8, "window_size": 4, "num_mel_bins": 8, "intermediate_size": 37, "depths": [1, 1], "num_attention_heads": [1, 1],
-        "num_hidden_layers": 1, "hidden_size": 192, "projection_dim": 8, "patch_size": 2, "patch_stride": 2,
-        "patch_embed_input_channels": 4,
+        "spec_size": 8, "window_size": 4, "num_mel_bins": 8, "intermediate_size": 37, "depths": [1, 1],
+        "num_attention_heads": [1, 1], "num_hidden_layers": 1, "hidden_size": 192, "projection_dim": 8, "patch_size": 2,
+        "patch_stride": 2, "patch_embed_input_channels": 4,
     }  # fmt: skip
     language = GPT2LMHeadModel(GPT2Config(n_embd=16, n_head=1, n_layer=1, vocab_size=VOCABULARY, n_positions=99))
     language.config.max_new_tokens = 4
     return d.AudioLDM2Pipeline(
         vae=d.AutoencoderKL(
-            block_out_channels=(8, 16), in_channels=1, out_channels=1, norm_num_groups=8, down_block_types=("DownEncoderBlock2D",) * 2,
+            block_out_channels=(8, 16), in_channels=1, out_channels=1, norm_num_groups=8,
+            down_block_types=("DownEncoderBlock2D",) * 2,
             up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4,
         ),
-        text_encoder=ClapModel(ClapConfig(text_config=text, audio_config=sound, projection_dim=16)), text_encoder_2=parts.t5(32),
+        text_encoder=ClapModel(ClapConfig(text_config=text, audio_config=sound, projection_dim=16)),
+        text_encoder_2=parts.t5(32),
         projection_model=AudioLDM2ProjectionModel(text_encoder_dim=16, text_encoder_1_dim=32, langauge_model_dim=16),
         language_model=language, tokenizer=roberta_tokenizer(), tokenizer_2=t5_tokenizer(),
         feature_extractor=ClapFeatureExtractor(hop_length=7900),
         unet=AudioLDM2UNet2DConditionModel(
-            block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=8, sample_size=32, cross_attention_dim=((None, 16, 32),) * 2,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=8, sample_size=32,
+            cross_attention_dim=((None, 16, 32),) * 2,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         ),
         scheduler=d.DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False, set_alpha_to_one=False),
         vocoder=SpeechT5HifiGan(

@@ -35,7 +35,8 @@ def sdxl_union(cls: type = d.StableDiffusionXLControlNetUnionPipeline) -> Any:
              "projection_class_embeddings_input_dim", "down_block_types")  # fmt: skip
     shared = {name: base.unet.config[name] for name in names}
     net = d.ControlNetUnionModel(
-        **shared, conditioning_embedding_out_channels=(16, 32, 32, 32), num_control_type=2, num_trans_channel=16, num_trans_head=2,
+        **shared, conditioning_embedding_out_channels=(16, 32, 32, 32), num_control_type=2, num_trans_channel=16,
+        num_trans_head=2,
         num_trans_layer=1, num_proj_channel=16,
     )  # fmt: skip
     return of(cls, base, controlnet=net, add_watermarker=False)
@@ -77,8 +78,10 @@ def qwen_control(cls: type = d.QwenImageControlNetPipeline) -> Any:
 def zimage_control(cls: type = d.ZImageControlNetPipeline) -> Any:
     base = flow_images.zimage()
     net = d.ZImageControlNetModel(
-        control_layers_places=[0, 1], control_refiner_layers_places=[0], add_control_noise_refiner="control_noise_refiner",
-        control_in_dim=33 if cls is d.ZImageControlNetInpaintPipeline else 16, dim=32, n_refiner_layers=1, n_heads=2, n_kv_heads=2,
+        control_layers_places=[0, 1], control_refiner_layers_places=[0],
+        add_control_noise_refiner="control_noise_refiner",
+        control_in_dim=33 if cls is d.ZImageControlNetInpaintPipeline else 16, dim=32, n_refiner_layers=1, n_heads=2,
+        n_kv_heads=2,
     )  # fmt: skip
     return of(cls, base, controlnet=net)
 

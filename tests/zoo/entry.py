@@ -105,8 +105,8 @@ def models(pipeline: DiffusionPipeline) -> Iterator[torch.nn.Module]:
 
 @torch.no_grad()
 def randomise(model: torch.nn.Module) -> None:
-    """Initialise all weights anew, so that no layer begins at zero (a ControlNet's outputs, the last one of a DiT) and none
-    is left uninitialised (Z-Image's padding tokens): each input matters to the output.
+    """Initialise all weights anew, so that no layer begins at zero (a ControlNet's outputs, the last one of a DiT) and
+    none is left uninitialised (Z-Image's padding tokens): each input matters to the output.
     """
     model.eval().requires_grad_(False)
     for name, weight in sorted(model.named_parameters()):

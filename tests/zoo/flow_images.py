@@ -62,7 +62,8 @@ def zimage_omni() -> d.ZImageOmniPipeline:
 def qwen(length: int | None = 131072) -> d.QwenImagePipeline:
     """Qwen-Image, with a `true_cfg_scale` beside a `guidance_scale`. length: of a prompt, as its tokenizer says it."""
     return d.QwenImagePipeline(
-        scheduler=FlowEuler(shift=1.0, use_dynamic_shifting=True), tokenizer=qwen_tokenizer(length), text_encoder=qwen_vl(),
+        scheduler=FlowEuler(shift=1.0, use_dynamic_shifting=True), tokenizer=qwen_tokenizer(length),
+        text_encoder=qwen_vl(),
         vae=d.AutoencoderKLQwenImage(base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
         transformer=d.QwenImageTransformer2DModel(
             num_layers=2, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=16, axes_dims_rope=(8, 4, 4)
@@ -74,11 +75,13 @@ def flux2_parts(text_width: int) -> dict[str, Any]:
     return {
         "scheduler": FlowEuler(shift=3.0, use_dynamic_shifting=True),
         "vae": d.AutoencoderKLFlux2(
-            down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, block_out_channels=(8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+            block_out_channels=(8, 8),
             layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=32,
         ),
         "transformer": d.Flux2Transformer2DModel(
-            in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=text_width,
+            in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+            joint_attention_dim=text_width,
             timestep_guidance_channels=16, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False,
         ),
     }  # fmt: skip
@@ -93,12 +96,13 @@ def flux2() -> d.Flux2Pipeline:
     """FLUX.2 with Mistral's encoder, of which it reads three hidden layers; its processor is a Qwen tokenizer."""
     base = flux2_parts(48)
     text = {
-        "model_type": "mistral", "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2,
-        "num_hidden_layers": 31, "num_key_value_heads": 1, "head_dim": 8, "sliding_window": None,
+        "model_type": "mistral", "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 32,
+        "num_attention_heads": 2, "num_hidden_layers": 31, "num_key_value_heads": 1, "head_dim": 8,
+        "sliding_window": None,
     }  # fmt: skip
     vision = {
-        "model_type": "pixtral", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-        "image_size": 28, "patch_size": 14,
+        "model_type": "pixtral", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16, "image_size": 28, "patch_size": 14,
     }  # fmt: skip
     encoder = Mistral3ForConditionalGeneration(
         Mistral3Config(text_config=text, vision_config=vision, image_token_index=6)
@@ -110,10 +114,12 @@ def flux2() -> d.Flux2Pipeline:
 def chroma(cls: type = d.ChromaPipeline) -> Any:
     """Chroma at 32 × 32 pixels, which lays out its own steps: its scheduler wants a `mu`."""
     return cls(
-        scheduler=FlowEuler(use_dynamic_shifting=True, shift=3.0), text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
+        scheduler=FlowEuler(use_dynamic_shifting=True, shift=3.0), text_encoder=parts.t5(32),
+        tokenizer=parts.t5_tokenizer(),
         vae=flow_vae(),
         transformer=d.ChromaTransformer2DModel(
-            patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+            patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+            num_attention_heads=2,
             joint_attention_dim=32, axes_dims_rope=(4, 4, 8), approximator_hidden_dim=32, approximator_layers=1,
             approximator_num_channels=16,
         ),
@@ -126,7 +132,8 @@ def lumina2() -> d.Lumina2Pipeline:
         scheduler=FlowEuler(shift=6.0, use_dynamic_shifting=True), tokenizer=qwen_tokenizer(), text_encoder=gemma2(),
         vae=flow_vae(16, 4),
         transformer=d.Lumina2Transformer2DModel(
-            sample_size=8, in_channels=16, hidden_size=32, num_layers=1, num_refiner_layers=1, num_attention_heads=2, num_kv_heads=1,
+            sample_size=8, in_channels=16, hidden_size=32, num_layers=1, num_refiner_layers=1, num_attention_heads=2,
+            num_kv_heads=1,
             multiple_of=16, axes_dim_rope=(8, 4, 4), axes_lens=(300, 32, 32), cap_feat_dim=16,
         ),
     )  # fmt: skip
@@ -135,9 +142,11 @@ def lumina2() -> d.Lumina2Pipeline:
 def sana_vae() -> d.AutoencoderDC:
     return d.AutoencoderDC(
         in_channels=3, latent_channels=4, attention_head_dim=2, encoder_block_types=("ResBlock", "EfficientViTBlock"),
-        decoder_block_types=("ResBlock", "EfficientViTBlock"), encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
+        decoder_block_types=("ResBlock", "EfficientViTBlock"), encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
         encoder_qkv_multiscales=((), (5,)), decoder_qkv_multiscales=((), (5,)), encoder_layers_per_block=(1, 1),
-        decoder_layers_per_block=(1, 1), downsample_block_type="conv", upsample_block_type="interpolate", decoder_norm_types="rms_norm",
+        decoder_layers_per_block=(1, 1), downsample_block_type="conv", upsample_block_type="interpolate",
+        decoder_norm_types="rms_norm",
         decoder_act_fns="silu", scaling_factor=0.41407,
     )  # fmt: skip
 
@@ -146,11 +155,12 @@ def sana(cls: type = d.SanaPipeline, **settings: Any) -> Any:
     sprint = cls in (d.SanaSprintPipeline, d.SanaSprintImg2ImgPipeline)
     flow = d.DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     return cls(
-        scheduler=d.SCMScheduler() if sprint else flow, tokenizer=qwen_tokenizer(), text_encoder=gemma2(), vae=sana_vae(),
+        scheduler=d.SCMScheduler() if sprint else flow, tokenizer=qwen_tokenizer(), text_encoder=gemma2(),
+        vae=sana_vae(),
         transformer=d.SanaTransformer2DModel(
-            patch_size=1, in_channels=4, out_channels=4, num_layers=2, num_attention_heads=2, attention_head_dim=8, sample_size=16,
-            num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=16,
-            qk_norm="rms_norm_across_heads", guidance_embeds=sprint,
+            patch_size=1, in_channels=4, out_channels=4, num_layers=2, num_attention_heads=2, attention_head_dim=8,
+            sample_size=16, num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16,
+            caption_channels=16, qk_norm="rms_norm_across_heads", guidance_embeds=sprint,
         ),
         **settings,
     )  # fmt: skip

@@ -20,7 +20,9 @@ from zoo.video import ltx2, wan
 
 
 def anima() -> dict[str, Any]:
-    """Anima, which has no pipeline class: a Qwen3 and a T5 tokenizer feed the text conditioner of a Cosmos transformer."""
+    """Anima, which has no pipeline class: a Qwen3 and a T5 tokenizer feed the text conditioner of a Cosmos
+    transformer.
+    """
     from diffusers.models.condition_embedders.condition_embedder_anima import AnimaTextConditioner
 
     return {
@@ -58,7 +60,8 @@ def flux3() -> dict[str, Any]:
         ),
         "prompt_upsampler_processor": qwen_vl_processor(), "tokenizer": qwen_vl_processor(), "vae": klein().vae,
         "transformer": d.Flux3Transformer2DModel(
-            in_channels=16, cond_in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+            in_channels=16, cond_in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+            num_attention_heads=2,
             joint_attention_dim=128, timestep_channels=16, axes_dims_rope=(4, 4, 4, 4),
         ),
     }  # fmt: skip
@@ -72,7 +75,8 @@ def ltx25() -> dict[str, Any]:
     decoder = d.LTX2VideoDiffusionDecoderModel(
         latent_channels=4, patch_size=16, decoder_head_dim=8, decoder_stage_channels=(16, 16, 16, 16, 16),
         decoder_stage_depths=(1, 1, 1, 1, 1), decoder_stage_kernels=((1, 2, 2),) * 4, decoder_stage5_kernel=(2, 2, 2),
-        decoder_upsample_strides=((2, 1, 1), (2, 1, 1), (2, 1, 1), (1, 2, 2)), decoder_upsample_channel_reductions=(1, 1, 1, 1),
+        decoder_upsample_strides=((2, 1, 1), (2, 1, 1), (2, 1, 1), (1, 2, 2)),
+        decoder_upsample_channel_reductions=(1, 1, 1, 1),
         decoder_t_emb_dim=16,
     )  # fmt: skip
     return {**parts_of, "diffusion_decoder": decoder}

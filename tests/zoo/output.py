@@ -27,7 +27,9 @@ def output(result: Any) -> np.ndarray:
 
 
 def generate(entry: Entry, pipeline: DiffusionPipeline, steps: int = 4, seed: int = 3) -> np.ndarray:
-    """What an entry's pipeline generates by its own `__call__`, torch's global generator seeded where it uses that one."""
+    """What an entry's pipeline generates by its own `__call__`, torch's global generator seeded where it uses that
+    one.
+    """
     with torch.random.fork_rng(devices=[], enabled=entry.global_random):
         if entry.global_random:
             torch.manual_seed(0)

@@ -1,4 +1,6 @@
-"""Tokenizers, processors and text encoders that need no download; those of CLIP and T5 are in `composer.testing.parts`."""
+"""Tokenizers, processors and text encoders that need no download; those of CLIP and T5 are in
+`composer.testing.parts`.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ CHAT = (
 VOCABULARY = 256 + len(MARKS)
 #: Of a transformers language model that is Qwen's in all but size.
 QWEN: dict[str, Any] = {
-    "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2,
+    "num_key_value_heads": 1,
 }  # fmt: skip
 
 
@@ -86,8 +89,8 @@ def qwen2_vl() -> Qwen2VLForConditionalGeneration:
 
 
 def qwen_vl_processor() -> PaddleOCRVLProcessor:
-    """Scales images to 28 × 28 pixels: one token. transformers makes Qwen's own processor only with torchvision, for its
-    videos; this one does the same without them.
+    """Scales images to 28 × 28 pixels: one token. transformers makes Qwen's own processor only with torchvision, for
+    its videos; this one does the same without them.
     """
     images = Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=28 * 28)
     tokenizer = qwen_tokenizer(model_specific_special_tokens={"image_token": "<|image_pad|>"})

@@ -17,8 +17,9 @@ PROMPT = {"prompt": "a cat", "output_type": "np"}
 def latent_upscale() -> d.StableDiffusionLatentUpscalePipeline:
     levels = ("KCrossAttnUpBlock2D",) * 3
     unet = d.UNet2DConditionModel(
-        act_fn="gelu", attention_head_dim=8, norm_num_groups=None, block_out_channels=[32, 32, 64, 64], conv_in_kernel=1,
-        time_cond_proj_dim=2 * 64 + parts.WIDTH, conv_out_kernel=1, cross_attention_dim=parts.WIDTH, in_channels=8, out_channels=5,
+        act_fn="gelu", attention_head_dim=8, norm_num_groups=None, block_out_channels=[32, 32, 64, 64],
+        conv_in_kernel=1, time_cond_proj_dim=2 * 64 + parts.WIDTH, conv_out_kernel=1, cross_attention_dim=parts.WIDTH,
+        in_channels=8, out_channels=5,
         down_block_types=("KDownBlock2D", *(name.replace("Up", "Down") for name in levels)), mid_block_type=None,
         resnet_time_scale_shift="scale_shift", time_embedding_type="fourier", timestep_post_act="gelu",
         up_block_types=(*levels, "KUpBlock2D"),
@@ -58,7 +59,9 @@ def unclip_image() -> d.StableUnCLIPImg2ImgPipeline:
 
 
 def adapter() -> d.StableDiffusionAdapterPipeline:
-    """Its UNet attends at the first level, as Stable Diffusion's does: an adapter's features are those of its levels."""
+    """Its UNet attends at the first level, as Stable Diffusion's does: an adapter's features are those of its
+    levels.
+    """
     base = pipelines.sd()
     unet = changed(
         base.unet,

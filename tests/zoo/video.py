@@ -38,8 +38,8 @@ def wan_vae(**more: Any) -> d.AutoencoderKLWan:
 
 def wan_transformer(cls: type = d.WanTransformer3DModel, **more: Any) -> Any:
     plain = {
-        "num_attention_heads": 2, "attention_head_dim": 16, "text_dim": 32, "freq_dim": 32, "ffn_dim": 32, "num_layers": 2,
-        "rope_max_seq_len": 32,
+        "num_attention_heads": 2, "attention_head_dim": 16, "text_dim": 32, "freq_dim": 32, "ffn_dim": 32,
+        "num_layers": 2, "rope_max_seq_len": 32,
     }  # fmt: skip
     return cls(**plain | more)
 
@@ -90,12 +90,15 @@ def hunyuan15() -> d.HunyuanVideo15Pipeline:
         scheduler=FlowEuler(shift=7.0), text_encoder=qwen_text, tokenizer=qwen_tokenizer(), text_encoder_2=parts.t5(32),
         tokenizer_2=ByT5Tokenizer(), guider=d.ClassifierFreeGuidance(guidance_scale=3.0),
         vae=d.AutoencoderKLHunyuanVideo15(
-            latent_channels=4, block_out_channels=(16, 16), layers_per_block=1, spatial_compression_ratio=4, temporal_compression_ratio=2,
+            latent_channels=4, block_out_channels=(16, 16), layers_per_block=1, spatial_compression_ratio=4,
+            temporal_compression_ratio=2,
             downsample_match_channel=False, upsample_match_channel=False,
         ),
         transformer=d.HunyuanVideo15Transformer3DModel(
-            in_channels=9, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=1, num_refiner_layers=1, mlp_ratio=2.0,
-            text_embed_dim=16, text_embed_2_dim=32, image_embed_dim=12, rope_axes_dim=(2, 2, 4), target_size=16, task_type="t2v",
+            in_channels=9, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=1,
+            num_refiner_layers=1, mlp_ratio=2.0,
+            text_embed_dim=16, text_embed_2_dim=32, image_embed_dim=12, rope_axes_dim=(2, 2, 4), target_size=16,
+            task_type="t2v",
         ),
     )  # fmt: skip
 
@@ -110,7 +113,8 @@ def wan_vace() -> d.WanVACEPipeline:
 def text2video_sd(cls: type = d.TextToVideoSDPipeline) -> Any:
     """The text to video of Stable Diffusion's time."""
     unet = d.UNet3DConditionModel(
-        sample_size=8, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, cross_attention_dim=parts.WIDTH,
+        sample_size=8, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
+        cross_attention_dim=parts.WIDTH,
         attention_head_dim=4, down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
         up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
     )  # fmt: skip
@@ -121,8 +125,10 @@ def ltx(cls: type = d.LTXPipeline, **more: Any) -> Any:
     """LTX-Video; `timestep_conditioning=True` makes its later VAEs, which denoise too."""
     vae = d.AutoencoderKLLTXVideo(
         latent_channels=8, block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4, layers_per_block=(1,) * 5,
-        decoder_layers_per_block=(1,) * 5, spatio_temporal_scaling=(True, True, False, False), patch_size=1, patch_size_t=1,
-        decoder_spatio_temporal_scaling=(True, True, False, False), decoder_inject_noise=(False,) * 5, upsample_residual=(False,) * 4,
+        decoder_layers_per_block=(1,) * 5, spatio_temporal_scaling=(True, True, False, False), patch_size=1,
+        patch_size_t=1,
+        decoder_spatio_temporal_scaling=(True, True, False, False), decoder_inject_noise=(False,) * 5,
+        upsample_residual=(False,) * 4,
         upsample_factor=(1,) * 4, encoder_causal=True, decoder_causal=False, **more,
     )  # fmt: skip
     vae.latents_mean.normal_(0.0, 0.5)
@@ -131,8 +137,8 @@ def ltx(cls: type = d.LTXPipeline, **more: Any) -> Any:
         scheduler=FlowEuler(use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, shift_terminal=0.1), vae=vae,
         text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
         transformer=d.LTXVideoTransformer3DModel(
-            in_channels=8, out_channels=8, num_attention_heads=4, attention_head_dim=8, cross_attention_dim=32, num_layers=1,
-            caption_channels=32,
+            in_channels=8, out_channels=8, num_attention_heads=4, attention_head_dim=8, cross_attention_dim=32,
+            num_layers=1, caption_channels=32,
         ),
     )  # fmt: skip
 
@@ -143,7 +149,8 @@ def ltx2() -> d.LTX2Pipeline:
 
     text = QWEN | {"num_hidden_layers": 2, "head_dim": 8, "pad_token_id": 0}
     vision = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
+        "patch_size": 14,
     }  # fmt: skip
     gemma = Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4))
     heads = {
@@ -160,21 +167,26 @@ def ltx2() -> d.LTX2Pipeline:
     return d.LTX2Pipeline(
         scheduler=FlowEuler(), text_encoder=gemma, tokenizer=qwen_tokenizer(padding_side="left"),
         transformer=d.LTX2VideoTransformer3DModel(
-            in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16, audio_in_channels=4,
-            audio_out_channels=4, audio_num_attention_heads=2, audio_attention_head_dim=4, audio_cross_attention_dim=8, num_layers=2,
-            caption_channels=16, **rope,
+            in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16,
+            audio_in_channels=4, audio_out_channels=4, audio_num_attention_heads=2, audio_attention_head_dim=4,
+            audio_cross_attention_dim=8, num_layers=2, caption_channels=16, **rope,
         ),
         connectors=LTX2TextConnectors(
-            caption_channels=16, text_proj_in_factor=3, connector_rope_base_seq_len=32, causal_temporal_positioning=False, **heads, **rope,
+            caption_channels=16, text_proj_in_factor=3, connector_rope_base_seq_len=32,
+            causal_temporal_positioning=False, **heads, **rope,
         ),
         vae=d.AutoencoderKLLTX2Video(
-            latent_channels=4, block_out_channels=(8,), decoder_block_out_channels=(8,), layers_per_block=(1,), patch_size=1,
-            decoder_layers_per_block=(1, 1), spatio_temporal_scaling=(True,), decoder_spatio_temporal_scaling=(True,), patch_size_t=1,
-            decoder_inject_noise=(False, False), downsample_type=("spatial",), upsample_residual=(False,), upsample_factor=(1,),
+            latent_channels=4, block_out_channels=(8,), decoder_block_out_channels=(8,), layers_per_block=(1,),
+            patch_size=1,
+            decoder_layers_per_block=(1, 1), spatio_temporal_scaling=(True,), decoder_spatio_temporal_scaling=(True,),
+            patch_size_t=1,
+            decoder_inject_noise=(False, False), downsample_type=("spatial",), upsample_residual=(False,),
+            upsample_factor=(1,),
             decoder_causal=False,
         ),
         audio_vae=d.AutoencoderKLLTX2Audio(
-            base_channels=4, output_channels=2, ch_mult=(1,), num_res_blocks=1, in_channels=2, resolution=32, latent_channels=2,
+            base_channels=4, output_channels=2, ch_mult=(1,), num_res_blocks=1, in_channels=2, resolution=32,
+            latent_channels=2,
             norm_type="pixel", causality_axis="height", sample_rate=16000, mel_hop_length=160, mel_bins=8,
         ),
         vocoder=LTX2Vocoder(
@@ -190,12 +202,15 @@ def hunyuan_parts(cls: type = d.HunyuanVideoTransformer3DModel, **more: Any) -> 
         "scheduler": FlowEuler(shift=7.0), "text_encoder": LlamaModel(llama), "tokenizer": qwen_tokenizer(256),
         "text_encoder_2": parts.clip(), "tokenizer_2": parts.clip_tokenizer(),
         "vae": d.AutoencoderKLHunyuanVideo(
-            latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, scaling_factor=0.476986,
+            latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4,
+            scaling_factor=0.476986,
             down_block_types=("HunyuanVideoDownBlock3D",) * 4, up_block_types=("HunyuanVideoUpBlock3D",) * 4,
         ),
         "transformer": cls(
-            in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=10, num_layers=1, num_single_layers=1,
-            num_refiner_layers=1, guidance_embeds=True, text_embed_dim=16, pooled_projection_dim=parts.WIDTH, rope_axes_dim=(2, 4, 4),
+            in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=10, num_layers=1,
+            num_single_layers=1,
+            num_refiner_layers=1, guidance_embeds=True, text_embed_dim=16, pooled_projection_dim=parts.WIDTH,
+            rope_axes_dim=(2, 4, 4),
             **{"patch_size": 1} | more,
         ),
     }  # fmt: skip
@@ -234,11 +249,12 @@ def mochi() -> d.MochiPipeline:
     return d.MochiPipeline(
         scheduler=FlowEuler(), text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
         vae=d.AutoencoderKLMochi(
-            latent_channels=12, encoder_block_out_channels=(32,) * 4, decoder_block_out_channels=(32,) * 4, layers_per_block=(1,) * 5
+            latent_channels=12, encoder_block_out_channels=(32,) * 4, decoder_block_out_channels=(32,) * 4,
+            layers_per_block=(1,) * 5
         ),
         transformer=d.MochiTransformer3DModel(
-            num_attention_heads=2, attention_head_dim=8, num_layers=2, pooled_projection_dim=16, in_channels=12, text_embed_dim=32,
-            time_embed_dim=4, max_sequence_length=16,
+            num_attention_heads=2, attention_head_dim=8, num_layers=2, pooled_projection_dim=16, in_channels=12,
+            text_embed_dim=32, time_embed_dim=4, max_sequence_length=16,
         ),
     )  # fmt: skip
 
@@ -247,12 +263,13 @@ def cogvideo(cls: type = d.CogVideoXPipeline, in_channels: int = 4, **more: Any)
     return cls(
         scheduler=d.CogVideoXDPMScheduler(), text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
         vae=d.AutoencoderKLCogVideoX(
-            latent_channels=4, block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=2, temporal_compression_ratio=4,
+            latent_channels=4, block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=2,
+            temporal_compression_ratio=4,
             down_block_types=("CogVideoXDownBlock3D",) * 4, up_block_types=("CogVideoXUpBlock3D",) * 4,
         ),
         transformer=d.CogVideoXTransformer3DModel(
-            num_attention_heads=2, attention_head_dim=16, in_channels=in_channels, out_channels=4, time_embed_dim=4, text_embed_dim=32,
-            num_layers=2, sample_width=4, sample_height=4, sample_frames=9, max_text_seq_length=16,
+            num_attention_heads=2, attention_head_dim=16, in_channels=in_channels, out_channels=4, time_embed_dim=4,
+            text_embed_dim=32, num_layers=2, sample_width=4, sample_height=4, sample_frames=9, max_text_seq_length=16,
             use_rotary_positional_embeddings=True, **more,
         ),
     )  # fmt: skip
@@ -261,7 +278,8 @@ def cogvideo(cls: type = d.CogVideoXPipeline, in_channels: int = 4, **more: Any)
 def allegro() -> d.AllegroPipeline:
     """Its VAE decodes in tiles alone, which is switched on after loading: it is no part of a checkpoint."""
     vae = d.AutoencoderKLAllegro(
-        latent_channels=4, block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=2, temporal_compression_ratio=4,
+        latent_channels=4, block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=2,
+        temporal_compression_ratio=4,
         down_block_types=("AllegroDownBlock3D",) * 4, up_block_types=("AllegroUpBlock3D",) * 4,
     )  # fmt: skip
     vae.enable_tiling()
@@ -269,19 +287,21 @@ def allegro() -> d.AllegroPipeline:
     return d.AllegroPipeline(
         scheduler=d.DDIMScheduler(), vae=vae, text_encoder=parts.t5(24), tokenizer=parts.t5_tokenizer(),
         transformer=d.AllegroTransformer3DModel(
-            num_attention_heads=2, attention_head_dim=12, in_channels=4, out_channels=4, num_layers=1, cross_attention_dim=24,
-            sample_width=8, sample_height=8, sample_frames=8, caption_channels=24,
+            num_attention_heads=2, attention_head_dim=12, in_channels=4, out_channels=4, num_layers=1,
+            cross_attention_dim=24, sample_width=8, sample_height=8, sample_frames=8, caption_channels=24,
         ),
     )  # fmt: skip
 
 
 def latte() -> d.LattePipeline:
     return d.LattePipeline(
-        scheduler=d.DDIMScheduler(), vae=parts.vae(4, (8, 8, 8, 8)), text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
+        scheduler=d.DDIMScheduler(), vae=parts.vae(4, (8, 8, 8, 8)), text_encoder=parts.t5(32),
+        tokenizer=parts.t5_tokenizer(),
         transformer=d.LatteTransformer3DModel(
-            sample_size=8, video_length=2, num_layers=1, patch_size=2, attention_head_dim=8, num_attention_heads=2, caption_channels=32,
-            in_channels=4, cross_attention_dim=16, out_channels=8, attention_bias=True, activation_fn="gelu-approximate",
-            num_embeds_ada_norm=1000, norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
+            sample_size=8, video_length=2, num_layers=1, patch_size=2, attention_head_dim=8, num_attention_heads=2,
+            caption_channels=32, in_channels=4, cross_attention_dim=16, out_channels=8, attention_bias=True,
+            activation_fn="gelu-approximate", num_embeds_ada_norm=1000, norm_type="ada_norm_single",
+            norm_elementwise_affine=False, norm_eps=1e-6,
         ),
     )  # fmt: skip
 
@@ -303,16 +323,20 @@ def svd() -> d.StableVideoDiffusionPipeline:
     return d.StableVideoDiffusionPipeline(
         image_encoder=vision(224), feature_extractor=processor(224),
         scheduler=d.EulerDiscreteScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction", sigma_max=700.0,
-            sigma_min=0.002, steps_offset=1, timestep_spacing="leading", timestep_type="continuous", use_karras_sigmas=True,
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
+            sigma_max=700.0, sigma_min=0.002, steps_offset=1, timestep_spacing="leading", timestep_type="continuous",
+            use_karras_sigmas=True,
         ),
         vae=d.AutoencoderKLTemporalDecoder(
-            block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2, latent_channels=4, layers_per_block=1
+            block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2, latent_channels=4,
+            layers_per_block=1
         ),
         unet=d.UNetSpatioTemporalConditionModel(
-            block_out_channels=(32, 32), layers_per_block=1, sample_size=16, cross_attention_dim=32, num_attention_heads=4,
+            block_out_channels=(32, 32), layers_per_block=1, sample_size=16, cross_attention_dim=32,
+            num_attention_heads=4,
             down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
-            up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"), projection_class_embeddings_input_dim=96,
+            up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+            projection_class_embeddings_input_dim=96,
             addition_time_embed_dim=32,
         ),
     )  # fmt: skip
@@ -321,10 +345,12 @@ def svd() -> d.StableVideoDiffusionPipeline:
 def sana_video(cls: type = d.SanaVideoPipeline) -> Any:
     flow = d.DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     return cls(
-        scheduler=flow if cls is d.SanaVideoPipeline else FlowEuler(), tokenizer=qwen_tokenizer(), text_encoder=gemma2(), vae=wan_vae(),
+        scheduler=flow if cls is d.SanaVideoPipeline else FlowEuler(), tokenizer=qwen_tokenizer(),
+        text_encoder=gemma2(), vae=wan_vae(),
         transformer=d.SanaVideoTransformer3DModel(
-            in_channels=16, out_channels=16, num_attention_heads=2, attention_head_dim=12, num_layers=2, num_cross_attention_heads=2,
-            cross_attention_head_dim=12, cross_attention_dim=24, caption_channels=16, sample_size=8, rope_max_seq_len=32,
+            in_channels=16, out_channels=16, num_attention_heads=2, attention_head_dim=12, num_layers=2,
+            num_cross_attention_heads=2, cross_attention_head_dim=12, cross_attention_dim=24, caption_channels=16,
+            sample_size=8, rope_max_seq_len=32,
         ),
     )  # fmt: skip
 
@@ -340,13 +366,14 @@ def easyanimate() -> d.EasyAnimatePipeline:
     return d.EasyAnimatePipeline(
         scheduler=FlowEuler(), tokenizer=qwen_tokenizer(), text_encoder=qwen2_vl(),
         vae=d.AutoencoderKLMagvit(
-            latent_channels=4, block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=2, spatial_group_norm=False,
+            latent_channels=4, block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=2,
+            spatial_group_norm=False,
             down_block_types=("SpatialDownBlock3D", *("SpatialTemporalDownBlock3D",) * 3),
             up_block_types=("SpatialUpBlock3D", *("SpatialTemporalUpBlock3D",) * 3),
         ),
         transformer=d.EasyAnimateTransformer3DModel(
-            num_attention_heads=2, attention_head_dim=16, in_channels=4, out_channels=4, time_embed_dim=4, text_embed_dim=16, num_layers=1,
-            sample_width=16, sample_height=16, patch_size=2,
+            num_attention_heads=2, attention_head_dim=16, in_channels=4, out_channels=4, time_embed_dim=4,
+            text_embed_dim=16, num_layers=1, sample_width=16, sample_height=16, patch_size=2,
         ),
     )  # fmt: skip
 

@@ -36,11 +36,13 @@ def run(line: ParsedArgs) -> int:
     stored = disk_cache.entries()
     used, most = sum(entry.size for entry in stored), disk_cache.limit()
     lines = [
-        f"{entry.size / 2**20:9,.0f} MiB  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  {entry.kind:10} {entry.key}"
+        f"{entry.size / 2**20:9,.0f} MiB  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  {entry.kind:10} "
+        f"{entry.key}"
         for entry in stored
     ]
     lines.append(
-        f"{used / 2**30:.2f} GiB of at most {most / 2**30:g} (COMPOSER_CACHE_GIB) in {disk_cache.root()} (COMPOSER_CACHE)"
+        f"{used / 2**30:.2f} GiB of at most {most / 2**30:g} (COMPOSER_CACHE_GIB) in {disk_cache.root()} "
+        f"(COMPOSER_CACHE)"
     )
     entries = [{"key": entry.key, "kind": entry.kind, "bytes": entry.size, "used": entry.used} for entry in stored]
     console.report_facts(

@@ -18,8 +18,8 @@ from composer.version import __version__
 
 #: Packages that options need, beside those that composer cannot be without.
 EXTRAS = (
-    "openvino", "onnxruntime", "torchao", "optimum-quanto", "bitsandbytes", "xformers", "ray", "optuna", "sentencepiece", "torchsde",
-    "peft", "opencv-python-headless",
+    "openvino", "onnxruntime", "torchao", "optimum-quanto", "bitsandbytes", "xformers", "ray", "optuna",
+    "sentencepiece", "torchsde", "peft", "opencv-python-headless",
 )  # fmt: skip
 REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "hydra-core", "safetensors", "pillow")
 #: Side of the matrices that dtypes are tried on, products of one measurement, and measurements.

@@ -96,7 +96,8 @@ def _find(name: str, revision: str | None) -> int:
         for file in facts["files"]
     ]
     lines.append(
-        f"{_size(facts['bytes'])}  to download of {name} at {facts['revision']}, {facts['licence'] or 'licence not named'}"
+        f"{_size(facts['bytes'])}  to download of {name} at {facts['revision']}, "
+        f"{facts['licence'] or 'licence not named'}"
     )
     console.report_facts(facts, "\n".join(lines))
     return 0

@@ -41,7 +41,8 @@ def listing(loaded: list[tuple[Plugin, dict[str, Any]]]) -> str:
         The lines.
     """
     if not loaded:
-        return f"no plugins are installed (packages with an entry point of the group {GROUP}); `compose plugins new NAME` writes one"
+        none = f"no plugins are installed (packages with an entry point of the group {GROUP})"
+        return f"{none}; `compose plugins new NAME` writes one"
     return "\n".join(line for plugin, states in loaded for line in block(plugin, states))
 
 
@@ -85,7 +86,8 @@ def block(plugin: Plugin, states: dict[str, Any]) -> list[str]:
         if hidden((group, name)):
             state = "hidden by composer's own option of this name"
         elif (group, name) in doubtful:
-            state = f"also offered by {', '.join(str(other) for other in doubtful[group, name] if other != plugin)}: neither can be chosen"
+            others = ", ".join(str(other) for other in doubtful[group, name] if other != plugin)
+            state = f"also offered by {others}: neither can be chosen"
         assert plugin.conf is not None  # it has options
         text = describe(plugin.conf / group / f"{name}.yaml")
         lines.append(f"  {option}  {text}" + (f"\n      {state}" if state else ""))

@@ -22,7 +22,9 @@ MAX_TOKENS = 128
 
 
 class LTXVideo(LTXLatents):
-    """An image that a clip begins with is held in the first latent frame at every step, whose tokens have timestep 0."""
+    """An image that a clip begins with is held in the first latent frame at every step, whose tokens have timestep
+    0.
+    """
 
     one_pass = True
 

@@ -1,4 +1,6 @@
-"""Qwen-Image: a transformer on packed latents whose prompts are encoded by Qwen2.5-VL. https://arxiv.org/abs/2508.02324"""
+"""Qwen-Image: a transformer on packed latents whose prompts are encoded by Qwen2.5-VL.
+https://arxiv.org/abs/2508.02324
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Sana: a linear transformer on a 32 × autoencoder whose prompts are encoded by Gemma. https://arxiv.org/abs/2410.10629"""
+"""Sana: a linear transformer on a 32 × autoencoder whose prompts are encoded by Gemma.
+https://arxiv.org/abs/2410.10629
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Stable Diffusion 3: a transformer on 16-channel latents, trained by flow matching. https://arxiv.org/abs/2403.03206"""
+"""Stable Diffusion 3: a transformer on 16-channel latents, trained by flow matching.
+https://arxiv.org/abs/2403.03206
+"""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ class HostedCall(Call):
     """
 
     def __init__(
-        self, shared: Any, make_scheduler: Callable[[], Any], make_keywords: Callable[[], dict[str, Any]], hooks: Hooks, *,
-        scale: float = 1.0, guidance: Callable[[], Guidance | None] = lambda: None, notes: list[str] | None = None,
+        self, shared: Any, make_scheduler: Callable[[], Any], make_keywords: Callable[[], dict[str, Any]], hooks: Hooks,
+        *, scale: float = 1.0, guidance: Callable[[], Guidance | None] = lambda: None, notes: list[str] | None = None,
         denoiser_name: str = "denoiser", fps: float | None = None,
     ) -> None:  # fmt: skip
         self.shared, self.make_scheduler, self.make_keywords, self.fps = shared, make_scheduler, make_keywords, fps

@@ -53,7 +53,8 @@ class Tail:
         return output
 
     def take_step(
-        self, name: str, scheduler: Any, call: Callable[[Tensor], Any], prediction: Tensor, timestep: Any, sample: Tensor
+        self, name: str, scheduler: Any, call: Callable[[Tensor], Any], prediction: Tensor, timestep: Any,
+        sample: Tensor
     ) -> Any:  # fmt: skip
         output = call(prediction)
         if self.number < 0 or (self.number + 1 == len(self.latents) and self.scheduler not in ("", name)):

@@ -67,7 +67,8 @@ class Loop:
         cls = type(pipe).__name__
         stage = self.stage = Stage(
             pipe=pipe, number=len(self.ended), findings=StageFindings(cls), guidance=self.make_guidance(cls),
-            watch=FiniteWatch(self.denoiser_name, 0 if timesteps is None else len(timesteps)), timesteps=timesteps, begun=latents,
+            watch=FiniteWatch(self.denoiser_name, 0 if timesteps is None else len(timesteps)), timesteps=timesteps,
+            begun=latents,
             aliases=() if latents is None else aliases_of(latents, names),
             by_callback=self._is_called_back(frame),
         )  # fmt: skip
@@ -93,7 +94,8 @@ class Loop:
         return output
 
     def take_step(
-        self, name: str, scheduler: Any, call: Callable[[Tensor], Any], prediction: Tensor, timestep: Any, sample: Tensor
+        self, name: str, scheduler: Any, call: Callable[[Tensor], Any], prediction: Tensor, timestep: Any,
+        sample: Tensor
     ) -> Any:  # fmt: skip
         stage = self.stage
         if stage is None or (stage.scheduler is not None and stage.scheduler is not scheduler):
@@ -261,7 +263,9 @@ class Loop:
         return next(iter((*exact, *views, *alike)), None)
 
     def _is_called_back(self, frame: FrameType) -> bool:
-        """Whether a loop has this callback; not where it decodes `denoised`, which only the scheduler's output changes."""
+        """Whether a loop has this callback; not where it decodes `denoised`, which only the scheduler's output
+        changes.
+        """
         names = frame.f_locals
         has_it = any(names[name] == self.on_step_end for name in names if name.endswith("callback_on_step_end"))
         return has_it and "denoised" not in frame.f_code.co_varnames
@@ -284,7 +288,8 @@ def handed_out(output: Any, latents: Tensor, is_last: bool = True) -> Any:
         is_last: Whether the loop ends with these latents.
 
     Returns:
-        The changed output; the same if the scheduler steps a part of the latents, and the callback replaces all of them.
+        The changed output; the same if the scheduler steps a part of the latents, and the callback replaces all of
+        them.
     """
     if not _is_like(output[0] if isinstance(output, tuple) else output.prev_sample, latents):
         return output

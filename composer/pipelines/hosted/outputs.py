@@ -20,7 +20,8 @@ from composer.sampling.non_finite import NonFinite
 
 #: Fields of diffusers' outputs that hold clips, the sounds of these, and sounds alone.
 FRAMES, AUDIO, AUDIOS = "frames", "audio", "audios"
-#: Where pipelines keep the sampling rate of their sounds: component, and settings of it. The first that is found counts.
+#: Where pipelines keep the sampling rate of their sounds: component, and settings of it. The first that is found
+#: counts.
 RATES = (
     ("vocoder", ("output_sampling_rate", "sampling_rate")), ("vae", ("sampling_rate", "sample_rate")),
     ("audio_vae", ("sample_rate", "sampling_rate")), ("unet", ("sample_rate",)),
@@ -32,9 +33,9 @@ DEFAULT_FPS = 10
 def decoded_of(output: Any, pipe: Any, fps: float | None = None) -> Decoded:
     """Get the images, clips or sounds of a pipeline's output, and the flags of its safety checker.
 
-    Clips are in the field `frames`: a list of lists of PIL images, or arrays or tensors of `[0, 1]` with the axes batch,
-    frame, height, width, channel (of tensors: batch, frame, channel, height, width). Their sounds are in `audio`, and
-    sounds alone in `audios`: batch, then channels if there are several, then samples.
+    Clips are in the field `frames`: a list of lists of PIL images, or arrays or tensors of `[0, 1]` with the axes
+    batch, frame, height, width, channel (of tensors: batch, frame, channel, height, width). Their sounds are in
+    `audio`, and sounds alone in `audios`: batch, then channels if there are several, then samples.
 
     Args:
         output: An output of diffusers.

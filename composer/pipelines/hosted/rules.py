@@ -159,7 +159,8 @@ class Match:
         )
 
     def on_guided_channels(self, branches: Branches, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Combine the channels that are guided, and append the learned variance of the positive branch, if there is one.
+        """Combine the channels that are guided, and append the learned variance of the positive branch, if there is
+        one.
 
         Args:
             branches: Both branches, in the shape of the prediction.

@@ -98,12 +98,14 @@ class Stage:
         assert self.timesteps is not None
         self.scale = self.guidance.scale
         return Step(
-            index=self.index, total=self.total, timestep=self.timesteps[self.index], sigma=self._sigma(), latents=latents,
+            index=self.index, total=self.total, timestep=self.timesteps[self.index], sigma=self._sigma(),
+            latents=latents,
             model_input=latents, conditioning=NO_CONDITIONING, guidance_scale=self.scale, stage=self.number,
         )  # fmt: skip
 
     def scaled(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        """Scale latents as the pipeline scales them for its model; the same latents where the scheduler takes more than these.
+        """Scale latents as the pipeline scales them for its model; the same latents where the scheduler takes more than
+        these.
 
         Args:
             latents: Latents x_t.

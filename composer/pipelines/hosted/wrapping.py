@@ -46,7 +46,8 @@ class Listener(Protocol):
         """
 
     def take_step(
-        self, name: str, scheduler: Any, call: Callable[[Tensor], Any], prediction: Tensor, timestep: Any, sample: Tensor
+        self, name: str, scheduler: Any, call: Callable[[Tensor], Any], prediction: Tensor, timestep: Any,
+        sample: Tensor
     ) -> Any:  # fmt: skip
         """A scheduler is about to step.
 

@@ -47,7 +47,8 @@ def render_table(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[str]:
     heads = [("job", True), ("state", False), *((column.name, column.right) for column in columns)]
     orders = ["ascending"] + ["none"] * len(heads)
     names = "".join(
-        f'<th scope="col" aria-sort="{order}"{RIGHT if right else ""}><button type="button">{escape(name)}</button></th>'
+        f'<th scope="col" aria-sort="{order}"{RIGHT if right else ""}><button '
+        f'type="button">{escape(name)}</button></th>'
         for (name, right), order in zip(heads, orders)
     )
     yield f'<h2 id="table">All jobs</h2>\n<table id="jobs"><thead><tr>{names}</tr></thead>\n<tbody>\n'

@@ -1,4 +1,6 @@
-"""PixArt-α: a diffusion transformer on 4-channel latents that reads its prompt by T5. https://arxiv.org/abs/2310.00426"""
+"""PixArt-α: a diffusion transformer on 4-channel latents that reads its prompt by T5.
+https://arxiv.org/abs/2310.00426
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ SIZED = 128
 
 
 class PixArt(LatentFamily):
-    """Latents `(B, 4, H/8, W/8)`. The text's attention mask and the image's size go to the transformer beside the text."""
+    """Latents `(B, 4, H/8, W/8)`. The text's attention mask and the image's size go to the transformer beside the
+    text.
+    """
 
     @property
     def takes_guidance_scale(self) -> bool:
@@ -27,7 +31,8 @@ class PixArt(LatentFamily):
         """Encode the texts as diffusers' pipeline does; without a negative prompt, the empty text is one."""
         negatives = [text or "" for text in request.negative_prompts]
         hidden, mask, negative, negative_mask = self.pipe.encode_prompt(
-            list(request.prompts), do_classifier_free_guidance, negatives, device=self.device, max_sequence_length=TOKENS,
+            list(request.prompts), do_classifier_free_guidance, negatives, device=self.device,
+            max_sequence_length=TOKENS,
             clean_caption=is_bs4_available() and is_ftfy_available(),
         )  # fmt: skip
         return Conditioning(

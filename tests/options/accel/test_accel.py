@@ -26,8 +26,8 @@ FBC = ["accel=[first_block_cache]", "accel.first_block_cache.threshold=0.9"]
 MAG = ["accel=[magcache]", "accel.magcache.ratios=flux", "accel.magcache.threshold=1", "accel.magcache.kept=0"]
 SEER = ["accel=[taylorseer]", "accel.taylorseer.interval=2", "accel.taylorseer.warmup=1"]
 MATH = ["accel=[attention]", "accel.attention.backend=_native_math"]
-#: Name, words, families, and how far latents may differ from those without the option, where additions are merely done in
-#: another order.
+#: Name, words, families, and how far latents may differ from those without the option, where additions are merely done
+#: in another order.
 #: None: less is computed, so that they must go further.
 CASES = [
     ("deepcache", ["accel=[deepcache]"], ("sd", "sdxl", "ddpm"), None),
@@ -69,7 +69,9 @@ def each(*names):
 
 
 class Looks(composer.StepCallback):
-    """latents: after each step. calls: of the denoiser's innermost layers. traits: of the models, while the run lasts."""
+    """latents: after each step. calls: of the denoiser's innermost layers. traits: of the models, while the run
+    lasts.
+    """
 
     def __init__(self) -> None:
         self.latents, self.calls, self.traits = [], 0, {}

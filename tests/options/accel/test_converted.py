@@ -1,5 +1,5 @@
-"""OpenVINO and ONNX Runtime instead of torch for UNet, transformer and VAE: results are close, models are converted once,
-and nothing of it remains.
+"""OpenVINO and ONNX Runtime instead of torch for UNet, transformer and VAE: results are close, models are converted
+once, and nothing of it remains.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def test_tiles_and_slices_of_the_vae_go_through_it(bench, option):
 
 @pytest.mark.slow  # half a minute of converting
 def test_bf16_is_as_far_from_fp32_as_that_of_torch(bench):
-    """Both round at 2⁻⁸, one here and the other there: OpenVINO may go twice as far as torch, and must not give fp32."""
+    """Both round at 2⁻⁸, one here and the other there: OpenVINO may go twice as far as torch, and must not give
+    fp32.
+    """
     if not torch.cpu._is_avx512_bf16_supported():
         pytest.skip("this CPU has no units for bf16")
     plain, half = bench.run("sd")[1][-1], bench.run("sd", "precision=bf16")[1][-1].float()

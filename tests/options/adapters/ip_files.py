@@ -53,7 +53,8 @@ def simple(width: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
 def plus(width: int, generator: torch.Generator, inner: int = 64) -> dict[str, torch.Tensor]:
     shapes = {
         "latents": (1, 5, inner), "proj_in.weight": (inner, HIDDEN), "proj_in.bias": (inner,),
-        "proj_out.weight": (width, inner), "proj_out.bias": (width,), "norm_out.weight": (width,), "norm_out.bias": (width,),
+        "proj_out.weight": (width, inner), "proj_out.bias": (width,), "norm_out.weight": (width,),
+        "norm_out.bias": (width,),
     }  # fmt: skip
     for n in range(4):
         shapes |= {f"layers.{n}.0.norm{i}.{part}": (inner,) for i in (1, 2) for part in ("weight", "bias")}

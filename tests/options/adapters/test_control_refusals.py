@@ -1,4 +1,6 @@
-"""Control models that do not fit, images that are missing and settings without an effect: refused before weights load."""
+"""Control models that do not fit, images that are missing and settings without an effect: refused before weights
+load.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,8 @@ MISFITS = {
     ("sd", "sd", (("layers_per_block", 2),)): "has 2 layers to a block, and this model 1",
     ("sd", "sd", (("in_channels", 8),)): "has 8 latent channels, and this model 4",
     ("sd", "sd", (("global_pool_conditions", True),)): "pools what it adds",
-    ("sd", "sd", (("_class_name", "AutoencoderKL"),)): "is a AutoencoderKL, which controls nothing (allowed: ControlNet",
+    ("sd", "sd", (("_class_name", "AutoencoderKL"),
+            )): "is a AutoencoderKL, which controls nothing (allowed: ControlNet",
     ("sdxl", "sdxl_t2i", (("channels", (16, 64)),)): "has 16, 64 channels of its blocks",
     ("sd3", "sd3", (("extra_conditioning_channels", 1),)): "takes a mask beside the image",
     ("sd3", "sd3", (("use_pos_embed", False),)): "has no positions of its own",

@@ -78,11 +78,13 @@ def state(pipe: Any) -> dict[tuple[str, str], tuple[Any, ...]]:
 #: Options that work beside a control model on a CPU → words that set them.
 OPTIONS = {
     "attention_slicing": ["memory=[attention_slicing]"], "deepcache": ["accel=[deepcache]", "steps=6"],
-    "channels_last": ["accel=[channels_last]"], "layerwise_casting": ["memory=[layerwise_casting]"], "fp8": ["precision=fp8"],
+    "channels_last": ["accel=[channels_last]"], "layerwise_casting": ["memory=[layerwise_casting]"],
+    "fp8": ["precision=fp8"],
     "bf16": ["precision=bf16", "precision.force=true"], "fused_qkv": ["accel=[fused_qkv]"], "tome": ["accel=[tome]"],
     "vae_tiling": ["memory=[vae_tiling]", "height=128", "width=128"], "memory": ["memory=[auto]"],
     "pag": ["guidance=pag"], "cfg_zero": ["guidance=cfg_zero"], "unguided": ["guidance=1"], "heun": ["scheduler=heun"],
-    "img2img": ["task=img2img"], "inpaint": ["task=inpaint"], "outpaint": ["task=outpaint", "margins=8"], "upscale": ["task=upscale"],
+    "img2img": ["task=img2img"], "inpaint": ["task=inpaint"], "outpaint": ["task=outpaint", "margins=8"],
+    "upscale": ["task=upscale"],
     "chunk": ["prompt_overflow=chunk"], "weights": ["prompt_syntax=weights", "prompt=a (cat:1.3)"],
     "batch": ["images=3", "batch=2"], "callbacks": ["callbacks=[dynamic_threshold,guidance_schedule]"],
     "compile": ["accel=[compile]"],

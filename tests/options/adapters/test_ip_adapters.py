@@ -105,7 +105,8 @@ def test_several_images_masks_files_and_scales_of_blocks(model, family):
 
 @pytest.mark.parametrize(
     "words",
-    [["images=2"], ["images=3", "batch=2"], ["guidance=1"], ["guidance=pag"], ["task=img2img"], ["accel=[deepcache]", "steps=6"],
+    [["images=2"], ["images=3", "batch=2"], ["guidance=1"], ["guidance=pag"], ["task=img2img"],
+        ["accel=[deepcache]", "steps=6"],
      ["task=upscale", "steps=5"], ["prompt_overflow=chunk"], ["memory=[vae_tiling]"], ["accel=[channels_last]"]],
     ids=" ".join,
 )  # fmt: skip
@@ -155,7 +156,8 @@ def state(pipe: Any) -> dict[str, Any]:
     return {
         **weights, **totals, "processors": {name: id(of) for name, of in unet.attn_processors.items()},
         "projection": unet.encoder_hid_proj, "kind": unet.config.encoder_hid_dim_type, "config": dict(pipe.config),
-        "encoder": getattr(pipe, "image_encoder", None), "extractor": pipe.feature_extractor, "attributes": sorted(vars(unet)),
+        "encoder": getattr(pipe, "image_encoder", None), "extractor": pipe.feature_extractor,
+        "attributes": sorted(vars(unet)),
     }  # fmt: skip
 
 
@@ -179,8 +181,9 @@ def damaged(of: Model, name: str, tmp_path: Path) -> Path:
 
 
 FILES = {
-    "another width": "for a model whose text is 48 numbers wide", "a layer too few": "has weights for", "FaceID": "is a FaceID",
-    "a LoRA": "is no IP-Adapter", "another encoder": "its file reads projection_dim=99", "no projection": "is no IP-Adapter",
+    "another width": "for a model whose text is 48 numbers wide", "a layer too few": "has weights for",
+    "FaceID": "is a FaceID", "a LoRA": "is no IP-Adapter", "another encoder": "its file reads projection_dim=99",
+    "no projection": "is no IP-Adapter",
 }  # fmt: skip
 
 
@@ -198,8 +201,10 @@ def test_a_file_for_another_model_is_refused_before_weights_load(model, tmp_path
 
 SETTINGS = {
     "no image": ([], "an image is needed"), "no such image": (["ip_adapter.image=none.png"], "none.png"),
-    "masks": (["ip_adapter.mask=[{0},{1}]"], "2 masks are given for 1 images"), "typo": (["ip_adapter.scal=1"], "Did you mean scale?"),
-    "part": (["ip_adapter.scale.side=1"], "there is no such part"), "block": (["ip_adapter.scale.up.block_9=1"], "there is no such block"),
+    "masks": (["ip_adapter.mask=[{0},{1}]"], "2 masks are given for 1 images"),
+    "typo": (["ip_adapter.scal=1"], "Did you mean scale?"),
+    "part": (["ip_adapter.scale.side=1"], "there is no such part"),
+    "block": (["ip_adapter.scale.up.block_9=1"], "there is no such block"),
     "layers": (["ip_adapter.scale.up.block_0=[1,1,1,1]"], "has 4 numbers for 2 layers"),
     "encoder": (["ip_adapter.encoder=nowhere"], "there is no such directory"),
     "slicing": (["memory=[attention_slicing]"], "can't be together with memory=attention_slicing"),

@@ -25,7 +25,8 @@ TOLERANCE = dict(atol=1e-4, rtol=1e-5)
 #: Name → layer, PEFT's settings.
 CASES = {
     "LoRA": (nn.Linear(8, 12), peft.LoraConfig(r=4, lora_alpha=6, target_modules=["layer"])),
-    "rank-stabilised": (nn.Linear(8, 12), peft.LoraConfig(r=4, lora_alpha=6, use_rslora=True, target_modules=["layer"])),
+    "rank-stabilised": (nn.Linear(8, 12), peft.LoraConfig(r=4, lora_alpha=6, use_rslora=True,
+            target_modules=["layer"])),
     "LoCon": (nn.Conv2d(8, 12, 3), peft.LoraConfig(r=4, lora_alpha=6, target_modules=["layer"])),
     "DoRA": (nn.Linear(8, 12), peft.LoraConfig(r=4, lora_alpha=6, use_dora=True, target_modules=["layer"])),
     "LoHa": (nn.Linear(8, 12), peft.LoHaConfig(r=4, alpha=6, target_modules=["layer"])),
@@ -35,7 +36,8 @@ CASES = {
     ),
     "LoKr": (nn.Linear(8, 12), peft.LoKrConfig(r=1, alpha=6, target_modules=["layer"])),
     "factored LoKr": (
-        nn.Linear(32, 32), peft.LoKrConfig(r=2, alpha=6, decompose_both=True, decompose_factor=4, target_modules=["layer"]),
+        nn.Linear(32, 32), peft.LoKrConfig(r=2, alpha=6, decompose_both=True, decompose_factor=4,
+            target_modules=["layer"]),
     ),
     "LoKr of a convolution": (nn.Conv2d(16, 16, 3), peft.LoKrConfig(r=2, alpha=6, target_modules=["layer"])),
 }  # fmt: skip

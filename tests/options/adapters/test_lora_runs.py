@@ -63,8 +63,10 @@ def _pixels(*words: str) -> list[str]:
 #: Options that work beside a LoRA on a CPU → words that set them.
 OPTIONS = {
     "attention_slicing": ["memory=[attention_slicing]"], "deepcache": ["accel=[deepcache]", "steps=6"],
-    "channels_last": ["accel=[channels_last]"], "layerwise_casting": ["precision=fp8"], "bf16": ["precision=bf16", "precision.force=true"],
-    "fused_qkv": ["accel=[fused_qkv]"], "pag": ["guidance=pag"], "vae_tiling": ["memory=[vae_tiling]", "height=128", "width=128"],
+    "channels_last": ["accel=[channels_last]"], "layerwise_casting": ["precision=fp8"],
+    "bf16": ["precision=bf16", "precision.force=true"],
+    "fused_qkv": ["accel=[fused_qkv]"], "pag": ["guidance=pag"],
+    "vae_tiling": ["memory=[vae_tiling]", "height=128", "width=128"],
     "img2img": ["task=img2img"], "chunk": ["prompt_overflow=chunk"], "batch": ["images=3", "batch=2"],
 }  # fmt: skip
 

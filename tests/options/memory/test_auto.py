@@ -125,7 +125,8 @@ import torch
 from composer.system.memory import peak_memory
 torch.set_grad_enabled(False)
 from diffusers import AutoencoderKL
-vae = AutoencoderKL(block_out_channels=(64, 64), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+vae = AutoencoderKL(block_out_channels=(64, 64), down_block_types=("DownEncoderBlock2D",) * 2,
+                    up_block_types=("UpDecoderBlock2D",) * 2,
                     layers_per_block=1, norm_num_groups=8, sample_size=64)
 vae.decode(torch.zeros(1, 4, 8, 8))
 before = peak_memory()

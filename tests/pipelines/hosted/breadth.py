@@ -1,4 +1,6 @@
-"""What callbacks can do on each pipeline class of the zoo: `python tests/pipelines/hosted/breadth.py [NAME …]` prints a table."""
+"""What callbacks can do on each pipeline class of the zoo: `python tests/pipelines/hosted/breadth.py [NAME …]` prints a
+table.
+"""
 
 from __future__ import annotations
 
@@ -201,11 +203,13 @@ def row(name: str, seen: Survey) -> str:
     rules = "; ".join(stage.rule or "not known" for stage in stages)
     effects = [seen.edits[edit] for edit in EDITS] + [seen.guidance, seen.stop, seen.decode_last]
     marks = ["refused" if isinstance(effect, str) else words[effect] for effect in effects]
-    return f"| {' | '.join([name, seen.cls, loops, words[seen.looking], words[seen.callback], rules, *marks, words[seen.afterwards]])} |"
+    kept = [words[seen.looking], words[seen.callback]]
+    return f"| {' | '.join([name, seen.cls, loops, *kept, rules, *marks, words[seen.afterwards]])} |"
 
 
 HEAD = (
-    "| name | class | steps × evaluations | looking changes nothing | equals diffusers' callback | rule of guidance | before_step | "
+    "| name | class | steps × evaluations | looking changes nothing | equals diffusers' callback | rule of guidance | "
+    "before_step | "
     "after_predict | after_step | guidance_scale | guidance | stop | decode | afterwards as before |\n|" + "---|" * 14
 )
 

@@ -82,7 +82,8 @@ def scheduler_maker(pipe: Any, option: str = "default") -> tuple[Callable[[], An
 
 def request(size: int, batch: int = 1, steps: int = STEPS, negative: str | None = "blurry", **inputs: Any) -> Request:
     return Request(
-        prompts=PROMPTS[:batch], negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=steps, height=size, width=size,
+        prompts=PROMPTS[:batch], negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=steps, height=size,
+        width=size,
         inputs=inputs,
     )  # fmt: skip
 

@@ -164,7 +164,8 @@ def test_first_latents_in_shared_storage_are_refused_by_name():
     inpainting = request(64, **inputs)
     with pytest.raises(
         ComposerError,
-        match="StableDiffusion3InpaintPipeline: the first latents can't be changed by before_step, as they are its noise",
+        match="StableDiffusion3InpaintPipeline: the first latents can't be changed by before_step, as they are its "
+        "noise",
     ):
         hosted(pipe, [Early()])(inpainting)
     assert hosted(pipe, [Look()])(inpainting).findings["stages"][0]["first_latents"] is False

@@ -96,8 +96,10 @@ def kandinsky() -> KandinskyV22CombinedPipeline:
         patch_size=8,
     )
     return KandinskyV22CombinedPipeline(
-        unet=unet, movq=movq, scheduler=DDPMScheduler(), prior_prior=prior, prior_image_encoder=CLIPVisionModelWithProjection(vision),
-        prior_text_encoder=parts.projecting_clip(), prior_tokenizer=parts.clip_tokenizer(), prior_scheduler=DDPMScheduler(),
+        unet=unet, movq=movq, scheduler=DDPMScheduler(), prior_prior=prior,
+        prior_image_encoder=CLIPVisionModelWithProjection(vision),
+        prior_text_encoder=parts.projecting_clip(), prior_tokenizer=parts.clip_tokenizer(),
+        prior_scheduler=DDPMScheduler(),
         prior_image_processor=CLIPImageProcessor(),
     )  # fmt: skip
 

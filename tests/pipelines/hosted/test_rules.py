@@ -26,7 +26,8 @@ def tensors(shape, count=2, seed=0):
 def step(scale: float, index: int = 0) -> Step:
     latents = torch.zeros(2, 4, 8, 8)
     return Step(
-        index=index, total=4, timestep=torch.tensor(1), sigma=1.0, latents=latents, model_input=latents, conditioning=NO_CONDITIONING,
+        index=index, total=4, timestep=torch.tensor(1), sigma=1.0, latents=latents, model_input=latents,
+        conditioning=NO_CONDITIONING,
         guidance_scale=scale,
     )  # fmt: skip
 

@@ -62,8 +62,10 @@ def pixart() -> PixArtAlphaPipeline:
 def latent_unconditional() -> LDMPipeline:
     torch.manual_seed(0)
     unet = UNet2DModel(
-        sample_size=8, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8,
+        sample_size=8, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1,
+        norm_num_groups=8,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=8,
     )  # fmt: skip
     vqvae = VQModel(
         block_out_channels=(8, 8), norm_num_groups=4, latent_channels=3, down_block_types=("DownEncoderBlock2D",) * 2,

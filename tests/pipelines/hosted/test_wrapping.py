@@ -1,4 +1,6 @@
-"""What a run replaces on shared models is put back, whatever was there before; copies of schedulers step as they are."""
+"""What a run replaces on shared models is put back, whatever was there before; copies of schedulers step as they
+are.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +132,8 @@ def test_copies_of_a_scheduler_step_as_they_are(make_copy):
         one.set_timesteps(2)
         one.step(latents, one.timesteps[0], latents)
     assert counting.steps == 1
-    assert isinstance(scheduler, FlowMatchEulerDiscreteScheduler) and type(scheduler) == FlowMatchEulerDiscreteScheduler  # noqa: E721
+    assert isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
+    assert type(scheduler) == FlowMatchEulerDiscreteScheduler  # noqa: E721
     assert list(inspect.signature(scheduler.step).parameters)[:3] == ["model_output", "timestep", "sample"]
     assert type(shared.scheduler) is FlowMatchEulerDiscreteScheduler and "progress_bar" not in vars(shared)
 

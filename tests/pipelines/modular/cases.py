@@ -1,4 +1,6 @@
-"""What the tests of modular pipelines share: tiny checkpoints, diffusers' own call, and runs without the command line."""
+"""What the tests of modular pipelines share: tiny checkpoints, diffusers' own call, and runs without the command
+line.
+"""
 
 from __future__ import annotations
 

@@ -163,7 +163,8 @@ def test_a_scale_is_refused_where_nothing_is_guided(saved, name):
 def test_guiders_of_diffusers_replace_the_plain_one(saved):
     folder = saved("anima")
     guider = diffusers.AdaptiveProjectedGuidance(
-        guidance_scale=4.0, adaptive_projected_guidance_momentum=-0.5, adaptive_projected_guidance_rescale=15.0, eta=0.0,
+        guidance_scale=4.0, adaptive_projected_guidance_momentum=-0.5, adaptive_projected_guidance_rescale=15.0,
+        eta=0.0,
     )  # fmt: skip
     pipe = pipeline(folder)[0].family.pipe
     before = pipe.guider

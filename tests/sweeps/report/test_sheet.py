@@ -148,7 +148,9 @@ def dump(path: Path, tmp_path: Path) -> str:
 
 
 def with_script(folder: Path, script: str, allowed: bool = True) -> Path:
-    """A copy of the page whose last line is a script; the policy is the page's own, and allows this script by its hash."""
+    """A copy of the page whose last line is a script; the policy is the page's own, and allows this script by its
+    hash.
+    """
     text = (folder / "index.html").read_text()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     if allowed:
@@ -173,7 +175,8 @@ def test_images_load_from_files(tmp_path):
     for cell in cells:
         (tmp_path / f"{cell.number:04d}").rename(tmp_path / cell.folder)
     write_sheet(tmp_path, "24", cells)
-    script = 'addEventListener("load", () => { document.body.dataset.widths = [...document.images].map(i => i.naturalWidth) });'
+    widths = "document.body.dataset.widths = [...document.images].map(i => i.naturalWidth)"
+    script = f'addEventListener("load", () => {{ {widths} }});'
     result = Page(dump(with_script(tmp_path, script), tmp_path))
     assert result.all("body")[0]["data-widths"] == ",".join(["48"] * 24)
 

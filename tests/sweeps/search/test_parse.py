@@ -99,7 +99,8 @@ def test_the_cheapest_within_a_distance_is_found_and_can_be_repeated(compose, tm
     words = command(done.out)
     values = dict(word.split("=") for word in words)
     assert table[values["scheduler"], values["steps"]][0] == cheapest
-    (row,) = (line.split() for line in done.out.splitlines() if line.startswith(("euler ", "ddim ")) and line.split()[1] == values["steps"]
+    (row,) = (line.split() for line in done.out.splitlines() if line.startswith(("euler ",
+                "ddim ")) and line.split()[1] == values["steps"]
               and line.split()[0] == values["scheduler"])  # fmt: skip
     assert abs(float(row[2]) - table[values["scheduler"], values["steps"]][1]) < 0.01
     assert compose(*words, "hydra.run.dir=again").code == 0
@@ -196,7 +197,8 @@ def test_the_first_image_of_a_model_is_generated_twice_if_time_decides(compose, 
 
 
 def test_axes_are_what_hydra_writes(compose, tmp_path, generated):
-    words = ("guidance=interval(1.0,9)", "seed=interval(1,1000)", "steps=range(1,4)", "prompt='a red cone, on sand','a blue cube'",
+    words = ("guidance=interval(1.0,9)", "seed=interval(1,1000)", "steps=range(1,4)",
+        "prompt='a red cone, on sand','a blue cube'",
              "scheduler=ddim", "++scheduler.eta=range(0.0,1,0.25)")  # fmt: skip
     done = compose(*SEARCH, *words, "search.trials=6")
     assert done.code == 0
