@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from composer.config.spec import Batch, LongPrompts, PromptSyntax
+from composer.config.spec import Batch, LongPrompts, SyntaxName
 from composer.system.constraints import Fraction, Ge, Interval, Len, MinLen
 from composer.tasks.base import MAX_IMAGES, MAX_PIXELS
 from composer.tasks.outpaint import Margin
@@ -55,5 +55,6 @@ ROOT_KEYS: Mapping[str, Any] = MappingProxyType({
     "arguments": Mapping[str, Any] | None,
     "batch": Batch,
     "prompt_overflow": LongPrompts,
-    "prompt_syntax": PromptSyntax,
+    "prompt_syntax": SyntaxName | Sequence[SyntaxName],
+    "wildcards": str | None,
 })  # fmt: skip

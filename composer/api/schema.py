@@ -80,7 +80,7 @@ def _root_keys(of_tasks: Mapping[str, list[str]]) -> dict[str, Schema]:
     defaults = contents(packaged_conf() / MAIN)
     keys = {key: any_of([schema_of(ROOT_KEYS[key]), {"type": "null"}]) if key in ROOT_KEYS else {} for key in (
         *dict.fromkeys(key for named in of_tasks.values() for key in named), "arguments")}  # fmt: skip
-    named = ("batch", "prompt_overflow", "prompt_syntax")
+    named = ("batch", "prompt_overflow", "prompt_syntax", "wildcards")
     general = {key: setting_schema(key, ROOT_KEYS[key], defaults, rows) for key in named}
     adapters = {"lora": LoraSpec, "embedding": EmbeddingSpec, "ip_adapter": IpAdapterSpec, "control": ControlSpec}
     nodes = {root: {**_adapter(root, cls), "default": {}, "description": rows[root]} for root, cls in adapters.items()}

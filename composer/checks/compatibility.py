@@ -20,12 +20,11 @@ from composer.checks.hosted_task import choose_pipeline, hosted_tasks
 from composer.checks.ip_adapters import ImagePrompt, check_ip_adapters
 from composer.checks.loras import check_loras
 from composer.checks.output import resolve_output
+from composer.checks.prompts import read_prompts
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
 from composer.errors import ComposerError
-from composer.families.prompt_weights import check_prompts
 from composer.system.devices import refuse_unavailable
-from composer.tasks import marks
 from composer.tasks.base import Task
 
 #: Role of a checkpoint → its description, and the tasks that can use it.
@@ -112,8 +111,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     embeddings = check_embeddings(spec, checkpoint)
     ip_adapters = check_ip_adapters(spec, checkpoint)
     request = with_control_images(task.request(spec.values, checkpoint), spec.controls, spec.values.get("images"))
-    if spec.prompt_syntax == "weights":
-        request = _with_weights(request)
+    request = read_prompts(spec, request, checkpoint)
     if embeddings:
         request = replace(request, notes=(*request.notes, *unused_words(embeddings, request)))
     request = replace(request, notes=(*request.notes, *_unseen_image(spec, checkpoint)))
@@ -141,15 +139,6 @@ def _unseen_image(spec: RunSpec, checkpoint: Checkpoint) -> tuple[str, ...]:
     return (
         "image: the run begins from it with noise, and the model does not look at it: task=edit references=FILE does",
     )
-
-
-def _with_weights(request: Request) -> Request:
-    """Refuse prompts that can't be read, and note only the syntax in them that is not weights."""
-    check_prompts(request.prompts, request.negative_prompts)
-    texts = (*request.prompts, *request.negative_prompts)
-    as_text = marks.note(texts)
-    notes = (*(note for note in request.notes if note not in as_text), *marks.note(texts, weights=True))
-    return replace(request, notes=notes)
 
 
 def _task_fits(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> None:

@@ -33,7 +33,7 @@ Sweeps (-m)
 Prompts
   prompt=@words.txt         the text of a file
   "(a:1.2)  <lora:…>  BREAK  {a|b}"  marks of other tools are read as plain text, and a note says so
-  prompt_syntax=weights     reads (word:1.3), (word) and [word] as weights of words
+  prompt_syntax=weights     reads (word:1.3), (word), [word] and BREAK; dynamic chooses from {a|b} and __name__; [dynamic,weights] both
   "prompt=['one','two']"    several in one batch; seed_step=0 gives all the same seed
   seed=null  seed=-1        generate a seed and record it
 

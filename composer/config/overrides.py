@@ -5,6 +5,7 @@ value of a text key is therefore quoted before Hydra parses it, unless it alread
 
     'one quoted string'   "or this"   'several','of them' (a sweep)   choice('a','b')   ['a batch','of prompts']   null
     @file.txt             the file's text; in a sweep, one job for each of its lines
+    combinations(a {red|blue} cone)   in a sweep, one job for each combination of the choices
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from composer.config.adapter_nodes import ADAPTERS, full_key, names_source
+from composer.config.dynamic_prompts import DynamicPrompts
 from composer.config.keys import FILE_KEYS, TEXT_KEYS, is_stray
 from composer.errors import ComposerError
 from composer.system.devices import are_indexed_devices
@@ -26,6 +28,8 @@ OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"(?:null\s*,\s*)*{_STRING}(?:\s*,\s*(?:null|{_STRING}))*"  # null beside texts: with and without
 _DELIBERATE = re.compile(rf"\s*(?:null|{_STRINGS}|choice\(\s*{_STRINGS}\s*\)|\[\s*{_STRINGS}\s*\])\s*", re.DOTALL)
+#: All texts of a prompt with choices, in a sweep.
+_COMBINATIONS = re.compile(r"\s*combinations\((.*)\)\s*", re.DOTALL)
 #: Names such as `_target_`, which only option files may use; in keys, and in values as `{_target_: …}`.
 _RESERVED = re.compile(r"(?:^|[.{,\s'\"])_\w+_(?:$|[.@])")
 _RESERVED_INSIDE = re.compile(r"[{,\s'\"]_\w+_['\"]?\s*:")
@@ -53,7 +57,20 @@ def prepare(overrides: Sequence[str], multirun: bool = False) -> list[str]:
         from composer.config.stray_words import stray_word_error
 
         raise stray_word_error(overrides)
-    return [_prepare(word, multirun) for word in overrides]
+    wildcards = next((value for _, key, value in map(split, overrides) if key == "wildcards"), None)
+    return [_prepare(_combined(word, wildcards, multirun), multirun) for word in overrides]
+
+
+def _combined(word: str, wildcards: str | None, multirun: bool) -> str:
+    """Replace `prompt=combinations(…)` by its texts, as values of a sweep."""
+    prefix, key, value = split(word)
+    match = _COMBINATIONS.fullmatch(value or "") if key.rpartition(".")[2] in TEXT_KEYS else None
+    if match is None:
+        return word
+    if not multirun:
+        reason = "makes a sweep of several prompts: type compose -m, or put quotes around it if it is the prompt itself"
+        raise ComposerError(key, value, reason)
+    return f"{prefix}{key}={quote_all(DynamicPrompts(wildcards, key).combinations(match[1]))}"
 
 
 def quote(text: str) -> str:

@@ -38,6 +38,7 @@ from composer.config.spec import (
     RefinerSpec,
     RunSpec,
     SchedulerSpec,
+    SyntaxName,
 )
 from composer.errors import ComposerError, suggest
 from composer.system import devices
@@ -77,7 +78,8 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     _refuse_other_keys("device", nodes["device"])
     batch = require("batch", tree.pop("batch", None), Batch)
     overflow = require("prompt_overflow", tree.pop("prompt_overflow", "warn"), LongPrompts)
-    syntax = require("prompt_syntax", tree.pop("prompt_syntax", "text"), PromptSyntax)
+    syntax, is_dynamic = _syntax(tree.pop("prompt_syntax", "text"))
+    wildcards = require("wildcards", tree.pop("wildcards", None), str | None)
     loras = read_loras(mapping("lora", tree.pop("lora", None)))
     embeddings = read_embeddings(mapping("embedding", tree.pop("embedding", None)))
     controls = read_controls(mapping("control", tree.pop("control", None)))
@@ -97,6 +99,8 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         batch=batch,
         overflow=overflow,
         prompt_syntax=syntax,
+        dynamic_prompts=is_dynamic,
+        wildcards=wildcards,
         loras=loras,
         embeddings=embeddings,
         controls=controls,
@@ -194,6 +198,16 @@ def _missing(node: Any, key: str = "") -> Iterator[str]:
             yield from _missing(value, f"{key}.{name}" if key else name)
     elif node == "???":
         yield key
+
+
+def _syntax(value: Any) -> tuple[PromptSyntax, bool]:
+    """How prompts are read, and whether choices are made in them first."""
+    names = value if isinstance(value, list) and value else [value]
+    for name in names:
+        require("prompt_syntax", name, SyntaxName)
+    if "text" in names and len(names) > 1:
+        raise ComposerError("prompt_syntax", value, "text reads no other syntax: leave it out")
+    return "weights" if "weights" in names else "text", "dynamic" in names
 
 
 def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = MappingProxyType({})) -> Choice:

@@ -20,6 +20,8 @@ Storage = Literal["fp8", "torchao_int8", "quanto_int8", "bnb_int8", "bnb_nf4"]
 LongPrompts = Literal["warn", "error", "chunk"]
 #: Syntax of prompts: literal text, or words with weights such as `(word:1.3)`.
 PromptSyntax = Literal["text", "weights"]
+#: Syntaxes of prompts as they are named; several together, such as dynamic and weights.
+SyntaxName = Literal["text", "weights", "dynamic"]
 #: Format of output files; `auto` follows from what the task makes.
 FormatName = Literal["auto", "png", "webp", "jpeg", "mp4", "gif", "frames", "wav", "flac"]
 #: Images in a batch; `auto` is as many as fit into memory, None all of the run.
@@ -267,6 +269,8 @@ class RunSpec:
         options: Group → name of its option, or a list of names.
         overflow: Treatment of prompts that are longer than the model reads.
         prompt_syntax: Syntax of prompts and negative prompts.
+        dynamic_prompts: Whether choices such as ``{a|b}`` are made in them first, by the seed of each image.
+        wildcards: Directory with the files of choices such as ``__name__``.
         loras: LoRA by name, in their order; the name of the one at the node ``lora`` itself is empty.
         embeddings: Textual inversions by name, likewise.
         controls: Control models by name, likewise.
@@ -290,6 +294,8 @@ class RunSpec:
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     overflow: LongPrompts = "warn"
     prompt_syntax: PromptSyntax = "text"
+    dynamic_prompts: bool = False
+    wildcards: str | None = None
     loras: Mapping[str, LoraSpec] = field(default_factory=lambda: MappingProxyType({}))
     embeddings: Mapping[str, EmbeddingSpec] = field(default_factory=lambda: MappingProxyType({}))
     controls: Mapping[str, ControlSpec] = field(default_factory=lambda: MappingProxyType({}))

@@ -31,6 +31,18 @@ def encode_in_windows(pipe: Any, texts: Sequence[str], encode: Callable[[Any], C
     """
     count = max(len(split_windows(_tokenizers(pipe)[0][1], text)) for text in texts)
     windows = [encode(_window_pipe(pipe, index)) for index in range(count)]
+    return join_windows(windows)
+
+
+def join_windows(windows: Sequence[Conditioning]) -> Conditioning:
+    """Concatenate the embeddings of windows along their positions.
+
+    Args:
+        windows: Embeddings of the same texts' windows, with hidden states `(B, positions, width)` each.
+
+    Returns:
+        Embeddings with the hidden states `(B, all positions, width)`; the pooled embedding is the first window's.
+    """
     positives = [window.require_positive() for window in windows]
     if windows[0].negative is None:
         return Conditioning(positive=_concat(positives))

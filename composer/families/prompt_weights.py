@@ -1,4 +1,4 @@
-r"""The syntax of ``prompt_syntax=weights``: ``(word:1.3)``, ``(word)``, ``[word]``, and ``\(`` for a parenthesis.
+r"""The syntax of ``prompt_syntax=weights``: ``(word:1.3)``, ``(word)``, ``[word]``, ``BREAK``, and ``\(`` for a parenthesis.
 
 https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#attentionemphasis
 """
@@ -18,7 +18,7 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _PART = re.compile(rf"\\[()\[\]\\]|[()\[\]]|:\s*({_NUMBER})\s*(?=\))|[^()\[\]\\:]+|.", re.DOTALL)
 #: Between brackets: words that other tools change from step to step.
 _BY_STEP = re.compile(rf"\||:\s*{_NUMBER}\s*$")
-_BREAK = re.compile(r"\bBREAK\b")
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def parse_prompt(key: str, prompt: str) -> WeightedPrompt:
 
     Args:
         key: Config key of the prompt, for messages.
-        prompt: The prompt as it was typed.
+        prompt: The prompt as it was typed, or a part of it between BREAK.
 
     Returns:
         The text and the weights of its parts; those of nested brackets are multiplied.
@@ -47,10 +47,6 @@ def parse_prompt(key: str, prompt: str) -> WeightedPrompt:
     Raises:
         ComposerError: Brackets do not match, or the prompt has syntax that is not read here.
     """
-    if _BREAK.search(prompt):
-        raise ComposerError(
-            key, prompt, "BREAK is not read by prompt_syntax=weights: omit it, or use prompt_syntax=text"
-        )
     parts: list[tuple[str, float]] = []
     opened: list[tuple[str, int]] = []  # bracket, and number of the parts before it
     factor: float | None = None
@@ -75,6 +71,27 @@ def parse_prompt(key: str, prompt: str) -> WeightedPrompt:
     return WeightedPrompt("".join(text for text, _ in parts), _spans(parts))
 
 
+def split_breaks(prompt: str) -> list[str]:
+    """Split a prompt into the parts that the text encoder reads in windows of their own.
+
+    Args:
+        prompt: The prompt as it was typed.
+
+    Returns:
+        The parts between the words BREAK, at least one.
+    """
+    return _BREAK.split(prompt)
+
+
+def has_breaks(prompt: str) -> bool:
+    """Return whether a prompt has the word BREAK.
+
+    Args:
+        prompt: The prompt as it was typed.
+    """
+    return _BREAK.search(prompt) is not None
+
+
 def check_prompts(prompts: Sequence[str], negative_prompts: Sequence[str | None]) -> None:
     """Refuse prompts that can't be read.
 
@@ -87,7 +104,8 @@ def check_prompts(prompts: Sequence[str], negative_prompts: Sequence[str | None]
     """
     for key, texts in (("prompt", prompts), ("negative_prompt", negative_prompts)):
         for text in dict.fromkeys(texts):
-            parse_prompt(key, text or "")
+            for part in split_breaks(text or ""):
+                parse_prompt(key, part)
 
 
 def _spans(parts: Sequence[tuple[str, float]]) -> tuple[tuple[int, int, float], ...]:

@@ -15,7 +15,8 @@ import torch
 from composer.callbacks.base import Conditioning, Embedding
 from composer.callbacks.request import Request
 from composer.families.base import Family
-from composer.families.prompt_weights import WeightedPrompt, parse_prompt
+from composer.families.chunks import join_windows
+from composer.families.prompt_weights import WeightedPrompt, parse_prompt, split_breaks
 
 
 def encode_prompts(family: Family, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
@@ -28,8 +29,44 @@ def encode_prompts(family: Family, request: Request, do_classifier_free_guidance
 
     Returns:
         Embeddings with one row for each image. Positions of weight 1, and pooled embeddings, are those of the text
-        without its syntax, to the bit.
+        without its syntax, to the bit. The parts of a text between BREAK are read in windows of their own, whose
+        embeddings are concatenated; shorter texts of the batch get empty windows.
     """
+    windows = [_encode_window(family, window, do_classifier_free_guidance) for window in split_windows(family, request)]
+    return windows[0] if len(windows) == 1 else join_windows(windows)
+
+
+def split_windows(family: Family, request: Request) -> list[Request]:
+    """Split the texts of a request at BREAK.
+
+    Args:
+        family: Family of the run, whose settings name the syntax.
+        request: Prompts and negative prompts as they were typed.
+
+    Returns:
+        A request for each window, with texts that have no BREAK.
+    """
+    if family.settings.prompt_syntax == "text":
+        return [request]
+    prompts = [split_breaks(text) for text in request.prompts]
+    negatives = [None if text is None else split_breaks(text) for text in request.negative_prompts]
+    count = max(len(parts) for parts in (*prompts, *negatives) if parts is not None)
+    return [
+        replace(
+            request,
+            prompts=tuple(_part(parts, index) for parts in prompts),
+            negative_prompts=tuple(None if parts is None else _part(parts, index) for parts in negatives),
+        )
+        for index in range(count)
+    ]
+
+
+def _part(parts: Sequence[str], index: int) -> str:
+    return parts[index] if index < len(parts) else ""
+
+
+def _encode_window(family: Family, request: Request, do_classifier_free_guidance: bool) -> Conditioning:
+    """Encode texts that are read in one window."""
     plain = plain_request(family, request)
     conditioning = family.encode(plain, do_classifier_free_guidance)
     if family.settings.prompt_syntax == "text":
@@ -63,7 +100,7 @@ def plain_request(family: Family, request: Request) -> Request:
     return replace(request, prompts=prompts, negative_prompts=tuple(negatives))
 
 
-def plain_text(family: Family, prompt: str) -> str:
+def plain_texts(family: Family, prompt: str) -> list[str]:
     """Take the syntax of weights out of a prompt.
 
     Args:
@@ -71,9 +108,11 @@ def plain_text(family: Family, prompt: str) -> str:
         prompt: A prompt as it was typed.
 
     Returns:
-        The text that the text encoder reads.
+        The texts that the text encoder reads, one for each window.
     """
-    return prompt if family.settings.prompt_syntax == "text" else parse_prompt("prompt", prompt).text
+    if family.settings.prompt_syntax == "text":
+        return [prompt]
+    return [parse_prompt("prompt", part).text for part in split_breaks(prompt)]
 
 
 def _apply(family: Family, embedding: Embedding, empty: Embedding, prompts: Sequence[WeightedPrompt]) -> Embedding:

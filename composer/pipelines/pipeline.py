@@ -18,7 +18,7 @@ from composer.callbacks.request import Request
 from composer.errors import LeftBehind
 from composer.families.base import Family
 from composer.families.settings import Decoded
-from composer.families.weighted import encode_prompts, plain_request, plain_text
+from composer.families.weighted import encode_prompts, plain_request, plain_texts, split_windows
 from composer.options.base import ModelOption, embedding_key
 from composer.options.lifecycle import apply_options, clear_models
 from composer.pipelines.long_prompts import check_prompt_length
@@ -202,9 +202,9 @@ class Pipeline:
             The last latents, while callbacks and options are still active.
         """
         with seeded(request.seeds[0]), self.options_active(request):
-            check_prompt_length(
-                self.family.prompt_tokenizer, plain_request(self.family, request), self.overflow, notes.append
-            )
+            for window in split_windows(self.family, request):
+                plain = plain_request(self.family, window)
+                check_prompt_length(self.family.prompt_tokenizer, plain, self.overflow, notes.append)
             conditioning = self._conditioning(request)
             sampler = self._sampler(request)
             start = task.start(self.family, sampler, request)
@@ -284,7 +284,7 @@ class Pipeline:
 
     def _tokens(self, prompt: str) -> list[str]:
         """Tokens of a prompt without its syntax, for callbacks."""
-        return self.family.tokens(plain_text(self.family, prompt))
+        return [token for text in plain_texts(self.family, prompt) for token in self.family.tokens(text)]
 
     def _conditioning(self, request: Request) -> Conditioning:
         """Embeddings of the request's texts, for images of its size."""

@@ -90,11 +90,34 @@ def replay_config(
     tree = {group: {} for group in LISTS} | tree
     _Overlay(path, typed, trust).apply_to(tree, recorded)
     tree[CHOSEN] = chosen
+    _use_chosen_texts(tree, record, typed)
     if tree.get("seed", 0) in (None, -1):
         tree["seed"] = record["images"][0]["seed"]
     roots = {key.split(".")[0] for key in typed}
     same = roots <= set(LOCATION_KEYS) and not typed & {"model", "task"}
     return ReplayConfig(tree=tree if same else _for_one_image(tree, record, typed), folder=folder, same=same)
+
+
+def _use_chosen_texts(tree: dict[str, Any], record: Mapping[str, Any], typed: set[str]) -> None:
+    """Replace prompts with choices by the texts that the record says were chosen, so that no file of choices is needed.
+
+    Args:
+        tree: The config; it is changed in place.
+        record: The record.
+        typed: Keys that the user typed, which are kept.
+    """
+    syntax = tree.get("prompt_syntax")
+    names = syntax if isinstance(syntax, list) else [syntax]
+    is_one = record["number"] is not None or len(record["images"]) == 1
+    if "dynamic" not in names or not is_one or typed & {"prompt", "negative_prompt", "prompt_syntax", "wildcards"}:
+        return
+    image = record["images"][record["number"] or 0]
+    for key in ("prompt", "negative_prompt"):
+        if key in tree:
+            former = tree[key]
+            tree[key] = [image[key]] * len(former) if isinstance(former, list) else image[key]
+    tree["prompt_syntax"] = "weights" if "weights" in names else "text"
+    tree["wildcards"] = None
 
 
 def _names(record: Mapping[str, Any], typed: set[str], folders: list[Path]) -> Iterator[str]:

@@ -37,6 +37,7 @@ REFUSED = {
     "embedding": "names a file of the machine that serves",
     "control": "names a model: the operator of the service offers control models by presets",
     "ip_adapter": "names a file of the machine that serves",
+    "wildcards": "names a directory of the machine that serves",
     "ray": "is set by the operator of the service alone",
     "search": "is a command of its own, and no job",
     "sheet": "is about the page of a sweep on the command line",

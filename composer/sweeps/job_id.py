@@ -93,6 +93,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
         "overflow": spec.overflow,
         "output": [spec.output.format, spec.output.quality],
         **({"prompt_syntax": spec.prompt_syntax} if spec.prompt_syntax != "text" else {}),  # as with LoRA
+        **({"chosen": [checked.request.prompts, checked.request.negative_prompts]} if spec.dynamic_prompts else {}),
         **({"lora": loras} if loras else {}),  # which keeps the ids of sweeps without any
         **_adapters(checked),
         **({"family": family} if family != "auto" else {}),  # likewise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from composer.errors import shorten
 
@@ -26,31 +26,43 @@ _MARKS = [
 _BREAK = re.compile(r"(?<![A-Z\"'“] )(?<![\w\"'“])BREAK(?![\w\"'”])(?! [A-Z]{2,})")
 
 
-def note(texts: Iterable[str | None], weights: bool = False) -> tuple[str, ...]:
+def note(texts: Iterable[str | None], syntaxes: Collection[str] = ()) -> tuple[str, ...]:
     """Note that prompts contain syntax of other tools.
 
     Args:
         texts: Prompts; None entries are ignored.
-        weights: Whether weights of words are read, so that they need no note.
+        syntaxes: Names of the syntaxes that are read, whose marks need no note.
 
     Returns:
         One line that lists up to four marks, or none.
     """
     matches = list(dict.fromkeys(mark for text in dict.fromkeys(texts) if text for mark in marks(text)))
-    if weights:
-        matches = [mark for mark in matches if not _is_weight(mark)]
+    matches = [mark for mark in matches if syntax_of(mark) not in syntaxes]
     if not matches:
         return ()
     shown = ", ".join(f'"{shorten(mark, 40)}"' for mark in matches[:4]) + (", …" if len(matches) > 4 else "")
     form = "is" if len(matches) == 1 else "are"
     known = "composer knows no marks of other tools in prompts"
-    if any(map(_is_weight, matches)):
-        known = "prompt_syntax=weights reads weights of words, and no other marks of other tools"
+    if able := [name for name in ("dynamic", "weights") if name in map(syntax_of, matches)]:
+        known = (
+            f"prompt_syntax={able[0] if len(able) == 1 else '[dynamic,weights]'} reads {_reads(able)}, and no others"
+        )
     return (f"prompt: {shown} {form} read as plain text: {known}",)
 
 
-def _is_weight(mark: str) -> bool:
-    return mark.startswith("(")
+def syntax_of(mark: str) -> str | None:
+    """Return the name of the syntax that reads a mark; None if none does.
+
+    Args:
+        mark: A mark that was found in a prompt.
+    """
+    if mark.startswith("(") or mark == "BREAK":
+        return "weights"
+    return "dynamic" if mark.startswith(("{", "__")) else None
+
+
+def _reads(names: Sequence[str]) -> str:
+    return " and ".join({"dynamic": "{a|b} and __name__", "weights": "(word:1.2) and BREAK"}[name] for name in names)
 
 
 def marks(text: str) -> Iterator[str]:

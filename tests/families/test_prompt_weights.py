@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 
+import composer
 from composer.callbacks.request import Request
 from composer.errors import ComposerError
 from composer.families.flux.model import Flux
@@ -47,7 +48,6 @@ def test_parsed(typed, text, spans):
     ("a (red cone", r"has a ( that nothing closes: write \("),
     ("a red) cone", r"has a ) that nothing opens: write \)"),
     ("a (red] cone", "has a ] that nothing opens"),
-    ("a cone BREAK a cube", "BREAK is not read"),
     ("[red:blue:0.5]", "from step to step"),
     ("[red|blue]", "from step to step"),
 ])  # fmt: skip
@@ -110,14 +110,55 @@ def test_a_run_knows_the_syntax(compose, checkpoints):
     assert again.code == 0 and pixels("again/000.png") == images["weighted"], again.err
 
 
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_break_reads_the_parts_in_windows(checkpoints, name, one_thread):
+    """The embeddings are those of the parts, one after the other; a shorter negative prompt gets an empty window."""
+    cls, ours = PIPELINES[name]
+    pipe = cls.from_pretrained(checkpoints[name])
+    family = ours(pipe, FamilySettings(prompt_syntax="weights"))
+    with torch.no_grad():
+        joined = encode_prompts(family, request("a red cone BREAK a (blue:1.3) cube", "a sky"), True)
+        parts = [
+            encode_prompts(family, request(prompt, negative), True)
+            for prompt, negative in (("a red cone", "a sky"), ("a (blue:1.3) cube", ""))
+        ]
+    assert torch.equal(joined.positive.hidden, torch.cat([part.positive.hidden for part in parts], dim=1))
+    assert torch.equal(joined.negative.hidden, torch.cat([part.negative.hidden for part in parts], dim=1))
+    if name == "sdxl":
+        assert torch.equal(joined.positive.pooled, parts[0].positive.pooled)
+    words = ["steps=1", "callbacks=[]", "model=local", f"model.source={checkpoints[name]}", "height=64", "width=64"]
+    texts = ["prompt_syntax=weights", "prompt=a red cone BREAK a blue cube", "negative_prompt=a sky", "seed=3"]
+    ours = composer.compose(*words, *texts).images[0].tobytes()
+    plain = joined_embeddings(pipe)
+    generator = torch.Generator().manual_seed(3)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(**plain, num_inference_steps=1, height=64, width=64, generator=generator).images[0].tobytes()
+    assert ours == theirs
+
+
+def joined_embeddings(pipe):
+    """Embeddings by diffusers' own encoding of each part, concatenated."""
+
+    def encode(prompt, negative):
+        return pipe.encode_prompt(prompt, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True,
+                                  negative_prompt=negative)  # fmt: skip
+
+    with torch.no_grad():
+        first, second = encode("a red cone", "a sky"), encode("a blue cube", "")
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    joined = [torch.cat(pair, dim=1) if i < 2 else pair[0] for i, pair in enumerate(zip(first, second))]
+    return dict(zip(names, joined))
+
+
 @pytest.mark.parametrize(("words", "message"), [
-    (["prompt_syntax=wild"], "prompt_syntax=wild: is not known (allowed: text, weights)"),
+    (["prompt_syntax=wild"], "prompt_syntax=wild: is not known (allowed: text, weights, dynamic)"),
+    (["prompt_syntax=weights", "prompt=a BREAK b", "model=local", "model.source={sd3}"], "BREAK is for models that read by CLIP alone"),
     (["prompt_syntax=weights", "prompt=a (cone"], "prompt=a (cone: has a ( that nothing closes"),
     (["prompt_syntax=weights", "prompt_overflow=chunk"], "can't be together with prompt_overflow=chunk"),
     (["prompt_syntax=weights", "model=local", "model.source={z_image}"], "of the family z_image can't take weights"),
 ])  # fmt: skip
-def test_refusals(compose, others, words, message):
-    words = [word.format(z_image=others["zimage"]) if "{" in word else word for word in words]
+def test_refusals(compose, others, checkpoints, words, message):
+    words = [word.format(z_image=others["zimage"], sd3=checkpoints["sd3"]) if "{" in word else word for word in words]
     done = compose(*words, "steps=1")
     assert done.code == 2 and message in done.err and done.err.count("\n") == 1
 
