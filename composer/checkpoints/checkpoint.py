@@ -186,6 +186,11 @@ class Checkpoint:
         return self.role in roles or self.role == "any" or not also.isdisjoint(roles)
 
     @property
+    def takes_one_reference(self) -> bool:
+        """Whether a model that edits looks at one image."""
+        return self.pipeline in self.family_info.one_reference_pipelines
+
+    @property
     def last_image(self) -> LastImage:
         """What a native model that begins clips with an image does with another one, of the last frame."""
         decide = self.family_info.last_image

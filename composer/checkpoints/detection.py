@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from composer.checkpoints.latent_scale import vae_scale_factor
 from composer.checkpoints.layouts import FamilyInfo, Registration, registrations
 from composer.errors import ComposerError
 
@@ -84,4 +85,5 @@ def role(info: FamilyInfo, configs: Mapping[str, Mapping[str, Any]]) -> str | No
         return "plain"
     named = (vae or {}).get("latent_channels") or (vae or {}).get("z_dim")
     latents = named or denoiser["out_channels"] // info.pack_factor
-    return info.conditioning_input(denoiser.get("in_channels", latents * info.pack_factor), latents)
+    factor = vae_scale_factor(configs, {name: "" for name in configs})
+    return info.conditioning_input(denoiser.get("in_channels", latents * info.pack_factor), latents, factor)

@@ -82,8 +82,11 @@ class FamilyInfo:
             names any other one, such as for edits or control, is that pipeline's own, however alike its weights are.
         own_pipelines: Those of them whose class itself must hold the components of its checkpoints, since it encodes
             prompts in another way.
+        pipeline_defaults: Default steps and guidance scale of those of them that have others than the family.
+        pixel_masks: Whether its inpainting models take the pixels of the mask as channels, and no resized mask.
         reference_pipelines: Those of them whose checkpoints look at reference images beside the text, so that they
             edit.
+        one_reference_pipelines: Those of them whose checkpoints look at one image.
         reference_area: Fewest and most pixels of a result whose size follows from its first reference.
         requires: Components that distinguish it from other families with the same denoiser.
         excludes: Components that its checkpoints do not have.
@@ -123,7 +126,10 @@ class FamilyInfo:
     role_pipelines: Mapping[str, str] = field(default_factory=dict)
     other_pipelines: tuple[str, ...] = ()
     own_pipelines: tuple[str, ...] = ()
+    pipeline_defaults: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    pixel_masks: bool = False
     reference_pipelines: tuple[str, ...] = ()
+    one_reference_pipelines: tuple[str, ...] = ()
     reference_area: tuple[int, int] = (0, 1024 * 1024)
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
@@ -188,12 +194,13 @@ class FamilyInfo:
             return int(max(steps - min(steps * strength, steps), 0))
         return max(steps - min(int(steps * strength), steps), 0)
 
-    def conditioning_input(self, in_channels: int, latent_channels: int) -> str | None:
+    def conditioning_input(self, in_channels: int, latent_channels: int, vae_scale_factor: int = 8) -> str | None:
         """Determine what the denoiser takes beside noisy latents.
 
         Args:
             in_channels: Input channels of the denoiser.
             latent_channels: Channels of the VAE's latents.
+            vae_scale_factor: Pixels per latent along one side.
 
         Returns:
             `plain` for nothing, `inpaint` for a mask and masked latents, `depth` for depth; in a family of clips
@@ -202,7 +209,8 @@ class FamilyInfo:
         more = in_channels // self.pack_factor - latent_channels
         if self.frames is not None:
             return "video" if not more else "image2video" if more == latent_channels + self.frame_marks else None
-        return {0: "plain", 1: "depth", latent_channels + 1: "inpaint"}.get(more)
+        mask = vae_scale_factor**2 if self.pixel_masks else 1
+        return {0: "plain", 1: "depth", latent_channels + mask: "inpaint"}.get(more)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,6 @@ def _default_settings(checkpoint: Checkpoint) -> dict[str, Any]:
     info = checkpoint.family_info
     if checkpoint.distilled:
         return {"steps": info.distilled_steps, "guidance": 1.0}
-    return {
-        "steps": info.steps,
-        "guidance": info.guidance_scale if not info.distilled_scale or checkpoint.takes_guidance_scale else 1.0,
-    }
+    steps, scale = info.pipeline_defaults.get(checkpoint.pipeline, (info.steps, info.guidance_scale))
+    guided = not info.distilled_scale or checkpoint.takes_guidance_scale
+    return {"steps": steps, "guidance": scale if guided else 1.0}

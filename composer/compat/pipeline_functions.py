@@ -71,10 +71,11 @@ def kontext_sizes() -> list[tuple[int, int]]:
     return PREFERRED_KONTEXT_RESOLUTIONS
 
 
-def qwen_sizes(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def qwen_sizes(pipe: Any, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the sizes to which Qwen-Image-Edit scales a reference, for its text encoder and for its VAE.
 
     Args:
+        pipe: A pipeline of Qwen-Image-Edit, whose first version has one size for both.
         width: Width of the reference in pixels.
         height: Height of the reference in pixels.
 
@@ -83,9 +84,10 @@ def qwen_sizes(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int
     """
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as module
 
+    is_plus = isinstance(pipe, module.QwenImageEditPlusPipeline)
     read, encoded = (
         module.calculate_dimensions(area, width / height)
-        for area in (module.CONDITION_IMAGE_SIZE, module.VAE_IMAGE_SIZE)
+        for area in (module.CONDITION_IMAGE_SIZE if is_plus else module.VAE_IMAGE_SIZE, module.VAE_IMAGE_SIZE)
     )
     return read, encoded
 

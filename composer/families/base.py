@@ -49,11 +49,14 @@ class Family(ABC):
         reads_weights: Whether words of prompts can have weights, which needs `token_positions`.
         inpaints_contiguous: Whether the latents of an image to inpaint are made contiguous, as in most of diffusers'
             inpainting pipelines; convolutions of the VAE sum in the order of the memory format.
+        samples_image_first: Whether pipelines of inpainting models that take a mask sample the image's latents even
+            where nothing of them remains, so that the noise is sampled after them.
     """
 
     reads_long_prompts: ClassVar[bool] = False
     reads_weights: ClassVar[bool] = False
     inpaints_contiguous: ClassVar[bool] = True
+    samples_image_first: ClassVar[bool] = False
     pipe: Any
     settings: FamilySettings
 
@@ -201,6 +204,20 @@ class Family(ABC):
             Latents in the model's layout and scale.
         """
 
+    def encode_mode(self, pixels: Tensor) -> Tensor:
+        """Encode pixels to their likeliest clean latents, for families whose models edit; nothing is sampled.
+
+        Args:
+            pixels: `(B, 3, H, W)`, float, in `[-1, 1]`.
+
+        Returns:
+            Latents in the model's layout and scale.
+
+        Raises:
+            NotImplementedError: The family has no editing models.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no editing models")
+
     @abstractmethod
     def scale_mask(self, mask: Tensor) -> Tensor:
         """Resize a mask to the latents.
@@ -211,6 +228,17 @@ class Family(ABC):
         Returns:
             The mask in a shape that broadcasts with the latents.
         """
+
+    def mask_channels(self, mask: Tensor) -> Tensor:
+        """Prepare a mask as a denoiser that takes one reads it; see `takes_mask`.
+
+        Args:
+            mask: `(B or 1, 1, H, W)` over the pixels, in `[0, 1]`.
+
+        Returns:
+            What `predict` finds as `Step.inputs["mask_channels"]`; the resized mask by default.
+        """
+        return self.scale_mask(mask)
 
     def depth(self, images: Sequence[Image], maps: Sequence[np.ndarray] | None) -> Tensor:
         """Prepare the depth input of a depth model.

@@ -24,8 +24,8 @@ class ChannelStatistics(FlowTransformer):
     def channels(self) -> int:
         return self.pipe.vae.config.z_dim
 
-    def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        return super().encode_image(pixels.unsqueeze(2), generators)
+    def encode_clean(self, pixels: Tensor, generators: tuple[torch.Generator, ...], sample: bool) -> Tensor:
+        return super().encode_clean(pixels.unsqueeze(2), generators, sample)
 
     def normalize(self, encoded: Tensor) -> Tensor:
         mean, reciprocal = self._statistics(encoded)

@@ -139,7 +139,14 @@ class FlowTransformer(LatentFamily):
         )
 
     def encode_image(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
-        encoded = encode_pixels(self.pipe.vae, pixels, generators, self.samples_vae).to(self.latents_dtype)
+        return self.encode_clean(pixels, generators, self.samples_vae)
+
+    def encode_mode(self, pixels: Tensor) -> Tensor:
+        return self.encode_clean(pixels, tuple(torch.Generator() for _ in pixels), False)
+
+    def encode_clean(self, pixels: Tensor, generators: tuple[torch.Generator, ...], sample: bool) -> Tensor:
+        """Encode pixels to clean latents, a sample of the VAE's distribution or its mode."""
+        encoded = encode_pixels(self.pipe.vae, pixels, generators, sample).to(self.latents_dtype)
         return self.pack(self.normalize(encoded))
 
     def references(self, rows: Sequence[Sequence[Image]]) -> References:
@@ -182,10 +189,11 @@ class FlowTransformer(LatentFamily):
             return predictions[:, : latents.shape[1]].to(step.latents.dtype)
 
         positive, negative = step.conditioning.require_positive(), step.conditioning.negative
+        model_input = self.model_input(step)
         if self.one_pass or negative is None:
-            branches = predict_branches(step, self.extra_channels, evaluate)
+            branches = predict_branches(step, model_input, evaluate)
             return Branches(branches.positive, branches.negative, self.combine)
-        return Branches(evaluate(step.model_input, positive), evaluate(step.model_input, negative), self.combine)
+        return Branches(evaluate(model_input, positive), evaluate(model_input, negative), self.combine)
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
         pixels, notes = self.decode_latents(self.unpack(latents, self.canvas(request)), self.denormalize)

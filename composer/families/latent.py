@@ -12,7 +12,7 @@ from composer.callbacks.base import Embedding, Step
 from composer.callbacks.request import Request
 from composer.families.base import DiffusersFamily
 from composer.families.noise import batch_noise
-from composer.families.passes import predict_branches
+from composer.families.passes import concat_inputs, predict_branches
 from composer.families.vae import decode_latents, encode_pixels, resize_mask
 from composer.sampling.guidance import Branches
 
@@ -40,8 +40,12 @@ class LatentFamily(DiffusersFamily):
 
     def predict(self, step: Step) -> Branches:
         return predict_branches(
-            step, self.extra_channels, lambda latents, embedding: self.forward(step, latents, embedding)
+            step, self.model_input(step), lambda latents, embedding: self.forward(step, latents, embedding)
         )
+
+    def model_input(self, step: Step) -> Tensor:
+        """Return the denoiser's input with all of its channels, for one branch."""
+        return concat_inputs(step) if self.extra_channels else step.model_input
 
     def encode_pixels(self, pixels: Tensor, generators: tuple[torch.Generator, ...]) -> Tensor:
         """Encode pixels by the VAE, and sample its distribution.

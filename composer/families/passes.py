@@ -11,19 +11,18 @@ from composer.callbacks.base import Embedding, Step
 from composer.sampling.guidance import Branches
 
 
-def predict_branches(step: Step, extra_channels: int, forward: Callable[[Tensor, Embedding], Tensor]) -> Branches:
+def predict_branches(step: Step, latents: Tensor, forward: Callable[[Tensor, Embedding], Tensor]) -> Branches:
     """Evaluate a denoiser for the prompts and, where they have conditioning, the negative prompts.
 
     Args:
-        step: Latents `(B, C, h, w)` and conditioning.
-        extra_channels: Input channels that the denoiser takes beside the noisy latents.
+        step: Conditioning.
+        latents: The denoiser's input `(B, C + extra, h, w)`.
         forward: (model input, embedding) → prediction.
 
     Returns:
         Predictions `(B, C, h, w)`.
     """
     positive, negative = step.conditioning.require_positive(), step.conditioning.negative
-    latents = concat_inputs(step) if extra_channels else step.model_input
     if negative is None:
         return Branches(forward(latents, positive))
     # both in one batch, as diffusers does it: one after the other differs by 3e-5

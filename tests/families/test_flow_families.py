@@ -26,5 +26,5 @@ def kit(name: str) -> type[FamilyTests]:
     return type(f"Test{name.title().replace('_', '')}", (FamilyTests,), members)
 
 
-for _name in FLOW_FAMILIES:
+for _name in (name for name, case in FLOW_FAMILIES.items() if case.text2img):
     globals()[kit(_name).__name__] = kit(_name)

@@ -21,7 +21,10 @@ class FlowCase:
         family: Its name where the key is another.
         distilled: Whether the model takes the scale as an input.
         scale: composer's guidance scale → the arguments of diffusers' pipeline.
-        pipelines: Pipelines of diffusers by composer's task; text2img is always the class of the tiny pipeline.
+        pipelines: Pipelines of diffusers by composer's task, beside text2img.
+        text2img: Whether the class of the tiny pipeline generates from text.
+        slicing: Whether diffusers' VAE goes through a batch image by image, as composer's encoding does: a
+            batch of convolutions has other last bits.
         takes_negative: Whether the pipelines take a negative prompt.
         more: Further arguments of the pipelines.
         schedulers: Scheduler options that the text2img pipeline can run beside its own. It passes sigmas to each, which
@@ -33,9 +36,16 @@ class FlowCase:
     distilled: bool = False
     scale: Callable[[float], dict[str, Any]] = lambda scale: {"guidance_scale": scale}
     pipelines: Mapping[str, str] = field(default_factory=dict)
+    text2img: bool = True
+    slicing: bool = False
     takes_negative: bool = True
     more: Mapping[str, Any] = field(default_factory=dict)
     schedulers: tuple[str, ...] = ("flow_euler_shift", "flow_euler_karras", "flow_unipc")
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that are compared."""
+        return (*(["text2img"] * self.text2img), *self.pipelines)
 
 
 def true_cfg(scale: float) -> dict[str, Any]:
@@ -73,6 +83,17 @@ FLOW_FAMILIES = {
         schedulers=("flow_euler_shift", "flow_euler_karras", "flow_unipc", "flow_dpmpp_2m"),
     ),
     "lumina2": FlowCase(zoo="lumina2"),
+    "flux_fill": FlowCase(
+        zoo="fluxfill",
+        family="flux",
+        distilled=True,
+        text2img=False,
+        slicing=True,
+        pipelines={"inpaint": "FluxFillPipeline"},
+        takes_negative=False,
+        more={"max_sequence_length": 48},
+        schedulers=(),
+    ),
 }
 
 
@@ -82,6 +103,7 @@ class EditCase:
 
     Attributes:
         zoo: Its tiny pipeline, by name in the zoo.
+        family: Its name where the key is another.
         sides: Sides in pixels of each reference, one set of references a case.
         scale: composer's guidance scale → the arguments of diffusers' pipeline.
         more: Further arguments of the pipeline.
@@ -91,6 +113,7 @@ class EditCase:
 
     zoo: str
     sides: tuple[tuple[int, ...], ...]
+    family: str = ""
     scale: Callable[[float], dict[str, Any]] = lambda scale: {"guidance_scale": scale}
     more: Mapping[str, Any] = field(default_factory=dict)
     size: int = SIDE
@@ -101,6 +124,9 @@ EDITS = {
     "flux2": EditCase(zoo="klein", sides=((64,), (64, 96))),
     # diffusers runs one image at a time
     "qwen_image": EditCase(zoo="qwen_edit_plus", sides=((64,), (64, 96)), scale=true_cfg, size=64, batches=(1,)),
+    "qwen_image_first": EditCase(
+        zoo="qwen_edit", family="qwen_image", sides=((64,),), scale=true_cfg, size=64, batches=(1,)
+    ),
     # its scaling to a megapixel is switched off on both sides
     "flux": EditCase(
         zoo="kontext",

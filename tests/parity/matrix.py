@@ -40,7 +40,7 @@ FLOW: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 TRANSFORMERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     f"{name} {task}": (("default", *(case.schedulers if task == "text2img" else ())), ())
     for name, case in FLOW_FAMILIES.items()
-    for task in ("text2img", *case.pipelines)
+    for task in case.tasks
 } | {f"{name} edit": (("default",), ()) for name in EDITS}
 #: Families of clips, which `test_videos.py` compares frame by frame.
 CLIPS: dict[str, tuple[Sequence[str], Sequence[str]]] = {

@@ -229,3 +229,12 @@ def test_the_pipeline_raises_where_a_shift_grows_but_composer_runs(option):
         text2img(pipe, option, 1.0, 1, CFG)
     latents, _, _ = ours(StableDiffusion3(pipe), option, ClassifierFree(CFG), 1, 64, Text2Img())
     assert latents[-1].isfinite().all()
+
+
+def test_the_transformer_of_sd_3_0_is_bit_equal():
+    """Without the norms and second attentions of SD 3.5, which the other tests have."""
+    pipe = pipelines.sd3()
+    assert pipe.transformer.config.qk_norm and pipe.transformer.config.dual_attention_layers
+    config = {**pipe.transformer.config, "qk_norm": None, "dual_attention_layers": ()}
+    pipe.register_modules(transformer=type(pipe.transformer).from_config(config).eval())
+    assert_same(*text2img(pipe, "default", 1.0, 2, CFG))

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
-from composer.compat.pipeline_functions import flux_image_ids, kontext_sizes, pack_flux, unpack_flux
-from composer.errors import ComposerError
+from composer.compat.pipeline_functions import flux_image_ids, pack_flux, unpack_flux
 from composer.families.base import token_strings
-from composer.families.flow import FlowTransformer, embedded_scale, grid_of, scaled_timesteps
-from composer.families.references import References
-from composer.families.vae import encode_pixels
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from composer.families.flow import embedded_scale, grid_of, scaled_timesteps
+from composer.families.flux.fill import Fill
+from composer.families.flux.kontext import Kontext
 
 #: Most T5 tokens that the transformer was trained with.
 MAX_T5_TOKENS = 512
 
 
-class Flux(FlowTransformer):
+class Flux(Kontext, Fill):
     """Latents packed from 2 × 2 patches: `(B, H/16 · W/16, 4 · channels)` on a VAE with 8 pixels per latent."""
 
     pack_factor = 4
@@ -48,7 +43,7 @@ class Flux(FlowTransformer):
         return self.embedding(hidden, pooled, {"txt_ids": text_ids})
 
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
-        positions = self._positions(*grid_of(step.canvas, self.vae_scale_factor * self.patch_size))
+        positions = self.positions(*grid_of(step.canvas, self.vae_scale_factor * self.patch_size))
         if "references" in step.inputs:
             positions = torch.cat([positions, step.inputs["references"].positions])
         return self.pipe.transformer(
@@ -58,31 +53,14 @@ class Flux(FlowTransformer):
             img_ids=positions, return_dict=False, **embedding.extra,
         )[0]  # fmt: skip
 
-    def encode_references(self, images: Sequence[Image]) -> References:
-        """Encode the one reference of Kontext, scaled to the trained size whose shape is nearest."""
-        if len(images) > 1:
-            reason = "FLUX.1 Kontext looks at one image: name one, or use FLUX.2 or a Qwen-Image-Edit model"
-            raise ComposerError("references", None, reason)
-        processor, (height, width) = self.pipe.image_processor, self.reference_size(images[0])
-        pixels = processor.preprocess(processor.resize(images[0], height, width), height, width)
-        encoded = encode_pixels(self.pipe.vae, pixels, (torch.Generator(),), sample=False).to(self.dtype)
-        positions = self._positions(*(side // self.patch_size for side in encoded.shape[2:]))
-        positions[..., 0] = 1
-        return References(tokens=self.pack(self.normalize(encoded)), positions=positions)
-
-    def reference_size(self, image: Image) -> tuple[int, int]:
-        """Height and width in pixels that a reference is scaled to."""
-        shape, multiple = image.width / image.height, self.vae_scale_factor * self.patch_size
-        width, height = min(kontext_sizes(), key=lambda size: abs(shape - size[0] / size[1]))
-        return height // multiple * multiple, width // multiple * multiple
-
     def pack(self, latents: Tensor) -> Tensor:
         return pack_flux(self.pipe, latents)
 
     def unpack(self, latents: Tensor, canvas: tuple[int, ...]) -> Tensor:
         return unpack_flux(self.pipe, latents, *canvas)
 
-    def _positions(self, rows: int, columns: int) -> Tensor:
+    def positions(self, rows: int, columns: int) -> Tensor:
+        """Return the positions of an image's tokens, `(rows · columns, 3)`."""
         return flux_image_ids(self.pipe, 1, rows, columns, self.device, self.dtype)
 
     @property

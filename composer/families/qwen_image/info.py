@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from composer.checkpoints.layouts import FamilyInfo
 
+#: Pipelines whose text encoder reads the references.
+EDITING = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
 INFO = FamilyInfo(
     name="qwen_image",
     family="composer.families.qwen_image.model:QwenImage",
     denoiser=("transformer", "QwenImageTransformer2DModel"),
     pipeline="QwenImagePipeline",
-    other_pipelines=("QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline", "QwenImageEditPlusPipeline"),
-    own_pipelines=("QwenImageEditPlusPipeline",),
-    reference_pipelines=("QwenImageEditPlusPipeline",),
+    other_pipelines=("QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline", *EDITING),
+    own_pipelines=EDITING,
+    reference_pipelines=EDITING,
+    one_reference_pipelines=("QwenImageEditPipeline",),
     reference_area=(1024 * 1024, 1024 * 1024),
     excludes=("controlnet",),
     size_multiple=2,

@@ -43,7 +43,7 @@ class ReadReferences(ChannelStatistics):
         """Encode references, scaled to the model's area; the positions are frames, rows and columns of each."""
         tokens, grids = [], []
         for image in images:
-            _, (width, height) = qwen_sizes(image.width, image.height)
+            _, (width, height) = qwen_sizes(self.pipe, image.width, image.height)
             pixels = self.pipe.image_processor.preprocess(image, height, width).unsqueeze(2)
             encoded = encode_pixels(self.pipe.vae, pixels, (torch.Generator(),), sample=False).to(self.dtype)
             mean, deviation = self.mean_and_deviation(encoded)
@@ -59,7 +59,7 @@ class ReadReferences(ChannelStatistics):
         return self.embedding(pad_sequence(hidden, batch_first=True), mask=None if mask.all() else mask)
 
     def _embed_row(self, text: str, images: Sequence[Image]) -> Tensor:
-        sizes = [qwen_sizes(image.width, image.height)[0] for image in images]
+        sizes = [qwen_sizes(self.pipe, image.width, image.height)[0] for image in images]
         resize = self.pipe.image_processor.resize
         scaled = [resize(image, height, width) for image, (width, height) in zip(images, sizes)]
         return self.pipe.encode_prompt([text], scaled, self.device)[0][0]
