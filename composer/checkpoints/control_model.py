@@ -79,10 +79,7 @@ KINDS: Mapping[str, ControlKind] = MappingProxyType(
         "SD3ControlNetModel": ControlKind(
             families=("sd3",),
             equal={**_TRANSFORMER, "pooled_projection_dim": "pooled numbers"},
-            refused={
-                "extra_conditioning_channels": _MASKED,
-                "use_pos_embed": (True, "has no positions of its own (SD 3.5 large), which is not supported"),
-            },
+            refused={"extra_conditioning_channels": _MASKED},
             several=("num_layers", "force_zeros_for_pooled_projection"),
         ),
         "FluxControlNetModel": ControlKind(
@@ -187,7 +184,8 @@ def _check_fit(key: str, source: str, component: Component, kind: ControlKind, c
             vae = checkpoint.configs.get("vae", {})
             expected = vae.get("latent_channels", vae.get("z_dim", its))
         known = setting == "channels" or setting in checkpoint.denoiser
-        if setting in component.config and known and its != expected:
+        no_text = setting == "joint_attention_dim" and its is None  # as those of SD 3.5 large
+        if setting in component.config and known and its != expected and not no_text:
             reason = f"has {_short(its)} {words}, and this model {_short(expected)}: it is for another base model"
             raise ComposerError(key, source, reason)
     _check_adapter(key, source, component, checkpoint)

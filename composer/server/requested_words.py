@@ -42,6 +42,8 @@ REFUSED = {
     "search": "is a command of its own, and no job",
     "sheet": "is about the page of a sweep on the command line",
 }
+#: Keys that a request may set all the same: of a control model that a preset of the operator names.
+ALLOWED = re.compile(r"control(\.[A-Za-z][\w-]*)?\.(image|scale|start|end)")
 #: Settings of a sweep that a request may use.
 SWEEP_KEYS = ("sweep.zip", "sweep.where", "sweep.limit", "sweep.shuffle")
 #: Root key → its largest value in a request.
@@ -93,7 +95,7 @@ def refuse_key(word: str, sweep: bool) -> None:
     _, key, value = argv.split(word)
     key = key.partition("@")[0].strip()
     root = re.split(r"[./]", key)[0]
-    if key != "model" and (reason := REFUSED.get(key) or REFUSED.get(root)):
+    if key != "model" and not ALLOWED.fullmatch(key.lstrip("+")) and (reason := REFUSED.get(key) or REFUSED.get(root)):
         raise ComposerError(key, value, reason)
     if root == "sweep" and not (sweep and key in SWEEP_KEYS):
         raise ComposerError(key, value, "is no setting of a request's sweep", SWEEP_KEYS)

@@ -62,6 +62,13 @@ def flux_union(pipe: Any) -> nn.Module:
     return d.FluxControlNetModel(**{**settings, "num_mode": 4})
 
 
+def sd3_large(pipe: Any) -> nn.Module:
+    """A control model that reads no text and has no positions of its own, as those of SD 3.5 large."""
+    settings = {name: value for name, value in pipe.transformer.config.items() if not name.startswith("_")}
+    changed = {"num_layers": 1, "joint_attention_dim": None, "use_pos_embed": False, "dual_attention_layers": ()}
+    return d.SD3ControlNetModel(**{**settings, **changed, "force_zeros_for_pooled_projection": False})
+
+
 @dataclass(frozen=True)
 class Kind:
     """How a checkpoint and its control models are made."""
@@ -92,6 +99,7 @@ KINDS = {
     "sdxl_union": Kind(pipelines.sdxl, of_zoo(zoo.sdxl_union), arguments=UNET),
     "sdxl_t2i": Kind(pipelines.sdxl, adapters("full_adapter_xl"), arguments=UNET),
     "sd3": Kind(pipelines.sd3, of_zoo(zoo.sd3_control), arguments={"guidance_scale": 7.5}),
+    "sd3_large": Kind(pipelines.sd3, sd3_large, arguments={"guidance_scale": 7.5}),
     "flux": Kind(
         stripped(zoo.flux_control, d.FluxPipeline), of_zoo(zoo.flux_control), 32,
         arguments={"guidance_scale": 7.5, "max_sequence_length": 48},

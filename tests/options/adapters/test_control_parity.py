@@ -133,6 +133,7 @@ CASES = {
     ("flux", "two"): nets(d.FluxControlNetPipeline, CONTROL_IMAGE, more=same_noise),
     ("sd3", "one"): net(d.StableDiffusion3ControlNetPipeline, CONTROL_IMAGE),
     ("sd3", "a part of the steps"): part(d.StableDiffusion3ControlNetPipeline, CONTROL_IMAGE),
+    ("sd3_large", "one"): net(d.StableDiffusion3ControlNetPipeline, CONTROL_IMAGE),
     ("flux", "one"): net(d.FluxControlNetPipeline, CONTROL_IMAGE, more=same_noise),
     ("flux", "a part of the steps"): part(d.FluxControlNetPipeline, CONTROL_IMAGE, more=same_noise),
     ("flux", "img2img"): net(d.FluxControlNetImg2ImgPipeline, CONTROL_IMAGE, more=same_start, words=img2img_words),

@@ -79,7 +79,6 @@ MISFITS = {
             )): "is a AutoencoderKL, which controls nothing (allowed: ControlNet",
     ("sdxl", "sdxl_t2i", (("channels", (16, 64)),)): "has 16, 64 channels of its blocks",
     ("sd3", "sd3", (("extra_conditioning_channels", 1),)): "takes a mask beside the image",
-    ("sd3", "sd3", (("use_pos_embed", False),)): "has no positions of its own",
     ("flux", "flux", (("guidance_embeds", True),)): "takes the guidance scale as an input, and this model has none",
     ("flux", "flux", (("joint_attention_dim", 64),)): "has 64 numbers to a token of the prompt",
     ("ddpm", "sd", ()): "there are no control models for ddpm models (allowed: flux, qwen_image, sd",

@@ -275,6 +275,26 @@ def test_ids_of_jobs_know_content_and_settings_but_no_path(control_models, tmp_p
     assert len({*ids, first, identify()}) == len(settings) + 2
 
 
+def test_a_model_at_the_hub(control_models, tmp_path, monkeypatch):
+    """From the hub's cache, by repository and by folder of one, as huggingface_hub keeps it."""
+    from huggingface_hub import constants, file_download
+
+    model: Model = control_models("sd")
+    snapshot = tmp_path / "models--owner--name" / "snapshots" / ("0" * 40)
+    for folder in (snapshot, snapshot / "canny"):
+        shutil.copytree(model.nets[0], folder, dirs_exist_ok=True)
+    refs = tmp_path / "models--owner--name" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("0" * 40)
+    for module in (constants, file_download.constants):
+        monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path))
+    expected = model.image(*model.control())
+    for source in ("owner/name", "owner/name/canny"):
+        result = compose(*model.words(*model.control(f"control={source}", "control.revision=main")))
+        assert result.images[0].tobytes() == expected
+        assert result.record["control"]["control"]["fingerprint"] == "0" * 40
+
+
 def test_images_from_python(control_models):
     """A PIL image, as a mapping or by its key, is as the file."""
     model: Model = control_models("sd")

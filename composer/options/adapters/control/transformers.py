@@ -19,7 +19,21 @@ if TYPE_CHECKING:
 
 
 class SD3ControlNet(ControlNetwork):
-    """For Stable Diffusion 3, whose pipeline encodes an image twice, once for each branch, in a batch of two."""
+    """For Stable Diffusion 3, whose pipeline encodes an image twice, once for each branch, in a batch of two.
+
+    Those of SD 3.5 large read no text, and take the positions from the transformer.
+    """
+
+    @contextmanager
+    def attached(self, pipe: Any) -> Iterator[None]:
+        if self.model.config.use_pos_embed:
+            yield
+            return
+        self.model.pos_embed = pipe.transformer.pos_embed
+        try:
+            yield
+        finally:
+            self.model.pos_embed = None
 
     def encode(self, pipe: Any, images: Sequence[Image], generators: Generators) -> tuple[Tensor, Tensor]:
         vae, config, encoded = pipe.vae, pipe.vae.config, dict[int, Any]()
