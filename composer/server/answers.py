@@ -54,7 +54,7 @@ def job_body(job: QueuedJob, address: Callable[[str], str]) -> dict[str, Any]:
 
     Returns:
         `id`, `number`, `state`, `client`, `overrides`, `command`, `sweep`, `created`, `started`, `ended`, `attempts`,
-        `step`, `total`, `preview`, `images`, `record`, `files` (name → address) and `error`.
+        `step`, `total`, `preview`, `images`, `record`, `files` (name → address), `error` and `favourite`.
     """
     files = {name: address(f"/files/{job.id}/{name}") for name in job.files}
     images = [url for name, url in files.items() if name[:3].isdigit() and name.count(".") == 1]
@@ -78,6 +78,7 @@ def job_body(job: QueuedJob, address: Callable[[str], str]) -> dict[str, Any]:
         "record": files.get("run.json"),
         "files": files,
         "error": job.error,
+        "favourite": bool(job.favourite),
     }
 
 

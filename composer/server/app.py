@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ PAGE = Path(__file__).parent / "page"
 #: Seconds between two looks at a job that a client waits for.
 LOOK_SECONDS = 0.1
 MAX_NAME = 100
+UPLOAD_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class Routes:
@@ -150,14 +153,27 @@ class Routes:
 
     async def jobs(self, request: Request) -> Response:
         """`GET /jobs`."""
-        state, before, most = (request.query_params.get(name) for name in ("state", "before", "limit"))
-        if state is not None and state not in STATES:
-            raise ComposerError("state", state, "is not known", STATES)
-        for name, value in (("before", before), ("limit", most)):
+        given = request.query_params
+        states = [state for state in given.get("state", "").split(",") if state]
+        for state in states:
+            if state not in STATES:
+                raise ComposerError("state", state, "is not known", STATES)
+        for name in ("before", "limit"):
+            value = given.get(name)
             if value is not None and (not value.isascii() or not value.isdigit() or len(value) > 12):
                 raise ComposerError(name, value, "must be a positive integer")
-        limit = min(int(most or 100), 1000)
-        jobs = await run_in_threadpool(self.queue.jobs, state, int(before) if before else None, limit)
+        for name in ("contains", "sweep"):
+            if len(given.get(name, "")) > MAX_NAME:
+                raise ComposerError(name, None, f"must be a text of at most {MAX_NAME} characters")
+        if given.get("favourite", "false") not in ("true", "false"):
+            raise ComposerError("favourite", given["favourite"], "is not known", ("true", "false"))
+        before, limit = given.get("before"), min(int(given.get("limit", 100)), 1000)
+        jobs = await run_in_threadpool(
+            lambda: self.queue.jobs(
+                states, int(before) if before else None, limit, contains=given.get("contains") or None,
+                favourite=given.get("favourite") == "true", sweep=given.get("sweep"),
+            )
+        )  # fmt: skip
         counts = await run_in_threadpool(self.queue.counts)
         return JSONResponse({"jobs": [job_body(job, self.address(request)) for job in jobs], "counts": counts})
 
@@ -196,6 +212,29 @@ class Routes:
     async def upload(self, request: Request) -> Response:
         """`POST /uploads`: the body is an image."""
         return JSONResponse({"upload": await run_in_threadpool(self.service.upload, await request.body())}, 201)
+
+    async def uploaded(self, request: Request) -> Response:
+        """`GET /uploads/ID`: an image that was uploaded."""
+        name = request.path_params["upload"]
+        if not UPLOAD_NAME.fullmatch(name) or not (self.service.uploads / name).is_file():
+            raise HTTPException(404)
+        return FileResponse(self.service.uploads / name, media_type="application/octet-stream")
+
+    async def favourite(self, request: Request) -> Response:
+        """`POST /jobs/ID/favourite`: mark a job, whose files stay when old ones are removed."""
+        fields, job = await json_object(request), await run_in_threadpool(self.job, request)
+        if list(fields) != ["favourite"] or not isinstance(fields["favourite"], bool):
+            raise ComposerError("favourite", None, "must be true or false, and the only field")
+        marked = await run_in_threadpool(self.queue.mark, job.id, fields["favourite"])
+        return JSONResponse(job_body(marked, self.address(request)))
+
+    async def stored(self, request: Request) -> Response:
+        """`GET /models`: models on the disk of the service, by the names that the operator knows them by."""
+        from composer.hub.stored import stored_models
+
+        models = await run_in_threadpool(stored_models)
+        shown = ("name", "bytes", "licence", "pipeline", "tasks", "reason")  # no directories of the machine
+        return JSONResponse({"models": [{key: asdict(model)[key] for key in shown} for model in models]})
 
     async def file(self, request: Request) -> Response:
         """`GET /files/ID/NAME`: a file that the job has listed, and no other path."""
@@ -280,6 +319,8 @@ def make_app(
             route("/v1/models", routes.models), route("/jobs", routes.submit, "POST"), route("/jobs", routes.jobs),
             route("/check", routes.check, "POST"), route("/uploads", routes.upload, "POST"),
             route("/jobs/{job}", routes.get), route("/jobs/{job}/events", routes.events),
+            route("/uploads/{upload}", routes.uploaded), route("/models", routes.stored),
+            route("/jobs/{job}/favourite", routes.favourite, "POST"),
             route("/jobs/{job}/cancel", routes.cancel, "POST"), route("/jobs/{job}/retry", routes.retry, "POST"),
             route("/files/{job}/{name:path}", routes.file), Mount("/page", StaticFiles(directory=PAGE)),
         ],

@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     cancel INTEGER NOT NULL DEFAULT 0, files TEXT NOT NULL DEFAULT '[]', error TEXT, sweep TEXT,
     favourite INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, client, number);
+CREATE INDEX IF NOT EXISTS jobs_by_sweep ON jobs (sweep, number);
 CREATE TABLE IF NOT EXISTS clients (name TEXT PRIMARY KEY, turn INTEGER NOT NULL);
 """
 #: The first job of the client whose last turn is longest ago.
@@ -309,22 +310,43 @@ class JobQueue:
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (name,)).fetchone()
         return None if row is None else _job(row)
 
-    def jobs(self, state: str | None = None, before: int | None = None, most: int = 100) -> list[QueuedJob]:
+    def jobs(
+        self,
+        states: Sequence[str] = (),
+        before: int | None = None,
+        most: int = 100,
+        *,
+        contains: str | None = None,
+        favourite: bool = False,
+        sweep: str | None = None,
+    ) -> list[QueuedJob]:
         """List jobs, the newest first.
 
         Args:
-            state: Only those in this state.
+            states: Only those in one of these states; all without any.
             before: Only those with a smaller number, for the next page.
             most: How many at most.
+            contains: Only those whose overrides contain this text, in capitals or not.
+            favourite: Only favourites.
+            sweep: Only those of this sweep.
         """
-        condition = "(? IS NULL OR state = ?) AND (? IS NULL OR number < ?)"
-        query = f"SELECT * FROM jobs WHERE {condition} ORDER BY number DESC LIMIT ?"
+        conditions: list[tuple[str, Sequence[Any]]] = [
+            (f"state IN ({', '.join('?' * len(states))})", states),
+            ("number < ?", [] if before is None else [before]),
+            ("instr(lower(words), lower(?))", [] if contains is None else [json.dumps(contains)[1:-1]]),
+            ("favourite = ?", [1] if favourite else []),
+            ("sweep = ?", [] if sweep is None else [sweep]),
+        ]
+        chosen = [(text, values) for text, values in conditions if values]
+        where = " AND ".join(text for text, _ in chosen) or "1"
+        values = [value for _, given in chosen for value in given]
         with self._transaction() as db:
-            return [_job(row) for row in db.execute(query, (state, state, before, before, most))]
+            query = f"SELECT * FROM jobs WHERE {where} ORDER BY number DESC LIMIT ?"  # texts of ours; values are bound
+            return [_job(row) for row in db.execute(query, (*values, most))]
 
     def running(self) -> list[QueuedJob]:
         """List the jobs that a worker has claimed."""
-        return self.jobs("running", most=100_000)
+        return self.jobs(["running"], most=100_000)
 
     def counts(self) -> dict[str, int]:
         """Count the jobs in each state."""

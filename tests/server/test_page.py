@@ -7,7 +7,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+from importlib.util import find_spec
+from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 from browser import PROGRAM, Browser
 from PIL import Image
@@ -68,7 +72,7 @@ def test_a_flow_from_the_form_to_the_gallery(page, service):
     assert job["state"] == "done" and job["overrides"][0] == "scheduler=euler" and "steps=40" in job["overrides"]
     page.run("document.querySelector('#gallery button').click()")
     page.wait("document.querySelector('#record-text').textContent.includes('\"prompt\": \"it\\'s a cone, ${x}\"')")
-    click(page, "Vary the seed")
+    click(page, "Vary")
     page.wait(f"{first}.alt === 'Image 0 of job {job['number'] + 1}'")
     assert page.errors() == []
 
@@ -123,3 +127,117 @@ def test_it_works_by_keyboard_and_needs_the_token(service):
         assert order[0] == "set-prompt" and "choose-model" in order and "choose-output" in order
     finally:
         browser.close()
+
+
+def open_image(page: Browser, number: int) -> None:
+    """Open the first image of a job in the gallery."""
+    script = f"document.querySelector('#gallery li[data-number=\"{number}\"] button')"
+    page.wait(f"!!{script}")
+    page.run(f"{script}.click()")
+    page.wait(f"document.querySelector('#record-title').textContent === 'Image 0 of job {number}'")
+    page.wait("document.querySelector('#record-facts').innerText.includes('scheduler')")
+
+
+def text(page: Browser, name: str) -> str:
+    return page.run(f"document.querySelector('#{name}').textContent")
+
+
+@pytest.mark.slow
+def test_an_image_is_run_again_compared_swept_and_marked(page, service):
+    (job,) = service.submit("steps=3", "seed=11", "prompt='a swept, red cone'")
+    number = service.wait(job["id"])["number"]
+    open_image(page, number)
+    click(page, "Rerun")
+    page.wait("document.querySelector('#record-note').textContent.includes('the same pixels, bit for bit')")
+    click(page, "Compare")
+    page.wait(f"!!document.querySelector('#gallery li[data-number=\"{number + 1}\"]')")
+    page.press("ArrowLeft", 37)  # the newer one
+    page.wait(f"document.querySelector('#record-title').textContent === 'Image 0 of job {number + 1}'")
+    page.wait("!document.querySelector('#difference').hidden")
+    changed = page.run(
+        "[...document.querySelectorAll('#difference tbody th, #difference tr th[scope=row]')].map((one) => one.textContent)"
+    )
+    assert "seconds" in changed and not {"config.steps", "pixels.0", "images.0.seed"} & set(changed)
+    click(page, "Favourite")
+    page.wait(f"document.querySelector('#gallery li[data-number=\"{number + 1}\"]').className === 'favourite'")
+    assert [one["number"] for one in service.request("GET", "/jobs?favourite=true").json()["jobs"]] == [number + 1]
+    click(page, "Sweep this")
+    put(page, "axis-values", "1,2")
+    click(page, "Queue the sweep")
+    page.wait("document.querySelector('#sheet-state').textContent.startsWith('2 of 2 jobs have ended; swept: steps')")
+    assert page.run("document.querySelectorAll('#sheet-images img').length") == 2
+    put(page, "filter", "SWEPT, red")
+    page.wait("document.querySelectorAll('#gallery li').length === 4")
+    page.run("document.querySelector('#favourites').click()")
+    page.wait("document.querySelectorAll('#gallery li').length === 1")
+    assert page.errors() == []
+
+
+@pytest.mark.slow
+def test_a_mask_is_painted_by_keyboard_and_inpaints(page, service):
+    (job,) = service.submit("steps=3", "seed=5")
+    done = service.wait(job["id"])
+    open_image(page, done["number"])
+    click(page, "Start from it")
+    page.wait("document.querySelector('#set-image')?.value.startsWith('upload:')")
+    assert page.run("document.querySelector('#choose-task').value") == "img2img"
+    put(page, "choose-task", "inpaint")
+    click(page, "Paint the mask")
+    page.wait("document.activeElement.id === 'mask-canvas'")
+    assert text(page, "mask-state").endswith("at 64, 64; 0 % is to change")
+    for _ in range(3):
+        page.press("ArrowRight", 39)
+    page.press(" ", 32)
+    page.press("+", 187)
+    page.wait("/brush of 20 pixels at 70, 64; [1-9]/.test(document.querySelector('#mask-state').textContent)")
+    click(page, "Use this mask")
+    page.wait("document.querySelector('#set-mask').value.startsWith('upload:')")
+    put(page, "set-steps", "3")
+    click(page, "Generate")
+    page.wait(f"document.querySelector('#gallery li').dataset.number === '{done['number'] + 1}'")
+    painted = service.request("GET", "/jobs?limit=1").json()["jobs"][0]
+    before, after = (np.asarray(Image.open(io.BytesIO(httpx.get(one["images"][0]).content))) for one in (done, painted))
+    differs = (before != after).any(-1)
+    assert differs[64, 70] and not differs[:40].any() and not differs[:, :50].any(), "only the mask changes"
+    assert page.errors() == []
+
+
+def axe() -> str:
+    """The script of axe-core, from the package of its client."""
+    spec = find_spec("axe_selenium_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs axe-core: pip install axe-selenium-python")
+    return next(Path(spec.origin).parent.rglob("axe.min.js")).read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [{}, {"width": 390, "height": 800}, {"dark": True}], indirect=True, ids=["wide", "phone", "dark"]
+)
+def test_axe_finds_nothing_serious(page, service):
+    (job,) = service.submit("steps=1")
+    (failed,) = service.submit("steps=900")
+    number = service.wait(job["id"])["number"]
+    service.request("POST", f"/jobs/{failed['id']}/cancel")
+    service.wait(failed["id"])
+    page.run(axe() + "; 0")
+    findings = []
+
+    def look(where: str) -> None:
+        violations = page.run(
+            "axe.run().then(({violations}) => violations.map((one) => [one.impact, one.id, one.nodes[0].html]))"
+        )
+        findings.extend((where, *one) for one in violations if one[0] in ("serious", "critical"))
+
+    page.wait("document.querySelector('#jobs').innerText.includes('cancelled')")
+    look("page")
+    open_image(page, number)
+    click(page, "Sweep this")
+    look("record")
+    click(page, "Start from it")
+    page.wait("document.querySelector('#set-image')?.value.startsWith('upload:')")
+    put(page, "choose-task", "inpaint")
+    click(page, "Paint the mask")
+    page.wait("document.querySelector('#mask').open")
+    look("mask")
+    assert findings == []

@@ -21,9 +21,11 @@ export const element = (name, attributes = {}, ...children) => {
 };
 
 export class Form {
-  constructor(schema, changed) {
+  // `paint` is called with the name of an image, and a function that takes the name of its mask.
+  constructor(schema, changed, paint) {
     this.schema = schema;
     this.changed = changed;
+    this.paint = paint;
     this.values = new Map(); // override key → text, in the order in which they were set
     this.chosen = Object.fromEntries(GROUPS.map((group) => [group, this.standard(group)]));
     this.fits = {};
@@ -108,6 +110,7 @@ export class Form {
     });
     const children = [element("label", { htmlFor: id }, key), field];
     if (FILES.includes(key)) children.push(this.file(key, field));
+    if (key === "mask") children.push(this.painter(field));
     if (about.description) {
       children.push(element("span", { className: "note", id: `${id}-note` }, brief(about.description)));
       field.setAttribute("aria-describedby", `${id}-note`);
@@ -122,6 +125,21 @@ export class Form {
       field.dispatchEvent(new Event("input"));
     });
     return file;
+  }
+
+  painter(field) {
+    const made = element("button", { type: "button" }, "Paint the mask");
+    made.addEventListener("click", () => this.paint(document.getElementById("set-image")?.value ?? "", (name) => {
+      field.value = name;
+      field.dispatchEvent(new Event("input"));
+      made.focus();
+    }));
+    return made;
+  }
+
+  // Keys of texts and numbers that the chosen task has.
+  textKeys() {
+    return Object.keys(this.schema.$defs[`task.${this.chosen.task}`]?.properties ?? {}).filter((key) => !FILES.includes(key));
   }
 
   overrides(sweep) {

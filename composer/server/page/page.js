@@ -1,15 +1,21 @@
-// The page: form, running job, queue, gallery and record.
+// The page: form, running job, queue; the gallery, records, sheets and masks are modules of their own.
 
 import { follow, get, keepToken, post, takeToken } from "./api.js";
 import { commandOf, element, Form } from "./form.js";
+import { Gallery } from "./gallery.js";
+import * as mask from "./mask.js";
+import * as records from "./record.js";
+import { hideSheet, showSheet } from "./sheet.js";
 
 const $ = (id) => document.getElementById(id);
-const LOOK_MILLISECONDS = 1500, PAGE_SIZE = 60;
-let form, shown = [], following = null, oldest = null;
+const LOOK_MILLISECONDS = 1500, QUEUED_SHOWN = 20;
+let form, gallery, following = null;
 
 function fail(error) {
   $("error").textContent = error.message;
   $("error").hidden = false;
+  const inside = document.querySelector("dialog[open] [role=status]"); // what is behind a dialog is not seen
+  if (inside) inside.textContent = error.message;
   if (error.status === 401) $("login").hidden = false;
 }
 
@@ -45,9 +51,17 @@ function jobLine(job) {
   return line;
 }
 
-async function fill(job) {
+function fill(job) {
   $("record").close();
   form.fill(job.overrides);
+  $("form-title").scrollIntoView();
+}
+
+function startFrom(name) {
+  const task = form.names("task").find(({ const: one }) => one === "img2img")?.const;
+  if (!["img2img", "inpaint"].includes(form.chosen.task) && task) form.chosen.task = task;
+  form.values.set("image", name);
+  form.draw();
   $("form-title").scrollIntoView();
 }
 
@@ -58,8 +72,7 @@ function showRunning(job) {
   $("running").replaceChildren(...parts);
 }
 
-async function followNext(jobs) {
-  const next = jobs.find((job) => job.state === "running");
+async function followNext(next) {
   if (!next || following === next.id) return;
   following = next.id;
   await follow(next.id, (job) => job.state === "running" && showRunning(job)).catch(() => null);
@@ -68,63 +81,42 @@ async function followNext(jobs) {
   look();
 }
 
-function imageButton(job, url, number) {
-  const image = element("img", { src: url, alt: `Image ${number} of job ${job.number}`, loading: "lazy" });
-  const open = element("button", { type: "button" }, image);
-  open.addEventListener("click", tried(() => showRecord(job, url)));
-  return element("li", { title: job.command }, open);
-}
+const ended = (id) => follow(id, () => null);
 
-function showGallery() {
-  const word = $("filter").value.toLowerCase();
-  const done = shown.filter((job) => job.state === "done" && job.command.toLowerCase().includes(word));
-  const key = done.map((job) => job.id).join();
-  if ($("gallery").dataset.key === key) return; // nothing new: images and the focus stay
-  $("gallery").dataset.key = key;
-  $("gallery").replaceChildren(...done.flatMap((job) => job.images.map((url, number) => imageButton(job, url, number))));
-}
-
-async function showRecord(job, url) {
-  $("record-title").textContent = `Image of job ${job.number}`;
-  Object.assign($("record-image"), { src: url, alt: job.command });
-  $("record-command").textContent = job.command;
-  $("again").onclick = () => fill(job);
-  $("vary").onclick = tried(async () => {
-    const seed = Math.floor(Math.random() * 2 ** 32);
-    await post("/jobs", { overrides: [...job.overrides.filter((word) => !/^\+*seed=/.test(word)), `seed=${seed}`] });
-    $("record").close();
-    look();
-  });
-  $("record").showModal();
-  $("record-text").textContent = JSON.stringify(await (await fetch(job.record)).json(), null, 1);
+async function showQueue() {
+  const [running, failed, queued] = await Promise.all(["running", "failed,cancelled", "queued"].map((state) => get(`/jobs?state=${state}&limit=${QUEUED_SHOWN}`)));
+  $("counts").textContent = Object.entries(queued.counts).map(([state, count]) => `${count} ${state}`).join(", ");
+  const open = [...running.jobs, ...failed.jobs, ...queued.jobs], key = JSON.stringify(open.map((job) => [job.id, job.state]));
+  if ($("jobs").dataset.key !== key) {
+    $("jobs").dataset.key = key;
+    const more = queued.counts.queued - queued.jobs.length;
+    const lines = [...open.map(jobLine), ...(more > 0 ? [element("li", {}, `and ${more} more that wait`)] : [])];
+    $("jobs").replaceChildren(...(lines.length ? lines : [element("li", {}, "nothing waits, and nothing failed")]));
+  }
+  return running.jobs[0];
 }
 
 async function look() {
-  const { jobs, counts } = await get(`/jobs?limit=${PAGE_SIZE}`);
-  const newest = new Set(jobs.map((job) => job.id));
-  shown = [...jobs, ...shown.filter((job) => !newest.has(job.id))];
-  oldest = shown.at(-1)?.number ?? null;
-  $("counts").textContent = Object.entries(counts).map(([state, count]) => `${count} ${state}`).join(", ");
-  const open = jobs.filter((job) => job.state !== "done").slice(0, 30);
-  const key = JSON.stringify(open.map((job) => [job.id, job.state]));
-  if ($("jobs").dataset.key !== key) {
-    $("jobs").dataset.key = key;
-    $("jobs").replaceChildren(...(open.length ? open.map(jobLine) : [element("li", {}, "nothing waits, and nothing failed")]));
-  }
-  $("older").hidden = oldest === null || oldest <= 1;
-  showGallery();
-  followNext(jobs);
+  const [next] = await Promise.all([showQueue(), gallery.look()]);
+  followNext(next);
 }
 
-async function older() {
-  shown.push(...(await get(`/jobs?limit=${PAGE_SIZE}&before=${oldest}`)).jobs);
-  oldest = shown.at(-1)?.number ?? null;
-  $("older").hidden = oldest <= 1;
-  showGallery();
+async function showModels() {
+  if (!$("models").open) return;
+  $("models-table").textContent = "reading the disk";
+  const { models } = await get("/models");
+  const head = element("tr", {}, ...["model", "size", "licence", "tasks"].map((text) => element("th", { scope: "col" }, text)));
+  const rows = models.map((one) => element("tr", {}, ...[one.name, `${(one.bytes / 2 ** 20).toFixed(0)} MiB`, one.licence ?? "not named", one.tasks.join(", ") || one.reason].map((text) => element("td", {}, text))));
+  $("models-table").replaceChildren(rows.length ? element("table", {}, head, ...rows) : element("p", {}, "none beside the model of this package: compose models pull OWNER/NAME"));
 }
 
 async function open() {
-  form = new Form(await get("/schema"), showCommand);
+  form = new Form(await get("/schema"), showCommand, (image, used) => tried(mask.paintMask)(image, used));
+  const show = tried(records.showRecord);
+  gallery = new Gallery(show);
+  const page = { look: () => look().catch(fail), fill, startFrom, tried, ended, gallery, showSheet: (name) => tried(showSheet)(name, show) };
+  records.listen(page, ["steps", "seed", "guidance", "scheduler", "strength", ...form.textKeys()]);
+  mask.listen(tried);
   $("login").hidden = true;
   $("work").hidden = false;
   await form.narrow();
@@ -140,8 +132,9 @@ $("login").addEventListener("submit", tried(async (event) => {
 }));
 $("form").addEventListener("submit", tried(async (event) => {
   event.preventDefault();
-  await post("/jobs", { overrides: form.overrides(sweeping()), sweep: sweeping() });
+  const { jobs } = await post("/jobs", { overrides: form.overrides(sweeping()), sweep: sweeping() });
   await look();
+  if (sweeping()) tried(showSheet)(jobs[0].sweep, tried(records.showRecord));
 }));
 $("check").addEventListener("click", tried(async () => {
   $("checked").textContent = "";
@@ -149,8 +142,9 @@ $("check").addEventListener("click", tried(async () => {
   $("checked").textContent = ["all is well: this can run", ...notes].join("; ");
 }));
 for (const id of ["further", "sweep"]) $(id).addEventListener("input", () => showCommand());
-$("filter").addEventListener("input", showGallery);
-$("older").addEventListener("click", tried(older));
-$("close").addEventListener("click", () => $("record").close());
+for (const id of ["filter", "favourites"]) $(id).addEventListener("input", tried(() => (gallery.restart(), gallery.look())));
+$("older").addEventListener("click", tried(() => gallery.older()));
+$("models").addEventListener("toggle", tried(showModels));
+$("sheet-close").addEventListener("click", hideSheet);
 if (takeToken()) tried(open)();
 else $("login").hidden = false;
