@@ -95,6 +95,7 @@ class Grammar:
         self.loader = loader
         self.parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Override] = {}
+        self._groups: dict[str, bool] = {}
 
     def parse(self, text: str) -> Override:
         """Parse one override.
@@ -122,7 +123,9 @@ class Grammar:
         Returns:
             Whether option files of that group exist.
         """
-        return "." not in key and self.loader.repository.group_exists(key)
+        if key not in self._groups:  # Hydra lists directories for it
+            self._groups[key] = "." not in key and self.loader.repository.group_exists(key)
+        return self._groups[key]
 
     def setting(self, text: str) -> JobSetting:
         """Parse one override that has a single value.
