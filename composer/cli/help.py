@@ -33,7 +33,8 @@ Sweeps (-m)
 Prompts
   prompt=@words.txt         the text of a file
   "(a:1.2)  <lora:…>  BREAK  {a|b}"  marks of other tools are read as plain text, and a note says so
-  prompt_syntax=weights     reads (word:1.3), (word), [word] and BREAK; dynamic chooses from {a|b} and __name__; [dynamic,weights] both
+  prompt_syntax=weights     reads (word:1.3), (word), [word] and BREAK
+  prompt_syntax=dynamic     chooses from {a|b} and __name__ by the seed; [dynamic,weights] reads both
   "prompt=['one','two']"    several in one batch; seed_step=0 gives all the same seed
   seed=null  seed=-1        generate a seed and record it
 

@@ -1,4 +1,4 @@
-r"""The syntax of ``prompt_syntax=weights``: ``(word:1.3)``, ``(word)``, ``[word]``, ``BREAK``, and ``\(`` for a parenthesis.
+r"""The syntax of ``prompt_syntax=weights``: ``(word:1.3)``, ``(word)``, ``[word]``, ``BREAK``, ``\(`` for a sign.
 
 https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#attentionemphasis
 """

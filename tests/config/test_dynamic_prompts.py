@@ -13,7 +13,7 @@ from composer.config.dynamic_prompts import DynamicPrompts
 from composer.errors import ComposerError
 from composer.testing.image_files import pixels
 
-#: Prompt → all its texts. Those up to the empty line are what the library dynamicprompts 0.31 makes of the same prompts,
+#: Prompt → all its texts. Those up to the empty line are what the library dynamicprompts 0.31 makes of the same,
 #: but for the space after its comma, and in the order as typed.
 COMBINATIONS = {
     "a {red|blue} cone": ["a red cone", "a blue cone"],
@@ -74,8 +74,10 @@ def test_the_seed_chooses_and_weights_count():
 
 
 REFUSED = {
-    "a {red": "has a { that nothing closes", "a red}": "has a } that nothing opens", "{" * 9000: "brackets within each other",
-    "{3-1$$a|b}": "at least 3 and at most 1", "{0::a|0::b}": "weights are all 0", "__nowhere__": "there is no nowhere.txt",
+    "a {red": "has a { that nothing closes",
+    "a red}": "has a } that nothing opens", "{" * 9000: "brackets within each other",
+    "{3-1$$a|b}": "at least 3 and at most 1", "{0::a|0::b}": "weights are all 0",
+    "__nowhere__": "there is no nowhere.txt",
     "__colou__": "Did you mean colour?", "__loop__": "leads to itself", "__empty__": "has no lines",
     "__sub/../../secret__": "there is no",
 }  # fmt: skip
@@ -116,8 +118,8 @@ def test_links_do_not_lead_out_of_the_directory(folder, tmp_path):
 
 
 def test_a_run_records_the_chosen_text_and_reruns_without_the_files(compose, folder):
-    words = ["prompt_syntax=[dynamic,weights]", "prompt=a ({red|blue|green}:1.2) __colour__ cone", "steps=1", "images=3",
-             "seed=1", f"wildcards={folder}"]  # fmt: skip
+    words = ["prompt_syntax=[dynamic,weights]", "prompt=a ({red|blue|green}:1.2) __colour__ cone", "steps=1",
+             "images=3", "seed=1", f"wildcards={folder}"]  # fmt: skip
     done = compose(*words, "output.folder=out")
     assert done.code == 0 and "plain text" not in done.err, done.err
     record = json.loads(Path("out/run.json").read_text())

@@ -152,7 +152,8 @@ def joined_embeddings(pipe):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["prompt_syntax=wild"], "prompt_syntax=wild: is not known (allowed: text, weights, dynamic)"),
-    (["prompt_syntax=weights", "prompt=a BREAK b", "model=local", "model.source={sd3}"], "BREAK is for models that read by CLIP alone"),
+    (["prompt_syntax=weights", "prompt=a BREAK b", "model=local", "model.source={sd3}"],
+     "BREAK is for models that read by CLIP alone"),
     (["prompt_syntax=weights", "prompt=a (cone"], "prompt=a (cone: has a ( that nothing closes"),
     (["prompt_syntax=weights", "prompt_overflow=chunk"], "can't be together with prompt_overflow=chunk"),
     (["prompt_syntax=weights", "model=local", "model.source={z_image}"], "of the family z_image can't take weights"),

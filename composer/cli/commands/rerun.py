@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from composer.config.command_line import ParsedArgs
-from composer.errors import ComposerError, printable
+from composer.errors import ComposerError, printable, shorten
 from composer.media.file_texts import read_file_texts
 from composer.records import metadata
 from composer.system import console
 from composer.system.paths import expand_user
+
+if TYPE_CHECKING:
+    from composer.reruns.foreign.mapping import ForeignRecord
 
 
 def rerun(line: ParsedArgs) -> int:
@@ -26,7 +30,13 @@ def rerun(line: ParsedArgs) -> int:
         ComposerError: The record cannot be read, or not be generated on this machine.
     """
     path, overrides = _record_path(line)
-    record = metadata.read(path)
+    try:
+        record = metadata.read(path)
+    except ComposerError:
+        foreign = _foreign(path)
+        if foreign is None:
+            raise
+        return _rerun_foreign(path, foreign, overrides, line)
     from composer.cli.single_run import finished
     from composer.reruns.compare import compare_with_record
     from composer.reruns.describe import describe_run
@@ -75,8 +85,50 @@ def info(line: ParsedArgs) -> int:
         if inside is None or not inside.texts:
             raise
         print(format_foreign_texts(path.name, inside))
+        if (foreign := _foreign(path)) is not None:
+            print(
+                "\n".join(
+                    ["", "in composer's words", f"  {foreign.command()}", *(f"  {note}" for note in foreign.notes())]
+                )
+            )
         return 0
     console.report_facts(record, format_report(path.name, record))
+    return 0
+
+
+def _foreign(path: Path) -> ForeignRecord | None:
+    """The record of another tool in an image, a clip or a sound."""
+    from composer.reruns.foreign.mapping import read_foreign
+
+    try:
+        return None if path.suffix == ".json" else read_foreign(read_file_texts(path).texts)
+    except ComposerError:
+        return None
+
+
+def _rerun_foreign(path: Path, foreign: ForeignRecord, overrides: list[str], line: ParsedArgs) -> int:
+    """Generate by the settings of another tool's record. Names of files are only shown."""
+    from composer.config.compose import compose_with_hydra_node, without_hydra
+    from composer.config.output_folder import folder_of
+    from composer.config.overrides import split
+
+    typed = {split(word)[1] for word in overrides}
+    if not typed & {"model", "model.source", "preset"}:
+        whose = f"was made by {foreign.tool} with the model {shorten(foreign.model or 'that it does not name', 60)}"
+        raise ComposerError(
+            path.name, None, f"{whose}: name one of yours, model=…; `compose info {path.name}` shows all"
+        )
+    config = compose_with_hydra_node([*foreign.words(overrides), *overrides], line.config_dir)
+    folder = folder_of(config)
+    if not line.quiet:
+        words = (
+            f"by the record of {foreign.tool}, whose noise is another: a similar image, not the same",
+            *foreign.notes(),
+        )
+        print("\n".join(printable(f"compose: {text}") for text in words), file=sys.stderr)
+    from composer.cli.single_run import run_job
+
+    run_job(without_hydra(config), folder)
     return 0
 
 
