@@ -65,15 +65,14 @@ class ControlKind:
     several: tuple[str, ...] = ()
 
 
-#: Setting → value, and why another one is refused.
-_POOLED = {"global_pool_conditions": (False, "pools what it adds (such as shuffle), which is not supported")}
+#: Value of a setting, and why another one is refused.
 _MASKED = (0, "takes a mask beside the image (for inpainting), which is not supported")
 #: Class of diffusers → what is known of it.
 KINDS: Mapping[str, ControlKind] = MappingProxyType(
     {
-        "ControlNetModel": ControlKind(families=("sd", "sdxl"), equal=_UNET, refused=_POOLED),
+        "ControlNetModel": ControlKind(families=("sd", "sdxl"), equal=_UNET),
         "ControlNetUnionModel": ControlKind(
-            families=("sdxl",), equal=_UNET, refused=_POOLED, modes=_SDXL_MODES, mode_count="num_control_type"
+            families=("sdxl",), equal=_UNET, modes=_SDXL_MODES, mode_count="num_control_type"
         ),
         "T2IAdapter": ControlKind(families=("sd", "sdxl"), equal={"channels": _WIDTH}),
         "SD3ControlNetModel": ControlKind(

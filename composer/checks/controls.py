@@ -61,13 +61,17 @@ def with_control_images(request: Request, controls: Mapping[str, ControlSpec], i
         The request; its inputs have one image for each generated image, under the keys of the config.
 
     Raises:
-        ComposerError: An image can't be read, or there are several and not one for each prompt.
+        ComposerError: An image can't be read, there are several and not one for each prompt, or the task has
+            references.
     """
     from composer.images.reading import read_image
 
     inputs: dict[str, Any] = {}
     for name, control in controls.items():
         key = image_key(name)
+        if "references" in request.inputs:
+            reason = "can't be with references, which are among the tokens of the model: omit one of the two"
+            raise ComposerError(key_of(name), control.model, reason)
         loaded = [read_image(key, one) for one in several(control.image)]
         inputs[key] = each(key, loaded, request.batch, int(images or 1))
     return replace(request, inputs={**request.inputs, **inputs}) if inputs else request
@@ -82,9 +86,6 @@ def _check_settings(key: str, control: ControlSpec, spec: RunSpec) -> None:
         image = spec.values.get("image")
         advice = f"{key}.image={image}" if isinstance(image, str) else f"{key}.image=FILE"
         raise ComposerError(f"{key}.image", None, f"an image to follow is needed: {advice}")
-    if spec.task.name == "edit":
-        reason = "can't be with task=edit, whose references are among the tokens of the model: omit one of the two"
-        raise ComposerError(key, control.model, reason)
 
 
 def _check_checkpoint(key: str, control: ControlSpec, checkpoint: Checkpoint) -> None:

@@ -62,6 +62,13 @@ def flux_union(pipe: Any) -> nn.Module:
     return d.FluxControlNetModel(**{**settings, "num_mode": 4})
 
 
+def pooling(pipe: Any) -> nn.Module:
+    """A control model that pools what it adds, as one that shuffles an image does."""
+    net = d.ControlNetModel.from_unet(pipe.unet)
+    net.register_to_config(global_pool_conditions=True)
+    return net
+
+
 def sd3_large(pipe: Any) -> nn.Module:
     """A control model that reads no text and has no positions of its own, as those of SD 3.5 large."""
     settings = {name: value for name, value in pipe.transformer.config.items() if not name.startswith("_")}
@@ -93,6 +100,7 @@ def stripped(make: Callable[[], Any], cls: type) -> Callable[[], Any]:
 UNET = {"guidance_scale": 7.5}
 KINDS = {
     "sd": Kind(pipelines.sd, lambda pipe: d.ControlNetModel.from_unet(pipe.unet), arguments=UNET),
+    "sd_pooling": Kind(pipelines.sd, pooling, arguments=UNET),
     "sd_inpaint": Kind(pipelines.MAKERS["sd_inpaint"], of_zoo(zoo.sdcontrol), arguments=UNET),
     "sd_t2i": Kind(sd_attention_first, adapters("full_adapter"), arguments=UNET),
     "sdxl": Kind(pipelines.sdxl, lambda pipe: d.ControlNetModel.from_unet(pipe.unet), arguments=UNET),

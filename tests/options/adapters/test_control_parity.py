@@ -106,6 +106,10 @@ CASES = {
     ("sd", "one"): net(d.StableDiffusionControlNetPipeline),
     ("sd", "a part of the steps"): part(d.StableDiffusionControlNetPipeline),
     ("sd", "two"): nets(d.StableDiffusionControlNetPipeline),
+    ("sd_pooling", "one"): net(d.StableDiffusionControlNetPipeline),
+    ("sd_pooling", "unguided"): net(
+        d.StableDiffusionControlNetPipeline, words=lambda model: ["guidance=1"], guidance_scale=1.0
+    ),
     ("sd", "img2img"): net(
         d.StableDiffusionControlNetImg2ImgPipeline, CONTROL_IMAGE, more=from_image, words=img2img_words
     ),

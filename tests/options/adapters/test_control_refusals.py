@@ -74,7 +74,6 @@ MISFITS = {
     ("sd", "sd", (("block_out_channels", (16, 48)),)): "has 16, 48 channels of its blocks, and this model 16, 32",
     ("sd", "sd", (("layers_per_block", 2),)): "has 2 layers to a block, and this model 1",
     ("sd", "sd", (("in_channels", 8),)): "has 8 latent channels, and this model 4",
-    ("sd", "sd", (("global_pool_conditions", True),)): "pools what it adds",
     ("sd", "sd", (("_class_name", "AutoencoderKL"),
             )): "is a AutoencoderKL, which controls nothing (allowed: ControlNet",
     ("sdxl", "sdxl_t2i", (("channels", (16, 64)),)): "has 16, 64 channels of its blocks",
@@ -118,8 +117,8 @@ TYPED = {
     f"{BOTH} control.preprocess=canny control.preprocess.lo=3": "canny has no such setting. Did you mean low?",
     f"{BOTH} control.preprocess=canny control.preprocess.low=300": "must be an integer from 0 to 255",
     f"{BOTH} control.preprocess=depth": "depth needs it: control.preprocess.model=",
-    f"{BOTH} accel=[onnx]": "control=control: can't be together with accel=onnx",
-    f"{BOTH} accel=[openvino]": "control=control: can't be together with accel=openvino",
+    f"{BOTH} accel=[onnx]": ": can't be together with accel=onnx",
+    f"{BOTH} accel=[openvino]": ": can't be together with accel=openvino",
     f"{BOTH} control.image=[IMAGE,IMAGE,IMAGE]": "give one for all prompts or one for each: 3 for 1",
     f"{BOTH} model.family=hosted": "is for native families",
 }
@@ -131,6 +130,13 @@ def test_what_is_typed_wrongly_is_refused(checkpoints, nets, line):
     paths = {"NET": nets / "sd", "UNION": nets / "sdxl_union", "IMAGE": nets / "a.png"}
     words = re.sub("NET|UNION|IMAGE", lambda match: str(paths[match[0]]), line).split()
     assert TYPED[line] in refusal(source, *words)
+
+
+def test_sizes_that_an_adapter_cannot_divide_are_refused(control_models):
+    model = control_models("sdxl_t2i")
+    words = model.words(*model.control("width=72"))[2:]  # without the checkpoint
+    with pytest.raises(ComposerError, match="width=72: must be a multiple of 16 pixels for control"):
+        checked(model.source, *words)
 
 
 def test_too_many_are_refused(checkpoints, nets):

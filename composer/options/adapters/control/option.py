@@ -62,6 +62,10 @@ class Control(ModelOption):
         self.schedule = ControlSchedule()
         self._models: dict[str, nn.Module] = {}
 
+    def refuse(self, reason: str, allowed: Any = ()) -> None:
+        name, spec = next(iter(self.specs.items()))
+        raise ComposerError(key_of(name), spec.model, reason, allowed)
+
     def check(self, context: OptionContext) -> None:
         super().check(context)
         self.context = context
@@ -160,10 +164,11 @@ class Control(ModelOption):
     def _check_size(self, name: str, context: OptionContext) -> None:
         """Refuse sizes that a T2I-Adapter can't divide."""
         component, request = self.found[name].component, context.checked.request
-        factor = component.config.get("downscale_factor", 1)
+        factor, second = component.config.get("downscale_factor", 1), request.inputs.get("second") or {}
         for key, side in {"height": request.height, "width": request.width}.items():
-            if side % factor:
-                raise ComposerError(key, side, f"must be a multiple of {factor} pixels for {key_of(name)}")
+            for pixels in (side, second.get(key, side)):  # of a pass that generates larger
+                if pixels % factor:
+                    raise ComposerError(key, pixels, f"must be a multiple of {factor} pixels for {key_of(name)}")
 
     def _context(self) -> OptionContext:
         if self.context is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from composer.images.pixels import to_unit_pixels
 from composer.options.adapters.control.network import ControlNetwork, Generators, repeated
 
 if TYPE_CHECKING:
@@ -21,16 +22,20 @@ class ControlNet(ControlNetwork):
         return self.pixels(images)
 
     def residuals(self, given: Mapping[str, Any], encoded: Tensor, scale: float) -> dict[str, Any]:
-        sample = given["sample"]
+        sample, pools = given["sample"], self.model.config.global_pool_conditions
+        # a model that pools is for the prompt alone: of two branches or more, the first is the negative one
+        first = len(encoded) if pools and len(sample) > len(encoded) else 0
         channels = self.model.config.in_channels  # inpainting and depth models take more than latents
         latents = sample if sample.shape[1] == channels else sample[:, :channels].contiguous()
-        image = self.conditions(repeated(encoded, len(sample)))
+        image = self.conditions(repeated(encoded, len(sample) - first))
         more = given.get("added_cond_kwargs") or {}
         down, mid = self.model(
-            latents, given["timestep"], encoder_hidden_states=given["encoder_hidden_states"],
-            added_cond_kwargs={name: more[name] for name in ("text_embeds", "time_ids") if name in more},
-            conditioning_scale=scale, return_dict=False, **image,
+            latents[first:], given["timestep"], encoder_hidden_states=given["encoder_hidden_states"][first:],
+            added_cond_kwargs={name: more[name][first:] for name in ("text_embeds", "time_ids") if name in more},
+            conditioning_scale=scale, guess_mode=pools, return_dict=False, **image,
         )  # fmt: skip
+        if first:
+            mid, *down = (torch.cat([torch.zeros_like(part[:first]), part]) for part in (mid, *down))
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
 
     def conditions(self, pixels: Tensor) -> dict[str, Any]:
@@ -69,7 +74,5 @@ class T2IAdapter(ControlNetwork):
         return {"down_intrablock_additional_residuals": [repeated(features * scale, rows) for features in encoded]}
 
     def _features(self, image: Image) -> list[Tensor]:
-        from composer.images.pixels import to_unit_pixels
-
         features: list[Tensor] = self.model(to_unit_pixels([image]).to(self.model.device, self.model.dtype))
         return features
