@@ -12,6 +12,14 @@ from composer.checkpoints.modular_index import BLOCKS, REFERENCES
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
 
+#: Pipeline class → settings of the scheduler that it makes itself and does not save.
+OWN_SCHEDULERS = {
+    "LongCatAudioDiTPipeline": {
+        "_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 1.0,
+        "invert_sigmas": True,
+    },
+}  # fmt: skip
+
 
 def read_directory(model: ModelSpec, key: str, source: str, path: Path, commit: str | None) -> Checkpoint:
     """Read a checkpoint in diffusers' format from its JSON files.
@@ -35,9 +43,14 @@ def read_directory(model: ModelSpec, key: str, source: str, path: Path, commit: 
         classes.pop("safety_checker", None)
     configs = {name: config for name in classes if (config := component_json(path / name, key)) is not None}
     omitted = sorted({*omitted_components(index), *OPTIONAL_COMPONENTS})
+    missing = [name for name in omitted if name not in classes]
+    pipeline = str(index.get("_class_name", UNNAMED))
+    if pipeline in OWN_SCHEDULERS and "scheduler" in classes and not (path / "scheduler").is_dir():
+        configs["scheduler"] = OWN_SCHEDULERS[pipeline]
+        missing.append("scheduler")
     return Checkpoint(
-        source=source, path=path, family="", pipeline=str(index.get("_class_name", UNNAMED)), classes=classes,
-        configs=configs, commit=commit, missing_components=tuple(name for name in omitted if name not in classes),
+        source=source, path=path, family="", pipeline=pipeline, classes=classes,
+        configs=configs, commit=commit, missing_components=tuple(missing),
         blocks=str(index.get(BLOCKS) or ""), references=index.get(REFERENCES) or {},
         settings=pipeline_settings(index),
     )  # fmt: skip
@@ -57,7 +70,7 @@ def check_directory(model: ModelSpec, checkpoint: Checkpoint, overridden: set[st
     if model.config is not None:
         reason = f"is for a single file, and {checkpoint.path.name} is a folder: leave it out"
         raise ComposerError("model.config", model.config, reason)
-    names = [name for name in checkpoint.classes if name not in overridden]
+    names = [name for name in checkpoint.classes if name not in {*overridden, *checkpoint.missing_components}]
     available = variants(checkpoint.path / name for name in names) if model.variant else set()
     if model.variant and model.variant not in available:
         reason = "the checkpoint has no such variant" if available else "the checkpoint has no variants: leave it out"

@@ -19,6 +19,8 @@ UNION = "ControlNetUnion"
 CONTROL_MODE = "control_mode"
 #: Classes that encode references in this dtype alone.
 REFERENCE_DTYPE = {"ZImageOmniPipeline": "bf16"}
+#: Classes whose models take both the first and the last frame where this setting says of how many tokens.
+LAST_FRAME = ("WanImageToVideoPipeline",)
 
 
 def why_one(pipeline: Any, checkpoint: Checkpoint) -> str | None:
@@ -65,6 +67,8 @@ def check_needs(
     if dtype and inputs.get("references") is not None and dtype_of("vae") != dtype:
         reason = f"{name} encodes references in {dtype} alone: say precision.vae={dtype}"
         raise ComposerError("precision.vae", dtype_of("vae"), reason)
+    if name in LAST_FRAME and checkpoint.denoiser.get("pos_embed_seq_len") and inputs.get("last_image") is None:
+        raise ComposerError("last_image", None, "this model wants the last frame too: last_image=FILE")
     only = fixed_frames(checkpoint)
     if only is not None and inputs.get("frames") not in (None, only):
         raise ComposerError(

@@ -53,8 +53,7 @@ def choose_pipeline(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> tuple[
     kind, pipeline = next(_fitting(checkpoint, kinds), (None, named))
     if kind is None and task.pipeline_kind is not None:
         raise ComposerError("task", spec.task.name, f"{checkpoint.pipeline} {_instead(checkpoint)}")
-    is_text = is_workflow(pipeline) and read_call(pipeline).takes_one
-    one = kind in ONE_AT_A_TIME or is_text or why_one(pipeline, checkpoint) is not None
+    one = kind in ONE_AT_A_TIME or read_call(pipeline).takes_text or why_one(pipeline, checkpoint) is not None
     if one and spec.batch in (None, "auto"):
         spec = replace(spec, batch=1)
     if is_workflow(pipeline):

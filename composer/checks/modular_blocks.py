@@ -195,8 +195,9 @@ def _create(
 def _facts(blocks: Any, required: frozenset[str]) -> CallFacts:
     outputs = {entry.name for entry in blocks.outputs} & set(OUTPUTS)
     passed = frozenset().union(*(timestep_arguments(tree) for tree in _trees(blocks)))
+    text = _takes_text(blocks)
     return CallFacts(
-        outputs=frozenset(outputs), timestep_arguments=passed, required=required, takes_one=_takes_text(blocks)
+        outputs=frozenset(outputs), timestep_arguments=passed, required=required, takes_one=text, takes_text=text
     )  # fmt: skip
 
 

@@ -62,10 +62,8 @@ def arguments(pipeline: Any, request: Request, guidance: Guidance) -> dict[str, 
     Returns:
         Name → value, of those that the pipeline takes.
     """
-    negative = guidance.do_classifier_free_guidance or any(request.negative_prompts)
     given = {
-        "prompt": list(request.prompts),
-        **({"negative_prompt": [text or "" for text in request.negative_prompts]} if negative else {}),
+        **_texts(pipeline, request, guidance),
         "steps": request.steps,
         **{side: getattr(request, side) for side in request.sides},
         **{
@@ -81,6 +79,23 @@ def arguments(pipeline: Any, request: Request, guidance: Guidance) -> dict[str, 
         **_more(pipeline, request),
         **request.inputs.get(ARGUMENTS, {}),
     }
+
+
+def _texts(pipeline: Any, request: Request, guidance: Guidance) -> dict[str, Any]:
+    """The prompts and negative prompts; the texts themselves for a pipeline that takes no list."""
+    texts = {"prompt": list(request.prompts), "negative_prompt": _negative(pipeline, request, guidance)}
+    one = read_call(pipeline).takes_text
+    return {key: values[0] if one else values for key, values in texts.items() if values}
+
+
+def _negative(pipeline: Any, request: Request, guidance: Guidance) -> list[str]:
+    """The negative prompts; none where nothing was typed and the pipeline guides by what it has for that: by zeros, as
+    SDXL and Stable Audio do, or by a text of its own.
+    """
+    texts = request.negative_prompts
+    is_typed = any(text is not None for text in texts) or read_call(pipeline).needs_negative
+    passed = any(texts) or (is_typed and guidance.do_classifier_free_guidance)
+    return [text or "" for text in texts] if passed else []
 
 
 def _more(pipeline: Any, request: Request) -> dict[str, Any]:

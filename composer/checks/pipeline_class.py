@@ -19,6 +19,14 @@ IMAGES = ("images", "image")
 MEDIA = {"clip": ("frames", "videos", "video"), "sound": ("audios", "audio"), "image": IMAGES}
 #: Functions that set the timesteps.
 SETS_TIMESTEPS = ("retrieve_timesteps", "set_timesteps")
+#: Class → what its images are, of which there are several for a prompt.
+SEVERAL = {
+    "QwenImageLayeredPipeline": "layers",
+    "TextToVideoZeroPipeline": "frames of one clip",
+    "TextToVideoZeroSDXLPipeline": "frames of one clip",
+}
+#: Classes that fail without a negative prompt where they guide.
+NEED_NEGATIVE = ("EasyAnimate",)
 #: Arguments of pipelines that are images.
 IMAGE_ARGUMENTS = ("image", "mask_image", "control_image", "images", "input_images", "video", "conditioning_frames")
 
@@ -35,7 +43,9 @@ class CallFacts:
         required: Images that it requires although its signature makes them optional.
         omits_flow_sigmas: Whether it passes no sigmas to a scheduler with ``use_flow_sigmas``.
         takes_one: Whether it refuses several prompts in one call.
+        takes_text: Whether its prompt must be a text, and no list with one.
         lists_sigmas: Whether its sigmas are a list, which not every scheduler can compute with, and no array.
+        needs_negative: Whether it guides only if a negative prompt is given, be it empty, as FLUX.1 and Qwen-Image do.
     """
 
     outputs: frozenset[str] = frozenset()
@@ -45,7 +55,9 @@ class CallFacts:
     required: frozenset[str] = frozenset()
     omits_flow_sigmas: bool = False
     takes_one: bool = False
+    takes_text: bool = False
     lists_sigmas: bool = False
+    needs_negative: bool = False
 
     @property
     def returns_images(self) -> bool:
@@ -73,12 +85,16 @@ def read_call(pipeline: Any) -> CallFacts:
     used = frozenset(
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     )
+    takes_text = "Passing a list of prompts is not yet supported" in ast.unparse(tree)
     required = frozenset(name for name in _undocumented_defaults(tree) if name in used and _is_required(tree, name))
+    name = pipeline.__name__
     return CallFacts(
-        outputs=frozenset(_outputs(tree)), timestep_arguments=timestep_arguments(tree),
+        outputs=frozenset([SEVERAL[name]] if name in SEVERAL else _outputs(tree)),
+        timestep_arguments=timestep_arguments(tree),
         references=frozenset(_iterated_inputs(tree)) - required, used=used, required=required,
-        takes_one=_takes_one(tree), omits_flow_sigmas="use_flow_sigmas" in ast.unparse(tree),
-        lists_sigmas=_lists_sigmas(tree),
+        takes_one=_takes_one(tree) or takes_text, takes_text=takes_text, lists_sigmas=_lists_sigmas(tree),
+        omits_flow_sigmas="use_flow_sigmas" in ast.unparse(tree),
+        needs_negative="has_neg_prompt" in used or name.startswith(NEED_NEGATIVE),
     )  # fmt: skip
 
 
@@ -153,7 +169,11 @@ def _undocumented_defaults(tree: ast.AST) -> Iterator[str]:
         annotated = ast.unparse(argument.annotation) if argument.annotation else ""
         described = next((line for line in text.splitlines() if re.match(rf"\s*{argument.arg}\b", line)), "optional")
         optional = "None" in annotated and "optional" in described.lower()
-        if argument.arg in IMAGE_ARGUMENTS and _is_none(default) and not optional:
+        if (
+            argument.arg in IMAGE_ARGUMENTS
+            and _is_none(default)
+            and (not optional or _size_is_read(tree, argument.arg))
+        ):
             yield argument.arg
 
 

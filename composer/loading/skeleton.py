@@ -92,4 +92,14 @@ def _empty(cls: Any, config: Mapping[str, Any]) -> Any:
         defaults = {name: entry.default for name, entry in parameters.items() if entry.default is not entry.empty}
         settings = {key: value for key, value in config.items() if not key.startswith("_")}
         set_config(model, {**defaults, **settings})
+        _set_ratios(model, {**defaults, **settings})
     return model
+
+
+def _set_ratios(model: Any, settings: Mapping[str, Any]) -> None:
+    """Set pixels and frames for a latent, which LTX-Video's VAE computes where its settings do not have them."""
+    scaling = settings.get("spatio_temporal_scaling")
+    for name, patch in (("spatial", "patch_size"), ("temporal", "patch_size_t")):
+        key = f"{name}_compression_ratio"
+        if scaling and patch in settings and settings.get(key, 0) is None:
+            setattr(model, key, settings[patch] * 2 ** sum(scaling))

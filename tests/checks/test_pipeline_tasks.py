@@ -38,7 +38,7 @@ KINDS = {
     "StableAudioPipeline": {"text2audio"},
     "AudioLDM2Pipeline": {"text2audio"},
     "AceStepPipeline": {"text2audio"},
-    "MarigoldDepthPipeline": {"other"},
+    "MarigoldDepthPipeline": set(),  # it makes depths, which composer can't write
     "KandinskyPriorPipeline": set(),
 }
 

@@ -103,7 +103,7 @@ def cogview4(cls: type = d.CogView4Pipeline, in_channels: int = 4) -> Any:
 def lumina() -> d.LuminaPipeline:
     gemma = GemmaConfig(**QWEN, num_hidden_layers=2, head_dim=8, pad_token_id=0)
     return d.LuminaPipeline(
-        tokenizer=qwen_tokenizer(), text_encoder=GemmaForCausalLM(gemma), vae=parts.vae(4, (8, 8, 8, 8)),
+        tokenizer=glm_tokenizer("right"), text_encoder=GemmaForCausalLM(gemma), vae=parts.vae(4, (8, 8, 8, 8)),
         scheduler=FlowEuler(),
         transformer=d.LuminaNextDiT2DModel(
             sample_size=8, in_channels=4, hidden_size=16, num_layers=2, num_attention_heads=2, num_kv_heads=1,

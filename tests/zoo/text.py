@@ -54,9 +54,9 @@ def qwen_tokenizer(length: int | None = 131072, **more: Any) -> Qwen2Tokenizer:
     return Qwen2Tokenizer(vocab=vocabulary, merges=[], chat_template=CHAT, extra_special_tokens=list(MARKS[1:]), **more)
 
 
-def glm_tokenizer() -> Qwen2Tokenizer:
-    """Pads on the left and puts two tokens before each text, as that of GLM-4 does: an empty text has tokens too."""
-    tokenizer = qwen_tokenizer(padding_side="left")
+def glm_tokenizer(side: str = "left") -> Qwen2Tokenizer:
+    """Puts two tokens before each text, as that of GLM-4 does (Gemma's one): an empty text has tokens too."""
+    tokenizer = qwen_tokenizer(padding_side=side)
     first = [(mark, MARKS.index(mark)) for mark in MARKS[1:3]]
     names = [mark for mark, _ in first]
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=[*names, "$A"], special_tokens=first)

@@ -263,12 +263,13 @@ class Loop:
         return next(iter((*exact, *views, *alike)), None)
 
     def _is_called_back(self, frame: FrameType) -> bool:
-        """Whether a loop has this callback; not where it decodes `denoised`, which only the scheduler's output
-        changes.
+        """Whether a loop has this callback and takes what it returns, as PRX does not; not where it decodes `denoised`,
+        which only the scheduler's output changes.
         """
         names = frame.f_locals
         has_it = any(names[name] == self.on_step_end for name in names if name.endswith("callback_on_step_end"))
-        return has_it and "denoised" not in frame.f_code.co_varnames
+        variables = frame.f_code.co_varnames
+        return has_it and "callback_outputs" in variables and "denoised" not in variables
 
     def _fixed(self, why: str) -> ComposerError:
         name = self.findings.pipeline if self.stage is None else self.stage.findings.pipeline

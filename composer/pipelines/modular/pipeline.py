@@ -7,7 +7,6 @@ from typing import Any
 
 from composer.callbacks.request import Request
 from composer.checks.modular_blocks import ModularWorkflow
-from composer.checks.pipeline_class import read_call
 from composer.pipelines.hosted.pipeline import Hosted
 from composer.pipelines.modular.call import ModularCall
 from composer.sampling.hooks import Hooks
@@ -26,13 +25,6 @@ class Modular(Hosted):
     @property
     def pipeline_class(self) -> Any:
         return self.workflow
-
-    def _keywords(self, request: Request) -> dict[str, Any]:
-        keywords = super()._keywords(request)
-        if read_call(self.pipeline_class).takes_one:
-            texts = {name: keywords[name][0] for name in ("prompt", "negative_prompt") if name in keywords}
-            return keywords | texts
-        return keywords
 
     def _call(self, request: Request, hooks: Hooks, notes: list[str]) -> ModularCall:
         return ModularCall(

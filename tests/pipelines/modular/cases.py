@@ -32,15 +32,12 @@ WORDS = {
     "wan": VIDEO,
     "flux3": ("+arguments.max_new_tokens=8",),
 }
-#: Those of diffusers' call, where they are others than `NEGATIVE`.
+#: Those of diffusers' call.
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    **{name: {} for name in ("zimage", "klein", "klein_base", "flux")},
-    **{name: {"num_frames": 5, "negative_prompt": [""]} for name in ("wan", "ltx2")},
-    "ltx25": {"num_frames": 9, "negative_prompt": [""]},
-    "flux3": {"prompt": "a cat", "max_new_tokens": 8, "negative_prompt": ""},
+    **{name: {"num_frames": 5} for name in ("wan", "ltx2")},
+    "ltx25": {"num_frames": 9},
+    "flux3": {"prompt": "a cat", "max_new_tokens": 8},
 }
-#: Arguments of all others.
-NEGATIVE = {"negative_prompt": [""]}
 
 
 def words(folder: Path, *more: str) -> list[str]:
@@ -85,7 +82,7 @@ def own_call(folder: Path, **keywords: Any) -> Any:
     )  # for what diffusers can't read by the class in the index, such as a tiny tokenizer
     absent = [name for name in pipe.pretrained_component_names if getattr(pipe, name) is None]
     pipe.register_components(**{name: part for name in absent if (part := getattr(complete, name)) is not None})
-    return call(pipe, **ARGUMENTS.get(folder.name, NEGATIVE) | keywords)
+    return call(pipe, **ARGUMENTS.get(folder.name, {}) | keywords)
 
 
 def call(pipe: Any, **keywords: Any) -> Any:

@@ -175,7 +175,7 @@ def test_guiders_of_diffusers_replace_the_plain_one(saved):
         **{name: getattr(pipe, name) for name in theirs.pretrained_component_names}, guider=guider
     )
     state = theirs(
-        prompt=["a cat"], negative_prompt=[""], num_inference_steps=STEPS, height=64, width=64,
+        prompt=["a cat"], num_inference_steps=STEPS, height=64, width=64,
         generator=[torch.Generator().manual_seed(0)],
     )  # fmt: skip
     assert same(mine, state.get("images")) and not same(mine, run(folder).media)
