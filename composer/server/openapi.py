@@ -29,7 +29,8 @@ OPERATIONS: dict[tuple[str, str], tuple[str, str | None, dict[str, Any]]] = {
     ("get", "/v1/models"): ("List the model options.", None, {}),
     ("post", "/jobs"): ("Queue a job, or with sweep a job of each combination of values.", _JSON, _JOBS),
     ("get", "/jobs"): (
-        "List jobs, the newest first: ?state=failed,queued&before=NUMBER&limit=100&contains=TEXT&favourite=true&sweep=NAME.",
+        "List jobs, the newest first: "
+        "?state=failed,queued&before=NUMBER&limit=100&contains=TEXT&favourite=true&sweep=NAME.",
         None,
         {},
     ),

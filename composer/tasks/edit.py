@@ -33,8 +33,8 @@ SEAM = 128
 class Edit(Task):
     """All references are for each of the prompts; the size is the model's choice unless it is set.
 
-    With a mask, the first reference is changed only where the mask is white: each step restores the rest of its latents,
-    and the result has its pixels there.
+    With a mask, the first reference is changed only where the mask is white: each step restores the rest of its
+    latents, and the result has its pixels there.
     """
 
     keys: ClassVar[tuple[str, ...]] = (

@@ -329,7 +329,8 @@ PIPELINES = [
     ),
     (
         "model.source={pipe_kontext} task=edit references=[sample:scene,sample:detail]",
-        "FluxKontextPipeline looks at one image: name one, or use a model of Flux2KleinPipeline or Flux2Pipeline or Qwen",
+        "FluxKontextPipeline looks at one image: name one, or use a model of Flux2KleinPipeline or Flux2Pipeline or "
+        "Qwen",
     ),
     (
         "model.source={pipe_qwen_edit} task=edit references=[sample:scene,sample:detail]",

@@ -155,7 +155,8 @@ def test_an_image_is_run_again_compared_swept_and_marked(page, service):
     page.wait(f"document.querySelector('#record-title').textContent === 'Image 0 of job {number + 1}'")
     page.wait("!document.querySelector('#difference').hidden")
     changed = page.run(
-        "[...document.querySelectorAll('#difference tbody th, #difference tr th[scope=row]')].map((one) => one.textContent)"
+        "[...document.querySelectorAll('#difference tbody th, #difference tr th[scope=row]')]"
+        ".map((one) => one.textContent)"
     )
     assert "seconds" in changed and not {"config.steps", "pixels.0", "images.0.seed"} & set(changed)
     click(page, "Favourite")
