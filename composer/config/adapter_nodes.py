@@ -8,13 +8,15 @@ lora.scale.unet=0.8                         a scale of one part of the models
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from composer.errors import ComposerError, suggest
 
+SpecT = TypeVar("SpecT")
 #: Names that an adapter can be given.
 _NAME = re.compile(r"[A-Za-z][\w-]*")
 #: A hub id, with or without a file in the repository.
@@ -120,6 +122,26 @@ def names_source(key: str) -> bool:
     """
     node = ADAPTERS.get(key.partition(".")[0])
     return node is not None and key.endswith(f".{node.source}")
+
+
+def read_specs(
+    adapters: AdapterNode, node: Mapping[str, Any], read: Callable[[str, dict[str, Any]], SpecT | None]
+) -> Mapping[str, SpecT]:
+    """Read the specifications of all adapters of a node; those without a source are none.
+
+    Args:
+        adapters: Kind of the adapters.
+        node: The node as plain data.
+        read: Reads one from its config key and settings; `None` if its source is null.
+
+    Returns:
+        Specifications by name, in their order; the name of the one at the node itself is empty.
+
+    Raises:
+        ComposerError: A key is unknown, a value is of a wrong type, or a setting belongs to no file.
+    """
+    specs = {name: read(adapters.key_of(name), entry) for name, entry in read_entries(adapters, node).items()}
+    return MappingProxyType({name: spec for name, spec in specs.items() if spec is not None})
 
 
 def read_entries(adapters: AdapterNode, node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

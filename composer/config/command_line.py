@@ -67,6 +67,18 @@ class ParsedArgs:
         """Whether the line describes several runs."""
         return "-m" in self.flags or "--multirun" in self.flags
 
+    def refuse_words(self, reason: str) -> None:
+        """Refuse words behind a command that takes none.
+
+        Args:
+            reason: Why it takes none.
+
+        Raises:
+            ComposerError: There is a word.
+        """
+        if self.overrides:
+            raise ComposerError(str(self.command), self.overrides[0], f"takes no words: {reason}")
+
     @property
     def config_part(self) -> tuple[str, str | None] | None:
         """The part of the config that `--cfg` requests and the node that `--package` requests, if any."""

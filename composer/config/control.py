@@ -9,10 +9,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from composer.config.adapter_nodes import CONTROL, read_entries
+from composer.config.adapter_nodes import CONTROL, read_specs
 from composer.config.spec import ControlSpec
 from composer.errors import ComposerError
 from composer.system.constraints import check_arguments
+
+#: Name of a control model → its config key; the name of the one at the node itself is empty.
+key_of = CONTROL.key_of
 
 
 def read_controls(node: Mapping[str, Any]) -> Mapping[str, ControlSpec]:
@@ -27,17 +30,7 @@ def read_controls(node: Mapping[str, Any]) -> Mapping[str, ControlSpec]:
     Raises:
         ComposerError: A key is unknown, a value is of a wrong type, or a setting belongs to no model.
     """
-    specs = {name: _spec(key_of(name), entry) for name, entry in read_entries(CONTROL, node).items()}
-    return MappingProxyType({name: spec for name, spec in specs.items() if spec is not None})
-
-
-def key_of(name: str) -> str:
-    """Return the config key of a control model.
-
-    Args:
-        name: Its name; empty for the one at the node itself.
-    """
-    return CONTROL.key_of(name)
+    return read_specs(CONTROL, node, _spec)
 
 
 def image_key(name: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
-from composer.config.adapter_nodes import EMBEDDING, read_entries
+from composer.config.adapter_nodes import EMBEDDING, read_specs
 from composer.config.spec import EmbeddingSpec
 from composer.errors import ComposerError
 from composer.system.constraints import check_arguments
@@ -24,15 +23,16 @@ def read_embeddings(node: Mapping[str, Any]) -> Mapping[str, EmbeddingSpec]:
     Raises:
         ComposerError: A key is unknown, a value is of a wrong type, or a setting belongs to no file.
     """
-    specs = {}
-    for name, entry in read_entries(EMBEDDING, node).items():
-        key = EMBEDDING.key_of(name)
-        check_arguments(key, EmbeddingSpec, entry if entry["file"] is not None else {**entry, "file": "-"})
-        if entry["file"] is None:
-            continue
-        specs[name] = spec = EmbeddingSpec(**entry)
-        if not spec.file:
-            raise ComposerError(key, None, f"names no file: {key}=FILE, or {key}=null for none")
-        if spec.word is not None and (not spec.word.strip() or len(spec.word.split()) > 1):
-            raise ComposerError(f"{key}.word", spec.word, "must be one word, such as <ink>")
-    return MappingProxyType(specs)
+    return read_specs(EMBEDDING, node, _spec)
+
+
+def _spec(key: str, entry: dict[str, Any]) -> EmbeddingSpec | None:
+    check_arguments(key, EmbeddingSpec, entry if entry["file"] is not None else {**entry, "file": "-"})
+    if entry["file"] is None:
+        return None
+    spec = EmbeddingSpec(**entry)
+    if not spec.file:
+        raise ComposerError(key, None, f"names no file: {key}=FILE, or {key}=null for none")
+    if spec.word is not None and (not spec.word.strip() or len(spec.word.split()) > 1):
+        raise ComposerError(f"{key}.word", spec.word, "must be one word, such as <ink>")
+    return spec

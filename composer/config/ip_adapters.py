@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from composer.config.adapter_nodes import IP_ADAPTER, read_entries
+from composer.config.adapter_nodes import IP_ADAPTER, read_specs
 from composer.config.spec import IpAdapterSpec
 from composer.errors import ComposerError
 from composer.system.constraints import check_arguments
@@ -27,8 +27,7 @@ def read_ip_adapters(node: Mapping[str, Any]) -> Mapping[str, IpAdapterSpec]:
     Raises:
         ComposerError: A key is unknown, a value is of a wrong type, or an image is missing.
     """
-    specs = {name: _spec(IP_ADAPTER.key_of(name), entry) for name, entry in read_entries(IP_ADAPTER, node).items()}
-    return MappingProxyType({name: spec for name, spec in specs.items() if spec is not None})
+    return read_specs(IP_ADAPTER, node, _spec)
 
 
 def _spec(key: str, entry: Mapping[str, Any]) -> IpAdapterSpec | None:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from composer.config.adapter_nodes import LORA, read_entries
+from composer.config.adapter_nodes import LORA, read_specs
 from composer.config.spec import LoraSpec
 from composer.errors import ComposerError
 from composer.system.constraints import check_arguments
+
+#: Name of a LoRA → its config key; the name of the one at the node itself is empty.
+key_of = LORA.key_of
 
 
 def read_loras(node: Mapping[str, Any]) -> Mapping[str, LoraSpec]:
@@ -24,17 +27,7 @@ def read_loras(node: Mapping[str, Any]) -> Mapping[str, LoraSpec]:
     Raises:
         ComposerError: A key is unknown, a value is of a wrong type, or a setting belongs to no file.
     """
-    specs = {name: _spec(key_of(name), entry) for name, entry in read_entries(LORA, node).items()}
-    return MappingProxyType({name: spec for name, spec in specs.items() if spec is not None})
-
-
-def key_of(name: str) -> str:
-    """Return the config key of a LoRA.
-
-    Args:
-        name: Its name; empty for the one at the node itself.
-    """
-    return LORA.key_of(name)
+    return read_specs(LORA, node, _spec)
 
 
 def _spec(key: str, entry: dict[str, Any]) -> LoraSpec | None:

@@ -23,7 +23,7 @@ from composer.media.file_texts import read_file_texts
 from composer.media.formats import FORMATS
 from composer.records.a1111 import parameters
 from composer.system.text_files import read_text
-from composer.tasks.values import SEEDS
+from composer.tasks.limits import SEEDS
 
 KEY, PARAMETERS, COMMENT = "composer", "parameters", "comment"
 #: Start of a record in a comment, which other tools may fill with JSON of theirs.

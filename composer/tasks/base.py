@@ -17,7 +17,8 @@ from composer.media.formats import Kind
 from composer.sampling.sampler import Sampler
 from composer.system.constraints import Ge, Interval, require
 from composer.tasks import marks
-from composer.tasks.values import SEEDS, negatives, require_integer, seed, texts
+from composer.tasks.limits import SEEDS, Images, Pixels, SeedStep
+from composer.tasks.values import negatives, require_integer, seed, texts
 from composer.tiny import known
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ EMBEDDED = "embedded"
 SIDES = ("height", "width")
 #: Key of further arguments of a hosted pipeline's call, such as `arguments.max_sequence_length=256`.
 ARGUMENTS = "arguments"
-#: Most images for a prompt, and most pixels of a side.
-MAX_IMAGES, MAX_PIXELS = 100_000, 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +106,10 @@ class Task:
                 near = not_yet(key) or (f"Did you mean {meant}?" if meant else suggest(key, known).strip())
                 raise ComposerError(key, value, f"this task does not take it. {near}".strip(), known)
         values = {**dict.fromkeys(known), **values}  # a key taken out with `~` counts as null
-        images = require_integer("images", values["images"], Annotated[int, Interval(ge=1, le=MAX_IMAGES)])
+        images = require_integer("images", values["images"], Images)
         prompts = [prompt for prompt in self.prompts(values) for _ in range(images)]
         first = seed(values["seed"])
-        step = require_integer("seed_step", values["seed_step"], Annotated[int, Ge(0)])
+        step = require_integer("seed_step", values["seed_step"], SeedStep)
         seeds = tuple(first + i * step for i in range(len(prompts)))
         if seeds[-1] >= SEEDS:
             raise ComposerError("seed", values["seed"], "the last image's seed would be 2^64 or more")
@@ -275,7 +274,7 @@ def side(key: str, value: Any, own: int, checkpoint: Checkpoint) -> int:
     """
     if value is None:
         return own
-    pixels = require_integer(key, value, Annotated[int, Interval(ge=1, le=MAX_PIXELS)])
+    pixels = require_integer(key, value, Pixels)
     multiple = checkpoint.size_multiple
     if pixels % multiple:
         near = [n for n in (pixels // multiple * multiple, -(-pixels // multiple) * multiple) if n]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.system.constraints import Ge, require
+from composer.system.constraints import require
 from composer.tasks.base import Inputs
 from composer.tasks.img2img import Img2Img
+from composer.tasks.limits import ControlScale
 
 
 class Control(Img2Img):
@@ -27,7 +28,7 @@ class Control(Img2Img):
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         from composer.images.reading import resize_to
 
-        scale = float(require("control_scale", values["control_scale"], Annotated[float, Ge(0)]))
+        scale = float(require("control_scale", values["control_scale"], ControlScale))
         loaded = self.read_images(self.source, values, batch, images)
         height, width, notes = self.size(values, loaded, checkpoint)
         resized = tuple(resize_to(image, height, width) for image in loaded)

@@ -11,8 +11,9 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampling.sampler import Sampler
-from composer.system.constraints import Fraction, require
+from composer.system.constraints import require
 from composer.tasks.base import Inputs, Start, Task, side
+from composer.tasks.limits import Strength
 from composer.tasks.values import each
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Img2Img(Task):
     source: ClassVar[str] = "image"
 
     def skip(self, values: Mapping[str, Any], steps: int, checkpoint: Checkpoint) -> int:
-        strength = float(require("strength", values["strength"], Fraction))
+        strength = float(require("strength", values["strength"], Strength))
         skipped = checkpoint.family_info.steps_to_skip(steps, strength)
         if skipped >= steps:
             least = f"raise it to {ceil(100 / steps) / 100:g}{' or more' * (steps > 1)}, or steps"

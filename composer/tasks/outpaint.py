@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
-from composer.system.constraints import Interval
 from composer.tasks.base import Inputs
 from composer.tasks.img2img import Img2Img, several
 from composer.tasks.inpaint import Inpaint
+from composer.tasks.limits import Margin
 from composer.tasks.values import require_integer
-
-#: Most pixels that can be added at one edge.
-MAX_MARGIN = 8192
-#: Pixels to add at an edge.
-Margin = Annotated[int, Interval(ge=0, le=MAX_MARGIN)]
 
 
 class Outpaint(Inpaint):

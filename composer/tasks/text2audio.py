@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.system.constraints import Interval, require
+from composer.system.constraints import require
 from composer.tasks.base import Inputs
+from composer.tasks.limits import Seconds
 from composer.tasks.text2img import Text2Img
-
-#: Longest sound, in seconds.
-MAX_SECONDS = 3600
 
 
 class Text2Audio(Text2Img):
@@ -27,5 +25,5 @@ class Text2Audio(Text2Img):
         if seconds is None:
             seconds = checkpoint.defaults and checkpoint.defaults.seconds
         else:
-            seconds = float(require("seconds", seconds, Annotated[float, Interval(gt=0, le=MAX_SECONDS)]))
+            seconds = float(require("seconds", seconds, Seconds))
         return Inputs(height=0, width=0, sides=(), values={"seconds": seconds})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
@@ -12,13 +12,11 @@ from composer.checkpoints.layouts import HOSTED
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampling.sampler import Sampler
-from composer.system.constraints import Interval, require
+from composer.system.constraints import require
 from composer.tasks.base import Inputs, Start
+from composer.tasks.limits import Frames, FramesPerSecond
 from composer.tasks.text2img import Text2Img
 from composer.tasks.values import require_integer
-
-#: Most frames of a clip, and most frames per second.
-MAX_FRAMES, MAX_FPS = 10_000, 1000
 
 
 class Text2Video(Text2Img):
@@ -58,7 +56,7 @@ def frames(values: Mapping[str, Any], checkpoint: Checkpoint) -> int | None:
     value, multiple = values["frames"], checkpoint.frame_multiple
     if value is None:
         return checkpoint.frames
-    count = require_integer("frames", value, Annotated[int, Interval(ge=1, le=MAX_FRAMES)])
+    count = require_integer("frames", value, Frames)
     if (count - 1) % multiple:
         fewer = (count - 1) // multiple * multiple + 1
         reason = f"must be one more than a multiple of {multiple} for this model: {fewer} or {fewer + multiple}"
@@ -81,5 +79,5 @@ def fps(values: Mapping[str, Any], checkpoint: Checkpoint) -> float | None:
     """
     if values["fps"] is None:
         return checkpoint.fps
-    rate = float(require("fps", values["fps"], Annotated[float, Interval(gt=0, le=MAX_FPS)]))
+    rate = float(require("fps", values["fps"], FramesPerSecond))
     return int(rate) if rate.is_integer() else rate

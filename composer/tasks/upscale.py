@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.sampling.sampler import Sampler
-from composer.system.constraints import Interval, require
+from composer.system.constraints import require
 from composer.tasks.base import Inputs, Start, Task
 from composer.tasks.img2img import Img2Img
+from composer.tasks.limits import UpscaleFactor
 from composer.tasks.text2img import Text2Img
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Upscale(Img2Img):
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:
         from composer.images.reading import resize_to
 
-        factor = float(require("factor", values["factor"], Annotated[float, Interval(ge=1, le=16)]))
+        factor = float(require("factor", values["factor"], UpscaleFactor))
         if values["image"] is None:
             base = Task.inputs(self, values, batch, images, checkpoint)
         else:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from composer.errors import ComposerError
-from composer.system.constraints import Interval, require
+from composer.system.constraints import require
+from composer.tasks.limits import Seed
 
-#: Number of seeds that torch's generators distinguish.
-SEEDS = 2**64
 #: Random seeds are below this bound, short enough to be typed.
 RANDOM_SEEDS = 2**32
 
@@ -48,7 +47,7 @@ def seed(value: Any) -> int:
     """
     if value is None or value == -1:
         return secrets.randbelow(RANDOM_SEEDS)
-    return require_integer("seed", value, Annotated[int, Interval(ge=0, le=SEEDS - 1)])
+    return require_integer("seed", value, Seed)
 
 
 def texts(key: str, value: Any) -> list[str]:

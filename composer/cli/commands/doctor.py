@@ -236,8 +236,7 @@ def run(line: ParsedArgs) -> int:
     Raises:
         ComposerError: Words follow.
     """
-    if line.overrides:
-        raise ComposerError("doctor", line.overrides[0], "takes no words: it examines this machine")
+    line.refuse_words("it examines this machine")
     report = make_report()
     console.report_facts(report, format_report(report))
     return 0

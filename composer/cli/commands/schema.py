@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from composer.config.command_line import ParsedArgs
-from composer.errors import ComposerError
 from composer.system import console
 
 
@@ -21,8 +20,7 @@ def run(line: ParsedArgs) -> int:
     Raises:
         ComposerError: Words follow.
     """
-    if line.overrides:
-        raise ComposerError("schema", line.overrides[0], "takes no words: it describes the config of every run")
+    line.refuse_words("it describes the config of every run")
     from composer.api.schema import config_schema
 
     schema = config_schema(line.config_dir)
