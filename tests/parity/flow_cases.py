@@ -137,6 +137,10 @@ EDITS = {
 }
 
 
+#: Family → its pipeline of diffusers that edits under a mask; at full strength it starts from noise, as composer does.
+MASKED = {"flux": "FluxKontextInpaintPipeline", "flux2": "Flux2KleinInpaintPipeline"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class VideoCase:
     """A family of clips.

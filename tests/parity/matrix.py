@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cases
-from flow_cases import EDITS, FLOW_FAMILIES, VIDEOS
+from flow_cases import EDITS, FLOW_FAMILIES, MASKED, VIDEOS
 
 #: Equal as it is; equal once diffusers' pipeline's `step` is handed the generator that it keeps.
 EQUAL, HANDED = "=", "g"
@@ -37,14 +37,19 @@ FLOW: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 
 
 #: Families of flow transformers, which `test_flow_families.py` compares at every step.
-TRANSFORMERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-    f"{name} {task}": (("default", *(case.schedulers if task == "text2img" else ())), ())
-    for name, case in FLOW_FAMILIES.items()
-    for task in case.tasks
-} | {f"{name} edit": (("default",), ()) for name in EDITS}
+TRANSFORMERS: dict[str, tuple[Sequence[str], Sequence[str]]] = (
+    {
+        f"{name} {task}": (("default", *(case.schedulers if task == "text2img" else ())), ())
+        for name, case in FLOW_FAMILIES.items()
+        for task in case.tasks
+    }
+    | {f"{name} edit": (("default",), ()) for name in EDITS}
+    | {f"{name} masked edit": (("default",), ()) for name in MASKED}
+)
 #: Families of clips, which `test_videos.py` compares frame by frame.
 CLIPS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-    f"{name} text2video": (("default", *case.schedulers), ()) for name, case in VIDEOS.items()
+    f"{name} {'image2video' if case.given else 'text2video'}": (("default", *case.schedulers), ())
+    for name, case in VIDEOS.items()
 }
 
 

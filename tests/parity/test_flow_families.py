@@ -10,7 +10,7 @@ from functools import cache
 import diffusers
 import pytest
 import torch
-from flow_cases import EDITS, FLOW_FAMILIES, SCALES, SIDE, STEPS
+from flow_cases import EDITS, FLOW_FAMILIES, MASKED, SCALES, SIDE, STEPS
 from runs import PROMPTS, assert_same, classic, generators, image, mask, ours
 from zoo import ZOO
 
@@ -55,14 +55,16 @@ def pixels_of(*pipes):
             del processor.postprocess
 
 
-def compare(name: str, task: str, scale: float, batch: int, option: str = "default") -> None:
+def compare(
+    name: str, task: str, scale: float, batch: int, option: str = "default", strength: float = STRENGTH
+) -> None:
     case, pipe = FLOW_FAMILIES[name], tiny(name)
     info = families()[case.family or name]
     guidance = Distilled(scale) if case.distilled else ClassifierFree(scale)
     negative = "blurry" if case.takes_negative else None
-    inputs, arguments = inputs_of(task, batch)
+    inputs, arguments = inputs_of(task, batch, strength)
     other = getattr(diffusers, case.pipelines[task])(**pipe.components) if task in case.pipelines else pipe
-    skip = 0 if task == "text2img" else info.steps_to_skip(STEPS, STRENGTH)
+    skip = 0 if task == "text2img" else info.steps_to_skip(STEPS, strength)
     with pixels_of(pipe, other) as pixels:
         *mine, scheduler = ours(
             family_of(info.name, pipe), option, guidance, batch, SIDE, TASKS[task](), negative=negative,
@@ -80,12 +82,12 @@ def compare(name: str, task: str, scale: float, batch: int, option: str = "defau
     assert len(pixels) == 2 and torch.equal(*pixels), "pixels before postprocessing differ"
 
 
-def inputs_of(task: str, batch: int):
+def inputs_of(task: str, batch: int, strength: float):
     """Of composer's request, and of diffusers' pipeline."""
     if task == "text2img":
         return {}, {}
     images = tuple(image(SIDE, seed) for seed in range(batch))
-    inputs, arguments = {"image": images, "strength": STRENGTH}, {"image": list(images), "strength": STRENGTH}
+    inputs, arguments = {"image": images, "strength": strength}, {"image": list(images), "strength": strength}
     if task == "inpaint":
         masks = (mask(SIDE),) * batch
         inputs |= {"mask": masks, "blur": 0, "keep_unmasked": False}
@@ -101,6 +103,12 @@ CASES = [(name, task) for name, case in FLOW_FAMILIES.items() for task in case.t
 @pytest.mark.parametrize(("name", "task"), CASES)
 def test_family_is_bit_equal(name, task, scale, batch):
     compare(name, task, scale, batch)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_inpainting_from_noise_is_bit_equal(batch):
+    """The pipeline samples the image's latents before the noise, though nothing remains of them."""
+    compare("flux_fill", "inpaint", SCALES[-1], batch, strength=1.0)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -147,10 +155,6 @@ def test_edits_are_bit_equal(name, sides, scale, batch, monkeypatch):
 )
 def test_other_schedulers_are_bit_equal(name, option):
     compare(name, "text2img", SCALES[-1], 2, option)
-
-
-#: Family → its pipeline of diffusers that edits under a mask; at full strength it starts from noise, as composer does.
-MASKED = {"flux": "FluxKontextInpaintPipeline", "flux2": "Flux2KleinInpaintPipeline"}
 
 
 @pytest.mark.parametrize("scale", SCALES)

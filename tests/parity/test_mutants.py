@@ -15,17 +15,22 @@ import torch
 
 from composer.compat.pipeline_functions import flux_shift
 from composer.families.chroma.model import Chroma
+from composer.families.flux.fill import Fill
 from composer.families.flux2.model import Flux2
+from composer.families.given_frames import GivenFrames
+from composer.families.ltx.model import LTXVideo
 from composer.families.lumina2.model import Lumina2
 from composer.families.qwen_image.model import QwenImage
 from composer.families.sana.model import Sana
 from composer.families.wan import model as wan_model
+from composer.families.wan.given_frames import timesteps_of_tokens
 from composer.families.wan.model import Wan
 from composer.families.z_image.model import ZImage
 from composer.sampling.guidance import classifier_free
 
 pytestmark = pytest.mark.slow
 SCALE = 4.0
+_read = Wan._read
 
 
 def multiplied_by_the_deviation(self: Any, latents: torch.Tensor) -> torch.Tensor:
@@ -40,6 +45,11 @@ def without_mask(embed: Callable[..., Any], self: Any, texts: list[str]) -> Any:
 def other_branches_first(predict: Callable[..., Any], self: Any, step: Any) -> Any:
     branches = predict(self, step)
     return replace(branches, positive=branches.negative, negative=branches.positive)
+
+
+def mask_first(self: Any, step: Any) -> torch.Tensor:
+    inputs = step.inputs
+    return torch.cat([step.model_input, inputs["mask_channels"], inputs["masked_latents"]], dim=2)
 
 
 def image(case: str, task: str = "text2img", batch: int = 2) -> Callable[[pytest.MonkeyPatch], None]:
@@ -84,6 +94,28 @@ MUTANTS: dict[str, tuple[Any, str, Any, Callable[[pytest.MonkeyPatch], None]]] =
     "wan: one pass": (Wan, "one_pass", True, video("wan")),
     "wan: shorter prompts": (wan_model, "MAX_TOKENS", 16, video("wan")),
     "wan: the first transformer alone": (Wan, "boundary", None, video("wan22")),
+    "wan: the last frame marks a latent of its own": (
+        Wan, "_marks", lambda self, clean, request, last: Wan.first_frame(self, request).repeat(len(clean), 4, 1, 1, 1),
+        video("wan first and last"),
+    ),
+    "wan: the first frame is no clean token": (
+        wan_model, "timesteps_of_tokens",
+        lambda timestep, latents, given: timesteps_of_tokens(timestep, latents, GivenFrames()), video("wan22_5b first"),
+    ),
+    "wan: CLIP reads the frames in the other order": (
+        Wan, "_read", lambda self, first, last: _read(self, last, first), video("wan first and last"),
+    ),
+    "ltx: two passes": (LTXVideo, "one_pass", False, video("ltx")),
+    "ltx: the plain shift of an image": (
+        LTXVideo, "shift", classmethod(lambda cls, tokens, steps, config: flux_shift(tokens // 3, config)),
+        video("ltx"),
+    ),
+    "ltx: the first frame is not held": (GivenFrames, "hold", lambda self, latents: latents, video("ltx first")),
+    "flux_fill: the mask before the image": (Fill, "model_input", mask_first, image("flux_fill", "inpaint")),
+    "flux_fill: nothing is sampled before the noise": (
+        Fill, "samples_image_first", False,
+        lambda monkeypatch: test_flow_families.compare("flux_fill", "inpaint", SCALE, 1, strength=1.0),
+    ),
     "wan: a timestep off by one": (
         Wan, "forward",
         lambda self, step, latents, embedding: self.pipe.transformer(

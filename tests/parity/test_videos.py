@@ -13,6 +13,8 @@ from flow_cases import SCALES, SIDE, STEPS, VIDEOS, VideoCase
 from runs import PROMPTS, SEEDS, Recorder, generators, image, scheduler_of
 from test_flow_families import family_of
 from zoo import ZOO
+from zoo.entry import seeded
+from zoo.video import ltx
 
 from composer.callbacks.request import Request
 from composer.pipelines.pipeline import Pipeline
@@ -117,3 +119,10 @@ def test_the_second_scale_is_used():
     one, other = (ours(family, VIDEOS[name], "default", SCALES[-1], 1)[0] for name in ("wan22", "wan22_scales"))
     same = [torch.equal(*pair) for pair in zip(one, other)]
     assert same[0] and not same[-1], "the first transformer keeps the run's scale, the second one does not"
+
+
+def test_a_vae_that_takes_a_timestep_decodes_at_zero(monkeypatch):
+    """The later VAEs of LTX-Video."""
+    pipe = seeded(lambda: ltx(timestep_conditioning=True))()
+    monkeypatch.setitem(globals(), "tiny", lambda name: pipe)
+    compare("ltx", SCALES[-1], 2, monkeypatch)
