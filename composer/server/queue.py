@@ -23,7 +23,7 @@ from composer.errors import ComposerError
 STATES = ("queued", "running", "done", "failed", "cancelled")
 FINAL = STATES[2:]
 #: Times that a job may end its worker before it counts as failed.
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 5
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -223,6 +223,16 @@ class JobQueue:
                 db.execute("UPDATE jobs SET state = 'failed', ended = ?, error = ? WHERE id = ?", failed)
             else:
                 db.execute("UPDATE jobs SET state = 'queued' WHERE id = ?", (name,))
+
+    def put_back(self, name: str) -> None:
+        """Let a running job wait again without counting the attempt: what ended it was not the job's fault.
+
+        Args:
+            name: Its id.
+        """
+        with self._transaction() as db:
+            changes = "state = CASE cancel WHEN 1 THEN 'cancelled' ELSE 'queued' END, attempts = attempts - 1"
+            db.execute(f"UPDATE jobs SET {changes} WHERE id = ? AND state = 'running'", (name,))
 
     def cancel(self, name: str) -> QueuedJob:
         """Cancel a job that waits, or ask for the end of one that runs.

@@ -6,6 +6,7 @@ the same number waits, and then decides what became of the job that this one had
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import shutil
@@ -37,6 +38,8 @@ IDLE_SECONDS, NOTE_SECONDS = 0.1, 0.2
 #: A preview is decoded when this many times the duration of the last one has passed: at most a tenth of the time.
 PREVIEW_PAUSE = 10.0
 PREVIEW_SIZE = 384
+#: Errors of a disk, a quota or a limit without space, and seconds until the next attempt.
+FULL, FULL_SECONDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), 5.0
 RECORD, PREVIEW = "run.json", "preview.jpg"
 
 
@@ -132,6 +135,12 @@ def generate(queue: JobQueue, job: QueuedJob) -> None:
     except Cancelled:
         state = "cancelled"
     except Exception as raised:
+        if is_disk_full(raised):  # it waits until there is space again
+            shutil.rmtree(folder, ignore_errors=True)
+            queue.put_back(job.id)
+            note("disk is full", job=job.id, client=job.client)
+            time.sleep(FULL_SECONDS)
+            return
         state, error = "failed", _facts(raised)
     if state != "done":
         shutil.rmtree(folder, ignore_errors=True)
@@ -150,6 +159,19 @@ def _generate(queue: JobQueue, job: QueuedJob, folder: Path) -> None:
     result = execute(spec, folder, more=[Report(queue, job, folder)])
     callbacks = {name: facts for name, facts in result.record["callbacks"].items() if name in spec.callbacks}
     replace(result, record={**result.record, "callbacks": callbacks}).save(folder)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Test whether an error comes from a disk without space, however it was raised again.
+
+    Args:
+        error: The error; None is none.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _facts(error: Exception) -> dict[str, Any]:
@@ -172,14 +194,27 @@ def recover(queue: JobQueue, worker: int) -> None:
         else:
             with suppress(BlockingIOError), lock(queue.folder, job.worker or 0, wait=False):
                 _recover(queue, job)
+    orphan_mark(queue.folder, worker).unlink(missing_ok=True)
 
 
 def _recover(queue: JobQueue, job: QueuedJob) -> None:
     folder = job_folder(queue.folder, job.id)
     if (folder / RECORD).is_file():
         queue.finish(job.id, "done", files_in(folder))
+    elif orphan_mark(queue.folder, job.worker or 0).is_file():
+        queue.put_back(job.id)
     else:
         queue.release(job.id)
+
+
+def orphan_mark(folder: Path, worker: int) -> Path:
+    """File that a worker leaves which ended since its server did, so that its job is not counted as the reason.
+
+    Args:
+        folder: Directory of the service.
+        worker: Number of the worker.
+    """
+    return folder / f"worker-{worker}.orphan"
 
 
 @contextmanager
@@ -214,7 +249,7 @@ def work(folder: Path, worker: int) -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(orphan_mark(folder, worker),), daemon=True).start()
     queue = JobQueue(folder)
     with lock(folder, worker):
         recover(queue, worker)
@@ -236,9 +271,11 @@ def _claim(queue: JobQueue, worker: int) -> QueuedJob | None:
         return None
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(mark: Path) -> None:
     """End at once when the pipe from the parent closes: without it nobody would end this process."""
     with suppress(OSError):
         while os.read(sys.stdin.fileno(), 1):
             pass
+    with suppress(OSError):
+        mark.touch()
     os._exit(1)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import subprocess
+import sys
 
 import httpx
 import numpy as np
@@ -176,3 +179,29 @@ def test_logs_are_json_lines_without_secrets(services):
     requests = [(line["method"], line["path"], line["status"]) for line in lines if line["event"] == "request"]
     assert ("POST", "/jobs", 202) in requests and ("GET", "/jobs/nothing", 404) in requests
     assert TOKEN not in text and "key=" not in text
+
+
+#: A program of its own, since LiteLLM is installed apart: COMPOSER_LITELLM names the Python that has it.
+LITELLM = """
+import sys, litellm
+words = {"model": "openai/tiny", "prompt": "a red cone, on sand", "n": 2, "extra_body": {"seed": 3, "steps": 2}}
+answer = litellm.image_generation(api_base=sys.argv[1], api_key=sys.argv[2], **words)
+print("\\n".join(image.b64_json for image in answer.data))
+"""
+
+
+@pytest.mark.slow
+def test_litellm_generates_what_the_command_line_generates(service, compose):
+    python = os.environ.get("COMPOSER_LITELLM", sys.executable)
+    if subprocess.run([python, "-c", "import litellm"], capture_output=True).returncode:
+        pytest.skip("needs LiteLLM: pip install litellm, and COMPOSER_LITELLM=PYTHON where it is installed apart")
+    command = [python, "-c", LITELLM, f"{service.address}/v1", TOKEN]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    words = ["model=tiny", "seed=3", "steps=2", "images=2", "prompt='a red cone, on sand'", "output.folder=out"]
+    assert compose(*words).code == 0
+    images = done.stdout.split()
+    assert len(images) == 2
+    for number, image in enumerate(images):
+        assert np.array_equal(pixels(base64.b64decode(image)), pixels(f"out/00{number}.png"))

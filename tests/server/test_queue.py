@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import threading
+from dataclasses import replace
 
 import pytest
 
 from composer.errors import ComposerError
 from composer.server.queue import MAX_ATTEMPTS, JobQueue, QueueFull
-from composer.server.worker import job_folder, recover
+from composer.server.worker import generate, job_folder, orphan_mark, recover
 
 
 @pytest.fixture
@@ -67,7 +69,10 @@ def test_a_job_that_ends_its_worker_again_and_again_fails(queue):
     for _ in range(MAX_ATTEMPTS):
         assert queue.claim(0).id == job.id
         recover(queue, 0)
-    assert queue.get(job.id).state == "failed" and "worker process 3 times" in queue.get(job.id).error["reason"]
+    assert (
+        queue.get(job.id).state == "failed"
+        and f"worker process {MAX_ATTEMPTS} times" in queue.get(job.id).error["reason"]
+    )
     assert queue.retry(job.id).state == "queued" and queue.get(job.id).attempts == 0
 
 
@@ -81,3 +86,35 @@ def test_only_what_can_be_cancelled_or_retried_is(queue):
             refused(first.id)
         with pytest.raises(ComposerError, match="there is no such job"):
             refused("nothing")
+
+
+def test_a_job_is_not_blamed_for_the_end_of_its_server(queue):
+    (job,) = queue.add("a", [["seed=1"]])
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert queue.claim(0).id == job.id
+        orphan_mark(queue.folder, 0).touch()
+        recover(queue, 0)
+        assert queue.get(job.id).state == "queued" and not orphan_mark(queue.folder, 0).exists()
+    queue.claim(0)
+    recover(queue, 0)
+    assert queue.get(job.id).attempts == 1, "without the mark the attempt counts"
+
+
+@pytest.mark.slow
+def test_a_job_waits_while_the_disk_is_full(queue, monkeypatch):
+    """The limit of the size of files acts as a full disk: Python ignores its signal, and writing fails."""
+    monkeypatch.setattr("composer.server.worker.FULL_SECONDS", 0.0)
+    (job,) = queue.add("a", [["steps=1"]])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    running = queue.claim(0)
+    size = max(path.stat().st_size for path in queue.folder.iterdir())
+    noise = ["width=512", "height=512"]  # an image larger than the database
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 65536, before[1]))
+    try:
+        generate(queue, replace(running, words=("steps=1", *noise)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    waits = queue.get(job.id)
+    assert waits.state == "queued" and waits.attempts == 0 and not job_folder(queue.folder, job.id).exists()
+    generate(queue, queue.claim(0))
+    assert queue.get(job.id).state == "done"
