@@ -12,6 +12,7 @@ from composer.families.chroma.model import Chroma
 from composer.families.flux.model import Flux
 from composer.families.lumina2.model import Lumina2
 from composer.families.qwen_image.model import QwenImage
+from composer.families.sana.model import Sana
 from composer.families.sd.model import StableDiffusion
 from composer.families.sd3.model import StableDiffusion3
 from composer.families.sdxl.model import StableDiffusionXL
@@ -30,9 +31,14 @@ FAMILIES: dict[str, tuple[Any, Any, int]] = {
     "qwen_image": (ZOO["qwen"].make, QwenImage, 32),
     "chroma": (ZOO["chroma"].make, Chroma, 32),
     "lumina2": (ZOO["lumina2"].make, Lumina2, 32),
+    "sana": (ZOO["sana"].make, Sana, 32),
 }
-#: Lengths of prompts that the tiny tokenizer of T5 has.
-KEYWORDS = {"flux": {"max_sequence_length": 48}, "chroma": {"max_sequence_length": 48}}
+#: Lengths of prompts that the tiny tokenizer of T5 has, and sizes as requested.
+KEYWORDS = {
+    "flux": {"max_sequence_length": 48},
+    "chroma": {"max_sequence_length": 48},
+    "sana": {"use_resolution_binning": False},
+}
 #: Those of a diffusion model: first and second order, several steps back, with noise.
 SCHEDULERS = ("default", "heun", "pndm", "euler_a", "dpmpp_2m", "euler", "ddpm", "unipc")
 #: What is run for each merge.
