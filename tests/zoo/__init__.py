@@ -9,13 +9,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo import audio, control, dit_images, edit, flow_images, other_images, unet_images, video
+from zoo import audio, control, dit_images, edit, flow_images, hunyuan, ltx, other_images, unet_images, video, wan
 from zoo.entry import Entry, write
 from zoo.output import generate, output
 
 __all__ = ["ZOO", "Entry", "generate", "output", "save", "with_json"]
 
-MODULES = (unet_images, flow_images, dit_images, other_images, control, edit, video, audio)
+MODULES = (unet_images, flow_images, dit_images, other_images, control, edit, wan, ltx, hunyuan, video, audio)
 ZOO: dict[str, Entry] = {name: entry for module in MODULES for name, entry in module.ENTRIES.items()}
 
 

@@ -17,15 +17,13 @@ from transformers import (
 
 from composer.testing import parts, pipelines
 from zoo.entry import arguments, image, of
-from zoo.inputs import mask, photo
+from zoo.inputs import SMALL, TEXT, mask, photo
 from zoo.text import VOCABULARY, gemma2, qwen3, qwen_tokenizer, qwen_vl
 from zoo.unet_images import changed
 
 FlowEuler = d.FlowMatchEulerDiscreteScheduler
-TEXT = {"prompt": "a cat", "output_type": "np", "max_sequence_length": 16}
 #: For tokenizers of bytes, whose template alone has more tokens.
 LONG = TEXT | {"max_sequence_length": 256}
-SMALL = {"height": 32, "width": 32}
 SIZE = {"height": 64, "width": 64}
 TRUE_CFG = {"negative_prompt": "bad", "true_cfg_scale": 4.0}
 

@@ -7,6 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+#: Arguments of a small clip or image, and of its prompt.
+SMALL = {"height": 32, "width": 32}
+TEXT = {"prompt": "a cat", "output_type": "np", "max_sequence_length": 16}
+
 
 def photo(width: int = 64, height: int | None = None, seed: int = 0) -> Callable[[], Image.Image]:
     """An image of smooth random colours."""

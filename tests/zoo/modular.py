@@ -14,9 +14,10 @@ from composer.testing import parts, pipelines
 from zoo.dit_images import ernie, krea2
 from zoo.entry import randomise
 from zoo.flow_images import klein, qwen, zimage
+from zoo.ltx import ltx2
 from zoo.text import QWEN, qwen3, qwen_tokenizer, qwen_vl_processor
 from zoo.unet_images import changed
-from zoo.video import ltx2, wan
+from zoo.wan import wan
 
 
 def anima() -> dict[str, Any]:
