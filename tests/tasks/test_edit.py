@@ -7,6 +7,7 @@ import pytest
 from flow_cases import EDITS
 from runs import image, mask, ours
 from test_flow_families import family_of
+from tiers import slow_but
 from zoo import ZOO
 
 from composer.sampling.guidance import ClassifierFree
@@ -15,7 +16,7 @@ from composer.tasks.edit import Edit
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("name", slow_but(["flux", "flux2"], EDITS))
 def test_pixels_outside_the_mask_are_those_of_the_first_image(name, monkeypatch):
     case = EDITS[name]
     family = family_of(case.family or name, ZOO[case.zoo].make())
