@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from inspect import signature
 from math import isfinite
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -314,7 +314,7 @@ def _scheduler(node: dict[str, Any], chosen: Mapping[str, Any]) -> SchedulerSpec
         keywords=keywords,
         name=str(chosen.get("scheduler") or "default"),
         by_kind=schedulers_by_kind(node.get("_by_kind_")),
-        most_steps=require("scheduler._most_steps_", node.get("_most_steps_"), Annotated[int, Ge(1)] | None),
+        most_steps=require("scheduler._most_steps_", node.get("_most_steps_"), Annotated[int, Ge(1)] | NoneType),
     )
 
 

@@ -64,8 +64,8 @@ class _LazyObject:
             self._made.append(self._made_by._resolve()(*self._args, **self._keywords))
         return self._made[0]
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]  # what `isinstance` asks
+    @property  # type: ignore[misc]  # what `isinstance` asks
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return type(self._resolve()) if not _is_deferred(self._made_by._module) else _LazyObject
 
     def __getattr__(self, name: str) -> Any:
