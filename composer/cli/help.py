@@ -50,6 +50,7 @@ Commands
   compose resume DIR                go on with a sweep; the same command again does it too
   compose status DIR                how far a sweep is
   compose serve [--host H] [--port N]   a service: OpenAI's images API, a queue, and a page to work in
+  compose mcp [images=DIR]          the same queue as tools of an agent (MCP, by stdin and stdout), costs first
   compose models ls|find|pull|verify|rm [NAME]   models here and at the hub: sizes, licences, tasks, hashes
   compose outputs ls|du|rm [DIR]    what was generated; rm --older-than 30d --keep 100 dry_run=false removes
   compose clean [DIR] [older=7]     which outputs could go: by their days, or what is named; dry_run=false removes them

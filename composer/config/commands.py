@@ -8,6 +8,7 @@ COMMANDS = {
     "show": "composer.cli.commands.show:run",
     "plugins": "composer.cli.commands.plugins:run",
     "serve": "composer.cli.commands.serve:run",
+    "mcp": "composer.cli.commands.mcp:run",
     "plan": "composer.cli.commands.sweeps:plan",
     "resume": "composer.cli.commands.sweeps:resume",
     "status": "composer.cli.commands.sweeps:status",

@@ -16,10 +16,8 @@ from composer.server.app import Routes, make_app
 from composer.server.service import Service
 from composer.server.settings import ServeSettings
 from composer.server.supervisor import Supervisor
-from composer.server.worker import lock
+from composer.server.worker import SERVER, lock
 
-#: Lock of the server itself, beside those of the workers.
-SERVER = -1
 #: Connections at once; more are answered with 503.
 MAX_CONNECTIONS = 200
 

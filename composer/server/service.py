@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from composer.config.compose import compose_config
 from composer.config.read import read
@@ -15,6 +15,9 @@ from composer.images.reading import open_image
 from composer.server.queue import JobQueue, QueuedJob
 from composer.server.requested_words import UPLOAD, request_words, sweep_words
 from composer.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from composer.checks.compatibility import Checked
 
 
 class Service:
@@ -65,13 +68,27 @@ class Service:
         Raises:
             ComposerError: They cannot work.
         """
+        return self.checked(words)[1]
+
+    def checked(self, words: Sequence[str]) -> tuple[Checked, tuple[str, ...]]:
+        """Check overrides as `compose check` does.
+
+        Args:
+            words: Checked overrides.
+
+        Returns:
+            The settings with their checkpoint, and notes of the run.
+
+        Raises:
+            ComposerError: They cannot work.
+        """
         from composer.checks.compatibility import check
 
         with self._lock:  # one at a time: imports and Hydra are shared
             checked = check(read(compose_config(list(words))))
             from composer.pipelines.build import tried
 
-            return tried(checked)
+            return checked, tried(checked)
 
     def upload(self, data: bytes) -> str:
         """Keep an image.

@@ -1,4 +1,4 @@
-"""Settings of `compose serve`: words of the command line to checked values."""
+"""Settings of `compose serve` and `compose mcp`: words of the command line to checked values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, ClassVar, TypeVar, get_type_hints
 
 from composer.errors import ComposerError, suggest
 from composer.server.logs import check_form
@@ -36,6 +36,7 @@ class ServeSettings:
         log: `text` logs warnings, `json` every request and job too, each as a JSON object in a line of stderr.
     """
 
+    command: ClassVar[str] = "serve"
     host: str = "127.0.0.1"
     port: Annotated[int, Interval(ge=0, le=65535)] = 8700
     folder: str = "outputs/serve"
@@ -48,7 +49,7 @@ class ServeSettings:
     @property
     def path(self) -> Path:
         """The directory, absolute."""
-        return Path(os.path.abspath(expand_user(self.folder)))
+        return _absolute(self.folder)
 
     @property
     def host_names(self) -> frozenset[str]:
@@ -59,11 +60,53 @@ class ServeSettings:
         return frozenset(names | set(LOOPBACK)) - {"0.0.0.0", "::"}
 
 
-def read_settings(words: Sequence[str]) -> ServeSettings:
-    """Read the words of `compose serve`.
+@dataclass(frozen=True, kw_only=True)
+class AgentSettings:
+    """Settings of a server for agents.
+
+    Attributes:
+        folder: Directory of the queue, the uploads and the images.
+        images: Directory whose images an agent may use; empty for none but those of jobs.
+        free_images: Most images, clips or sounds of a job that needs no plan.
+        free_steps: Most steps in all of a job that needs no plan.
+        queue: Most jobs that wait.
+        workers: Worker processes; 0 is one for each GPU, or one for the CPU.
+        grace: Seconds that running jobs have to end when the client leaves; those that take longer run again later.
+    """
+
+    command: ClassVar[str] = "mcp"
+    folder: str = "outputs/mcp"
+    images: str = ""
+    free_images: Annotated[int, Interval(ge=0, le=64)] = 4
+    free_steps: Annotated[int, Interval(ge=0, le=100_000)] = 200
+    queue: Annotated[int, Interval(ge=1, le=100_000)] = 1000
+    workers: Annotated[int, Interval(ge=0, le=64)] = 0
+    grace: Annotated[int, Interval(ge=0, le=3600)] = 2
+
+    @property
+    def path(self) -> Path:
+        """The directory, absolute."""
+        return _absolute(self.folder)
+
+    @property
+    def images_path(self) -> Path:
+        """The directory of images, absolute."""
+        return _absolute(self.images)
+
+
+def _absolute(folder: str) -> Path:
+    return Path(os.path.abspath(expand_user(folder)))
+
+
+Settings = TypeVar("Settings", ServeSettings, AgentSettings)
+
+
+def read_settings(words: Sequence[str], kind: type[Settings]) -> Settings:
+    """Read the words of `compose serve` or `compose mcp`.
 
     Args:
         words: `key=value`, as for other commands.
+        kind: Class of the settings.
 
     Returns:
         The settings.
@@ -71,17 +114,19 @@ def read_settings(words: Sequence[str]) -> ServeSettings:
     Raises:
         ComposerError: A key is unknown, or a value is of a wrong type or out of range.
     """
-    hints = get_type_hints(ServeSettings, include_extras=True)
-    known = [field.name for field in fields(ServeSettings)]
+    hints = get_type_hints(kind, include_extras=True)
+    known = [field.name for field in fields(kind)]
     values: dict[str, str | int] = {}
     for word in words:
         key, _, text = word.partition("=")
         if key not in known:
-            raise ComposerError(f"serve {key}", text or None, f"there is no such setting.{suggest(key, known)}", known)
+            raise ComposerError(
+                f"{kind.command} {key}", text or None, f"there is no such setting.{suggest(key, known)}", known
+            )
         value: str | int = int(text) if hints[key] is not str and text.lstrip("-").isdigit() else text
         values[key] = require(key, value, hints[key])
     check_form(str(values.get("log", "text")))
-    return ServeSettings(**values)  # type: ignore[arg-type]  # checked by `require` one by one
+    return kind(**values)  # type: ignore[arg-type]  # checked by `require` one by one
 
 
 def read_token() -> str:

@@ -40,6 +40,8 @@ PREVIEW_PAUSE = 10.0
 PREVIEW_SIZE = 384
 #: Errors of a disk, a quota or a limit without space, and seconds until the next attempt.
 FULL, FULL_SECONDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), 5.0
+#: Number of the lock of the server itself, beside those of the workers.
+SERVER = -1
 RECORD, PREVIEW = "run.json", "preview.jpg"
 
 

@@ -24,7 +24,7 @@ FREE = (
     "compose resume DIR",
     "compose schema",
 )  # keys of theirs are settings, names of packages, words
-REFUSED = ("completion bash", "--cfg job", "-c job")
+REFUSED = ("completion bash", "mcp", "--cfg job", "-c job")
 
 
 def outcome(compose, *words: str) -> dict:
@@ -42,7 +42,7 @@ def names(node: object) -> set[str]:
 
 def test_the_page_has_a_row_for_every_command():
     documented = {word for command, _ in ROWS for word in shlex.split(command)}
-    assert set(COMMANDS) - documented <= {"completion"}
+    assert set(COMMANDS) - documented <= {"completion", "mcp"}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ MISTAKES = {
     "status": "nowhere", "models": "rm", "outputs": "rm",
     "clean": "older=soon", "cache": "nothing", "warm": "nothing", "check": "steps=x", "config": "stepz=3",
     "schema": "steps=3", "doctor": "steps=3", "serve": "nothing=1", "completion": "csh", "rerun": "gone.png",
-    "info": "gone.png",
+    "info": "gone.png", "mcp": "nothing=1",
 }  # fmt: skip
 
 

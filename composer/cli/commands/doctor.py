@@ -19,7 +19,7 @@ from composer.version import __version__
 #: Packages that options need, beside those that composer cannot be without.
 EXTRAS = (
     "openvino", "onnxruntime", "torchao", "optimum-quanto", "bitsandbytes", "xformers", "ray", "optuna",
-    "sentencepiece", "torchsde", "peft", "opencv-python-headless",
+    "sentencepiece", "torchsde", "peft", "opencv-python-headless", "starlette", "uvicorn", "mcp",
 )  # fmt: skip
 REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "hydra-core", "safetensors", "pillow")
 #: Side of the matrices that dtypes are tried on, products of one measurement, and measurements.

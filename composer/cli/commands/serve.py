@@ -24,9 +24,9 @@ def run(line: ParsedArgs) -> int:
     Raises:
         ComposerError: A setting is invalid, a package is missing, or the address is taken.
     """
-    from composer.server.settings import TOKEN, read_settings, read_token
+    from composer.server.settings import TOKEN, ServeSettings, read_settings, read_token
 
-    settings = read_settings(line.overrides)
+    settings = read_settings(line.overrides, ServeSettings)
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         reason = f"{missing[0]} is not installed: pip install 'diffusion-composer[serve]'"
         raise ComposerError("serve", None, reason)
