@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,10 +37,12 @@ def find_encoder(key: str, spec: IpAdapterSpec, file: Path) -> Path:
         folder = expand_user(spec.encoder)
         if folder.is_dir():
             return _complete(key, spec.encoder, folder)
-        if is_hub_file(spec.encoder) and not folder.exists():
+        if (is_hub_file(spec.encoder) or spec.encoder.count("/") == 1) and not folder.exists():
             return _fetch(key, spec.encoder, None)
         raise ComposerError(
-            key, spec.encoder, "there is no such directory, and it is no hub folder (owner/name/folder)"
+            key,
+            spec.encoder,
+            "there is no such directory, and it is none at the hub (owner/name/folder)",
         )
     beside = file.parent / USUAL_FOLDER
     if beside.is_dir():
@@ -59,8 +62,11 @@ def _complete(key: str, value: str, folder: Path) -> Path:
 def _fetch(key: str, folder: str, revision: str | None) -> Path:
     """Download the files of an encoder, or find them in the hub's cache."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     weights = locate(AdapterSource(key=key, file=f"{folder}/{_FILES[1]}", revision=revision))
     owner, name, *rest = folder.split("/")
     hf_hub_download(f"{owner}/{name}", "/".join([*rest, _FILES[0]]), revision=revision)
+    with suppress(EntryNotFoundError):  # those that read CLIP have none
+        hf_hub_download(f"{owner}/{name}", "/".join([*rest, "preprocessor_config.json"]), revision=revision)
     return _complete(key, folder, weights.parent)

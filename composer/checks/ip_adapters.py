@@ -15,6 +15,7 @@ from composer.checkpoints.fingerprints import directory_fingerprint, file_sha256
 from composer.checkpoints.headers import SAFETENSORS, read_header
 from composer.checkpoints.image_encoder import find_encoder
 from composer.checkpoints.lora_fit import checkpoint_shapes
+from composer.checks.ip_transformers import TRANSFORMERS, check_one, check_transformer, check_vision
 from composer.config.adapter_nodes import IP_ADAPTER
 from composer.config.spec import IpAdapterSpec, RunSpec
 from composer.errors import ComposerError
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: Families whose denoisers take embeddings of images.
-FAMILIES = ("sd", "sdxl")
+FAMILIES = ("sd", "sdxl", "flux", "sd3")
+#: Roles of checkpoints whose pipelines in diffusers take none.
+_ROLES_WITHOUT = (("sd", "depth"), ("flux", "inpaint"))
 #: Tensor that names a kind of projection → number of its axis with the width of the encoder's output, and the setting
 #: of the encoder that states that width.
 _PROJECTIONS = {
@@ -75,23 +78,30 @@ def check_ip_adapters(spec: RunSpec, checkpoint: Checkpoint) -> Mapping[str, Ima
     Raises:
         ComposerError: A file is missing, damaged or for another model, or a setting would have no effect.
     """
+    check_one(spec, checkpoint)
     return MappingProxyType(
         {name: _check(IP_ADAPTER.key_of(name), one, checkpoint) for name, one in spec.ip_adapters.items()}
     )
 
 
 def _check(key: str, spec: IpAdapterSpec, checkpoint: Checkpoint) -> ImagePrompt:
-    if checkpoint.family not in FAMILIES or checkpoint.role == "depth":
-        kind = f"{checkpoint.family} {checkpoint.role} models" if checkpoint.role == "depth" else checkpoint.family
+    without = (checkpoint.family, checkpoint.role) in _ROLES_WITHOUT
+    if checkpoint.family not in FAMILIES or without:
+        kind = f"{checkpoint.family} {checkpoint.role} models" if without else checkpoint.family
         raise ComposerError(key, spec.file, f"{kind} take no IP-Adapter: use {' or '.join(FAMILIES)}")
     path = locate(AdapterSource(key=key, file=spec.file, revision=spec.revision))
     if path.suffix != SAFETENSORS:
         raise ComposerError(key, path, "an IP-Adapter must be a .safetensors file; most are published as such too")
     shapes = {name: tuple(entry["shape"]) for name, entry in read_header(path, key).items()}
-    layers = _check_layers(key, path, shapes, checkpoint)
-    encoder = find_encoder(f"{key}.encoder", spec, path)
-    _check_encoder(key, path, shapes, encoder)
-    _check_blocks(key, spec, checkpoint)
+    if checkpoint.family in TRANSFORMERS:
+        layers = check_transformer(key, spec, path, shapes, checkpoint)
+        encoder = find_encoder(f"{key}.encoder", spec, path)
+        check_vision(key, path, shapes, encoder, checkpoint.family)
+    else:
+        layers = _check_layers(key, path, shapes, checkpoint)
+        encoder = find_encoder(f"{key}.encoder", spec, path)
+        _check_encoder(key, path, shapes, encoder)
+        _check_blocks(key, spec, checkpoint)
     return ImagePrompt(
         path=path,
         encoder=encoder,
@@ -151,6 +161,8 @@ def _check_encoder(key: str, path: Path, shapes: Mapping[str, tuple[int, ...]], 
 def _check_blocks(key: str, spec: IpAdapterSpec, checkpoint: Checkpoint) -> None:
     """Refuse scales of blocks that have no cross-attention, or another number of layers."""
     for part, value in spec.scales.items():
+        if part == "blocks":
+            raise ComposerError(f"{key}.scale.blocks", value, "is for flux: name a part", ("down", "mid", "up"))
         if part == "mid" or not isinstance(value, Mapping):
             continue
         layers = blocks_of(checkpoint.denoiser, part)

@@ -13,6 +13,8 @@ from composer.system.constraints import check_arguments
 
 #: Settings of one or several files → field of the spec.
 _FILES = {"image": "images", "mask": "masks"}
+#: Parts that can have a scale of their own: those of a UNet, and the blocks of Flux.
+_PARTS = ("down", "mid", "up", "blocks")
 
 
 def read_ip_adapters(node: Mapping[str, Any]) -> Mapping[str, IpAdapterSpec]:
@@ -64,10 +66,12 @@ def _files(key: str, value: Any) -> tuple[str, ...]:
 def _check_scales(key: str, scales: Mapping[str, Any]) -> None:
     """Refuse scales that are no numbers; which blocks there are is known with the model."""
     for block, value in scales.items():
-        if block not in ("down", "mid", "up"):
-            raise ComposerError(f"{key}.scale.{block}", value, "there is no such part", ("down", "mid", "up"))
+        if block not in _PARTS:
+            raise ComposerError(f"{key}.scale.{block}", value, "there is no such part", _PARTS)
+        if block == "blocks" and not isinstance(value, list):
+            raise ComposerError(f"{key}.scale.blocks", value, "must be a list with a number for each block")
         for name, scale in value.items() if isinstance(value, Mapping) else [("", value)]:
-            values = scale if isinstance(scale, list) and name else [scale]
+            values = scale if isinstance(scale, list) and (name or block == "blocks") else [scale]
             if not values or any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in values):
                 more = ", or a list of numbers" if name else ""
                 raise ComposerError(f"{key}.scale.{block}{name and '.'}{name}", scale, f"must be a number{more}")

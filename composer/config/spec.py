@@ -218,7 +218,7 @@ class IpAdapterSpec:
         masks: Files of the parts of the result that each image conditions; empty for all of it.
         scale: Weight of the images; 0 is none.
         scales: ``down``, ``mid``, ``up`` → the weight in these blocks: a number, or ``block_0``, … → a number or one
-            for each of its layers.
+            for each of its layers. ``blocks`` → one for each block of Flux.
         encoder: Directory or hub folder of the image encoder; ``None`` for ``image_encoder`` beside the file.
     """
 

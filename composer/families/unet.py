@@ -16,10 +16,8 @@ from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
 from composer.families.base import token_strings
 from composer.families.chunks import encode_in_windows, pad_window, split_windows
+from composer.families.image_embeds import IMAGE_EMBEDS, split_image_embeds
 from composer.families.latent import LatentFamily
-
-#: Further input of a UNet: embeddings of images, in `Embedding.extra` under this name and a number.
-IMAGE_EMBEDS = "image_embeds"
 
 
 class LatentUNet(LatentFamily):
@@ -90,6 +88,5 @@ def add_image_embeds(added: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         The inputs, with ``image_embeds`` if there are any.
     """
-    images = [tensor for name, tensor in added.items() if name.startswith(f"{IMAGE_EMBEDS}.")]
-    others = {name: tensor for name, tensor in added.items() if not name.startswith(f"{IMAGE_EMBEDS}.")}
+    others, images = split_image_embeds(added)
     return {**others, IMAGE_EMBEDS: images} if images else others

@@ -12,6 +12,7 @@ from composer.errors import ComposerError
 from composer.options.adapters.control.option import Control
 from composer.options.adapters.embeddings import Embeddings
 from composer.options.adapters.ip_adapters import IpAdapters
+from composer.options.adapters.ip_transformers import FluxIpAdapters, SD3IpAdapters
 from composer.options.adapters.lora import Lora
 from composer.options.base import ModelOption, NoEffect, OptionContext
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from composer.checkpoints.checkpoint import Checkpoint
     from composer.loading.precision import DtypePlan
+
+#: Family → how IP-Adapters are loaded into its denoiser; UNets are not listed.
+_IP_ADAPTERS: dict[str, type[IpAdapters]] = {"flux": FluxIpAdapters, "sd3": SD3IpAdapters}
 
 
 def choose_options(
@@ -45,7 +49,8 @@ def choose_options(
     if checked.embeddings:
         adapters["embedding.embedding"] = Embeddings(checked.embeddings)
     if checked.ip_adapters:
-        adapters["ip_adapter.ip_adapter"] = IpAdapters(checked.ip_adapters)
+        kind = _IP_ADAPTERS.get(checked.checkpoint.family, IpAdapters)
+        adapters["ip_adapter.ip_adapter"] = kind(checked.ip_adapters)
     if checked.loras:
         adapters["lora.lora"] = Lora(checked.spec.loras, checked.loras)
     if checked.controls:

@@ -13,6 +13,7 @@ from composer.families.base import token_strings
 from composer.families.flow import embedded_scale, grid_of, scaled_timesteps
 from composer.families.flux.fill import Fill
 from composer.families.flux.kontext import Kontext
+from composer.families.image_embeds import joint_attention, split_image_embeds
 
 #: Most T5 tokens that the transformer was trained with.
 MAX_T5_TOKENS = 512
@@ -46,11 +47,12 @@ class Flux(Kontext, Fill):
         positions = self.positions(*grid_of(step.canvas, self.vae_scale_factor * self.patch_size))
         if "references" in step.inputs:
             positions = torch.cat([positions, step.inputs["references"].positions])
+        extra, images = split_image_embeds(embedding.extra)
         return self.pipe.transformer(
             hidden_states=latents, timestep=scaled_timesteps(step, latents),
             guidance=embedded_scale(step, latents) if self.takes_guidance_scale else None,
             pooled_projections=embedding.pooled, encoder_hidden_states=embedding.hidden,
-            img_ids=positions, return_dict=False, **embedding.extra,
+            img_ids=positions, return_dict=False, **extra, **joint_attention(images or None),
         )[0]  # fmt: skip
 
     def pack(self, latents: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from composer.callbacks.base import Embedding, Step
 from composer.compat.pipeline_functions import sd3_shift
 from composer.families.base import token_strings
 from composer.families.flow import FlowTransformer
+from composer.families.image_embeds import joint_attention, split_image_embeds
 
 #: Positions of T5 in the embedding; diffusers' default.
 MAX_T5_TOKENS = 256
@@ -56,7 +57,9 @@ class StableDiffusion3(FlowTransformer):
         return sd3_shift(tokens, config)
 
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
+        extra, images = split_image_embeds(embedding.extra)
+        joint = joint_attention(images[0] if images else None)
         return self.pipe.transformer(
             hidden_states=latents, timestep=step.timestep.expand(len(latents)), encoder_hidden_states=embedding.hidden,
-            pooled_projections=embedding.pooled, return_dict=False, **embedding.extra,
+            pooled_projections=embedding.pooled, return_dict=False, **extra, **joint,
         )[0]  # fmt: skip

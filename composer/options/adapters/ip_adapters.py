@@ -14,26 +14,33 @@ from torch import Tensor
 from composer.callbacks.base import Conditioning, Embedding
 from composer.callbacks.request import Request
 from composer.checkpoints.fingerprints import directory_fingerprint, file_sha256, image_fingerprint
+from composer.checkpoints.ip_adapter_names import diffusers_name
 from composer.checks.ip_adapters import ImagePrompt, blocks_of
 from composer.compat.ip_adapter import load_into_unet
 from composer.config.adapter_nodes import IP_ADAPTER
 from composer.errors import ComposerError
-from composer.families.unet import IMAGE_EMBEDS
+from composer.families.image_embeds import IMAGE_EMBEDS
 from composer.options.accel.hooking import patched_forward
 from composer.options.base import ModelOption, OptionContext
 from composer.sampling.embedding_cache import cached
 
+_ABSENT = object()
+
 
 class IpAdapters(ModelOption):
-    """All IP-Adapters of a run.
+    """All IP-Adapters of a run, for UNets.
 
     Args:
         prompts: IP-Adapters with their images, by name.
+
+    Attributes:
+        denoiser: Component that they are loaded into.
     """
 
     group, name = "ip_adapter", "ip_adapter"
+    denoiser: ClassVar[str] = "unet"
     base_only = True
-    #: Options that set other processors of attention, or convert the UNet to programs of other inputs.
+    #: Options that set other processors of attention, or convert the denoiser to programs of other inputs.
     excludes: ClassVar[frozenset[str]] = frozenset(
         {"memory.attention_slicing", "accel.xformers", "accel.fused_qkv", "accel.onnx", "accel.openvino"}
     )
@@ -59,23 +66,35 @@ class IpAdapters(ModelOption):
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         """Load all files; diffusers' own unloading would leave other processors than there were."""
-        unet = pipe.unet
-        former = {name: vars(pipe).get(name) for name in ("image_encoder", "feature_extractor")}
-        processors, projection = dict(unet.attn_processors), unet.encoder_hid_proj
-        kind = unet.config.encoder_hid_dim_type
+        model = getattr(pipe, self.denoiser)
+        parts = {name: vars(pipe).get(name) for name in ("image_encoder", "feature_extractor")}
+        processors = dict(model.attn_processors)
+        former = [(of, name, getattr(of, name, _ABSENT)) for of, name in self.changed(model)]
         try:
-            self._load(unet)
-            for name, processor in unet.attn_processors.items():
+            self._load(model)
+            for name, processor in model.attn_processors.items():
                 if name in processors and not hasattr(processor, "to_k_ip"):
-                    unet.get_submodule(name.removesuffix(".processor")).set_processor(processors[name])
+                    model.get_submodule(name.removesuffix(".processor")).set_processor(processors[name])
             # past diffusers' setter, which would write to the shared config
-            vars(pipe).update(_encoder(pipe, next(iter(self.prompts.values())), device))
+            vars(pipe).update(self.encoder(pipe, model))
             yield
         finally:
-            vars(pipe).update(former)
-            unet.encoder_hid_proj = projection  # first: that of some files has processors of its own
-            unet.set_attn_processor(dict(processors))
-            unet.config.encoder_hid_dim_type = kind
+            vars(pipe).update(parts)
+            for of, name, value in former:  # first: the projection of some files has processors of its own
+                _put_back(of, name, value)
+            model.set_attn_processor(dict(processors))
+
+    def changed(self, model: Any) -> list[tuple[Any, str]]:
+        """Attributes of a denoiser that loading sets: the object, and the name."""
+        return [(model, "encoder_hid_proj"), (model.config, "encoder_hid_dim_type")]
+
+    def add_layers(self, model: Any, files: list[dict[str, dict[str, Tensor]]]) -> None:
+        """Add the layers of all files to a denoiser."""
+        load_into_unet(model, files)
+
+    def encoder(self, pipe: Any, model: Any) -> dict[str, Any]:
+        """The image encoder in the dtype of the denoiser, and what prepares its input, as diffusers makes them."""
+        return clip_encoder(pipe, model, next(iter(self.prompts.values())))
 
     @contextmanager
     def active_for(self, pipe: Any, request: Request) -> Iterator[None]:
@@ -109,18 +128,18 @@ class IpAdapters(ModelOption):
         negative, positive = ({name: pair.chunk(2)[half] for name, pair in pairs.items()} for half in (0, 1))
         return replace(
             conditioning,
-            positive=_with_images(conditioning.require_positive(), positive),
-            negative=conditioning.negative and _with_images(conditioning.negative, negative),
+            positive=with_images(conditioning.require_positive(), positive),
+            negative=conditioning.negative and with_images(conditioning.negative, negative),
         )
 
-    def _load(self, unet: Any) -> None:
+    def _load(self, model: Any) -> None:
         """Load all files, and refuse one that has weights for other layers than the model has."""
         try:
-            load_into_unet(unet, [_tensors(of) for of in self.prompts.values()])
+            self.add_layers(model, [_tensors(of) for of in self.prompts.values()])
         except Exception as error:  # of many kinds: missing tensors, wrong shapes
             why = next(iter(str(error).strip().splitlines()), type(error).__name__)
             self.refuse(f"can't be applied to this model, or lacks tensors: {why}")
-        count = sum(hasattr(processor, "to_k_ip") for processor in unet.attn_processors.values())
+        count = sum(hasattr(processor, "to_k_ip") for processor in model.attn_processors.values())
         for name, of in self.prompts.items():
             if count != of.layers:
                 reason = f"has weights for {of.layers} layers of cross-attention, and the model has {count}"
@@ -143,7 +162,13 @@ class IpAdapters(ModelOption):
         }
 
 
-def _with_images(embedding: Embedding, images: Mapping[str, Tensor]) -> Embedding:
+def with_images(embedding: Embedding, images: Mapping[str, Tensor]) -> Embedding:
+    """Return an embedding with those of images beside it.
+
+    Args:
+        embedding: Embedding of the texts of a branch.
+        images: Embeddings of images by name.
+    """
     moved = {name: tensor.to(embedding.hidden) for name, tensor in images.items()}
     return replace(embedding, extra={**embedding.extra, **moved})
 
@@ -152,21 +177,38 @@ def _tensors(prompt: ImagePrompt) -> dict[str, dict[str, Tensor]]:
     """Tensors of a file by their kind, as diffusers takes them."""
     kinds: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
     for name, tensor in load_file(prompt.path).items():
-        kind, _, rest = name.partition(".")
-        kinds[kind][rest] = tensor
+        part, rest = diffusers_name(name)
+        kinds[str(part)][rest] = tensor
     return kinds
 
 
-def _encoder(pipe: Any, prompt: ImagePrompt, device: torch.device) -> dict[str, Any]:
-    """The image encoder in the dtype of the UNet, and what prepares its input, as diffusers makes them."""
+def clip_encoder(pipe: Any, model: Any, prompt: ImagePrompt) -> dict[str, Any]:
+    """Load a CLIP image encoder.
+
+    Args:
+        pipe: The pipeline, whose processor of images is used if it has one.
+        model: The denoiser, whose dtype and device it is given.
+        prompt: The IP-Adapter that it is for.
+
+    Returns:
+        ``image_encoder`` and ``feature_extractor``.
+    """
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-    loaded = CLIPVisionModelWithProjection.from_pretrained(prompt.encoder, dtype=pipe.unet.dtype)
+    loaded = CLIPVisionModelWithProjection.from_pretrained(prompt.encoder, dtype=model.dtype)
     encoder: Any = loaded
-    encoder.to(pipe.unet.device)
+    encoder.to(model.device)
     size = encoder.config.image_size
     processor = pipe.feature_extractor or CLIPImageProcessor(size=size, crop_size=size)
     return {"image_encoder": encoder.eval(), "feature_extractor": processor}
+
+
+def _put_back(of: Any, name: str, value: Any) -> None:
+    """Set an attribute to what it was; deleted first, as a module keeps None apart from modules."""
+    if hasattr(of, name):
+        delattr(of, name)
+    if value is not _ABSENT:
+        setattr(of, name, value)
 
 
 def _scales(prompt: ImagePrompt, unet: Mapping[str, Any]) -> Any:
