@@ -14,6 +14,7 @@ from typing import Any
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.component_folder import variants, weight_files
 from composer.checkpoints.components import Component, find_component, parse_location
+from composer.checkpoints.control_lora import refuse_control_lora
 from composer.checkpoints.fingerprints import directory_fingerprint
 from composer.config.spec import ControlSpec
 from composer.errors import ComposerError, suggest
@@ -135,6 +136,7 @@ def find_control(key: str, spec: ControlSpec, checkpoint: Checkpoint) -> Control
         ComposerError: There is none, its files are damaged, or it is for other checkpoints.
     """
     if (file := expand_user(spec.model)).is_file():
+        refuse_control_lora(key, file, checkpoint)
         reason = "is a file: name the folder of a model in diffusers' format, with its config.json, or its hub id"
         raise ComposerError(key, file.name, reason)
     location = replace(parse_location(key, spec.model), revision=spec.revision, variant=spec.variant)

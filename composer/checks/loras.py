@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from composer.checkpoints.adapter_source import AdapterSource, locate
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.control_lora import refuse_control_lora
 from composer.checkpoints.lora_file import read_lora
 from composer.checkpoints.lora_fit import LoraFit, fit_lora
 from composer.config.lora import key_of
@@ -34,7 +35,9 @@ def check_loras(spec: RunSpec, checkpoint: Checkpoint) -> Mapping[str, LoraFit]:
     for name, lora in spec.loras.items():
         key = key_of(name)
         source = AdapterSource(key=key, file=lora.file, revision=lora.revision, usual_names=USUAL_NAMES)
-        fits[name] = fit = fit_lora(key, read_lora(locate(source), key), checkpoint)
+        path = locate(source)
+        refuse_control_lora(key, path, checkpoint)
+        fits[name] = fit = fit_lora(key, read_lora(path, key), checkpoint)
         _check_settings(key, lora, fit, checkpoint)
     return MappingProxyType(fits)
 

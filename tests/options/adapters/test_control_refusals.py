@@ -14,8 +14,10 @@ from pathlib import Path
 import diffusers as d
 import numpy as np
 import pytest
+import torch
 from control_models import KINDS, randomised
 from PIL import Image
+from safetensors.torch import save_file
 
 from composer.errors import ComposerError
 
@@ -189,3 +191,16 @@ def test_a_record_may_not_reach_for_a_model_elsewhere(checkpoints, nets, compose
     refused = compose("rerun", "out/000.png", *source)
     assert refused.code == 2 and "its record names what is neither in this folder nor beside the image" in refused.err
     assert "control" in refused.err
+
+
+@pytest.mark.parametrize("layer", ["transformer.x_embedder", "img_in"])
+@pytest.mark.parametrize("key", ["control", "lora"])
+def test_a_control_lora_is_refused_by_name(checkpoints, nets, tmp_path, key, layer):
+    channels = json.loads((checkpoints["flux"] / "transformer/config.json").read_text())["in_channels"]
+    tensors = {f"{layer}.lora_A.weight": torch.zeros(4, 2 * channels), f"{layer}.lora_B.weight": torch.zeros(32, 4)}
+    save_file(tensors, tmp_path / "canny.safetensors")
+    words = [f"{key}={tmp_path / 'canny.safetensors'}", "prompt=x"]
+    more = [f"control.image={nets / 'a.png'}"] if key == "control" else []
+    reason = refusal(checkpoints["flux"], *words, *more)
+    assert f"is a control LoRA, which widens {layer.split('.')[-1]} from {channels} to {2 * channels}" in reason
+    assert "task=control" in reason
