@@ -12,6 +12,7 @@ from doc_blocks import ROOT, blocks_of, run_page
 from tiers import slow_but
 
 import composer
+from composer.checkpoints.layouts import families
 from composer.config.commands import COMMANDS
 
 DOCS = ROOT / "docs"
@@ -50,6 +51,28 @@ def test_guidance_and_task_of_the_extend_page_work(tmp_path):
     command = [sys.executable, "-m", "composer", "task=mirrored", "guidance=decaying", "steps=2", "output.folder=out"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0 and (tmp_path / "out" / "000.png").is_file(), done.stderr
+
+
+def test_the_table_of_acceleration_is_what_families_say():
+    rows = [line.strip("| ").split("|") for line in _section("docs/guides/speed-and-memory.md", "Acceleration")]
+    header, _, *rows = [[cell.strip(" `") for cell in cells] for cells in rows]
+    known = families()
+    assert set(header[1:]) == set(known), "a family is missing"
+    caches = {cache for info in known.values() for cache in info.supports.caches}
+    assert {name for name, *_ in rows} == {*caches, "deepcache", "tome", "channels_last", "fused_qkv"}
+    for name, *cells in rows:
+        able = {family for family, info in known.items() if name in info.supports.caches or _flag(info, name)}
+        assert {family for family, cell in zip(header[1:], [*cells, *[""] * len(known)]) if cell} == able, name
+
+
+def _flag(info, name: str) -> bool:
+    return bool(getattr(info.supports, name, False))
+
+
+def _section(page: str, title: str) -> list[str]:
+    """Rows of the table below a heading."""
+    text = (ROOT / page).read_text("utf-8").partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return [line for line in text.splitlines() if line.startswith("|")]
 
 
 def test_the_page_of_run_json_lists_every_key():

@@ -106,7 +106,8 @@ class FamilyInfo:
         last_image: What these models do with an image of the last frame, by the denoiser's settings; None if none
             takes one.
         arguments: Further arguments that its runs take → the component without which they have no effect.
-        timestep_scale: Factor from the denoiser's timestep input to 0-1000.
+        timestep_scale: Factor from the denoiser's timestep input to 0-1000; negative where the input grows from
+            noise to image, so that 1000 is added.
         scheduler_type: `diffusion`, `flow` or `edm`, used if the checkpoint's scheduler does not determine it.
         rounds_strength_up: Whether a step that `strength` only begins counts as a complete one.
         steps: Default number of steps of its pipeline.
@@ -260,14 +261,15 @@ def hosted(pipeline: str, classes: Mapping[str, str], models: str = HOSTED_MODEL
     """
     denoiser = next((name for name in DENOISERS if name in classes), "unet")
     cls = classes.get(denoiser, "")
-    alike = next((entry.info.supports for entry in registrations() if entry.info.denoiser == (denoiser, cls)), None)
+    alike = next((entry.info for entry in registrations() if entry.info.denoiser == (denoiser, cls)), None)
     return FamilyInfo(
         name=HOSTED,
         family=models,
         denoiser=(denoiser, cls),
         pipeline=pipeline,
         conditioned_on="text" if any(name.startswith("text_encoder") for name in classes) else None,
-        supports=replace(alike, guiders=frozenset()) if alike else Supports(fused_qkv=True),  # tried when it is loaded
+        timestep_scale=alike.timestep_scale if alike else 1,
+        supports=replace(alike.supports, guiders=frozenset()) if alike else Supports(fused_qkv=True),  # tried later
     )
 
 

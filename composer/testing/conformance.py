@@ -134,6 +134,8 @@ class Stop(StepCallback):
 class Fails(StepCallback):
     """Raise an error after the second step."""
 
+    media = frozenset({"image", "clip", "sound"})
+
     def after_step(self, step: Step, latents: Tensor) -> None:
         if step.index == 1:
             raise ValueError("a fault of its own")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -43,7 +43,8 @@ def scheduler_of(option: str):
 
 def ours(
     family, option: str, guidance: Guidance, batch: int, size: int, task: Task, *, negative: str | None = None,
-    skip: int = 0, steps: int = STEPS, eta: float | None = None, prompts: Sequence[str] = PROMPTS, **inputs: Any,
+    skip: int = 0, steps: int = STEPS, eta: float | None = None, prompts: Sequence[str] = PROMPTS,
+    options: Mapping[str, Any] | None = None, **inputs: Any,
 ):  # fmt: skip
     """Latents after each step, the images, and a fresh scheduler like the one that was used."""
     original = family.pipe.scheduler.config
@@ -52,7 +53,7 @@ def ours(
     recorder = Recorder()
     pipeline = Pipeline(
         family=family, task=task, make_scheduler=lambda: make_scheduler(cls, original, settings), guidance=guidance,
-        step_settings=of_step, callbacks={"recorder": recorder},
+        step_settings=of_step, callbacks={"recorder": recorder}, options=options or {},
     )  # fmt: skip
     request = Request(
         prompts=tuple(prompts[:batch]), negative_prompts=(negative,) * batch, seeds=SEEDS[:batch], steps=steps,

@@ -31,7 +31,7 @@ def ltx(cls: type = d.LTXPipeline, **more: Any) -> Any:
         text_encoder=parts.t5(32), tokenizer=parts.t5_tokenizer(),
         transformer=d.LTXVideoTransformer3DModel(
             in_channels=8, out_channels=8, num_attention_heads=4, attention_head_dim=8, cross_attention_dim=32,
-            num_layers=1, caption_channels=32,
+            num_layers=2, caption_channels=32,
         ),
     )  # fmt: skip
 

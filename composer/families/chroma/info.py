@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.checkpoints.layouts import FamilyInfo
+from composer.checkpoints.layouts import FamilyInfo, Supports
 
 INFO = FamilyInfo(
     name="chroma",
@@ -13,8 +13,14 @@ INFO = FamilyInfo(
     size_multiple=2,
     pack_factor=4,
     sample_size=128,
+    timestep_scale=1000,
     scheduler_type="flow",
     rounds_strength_up=True,
     steps=35,
     guidance_scale=5.0,
+    supports=Supports(
+        attention_backends=True,
+        caches=frozenset({"faster_cache", "pyramid_attention_broadcast", "taylorseer"}),
+        fused_qkv=True,
+    ),
 )

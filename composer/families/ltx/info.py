@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.checkpoints.layouts import FamilyInfo
+from composer.checkpoints.layouts import FamilyInfo, Supports
 
 INFO = FamilyInfo(
     name="ltx",
@@ -17,4 +17,8 @@ INFO = FamilyInfo(
     scheduler_type="flow",
     steps=50,
     guidance_scale=3.0,
+    supports=Supports(
+        attention_backends=True,
+        caches=frozenset({"faster_cache", "first_block_cache", "magcache", "pyramid_attention_broadcast"}),
+    ),
 )

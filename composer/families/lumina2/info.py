@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.checkpoints.layouts import FamilyInfo
+from composer.checkpoints.layouts import FamilyInfo, Supports
 
 INFO = FamilyInfo(
     name="lumina2",
@@ -12,8 +12,12 @@ INFO = FamilyInfo(
     other_pipelines=("Lumina2Text2ImgPipeline",),
     size_multiple=2,
     sample_size=128,
+    timestep_scale=-1000,
     scheduler_type="flow",
     rounds_strength_up=True,
     steps=30,
     guidance_scale=4.0,
+    supports=Supports(
+        caches=frozenset({"pyramid_attention_broadcast"}),
+    ),
 )

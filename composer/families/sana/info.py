@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.checkpoints.layouts import FamilyInfo
+from composer.checkpoints.layouts import FamilyInfo, Supports
 
 INFO = FamilyInfo(
     name="sana",
@@ -14,4 +14,7 @@ INFO = FamilyInfo(
     scheduler_type="flow",
     steps=20,
     guidance_scale=4.5,
+    supports=Supports(
+        caches=frozenset({"faster_cache", "pyramid_attention_broadcast"}),
+    ),
 )

@@ -32,5 +32,9 @@ INFO = FamilyInfo(
     steps=50,
     guidance_scale=5.0,
     arguments={"guidance_scale_2": "transformer_2"},
-    supports=Supports(attention_backends=True, fused_qkv=True),
+    supports=Supports(
+        attention_backends=True,
+        caches=frozenset({"faster_cache", "first_block_cache", "magcache", "pyramid_attention_broadcast"}),
+        fused_qkv=True,
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.checkpoints.layouts import FamilyInfo
+from composer.checkpoints.layouts import FamilyInfo, Supports
 
 INFO = FamilyInfo(
     name="z_image",
@@ -13,8 +13,13 @@ INFO = FamilyInfo(
     excludes=("controlnet", "siglip"),
     size_multiple=2,
     sample_size=128,
+    timestep_scale=-1000,
     scheduler_type="flow",
     rounds_strength_up=True,
     steps=50,
     guidance_scale=6.0,  # diffusers counts from 0: its 5.0
+    supports=Supports(
+        attention_backends=True,
+        caches=frozenset({"pyramid_attention_broadcast"}),
+    ),
 )

@@ -7,7 +7,8 @@ be chosen. See https://huggingface.co/docs/diffusers/optimization/attention_back
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from composer.compat.attention import backend_names, backend_of, is_available, is_dispatched, set_backend
 from composer.errors import ComposerError
-from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoisers_of, patched_forward
 from composer.options.base import OptionContext
 
 #: Kernels of torch itself, by diffusers' name for them.
@@ -55,8 +56,11 @@ class Attention(Acceleration):
 
     @contextmanager
     def active(self, pipe: Any) -> Iterator[None]:
-        model = denoiser_of(pipe)
-        with self._dispatched(model) as count, patched_forward(model, lambda forward: self._kernel(forward, count)):
+        with ExitStack() as stack:
+            for model in denoisers_of(pipe):
+                count = stack.enter_context(self._dispatched(model))
+                kernel = partial(self._kernel, dispatched=count)
+                stack.enter_context(patched_forward(model, kernel))
             yield
 
     @contextmanager

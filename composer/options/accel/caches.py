@@ -7,7 +7,7 @@ its own, so that none uses what another one cached. See https://huggingface.co/d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -21,7 +21,7 @@ from diffusers.hooks.taylorseer_cache import TaylorSeerCacheConfig
 from composer.checkpoints.layouts import Supports
 from composer.compat.hooks import hooks_of
 from composer.errors import ComposerError
-from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoisers_of, patched_forward
 from composer.options.accel.states import States, clean
 from composer.options.base import OptionContext
 from composer.system.constraints import Ge
@@ -83,7 +83,13 @@ class Cache(Acceleration):
 
     @contextmanager
     def active(self, pipe: Any) -> Iterator[None]:
-        model = denoiser_of(pipe)
+        with ExitStack() as stack:
+            for model in denoisers_of(pipe):
+                stack.enter_context(self._cached(model))
+            yield
+
+    @contextmanager
+    def _cached(self, model: Any) -> Iterator[None]:
         states = States(self.timestep_scale)
         with clean(model):
             getattr(hooks, self.apply)(model, self.config(lambda: states.timestep))
@@ -148,6 +154,8 @@ class MagCache(Cache):
         super().check(context)
         if not self.ratios and not self.calibrate:
             raise ComposerError("accel.magcache.ratios", None, RATIOS_NEEDED)
+        if "transformer_2" in context.checked.checkpoint.classes:
+            self.refuse("its ratios are of all steps of one transformer, and this model has two")
 
     def config(self, now: Callable[[], float]) -> Any:
         return MagCacheConfig(

@@ -6,7 +6,7 @@ See https://docs.pytorch.org/docs/stable/generated/torch.compile.html.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import diffusers
@@ -17,7 +17,7 @@ from torch.utils import _pytree
 
 from composer.compat.attributes import repeated_blocks
 from composer.errors import ComposerError
-from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of, patched_forward
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoisers_of, patched_forward
 from composer.options.base import OptionContext
 
 #: Modes that record CUDA graphs, whose results the next call writes over.
@@ -67,8 +67,14 @@ class Compile(Acceleration):
 
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
-        model: Any = denoiser_of(pipe)
         settings = self._settings(device)
+        with ExitStack() as stack:
+            for model in denoisers_of(pipe):
+                stack.enter_context(self._compiled(model, settings))
+            yield
+
+    @contextmanager
+    def _compiled(self, model: Any, settings: dict[str, Any]) -> Iterator[None]:
         with forgotten_afterwards(model), patched_forward(model, lambda forward: self._guarded(forward, settings)):
             if self.regional:
                 model.compile_repeated_blocks(**settings)

@@ -13,7 +13,7 @@ import diffusers
 import torch
 from torch import nn
 
-from composer.options.accel.hooking import PROGRAMS, Acceleration, denoiser_of
+from composer.options.accel.hooking import PROGRAMS, Acceleration, denoisers_of
 from composer.options.base import OptionContext
 
 #: What diffusers adds to an attention layer, and the projections that it is made of.
@@ -61,7 +61,7 @@ class FusedQKV(Acceleration):
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         models = [
-            *([denoiser_of(pipe)] if self.of != "vae" else []),
+            *(denoisers_of(pipe) if self.of != "vae" else []),
             *([pipe.components.get("vae")] if self.of != "denoiser" else []),
         ]
         with ExitStack() as stack:

@@ -57,6 +57,15 @@ def denoiser_of(pipe: Any) -> nn.Module:
     )
 
 
+def denoisers_of(pipe: Any) -> list[nn.Module]:
+    """Return all models of a diffusers pipeline that denoise: one, or two where they share the noise levels.
+
+    Args:
+        pipe: The pipeline.
+    """
+    return list(filter(None, (denoiser_of(pipe), pipe.components.get("transformer_2"))))
+
+
 @contextmanager
 def patched_forward(module: nn.Module, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
     """Replace the forward of a module; the former one is restored when the context exits.
@@ -95,13 +104,13 @@ class Forwards:
 
         Args:
             sample: Input of the denoiser, such as latents ``(B, 4, H/8, W/8)``.
-            timestep: The timestep.
+            timestep: The timestep, also one for each row or token.
             text: Prompt embeddings; None without a prompt.
 
         Returns:
             The key of the forward within its step.
         """
-        now = torch.as_tensor(timestep).flatten()[0].item()
+        now = torch.as_tensor(timestep).max().item()  # tokens of frames that are given have 0
         if now != self.timestep:
             self.step, self.timestep = self.step + 1, now
             self.counted.clear()

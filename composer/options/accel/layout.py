@@ -15,6 +15,9 @@ from torch import nn
 from composer.options.accel.hooking import Acceleration
 from composer.options.base import OptionContext
 
+#: Axes of a convolution's weights → its layout; in video VAEs, which some families of images have too, there are five.
+FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 class ChannelsLast(Acceleration):
     """Store convolution weights with channels last in memory.
@@ -54,8 +57,9 @@ def channels_last(model: nn.Module) -> Iterator[None]:
     Args:
         model: The model.
     """
-    before = {weight: weight.stride() for weight in model.parameters() if weight.dim() == 4}
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch declares it for keywords only
+    before = {weight: weight.stride() for weight in model.parameters() if weight.dim() in FORMATS}
+    for weight in before:
+        weight.data = weight.data.contiguous(memory_format=FORMATS[weight.dim()])
     try:
         yield
     finally:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from math import inf
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from composer.compat.hooks import delete_registry, forget_child_registries, hooks_of, registry_of, set_cache_context
 from composer.options.accel.hooking import Forwards
+
+#: Names of the latents, of the timestep and of the text among the arguments of transformers.
+INPUTS = ("hidden_states", "sample", "x"), ("timestep", "t"), ("encoder_hidden_states", "cap_feats")
 
 
 class States:
     """The states of all hooks, for each kind of forward.
 
     Args:
-        scale: Factor from the model's timesteps to ``[0, 1000]``.
+        scale: Factor from the model's timesteps to ``[0, 1000]``; negative where they grow from noise to image.
 
     Attributes:
         timestep: The current timestep in ``[0, 1000]``; infinity in the first forward of its kind.
@@ -34,21 +39,36 @@ class States:
 
         Args:
             model: The transformer.
-            forward: Its forward, whose arguments are passed by name, as composer's families do.
+            forward: Its forward.
         """
+        names = list(signature(type(model).forward).parameters)[1:]
 
         def run(*args: Any, **given: Any) -> Any:
-            sample = args[0] if args else given["hidden_states"]
-            key = self.forwards.count(sample, given["timestep"], given.get("encoder_hidden_states"))
+            sample, timestep, text = inputs_of(dict(zip(names, args)) | given)
+            key = self.forwards.count(sample, timestep, text)
             stated = [hook for hook in self.hooks if hasattr(hook, "state")]
             first = key not in self.kept
-            self.timestep = inf if first else (self.forwards.timestep or 0.0) * self.scale
+            self.timestep = inf if first else self._scaled(self.forwards.timestep or 0.0)
             for hook, state in zip(stated, self.kept.setdefault(key, [type(hook.state)() for hook in stated])):
                 hook.state = state
             set_cache_context(model, str(key))
             return forward(*args, **given)
 
         return run
+
+    def _scaled(self, timestep: float) -> float:
+        return timestep * self.scale + (1000 if self.scale < 0 else 0)
+
+
+def inputs_of(arguments: Mapping[str, Any]) -> tuple[Tensor, Any, Tensor | None]:
+    """Return what distinguishes the forwards of a transformer: latents, timestep and text.
+
+    Args:
+        arguments: Arguments by name. Lists with one tensor a row, as Z-Image takes them, are put together.
+    """
+    values: list[Any] = [next((arguments[name] for name in names if name in arguments), None) for names in INPUTS]
+    sample, timestep, text = (torch.cat(value) if isinstance(value, list) else value for value in values)
+    return sample, timestep, text
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 import pytest
+from option_models import FLOW_MODELS
+from tiers import slow_but
 from torch import nn
 
 import composer
@@ -26,22 +28,35 @@ FBC = ["accel=[first_block_cache]", "accel.first_block_cache.threshold=0.9"]
 MAG = ["accel=[magcache]", "accel.magcache.ratios=flux", "accel.magcache.threshold=1", "accel.magcache.kept=0"]
 SEER = ["accel=[taylorseer]", "accel.taylorseer.interval=2", "accel.taylorseer.warmup=1"]
 MATH = ["accel=[attention]", "accel.attention.backend=_native_math"]
+#: Families whose VAE has attention that diffusers can fuse.
+KL = ("z_image", "flux2", "chroma", "lumina2")
 #: Name, words, families, and how far latents may differ from those without the option, where additions are merely done
 #: in another order.
 #: None: less is computed, so that they must go further.
 CASES = [
     ("deepcache", ["accel=[deepcache]"], ("sd", "sdxl", "ddpm"), None),
     ("tome", ["accel=[tome]"], ("sd", "sdxl"), None),
-    ("first_block_cache", FBC, ("flux",), None),
-    ("magcache", MAG, ("flux", "sd3"), None),
-    ("taylorseer", SEER, ("flux", "sd3"), None),
-    ("pyramid_attention_broadcast", ["accel=[pyramid_attention_broadcast]"], ("flux", "sd3"), None),
-    ("faster_cache", ["accel=[faster_cache]", "accel.faster_cache.end=900"], ("flux", "sd3"), None),
+    ("first_block_cache", FBC, ("flux", "qwen_image", "ltx", "wan", "wan22"), None),
+    ("magcache", MAG, ("flux", "sd3", "qwen_image", "flux2", "ltx", "wan"), None),
+    ("taylorseer", SEER, ("flux", "sd3", "qwen_image", "flux2", "chroma"), None),
+    ("pyramid_attention_broadcast", ["accel=[pyramid_attention_broadcast]"], ("flux", "sd3", *FLOW_MODELS), None),
+    (
+        "faster_cache",
+        ["accel=[faster_cache]", "accel.faster_cache.end=900"],
+        ("flux", "sd3", "qwen_image", "flux2", "chroma", "sana", "ltx", "wan", "wan22"),
+        None,
+    ),
     ("channels_last", ["accel=[channels_last]"], ("sd", "sdxl", "ddpm"), 1e-3),
-    ("channels_last of the vae", ["accel=[channels_last]", "accel.channels_last.of=vae"], ("flux", "sd3"), 1e-4),
-    ("fused_qkv", ["accel=[fused_qkv]"], ("sd", "sdxl", "flux"), 1e-4),
-    ("fused_qkv of the vae", ["accel=[fused_qkv]", "accel.fused_qkv.of=vae"], ("sd3",), 1e-4),
-    ("attention", MATH, ("sd", "sdxl", "sd3", "flux", "ddpm"), 1e-3),
+    (
+        "channels_last of the vae",
+        ["accel=[channels_last]", "accel.channels_last.of=vae"],
+        ("flux", "sd3", *FLOW_MODELS),
+        1e-4,
+    ),
+    ("fused_qkv", ["accel=[fused_qkv]"], ("sd", "sdxl", "flux", "flux2", "chroma"), 1e-4),
+    ("fused_qkv of the denoiser", ["accel=[fused_qkv]", "accel.fused_qkv.of=denoiser"], ("wan", "wan22"), 1e-4),
+    ("fused_qkv of the vae", ["accel=[fused_qkv]", "accel.fused_qkv.of=vae"], ("sd3", *KL), 1e-4),
+    ("attention", MATH, ("sd", "sdxl", "sd3", "flux", "ddpm", *FLOW_MODELS), 1e-3),
     ("deepcache and more", ["accel=[deepcache,fused_qkv,channels_last]"], ("sd",), None),
     ("taylorseer and attention", ["accel=[taylorseer,attention]", *SEER[1:], MATH[1]], ("flux",), None),
 ]
@@ -73,15 +88,18 @@ class Looks(composer.StepCallback):
     lasts.
     """
 
+    media = frozenset({"image", "clip"})
+
     def __init__(self) -> None:
         self.latents, self.calls, self.traits = [], 0, {}
 
     @contextmanager
     def around(self, run):
-        denoiser = run.modules.get("unet") or run.modules["transformer"]
+        denoisers = [run.modules[name] for name in ("unet", "transformer", "transformer_2") if name in run.modules]
         self.traits = traits(run.modules)
         hooks = [
             layer.register_forward_hook(self.count)
+            for denoiser in denoisers
             for layer in denoiser.modules()
             if isinstance(layer, (nn.Linear, nn.Conv2d))
         ]
@@ -118,19 +136,19 @@ def traits(models):
 class Bench:
     """Runs of tiny checkpoints, one a family."""
 
-    def __init__(self, checkpoints) -> None:
-        self.checkpoints, self.known = checkpoints, {}
+    def __init__(self, checkpoints, others) -> None:
+        self.checkpoints, self.others, self.known = checkpoints, others, {}
 
-    def checked(self, family, *words):
+    def model(self, family):
+        if family in FLOW_MODELS:
+            name, words = FLOW_MODELS[family]
+            return [f"model.source={self.others[name]}", "prompt=a cat", *words]
         side = SIZES[family]
         usual = ["task=unconditional"] if family == "ddpm" else ["prompt=a cat", f"height={side}", f"width={side}"]
-        return check(
-            read(
-                compose_config(
-                    ["model=local", f"model.source={self.checkpoints[family]}", "callbacks=[]", *usual, *words]
-                )
-            )
-        )
+        return [f"model.source={self.checkpoints[family]}", *usual]
+
+    def checked(self, family, *words):
+        return check(read(compose_config(["model=local", "callbacks=[]", *self.model(family), *words])))
 
     def run(self, family, *words, more=()):
         looks, checked = Looks(), self.checked(family, "steps=6", *words)
@@ -145,8 +163,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(checkpoints):
-    yield Bench(checkpoints)
+def bench(checkpoints, others):
+    yield Bench(checkpoints, others)
     remove_options()
 
 
@@ -165,7 +183,8 @@ def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, word
         assert on.calls < before.calls or words == ["accel=[tome]"]  # which leaves out tokens, not layers
     else:
         assert distance(before, on) <= most
-        assert on.traits != before.traits or words == MATH  # a setting of torch, not of the models
+        assert on.traits != known or words == MATH  # a setting of torch, not of the models
+        assert on.calls < before.calls or "fused_qkv" not in words[0] or words[-1].endswith("of=vae")
     assert same(plain, again) and distance(before, after) == 0 and after.calls == before.calls
     assert traits(models) == known, "something was left on the models"
 
@@ -173,8 +192,11 @@ def test_it_does_something_and_the_next_run_is_as_if_it_had_not_been(bench, word
 @pytest.mark.parametrize(("words", "family", "most"), each("tome", "magcache", "fused_qkv"))
 def test_other_runs(bench, words, family, most):
     """Three images, two evaluations a step, no guidance, and half of the steps from an image."""
-    kinds = [["images=3"], ["scheduler=flow_heun" if family in ("sd3", "flux") else "scheduler=heun"]]
-    if family != "ddpm":
+    flows = family in ("sd3", "flux", *FLOW_MODELS)
+    kinds = [["images=3"], ["scheduler=flow_heun" if flows else "scheduler=heun"]]
+    if family in FLOW_MODELS:
+        kinds += [["guidance=none"]]
+    elif family != "ddpm":
         kinds += [[f"task={task}", "image=sample:scene", "steps=10", "strength=0.6"] for task in ("img2img", "inpaint")]
         kinds += [
             ["guidance=none"] if family != "flux" else ["guidance=cfg", "guidance.scale=3"]
@@ -288,12 +310,34 @@ REFUSED = [
         "accel.compile.regional=True: diffusers names no blocks that repeat",
     ),
     ("sd", ["memory=[xformers]"], "memory=xformers: does nothing on cpu: it is for cuda"),
+    ("z_image", FBC, "accel=first_block_cache: diffusers' cache breaks on a ZImageTransformer2DModel"),
+    ("flux2", FBC, "accel=first_block_cache: diffusers' cache breaks on a Flux2Transformer2DModel"),
+    ("chroma", FBC, "accel=first_block_cache: diffusers' cache breaks on a ChromaTransformer2DModel"),
+    ("lumina2", MAG, "accel=magcache: diffusers' cache hooks nothing in a Lumina2Transformer2DModel"),
+    ("wan22", MAG, "accel=magcache: its ratios are of all steps of one transformer, and this model has two"),
+    ("wan", SEER, "accel=taylorseer: diffusers' cache hooks nothing in a WanTransformer3DModel"),
+    ("z_image", ["accel=[faster_cache]"], "accel=faster_cache: diffusers' cache hooks nothing in a ZImageTransformer"),
+    ("qwen_image", ["accel=[fused_qkv]"], "accel=fused_qkv: diffusers can't fuse a QwenImageTransformer2DModel"),
+    ("ltx", ["accel=[fused_qkv]"], "accel=fused_qkv: diffusers can't fuse a LTXVideoTransformer3DModel"),
+    ("sana", ["accel=[fused_qkv]"], "accel=fused_qkv: diffusers can't fuse a SanaTransformer2DModel"),
+    ("wan", ["accel=[fused_qkv]"], "accel=fused_qkv: diffusers can't fuse a AutoencoderKLWan"),
+    ("qwen_image", ["accel=[tome]"], "accel=tome: can't reach into a QwenImageTransformer2DModel"),
+    ("flux2", ["accel=[deepcache]"], "accel=deepcache: can't reach into a Flux2Transformer2DModel"),
+    ("sana", ["accel=[channels_last]"], "accel=channels_last: a SanaTransformer2DModel has no convolutions"),
+    (
+        "lumina2",
+        ["accel=[compile]", "accel.compile.regional=true"],
+        "accel.compile.regional=True: diffusers names no blocks that repeat",
+    ),
+    ("ltx", ["memory=[xformers]"], "memory=xformers: does nothing on cpu: it is for cuda"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("family", "words", "message"), REFUSED, ids=[f"{family}-{words[-1]}" for family, words, _ in REFUSED]
-)
+#: Families whose refusals are slow tests.
+SLOW = set(FLOW_MODELS) - {"z_image"}
+
+
+@pytest.mark.parametrize(("family", "words", "message"), slow_but(lambda case: case[0] not in SLOW, REFUSED))
 def test_what_would_do_nothing_is_refused(bench, family, words, message):
     if "tome" in message and "downsample" in message and find_spec("tomesd") is None:
         pytest.skip("tomesd is not installed")
