@@ -14,7 +14,7 @@ from runs import PROMPTS, SEEDS, Recorder, generators, image, scheduler_of
 from test_flow_families import family_of
 from zoo import ZOO
 from zoo.entry import seeded
-from zoo.video import ltx
+from zoo.ltx import ltx
 
 from composer.callbacks.request import Request
 from composer.pipelines.pipeline import Pipeline
