@@ -144,6 +144,9 @@ def _operation(node: ast.expr | None) -> tuple[Callable[..., Any] | None, list[a
 
 
 def _attribute(value: Any, name: str) -> Any:
+    config = getattr(value, "config", None)
+    if isinstance(config, Mapping) and name in config and name not in vars(value) and not hasattr(type(value), name):
+        return config[name]  # diffusers warns of settings that are read as attributes of a model
     return getattr(value, name)
 
 

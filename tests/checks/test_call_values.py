@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,6 +67,21 @@ def test_the_first_complete_value_counts(function: Any, image: object, height: o
 
 def test_an_attribute_that_only_weights_have_is_unknown():
     assert local_values(by_or, {"self": SimpleNamespace()}, ["height"])[0] == {"height": UNKNOWN}
+
+
+def by_setting(self):
+    height = self.model.sample_size * 8
+    return height
+
+
+def test_settings_of_a_model_are_read_without_a_warning():
+    from diffusers import AutoencoderKL
+
+    model = AutoencoderKL(sample_size=16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, _ = local_values(by_setting, {"self": SimpleNamespace(model=model)}, ["height"])
+    assert first["height"] == 128
 
 
 def checked(self, height, width, count):
