@@ -40,7 +40,7 @@ PIPELINES = [
     ("flux", "FluxInpaintPipeline", "flux"),
     ("flux", "FluxKontextPipeline", "flux"),
     ("flux", "FluxKontextInpaintPipeline", None),
-    ("flux", "FluxFillPipeline", None),
+    ("flux", "FluxFillPipeline", "flux"),
     ("flux", "FluxControlPipeline", None),
     ("ddpm", "DDIMPipeline", "ddpm"),
     ("ddpm", "ScoreSdeVePipeline", None),
