@@ -24,7 +24,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["peft", "merge"])
 def test_a_sweep_reads_each_file_once(models, compose, monkeypatch, tmp_path, method):
-    """4 scales, 2 seeds, none and two files: the images are those of single runs."""
+    """4 scales, 2 seeds, none and two files: the base is read once too, and the images are those of single runs."""
+    from composer.loading import component_loader
     from composer.options.lifecycle import clear_models
 
     model: Model = models("sd")
@@ -37,12 +38,14 @@ def test_a_sweep_reads_each_file_once(models, compose, monkeypatch, tmp_path, me
 
     monkeypatch.setattr(safetensors.torch, "load_file", counted)
     clear_models()
+    component_loader.loaded.clear()
     files, scales, seeds = ("null", str(model.one), str(model.two)), ("0", "0.3", "0.7", "1"), ("1", "2")
     words = [word for word in model.words() if not word.startswith("seed")]
     axes = [f"lora={','.join(files)}", f"lora.scale={','.join(scales)}", f"seed={','.join(seeds)}"]
     done = compose("-m", *words, *axes, f"lora.method={method}", "sweep.batch=1", "output.folder=sweep")
     assert done.code == 0, done.err
     assert sorted(reads) == sorted([model.one.name, model.two.name])
+    assert component_loader.loaded == {str(model.source / name): 1 for name in ("unet", "vae", "text_encoder")}
     pixels = {}
     for path in sorted((tmp_path / "sweep").rglob("run.json")):
         record = json.loads(path.read_text())
