@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.images.reading import open_image
 from composer.server.queue import JobQueue, QueuedJob
+from composer.server.request_configs import RequestConfigs
 from composer.server.requested_words import UPLOAD, request_words, sweep_words
 from composer.system.files import write_atomically
 
@@ -32,6 +32,7 @@ class Service:
         self.folder, self.uploads = folder, folder / "uploads"
         self.uploads.mkdir(parents=True, exist_ok=True)
         self.queue = JobQueue(folder, longest)
+        self._configs = RequestConfigs()
         self._schema: dict[str, Any] | None = None
         self._lock = threading.Lock()
 
@@ -85,7 +86,7 @@ class Service:
         from composer.checks.compatibility import check
 
         with self._lock:  # one at a time: imports and Hydra are shared
-            checked = check(read(compose_config(list(words))))
+            checked = check(read(self._configs(words)))
             from composer.pipelines.build import tried
 
             return checked, tried(checked)

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Step, StepCallback
-from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.media.medium import poster
 from composer.server.answers import error_facts
 from composer.server.logs import note
 from composer.server.queue import JobQueue, QueuedJob
+from composer.server.request_configs import RequestConfigs
 from composer.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -115,12 +115,13 @@ def files_in(folder: Path) -> list[str]:
     return sorted((name for name in names if name != PREVIEW), key=lambda name: (name == RECORD, name))
 
 
-def generate(queue: JobQueue, job: QueuedJob) -> None:
+def generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs) -> None:
     """Run a job and note its end.
 
     Args:
         queue: The queue.
         job: A job that this process has claimed.
+        configs: Composes its config.
 
     Raises:
         KeyboardInterrupt: The process is to end.
@@ -132,7 +133,7 @@ def generate(queue: JobQueue, job: QueuedJob) -> None:
     state, files, error = "done", list[str](), None
     try:
         folder.mkdir(parents=True)
-        _generate(queue, job, folder)
+        _generate(queue, job, configs, folder)
         files = files_in(folder)
     except Cancelled:
         state = "cancelled"
@@ -152,11 +153,10 @@ def generate(queue: JobQueue, job: QueuedJob) -> None:
     gc.collect()
 
 
-def _generate(queue: JobQueue, job: QueuedJob, folder: Path) -> None:
+def _generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs, folder: Path) -> None:
     from composer.pipelines.run import execute
 
-    config: Any = compose_config(list(job.words))
-    spec = read(config)
+    spec = read(configs(job.words))
     spec = replace(spec, callbacks={name: callback for name, callback in spec.callbacks.items() if name != "progress"})
     result = execute(spec, folder, more=[Report(queue, job, folder)])
     callbacks = {name: facts for name, facts in result.record["callbacks"].items() if name in spec.callbacks}
@@ -252,7 +252,7 @@ def work(folder: Path, worker: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent decides
     threading.Thread(target=_end_with_parent, args=(orphan_mark(folder, worker),), daemon=True).start()
-    queue = JobQueue(folder)
+    queue, configs = JobQueue(folder), RequestConfigs()
     with lock(folder, worker):
         recover(queue, worker)
         while not stopping.is_set():
@@ -260,7 +260,7 @@ def work(folder: Path, worker: int) -> None:
             if job is None:
                 stopping.wait(IDLE_SECONDS)
             else:
-                generate(queue, job)
+                generate(queue, job, configs)
 
 
 def _claim(queue: JobQueue, worker: int) -> QueuedJob | None:

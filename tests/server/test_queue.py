@@ -10,6 +10,7 @@ import pytest
 
 from composer.errors import ComposerError
 from composer.server.queue import MAX_ATTEMPTS, JobQueue, QueueFull
+from composer.server.request_configs import RequestConfigs
 from composer.server.worker import generate, job_folder, orphan_mark, recover
 
 
@@ -111,10 +112,10 @@ def test_a_job_waits_while_the_disk_is_full(queue, monkeypatch):
     noise = ["width=512", "height=512"]  # an image larger than the database
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 65536, before[1]))
     try:
-        generate(queue, replace(running, words=("steps=1", *noise)))
+        generate(queue, replace(running, words=("steps=1", *noise)), RequestConfigs())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     waits = queue.get(job.id)
     assert waits.state == "queued" and waits.attempts == 0 and not job_folder(queue.folder, job.id).exists()
-    generate(queue, queue.claim(0))
+    generate(queue, queue.claim(0), RequestConfigs())
     assert queue.get(job.id).state == "done"
