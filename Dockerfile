@@ -1,9 +1,12 @@
-# composer on CPUs. Build and use it:
+# composer on CPUs, or on GPUs with CUDA. Build and use it:
 #   docker build -t composer .
+#   docker build -t composer --build-arg BASE=pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime .    (any image with Python 3.10+)
+#   docker run --rm --gpus all -v "$PWD/outputs:/home/composer/outputs" composer prompt="a red cone" device=cuda
 #   docker run --rm -v "$PWD/outputs:/home/composer/outputs" composer prompt="a red cone, on sand" seed=3
 # The service, at http://127.0.0.1:8700 of this machine:
 #   docker run --rm -p 127.0.0.1:8700:8700 -v "$PWD/outputs:/home/composer/outputs" composer serve --host 0.0.0.0
-FROM python:3.11-slim
+ARG BASE=python:3.11-slim
+FROM ${BASE}
 
 ENV PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src

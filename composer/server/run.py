@@ -15,6 +15,7 @@ from composer.errors import Busy
 from composer.server.app import Routes, make_app
 from composer.server.service import Service
 from composer.server.settings import ServeSettings
+from composer.server.slow_clients import BoundedProtocol
 from composer.server.supervisor import Supervisor
 from composer.server.worker import SERVER, lock
 
@@ -84,7 +85,7 @@ def _serve(settings: ServeSettings, token: str, started: Callable[[str], None]) 
         config = uvicorn.Config(
             app, ws="none", lifespan="off", log_level="warning", access_log=False, server_header=False,
             date_header=False, proxy_headers=False, timeout_keep_alive=15, timeout_graceful_shutdown=5,
-            limit_concurrency=MAX_CONNECTIONS, h11_max_incomplete_event_size=32 << 10, http="h11",
+            limit_concurrency=MAX_CONNECTIONS, h11_max_incomplete_event_size=32 << 10, http=BoundedProtocol,
             log_config=None if settings.log == "json" else LOGGING_CONFIG,
         )  # fmt: skip
         server = _Server(config, routes, lambda: started(f"http://{host}:{port}"))

@@ -18,6 +18,8 @@ SCRIPTS = {
         ["| nothing | ", "| vae_tiling | ", "refused: memory=model_offload: does nothing on cpu"],
     ),
     "quality.py": (("--quick",), ["| 10 steps | ", "| deepcache, every 3rd | "]),
+    "serve_kills.py": (("--quick",), ['"jobs": 20', '"lost": 0', '"twice": 0', '"half": 0', '"different": 0']),
+    "serve_load.py": (("--quick",), ['"overhead_ms": ', '"submit": ', '"per_second": ']),
     "gpu.py": (
         ("--quick", "--device", "cpu", "--only", "ladder", "memory", "unet: fp32, batch 1, eager", "--out", "gpu.json"),
         ["peak ", "ladder ", "unet ", "not selected"],

@@ -62,9 +62,9 @@ def test_a_changed_option_file_is_read_again(tmp_path, monkeypatch):
     (tmp_path / "conf" / MARKER).touch()
     configs = RequestConfigs()
     text = "# Mine.\n_target_: diffusers.EulerDiscreteScheduler\n_kind_: diffusion\nbeta_start: {}\n"
-    found = []
-    for moment, value in enumerate(("0.001", "0.002")):
-        file.write_text(text.format(value))
+    values = []
+    for moment, given in enumerate(("0.001", "0.002")):
+        file.write_text(text.format(given))
         os.utime(file, ns=(moment, moment))
-        found.append(configs(["scheduler=own"])["scheduler"]["beta_start"])
-    assert found == [0.001, 0.002]
+        values.append(configs(["scheduler=own"])["scheduler"]["beta_start"])
+    assert values == [0.001, 0.002]
