@@ -20,8 +20,8 @@ from composer.system.paths import expand_user
 
 #: Component → the setting that must equal that of the component it replaces, and what the setting is.
 _SHARED_SETTINGS = {
-    "vae": ("latent_channels", "latent channels"), "unet": ("cross_attention_dim", "numbers to a token of the prompt"),
-    "transformer": ("joint_attention_dim", "numbers to a token of the prompt"),
+    "vae": ("latent_channels", "latent channels"), "unet": ("cross_attention_dim", "channels of prompt_embeds"),
+    "transformer": ("joint_attention_dim", "channels of prompt_embeds"),
     **{f"text_encoder{n}": ("hidden_size", "hidden states") for n in ("", "_2")},
 }  # fmt: skip
 #: Components that may be added to a checkpoint without one.

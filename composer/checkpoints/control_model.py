@@ -20,13 +20,13 @@ from composer.config.spec import ControlSpec
 from composer.errors import ComposerError, suggest
 from composer.system.paths import expand_user
 
-_TEXT = "numbers to a token of the prompt"
+_TEXT = "channels of prompt_embeds"
 _WIDTH = "channels of its blocks"
 _UNET = MappingProxyType(
     {
         "cross_attention_dim": _TEXT, "block_out_channels": _WIDTH, "layers_per_block": "layers to a block",
         "down_block_types": "blocks", "addition_embed_type": "as a further input", "in_channels": "latent channels",
-        "projection_class_embeddings_input_dim": "numbers as a further input",
+        "projection_class_embeddings_input_dim": "channels of added conditions",
     }
 )  # fmt: skip
 _TRANSFORMER = MappingProxyType(
@@ -78,12 +78,12 @@ KINDS: Mapping[str, ControlKind] = MappingProxyType(
         "T2IAdapter": ControlKind(families=("sd", "sdxl"), equal={"channels": _WIDTH}),
         "SD3ControlNetModel": ControlKind(
             families=("sd3",),
-            equal={**_TRANSFORMER, "pooled_projection_dim": "pooled numbers"},
+            equal={**_TRANSFORMER, "pooled_projection_dim": "channels of pooled_prompt_embeds"},
             refused={"extra_conditioning_channels": _MASKED},
             several=("num_layers", "force_zeros_for_pooled_projection"),
         ),
         "FluxControlNetModel": ControlKind(
-            families=("flux",), equal={**_TRANSFORMER, "pooled_projection_dim": "pooled numbers"},
+            families=("flux",), equal={**_TRANSFORMER, "pooled_projection_dim": "channels of pooled_prompt_embeds"},
             refused={
                 "conditioning_embedding_channels": (None, "reads pixels instead of latents, which is not supported")
             },

@@ -74,7 +74,7 @@ def read_embedding(path: Path, key: str) -> EmbeddingFile:
         listed = ", ".join(f"{name} {list(shape)}" for name, shape in list(named.items())[:3])
         raise ComposerError(key, path, f"holds no vectors of textual inversion, but {listed or 'nothing'}")
     if len({vectors for vectors, _ in shapes.values()}) > 1:
-        raise ComposerError(key, path, f"has other numbers of vectors for each text encoder: {_counts(shapes)}")
+        raise ComposerError(key, path, f"has a different number of vectors for each text encoder: {_counts(shapes)}")
     return EmbeddingFile(path=path, word=word, shapes=shapes)
 
 

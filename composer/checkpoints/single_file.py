@@ -32,13 +32,13 @@ _VAE_PREFIXES = ("first_stage_model.", "vae.", "decoder.conv_in.")
 _SHAPES = {
     "unet": (
         ("input_blocks.0.0.weight", 1, "in_channels", "input channels"),
-        ("attn2.to_k.weight", 1, "cross_attention_dim", "numbers to a token of the prompt"),
+        ("attn2.to_k.weight", 1, "cross_attention_dim", "channels of prompt_embeds"),
     ),
     "transformer": (
         ("img_in.weight", 1, "in_channels", "input channels"),
         ("x_embedder.proj.weight", 1, "in_channels", "input channels"),
-        ("txt_in.weight", 1, "joint_attention_dim", "numbers to a token of the prompt"),
-        ("context_embedder.weight", 1, "joint_attention_dim", "numbers to a token of the prompt"),
+        ("txt_in.weight", 1, "joint_attention_dim", "channels of prompt_embeds"),
+        ("context_embedder.weight", 1, "joint_attention_dim", "channels of prompt_embeds"),
     ),
 }
 #: Component → pattern of a key in a file of this component alone, in diffusers' layout or its authors'.

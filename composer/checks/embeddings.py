@@ -111,7 +111,7 @@ def _encoders(key: str, file: EmbeddingFile, checkpoint: Checkpoint) -> dict[str
     for encoder, name in names.items():
         width, expected = file.shapes[name][1], checkpoint.configs.get(encoder, {}).get("hidden_size")
         if expected is not None and width != expected:
-            reason = f"its vectors are {width} numbers long, and those of {encoder} are {expected}"
+            reason = f"its vectors have {width} channels, and those of {encoder} {expected}"
             raise ComposerError(key, file.path.name, f"{reason}: it is for another model")
     return {encoder: (tokenizers[encoder], name) for encoder, name in names.items()}
 

@@ -128,7 +128,7 @@ def _check_layers(key: str, path: Path, shapes: Mapping[str, tuple[int, ...]], c
     keys = [shape for name, shape in layers.items() if name.endswith(ends[0])]
     width = checkpoint.denoiser.get("cross_attention_dim")
     if wrong := [shape for shape in layers.values() if isinstance(width, int) and shape[1:] != (width,)]:
-        reason = f"is for a model whose text is {wrong[0][-1]} numbers wide, and here it is {width}"
+        reason = f"is for a model whose prompt_embeds have {wrong[0][-1]} channels, and here they have {width}"
         raise ComposerError(key, path.name, reason)
     denoiser = checkpoint_shapes(checkpoint).get(checkpoint.family_info.denoiser[0], {})
     expected = [shape for name, shape in denoiser.items() if name.endswith("attn2.to_k")]

@@ -127,7 +127,7 @@ FILES = [
         for name in ("no_unet_bias", "no_decoder_in", "no_clip_layer")
     ),
     (f"model.source={{narrow}} {CONFIG}", "its weights are of other shapes than its config.json says"),
-    ("model.source={single} model.config={other_shapes}", "describes a unet of 64 numbers to a token of the prompt"),
+    ("model.source={single} model.config={other_shapes}", "describes a unet of 64 channels of prompt_embeds"),
     ("model.source={single} model.config={other_hidden}", "its weights are of other shapes than its config.json says"),
     (
         f"model.source={{old_clip}} {CONFIG}",

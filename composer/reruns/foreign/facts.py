@@ -53,7 +53,7 @@ class Facts:
             self.leave(key, value)
 
     def set_integer(self, key: str, value: Any, most: int, least: int = 0) -> None:
-        """Set a whole number; what is none, or not in the range, is not mapped.
+        """Set an integer; what is none, or not in the range, is not mapped.
 
         Args:
             key: Composer's key.

@@ -62,7 +62,7 @@ def altered(nets: Path, kind: str, **settings) -> Path:
 
 #: Family of the checkpoint, kind of the model, settings that are changed → the reason.
 MISFITS = {
-    ("sd", "sdxl", ()): "has 64 numbers to a token of the prompt, and this model 32: it is for another base model",
+    ("sd", "sdxl", ()): "has 64 channels of prompt_embeds, and this model 32: it is for another base model",
     ("sd", "sd3", ()): "is a SD3ControlNetModel for sd3 models, and this model is of the family sd",
     ("sd", "flux", ()): "for flux models, and this model is of the family sd",
     ("sdxl", "sd", ()): "and this model",
@@ -72,7 +72,7 @@ MISFITS = {
     ("sdxl", "sdxl_union", ()): "is a union of 2 control models: say what the image shows, control.mode=canny",
     ("sd", "sd_t2i", ()): "is a full_adapter, whose features don't fit the blocks of this model's UNet",
     ("sdxl", "sd_t2i", ()): "is a full_adapter, whose features don't fit",
-    ("sd", "sd", (("cross_attention_dim", 64),)): "has 64 numbers to a token of the prompt, and this model 32",
+    ("sd", "sd", (("cross_attention_dim", 64),)): "has 64 channels of prompt_embeds, and this model 32",
     ("sd", "sd", (("block_out_channels", (16, 48)),)): "has 16, 48 channels of its blocks, and this model 16, 32",
     ("sd", "sd", (("layers_per_block", 2),)): "has 2 layers to a block, and this model 1",
     ("sd", "sd", (("in_channels", 8),)): "has 8 latent channels, and this model 4",
@@ -81,7 +81,7 @@ MISFITS = {
     ("sdxl", "sdxl_t2i", (("channels", (16, 64)),)): "has 16, 64 channels of its blocks",
     ("sd3", "sd3", (("extra_conditioning_channels", 1),)): "takes a mask beside the image",
     ("flux", "flux", (("guidance_embeds", True),)): "takes the guidance scale as an input, and this model has none",
-    ("flux", "flux", (("joint_attention_dim", 64),)): "has 64 numbers to a token of the prompt",
+    ("flux", "flux", (("joint_attention_dim", 64),)): "has 64 channels of prompt_embeds",
     ("ddpm", "sd", ()): "there are no control models for ddpm models (allowed: flux, qwen_image, sd",
 }  # fmt: skip
 

@@ -174,13 +174,13 @@ def test_weights_and_long_prompts_see_the_word_as_typed(source, tmp_path):
 
 REFUSED = {
     "another width": (".safetensors", {TOKEN: torch.zeros(1, 48)}, "sd",
-        "are 48 numbers long, and those of text_encoder are 32"),
+        "have 48 channels, and those of text_encoder 32"),
     "one encoder of two": (".safetensors", {TOKEN: torch.zeros(1, 32)}, "sdxl",
         "has vectors for one text encoder (32), and"),
     "two encoders of one": (".safetensors", {"clip_l": torch.zeros(1, 32), "clip_g": torch.zeros(1, 32)}, "sd",
         "for another model"),
     "other numbers": (".safetensors", {"clip_l": torch.zeros(1, 32), "clip_g": torch.zeros(2, 32)}, "sdxl",
-        "other numbers of vectors"),
+        "a different number of vectors"),
     "a LoRA": (".safetensors", {"a.lora_A.weight": torch.zeros(2, 3), "a.lora_B.weight": torch.zeros(3, 2)}, "sd",
         "holds no vectors"),
     "a known word": (".safetensors", {"a": torch.zeros(1, 32)}, "sd", "is a token that the model knows already"),

@@ -181,7 +181,7 @@ def damaged(of: Model, name: str, tmp_path: Path) -> Path:
 
 
 FILES = {
-    "another width": "for a model whose text is 48 numbers wide", "a layer too few": "has weights for",
+    "another width": "for a model whose prompt_embeds have 48 channels", "a layer too few": "has weights for",
     "FaceID": "is a FaceID", "a LoRA": "is no IP-Adapter", "another encoder": "its file reads projection_dim=99",
     "no projection": "is no IP-Adapter",
 }  # fmt: skip
