@@ -1,12 +1,9 @@
 """Does the embedded checkpoint generate what prompts describe? `python benchmarks/adherence.py`
 
 A classifier, trained on rendered scenes alone and never on a generated image, reads colour, shape and size at each
-position,
-ground and sky. Prompts are full captions of random scenes; `held out` are colour × shape pairs that no training image
-of
-the checkpoint showed. A prompt counts as met when every thing it names has its colour and shape at its position, and no
-position
-shows a thing that was not named.
+position, ground and sky. Prompts are full captions of random scenes; `held out` are colour × shape pairs that no
+training image of the checkpoint showed. A prompt counts as met when every thing it names has its colour and shape at
+its position, and no position shows a thing that was not named.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """What the denoiser's forward takes by each library: `python benchmarks/compute.py [--quick] [--compile] [--json FILE]`
 
 Random weights of tiny, Stable Diffusion 1.5's, SDXL's and Flux's shape, the latter two with their widths and fewer
-layers, on one
-thread. The raw diffusers module in fp32 is the base line of each group of variants; they take turns in one process of
-their own.
-Distances are of the output from fp32's, relative. --quick: tiny and Stable Diffusion 1.5 at 256 pixels. --compile takes
-minutes more.
+layers, on one thread. The raw diffusers module in fp32 is the base line of each group of variants; they take turns in
+one process of their own. Distances are of the output from fp32's, relative. --quick: tiny and Stable Diffusion 1.5 at
+256 pixels. --compile takes minutes more.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """What is left of a sweep that dies: `python benchmarks/kills.py [--kills 100] [--every 1]`, some minutes.
 
 One process imports everything; each sweep runs in a fork of it, which is killed at random moments, or before the n-th
-file
-operation for every n, or interrupted, or run twice at once, or on a full disk. After going on, the folder is held
-against that of a
-sweep that nobody touched, its page, table and contact sheet too. Prints a table and exits 1 if a single job was lost,
-halved, doubled,
-redone or generated otherwise, if one of these files differs, or if the ledger does not add up.
+file operation for every n, or interrupted, or run twice at once, or on a full disk. After going on, the folder is
+held against that of a sweep that nobody touched, its page, table and contact sheet too. Prints a table and exits 1 if
+a single job was lost, halved, doubled, redone or generated otherwise, if one of these files differs, or if the ledger
+does not add up.
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@
 [--model DIR] [--quick]`
 
 https://huggingface.co/docs/diffusers/stable_diffusion: 32 bits and 50 steps, then 16 bits, then 20 steps of
-DPM-Solver++, then several
-images at once. All models are loaded before; jobs are run in turn in one process. Seconds an image, least and median;
-how many times
-faster than raw diffusers' first rung each is; and by how many gray levels the two images differ at most. On a CPU 16
-bits are bf16.
+DPM-Solver++, then several images at once. All models are loaded before; jobs are run in turn in one process. Seconds
+an image, least and median; how many times faster than raw diffusers' first rung each is; and by how many gray levels
+the two images differ at most. On a CPU 16 bits are bf16.
 """
 
 from __future__ import annotations

@@ -5,12 +5,9 @@ turns.
     python benchmarks/load.py --quick    (the embedded checkpoint: proves the script, not the point)
 
 raw: diffusers' from_pretrained(torch_dtype=…). kept: composer, second time, with the converted weights in its cache.
-CPU seconds and
-the growth of resident memory while loading; imports are done before the clock starts, and so is, in the second table, a
-list of
-patterns that transformers compiles once a process, 0.1 s for either side. Reading through all weights once is measured
-apart,
-since mapped weights are paid for when they are used.
+CPU seconds and the growth of resident memory while loading; imports are done before the clock starts, and so is, in
+the second table, a list of patterns that transformers compiles once a process, 0.1 s for either side. Reading through
+all weights once is measured apart, since mapped weights are paid for when they are used.
 """
 
 from __future__ import annotations

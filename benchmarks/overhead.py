@@ -1,14 +1,10 @@
 """What the loop costs beside the model: `python benchmarks/overhead.py`
 
 First a model that does nothing and DDIM, composer's loop and a bare one written by hand, in turn in one process;
-microseconds a
-step, the least of many runs and, in brackets, the median. Then the same with five callbacks that only look. Then
-complete jobs, from
-prompt to image, on a tiny Stable Diffusion whose UNet does nothing: composer's pipeline as built from a checkpoint's
-folder, its
-options and record included, and diffusers' own, in turn; the median differences of jobs of few and of many steps give
-what a step and
-what a job costs more.
+microseconds a step, the least of many runs and, in brackets, the median. Then the same with five callbacks that only
+look. Then complete jobs, from prompt to image, on a tiny Stable Diffusion whose UNet does nothing: composer's
+pipeline as built from a checkpoint's folder, its options and record included, and diffusers' own, in turn; the median
+differences of jobs of few and of many steps give what a step and what a job costs more.
 """
 
 from __future__ import annotations

@@ -2,15 +2,11 @@
 [--quick]`
 
 On the embedded checkpoint, 20 steps of Euler. For each option, in one run with its reference: how many times faster a
-complete job of one
-image is (CPU seconds and wall, medians of runs in turn), then over the same prompts and seeds SSIM, the mean difference
-in gray levels,
-the distance of features, and adherence without → with the option (benchmarks/adherence.py: prompts met; sizes right).
-The features are
-those of adherence's classifier, layer by layer as LPIPS compares them: LPIPS' own weights are in no package that can be
-installed, so
-its numbers can't be compared with these. A new option is a line of OPTIONS. What can't work here is skipped with
-composer's own words.
+complete job of one image is (CPU seconds and wall, medians of runs in turn), then over the same prompts and seeds
+SSIM, the mean difference in gray levels, the distance of features, and adherence without → with the option
+(benchmarks/adherence.py: prompts met; sizes right). The features are those of adherence's classifier, layer by layer
+as LPIPS compares them: LPIPS' own weights are in no package that can be installed, so its numbers can't be compared
+with these. A new option is a line of OPTIONS. What can't work here is skipped with composer's own words.
 """
 
 from __future__ import annotations

@@ -3,18 +3,14 @@
 Measured against the renderer's own truth, by the classifier of `adherence.py`, which saw nothing but renders.
 
 inpaint: a thing whose colour × shape no training image showed is requested by three words (`a red cone`), half of the
-time
-over another thing, half in an empty position. It counts when colour and shape are right there. Every pixel outside the
-mask must
-be the input file's own, to the byte.
+time over another thing, half in an empty position. It counts when colour and shape are right there. Every pixel
+outside the mask must be the input file's own, to the byte.
 
 depth2img: a scene's colours and ground are changed, by words that name no shape and no position, with the depth
 estimated or given. Structure: correlation of the result's depth, as the estimator sees it, with the renderer's. The
-empty
-ground alone reaches about .96, and that of another scene .92 to .94, so what counts is the correlation of what is left
-when
-the ground's depth is taken away (`relief`; of another scene: .2); overlap is the intersection over union of what is
-out.
+empty ground alone reaches about .96, and that of another scene .92 to .94, so what counts is the correlation of what
+is left when the ground's depth is taken away (`relief`; of another scene: .2); overlap is the intersection over union
+of what is out.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """How long the answers take that need no model: `python benchmarks/startup.py`
 
 Each command is a process of its own, run in turn with `python -c "import hydra"` as the yardstick; medians of several
-rounds.
-A command is in time when it takes at most half a second more. Then the first image: a complete process of composer's
-beside one of a
-short script with raw diffusers, both on the embedded checkpoint, 20 steps of DDIM, one thread.
-Last, what `--warm` takes beside its computing.
+rounds. A command is in time when it takes at most half a second more. Then the first image: a complete process of
+composer's beside one of a short script with raw diffusers, both on the embedded checkpoint, 20 steps of DDIM, one
+thread. Last, what `--warm` takes beside its computing.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """What a sweep costs: `python benchmarks/sweep.py [PART …]`. Ratios of complete processes, side by side in one run.
 
 jobs: on the embedded model, 4 schedulers × 5, 10, 20 steps × 2 seeds: one process a job, one sweep, and a script by
-hand that loads raw
-diffusers once. batches: 8 seeds with and without. stub: what 1,000 jobs cost beside the model, and what it takes to see
-that all of
-them are done. large, if it is named: as jobs, on random weights of Stable Diffusion 1.5's shape, where the model is all
-(half an hour).
+hand that loads raw diffusers once. batches: 8 seeds with and without. stub: what 1,000 jobs cost beside the model,
+and what it takes to see that all of them are done. large, if it is named: as jobs, on random weights of Stable
+Diffusion 1.5's shape, where the model is all (half an hour).
 """
 
 from __future__ import annotations

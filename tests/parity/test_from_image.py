@@ -1,6 +1,5 @@
-"""Image-to-image, inpainting and depth-to-image against diffusers, bit for bit: the full product of strength, batch and
-guidance
-over six schedulers, and every other scheduler once."""
+"""Image-to-image, inpainting and depth-to-image against diffusers, bit for bit: the full product of strength, batch
+and guidance over six schedulers, and every other scheduler once."""
 
 from __future__ import annotations
 

@@ -110,8 +110,7 @@ def test_images_from_one_image_are_bit_equal(case):
     image, hole = input_image(size), mask(size)
     inputs = {"image": (image,) * 3, "strength": STRENGTH, "skip": families()[family].steps_to_skip(STEPS, STRENGTH)}
     # a list of as many images as generators: of one, some of diffusers' pipelines generate all VAE samples from the
-    # first generator;
-    # depth2img repeats what it makes of one, as the others do with a list
+    # first generator; depth2img repeats what it makes of one, as the others do with a list
     several = image if task is Depth2Img else [image] * 3
     theirs = {"image": several, **({"mask_image": [hole] * 3} if task is Inpaint else {})}
     if task is Inpaint:

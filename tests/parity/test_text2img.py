@@ -1,9 +1,8 @@
 """The oracle is diffusers: same components, same seeds, CPU, fp32, one thread → the same latents at every step, bit for
 bit.
 
-Each family is compared with its classic pipeline over every scheduler option for which that pipeline is right. Where it
-is
-wrong the case is named at the end, with what goes wrong.
+Each family is compared with its classic pipeline over every scheduler option for which that pipeline is right. Where
+it is wrong the case is named at the end, with what goes wrong.
 """
 
 from __future__ import annotations

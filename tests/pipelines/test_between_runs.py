@@ -1,11 +1,9 @@
 """A run finds nothing of the runs before it: A, B, A in one process, for every option file of every group and both
 pipelines.
 
-A is a plain run and B the same with one option. Each is generated with weights just loaded first, then B and A in turn
-on the same models: the
-images and what is recorded of them must be equal. A new option file joins by itself; where it needs more than its name,
-or can't work on
-a CPU, it gets a line in NEEDS or NOT_HERE.
+A is a plain run and B the same with one option. Each is generated with weights just loaded first, then B and A in
+turn on the same models: the images and what is recorded of them must be equal. A new option file joins by itself;
+where it needs more than its name, or can't work on a CPU, it gets a line in NEEDS or NOT_HERE.
 """
 
 from __future__ import annotations

@@ -231,8 +231,7 @@ def test_image_i_of_a_batch_is_the_single_run_with_seed_plus_i(family):
 
 def test_in_bf16_image_i_is_a_few_levels_from_the_single_run_at_most(checkpoints):
     """bf16 has 8 bits: additions in another order differ by a level or two each, in random weights by 4 in the end;
-    trained
-    ones: by none.
+    trained ones: by none.
     """
     words = ["model=local", f"model.source={checkpoints['sd']}", "precision=bf16", "steps=3", "callbacks=[]"]
     batch = composer.compose(*words, "images=3").images

@@ -154,8 +154,8 @@ def deep(unet: Any, layers: int) -> list[nn.Module]:
         raise ComposerError(
             "accel.deepcache.layers", layers, f"leaves nothing to take from earlier steps: this UNet has {most} at most"
         )
-    # The last layer on the way up takes the first convolution's output, the one before it the first layer's on the way
-    # down, …
+    # The last layer on the way up takes the first convolution's output, the one before it the first layer's on the
+    # way down, …
     return [
         *_without(unet.down_blocks, down, layers - 1),
         *([unet.mid_block] if unet.mid_block is not None else []),

@@ -19,9 +19,8 @@ from composer.checkpoints.latent_scale import temporal_factor
 from composer.checks.compatibility import Checked
 from composer.loading.precision import DtypePlan
 
-#: Numbers held for each pixel and outermost channel while a VAE decodes; for each latent and first channel while a UNet
-#: predicts; for
-#: each token and inner channel of a transformer.
+#: Numbers held for each pixel and outermost channel while a VAE decodes; for each latent and first channel while a
+#: UNet predicts; for each token and inner channel of a transformer.
 VAE, UNET, TRANSFORMER = 9.5, 45, 24
 #: The same for each pixel of all frames of a clip; of those that a VAE decodes at a time, where it does; and for each
 #: sample of a sound.
