@@ -44,8 +44,9 @@ def widened(base: UNet2DConditionModel, new: Tensor) -> UNet2DConditionModel:
 
 
 def fine_tune(
-    name: str, unet: UNet2DConditionModel, encoder: CLIPTextModel, empty: Tensor, sample: Callable[[], Batch], work:
-    Path, device: torch.device, steps: int, lr: float = 1e-3, fast: tuple[str, ...] = ("conv_in",),
+    name: str, unet: UNet2DConditionModel, encoder: CLIPTextModel, empty: Tensor, sample: Callable[[], Batch],
+    work: Path,
+    device: torch.device, steps: int, lr: float = 1e-3, fast: tuple[str, ...] = ("conv_in",),
 ) -> UNet2DConditionModel:  # fmt: skip
     """Fine-tune a UNet by epsilon-prediction, with the text encoder frozen.
 

@@ -212,10 +212,11 @@ def test_a_click_sorts(tmp_path):
       const reported = [];
       for (const name of ["job", "scheduler", "steps", "steps", "seconds", "seconds"]) {
         const head = [...document.querySelectorAll("#jobs th")].find(head => head.textContent === name);
-        head.querySelector("button").click(); const rows = [...document.querySelectorAll("#jobs tbody tr")]; const
-        sorted = [...document.querySelectorAll("#jobs th:not([aria-sort=none])")].map(head => head.textContent); const
-        texts = rows.map(row => row.cells[head.cellIndex].textContent.trim()); reported.push([name, head.ariaSort,
-        sorted, texts, rows.map(row => row.id)]);
+        head.querySelector("button").click();
+        const rows = [...document.querySelectorAll("#jobs tbody tr")];
+        const sorted = [...document.querySelectorAll("#jobs th:not([aria-sort=none])")].map(head => head.textContent);
+        const texts = rows.map(row => row.cells[head.cellIndex].textContent.trim());
+        reported.push([name, head.ariaSort, sorted, texts, rows.map(row => row.id)]);
       }
       document.body.dataset.reported = JSON.stringify(reported);
     """
