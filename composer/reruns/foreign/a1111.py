@@ -57,7 +57,7 @@ def _split(lines: list[str]) -> tuple[str, str]:
 def _without_networks(prompt: str, facts: Facts) -> str:
     """A prompt without `<lora:…>`, whose files are only named."""
     for match in _LORA.finditer(prompt):
-        facts.leave(f"{match[1].lower()} {match[2].strip()}", f"{match[3]} (lora=FILE lora.scale=…)")
+        facts.leave_lora(match[2].strip(), match[3], match[1].lower())
     return _LORA.sub("", prompt)
 
 

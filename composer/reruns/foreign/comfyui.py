@@ -149,7 +149,7 @@ class _Graph:
             inputs = node["inputs"]
             if isinstance(inputs.get("lora_name"), str):
                 strength = self.value(inputs, "strength_model")
-                self.facts.leave(f"lora {inputs['lora_name']}", f"{strength} (lora=FILE lora.scale=…)")
+                self.facts.leave_lora(inputs["lora_name"], strength)
             loaded = next((inputs[name] for name in _LOADERS if isinstance(inputs.get(name), str)), None)
             if loaded is not None:
                 self.facts.model = loaded

@@ -82,6 +82,16 @@ class Facts:
         elif value is not None:
             self.leave("guidance", value)
 
+    def leave_lora(self, name: Any, weight: Any, kind: str = "lora") -> None:
+        """Note a LoRA, whose file a record only names.
+
+        Args:
+            name: Its name in the record.
+            weight: Its scale.
+            kind: What the tool calls it.
+        """
+        self.leave(f"{kind} {name}", f"{weight} (lora=FILE lora.scale=…)")
+
     def leave(self, name: str, value: Any) -> None:
         """Note what is not mapped.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from composer.reruns.foreign.facts import MAX_SEED, MAX_SIDE, MAX_STEPS, Facts, read_json
+from composer.reruns.foreign.facts import Facts, read_json
+from composer.reruns.foreign.settings_object import leave_settings, take_settings
 
 _IGNORED = (
     "app_version",
@@ -31,15 +32,9 @@ def read(texts: Mapping[str, str]) -> Facts | None:
     if content is None:
         return None
     facts, rest = Facts("InvokeAI", weights=""), dict(content)  # its prompts have weights as in (word)1.2
-    facts.set_text("prompt", rest.pop("positive_prompt", None))
-    facts.set_text("negative_prompt", rest.pop("negative_prompt", None))
-    facts.set_integer("steps", rest.pop("steps", None), MAX_STEPS, 1)
-    facts.set_integer("seed", rest.pop("seed", None), MAX_SEED)
-    for side in ("width", "height"):
-        facts.set_integer(side, rest.pop(side, None), MAX_SIDE, 8)
-    facts.set_guidance(rest.pop("cfg_scale", None))
-    if "guidance" in rest:  # of FLUX
-        facts.set_guidance(rest.pop("guidance"))
+    take_settings(
+        facts, rest, prompt="positive_prompt", negative_prompt="negative_prompt", guidance=("cfg_scale", "guidance")
+    )
     scheduler = rest.pop("scheduler", None)
     if isinstance(scheduler, str):
         facts.sampler, facts.schedule = scheduler.removesuffix("_k"), "karras" if scheduler.endswith("_k") else None
@@ -50,11 +45,8 @@ def read(texts: Mapping[str, str]) -> Facts | None:
     loras = rest.pop("loras", None)
     for lora in loras if isinstance(loras, list) else []:
         if isinstance(lora, Mapping):
-            name = _name(lora.get("model", lora.get("lora")))
-            facts.leave(f"lora {name}", f"{lora.get('weight')} (lora=FILE lora.scale=…)")
-    for key, value in rest.items():
-        if key not in _IGNORED and value not in (None, [], {}, "", 0, False):
-            facts.leave(str(key), value)
+            facts.leave_lora(_name(lora.get("model", lora.get("lora"))), lora.get("weight"))
+    leave_settings(facts, {key: value for key, value in rest.items() if value not in (0, False)}, _IGNORED)
     return facts
 
 

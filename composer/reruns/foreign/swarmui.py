@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from composer.reruns.foreign.facts import MAX_SEED, MAX_SIDE, MAX_STEPS, Facts, read_json
+from composer.reruns.foreign.facts import Facts, read_json
+from composer.reruns.foreign.settings_object import leave_settings, take_settings
 
 _IGNORED = (
     "swarm_version",
@@ -49,25 +50,16 @@ def read(texts: Mapping[str, str]) -> Facts | None:
     if not isinstance(settings, Mapping):
         return None
     facts, rest = Facts("SwarmUI", weights="()"), dict(settings)
-    facts.set_text("prompt", rest.pop("prompt", None))
-    facts.set_text("negative_prompt", rest.pop("negativeprompt", None))
-    facts.set_integer("steps", rest.pop("steps", None), MAX_STEPS, 1)
-    facts.set_integer("seed", rest.pop("seed", None), MAX_SEED)
-    for side in ("width", "height"):
-        facts.set_integer(side, rest.pop(side, None), MAX_SIDE, 8)
-    facts.set_guidance(rest.pop("cfgscale", None))
-    if "fluxguidancescale" in rest:
-        facts.set_guidance(rest.pop("fluxguidancescale"))
+    guidance = ("cfgscale", "fluxguidancescale")
+    take_settings(facts, rest, prompt="prompt", negative_prompt="negativeprompt", guidance=guidance)
     facts.sampler, facts.schedule, facts.model = (
         _text(rest.pop(key, None)) for key in ("sampler", "scheduler", "model")
     )
     names, weights = (rest.pop(key, None) for key in ("loras", "loraweights"))
     for index, name in enumerate(names if isinstance(names, list) else []):
         weight = weights[index] if isinstance(weights, list) and index < len(weights) else 1
-        facts.leave(f"lora {name}", f"{weight} (lora=FILE lora.scale=…)")
-    for key, value in rest.items():
-        if key not in _IGNORED and value not in (None, "", [], {}):
-            facts.leave(str(key), value)
+        facts.leave_lora(name, weight)
+    leave_settings(facts, rest, _IGNORED)
     return facts
 
 
