@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 RANK = 4
 #: Layers that a file changes: attention of denoisers, attention and MLP of text encoders.
-ATTENTION = re.compile(r"(attn\w*\.(to_q|to_k|to_v|to_out\.0)|self_attn\.(q_proj|v_proj)|mlp\.fc1)$")
+ATTENTION = re.compile(r"(att(?:n\w*|ention)\.(to_q|to_k|to_v|to_out\.0)|self_attn\.(q_proj|v_proj)|mlp\.fc1)$")
 CONVOLUTIONS = re.compile(r"resnets\.\d+\.conv[12]$")
 #: Component → prefix in kohya's names.
 KOHYA = {
