@@ -27,7 +27,12 @@ from composer.options.accel.openvino import Vino
 
 BASE = "eager fp32"
 #: Variants that are in memory at once.
-GROUPS = (("eager bf16", "channels_last bf16", "openvino bf16"), ("openvino fp32", "onnx fp32"), ("compile bf16",))
+GROUPS = (
+    ("eager bf16", "channels_last bf16", "openvino bf16"),
+    ("eager bf16", "openvino bf16", "openvino_static bf16", "openvino_int8 bf16", "openvino_int8_static bf16"),
+    ("openvino fp32", "onnx fp32"),
+    ("compile bf16",),
+)
 #: What must be reached on Stable Diffusion 1.5's shape: openvino bf16 over eager bf16 and over eager fp32.
 OVER_BF16, OVER_FP32 = 1.4, 2.5
 XL = {
@@ -109,7 +114,10 @@ def variants(shape: str, group: tuple[str, ...]) -> dict[str, Callable[[], Tenso
         model = models[dtype]
         run = {
             "eager": lambda: model, "channels_last": lambda: deepcopy(model).to(memory_format=torch.channels_last),
-            "openvino": lambda: by(Vino(), model), "onnx": lambda: by(Runtime(), model),
+            "openvino": lambda: by(Vino(), model), "openvino_static": lambda: by(Vino(static=True), model),
+            "openvino_int8": lambda: by(Vino(weights="int8"), model),
+            "openvino_int8_static": lambda: by(Vino(static=True, weights="int8"), model),
+            "onnx": lambda: by(Runtime(), model),
             "compile": lambda: torch.compile(model, options={"freezing": True}),
         }[how]()  # fmt: skip
         given = inputs(model, side, dtype)
@@ -166,10 +174,9 @@ def main() -> None:
     print("Minima, medians in brackets; first: with converting and compiling.")
     results: dict[str, list[dict[str, dict[str, float]]]] = {}
     for shape in args.shapes or (("tiny", "sd15-quick") if args.quick else ("tiny", "sd15", "sdxl", "flux")):
-        for group in GROUPS[: 3 if args.compile else 2]:
-            group = tuple(
-                name for name in group if (shape, name) != ("flux", "onnx fp32")
-            )  # torch can't write its norm as ONNX
+        for group in GROUPS if args.compile else GROUPS[:-1]:
+            # torch can't write the norm of Flux as ONNX
+            group = tuple(name for name in group if (shape, name) != ("flux", "onnx fp32"))
             done = subprocess.run([sys.executable, __file__, "--one", shape, *group], capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(done.stderr)

@@ -102,9 +102,14 @@ class Converted(Acceleration):
             yield
 
     def _replace(self, module: nn.Module, stack: ExitStack) -> None:
-        replacement = ConvertedForward(self.name, module, module.forward, self.engine(), self.compute_dtype, self.keep)
+        engine = self.make_engine()
+        replacement = ConvertedForward(self.name, module, module.forward, engine, self.compute_dtype, self.keep)
         stack.callback(replacement.close)
         stack.enter_context(patched_forward(module, lambda _: replacement))
+
+    def make_engine(self) -> Engine:
+        """Return the engine that converts and runs a module."""
+        return self.engine()
 
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Return the dtype to compute in.

@@ -38,9 +38,13 @@ class Engine:
 
     Attributes:
         package: Package whose version is part of the cache key.
+        variant: What else sets its converted models apart; part of the cache key.
+        fixed_shapes: Whether a model is compiled anew for each shape of its inputs.
     """
 
     package: ClassVar[str]
+    variant: str = ""
+    fixed_shapes: bool = False
 
     def convert(self, module: nn.Module, inputs: dict[str, Tensor], folder: Path) -> None:
         """Write a converted module.
@@ -52,11 +56,12 @@ class Engine:
         """
         raise NotImplementedError
 
-    def compile(self, folder: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
+    def compile(self, folder: Path, shapes: list[tuple[int, ...]]) -> Callable[[list[np.ndarray]], np.ndarray]:
         """Compile a converted module.
 
         Args:
             folder: Directory that ``convert`` wrote to.
+            shapes: Shapes of the inputs; only an engine of ``fixed_shapes`` is bound to them.
 
         Returns:
             A function of arrays; its result is not reused.
@@ -151,15 +156,18 @@ class ConvertedForward:
         dtype = next(self.module.parameters()).dtype
         like = tuple((name, tensor.dim(), tensor.dtype) for name, tensor in tensors.items())
         kind = like, repr(fixed), odd(self.module, tensors), self.compute_dtype(dtype), dtype
-        if kind not in self.programs:
-            self.programs[kind] = self.engine.compile(self._folder(kind, tensors, fixed))
-        output = self.programs[kind]([array(tensor) for tensor in tensors.values()])
+        shapes = [tuple(tensor.shape) for tensor in tensors.values()]
+        program = kind, tuple(shapes) if self.engine.fixed_shapes else None
+        if program not in self.programs:
+            self.programs[program] = self.engine.compile(self._folder(kind, tensors, fixed), shapes)
+        output = self.programs[program]([array(tensor) for tensor in tensors.values()])
         return torch.from_numpy(output).to(next(iter(tensors.values())).dtype)
 
     def _folder(self, kind: tuple[Any, ...], tensors: dict[str, Tensor], fixed: dict[str, Any]) -> Path:
         """Return the directory of the converted model: in the disk cache, or a temporary one."""
         if self.keep:
-            traits = hashlib.sha256(repr((self._content(kind[-1]), kind)).encode()).hexdigest()[:40]
+            facts = self._content(kind[-1]), kind, self.engine.variant
+            traits = hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
             try:
                 key = f"{traits}-{version(self.engine.package)}-torch-{torch.__version__}"
                 return disk_cache.get_or_create(self.option, key, lambda draft: self._convert(tensors, fixed, draft))

@@ -30,7 +30,7 @@ class Runtime(Engine):
             dynamic_axes={name: [*OPEN[tensor.dim()]] for name, tensor in inputs.items() if tensor.dim()},
         )  # fmt: skip
 
-    def compile(self, folder: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
+    def compile(self, folder: Path, shapes: list[tuple[int, ...]]) -> Callable[[list[np.ndarray]], np.ndarray]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -40,10 +40,8 @@ class Runtime(Engine):
         names = [node.name for node in session.get_inputs()]
 
         def run(inputs: list[np.ndarray]) -> np.ndarray:
-            output: Any = session.run(None, dict(zip(names, inputs)))[
-                0
-            ]  # annotated as all that ONNX has: a tensor here
-            return output
+            outputs: Any = session.run(None, dict(zip(names, inputs)))  # annotated as all that ONNX has
+            return outputs[0]
 
         return run
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -151,6 +152,30 @@ def test_tiles_and_slices_of_the_vae_go_through_it(bench, option):
     assert close(bench.run("sd", *words), bench.run("sd", *words, option))
 
 
+@pytest.mark.slow  # compiles for each size
+def test_static_shapes_give_the_same_and_every_size_is_compiled_for_itself(bench):
+    static = [VINO, "accel.openvino.static=true"]
+    for words in ([], ["images=2"], ["height=128"], []):
+        assert close(bench.run("sd", *words), bench.run("sd", *words, *static)), words
+
+
+@pytest.mark.slow  # converts a UNet and a VAE
+def test_weights_in_8_bits_are_near_and_are_not_those_of_another_run(bench):
+    """Rounding to 8 bits moves a weight by at most 1/254 of its row's largest; the latents of three steps follow."""
+    pytest.importorskip("nncf")
+    plain, full = bench.run("sd"), bench.run("sd", VINO)
+    small = bench.run("sd", VINO, "accel.openvino.weights=int8")
+    distance = (small[1][-1] - plain[1][-1]).norm() / plain[1][-1].norm()
+    assert NEAR < distance < 0.1
+    assert same(full[0], bench.run("sd", VINO)[0])
+
+
+@pytest.mark.skipif(bool(find_spec("nncf")), reason="nncf is installed here")
+def test_weights_in_8_bits_need_nncf(bench):
+    with pytest.raises(ComposerError, match=r"accel.openvino.weights=int8: needs the package nncf: pip install"):
+        bench.built("sd", VINO, "accel.openvino.weights=int8")
+
+
 @pytest.mark.slow  # half a minute of converting
 def test_bf16_is_as_far_from_fp32_as_that_of_torch(bench):
     """Both round at 2⁻⁸, one here and the other there: OpenVINO may go twice as far as torch, and must not give
@@ -200,7 +225,7 @@ def test_a_signal_is_handled_after_models_were_closed(tmp_path):
     other's, freed.
     """
     Vino().convert(torch.nn.Linear(2, 2), {"x": torch.zeros(1, 2)}, tmp_path)
-    programs = [Vino().compile(tmp_path) for _ in range(2)]
+    programs = [Vino().compile(tmp_path, []) for _ in range(2)]
     while programs:
         programs.pop(0)
     with pytest.raises(KeyboardInterrupt):
