@@ -69,6 +69,34 @@ class Supports:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Argument:
+    """A number that runs of a family take beside the keys of the task, as `arguments.NAME`.
+
+    Attributes:
+        component: Component without which it has no effect.
+        setting: Setting of this component that must be true for it to have one; empty for any.
+        most: Largest value, None without a limit; the least is 0.
+    """
+
+    component: str
+    setting: str = ""
+    most: float | None = None
+
+    def lacking(self, classes: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]]) -> str:
+        """Say which models have what it needs, if a checkpoint does not; nothing if it does.
+
+        Args:
+            classes: Component → class name of the checkpoint.
+            configs: Component → its settings.
+        """
+        if self.component not in classes:
+            return f"models with a {self.component}"
+        if self.setting and not configs.get(self.component, {}).get(self.setting):
+            return f"models whose {self.component} has {self.setting}"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FamilyInfo:
     """How a family's checkpoints are recognised, and what follows from that before any weights are loaded.
 
@@ -105,7 +133,7 @@ class FamilyInfo:
             the first frame as further channels.
         last_image: What these models do with an image of the last frame, by the denoiser's settings; None if none
             takes one.
-        arguments: Further arguments that its runs take → the component without which they have no effect.
+        arguments: Further arguments that its runs take, by name.
         timestep_scale: Factor from the denoiser's timestep input to 0-1000; negative where the input grows from
             noise to image, so that 1000 is added.
         scheduler_type: `diffusion`, `flow` or `edm`, used if the checkpoint's scheduler does not determine it.
@@ -146,7 +174,7 @@ class FamilyInfo:
     begins_with_image: bool | str = False
     frame_marks: int = 0
     last_image: Callable[[Mapping[str, Any]], LastImage] | None = None
-    arguments: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
     timestep_scale: float = 1
     scheduler_type: str = "diffusion"
     rounds_strength_up: bool = False

@@ -322,6 +322,22 @@ class Family(ABC):
             NonFinite: The pixels are not finite.
         """
 
+    def decode_result(self, latents: Tensor, request: Request, generators: tuple[torch.Generator, ...]) -> Decoded:
+        """Decode the last latents of a run; as `decode`, but for VAEs that denoise too and sample noise for that.
+
+        Args:
+            latents: Latents in the model's layout and scale.
+            request: Size in pixels.
+            generators: One CPU generator for each row, as the run left it.
+
+        Returns:
+            What `decode` returns.
+
+        Raises:
+            NonFinite: The pixels are not finite.
+        """
+        return self.decode(latents, request)
+
 
 class DiffusersFamily(Family):
     """Base of families whose components are held by a diffusers pipeline that lends its helpers.

@@ -57,6 +57,9 @@ class ClipTransformer(FlowTransformer):
         return self.pack(batch_noise(shape, generators, self.latents_dtype, self.device))
 
     def decode(self, latents: Tensor, request: Request) -> Decoded:
-        pixels, notes = self.decode_latents(self.unpack(latents, self.canvas(request)), self.denormalize)
+        return self.clips(*self.decode_latents(self.unpack(latents, self.canvas(request)), self.denormalize), request)
+
+    def clips(self, pixels: Tensor, notes: tuple[str, ...], request: Request) -> Decoded:
+        """Convert decoded pixels `(B, 3, frames, H, W)`, about `[-1, 1]`, to clips."""
         clips = self.pipe.video_processor.postprocess_video(pixels, output_type="pil")
         return Decoded(media=[Clip(frames, request.inputs["fps"]) for frames in clips], notes=notes)

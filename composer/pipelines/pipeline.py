@@ -182,7 +182,7 @@ class Pipeline:
             Images of the pass and its number of iterations.
         """
         hooks, run, latents = denoised
-        decoded = self.family.decode(latents, run.request)
+        decoded = self.family.decode_result(latents, run.request, run.generators)
         notes.extend(decoded.notes)
         return PassOutcome(replace(decoded, media=hooks.finish(run, decoded.media)), len(run.timesteps))
 

@@ -15,7 +15,7 @@ from composer.errors import ComposerError, suggest
 from composer.families.base import Family
 from composer.media.formats import Kind
 from composer.sampling.sampler import Sampler
-from composer.system.constraints import Ge, Interval, require
+from composer.system.constraints import Interval, require
 from composer.tasks import marks
 from composer.tasks.limits import SEEDS, Images, Pixels, SeedStep
 from composer.tasks.values import negatives, require_integer, seed, texts
@@ -245,9 +245,10 @@ def _of_family(name: str, value: Any, checkpoint: Checkpoint) -> float:
     if name not in taken:
         reason = f"is for hosted pipelines, and this model has the native family {checkpoint.family}: leave it out"
         raise ComposerError(f"{ARGUMENTS}.{name}", value, reason, sorted(taken))
-    if taken[name] not in checkpoint.classes:
-        raise ComposerError(f"{ARGUMENTS}.{name}", value, f"is for models with a {taken[name]}: leave it out")
-    return float(require(f"{ARGUMENTS}.{name}", value, Annotated[float, Ge(0)]))
+    lacking = taken[name].lacking(checkpoint.classes, checkpoint.configs)
+    if lacking:
+        raise ComposerError(f"{ARGUMENTS}.{name}", value, f"is for {lacking}: leave it out")
+    return float(require(f"{ARGUMENTS}.{name}", value, Annotated[float, Interval(ge=0, le=taken[name].most)]))
 
 
 def _certain_sides(values: Mapping[str, Any], checkpoint: Checkpoint) -> tuple[str, ...]:

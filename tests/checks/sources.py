@@ -12,6 +12,7 @@ import torch
 import zoo
 from diffusers import ControlNetModel, FluxKontextPipeline, StableDiffusionControlNetPipeline
 from safetensors.torch import load_file, save_file
+from zoo.ltx import ltx
 
 from composer.checkpoints.single_file_keys import UNET_INPUT, known_keys
 from composer.testing import pipelines
@@ -264,5 +265,6 @@ MAKERS: dict[str, Callable[[Sources, Path], Path]] = {
     "photo": photo,
     "image": data(lambda sources: b"\x89PNG\r\n\x1a\n" + b"\0" * 64, ".png"),
 }
+MAKERS["ltx_denoising_vae"] = pipeline(lambda: ltx(timestep_conditioning=True))
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4265380512\n"
 MAKERS |= {f"pipe_{name}": lambda sources, location, name=name: zoo.save(name, location) for name in zoo.ZOO}

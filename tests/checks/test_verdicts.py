@@ -306,6 +306,20 @@ PIPELINES = [
     ),
     ("model.source={pipe_wan_two_experts} task=text2video arguments.other=3", "(allowed: guidance_scale_2)"),
     ("model.source={pipe_wan} task=text2video frames=6", "frames=6: "),
+    (
+        "model.source={pipe_ltx} task=text2video arguments.decode_timestep=0.05",
+        "is for models whose vae has timestep_conditioning: leave it out",
+    ),
+    (
+        "model.source={ltx_denoising_vae} task=text2video frames=9 arguments.decode_timestep=0.05 "
+        "arguments.decode_noise_scale=0.025",
+        None,
+    ),
+    ("model.source={ltx_denoising_vae} task=text2video arguments.decode_timestep=2", "from 0 to 1"),
+    (
+        "model.source={ltx_denoising_vae} task=text2video arguments.image_cond_noise_scale=0.1",
+        "(allowed: decode_noise_scale, decode_timestep)",
+    ),
     ("model.source={pipe_video}", "TextToVideoSDPipeline does not do it"),
     ("model.source={pipe_chroma} model.family=hosted", None),
     ("model.source={pipe_lumina2} model.family=hosted", None),

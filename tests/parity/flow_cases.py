@@ -146,14 +146,15 @@ class VideoCase:
     """A family of clips.
 
     Attributes:
-        zoo: Its tiny pipeline, by name in the zoo.
+        zoo: Its tiny pipeline, by name in the zoo or in `test_videos.py`.
         family: Its name where the key is another.
         pipeline: The pipeline of diffusers where it is not the class of the tiny one.
         given: Keys of the images that a clip begins and ends with; with them the task is image2video, else text2video.
         replaced: Latent frames at the start that diffusers' loop computes to no purpose and replaces after its last
             step; composer's latents hold the given ones.
         listed: Whether the pipeline takes these images as a list with one for each clip.
-        scale_2: Guidance scale of the second transformer; ``None`` for the run's own.
+        arguments: Further arguments of both.
+        batches: Batch sizes that the pipeline can run.
         schedulers: Scheduler options that the pipeline can run beside its own.
     """
 
@@ -163,10 +164,14 @@ class VideoCase:
     given: tuple[str, ...] = ()
     replaced: int = 0
     listed: bool = False
-    scale_2: float | None = None
+    arguments: Mapping[str, float] = field(default_factory=dict)
+    batches: tuple[int, ...] = (1, 2)
     schedulers: tuple[str, ...] = ()
 
 
+SECOND_SCALE = {"guidance_scale_2": 3.0}
+#: Those that the model cards of LTX-Video's later VAEs use.
+DECODING = {"decode_timestep": 0.05, "decode_noise_scale": 0.025}
 VIDEOS = {
     "wan": VideoCase(
         zoo="wan",
@@ -176,15 +181,21 @@ VIDEOS = {
         ),
     ),
     "wan22": VideoCase(zoo="wan_two_experts", family="wan"),
-    "wan22_scales": VideoCase(zoo="wan_two_experts", family="wan", scale_2=3.0),
+    "wan22_scales": VideoCase(zoo="wan_two_experts", family="wan", arguments=SECOND_SCALE),
     "wan22_5b": VideoCase(zoo="wan_5b", family="wan"),
     "wan first": VideoCase(zoo="wan_image2video", family="wan", given=("image",),
         schedulers=("flow_euler", "flow_heun")),
     "wan first and last": VideoCase(zoo="wan_first_last", family="wan", given=("image", "last_image")),
-    "wan22 first": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image",), scale_2=3.0),
+    "wan22 first": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image",), arguments=SECOND_SCALE),
     "wan22 first and last": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image", "last_image")),
     "ltx": VideoCase(zoo="ltx", schedulers=("flow_euler_karras",)),
     "ltx first": VideoCase(zoo="ltx", family="ltx", pipeline="LTXImageToVideoPipeline", given=("image",), listed=True),
+    "ltx_denoising_vae": VideoCase(zoo="ltx_denoising_vae", family="ltx", arguments=DECODING),
+    # noise of the size of the timestep is the default
+    "ltx_denoising_vae first": VideoCase(
+        zoo="ltx_denoising_vae", family="ltx", pipeline="LTXImageToVideoPipeline", given=("image",), listed=True,
+        arguments={"decode_timestep": 0.05}, batches=(1,),  # its torch.randn takes no list of generators
+    ),
     "wan22_5b first": VideoCase(
         zoo="wan_5b", family="wan", pipeline="WanImageToVideoPipeline", given=("image",), replaced=1
     ),

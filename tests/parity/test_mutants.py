@@ -18,6 +18,7 @@ from composer.families.chroma.model import Chroma
 from composer.families.flux.fill import Fill
 from composer.families.flux2.model import Flux2
 from composer.families.given_frames import GivenFrames
+from composer.families.ltx.decoding import DenoisingVAE
 from composer.families.ltx.model import LTXVideo
 from composer.families.lumina2.model import Lumina2
 from composer.families.qwen_image.model import QwenImage
@@ -109,6 +110,9 @@ MUTANTS: dict[str, tuple[Any, str, Any, Callable[[pytest.MonkeyPatch], None]]] =
     "ltx: the plain shift of an image": (
         LTXVideo, "shift", classmethod(lambda cls, tokens, steps, config: flux_shift(tokens // 3, config)),
         video("ltx"),
+    ),
+    "ltx: decoded without noise": (
+        DenoisingVAE, "with_noise", lambda self, clean, *_: clean, video("ltx_denoising_vae"),
     ),
     "ltx: the first frame is not held": (GivenFrames, "hold", lambda self, latents: latents, video("ltx first")),
     "flux_fill: the mask before the image": (Fill, "model_input", mask_first, image("flux_fill", "inpaint")),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from composer.checkpoints.layouts import FamilyInfo, Supports
+from composer.checkpoints.layouts import Argument, FamilyInfo, Supports
 
+#: Of its later VAEs, which denoise too. Timesteps and noise are counted from 0, an image, to 1.
+DECODING = Argument(component="vae", setting="timestep_conditioning", most=1)
 INFO = FamilyInfo(
     name="ltx",
     family="composer.families.ltx.model:LTXVideo",
@@ -17,6 +19,7 @@ INFO = FamilyInfo(
     scheduler_type="flow",
     steps=50,
     guidance_scale=3.0,
+    arguments={"decode_timestep": DECODING, "decode_noise_scale": DECODING},
     supports=Supports(
         attention_backends=True,
         caches=frozenset({"faster_cache", "first_block_cache", "magcache", "pyramid_attention_broadcast"}),

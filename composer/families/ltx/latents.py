@@ -1,14 +1,11 @@
-"""LTX-Video's latents: packed, normalized by channel, and decoded by a VAE that may take a timestep."""
+"""LTX-Video's latents: packed, and normalized by channel."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from torch import Tensor
 
 from composer.compat.pipeline_functions import pack_ltx, unpack_ltx
 from composer.families.clips import ClipTransformer
-from composer.families.vae import decode_latents
 
 
 class LTXLatents(ClipTransformer):
@@ -37,12 +34,6 @@ class LTXLatents(ClipTransformer):
 
     def unpack(self, latents: Tensor, canvas: tuple[int, ...]) -> Tensor:
         return unpack_ltx(self.pipe, latents, *self.grid(canvas))
-
-    def decode_latents(self, latents: Tensor, unscale: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[str, ...]]:
-        """Decode latents; some of its VAEs denoise too, at a timestep, which is 0."""
-        conditioned = self.pipe.vae.config.timestep_conditioning
-        arguments = {"temb": latents.new_zeros(len(latents), dtype=self.dtype)} if conditioned else {}
-        return decode_latents(self, unscale(latents), lambda clean: clean, arguments=arguments)
 
     def grid(self, canvas: tuple[int, ...]) -> tuple[int, int, int]:
         """Return frames, rows and columns of latents for a clip's frames, height and width in pixels."""

@@ -14,14 +14,14 @@ from composer.callbacks.base import Embedding, Step
 from composer.callbacks.request import Request
 from composer.families.base import token_strings
 from composer.families.given_frames import GivenFrames
-from composer.families.ltx.latents import LTXLatents
+from composer.families.ltx.decoding import DenoisingVAE
 from composer.families.vae import encode_pixels
 
 #: Positions of a prompt in the embedding; diffusers' default.
 MAX_TOKENS = 128
 
 
-class LTXVideo(LTXLatents):
+class LTXVideo(DenoisingVAE):
     """An image that a clip begins with is held in the first latent frame at every step, whose tokens have timestep
     0.
     """

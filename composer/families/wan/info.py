@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from composer.checkpoints.layouts import FamilyInfo, LastImage, Supports
+from composer.checkpoints.layouts import Argument, FamilyInfo, LastImage, Supports
 
 
 def last_image(transformer: Mapping[str, Any]) -> LastImage:
@@ -31,7 +31,7 @@ INFO = FamilyInfo(
     scheduler_type="flow",
     steps=50,
     guidance_scale=5.0,
-    arguments={"guidance_scale_2": "transformer_2"},
+    arguments={"guidance_scale_2": Argument(component="transformer_2")},
     supports=Supports(
         attention_backends=True,
         caches=frozenset({"faster_cache", "first_block_cache", "magcache", "pyramid_attention_broadcast"}),
