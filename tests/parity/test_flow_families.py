@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 
 import diffusers
 import pytest
@@ -56,8 +56,15 @@ def pixels_of(*pipes):
 
 
 def compare(
-    name: str, task: str, scale: float, batch: int, option: str = "default", strength: float = STRENGTH
+    name: str,
+    task: str,
+    scale: float,
+    batch: int,
+    option: str = "default",
+    strength: float = STRENGTH,
+    handed: bool = False,
 ) -> None:
+    """`handed`: diffusers' pipelines keep their generator from schedulers that add noise, which get it here."""
     case, pipe = FLOW_FAMILIES[name], tiny(name)
     info = families()[case.family or name]
     guidance = Distilled(scale) if case.distilled else ClassifierFree(scale)
@@ -75,9 +82,10 @@ def compare(
         arguments |= case.scale(scale) | case.more | {"height": SIDE, "width": SIDE}
         known = inspect.signature(other.__call__).parameters
         arguments = {key: value for key, value in arguments.items() if key in known}
-        theirs = classic(
-            other, scheduler, steps=STEPS, prompt=list(PROMPTS[:batch]), generator=generators(batch), **arguments
-        )
+        generator = generators(batch)
+        if handed:
+            scheduler.step = partial(scheduler.step, generator=generator)
+        theirs = classic(other, scheduler, steps=STEPS, prompt=list(PROMPTS[:batch]), generator=generator, **arguments)
     assert_same(mine, theirs)
     assert len(pixels) == 2 and torch.equal(*pixels), "pixels before postprocessing differ"
 

@@ -4,7 +4,7 @@ frame, bit for bit."""
 from __future__ import annotations
 
 import inspect
-from functools import cache
+from functools import cache, partial
 
 import diffusers
 import pytest
@@ -57,18 +57,21 @@ def images(case: VideoCase, batch: int):
     return {key: (image(2 * SIDE, seed),) * batch for seed, key in enumerate(case.given)}
 
 
-def theirs(pipe, case: VideoCase, scheduler, scale: float, batch: int):
+def theirs(pipe, case: VideoCase, scheduler, scale: float, batch: int, handed: bool = False):
     original, pipe.scheduler, latents = pipe.scheduler, scheduler, []
     pipe.set_progress_bar_config(disable=True)
     given = {key: list(value) if case.listed else value[0] for key, value in images(case, batch).items()}
     more = {**case.arguments, **given}
     if "frame_rate" in inspect.signature(pipe.__call__).parameters:
         more["frame_rate"] = FPS
+    generator = generators(batch) if len(case.batches) > 1 else generators(1)[0]
+    if handed:  # diffusers' pipelines keep their generator from schedulers that add noise
+        scheduler.step = partial(scheduler.step, generator=generator)
     try:
         output = pipe(
             prompt=list(PROMPTS[:batch]), negative_prompt=[NEGATIVE] * batch, height=SIDE, width=SIDE,
             num_frames=FRAMES,
-            generator=generators(batch) if len(case.batches) > 1 else generators(1)[0], num_inference_steps=STEPS,
+            generator=generator, num_inference_steps=STEPS,
             guidance_scale=scale, output_type="pil",
             callback_on_step_end=lambda _pipe, _i, _t, tensors: latents.append(tensors["latents"].clone()) or {},
             **more,
@@ -78,7 +81,7 @@ def theirs(pipe, case: VideoCase, scheduler, scale: float, batch: int):
     return latents, output.frames
 
 
-def compare(name: str, scale: float, batch: int, monkeypatch, option: str = "default") -> None:
+def compare(name: str, scale: float, batch: int, monkeypatch, option: str = "default", handed: bool = False) -> None:
     case = VIDEOS[name]
     pipe, pixels = tiny(case.zoo), []
     other = getattr(diffusers, case.pipeline)(**pipe.components, **settings(pipe)) if case.pipeline else pipe
@@ -90,7 +93,7 @@ def compare(name: str, scale: float, batch: int, monkeypatch, option: str = "def
             lambda video, _own=postprocess, **kw: pixels.append(video) or _own(video, **kw),
         )
     latents, clips, scheduler = ours(family_of(case.family or name, pipe), case, option, scale, batch)
-    their_latents, their_clips = theirs(other, case, scheduler, scale, batch)
+    their_latents, their_clips = theirs(other, case, scheduler, scale, batch, handed)
     assert len(latents) == len(their_latents) >= STEPS
     for mine, other_ones in zip(latents, their_latents):
         assert torch.equal(mine[:, :, case.replaced :], other_ones[:, :, case.replaced :]) and mine.isfinite().all()
