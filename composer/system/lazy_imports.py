@@ -160,6 +160,18 @@ def defer(module: LazyModule) -> None:
         sys.meta_path.insert(0, _Submodules())
 
 
+def bind_to_packages() -> None:
+    """Let the packages of deferred modules have them as attributes, as an import would.
+
+    `defer` can do so only for a package that is loaded already. PEFT reads `torch.distributed.tensor` so.
+    """
+    for name, module in list(sys.modules.items()):
+        package, _, last = name.rpartition(".")
+        parent = sys.modules.get(package)
+        if isinstance(module, LazyModule) and parent is not None and not isinstance(parent, LazyModule):
+            vars(parent).setdefault(last, module)
+
+
 def find_module(name: str) -> ModuleSpec | None:
     """Find a module without importing its packages, as `importlib.util.find_spec` would.
 

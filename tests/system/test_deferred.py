@@ -47,6 +47,8 @@ USES = {
     "assert isinstance(m, torch._dynamo.eval_frame.OptimizedModule)": (),
     "from torch._dynamo import allow_in_graph; f = allow_in_graph(len); import torch; torch._dynamo.reset(); "
     "from torch._dynamo.trace_rules import is_callable_allowed as a; assert a(len)": (),
+    "import torch, torch.distributed; from composer.system.lazy_imports import bind_to_packages; bind_to_packages(); "
+    "assert not isinstance(torch.ones(1), torch.distributed.tensor.DTensor)": ("torch.distributed.tensor",),
 }
 
 
@@ -96,6 +98,20 @@ def test_a_run_loads_none_of_them(tmp_path):
     """A library that began to use one is named here; the run is slower then, and right."""
     done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, cwd=tmp_path)
     assert set(done.stdout.splitlines()[-1].split()) == ALL, done.stderr[-500:]
+
+
+@pytest.mark.slow  # a complete run
+def test_a_run_with_lora_finds_what_peft_reads(tmp_path):
+    """PEFT reads `torch.distributed.tensor` as an attribute, and nobody has imported it."""
+    import torch
+    from safetensors.torch import save_file
+
+    path = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    factors = {f"{path}.lora_A.weight": torch.ones(2, 96), f"{path}.lora_B.weight": torch.ones(96, 2)}
+    save_file(factors, tmp_path / "change.safetensors")
+    words = [sys.executable, "-c", RUN, "lora=change.safetensors"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "out/000.png").is_file(), done.stderr[-500:]
 
 
 @pytest.mark.slow  # two complete runs

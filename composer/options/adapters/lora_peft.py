@@ -14,6 +14,7 @@ from composer.compat.lora import loadable_components
 from composer.config.lora import key_of
 from composer.errors import ComposerError
 from composer.options.adapters.lora_merge import Scales
+from composer.system.lazy_imports import bind_to_packages
 
 
 def adaptable(pipe: Any) -> dict[str, nn.Module]:
@@ -43,8 +44,9 @@ def peft_loras(pipe: Any, fits: Mapping[str, LoraFit]) -> Iterator[None]:
     Raises:
         ComposerError: diffusers can't load a file, or would apply a part of it.
     """
+    bind_to_packages()
     models = adaptable(pipe)
-    before = {name: _ModelState(model) for name, model in models.items()}
+    before = {name: ModelState(model) for name, model in models.items()}
     attributes = set(vars(pipe))
     try:
         for name, fit in fits.items():
@@ -89,7 +91,7 @@ def adapter_name(name: str) -> str:
     return f"lora_{name}" if name else "lora"
 
 
-class _ModelState:
+class ModelState:
     """What loading changes on a model beside its layers.
 
     Args:
@@ -102,6 +104,7 @@ class _ModelState:
         self.training = {id(module): module.training for module in model.modules()}
 
     def restore(self) -> None:
+        """Put attributes, gradients and modes back as they were; layers are the caller's."""
         for attribute in set(vars(self.model)) - self.attributes:
             delattr(self.model, attribute)
         for weight in self.model.parameters():
