@@ -55,7 +55,7 @@ NOT_HERE = {
     "memory/group_offload", "memory/layerwise_casting", "memory/model_offload", "memory/sequential_offload",
     "memory/xformers", "precision/bnb_int8", "precision/bnb_nf4", "precision/quanto_int8", "precision/torchao_int8",
     *(f"preset/{name}" for name in ("sd15_lcm", "sdxl_lcm", "sdxl_lightning", "sd15_hyper", "sdxl_hyper", "flux_hyper",
-            "flux_turbo")),
+            "flux_turbo", "qwen_image_lightning")),
 }  # fmt: skip
 #: Those that are tried in a fresh process too.
 SAMPLE = {
