@@ -11,11 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from composer.checkpoints.adapter_source import AdapterSource, locate
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.component_folder import variants, weight_files
-from composer.checkpoints.components import Component, find_component, parse_location
-from composer.checkpoints.control_lora import refuse_control_lora
+from composer.checkpoints.components import Component, ComponentLocation, find_component, parse_location
+from composer.checkpoints.control_file import find_control_file
+from composer.checkpoints.control_lora import CONTROL_LORA, find_control_lora
 from composer.checkpoints.fingerprints import directory_fingerprint
+from composer.checkpoints.headers import SAFETENSORS
+from composer.checkpoints.lora_fit import LoraFit
 from composer.config.spec import ControlSpec
 from composer.errors import ComposerError, suggest
 from composer.system.paths import expand_user
@@ -66,6 +70,8 @@ class ControlKind:
     several: tuple[str, ...] = ()
 
 
+#: Name of a control LoRA in a directory, as diffusers' training script writes it.
+LORA_NAME = "pytorch_lora_weights.safetensors"
 #: Value of a setting, and why another one is refused.
 _MASKED = (0, "takes a mask beside the image (for inpainting), which is not supported")
 #: Class of diffusers → what is known of it.
@@ -105,10 +111,12 @@ class ControlModel:
     Attributes:
         component: Where it is, its class and its settings.
         mode: Number of what the image shows, for a union; None for others.
+        lora: The layers that it changes, for a control LoRA; None for others.
     """
 
     component: Component
     mode: int | None = None
+    lora: LoraFit | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -135,10 +143,9 @@ def find_control(key: str, spec: ControlSpec, checkpoint: Checkpoint) -> Control
     Raises:
         ComposerError: There is none, its files are damaged, or it is for other checkpoints.
     """
-    if (file := expand_user(spec.model)).is_file():
-        refuse_control_lora(key, file, checkpoint)
-        reason = "is a file: name the folder of a model in diffusers' format, with its config.json, or its hub id"
-        raise ComposerError(key, file.name, reason)
+    file = _file_of(key, spec)
+    if file is not None:
+        return _from_file(key, spec, file, checkpoint)
     location = replace(parse_location(key, spec.model), revision=spec.revision, variant=spec.variant)
     component = find_component("controlnet", location, key=key)
     if spec.variant is not None and component.commit is None and spec.variant not in variants([component.folder]):
@@ -151,6 +158,37 @@ def find_control(key: str, spec: ControlSpec, checkpoint: Checkpoint) -> Control
     return ControlModel(component=component, mode=_mode(key, spec, component, kind))
 
 
+def _file_of(key: str, spec: ControlSpec) -> Path | None:
+    """The single file that a control model is; None for a directory or a repository."""
+    path = expand_user(spec.model)
+    if path.is_dir() and not (path / "config.json").is_file() and (path / LORA_NAME).is_file():
+        return path / LORA_NAME
+    if path.is_file():
+        return path
+    if not path.exists() and spec.model.endswith(SAFETENSORS):
+        return locate(AdapterSource(key=key, file=spec.model, revision=spec.revision))
+    return None
+
+
+def _from_file(key: str, spec: ControlSpec, file: Path, checkpoint: Checkpoint) -> ControlModel:
+    """A control LoRA, or a ControlNet in a single file."""
+    for setting in ("mode", "variant"):
+        if (value := getattr(spec, setting)) is not None:
+            raise ComposerError(f"{key}.{setting}", value, "is for other models than single files: leave it out")
+    lora = find_control_lora(key, file, checkpoint)
+    if lora is None:
+        return ControlModel(component=find_control_file(key, spec.model, file, checkpoint))
+    if (spec.start, spec.end) != (0, 1):
+        setting, value = ("start", spec.start) if spec.start != 0 else ("end", spec.end)
+        reason = "a control LoRA widens the model for all steps: leave it out"
+        raise ComposerError(f"{key}.{setting}", value, reason)
+    component = Component(
+        location=ComponentLocation(source=spec.model), folder=file, subfolder="", library="diffusers",
+        cls=CONTROL_LORA, config={}, commit=None,
+    )  # fmt: skip
+    return ControlModel(component=component, lora=lora)
+
+
 def check_together(found: Mapping[str, ControlModel]) -> None:
     """Refuse control models whose results can't be added.
 
@@ -160,7 +198,14 @@ def check_together(found: Mapping[str, ControlModel]) -> None:
     Raises:
         ComposerError: Two of one class differ in a setting that must be equal.
     """
+    loras = {key: model for key, model in found.items() if model.lora is not None}
+    if len(loras) > 1:
+        first_key, key = list(loras)[:2]
+        reason = f"and {first_key} are control LoRA, and a model can be widened once: choose one of them"
+        raise ComposerError(key, loras[key].component.location.source, reason)
     for key, model in found.items():
+        if model.lora is not None:
+            continue
         first_key, first = next(item for item in found.items() if item[1].component.cls == model.component.cls)
         for setting in KINDS[model.component.cls].several:
             one, other = first.component.config.get(setting), model.component.config.get(setting)

@@ -6,7 +6,7 @@ Every tensor of a file must be used. A file that would be applied in part is ref
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -47,6 +47,23 @@ class LayerMatch(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Widening:
+    """What a control LoRA changes beside adding to layers.
+
+    Attributes:
+        layer: Path of the first layer of the transformer.
+        channels: Channels that it reads then.
+        norms: Path of a norm → the file's key of the weights that replace its own.
+        original_norms: Keys of such weights in the names of the model's authors, which diffusers converts.
+    """
+
+    layer: str
+    channels: int
+    norms: Mapping[str, str] = field(default_factory=dict)
+    original_norms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoraFit:
     """A file whose layers were looked for in a model.
 
@@ -54,11 +71,13 @@ class LoraFit:
         file: The file.
         matches: The layers that were found.
         open: Layers that only diffusers' loading can match: of models whose headers do not have its names.
+        widening: What else a control LoRA changes; None for other files.
     """
 
     file: LoraFile
     matches: tuple[LayerMatch, ...]
     open: tuple[LoraLayer, ...] = ()
+    widening: Widening | None = None
 
     @property
     def components(self) -> frozenset[str]:
@@ -80,7 +99,13 @@ class LoraFit:
         return None
 
 
-def fit_lora(key: str, file: LoraFile, checkpoint: Checkpoint, shapes: Mapping[str, Shapes] | None = None) -> LoraFit:
+def fit_lora(
+    key: str,
+    file: LoraFile,
+    checkpoint: Checkpoint,
+    shapes: Mapping[str, Shapes] | None = None,
+    widening: Widening | None = None,
+) -> LoraFit:
     """Find all layers of a file in a model.
 
     Args:
@@ -88,6 +113,7 @@ def fit_lora(key: str, file: LoraFile, checkpoint: Checkpoint, shapes: Mapping[s
         file: The file.
         checkpoint: The checkpoint.
         shapes: Component → layers of the loaded model; None for those in the headers of the checkpoint's files.
+        widening: What else the file changes, if it is a control LoRA.
 
     Returns:
         The layers with their matches.
@@ -97,6 +123,8 @@ def fit_lora(key: str, file: LoraFile, checkpoint: Checkpoint, shapes: Mapping[s
     """
     _check_base(key, file, checkpoint)
     _check_tensors(key, file)
+    if widening is not None and widening.original_norms:  # its layers are joined in the authors' names
+        return LoraFit(file=file, matches=(), open=file.layers, widening=widening)
     finder = _Finder(checkpoint, checkpoint_shapes(checkpoint) if shapes is None else shapes)
     matches, open_layers, lost = [], [], []
     for layer in file.layers:
@@ -112,7 +140,7 @@ def fit_lora(key: str, file: LoraFile, checkpoint: Checkpoint, shapes: Mapping[s
     for match in matches:
         _check_shape(key, file, match)
     _check_twice(key, file, matches)
-    return LoraFit(file=file, matches=tuple(matches), open=tuple(open_layers))
+    return LoraFit(file=file, matches=tuple(matches), open=tuple(open_layers), widening=widening)
 
 
 def checkpoint_shapes(checkpoint: Checkpoint) -> dict[str, Shapes]:

@@ -41,7 +41,8 @@ def check_controls(spec: RunSpec, checkpoint: Checkpoint) -> Mapping[str, Contro
         _check_settings(key, control, spec)
         _check_checkpoint(key, control, checkpoint)
         models[name] = find_control(key, control, checkpoint)
-        if control.revision is not None and models[name].component.commit is None:
+        component = models[name].component
+        if control.revision is not None and component.commit is None and component.folder.is_dir():
             raise ComposerError(f"{key}.revision", control.revision, "is for models at the hub: leave it out")
     if len(models) > MOST:
         raise ComposerError("control", len(models), f"{MOST} control models are the most of a run")

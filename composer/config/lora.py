@@ -6,13 +6,37 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from composer.config.adapter_nodes import LORA, read_specs
+from composer.config.adapter_nodes import CONTROL, LORA, read_specs
 from composer.config.spec import LoraSpec
 from composer.errors import ComposerError
 from composer.system.constraints import check_arguments
 
-#: Name of a LoRA → its config key; the name of the one at the node itself is empty.
-key_of = LORA.key_of
+
+def key_of(name: str) -> str:
+    """Return the config key of a LoRA.
+
+    Args:
+        name: Its name; empty for the one at the node itself. That of a control LoRA is its key.
+    """
+    return name.rstrip(".") if is_control(name) else LORA.key_of(name)
+
+
+def is_control(name: str) -> bool:
+    """Whether a name is that of a control LoRA among the LoRA of a run; others have no dot.
+
+    Args:
+        name: Name of a LoRA.
+    """
+    return name.startswith(f"{CONTROL.root}.")
+
+
+def control_name(name: str) -> str:
+    """Return the name that a control LoRA has among the LoRA of a run.
+
+    Args:
+        name: Name of the control model; empty for the one at the node itself.
+    """
+    return f"{CONTROL.root}.{name}"
 
 
 def read_loras(node: Mapping[str, Any]) -> Mapping[str, LoraSpec]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from composer.checks.compatibility import Checked
 from composer.config.targets import build
 from composer.errors import ComposerError
+from composer.options.adapters.control.lora import control_loras
 from composer.options.adapters.control.option import Control
 from composer.options.adapters.embeddings import Embeddings
 from composer.options.adapters.ip_adapters import IpAdapters
@@ -51,8 +52,9 @@ def choose_options(
     if checked.ip_adapters:
         kind = _IP_ADAPTERS.get(checked.checkpoint.family, IpAdapters)
         adapters["ip_adapter.ip_adapter"] = kind(checked.ip_adapters)
-    if checked.loras:
-        adapters["lora.lora"] = Lora(checked.spec.loras, checked.loras)
+    specs, fits = control_loras(checked.spec.controls, checked.controls)
+    if checked.loras or fits:
+        adapters["lora.lora"] = Lora({**checked.spec.loras, **specs}, {**checked.loras, **fits})
     if checked.controls:
         adapters["control.control"] = Control(checked.spec.controls, checked.controls)
     candidates = adapters | candidates

@@ -12,13 +12,14 @@ from torch import nn
 
 from composer.checkpoints.fingerprints import file_sha256
 from composer.checkpoints.lora_fit import LoraFit, fit_lora
-from composer.config.lora import key_of
+from composer.config.lora import is_control, key_of
 from composer.config.spec import LoraSpec
 from composer.errors import ComposerError
 from composer.options.accel.hooking import PROGRAMS, denoiser_of
 from composer.options.adapters.lora_merge import merged_loras, set_merged_scales
 from composer.options.adapters.lora_peft import adaptable, peft_loras, set_peft_scales
 from composer.options.adapters.lora_schedule import LoraSchedule
+from composer.options.adapters.lora_widening import widened
 from composer.options.base import ModelOption, OptionContext
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _FUSED = "accel.fused_qkv"
 
 
 class Lora(ModelOption):
-    """All LoRA of a run.
+    """All LoRA of a run, also those that let an image control it.
 
     Args:
         specs: Name → settings.
@@ -99,6 +100,9 @@ class Lora(ModelOption):
             reason = f"diffusers loads no LoRA into a {type(pipe).__name__}: use {key_of(name)}.method=merge"
             raise ComposerError(key_of(name), beside[name].file.path.name, reason)
         with ExitStack() as stack:
+            for fit in self.fits.values():
+                if fit.widening is not None:
+                    stack.enter_context(widened(pipe, fit, fit.widening))
             if merged:
                 stack.enter_context(merged_loras(pipe, denoiser_of(pipe), merged, self._scales(merged)))
             if beside:
@@ -147,6 +151,7 @@ class Lora(ModelOption):
                 "method": self.method(name),
             }
             for name, spec in self.specs.items()
+            if not is_control(name)
         }
 
     def _check_file(self, name: str, fit: LoraFit) -> None:
@@ -181,7 +186,7 @@ class Lora(ModelOption):
         """Look for layers in the loaded model that no header has."""
         context = self._context()
         for name, fit in self.fits.items():
-            if fit.open:
+            if fit.open and fit.widening is None:
                 shapes = {
                     part: _shapes(model) for part, model in pipe.components.items() if isinstance(model, nn.Module)
                 }

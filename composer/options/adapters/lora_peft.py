@@ -11,7 +11,7 @@ from torch import nn
 
 from composer.checkpoints.lora_fit import LoraFit, model_key
 from composer.compat.lora import loadable_components
-from composer.config.lora import key_of
+from composer.config.lora import is_control, key_of
 from composer.errors import ComposerError
 from composer.options.adapters.lora_merge import Scales
 from composer.system.lazy_imports import bind_to_packages
@@ -88,6 +88,8 @@ def adapter_name(name: str) -> str:
     Args:
         name: Its name in the config; empty for the one at the node ``lora`` itself.
     """
+    if is_control(name):
+        return name.rstrip(".").replace(".", "_")
     return f"lora_{name}" if name else "lora"
 
 
@@ -153,6 +155,10 @@ def _refuse_unused(key: str, pipe: Any, fit: LoraFit) -> None:
             else:
                 markers[name] = float(len(markers) + 1)
                 filled[name] = torch.full(layer.shapes[role], markers[name])
+    if fit.widening is not None:  # by whose names the conversion is chosen
+        for name in fit.widening.original_norms:
+            markers[name] = float(len(markers) + 1)
+            filled[name] = torch.full((1,), markers[name])
     more = {"unet_config": pipe.unet.config} if hasattr(pipe, "unet") else {}
     converted = type(pipe).lora_state_dict(filled, **more)
     tensors = (converted[0] if isinstance(converted, tuple) else converted).values()

@@ -102,7 +102,7 @@ TYPED = {
     "control=NET control.image=nothing.png": "control.image=nothing.png: there is no such file",
     "control=nothing control.image=IMAGE": "there is no such folder or file, and it is no hub id",
     "control=owner/nothing control.image=IMAGE": "control=owner/nothing: ",
-    "control=IMAGE control.image=IMAGE": "is a file: name the folder of a model in diffusers' format",
+    "control=IMAGE control.image=IMAGE": "is a file of another kind: name a .safetensors file, a folder",
     "control.image=IMAGE": "there is no control model that it is of: name its model, control=OWNER/NAME",
     f"{BOTH} control.scal=1": "Did you mean scale?",
     f"{BOTH} control.scale=much": "control.scale=much: must be a number",
@@ -194,13 +194,10 @@ def test_a_record_may_not_reach_for_a_model_elsewhere(checkpoints, nets, compose
 
 
 @pytest.mark.parametrize("layer", ["transformer.x_embedder", "img_in"])
-@pytest.mark.parametrize("key", ["control", "lora"])
-def test_a_control_lora_is_refused_by_name(checkpoints, nets, tmp_path, key, layer):
+def test_a_control_lora_is_refused_as_a_lora(checkpoints, nets, tmp_path, layer):
     channels = json.loads((checkpoints["flux"] / "transformer/config.json").read_text())["in_channels"]
     tensors = {f"{layer}.lora_A.weight": torch.zeros(4, 2 * channels), f"{layer}.lora_B.weight": torch.zeros(32, 4)}
     save_file(tensors, tmp_path / "canny.safetensors")
-    words = [f"{key}={tmp_path / 'canny.safetensors'}", "prompt=x"]
-    more = [f"control.image={nets / 'a.png'}"] if key == "control" else []
-    reason = refusal(checkpoints["flux"], *words, *more)
+    reason = refusal(checkpoints["flux"], f"lora={tmp_path / 'canny.safetensors'}", "prompt=x")
     assert f"is a control LoRA, which widens {layer.split('.')[-1]} from {channels} to {2 * channels}" in reason
-    assert "task=control" in reason
+    assert "control=canny.safetensors control.image=FILE" in reason

@@ -120,7 +120,9 @@ def controlled(
             if schedule.within(control.start, control.end):  # else diffusers adds zeros, which is the same to the bit
                 for name, value in control.residuals(every, schedule.guided).items():
                     added[name] = total(added.get(name), value)
-        return forward(*args, **given, **_fresh(added))
+        if added.keys().isdisjoint(every):
+            return forward(*args, **given, **_fresh(added))
+        return forward(**{**every, **added})  # latents with those of the image beside them
 
     return run
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from composer.checkpoints.control_lora import CONTROL_LORA
 from composer.checkpoints.control_model import ControlModel
 from composer.checks.preprocessors import NONE, load_preprocessor
 from composer.config.control import image_key, key_of
@@ -20,6 +21,7 @@ from composer.loading.control_loader import keep_only, load_control
 from composer.options.accel.hooking import PROGRAMS, denoiser_of, patched_forward
 from composer.options.adapters.control import transformers, unet
 from composer.options.adapters.control.forward import ActiveControl, ControlSchedule, controlled
+from composer.options.adapters.control.lora import FluxControlLora
 from composer.options.adapters.control.network import ControlNetwork
 from composer.options.base import ModelOption, OptionContext
 from composer.tasks.img2img import several
@@ -39,6 +41,7 @@ NETWORKS: Mapping[str, type[ControlNetwork]] = {
     "FluxControlNetModel": transformers.FluxControlNet,
     "QwenImageControlNetModel": transformers.QwenImageControlNet,
     "ZImageControlNetModel": transformers.ZImageControlNet,
+    CONTROL_LORA: FluxControlLora,
 }
 #: Caches that skip blocks of a transformer, and with them where a control model adds.
 _SKIPPING = frozenset({"accel.first_block_cache", "accel.magcache"})
@@ -89,7 +92,7 @@ class Control(ModelOption):
     @contextmanager
     def attach(self, pipe: Any, device: torch.device) -> Iterator[None]:
         self._load(device)
-        keep_only((model.component for model in self.found.values()), self._dtype, device)
+        keep_only((model.component for model in self.found.values() if model.lora is None), self._dtype, device)
         yield
 
     @contextmanager
@@ -100,7 +103,7 @@ class Control(ModelOption):
         with ExitStack() as stack:
             controls, generators = [], tuple(torch.Generator("cpu").manual_seed(seed) for seed in request.seeds)
             for name, spec in self.specs.items():
-                network = NETWORKS[self.found[name].component.cls](self._models[name], self.found[name])
+                network = NETWORKS[self.found[name].component.cls](self._models.get(name, denoiser), self.found[name])
                 stack.enter_context(network.attached(pipe))
                 if spec.scale != 0:
                     images = self._images(name, request)
@@ -136,6 +139,8 @@ class Control(ModelOption):
     def _load(self, device: torch.device) -> None:
         cache = self._context().checked.spec.precision.cache
         for name, model in self.found.items():
+            if model.lora is not None:
+                continue  # its layers are among the LoRA of the run
             self._models[name] = load_control(key_of(name), model.component, self._dtype, device, cache)
 
     @property
