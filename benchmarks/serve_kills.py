@@ -1,12 +1,14 @@
 """The service is killed at random while two clients fill its queue, and its disk is full for a while.
 
-    python benchmarks/serve_kills.py            (500 jobs of one step, 20 kills, 15 minutes)
+    python benchmarks/serve_kills.py            (500 jobs of one step, 20 kills; 6 minutes alone on 2 cores)
     python benchmarks/serve_kills.py --quick    (20 jobs, 3 kills: proves the script, not the point)
 
-Server and workers are killed in turn with SIGKILL, at moments that a seeded generator chooses; the server is started
-again, as systemd does it. In the middle, server and workers get a limit of the size of files (RLIMIT_FSIZE) that the
-database and the images exceed, as on a full disk, and lose it ten seconds later. In the end each job must be done once,
-with all of its files; of some, the pixels are compared with those of the Python API.
+Server and workers are killed in turn with SIGKILL, at moments that a seeded generator chooses: half of them some
+seconds after the last kill, often while a worker starts, half of them once some more jobs are done, while others run.
+The server is started again, as systemd does it. In the middle, server and workers get a limit of the size of files
+(RLIMIT_FSIZE) that the database and the images exceed, as on a full disk, and lose it ten seconds later. Nothing is
+retried by a client: in the end each job must be done, must have been finished by one worker only (the logs say it), and
+must have all of its files; of some, the pixels are compared with those of the Python API.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from typing import Any
 
 #: Seconds for which the disk is full.
 FULL_SECONDS = 10.0
+#: Settings of each job, beside its seed.
+WORDS = ("steps=1", "width=64", "height=64")
 TOKEN = "a-token-of-this-benchmark"
 ROOT = Path(__file__).parents[1]
 
@@ -37,8 +41,8 @@ ROOT = Path(__file__).parents[1]
 class Service:
     """A service that is started again and again in one directory."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, log: str = "text") -> None:
+        self.folder, self.log = folder, log
         self.address = ""
         self.starts = 0
         self.process: subprocess.Popen[str] | None = None
@@ -57,6 +61,8 @@ class Service:
             port,
             f"folder={self.folder}",
             "grace=60",
+            "--log",
+            self.log,
             *words,
         ]
         with (self.folder.parent / "log.txt").open("a") as log:
@@ -107,7 +113,7 @@ def submit(service: Service, client: str, seeds: list[int], accepted: dict[int, 
     for seed in seeds:
         while seed not in accepted:
             try:
-                jobs = service.request("POST", "/jobs", {"overrides": ["steps=1", f"seed={seed}"], "client": client})[
+                jobs = service.request("POST", "/jobs", {"overrides": [*WORDS, f"seed={seed}"], "client": client})[
                     "jobs"
                 ]
                 accepted[seed] = jobs[0]["id"]
@@ -127,7 +133,7 @@ def pixels(seed: int) -> list[str]:
     """Hashes of the pixels that the Python API generates, as records have them."""
     import composer
 
-    return composer.compose(steps=1, seed=seed).record["pixels"]
+    return composer.compose(steps=1, width=64, height=64, seed=seed).record["pixels"]
 
 
 def measure(count: int, kills: int) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def measure(count: int, kills: int) -> dict[str, Any]:
     moments = random.Random(count)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as home:
-        service = Service(Path(home) / "q")
+        service = Service(Path(home) / "q", "json")
         (Path(home) / "q").mkdir()
         service.start()
         accepted: dict[int, str] = {}
@@ -146,7 +152,11 @@ def measure(count: int, kills: int) -> dict[str, Any]:
         for client in clients:
             client.start()
         for number in range(kills):
-            time.sleep(moments.uniform(0.5, 12))
+            if number % 4 < 2 and number != kills // 2:
+                time.sleep(moments.uniform(0.5, 12))
+            else:
+                progress(service, moments.randint(1, max(1, count // kills)))
+                time.sleep(moments.uniform(0, 0.5))
             if number == kills // 2:
                 service.limit_files(8 << 10)
                 time.sleep(FULL_SECONDS)
@@ -158,24 +168,29 @@ def measure(count: int, kills: int) -> dict[str, Any]:
                 service.start()
         for client in clients:
             client.join()
-        counts = wait(service, count)
-        retried = 0
-        for job in service.request("GET", "/jobs?state=failed&limit=1000")["jobs"]:
-            service.request("POST", f"/jobs/{job['id']}/retry")
-            retried += 1
-        counts = wait(service, count)
+        counts = wait(service)
         result = check(service, accepted, count)
         assert service.process is not None
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(120) == 0
     return {
-        "jobs": count, "kills": kills, "starts": service.starts, **result,
-        "failed_on_the_full_disk": retried, "states": counts,
+        "jobs": count, "kills": kills, "starts": service.starts, **result, "states": counts,
         "seconds": round(time.monotonic() - began),
     }  # fmt: skip
 
 
-def wait(service: Service, count: int) -> dict[str, int]:
+def progress(service: Service, more: int) -> None:
+    """Wait until some more jobs are done, or all are."""
+    first = None
+    while True:
+        counts = service.request("GET", "/jobs?limit=1")["counts"]
+        first = counts["done"] if first is None else first
+        if counts["done"] >= first + more or (first and not counts["queued"] + counts["running"]):
+            return
+        time.sleep(0.1)
+
+
+def wait(service: Service) -> dict[str, int]:
     """Wait until nothing waits or runs."""
     while True:
         counts = service.request("GET", "/jobs?limit=1")["counts"]
@@ -184,7 +199,20 @@ def wait(service: Service, count: int) -> dict[str, int]:
         time.sleep(0.5)
 
 
-def check(service: Service, accepted: dict[int, str], count: int) -> dict[str, int]:
+def events(log: Path, name: str) -> collections.Counter[str]:
+    """How often the logs say an event of each job; a line can be cut where its process was killed."""
+    counts: collections.Counter[str] = collections.Counter()
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("event") == name:
+            counts[entry.get("job", "")] += 1
+    return counts
+
+
+def check(service: Service, accepted: dict[int, str], count: int) -> dict[str, Any]:
     """Count what is lost, twice or half."""
     jobs = []
     before = ""
@@ -200,10 +228,17 @@ def check(service: Service, accepted: dict[int, str], count: int) -> dict[str, i
     for seed in compared:
         record = json.loads((folders[accepted[seed]] / "run.json").read_text())
         different += record["pixels"] != pixels(seed)
+    log = service.folder.parent / "log.txt"
+    finished, begun = events(log, "job done"), events(log, "job started")
+    failed = collections.Counter(job["error"]["reason"] for job in jobs if job["state"] == "failed")
     return {
         "lost": sum(name not in done for name in accepted.values()),
-        "twice": sum(number - 1 for number in seeds.values()),
+        "twice": sum(number - 1 for number in (*seeds.values(), *finished.values())),
         "half": len(half),
+        "failed": dict(failed),
+        "begun_again": sum(number - 1 for number in begun.values()),
+        "attempts_at_most": max(job["attempts"] for job in jobs),
+        "full_disk_waits": sum(events(log, "disk is full").values()) + sum(events(log, "database waits").values()),
         "compared": len(compared),
         "different": different,
     }

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from composer.errors import ComposerError
 from composer.server.answers import error_body, job_body
+from composer.server.full_disk import is_disk_full
 from composer.server.guard import Guard, file_key
 from composer.server.images_api import edit_words, generation_words, images_body
 from composer.server.openapi import DESCRIPTION, DOCS
@@ -324,7 +326,10 @@ def make_app(
             route("/jobs/{job}/cancel", routes.cancel, "POST"), route("/jobs/{job}/retry", routes.retry, "POST"),
             route("/files/{job}/{name:path}", routes.file), Mount("/page", StaticFiles(directory=PAGE)),
         ],
-        exception_handlers={ComposerError: _refused, HTTPException: _http_error, Exception: _failed},
+        exception_handlers={
+            ComposerError: _refused, HTTPException: _http_error, Exception: _failed,
+            OperationalError: _disk_full, OSError: _disk_full,
+        },
     )  # fmt: skip
     guard = Guard(app, token, hosts)
     routes.guard = guard
@@ -391,6 +396,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "there is no such page or job", 405: "has no such method here"}.get(error.status_code, error.detail)
     return JSONResponse(error_body(ComposerError(request.url.path, None, reason)), error.status_code, error.headers)
+
+
+async def _disk_full(request: Request, error: Exception) -> Response:
+    """An error of the database or of a file: the client may try again later if there is no space."""
+    if not is_disk_full(error):
+        raise error
+    refused = error_body(ComposerError("disk", None, "of the service is full: try again later"))
+    return JSONResponse(refused, 503, {"retry-after": "10"})
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError
+from composer.server.process_ends import ProcessEnd
 
 #: States of a job; the last three are final.
 STATES = ("queued", "running", "done", "failed", "cancelled")
 FINAL = STATES[2:]
-#: Times that a job may end its worker before it counts as failed.
-MAX_ATTEMPTS = 5
+#: Times that a job may end its worker before it counts as failed: that the worker crashed, or that others killed it,
+#: which is not the job's fault; but programs that watch memory kill too, and no job may begin for ever.
+MAX_CRASHES, MAX_KILLS = 5, 20
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -32,8 +34,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     worker INTEGER, step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
     previews INTEGER NOT NULL DEFAULT 0,
     cancel INTEGER NOT NULL DEFAULT 0, files TEXT NOT NULL DEFAULT '[]', error TEXT, sweep TEXT,
-    favourite INTEGER NOT NULL DEFAULT 0);
+    favourite INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0, kills INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, client, number);
+CREATE INDEX IF NOT EXISTS jobs_by_number ON jobs (state, number);
 CREATE INDEX IF NOT EXISTS jobs_by_sweep ON jobs (sweep, number);
 CREATE TABLE IF NOT EXISTS clients (name TEXT PRIMARY KEY, turn INTEGER NOT NULL);
 """
@@ -67,6 +70,8 @@ class QueuedJob:
         error: Why it failed: `message`, `key`, `value`, `reason`, `allowed`.
         sweep: Name that the jobs of a sweep have in common.
         favourite: Whether somebody marked it, so that its files are not removed with old ones.
+        crashes: Times that its worker crashed while it ran.
+        kills: Times that its worker was killed from outside while it ran.
     """
 
     id: str
@@ -87,6 +92,8 @@ class QueuedJob:
     error: Mapping[str, Any] | None = field(default=None)
     sweep: str | None = None
     favourite: int = 0
+    crashes: int = 0
+    kills: int = 0
 
 
 class JobQueue:
@@ -103,8 +110,9 @@ class JobQueue:
         with self._transaction() as db:
             for statement in _TABLES.split(";"):
                 db.execute(statement)
-            if "favourite" not in {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}:
-                db.execute("ALTER TABLE jobs ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0")  # of an older service
+            known = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
+            for name in {"favourite", "crashes", "kills"} - known:  # of an older service
+                db.execute(f"ALTER TABLE jobs ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
         # The last connection that closes moves all changes into the database, which takes 10 ms: one stays open.
         self._kept = sqlite3.connect(folder / "queue.db", timeout=30, check_same_thread=False)
         self._kept.execute("SELECT 1 FROM jobs LIMIT 1").fetchall()
@@ -204,41 +212,25 @@ class JobQueue:
             query = "UPDATE jobs SET state = ?, ended = ?, files = ?, error = ? WHERE id = ? AND state = 'running'"
             db.execute(query, values)
 
-    def release(self, name: str) -> None:
-        """Let a running job wait again; after `MAX_ATTEMPTS` it failed, since it seems to end its worker.
+    def release(self, name: str, end: ProcessEnd | None) -> None:
+        """Let a running job wait again whose worker has ended. One that ends its worker again and again has failed.
 
         Args:
             name: Its id.
+            end: How the worker ended; None if nobody saw it, as after the end of the server, or if the worker lives.
         """
-        reason = f"ended its worker process {MAX_ATTEMPTS} times, perhaps for want of memory"
-        error: Mapping[str, Any] = {
-            "message": f"job: {reason}",
-            "key": "job",
-            "value": None,
-            "reason": reason,
-            "allowed": [],
-        }
         with self._transaction() as db:
-            row = db.execute("SELECT attempts, cancel FROM jobs WHERE id = ? AND state = 'running'", (name,)).fetchone()
+            row = db.execute("SELECT * FROM jobs WHERE id = ? AND state = 'running'", (name,)).fetchone()
             if row is None:
                 return
-            if row["cancel"]:
-                db.execute("UPDATE jobs SET state = 'cancelled', ended = ? WHERE id = ?", (time.time(), name))
-            elif row["attempts"] >= MAX_ATTEMPTS:
-                failed = (time.time(), json.dumps(error), name)
-                db.execute("UPDATE jobs SET state = 'failed', ended = ?, error = ? WHERE id = ?", failed)
-            else:
-                db.execute("UPDATE jobs SET state = 'queued' WHERE id = ?", (name,))
-
-    def put_back(self, name: str) -> None:
-        """Let a running job wait again without counting the attempt: what ended it was not the job's fault.
-
-        Args:
-            name: Its id.
-        """
-        with self._transaction() as db:
-            changes = "state = CASE cancel WHEN 1 THEN 'cancelled' ELSE 'queued' END, attempts = attempts - 1"
-            db.execute(f"UPDATE jobs SET {changes} WHERE id = ? AND state = 'running'", (name,))
+            crashes = row["crashes"] + (end is not None and end.by_itself)
+            kills = row["kills"] + (end is not None and not end.by_itself)
+            state, error = ("cancelled" if row["cancel"] else "queued"), None
+            if state == "queued" and end is not None and (crashes >= MAX_CRASHES or kills >= MAX_KILLS):
+                state, error = "failed", json.dumps(_ended_error(end, crashes, kills))
+            ended = None if state == "queued" else time.time()
+            changes = "state = ?, crashes = ?, kills = ?, error = ?, ended = ?"
+            db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (state, crashes, kills, error, ended, name))
 
     def cancel(self, name: str) -> QueuedJob:
         """Cancel a job that waits, or ask for the end of one that runs.
@@ -275,7 +267,10 @@ class JobQueue:
             ComposerError: It is in another state, or there is no such job.
         """
         with self._transaction() as db:
-            changes = "state = 'queued', attempts = 0, error = NULL, ended = NULL, started = NULL, cancel = 0"
+            changes = (
+                "state = 'queued', attempts = 0, crashes = 0, kills = 0, error = NULL, ended = NULL, started = NULL, "
+                "cancel = 0"
+            )
             changed = db.execute(
                 f"UPDATE jobs SET {changes} WHERE id = ? AND state IN ('failed', 'cancelled')", (name,)
             )
@@ -369,6 +364,14 @@ class JobQueue:
         with self._transaction(writes=False) as db:
             rows = db.execute("SELECT state, COUNT(*) AS jobs FROM jobs GROUP BY state").fetchall()
         return dict.fromkeys(STATES, 0) | {row["state"]: row["jobs"] for row in rows}
+
+
+def _ended_error(end: ProcessEnd, crashes: int, kills: int) -> dict[str, Any]:
+    """Why a job failed that ended its worker too often."""
+    reason = f"ended its worker process {crashes} times, the last time by {end.reason}"
+    if crashes < MAX_CRASHES:
+        reason = f"its worker process was killed {kills} times while it ran, the last time by {end.reason}"
+    return {"message": f"job: {reason}", "key": "job", "value": None, "reason": reason, "allowed": []}
 
 
 def _job(row: sqlite3.Row | None) -> QueuedJob:

@@ -11,9 +11,12 @@ import time
 from pathlib import Path
 
 from composer.server.logs import note
+from composer.server.process_ends import oom_kills
 
 #: Seconds between two looks at the workers, and the longest pause before one that ends at once is started again.
 LOOK_SECONDS, LONGEST_PAUSE = 0.1, 30.0
+#: A worker that ran for so many seconds did not end at once.
+LONG_LIFE = 60.0
 
 
 def count_devices() -> int:
@@ -44,6 +47,8 @@ class Supervisor:
         self.workers = workers or max(1, self.devices)
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self.starts = dict.fromkeys(range(self.workers), 0)
+        self.short_lives = dict.fromkeys(range(self.workers), 0)
+        self.began: dict[int, tuple[float, int]] = {}  # time of the last start, and the kernel's count of kills then
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -53,7 +58,9 @@ class Supervisor:
             self._start(worker)
         self.thread.start()
 
-    def _start(self, worker: int) -> None:
+    def _start(self, worker: int, ended: int | None = None) -> None:
+        """Start a worker, and tell it how the one before ended: only a server that lives can know."""
+        before = [] if ended is None else [str(ended), str(oom_kills() > self.began[worker][1])]
         environment = dict(os.environ)
         if self.devices > 1:
             environment["CUDA_VISIBLE_DEVICES"] = str(worker % self.devices)
@@ -61,9 +68,10 @@ class Supervisor:
         note("worker started", worker=worker, start=self.starts[worker])
         with (self.folder / f"worker-{worker}.log").open("ab") as log:
             self.processes[worker] = subprocess.Popen(
-                [sys.executable, "-m", "composer.cli.serve_worker", str(self.folder), str(worker), self.log],
+                [sys.executable, "-m", "composer.cli.serve_worker", str(self.folder), str(worker), self.log, *before],
                 stdin=subprocess.PIPE, stdout=log, stderr=None if self.log == "json" else log, env=environment,
             )  # fmt: skip
+        self.began[worker] = time.monotonic(), oom_kills()
 
     def _watch(self) -> None:
         ended: dict[int, float] = {}
@@ -71,10 +79,14 @@ class Supervisor:
             for worker, process in self.processes.items():
                 if process.poll() is None:
                     continue
-                since = ended.setdefault(worker, time.monotonic())
-                if time.monotonic() - since >= min(LONGEST_PAUSE, 0.2 * self.starts[worker]):
+                if worker not in ended:
+                    ended[worker] = time.monotonic()
+                    is_short = ended[worker] - self.began[worker][0] < LONG_LIFE
+                    self.short_lives[worker] = self.short_lives[worker] + 1 if is_short else 0
+                    note("worker ended", worker=worker, code=process.returncode)
+                if time.monotonic() - ended[worker] >= min(LONGEST_PAUSE, 0.2 * self.short_lives[worker]):
                     del ended[worker]
-                    self._start(worker)
+                    self._start(worker, process.returncode)
 
     def alive(self) -> int:
         """Count the workers that run."""

@@ -6,11 +6,11 @@ the same number waits, and then decides what became of the job that this one had
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -25,7 +25,9 @@ from composer.config.read import read
 from composer.errors import ComposerError
 from composer.media.medium import poster
 from composer.server.answers import error_facts
+from composer.server.full_disk import is_disk_full, until_written
 from composer.server.logs import note
+from composer.server.process_ends import ProcessEnd
 from composer.server.queue import JobQueue, QueuedJob
 from composer.server.request_configs import RequestConfigs
 from composer.system.files import write_atomically
@@ -38,8 +40,8 @@ IDLE_SECONDS, NOTE_SECONDS = 0.1, 0.2
 #: A preview is decoded when this many times the duration of the last one has passed: at most a tenth of the time.
 PREVIEW_PAUSE = 10.0
 PREVIEW_SIZE = 384
-#: Errors of a disk, a quota or a limit without space, and seconds until the next attempt.
-FULL, FULL_SECONDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), 5.0
+#: Seconds until the next job after one that found the disk full.
+FULL_SECONDS = 5.0
 #: Number of the lock of the server itself, beside those of the workers.
 SERVER = -1
 RECORD, PREVIEW = "run.json", "preview.jpg"
@@ -91,8 +93,9 @@ class Report(StepCallback):
         if now < self.noted + NOTE_SECONDS and step.index + 1 < step.total:
             return
         self.noted = now
-        if self.queue.progress(self.job.id, step.index + 1, step.total, self.previews):
-            raise Cancelled
+        with suppress(sqlite3.OperationalError):  # on a full disk: the job goes on, and its end will wait
+            if self.queue.progress(self.job.id, step.index + 1, step.total, self.previews):
+                raise Cancelled
 
 
 def job_folder(folder: Path, name: str) -> Path:
@@ -140,14 +143,14 @@ def generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs) -> None:
     except Exception as raised:
         if is_disk_full(raised):  # it waits until there is space again
             shutil.rmtree(folder, ignore_errors=True)
-            queue.put_back(job.id)
+            until_written(lambda: queue.release(job.id, None))
             note("disk is full", job=job.id, client=job.client)
             time.sleep(FULL_SECONDS)
             return
         state, error = "failed", _facts(raised)
     if state != "done":
         shutil.rmtree(folder, ignore_errors=True)
-    queue.finish(job.id, state, files, error)
+    until_written(lambda: queue.finish(job.id, state, files, error))
     reason = error and error["message"]
     note(f"job {state}", job=job.id, client=job.client, seconds=round(time.monotonic() - began, 3), reason=reason)
     gc.collect()
@@ -155,25 +158,14 @@ def generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs) -> None:
 
 def _generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs, folder: Path) -> None:
     from composer.pipelines.run import execute
+    from composer.records.result import save
 
     spec = read(configs(job.words))
     spec = replace(spec, callbacks={name: callback for name, callback in spec.callbacks.items() if name != "progress"})
     result = execute(spec, folder, more=[Report(queue, job, folder)])
     callbacks = {name: facts for name, facts in result.record["callbacks"].items() if name in spec.callbacks}
-    replace(result, record={**result.record, "callbacks": callbacks}).save(folder)
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Test whether an error comes from a disk without space, however it was raised again.
-
-    Args:
-        error: The error; None is none.
-    """
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    callback_files = [path for path in folder.rglob("*") if path.is_file()]
+    save(replace(result, record={**result.record, "callbacks": callbacks}), folder, callback_files)
 
 
 def _facts(error: Exception) -> dict[str, Any]:
@@ -183,40 +175,29 @@ def _facts(error: Exception) -> dict[str, Any]:
     return {"message": reason, "key": None, "value": None, "reason": reason, "allowed": []}
 
 
-def recover(queue: JobQueue, worker: int) -> None:
+def recover(queue: JobQueue, worker: int, end: ProcessEnd | None = None) -> None:
     """Decide what became of jobs whose workers have ended: done if the record exists, else they wait again.
 
     Args:
         queue: The queue.
         worker: Number of this worker, whose lock this process holds.
+        end: How the worker of this number before ended, as its server saw; None for the first one of a server, which
+            decides about the jobs of other numbers too.
     """
     for job in queue.running():
         if job.worker == worker:
-            _recover(queue, job)
-        else:
+            _recover(queue, job, end)
+        elif end is None:
             with suppress(BlockingIOError), lock(queue.folder, job.worker or 0, wait=False):
-                _recover(queue, job)
-    orphan_mark(queue.folder, worker).unlink(missing_ok=True)
+                _recover(queue, job, None)
 
 
-def _recover(queue: JobQueue, job: QueuedJob) -> None:
+def _recover(queue: JobQueue, job: QueuedJob, end: ProcessEnd | None) -> None:
     folder = job_folder(queue.folder, job.id)
     if (folder / RECORD).is_file():
         queue.finish(job.id, "done", files_in(folder))
-    elif orphan_mark(queue.folder, job.worker or 0).is_file():
-        queue.put_back(job.id)
     else:
-        queue.release(job.id)
-
-
-def orphan_mark(folder: Path, worker: int) -> Path:
-    """File that a worker leaves which ended since its server did, so that its job is not counted as the reason.
-
-    Args:
-        folder: Directory of the service.
-        worker: Number of the worker.
-    """
-    return folder / f"worker-{worker}.orphan"
+        queue.release(job.id, end)
 
 
 @contextmanager
@@ -241,20 +222,24 @@ def lock(folder: Path, worker: int, wait: bool = True) -> Iterator[None]:
         os.close(handle)
 
 
-def work(folder: Path, worker: int) -> None:
+def work(folder: Path, worker: int, end: ProcessEnd | None = None) -> None:
     """Take jobs until SIGTERM comes or the parent ends.
 
     Args:
         folder: Directory of the service.
         worker: Number of this worker.
+        end: How the worker of this number before ended; None for the first one of a server.
     """
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent decides
-    threading.Thread(target=_end_with_parent, args=(orphan_mark(folder, worker),), daemon=True).start()
-    queue, configs = JobQueue(folder), RequestConfigs()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    queue, configs = until_written(lambda: JobQueue(folder)), RequestConfigs()
     with lock(folder, worker):
-        recover(queue, worker)
+        until_written(lambda: recover(queue, worker, end))
+        while not stopping.is_set() and not _waits(queue):
+            stopping.wait(IDLE_SECONDS)
+        _load()
         while not stopping.is_set():
             job = _claim(queue, worker)
             if job is None:
@@ -263,21 +248,31 @@ def work(folder: Path, worker: int) -> None:
                 generate(queue, job, configs)
 
 
+def _waits(queue: JobQueue) -> bool:
+    """Whether a job waits; False too while the database cannot be read."""
+    try:
+        return queue.counts()["queued"] > 0
+    except sqlite3.OperationalError:
+        return False
+
+
+def _load() -> None:
+    """Import what a job needs, which takes seconds, before one is taken: no job is lost to an end meanwhile."""
+    import composer.pipelines.build
+    import composer.pipelines.run  # noqa: F401
+
+
 def _claim(queue: JobQueue, worker: int) -> QueuedJob | None:
     """The next job; None too while the database cannot be written, such as on a full disk."""
-    import sqlite3
-
     try:
         return queue.claim(worker)
     except sqlite3.OperationalError:
         return None
 
 
-def _end_with_parent(mark: Path) -> None:
+def _end_with_parent() -> None:
     """End at once when the pipe from the parent closes: without it nobody would end this process."""
     with suppress(OSError):
         while os.read(sys.stdin.fileno(), 1):
             pass
-    with suppress(OSError):
-        mark.touch()
     os._exit(1)

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from composer.errors import ComposerError
-from composer.server.queue import MAX_ATTEMPTS, JobQueue, QueueFull
+from composer.server.process_ends import end_of
+from composer.server.queue import MAX_CRASHES, MAX_KILLS, JobQueue, QueueFull
 from composer.server.request_configs import RequestConfigs
-from composer.server.worker import generate, job_folder, orphan_mark, recover
+from composer.server.worker import generate, job_folder, recover
 
 
 @pytest.fixture
@@ -65,16 +66,23 @@ def test_a_killed_job_is_done_if_its_record_exists_and_waits_again_otherwise(que
     assert queue.get(half.id).state == "queued" and queue.claim(1).id == half.id
 
 
-def test_a_job_that_ends_its_worker_again_and_again_fails(queue):
+@pytest.mark.parametrize(
+    ("returncode", "memory_ran_out", "most", "reason"),
+    [
+        (-11, False, MAX_CRASHES, f"ended its worker process {MAX_CRASHES} times, the last time by SIGSEGV"),
+        (-9, True, MAX_CRASHES, "for want of memory"), (1, False, MAX_CRASHES, "exit code 1"),
+        (-9, False, MAX_KILLS, f"its worker process was killed {MAX_KILLS} times while it ran, the last time by SIGK"),
+        (-15, True, MAX_KILLS, "by SIGTERM"),
+    ],
+)  # fmt: skip
+def test_a_job_that_ends_its_worker_again_and_again_fails(queue, returncode, memory_ran_out, most, reason):
     (job,) = queue.add("a", [["seed=1"]])
-    for _ in range(MAX_ATTEMPTS):
-        assert queue.claim(0).id == job.id
-        recover(queue, 0)
-    assert (
-        queue.get(job.id).state == "failed"
-        and f"worker process {MAX_ATTEMPTS} times" in queue.get(job.id).error["reason"]
-    )
-    assert queue.retry(job.id).state == "queued" and queue.get(job.id).attempts == 0
+    for number in range(most):
+        assert queue.get(job.id).state == "queued" and queue.claim(0).id == job.id, number
+        recover(queue, 0, end_of(returncode, memory_ran_out))
+    assert queue.get(job.id).state == "failed" and reason in queue.get(job.id).error["reason"]
+    assert queue.retry(job.id).state == "queued"
+    assert (queue.get(job.id).attempts, queue.get(job.id).crashes, queue.get(job.id).kills) == (0, 0, 0)
 
 
 def test_only_what_can_be_cancelled_or_retried_is(queue):
@@ -89,16 +97,24 @@ def test_only_what_can_be_cancelled_or_retried_is(queue):
             refused("nothing")
 
 
-def test_a_job_is_not_blamed_for_the_end_of_its_server(queue):
+def test_a_job_is_not_blamed_for_ends_that_are_not_its_own(queue):
+    """The server was killed, or others killed the worker: both do not use up the times that a job may crash."""
     (job,) = queue.add("a", [["seed=1"]])
-    for _ in range(MAX_ATTEMPTS + 1):
+    for end in (None, end_of(-9, False)) * MAX_CRASHES:
         assert queue.claim(0).id == job.id
-        orphan_mark(queue.folder, 0).touch()
-        recover(queue, 0)
-        assert queue.get(job.id).state == "queued" and not orphan_mark(queue.folder, 0).exists()
-    queue.claim(0)
+        recover(queue, 0, end)
+    waits = queue.get(job.id)
+    assert (waits.state, waits.crashes, waits.kills, waits.attempts) == ("queued", 0, MAX_CRASHES, 2 * MAX_CRASHES)
+
+
+def test_only_the_first_worker_of_a_server_decides_about_jobs_of_others(queue):
+    """The server alone knows how a worker ended, and tells it to the next one of the same number."""
+    (job,) = queue.add("a", [["seed=1"]])
+    queue.claim(3)
+    recover(queue, 0, end_of(-9, False))
+    assert queue.get(job.id).state == "running"
     recover(queue, 0)
-    assert queue.get(job.id).attempts == 1, "without the mark the attempt counts"
+    assert queue.get(job.id).state == "queued" and queue.get(job.id).crashes == 0
 
 
 @pytest.mark.slow
@@ -116,6 +132,6 @@ def test_a_job_waits_while_the_disk_is_full(queue, monkeypatch):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     waits = queue.get(job.id)
-    assert waits.state == "queued" and waits.attempts == 0 and not job_folder(queue.folder, job.id).exists()
+    assert waits.state == "queued" and waits.crashes == 0 and not job_folder(queue.folder, job.id).exists()
     generate(queue, queue.claim(0), RequestConfigs())
     assert queue.get(job.id).state == "done"
