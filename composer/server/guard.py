@@ -24,6 +24,8 @@ MAX_HEADERS, MAX_JSON, MAX_UPLOAD = 16 << 10, 1 << 20, 64 << 20
 IMAGE_TYPES = ("multipart/form-data", "image/")
 #: Seconds that a client has to send its complete body.
 BODY_SECONDS = 30.0
+#: Most bytes that the bodies of all requests at a time have in the memory.
+MAX_BODIES = 256 << 20
 #: Paths that need no token: they show nothing of the jobs.
 OPEN_PATHS = ("/healthz", "/", "/openapi.json", "/docs")
 OPEN_FOLDER = "/page/"
@@ -63,6 +65,7 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str]) -> None:
         self.app, self.token, self.hosts = app, token, hosts
         self.statuses: Counter[int] = Counter()
+        self.held = 0  # bytes of bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request and pass it on."""
@@ -89,12 +92,29 @@ class Guard:
             if not is_open(scope, self.token):
                 check_token(headers.get("authorization", ""), self.token)
                 most = MAX_UPLOAD if headers.get("content-type", "").startswith(IMAGE_TYPES) else MAX_JSON
-            body = await read_body(headers, receive, most)
+            await self._with_body(scope, headers, most, receive, answer)
         except Refusal as error:
-            response = JSONResponse(error_body(error), error.status, {"connection": "close"})
+            again = {"retry-after": "10"} if error.status == 429 else {}
+            response = JSONResponse(error_body(error), error.status, {"connection": "close", **again})
             await response(scope, receive, answer)
-            return
-        await self.app(scope, _replayed(body, receive), answer)
+
+    async def _with_body(
+        self, scope: Scope, headers: dict[str, str], most: int, receive: Receive, answer: Send
+    ) -> None:
+        """Read the body and pass the request on; all bodies at a time are bounded, and that of a client which does not
+        say how long it is counts as the longest.
+        """
+        length = headers.get("content-length", "0" if "transfer-encoding" not in headers else str(most))
+        if not length.isdigit() or int(length) > most:
+            raise Refusal(413, "Content-Length", length, f"is more than {most} bytes")
+        if int(length) and self.held + int(length) > MAX_BODIES:
+            raise Refusal(429, "body", None, f"has no space beside those of other requests, {MAX_BODIES} bytes in all")
+        self.held += int(length)
+        try:
+            body = await read_body(receive, most)
+            await self.app(scope, _replayed(body, receive), answer)
+        finally:
+            self.held -= int(length)
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
@@ -185,11 +205,10 @@ def _equal(given: str, secret: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
 
 
-async def read_body(headers: dict[str, str], receive: Receive, most: int) -> bytes:
+async def read_body(receive: Receive, most: int) -> bytes:
     """Read a body of bounded size in bounded time.
 
     Args:
-        headers: Header → value.
         receive: Source of the body.
         most: Its largest size, in bytes.
 
@@ -199,9 +218,6 @@ async def read_body(headers: dict[str, str], receive: Receive, most: int) -> byt
     Raises:
         Refusal: It is too large, or its client too slow.
     """
-    length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > most:
-        raise Refusal(413, "Content-Length", length, f"is more than {most} bytes")
     parts, size = [], 0
     until = asyncio.get_running_loop().time() + BODY_SECONDS
     while True:

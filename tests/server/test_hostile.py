@@ -176,6 +176,90 @@ FIELDS = [
     {"prompt": "a", "output_format": "exe"},
     {"prompt": "a", "scheduler": "euler,ddim"},
 ]
+#: Requests to routes other than those above: method, path, and the body as JSON, or None.
+ROUTES = [
+    ("POST", "/jobs/JOB/favourite", {}),
+    ("POST", "/jobs/JOB/favourite", {"favourite": 1}),
+    ("POST", "/jobs/JOB/favourite", {"favourite": "true"}),
+    ("POST", "/jobs/JOB/favourite", {"favourite": True, "state": "done"}),
+    ("POST", "/jobs/JOB/favourite", [True]),
+    ("POST", "/jobs/nothing/favourite", {"favourite": True}),
+    ("GET", "/jobs/JOB/favourite", None),
+    ("GET", "/jobs?favourite=yes", None),
+    ("GET", "/jobs?contains=" + "x" * 101, None),
+    ("GET", "/jobs?sweep=" + "x" * 101, None),
+    ("GET", "/jobs?before=1e3", None),
+    ("GET", "/jobs?before=-1", None),
+    ("GET", "/jobs?limit=%D9%A3", None),
+    ("GET", "/jobs?state=done,%00", None),
+    ("GET", "/jobs/nothing/events", None),
+    ("POST", "/jobs/nothing/retry", {}),
+    ("POST", "/jobs/..%2f..%2fqueue.db/retry", {}),
+    ("DELETE", "/jobs/JOB", None),
+    ("PUT", "/jobs/JOB", {"state": "done"}),
+    ("PATCH", "/jobs/JOB", {"files": ["../../queue.db"]}),
+    ("GET", "/uploads", None),
+    ("GET", "/uploads/queue.db", None),
+    ("GET", "/uploads/..%2fqueue.db", None),
+    ("GET", "/uploads/%2e%2e%2fqueue.db", None),
+    ("GET", "/uploads/" + "0" * 32, None),
+    ("GET", "/uploads/" + "A" * 32, None),
+    ("GET", "/uploads/" + "0" * 32 + "%00", None),
+    ("GET", "/uploads/" + "0" * 32 + "%0a", None),
+    ("GET", "/uploads/" + "0" * 32 + ".unchecked", None),
+    ("DELETE", "/uploads/" + "0" * 32, None),
+    ("PUT", "/uploads/" + "0" * 32, {"a": 1}),
+    ("POST", "/models", {"pull": "owner/name"}),
+    ("DELETE", "/models/tiny", None),
+    ("GET", "/models/..%2f..", None),
+    ("GET", "/models/tiny", None),
+    ("POST", "/v1/models", {}),
+    ("GET", "/options?model=../x", None),
+    ("GET", "/options?model=/etc/passwd", None),
+    ("GET", "/options?model=owner/name", None),
+    ("GET", "/options?model=$%7Boc.env:HOME%7D", None),
+    ("GET", "/options?model=%7B_target_:os.system%7D", None),
+    ("GET", "/options?model=tiny,sdxl", None),
+    ("GET", "/options?model=%00", None),
+    ("GET", "/options?model=local", None),
+    ("POST", "/check", {}),
+    ("POST", "/check", {"overrides": "steps=1"}),
+    ("POST", "/check", {"overrides": ["output.folder=/tmp"]}),
+    ("POST", "/check", {"overrides": ["task=inpaint", "image=sample:scene", "mask=/etc/passwd"]}),
+    ("POST", "/check", {"overrides": ["task=inpaint", "image=sample:scene", "mask=upload:" + "0" * 32]}),
+    ("POST", "/check", {"overrides": ["task=inpaint", "image=sample:scene", "mask=upload:../queue.db"]}),
+    ("POST", "/check", {"overrides": ["seed=1,2"]}),
+    ("GET", "/files/JOB/", None),
+    ("GET", "/files/JOB/config.yaml%00", None),
+    ("GET", "/files/JOB/.draft-x", None),
+    ("GET", "/files/JOB/preview.jpg", None),
+    ("GET", "/files/nothing/run.json", None),
+    ("PUT", "/files/JOB/run.json", {}),
+    ("DELETE", "/files/JOB/000.png", None),
+    ("GET", "/outputs", None),
+    ("POST", "/outputs/rm", {"keep": 0}),
+    ("GET", "/diff?a=JOB&b=/etc/passwd", None),
+    ("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
+    ("GET", "/sse", None),
+    ("POST", "/messages/", {"jsonrpc": "2.0", "id": 1, "method": "initialize"}),
+    ("POST", "/metrics", {}),
+    ("POST", "/healthz", {}),
+    ("GET", "/page/", None),
+    ("GET", "/page/..%2f..%2f..%2fpyproject.toml", None),
+]
+#: Files and fields of an edit, and what its mask is.
+EDITS = [
+    {"mask": b"GIF89a"},
+    {"mask": b""},
+    {"mask": b"<svg xmlns='http://www.w3.org/2000/svg'/>"},
+    {"image": "/etc/passwd"},
+    {"image": "upload:../queue.db", "mask": "/etc/passwd"},
+    {"mask": "/etc/passwd"},
+    {"overrides": "mask=/etc/passwd"},
+    {"overrides": "output.folder=/tmp/x"},
+    {"strength": "-1"},
+    {"x": b"a"},
+]
 GOOD = f"Host: HOST\r\nAuthorization: Bearer {TOKEN}\r\n"
 #: Raw requests: hosts, origins, tokens, paths and lengths.
 RAW = {
@@ -279,6 +363,37 @@ def test_bodies_are_refused(service, body):
 @pytest.mark.parametrize("fields", every(4, FIELDS), ids=lambda fields: json.dumps(fields)[:50])
 def test_fields_of_the_images_api_are_refused(service, fields):
     assert_refused(service.request("POST", "/v1/images/generations", json=fields))
+
+
+@pytest.mark.parametrize(("method", "path", "body"), every(4, ROUTES), ids=lambda value: str(value)[:40])
+def test_other_routes_refuse_what_is_not_theirs(service, method, path, body):
+    path = path.replace("JOB", _some_job(service))
+    answer = service.request(method, path, **({} if body is None else {"json": body}))
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text[:300])
+    assert "Traceback" not in answer.text and "root:" not in answer.text and "SQLite" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", every(3, ["/models", "/schema", "/options", "/jobs", "/metrics", "/v1/models", "/uploads/" + "0" * 32])
+)
+def test_what_is_not_the_page_needs_the_token(service, path):
+    assert_refused(service.request("GET", path, headers={"authorization": "Bearer " + "x" * len(TOKEN)}))
+
+
+@pytest.mark.parametrize("given", every(5, EDITS), ids=lambda given: str(given)[:40])
+def test_edits_with_odd_masks_and_fields_are_refused(service, given):
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "PNG")
+    files = {name: value for name, value in given.items() if isinstance(value, bytes)}
+    data = {name: value for name, value in given.items() if isinstance(value, str)}
+    if "image" not in data:
+        files["image"] = buffer.getvalue()
+    assert_refused(service.request("POST", "/v1/images/edits", files=files, data={"prompt": "a", **data}))
+
+
+def test_the_battery_has_more_than_two_hundred_requests():
+    several = (WORDS, SWEEPS, BODIES, FIELDS, RAW, ROUTES, EDITS)
+    assert sum(map(len, several)) >= 260
 
 
 @pytest.mark.parametrize("name", every(2, RAW))
