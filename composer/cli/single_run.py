@@ -57,19 +57,21 @@ def finished(generate: Callable[[], Result], folder: Path) -> Result:
     Raises:
         ComposerError: The run failed, or another process holds the lock.
     """
+    from composer.records.result import save
+
     console.output_mode.run = shown(folder)
     new = make(folder)
     before = stamps(folder)
     with exclusive_lock(folder):
         try:
             result = generate()
-            paths = result.save(folder)
+            paths = save(result, folder, written(folder, before, []))
         except LeftBehind as error:  # raised once the images are saved
             if error.result is None:
                 leave_nothing(new)
             else:
                 partial: Any = error.result  # a Result, whose class is imported later than errors
-                partial.save(folder)
+                save(partial, folder, written(folder, before, []))
             raise
         except BaseException:
             leave_nothing(new)

@@ -1,25 +1,22 @@
-"""Removal of outputs: what is too old, or beyond a number. Only files that composer wrote go; others stay, and are
-counted.
+"""Removal of outputs: what is too old, or beyond a number. Only files that composer wrote go, which their records name;
+others stay, and are counted.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from composer.errors import ComposerError
 from composer.outputs.find import KINDS, Output
+from composer.records.own_files import remove_empty, remove_own_files
 from composer.server.queue import JobQueue
 from composer.sweeps.cleanup import DAY, clean
-from composer.sweeps.journal import RECORD_FILE
+from composer.sweeps.journal import read_record
 from composer.system.files import exclusive_lock
 
 _AGE = re.compile(r"(\d{1,5})(h|d|w)")
 HOURS = {"h": 1, "d": 24, "w": 24 * 7}
-#: Seconds that a file's time may be before the start or after the record of its run: clocks of file systems are coarse.
-MARGIN = 2.0
 
 
 def hours_of(key: str, value: str) -> int:
@@ -97,34 +94,7 @@ def remove(output: Output) -> int:
     if output.kind == "job":
         JobQueue(output.path.parent.parent).forget_files(output.path.name)
     with exclusive_lock(output.path):
-        others = _remove_files(output.path)
-    for folder in sorted((path for path in output.path.rglob("*") if path.is_dir()), reverse=True):
-        _remove_empty(folder)
-    if _remove_empty(output.path) and output.kind == "run" and DAY.fullmatch(output.path.parent.name):
-        _remove_empty(output.path.parent)
+        others = remove_own_files(output.path, read_record(output.path))
+    if not output.path.exists() and output.kind == "run" and DAY.fullmatch(output.path.parent.name):
+        remove_empty(output.path.parent)
     return others
-
-
-def _remove_files(folder: Path) -> int:
-    """Remove what a run has written while it ran, its record last; returns how many other files there are."""
-    record = folder / RECORD_FILE
-    end = record.stat().st_mtime
-    began = end - float(json.loads(record.read_text("utf-8")).get("seconds") or 0)
-    others = 0
-    for path in folder.rglob("*"):
-        if path == record or (path.is_dir() and not path.is_symlink()):
-            continue
-        if path.is_file() and not path.is_symlink() and began - MARGIN <= path.stat().st_mtime <= end + MARGIN:
-            path.unlink()
-        else:
-            others += 1
-    record.unlink()
-    return others
-
-
-def _remove_empty(folder: Path) -> bool:
-    try:
-        folder.rmdir()
-    except OSError:
-        return False  # other files remain in it
-    return True

@@ -47,7 +47,7 @@ def files_of(media: Sequence[Medium], indices: Sequence[int] | None, record: Map
         files[f"grid.{FORMATS[form.format].suffix}"] = encode_image(sheet, form, _options(record, None, form))
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's is ten times faster
     return files | {
-        "config.yaml": yaml.dump(_literal(config), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()
+        "config.yaml": yaml.dump(literal(config), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()
     }
 
 
@@ -136,10 +136,17 @@ def _options(record: Mapping[str, Any], number: int | None, output: OutputSpec) 
     return pillow_options(texts_of(record, number), output.format)
 
 
-def _literal(node: Any) -> Any:
-    """Escape interpolations: the config is resolved, and ``${`` in a prompt is text."""
+def literal(node: Any) -> Any:
+    """Escape interpolations: the config is resolved, and ``${`` in a prompt is text.
+
+    Args:
+        node: Mappings, lists and scalars.
+
+    Returns:
+        A copy as config.yaml has it.
+    """
     if isinstance(node, Mapping):
-        return {key: _literal(value) for key, value in node.items()}
+        return {key: literal(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return [_literal(value) for value in node]
+        return [literal(value) for value in node]
     return node.replace("${", "\\${") if isinstance(node, str) else node

@@ -32,8 +32,8 @@ RECORD_START = '{"schema":'
 SCHEMA = 1
 #: Exif's ImageDescription.
 DESCRIPTION = 0x010E
-#: Bytes of the longest record that is read.
-MAX_CHARACTERS = 256 << 10
+#: Bytes of the longest record that is read in an image, and of the longest run.json, which names all files.
+MAX_CHARACTERS, MAX_FILE = 256 << 10, 1 << 20
 #: Bytes that JPEG has for all of EXIF; a longer record stays in run.json.
 JPEG = 65000
 #: How deep lists and settings are nested in it at most.
@@ -98,10 +98,10 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ComposerError: The file can't be read, or holds no valid record.
     """
-    text = _text(path)
-    if len(text) > MAX_CHARACTERS:
+    text, most = _text(path), MAX_FILE if path.suffix == ".json" else MAX_CHARACTERS
+    if len(text) > most:
         raise ComposerError(
-            str(path), None, f"its record is longer than {MAX_CHARACTERS >> 10} KiB, so composer did not write it"
+            str(path), None, f"its record is longer than {most >> 10} KiB, so composer did not write it"
         )
     try:
         record = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
@@ -129,8 +129,8 @@ def record_file(path: Path) -> Path:
 def _text(path: Path) -> str:
     if path.suffix == ".json":
         try:
-            if path.stat().st_size > MAX_CHARACTERS:
-                return " " * (MAX_CHARACTERS + 1)
+            if path.stat().st_size > MAX_FILE:
+                return " " * (MAX_FILE + 1)
             return read_text(path)
         except (OSError, UnicodeError) as error:
             raise ComposerError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from composer.media.clip import Clip
 from composer.media.medium import Medium, kind_of, poster
 from composer.media.sound import Sound
 from composer.records.files import file_names, files_of, grid
+from composer.records.own_files import hash_of
 from composer.system.files import write_atomically
 
 MediumT = TypeVar("MediumT", Clip, Sound)
@@ -136,12 +138,13 @@ class Result:
         return save(self, Path(folder))
 
 
-def save(result: Result, folder: Path) -> list[Path]:
+def save(result: Result, folder: Path, more: Sequence[Path] = ()) -> list[Path]:
     """Write ``000.png``, …, a grid of several images, ``config.yaml``, and ``run.json`` last, which marks completeness.
 
     Args:
         result: The result.
         folder: Directory, which is created.
+        more: Files in it that callbacks have written; run.json names them with their hashes, as it does the others.
 
     Returns:
         Paths of the images, clips or sounds.
@@ -150,7 +153,10 @@ def save(result: Result, folder: Path) -> list[Path]:
         ComposerError: The directory can't be written to; files that were written are removed.
     """
     files = files_of(result.media, result.numbers, result.record)
-    files |= {"run.json": json.dumps(result.record, indent=1, ensure_ascii=False).encode()}
+    hashes = {path.relative_to(folder).as_posix(): hash_of(path) for path in more}
+    hashes |= {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    record = {**result.record, "files": hashes}
+    files |= {"run.json": json.dumps(record, indent=1, ensure_ascii=False).encode()}
     written: list[Path] = []
     try:
         for name, data in files.items():

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError, shorten
+from composer.records.own_files import remove_own_files
 from composer.sweeps.brief import brief
 from composer.sweeps.lock import defer_sigint
 from composer.system.files import TMP_PREFIX, write_atomically
@@ -304,9 +304,9 @@ def clear_folder(folder: Path) -> None:
     Args:
         folder: Folder of the sweep.
     """
-    for path in folder.iterdir():
-        if path.is_dir() and (path / RECORD_FILE).exists():
-            shutil.rmtree(path)
+    for path in list(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and (path / RECORD_FILE).exists():
+            remove_own_files(path, read_record(path))
     for name in (LOG_FILE, REQUEST_FILE, "index.html", "contact.png", "results.csv"):
         (folder / name).unlink(missing_ok=True)
 

@@ -85,7 +85,8 @@ def test_a_file_alone_is_generated_again_bit_for_bit(compose, run, tmp_path, kin
     name = name.format({"clip": "mp4", "sound": "wav"}[kind])
     shutil.copy(run[kind] / name, tmp_path / name)
     record = json.loads((run[kind] / "run.json").read_text())
-    assert metadata.read(tmp_path / name) == record | {"number": None if name == "run.json" else 1}
+    inside = record if name == "run.json" else {key: value for key, value in record.items() if key != "files"}
+    assert metadata.read(tmp_path / name) == inside | {"number": None if name == "run.json" else 1}
     assert [entry["kind"] for entry in record["media"]] == [kind] * 2 and len(set(record["pixels"])) == 2
     info = compose("info", name)
     assert info.code == 0 and (f"{kind} 2 of 2" in info.out or f"2 {kind}s" in info.out)

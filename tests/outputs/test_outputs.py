@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from composer.server.queue import JobQueue
 
@@ -51,20 +54,50 @@ def test_it_lists_and_measures(compose, outputs):
 
 
 def test_it_removes_what_composer_wrote_and_nothing_else(compose, outputs):
+    wrote = Path("outputs/run1/run.json").stat().st_mtime
     Path("outputs/run1/notes.txt").write_text("mine")
+    os.utime("outputs/run1/notes.txt", (wrote, wrote))  # the times of files say nothing
+    os.utime("outputs/run1/000.png")
+    shutil.copy("outputs/run1/000.png", "outputs/run1/copy.png")
+    Path("outputs/run2/config.yaml").write_text("changed: by hand")
     Path("outputs/run1/link.png").symlink_to(Path("outputs/mine/000.png").absolute())
     would = facts(compose, "rm", "--older-than", "5d")
     assert not would["removed"] and Path("outputs/run2/000.png").exists(), "a dry run by default"
     gone = facts(compose, "rm", "--older-than", "5d", "dry_run=false")
-    assert {one["path"] for one in gone["outputs"]} == {"outputs/run1", "outputs/run2"} and gone["other_files"] == 2
-    assert not Path("outputs/run2").exists() and Path("outputs/mine/000.png").exists()
-    assert sorted(path.name for path in Path("outputs/run1").iterdir()) == ["link.png", "notes.txt"]
+    assert {one["path"] for one in gone["outputs"]} == {"outputs/run1", "outputs/run2"} and gone["other_files"] == 4
+    assert Path("outputs/mine/000.png").exists()
+    assert [path.name for path in Path("outputs/run2").iterdir()] == ["config.yaml"]
+    assert sorted(path.name for path in Path("outputs/run1").iterdir()) == ["copy.png", "link.png", "notes.txt"]
     facts(compose, "rm", "--keep", "0", "dry_run=false")
     assert not Path("outputs/run0").exists() and Path("outputs/sweep/index.html").exists(), (
         "a sweep goes if it is named"
     )
-    facts(compose, "rm", "outputs/sweep", "dry_run=false")
-    assert sorted(path.name for path in outputs.iterdir()) == ["mine", "run1"]
+    (job,) = Path("outputs/sweep").glob("0001")
+    (job / "notes.txt").write_text("mine")
+    assert facts(compose, "rm", "outputs/sweep", "dry_run=false")["other_files"] == 1
+    assert [path.name for path in outputs.rglob("sweep/**/*")] == ["0001", "notes.txt"]
+    assert sorted(path.name for path in outputs.iterdir()) == ["mine", "run1", "run2", "sweep"]
+
+
+def test_files_of_a_record_of_an_earlier_version_are_known_by_what_is_in_them(compose):
+    """Such a record names no files; images have it in them."""
+    assert compose("steps=1", "images=2", "prompt=${x}", "output.folder=outputs/run").code == 0
+    record = json.loads(Path("outputs/run/run.json").read_text())
+    assert set(record.pop("files")) == {"000.png", "001.png", "grid.png", "config.yaml"}
+    Path("outputs/run/run.json").write_text(json.dumps(record))
+    Image.new("RGB", (8, 8)).save("outputs/run/mine.png")
+    gone = facts(compose, "rm", "outputs/run", "dry_run=false")
+    assert gone["other_files"] == 1 and [path.name for path in Path("outputs/run").iterdir()] == ["mine.png"]
+
+
+def test_a_record_names_no_file_of_another_folder(compose):
+    assert compose("steps=1", "output.folder=outputs/run").code == 0
+    Path("mine.txt").write_text("x")
+    record = json.loads(Path("outputs/run/run.json").read_text())
+    record["files"]["../../mine.txt"] = hashlib.sha256(b"x").hexdigest()
+    Path("outputs/run/run.json").write_text(json.dumps(record))
+    facts(compose, "rm", "outputs/run", "dry_run=false")
+    assert Path("mine.txt").exists() and not Path("outputs/run").exists()
 
 
 @pytest.mark.slow

@@ -29,9 +29,12 @@ def test_every_format_carries_the_record(compose, form, suffix):
     )
     assert done.code == 0, done.err
     complete = json.loads(Path("r/run.json").read_text())
+    files = complete.pop("files")
+    assert set(files) == {f"000.{suffix}", f"001.{suffix}", f"grid.{suffix}", "config.yaml"}
     for number in (0, 1):
         assert metadata.read(Path(f"r/00{number}.{suffix}")) == complete | {"number": number}
-    assert metadata.read(Path(f"r/grid.{suffix}")) == complete | {"number": None} == metadata.read(Path("r/run.json"))
+    assert metadata.read(Path(f"r/grid.{suffix}")) == complete | {"number": None}
+    assert metadata.read(Path("r/run.json")) == complete | {"number": None, "files": files}
     read = ParserManager().parse(f"r/001.{suffix}")
     sampler = next(iter(read.samplers))
     assert [prompt.value for prompt in read.prompts] == [PROMPT] and [

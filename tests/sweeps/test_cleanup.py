@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,7 +29,9 @@ def outputs(tmp_path, monkeypatch) -> Path:
     made(
         tmp_path / "outputs" / "sweeps" / "x", "sweep.json", "journal.jsonl", "index.html", "results.csv", "contact.png"
     )
-    made(tmp_path / "outputs" / "sweeps" / "x" / "0000", "run.json", "000.png")
+    made(tmp_path / "outputs" / "sweeps" / "x" / "0000", "000.png")
+    hashes = {"000.png": hashlib.sha256(b"x" * 1000).hexdigest()}
+    (tmp_path / "outputs" / "sweeps" / "x" / "0000" / "run.json").write_text(json.dumps({"files": hashes}))
     made(tmp_path / "mine", "run.json", "000.png")
     made(tmp_path / "photos", "a.png")
     return tmp_path / "outputs"
