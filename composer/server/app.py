@@ -87,6 +87,8 @@ class Routes:
                 if key not in files:
                     raise ComposerError(name, None, "is no field for a file", list(files))
                 files[key].append(await run_in_threadpool(self.service.upload, await value.read()))
+            elif key in files:
+                raise ComposerError(name, value, "must be a file")
             elif key == "overrides":
                 fields.setdefault("overrides", []).append(value)
             else:

@@ -27,18 +27,7 @@ WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "quality": (None, "auto", "standard"), "style": (None, "auto"), "background": (None, "auto", "opaque"),
     "moderation": (None, "auto"), "stream": (None, False), "partial_images": (None, 0), "input_fidelity": (None, "low"),
 }  # fmt: skip
-OTHERS = (
-    "model",
-    "prompt",
-    "negative_prompt",
-    "size",
-    "response_format",
-    "user",
-    "overrides",
-    "image",
-    "image[]",
-    "mask",
-)
+OTHERS = ("model", "prompt", "negative_prompt", "size", "response_format", "user", "overrides")
 FORMATS = ("b64_json", "url")
 
 

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Signals that only others send. The kernel's SIGKILL for want of memory is told apart by its count.
+#: Signals that only others send. The kernel's SIGKILL for want of memory is known by its count.
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Files in which Linux counts the processes that it killed for want of memory.
 _COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")

@@ -59,7 +59,7 @@ class Supervisor:
         self.thread.start()
 
     def _start(self, worker: int, ended: int | None = None) -> None:
-        """Start a worker, and tell it how the one before ended: only a server that lives can know."""
+        """Start a worker with how the one before ended, which only a server that lives can know."""
         before = [] if ended is None else [str(ended), str(oom_kills() > self.began[worker][1])]
         environment = dict(os.environ)
         if self.devices > 1:

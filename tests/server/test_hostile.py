@@ -170,6 +170,8 @@ FIELDS = [
     {"prompt": "a", "stream": True},
     {"prompt": "a", "style": "vivid"},
     {"prompt": "a", "x": 1},
+    {"prompt": "a", "image": "/etc/passwd"},
+    {"prompt": "a", "mask": "upload:0"},
     {"prompt": "a", "overrides": "steps=1"},
     {"prompt": "a", "overrides": ["output.folder=/x"]},
     {"prompt": "a", "user": 3},

@@ -108,7 +108,7 @@ def test_a_job_is_not_blamed_for_ends_that_are_not_its_own(queue):
 
 
 def test_only_the_first_worker_of_a_server_decides_about_jobs_of_others(queue):
-    """The server alone knows how a worker ended, and tells it to the next one of the same number."""
+    """The server alone knows how a worker ended, and passes it to the next one of the same number."""
     (job,) = queue.add("a", [["seed=1"]])
     queue.claim(3)
     recover(queue, 0, end_of(-9, False))
