@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -128,13 +129,13 @@ def score(answers: Tensor, scenes_shown: list[Scene]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in counts.items()}
 
 
-def generate_images(prompts: list[str], scheduler: str, steps: int, batch: int) -> Tensor:
+def generate_images(prompts: list[str], scheduler: str, steps: int, batch: int, model: Sequence[str] = ()) -> Tensor:
     """Generate with composer; images (N, 3, 64, 64) in −1 … 1, image i from seed i."""
     images = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
         images += composer.compose(
-            f"scheduler={scheduler}", "callbacks=[]", prompt=part, steps=steps, seed=start
+            *model, f"scheduler={scheduler}", "callbacks=[]", prompt=part, steps=steps, seed=start
         ).images
     pixels = np.stack([np.asarray(image) for image in images])
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200, help="for each of the four sets")
     parser.add_argument("--schedulers", nargs="+", default=["euler", "ddim", "dpmpp_2m"])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--model", nargs="*", default=[], help="words that choose it, such as model=tiny_flow")
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--cache", type=Path, default=Path("outputs/benchmarks/adherence"))
     args = parser.parse_args()
@@ -159,7 +161,7 @@ def main() -> None:
         for name, (pairs, things) in SETS.items():
             started, those = time.monotonic(), [scene for scene in scenes_with(args.prompts, pairs, things)]
             prompts = [caption(scene, np.random.default_rng(i), full=True)[0] for i, scene in enumerate(those)]
-            scores = score(read(model, generate_images(prompts, scheduler, args.steps, args.batch)), those)
+            scores = score(read(model, generate_images(prompts, scheduler, args.steps, args.batch, args.model)), those)
             met = scores["prompts"] >= TARGETS[pairs] and min(scores["ground"], scores["sky"]) >= BACKDROP
             failed += [] if met else [(scheduler, name)]
             print(

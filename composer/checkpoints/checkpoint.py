@@ -42,6 +42,7 @@ class Checkpoint:
         references: Components that its index finds elsewhere, as values of ``model.components``.
         workflow: Workflow of the blocks that does the task; empty before it is chosen, and for blocks with one alone.
         settings: Settings of its pipeline class that its index states, such as ``is_distilled``.
+        best_size: ``model.size``: side in pixels that it generates best; None for what its files or its pipeline say.
     """
 
     source: str
@@ -62,6 +63,7 @@ class Checkpoint:
     references: Mapping[str, Any] = field(default_factory=dict)
     workflow: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    best_size: int | None = None
 
     @property
     def engine(self) -> str:
@@ -116,6 +118,8 @@ class Checkpoint:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels that the model was trained at; an estimate where only a run knows."""
+        if self.best_size is not None:
+            return self.best_size, self.best_size
         if self.defaults is not None and self.defaults.size is not None:
             return self.defaults.size
         if self.family_info.size is not None:

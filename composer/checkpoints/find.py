@@ -18,7 +18,7 @@ from composer.checkpoints.components import (
 )
 from composer.checkpoints.diffusers_directory import check_directory, read_directory
 from composer.checkpoints.family import choose_family
-from composer.checkpoints.layouts import FORMER_NAMES
+from composer.checkpoints.layouts import FORMER_NAMES, HOSTED
 from composer.checkpoints.single_file_checkpoint import check_single_file, read_single_file
 from composer.checkpoints.sources import locate
 from composer.config.spec import ModelSpec
@@ -53,9 +53,21 @@ def find_checkpoint(model: ModelSpec) -> Checkpoint:
         check_directory(model, checkpoint, set(overrides))
     checkpoint = replace(
         checkpoint, hashes=model.sha256, allow_pickle=model.allow_pickle, variant=model.variant,
+        best_size=model.size,
     )  # fmt: skip
     checkpoint = _apply_overrides(checkpoint, overrides)
-    return replace(checkpoint, family=choose_family(model, checkpoint))
+    checkpoint = replace(checkpoint, family=choose_family(model, checkpoint))
+    _check_size(model.size, checkpoint)
+    return checkpoint
+
+
+def _check_size(size: int | None, checkpoint: Checkpoint) -> None:
+    if size is None:
+        return
+    if checkpoint.family == HOSTED:
+        raise ComposerError("model.size", size, f"{checkpoint.pipeline} has a size of its own: set height and width")
+    if size % checkpoint.size_multiple:
+        raise ComposerError("model.size", size, f"must be a multiple of {checkpoint.size_multiple} pixels")
 
 
 def _find_overrides(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Component]:

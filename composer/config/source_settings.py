@@ -17,7 +17,7 @@ SOURCE = "model.source"
 #: Option for a checkpoint of the user's own.
 LOCAL = "local"
 #: Settings that belong to one checkpoint alone.
-TIED = ("name", "variants", "recommended")
+TIED = ("name", "variants", "recommended", "size")
 
 
 def completed(overrides: Sequence[str]) -> list[str]:

@@ -95,6 +95,7 @@ class ModelSpec:
         variant: File variant such as `fp16`; `None` for the default files.
         config: Directory or hub id whose JSON files and tokenizer describe a single file; `None` for diffusers'
             default.
+        size: Side in pixels of the images that it generates best; `None` for what its files or its pipeline say.
         components: Component → the location that replaces it.
         safety_checker: Whether to keep the checkpoint's safety checker.
         refiner: Checkpoint that finishes the schedule; `None` for none.
@@ -108,6 +109,7 @@ class ModelSpec:
     revision: str | None = None
     variant: str | None = None
     config: str | None = None
+    size: Annotated[int, Ge(1)] | None = None
     components: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     safety_checker: bool = True
     refiner: RefinerSpec | None = None

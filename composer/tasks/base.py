@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EMBEDDED = "embedded"
+#: The embedded checkpoint that follows instructions.
+FLOW = f"{EMBEDDED}:flow"
 SIDES = ("height", "width")
 #: Key of further arguments of a hosted pipeline's call, such as `arguments.max_sequence_length=256`.
 ARGUMENTS = "arguments"
@@ -212,7 +214,8 @@ def of_texts(prompts: Sequence[str], negative: Sequence[str | None], checkpoint:
     Returns:
         One line for syntax of other tools, and one for words that the embedded model does not know.
     """
-    strange = known.note(prompts) if checkpoint.source.startswith(f"{EMBEDDED}:") else ()
+    embedded = checkpoint.source.startswith(f"{EMBEDDED}:")
+    strange = known.note(prompts, edits=checkpoint.source == FLOW) if embedded else ()
     return (*marks.note([*prompts, *negative]), *strange)
 
 

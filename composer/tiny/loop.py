@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SAVE_EVERY = 300.0  # seconds
+SAVE_EVERY = 150.0  # seconds
 
 
 class Muon(torch.optim.Optimizer):

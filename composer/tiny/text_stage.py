@@ -76,10 +76,12 @@ def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 def _examples(tokenizer: CLIPTokenizer, count: int, seed: int, pairs: str) -> tuple[Tensor, Tensor]:
     described = [pair for ways in captions(scenes(count, seed, pairs), seed) for pair in ways]
-    return encode(tokenizer, [text for text, _ in described]), torch.tensor([_labels(facts) for _, facts in described])
+    labels = torch.tensor([labels_of(facts) for _, facts in described])
+    return encode(tokenizer, [text for text, _ in described]), labels
 
 
-def _labels(facts: CaptionFacts) -> list[int]:
+def labels_of(facts: CaptionFacts) -> list[int]:
+    """Label what a caption states, an answer for each of `WAYS`."""
     things = [value for thing in facts.things for value in thing]
     missing_components = [None] * (8 - len(things))
     labels = [slot.index(v) if v else len(slot) + 1 for slot, v in zip(SLOTS, things)]

@@ -31,7 +31,7 @@ def build_tokenizer() -> CLIPTokenizer:
         word for phrase in vocabulary() for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", phrase.lower())
     )
     words.update({",": 50, ".": 50, "!": 1, "-": 1})
-    merges = _merges(words)
+    merges = learn_merges({word: [*word[:-1], word[-1] + "</w>"] for word in words}, words)
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in merges)]
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     vocab: Any = {token: i for i, token in enumerate(tokens)}  # annotated as text, which it may also be
@@ -52,8 +52,16 @@ def save_tokenizer(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def _merges(words: Counter[str]) -> list[tuple[str, str]]:
-    pieces = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
+def learn_merges(pieces: dict[str, list[str]], words: Counter[str]) -> list[tuple[str, str]]:
+    """Learn byte pairs until each word is a single token.
+
+    Args:
+        pieces: The characters of each word, as the tokenizer's format spells them.
+        words: How often each word occurs.
+
+    Returns:
+        The pairs, in the order in which they are merged.
+    """
     merges: list[tuple[str, str]] = []
     while True:
         pairs: Counter[tuple[str, str]] = Counter()

@@ -1,14 +1,13 @@
 """Train the embedded checkpoint from nothing: `python -m composer.tiny.train --work DIR --out DIR`.
 
 Every stage resumes where it was stopped; with the same seed, versions and device it makes the same weights. `--out`
-receives two checkpoints in diffusers' format, `text2img` and `unconditional`, and in `inpaint`, `depth` and `upscale`
-the components in which these variants differ from `text2img`, all in fp16.
+receives three checkpoints in diffusers' format, `text2img`, `unconditional` and `flow`, and in `inpaint`, `depth` and
+`upscale` the components in which these variants differ from `text2img`, all in fp16.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,16 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from torch import Tensor
 from transformers import DPTForDepthEstimation
 
 from composer.tiny import (
     depth_stage,
     estimator_stage,
+    flow_networks,
+    flow_stage,
+    flow_text_stage,
+    flow_tokenizer,
     inpaint_stage,
     networks,
     text_stage,
@@ -31,6 +35,7 @@ from composer.tiny import (
     vae_stage,
 )
 from composer.tiny.data import ImageSet, depths, images
+from composer.tiny.edit_pairs import edited_images, edits
 from composer.tiny.loop import configure_process
 from composer.tiny.tokenizer import save_tokenizer
 
@@ -47,16 +52,16 @@ def main(argv: list[str] | None = None) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = images(args.work, args.scenes, SEED, args.size, workers=args.workers)
-    test = images(args.work, 512, TEST_SEED, args.size, "any", workers=args.workers)
     for stage in args.stages:
         configure_process(SEED, args.threads)
-        STAGES[stage](args, data, test, device)
+        STAGES[stage](args, data, device)
 
 
-def text2img(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
+def text2img(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
     """Tokenizer, text encoder, VAE and UNet, saved as a StableDiffusionPipeline."""
     tokenizer = save_tokenizer(args.work / "tokenizer")
     encoder = text_stage.train(tokenizer, args.work, device)
+    test = images(args.work, 512, TEST_SEED, args.size, "any", workers=args.workers)
     vae = vae_stage.train(data, test, args.work, device, args.vae_steps)
     latents = vae_stage.latents(vae.eval(), data, args.work, device)
     unet = unet_stage.train(latents, SEED, encoder, tokenizer, args.work, device, args.unet_steps)
@@ -68,14 +73,14 @@ def text2img(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: t
     pipeline.to("cpu", torch.float16).save_pretrained(args.out / "text2img")
 
 
-def unconditional(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
+def unconditional(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
     """The pixel-space model, saved as a DDPMPipeline."""
     unet = unconditional_stage.train(data, args.work, device, args.unconditional_steps)
     make: Any = DDPMPipeline  # annotated with classes that are not there without torch
     make(unet.half().cpu(), networks.unconditional_scheduler()).save_pretrained(args.out / "unconditional")
 
 
-def inpaint(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
+def inpaint(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
     """The base UNet, fine-tuned to take a mask."""
     base = _trained(args.out, device)
     latents = vae_stage.latents(networks.vae(args.size), data, args.work, device)
@@ -84,7 +89,7 @@ def inpaint(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: to
     _save(unet, args.out / "inpaint" / "unet")
 
 
-def depth(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
+def depth(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
     """The base UNet, fine-tuned to take depth, and an estimator of it."""
     near = depths(args.work, args.scenes, SEED, workers=args.workers)
     estimator = estimator_stage.train(data, near, args.work, device, args.estimator_steps)
@@ -98,7 +103,7 @@ def depth(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torc
     _save(unet, args.out / "depth" / "unet")
 
 
-def upscale(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: torch.device) -> None:
+def upscale(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
     """The base UNet, fine-tuned to finish images of twice the size too."""
     large = images(args.work, args.scenes // 8, SEED, 2 * args.size, workers=args.workers)
     base = _trained(args.out, device)
@@ -108,7 +113,32 @@ def upscale(args: argparse.Namespace, data: ImageSet, test: ImageSet, device: to
     _save(unet, args.out / "upscale" / "unet")
 
 
-STAGES = {"text2img": text2img, "unconditional": unconditional, "inpaint": inpaint, "depth": depth, "upscale": upscale}
+def flow(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
+    """Tokenizer, text encoder and transformer on the base's VAE, saved as a Flux2KleinPipeline."""
+    tokenizer = flow_tokenizer.save_tokenizer(args.work / "flow_tokenizer")
+    vae = flow_networks.vae(_trained(args.out, device).vae).eval()
+    before = flow_stage.tokens(vae, data.images, args.work / "flow-before.pt", device)
+    flow_stage.normalize(vae, before)
+    those = edits(args.scenes, SEED)
+
+    def edited() -> Tensor:
+        images = edited_images(args.work, args.scenes, SEED, args.size, workers=args.workers)
+        return flow_stage.normalized(vae, flow_stage.tokens(vae, images, args.work / "flow-after.pt", device))
+
+    encoder = flow_text_stage.train(tokenizer, args.work, device, args.flow_text_steps)
+    configure_process(SEED, args.threads)
+    clean = flow_stage.normalized(vae, before)
+    transformer = flow_stage.train(
+        clean, edited, those, SEED, encoder, tokenizer, args.work, device, args.flow_steps
+    )  # fmt: skip
+    deep = flow_networks.deepen(encoder, tokenizer)
+    flow_networks.save(transformer, deep, vae, tokenizer, args.out / "flow")
+
+
+STAGES = {
+    "text2img": text2img, "unconditional": unconditional, "inpaint": inpaint, "depth": depth, "upscale": upscale,
+    "flow": flow,
+}  # fmt: skip
 
 
 def _trained(out: Path, device: torch.device) -> StableDiffusionPipeline:
@@ -117,14 +147,9 @@ def _trained(out: Path, device: torch.device) -> StableDiffusionPipeline:
 
 
 def _save(model: UNet2DConditionModel | DPTForDepthEstimation, folder: Path) -> None:
-    """In fp16; its json without this machine's paths, and without the dtype, in which transformers would load it
-    whatever is requested.
-    """
+    """In fp16."""
     model.half().cpu().save_pretrained(folder)
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    for key in ("dtype", "_name_or_path"):
-        config.pop(key, None)
-    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    flow_networks.tidy(folder / "config.json")
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -142,6 +167,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--depth-steps", type=int, default=1600)
     parser.add_argument("--estimator-steps", type=int, default=1500)
     parser.add_argument("--upscale-steps", type=int, default=1400)
+    parser.add_argument("--flow-steps", type=int, default=8000)
+    parser.add_argument("--flow-text-steps", type=int, default=500)
     parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=tuple(STAGES))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render scenes")

@@ -12,6 +12,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = {
     "adapters.py": (("--quick",), ["| diffusers | ", "| composer, peft | ", "| composer, merge | "]),
+    "edits.py": (("--quick",), ["rendered   right ", "kept "]),
     "ladder.py": (("--quick",), ["| 32 bits, 50 steps |", "| the same, 4 images at once |"]),
     "memory.py": (
         ("--quick",),

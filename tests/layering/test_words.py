@@ -61,6 +61,7 @@ DATA = {
     "composer/images/png.py": ("tell",),  # a method of io.RawIOBase
     "composer/records/result.py": ("numbers",),  # a public attribute of `Result`: indices of images
     "composer/tiny/captions.py": ("picture", "house"),
+    "composer/tiny/instructions.py": ("place",),
     "composer/tiny/known.py": ("stands", "lying"),
     "tests/cli/test_commands.py": ("asked",),  # a key of `compose status --json`
 }

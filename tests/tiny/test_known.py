@@ -7,6 +7,8 @@ import pytest
 
 from composer.tiny import known
 from composer.tiny.captions import caption
+from composer.tiny.edit_pairs import edits
+from composer.tiny.instructions import instruction
 from composer.tiny.scenes import sample_scene
 
 
@@ -28,6 +30,14 @@ def test_words_of_no_caption_are_unknown(prompt, unknown):
 def test_every_caption_is_known():
     rng = np.random.default_rng(0)
     assert not [word for _ in range(500) for word in known.unknown(caption(sample_scene(rng), rng)[0])]
+
+
+def test_every_instruction_is_known_to_the_model_that_edits():
+    rng = np.random.default_rng(0)
+    texts = [instruction(edit, rng)[0] for edit in edits(300, 7)]
+    assert not [word for text in texts for word in known.unknown(text, edits=True)]
+    assert known.unknown("make the cone a cat", edits=True) == ["cat"]
+    assert known.unknown("make the cone blue") == ["make"]
 
 
 def test_a_run_notes_what_its_prompt_asks_in_vain(compose, checkpoints):

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from composer.tiny import loop as loop_module
+from composer.tiny.data import scenes
 from composer.tiny.loop import Loop, Muon
+from composer.tiny.render import render
 from composer.tiny.train import main
 
 
 @pytest.mark.slow
 def test_training_makes_checkpoints_that_run(tmp_path, compose):
-    stages = ("vae", "unet", "unconditional", "inpaint", "depth", "estimator", "upscale")
+    stages = ("vae", "unet", "unconditional", "inpaint", "depth", "estimator", "upscale", "flow", "flow-text")
     steps = [word for stage in stages for word in (f"--{stage}-steps", "2")]
     main(
         [
@@ -40,7 +43,11 @@ def test_training_makes_checkpoints_that_run(tmp_path, compose):
         "inpaint": [*base, f"model.components.unet={out / 'inpaint'}"],
         "depth2img": [*base, *depth],
         "upscale": [*base, f"model.components.unet={out / 'upscale'}", "strength=1"],
+        "edit": ["model=local", f"model.source={out / 'flow'}", "model.size=64", "prompt=make the cone blue"],
     }
+    image = tmp_path / "scene.png"
+    Image.fromarray(render(scenes(1, 1)[0], 64).image).save(image)
+    runs["edit"].append(f"references={image}")
     for task, words in runs.items():
         done = compose(*words, f"task={task}", "steps=1", f"hydra.run.dir={task}")
         assert done.code == 0, done.err

@@ -22,7 +22,7 @@ from composer.families.vae import encode_pixels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Most tokens of a prompt with its chat template; diffusers' default.
+#: Most tokens of a prompt with its chat template, unless the tokenizer allows fewer; diffusers' default.
 MAX_TOKENS = 512
 #: Most pixels of a reference.
 MAX_AREA = 1024 * 1024
@@ -34,16 +34,16 @@ class Flux2(PatchNorm):
     samples_vae = False
 
     def tokens(self, prompt: str) -> list[str]:
-        tokens = chat_tokens(self.pipe.tokenizer, prompt, MAX_TOKENS, **self._template)
-        return tokens + [plain_tokenizer(self.pipe.tokenizer).pad_token] * (MAX_TOKENS - len(tokens))
+        tokens = chat_tokens(self.pipe.tokenizer, prompt, self._max_tokens, **self._template)
+        return tokens + [plain_tokenizer(self.pipe.tokenizer).pad_token] * (self._max_tokens - len(tokens))
 
     @property
     def prompt_tokenizer(self) -> tuple[Any, int] | None:
-        limit = chat_limit(self.pipe.tokenizer, MAX_TOKENS, **self._template)
+        limit = chat_limit(self.pipe.tokenizer, self._max_tokens, **self._template)
         return plain_tokenizer(self.pipe.tokenizer), limit
 
     def embed(self, texts: list[str]) -> Embedding:
-        hidden, text_ids = self.pipe.encode_prompt(texts, self.device, max_sequence_length=MAX_TOKENS)
+        hidden, text_ids = self.pipe.encode_prompt(texts, self.device, max_sequence_length=self._max_tokens)
         return self.embedding(hidden, extra={"txt_ids": text_ids})
 
     def forward(self, step: Step, latents: Tensor, embedding: Embedding) -> Tensor:
@@ -72,6 +72,11 @@ class Flux2(PatchNorm):
     @classmethod
     def shift(cls, tokens: int, steps: int, config: Any) -> float:
         return flux2_shift(tokens, steps)
+
+    @property
+    def _max_tokens(self) -> int:
+        """Length that prompts are padded to: 512, or the tokenizer's limit."""
+        return min(MAX_TOKENS, plain_tokenizer(self.pipe.tokenizer).model_max_length)
 
     @property
     def _template(self) -> dict[str, Any]:
