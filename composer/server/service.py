@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from composer.config.read import read
+from composer.config.read import plain, read
 from composer.errors import ComposerError
 from composer.images.reading import open_image
 from composer.server.queue import JobQueue, QueuedJob
@@ -17,7 +18,11 @@ from composer.server.requested_words import UPLOAD, request_words, sweep_words
 from composer.system.files import write_atomically
 
 if TYPE_CHECKING:
+    from composer.checkpoints.checkpoint import Checkpoint
     from composer.checks.compatibility import Checked
+
+#: Most requests whose parts are remembered as tried.
+MAX_TRIED = 500
 
 
 class Service:
@@ -33,6 +38,7 @@ class Service:
         self.uploads.mkdir(parents=True, exist_ok=True)
         self.queue = JobQueue(folder, longest)
         self._configs = RequestConfigs()
+        self._tried: dict[str, tuple[Checkpoint, tuple[str, ...]]] = {}
         self._schema: dict[str, Any] | None = None
         self._lock = threading.Lock()
 
@@ -86,10 +92,22 @@ class Service:
         from composer.checks.compatibility import check
 
         with self._lock:  # one at a time: imports and Hydra are shared
-            checked = check(read(self._configs(words)))
-            from composer.pipelines.build import tried
+            config = self._configs(words)
+            checked = check(read(config))
+            return checked, (*checked.request.notes, *self._part_notes(plain(config), checked))
 
-            return checked, tried(checked)
+    def _part_notes(self, config: dict[str, Any], checked: Checked) -> tuple[str, ...]:
+        """Notes of a run's parts, which are tried once for requests that differ in nothing but the seed."""
+        from composer.pipelines.build import tried
+
+        key = json.dumps({**config, "seed": None}, default=str)
+        checkpoint, notes = self._tried.get(key, (None, ()))
+        if checkpoint != checked.checkpoint:  # its files have changed, or nothing is known of it
+            notes = tried(checked)[len(checked.request.notes) :]
+            if len(self._tried) >= MAX_TRIED:
+                self._tried.clear()
+            self._tried[key] = checked.checkpoint, notes
+        return notes
 
     def upload(self, data: bytes) -> str:
         """Keep an image.

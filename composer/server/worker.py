@@ -266,7 +266,8 @@ def _claim(queue: JobQueue, worker: int) -> QueuedJob | None:
     """The next job; None too while the database cannot be written, such as on a full disk."""
     try:
         return queue.claim(worker)
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        note("database waits", reason=str(error))
         return None
 
 

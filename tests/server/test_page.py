@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from browser import PROGRAM, Browser
 from PIL import Image
 from served import TOKEN
 
+from composer.server.queue import JobQueue
+
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium: `apt-get install chromium`")
 
 OPEN = "document.querySelector('#work')?.hidden === false && document.querySelector('#choose-model')"
@@ -24,6 +27,17 @@ OPEN = "document.querySelector('#work')?.hidden === false && document.querySelec
 UNNAMED = """[...document.querySelectorAll('input, select, textarea, button, summary, output[id], img')].filter((one) =>
   !(one.labels?.length || one.ariaLabel || one.alt || one.textContent.trim() || one.querySelector('img')?.alt
     || one.hidden || one.closest('[hidden], dialog:not([open])'))).map((one) => one.outerHTML)"""
+#: Loads all older images, a page after the other; the seconds that it took.
+ALL_OLDER = """(async () => {
+  const older = document.querySelector('#older'), count = () => document.querySelectorAll('#gallery li').length;
+  const began = performance.now();
+  while (!older.hidden) {
+    const before = count();
+    older.click();
+    while (count() === before && !older.hidden) await new Promise((go) => setTimeout(go, 5));
+  }
+  return (performance.now() - began) / 1000;
+})()"""
 SET = """((id, value) => {{ const one = document.getElementById(id); one.value = value;
   one.dispatchEvent(new Event('input')); one.dispatchEvent(new Event('change')); return one.value; }})({id}, {value})"""
 
@@ -93,6 +107,39 @@ def test_a_refusal_is_the_line_of_the_command_line_and_a_cancelled_job_is_retrie
     page.wait("document.querySelector('#running progress')?.value > 0")
     click(page, "Cancel")
     page.wait("document.querySelector('#counts').textContent.includes('0 running')")
+
+
+@pytest.mark.slow
+def test_a_job_that_failed_says_why_and_is_retried(page, service):
+    """Its image is gone from the disk when its turn comes, and is there again for the retry."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (128, 128), "teal").save(buffer, "PNG")
+    image = {"content-type": "image/png"}
+    name = service.request("POST", "/uploads", content=buffer.getvalue(), headers=image).json()["upload"]
+    (first,) = service.submit("steps=300")
+    service.wait(first["id"], "running")
+    put(page, "choose-task", "img2img")
+    page.wait("!!document.querySelector('#set-image')")
+    put(page, "set-image", name)
+    put(page, "set-steps", "4")
+    click(page, "Generate")
+    page.wait("document.querySelector('#jobs').innerText.includes('task=img2img')")
+    file = service.folder / "uploads" / name.removeprefix("upload:")
+    kept = file.rename(file.with_suffix(".kept"))
+    service.request("POST", f"/jobs/{first['id']}/cancel")
+    (job,) = service.request("GET", "/jobs?limit=1").json()["jobs"]
+    failed = service.wait(job["id"], "failed")
+    reason = "document.querySelector('#jobs .reason')?.textContent"
+    page.wait(f"{reason} === {json.dumps(failed['error']['message'])}")
+    assert "image" in failed["error"]["message"] and failed["images"] == []
+    kept.rename(file)
+    retry = f"document.querySelector('#jobs button[aria-label=\"Retry job {job['number']}\"]')"
+    page.wait(f"!!{retry}")
+    page.run(f"{retry}.click()")
+    page.wait(f"!!document.querySelector('#gallery li[data-number=\"{job['number']}\"] img')")
+    done = service.job(job["id"])
+    assert done["state"] == "done" and done["error"] is None and done["attempts"] == 1
+    assert not page.run(f"{reason} ?? ''") and page.errors() == []
 
 
 @pytest.mark.parametrize("page", [{"width": 390, "height": 800}, {"dark": True}], indirect=True, ids=["phone", "dark"])
@@ -241,4 +288,46 @@ def test_axe_finds_nothing_serious(page, service):
     click(page, "Paint the mask")
     page.wait("document.querySelector('#mask').open")
     look("mask")
+    click(page, "Close")
+    sweep = service.submit("steps=1,2", "seed=range(2)", sweep=True)
+    assert [service.wait(one["id"])["state"] for one in sweep] == ["done"] * 4
+    open_image(page, service.job(sweep[0]["id"])["number"])
+    click(page, "Sheet")
+    page.wait("document.querySelectorAll('#sheet-images td img').length === 4")
+    assert page.run("!document.querySelector('#record').open && !document.querySelector('#mask').open")
+    look("sheet")
     assert findings == []
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_load_fast(service, services, tmp_path):
+    """Rows and directories of one job, made many: a page at a time, and then all of them."""
+    (job,) = service.submit("steps=1", "seed=77")
+    assert service.wait(job["id"])["state"] == "done"
+    queue = JobQueue(tmp_path / "service" / "q")
+    (queue.folder / "jobs").mkdir()
+    with sqlite3.connect(service.folder / "queue.db") as old, sqlite3.connect(queue.folder / "queue.db") as new:
+        old.row_factory = sqlite3.Row
+        row = dict(old.execute("SELECT * FROM jobs WHERE id = ?", (job["id"],)).fetchone())
+        rows = [{**row, "number": number, "id": f"{number:016x}"} for number in range(1, 10_001)]
+        names = ", ".join(f":{name}" for name in row)
+        new.executemany(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({names})", rows)
+    for row in rows:
+        (queue.folder / "jobs" / row["id"]).symlink_to(service.folder / "jobs" / job["id"])
+    many = services()
+    browser = Browser()
+    try:
+        browser.open(f"{many.address}/#token={TOKEN}")
+        browser.wait("document.querySelectorAll('#gallery li').length === 60")
+        browser.wait(OPEN)
+        seconds = browser.run(ALL_OLDER)
+        numbers = browser.run("[...document.querySelectorAll('#gallery li')].map((one) => Number(one.dataset.number))")
+        assert numbers == list(range(10_000, 0, -1))
+        loaded = "[...document.querySelectorAll('#gallery img')].filter((one) => one.complete && one.naturalWidth)"
+        assert browser.run(f"{loaded}.length") < 1000, "images load as they come into view"
+        assert seconds < 60, seconds  # 3 s alone; the machine has other work
+        many.submit("steps=1", "seed=78")
+        browser.wait("document.querySelector('#gallery li').dataset.number === '10001'", 240)
+        assert browser.errors() == []
+    finally:
+        browser.close()

@@ -7,12 +7,15 @@ import os
 import pytest
 from tiers import every
 
+from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.keys import LISTS, OF_SWEEPS
-from composer.config.read import plain
+from composer.config.read import plain, read
 from composer.config.search_path import MARKER, groups, options, packaged_conf
 from composer.errors import ComposerError
+from composer.pipelines.build import tried
 from composer.server.request_configs import RequestConfigs
+from composer.server.service import Service
 
 FOLDERS = [packaged_conf()]
 OPTIONS = [
@@ -68,3 +71,15 @@ def test_a_changed_option_file_is_read_again(tmp_path, monkeypatch):
         os.utime(file, ns=(moment, moment))
         values.append(configs(["scheduler=own"])["scheduler"]["beta_start"])
     assert values == [0.001, 0.002]
+
+
+def test_parts_are_tried_once_for_requests_that_differ_in_the_seed(tmp_path):
+    service = Service(tmp_path, 100)
+    known = []
+    for words in (["seed=1"], ["seed=2"], ["seed=2", "steps=1"], ["seed=3", "prompt='(a) cone'"]):
+        assert service.check(words) == tried(check(read(compose_config(words)))), words
+        known.append(len(service._tried))
+    assert known == [1, 1, 2, 3]
+    with pytest.raises(ComposerError, match="steps=0"):
+        service.check(["seed=1", "steps=0"])
+    assert len(service._tried) == 3

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { element } from "./form.js";
 
 const $ = (id) => document.getElementById(id);
-const PAGE_SIZE = 60;
+const PAGE_SIZE = 60, OLDER_SIZE = 240;
 
 export class Gallery {
   constructor(open) {
@@ -15,12 +15,13 @@ export class Gallery {
   restart() {
     this.jobs = new Map(); // id → job
     this.items = new Map(); // id → its items of the list
+    this.order = []; // the jobs as the list has them: their numbers fall
     this.oldest = null;
     $("gallery").replaceChildren();
   }
 
   address(before) {
-    const values = { state: "done", limit: PAGE_SIZE, contains: $("filter").value, favourite: $("favourites").checked ? "true" : "", before: before ?? "" };
+    const values = { state: "done", limit: before ? OLDER_SIZE : PAGE_SIZE, contains: $("filter").value, favourite: $("favourites").checked ? "true" : "", before: before ?? "" };
     return `/jobs?${new URLSearchParams(Object.entries(values).filter(([, value]) => value !== ""))}`;
   }
 
@@ -31,7 +32,7 @@ export class Gallery {
     const last = jobs.at(-1)?.number ?? this.oldest;
     if (before || this.oldest === null) {
       this.oldest = last;
-      $("older").hidden = jobs.length < PAGE_SIZE;
+      $("older").hidden = jobs.length < (before ? OLDER_SIZE : PAGE_SIZE);
     }
   }
 
@@ -42,15 +43,30 @@ export class Gallery {
   // Where a job stands is by its number; items that are there already are not touched, so that the focus stays.
   add(job) {
     const known = this.jobs.get(job.id);
-    this.jobs.set(job.id, job);
     if (known) {
       if (known.favourite !== job.favourite) this.items.get(job.id).forEach((item) => item.classList.toggle("favourite", job.favourite));
+      Object.assign(known, job);
       return;
     }
-    const items = job.images.map((url, number) => this.item(job, url, number));
+    if (!job.images.length) return;
+    const items = job.images.map((url, number) => this.item(job, url, number)), at = this.place(job.number);
+    const next = at < this.order.length ? this.items.get(this.order[at].id)[0] : null;
+    this.jobs.set(job.id, job);
     this.items.set(job.id, items);
-    const next = [...$("gallery").children].find((item) => Number(item.dataset.number) < job.number) ?? null;
+    this.order.splice(at, 0, job);
     for (const item of items) $("gallery").insertBefore(item, next);
+  }
+
+  // Position of the first job with this number or a smaller one; at the end at once, where older ones go.
+  place(number) {
+    let low = 0, high = this.order.length;
+    if (high && this.order[high - 1].number > number) return high;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.order[middle].number > number) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   item(job, url, number) {
@@ -62,9 +78,11 @@ export class Gallery {
     return item;
   }
 
-  // The image before or after one, in the order of the gallery.
+  // The image before or after one, in the order of the gallery; null at its ends.
   beside(job, number, step) {
-    const all = [...this.jobs.values()].sort((one, other) => other.number - one.number).flatMap((one) => one.images.map((_, i) => [one, i]));
-    return all[all.findIndex(([one, i]) => one.id === job.id && i === number) + step] ?? null;
+    const within = number + step;
+    if (job.images[within]) return [job, within];
+    const at = this.place(job.number), other = this.order[at]?.id === job.id ? this.order[at + step] : null;
+    return other ? [other, step > 0 ? 0 : other.images.length - 1] : null;
   }
 }

@@ -52,6 +52,7 @@ function jobLine(job) {
 }
 
 function fill(job) {
+  if (!form) throw new Error("the form is not there yet: try again in a moment");
   $("record").close();
   form.fill(job.overrides);
   $("form-title").scrollIntoView();
@@ -111,17 +112,18 @@ async function showModels() {
 }
 
 async function open() {
-  form = new Form(await get("/schema"), showCommand, (image, used) => tried(mask.paintMask)(image, used));
-  const show = tried(records.showRecord);
+  const show = tried(records.showRecord), schema = get("/schema");
+  schema.catch(() => null); // without the token the first look says so
   gallery = new Gallery(show);
+  await look(); // jobs and images first: the form waits for the service's first look at its options
+  $("login").hidden = true;
+  $("work").hidden = false;
+  form = new Form(await schema, showCommand, (image, used) => tried(mask.paintMask)(image, used));
   const page = { look: () => look().catch(fail), fill, startFrom, tried, ended, gallery, showSheet: (name) => tried(showSheet)(name, show) };
   records.listen(page, ["steps", "seed", "guidance", "scheduler", "strength", ...form.textKeys()]);
   mask.listen(tried);
-  $("login").hidden = true;
-  $("work").hidden = false;
   await form.narrow();
   form.draw();
-  await look();
   setInterval(() => document.hidden || look().catch(fail), LOOK_MILLISECONDS);
 }
 
