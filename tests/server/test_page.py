@@ -139,7 +139,9 @@ def test_a_job_that_failed_says_why_and_is_retried(page, service):
     page.wait(f"!!document.querySelector('#gallery li[data-number=\"{job['number']}\"] img')")
     done = service.job(job["id"])
     assert done["state"] == "done" and done["error"] is None and done["attempts"] == 1
-    assert not page.run(f"{reason} ?? ''") and page.errors() == []
+    assert not page.run(f"{reason} ?? ''")
+    gone = f"/files/{first['id']}/preview.jpg"  # requested while its job was cancelled
+    assert [error for error in page.errors() if gone not in error] == []
 
 
 @pytest.mark.parametrize("page", [{"width": 390, "height": 800}, {"dark": True}], indirect=True, ids=["phone", "dark"])
@@ -321,8 +323,8 @@ def test_ten_thousand_images_load_fast(service, services, tmp_path):
         browser.wait("document.querySelectorAll('#gallery li').length === 60")
         browser.wait(OPEN)
         seconds = browser.run(ALL_OLDER)
-        numbers = browser.run("[...document.querySelectorAll('#gallery li')].map((one) => Number(one.dataset.number))")
-        assert numbers == list(range(10_000, 0, -1))
+        order = browser.run("[...document.querySelectorAll('#gallery li')].map((one) => Number(one.dataset.number))")
+        assert order == list(range(10_000, 0, -1))
         loaded = "[...document.querySelectorAll('#gallery img')].filter((one) => one.complete && one.naturalWidth)"
         assert browser.run(f"{loaded}.length") < 1000, "images load as they come into view"
         assert seconds < 60, seconds  # 3 s alone; the machine has other work
