@@ -49,8 +49,12 @@ def peft_loras(pipe: Any, fits: Mapping[str, LoraFit]) -> Iterator[None]:
     before = {name: ModelState(model) for name, model in models.items()}
     attributes = set(vars(pipe))
     try:
-        for name, fit in fits.items():
-            _load(pipe, models, name, fit)
+        try:
+            for name, fit in fits.items():
+                _load(pipe, models, name, fit)
+        finally:
+            for state in before.values():
+                state.note_changes()
         yield
     finally:
         pipe.unload_lora_weights()
@@ -96,19 +100,33 @@ def adapter_name(name: str) -> str:
 class ModelState:
     """What loading changes on a model beside its layers.
 
+    Only what was changed by loading is put back: while the files are attached, transformers marks a model whose
+    outputs it captures by hooks, and without the mark it would add its hooks, and so the outputs, once more.
+
     Args:
         model: The model.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model, self.attributes = model, set(vars(model))
+        self.model, self.attributes = model, dict(vars(model))
         self.gradients = {id(weight): weight.requires_grad for weight in model.parameters()}
         self.training = {id(module): module.training for module in model.modules()}
+        self.changed: set[str] = set()
+
+    def note_changes(self) -> None:
+        """Take what differs now as changed by loading."""
+        missing = object()
+        self.changed = {
+            name for name, value in vars(self.model).items() if self.attributes.get(name, missing) is not value
+        }
 
     def restore(self) -> None:
         """Put attributes, gradients and modes back as they were; layers are the caller's."""
-        for attribute in set(vars(self.model)) - self.attributes:
-            delattr(self.model, attribute)
+        for name in self.changed & set(vars(self.model)):
+            if name in self.attributes:
+                setattr(self.model, name, self.attributes[name])
+            else:
+                delattr(self.model, name)
         for weight in self.model.parameters():
             weight.requires_grad_(self.gradients.get(id(weight), weight.requires_grad))
         for module in self.model.modules():

@@ -16,6 +16,7 @@ from tiers import slow_but
 
 from composer import compose
 from composer.errors import ComposerError
+from composer.options.lifecycle import clear_models
 from composer.testing import pipelines
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -92,6 +93,16 @@ def test_a_b_a_with_other_options(models, name, method):
         assert model.image(*words, *lora, "lora.scale=0") == plain[1]
     assert (model.image(), model.image(*words)) == plain
     assert model.image(*lora) != plain[0] == model.image()
+
+
+@pytest.mark.parametrize("method", ["peft", "merge"])
+def test_the_first_run_of_a_loaded_model_leaves_nothing_to_the_next(models, method):
+    """transformers adds its hooks to a text encoder in the first run, here with LoRA attached, and marks the model."""
+    model = models("sdxl")
+    expected = model.image()
+    clear_models()
+    assert model.image(f"lora={model.one}", f"lora.method={method}") != expected
+    assert model.image() == expected
 
 
 def test_auto_merges_where_layers_beside_would_not_be_seen(models):
