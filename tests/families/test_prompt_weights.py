@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,53 @@ def test_refused(typed, reason):
     with pytest.raises(ComposerError) as refused:
         parse_prompt("negative_prompt", typed)
     assert str(refused.value).startswith("negative_prompt=") and reason in str(refused.value)
+
+
+#: The cases in the docstring of `parse_prompt_attention` in AUTOMATIC1111's stable-diffusion-webui 1.10,
+#: modules/prompt_parser.py: prompt → parts with their weights, 1 included.
+A1111 = {
+    "normal text": [("normal text", 1.0)],
+    "an (important) word": [("an ", 1.0), ("important", 1.1), (" word", 1.0)],
+    "(unbalanced": [("unbalanced", 1.1)],
+    r"\(literal\]": [("(literal]", 1.0)],
+    "(unnecessary)(parens)": [("unnecessaryparens", 1.1)],
+    "a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).": [
+        ("a ", 1.0), ("house", 1.5730000000000004), (" ", 1.1), ("on", 1.0), (" a ", 1.1), ("hill", 0.55),
+        (", sun, ", 1.1), ("sky", 1.4641000000000006), (".", 1.1),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", A1111)
+def test_prompts_of_a1111_have_its_weights_where_their_brackets_match(typed):
+    """A bracket that nothing closes goes up to the end there, and is refused here."""
+    closed = typed + ")" * (len(re.findall(r"(?<!\\)\(", typed)) - len(re.findall(r"(?<!\\)\)", typed)))
+    if closed != typed:
+        with pytest.raises(ComposerError, match="that nothing closes"):
+            parse_prompt("prompt", typed)
+    parsed, weights = parse_prompt("prompt", closed), list[float]()
+    for part, weight in A1111[typed]:
+        weights += [weight] * len(part)
+    ours = [1.0] * len(parsed.text)
+    for begin, end, weight in parsed.spans:
+        ours[begin:end] = [weight] * (end - begin)
+    assert parsed.text == "".join(part for part, _ in A1111[typed]) and ours == pytest.approx(weights)
+
+
+@pytest.mark.slow
+def test_other_words_stay_where_a1111_moves_all_of_them(checkpoints, one_thread):
+    """A1111 multiplies the positions and restores the mean of all, so that each word moves; here the weighted ones."""
+    family = StableDiffusion(
+        StableDiffusionPipeline.from_pretrained(checkpoints["sd"]), FamilySettings(prompt_syntax="weights")
+    )
+    with torch.no_grad():
+        plain = family.encode(request("a red cone"), False).positive.hidden
+        ours = encode_prompts(family, request("a (red:1.4) cone"), False).positive.hidden
+    at = (ours != plain).any(-1)[0]
+    theirs = plain * torch.where(at, 1.4, 1.0)[None, :, None]
+    theirs = theirs * (plain.mean() / theirs.mean())
+    assert 0 < at.sum() < len(at) and torch.equal(ours[0, ~at], plain[0, ~at])
+    assert (theirs != plain).any(-1).all()
 
 
 PIPELINES = {

@@ -62,6 +62,13 @@ def sources(tmp_path_factory):
     remove_options()
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays_compiled():
+    """A denoiser that an earlier test left compiled would not be compiled again, so that no compiler could fail."""
+    yield
+    remove_options()
+
+
 def built(source, *words, more=()):
     usual = ["task=unconditional"] if source.name == "ddpm" else ["prompt=a cat", "height=32", "width=32"]
     checked = check(

@@ -100,6 +100,43 @@ WRONG: dict[str, tuple[Callable[[dict], Tensors], str]] = {
         lambda layers: lora_files.diffusers({("text_encoder_2", path): layer for (_, path), layer in layers.items()}),
         "none of its layers is in this one",
     ),
+    "PEFT's names of another depth": (
+        lambda layers: {
+            key.replace("unet.", "base_model.model.").replace("up_blocks.0", "up_blocks.5"): tensor
+            for key, tensor in lora_files.diffusers(layers).items()
+        },
+        "of 32 layers are not in this one, such as base_model.model.up_blocks.5",
+    ),
+    "former names without up": (
+        lambda layers: without(lora_files.old_diffusers(layers), "lora.up.weight"), "layers lack a tensor",
+    ),
+    "DoRA alone": (
+        lambda layers: {key: tensor for key, tensor in lora_files.dora(layers).items() if "dora" in key},
+        "layers lack a tensor",
+    ),
+    "LoHa of another width": (
+        lambda layers: changed(lora_files.loha(layers), "hada_w1_b", lambda old: torch.ones(4, 7)),
+        "x 7 weights of unet.",
+    ),
+    "LoHa of other ranks": (
+        lambda layers: changed(lora_files.loha(layers), "hada_w1_b", lambda old: torch.ones(3, old.shape[1])),
+        "factors of different ranks",
+    ),
+    "LoKr of another size": (
+        lambda layers: changed(lora_files.lokr(layers), "lokr_w1", lambda old: torch.ones(3, 2)), "weights of unet.",
+    ),
+    "half a factored LoKr": (
+        lambda layers: without(lora_files.lokr(layers, factored=True), "lokr_w2_b"), "layers lack a tensor",
+    ),
+    "LoCon with a core of another kind": (
+        lambda layers: {**lora_files.kohya(layers), "lora_unet_mid_block_resnets_0_conv1.lora_mid.weight": ONE},
+        "layers lack a tensor",
+    ),
+    "a difference of another width": (
+        lambda layers: changed(lora_files.difference(layers), "diff", lambda old: torch.ones(5, 5)),
+        "changes 5 x 5 weights of unet.",
+    ),
+    "GLoRA": (lambda layers: {**lora_files.kohya(layers), "lora_unet_mid.a1.weight": ONE}, "GLoRA"),
     "a model": (lambda layers: dict(pipelines.sd().unet.state_dict()), "is no LoRA: no tensor in it"),
 }  # fmt: skip
 
