@@ -145,6 +145,7 @@ def measure(count: int, kills: int) -> dict[str, Any]:
         (Path(home) / "q").mkdir()
         service.start()
         accepted: dict[int, str] = {}
+        full: dict[str, int] = {}
         clients = [
             threading.Thread(target=submit, args=(service, f"client {n}", list(range(n, count, 2)), accepted))
             for n in (0, 1)
@@ -158,9 +159,7 @@ def measure(count: int, kills: int) -> dict[str, Any]:
                 progress(service, moments.randint(1, max(1, count // kills)))
                 time.sleep(moments.uniform(0, 0.5))
             if number == kills // 2:
-                service.limit_files(8 << 10)
-                time.sleep(FULL_SECONDS)
-                service.limit_files(resource.RLIM_INFINITY)
+                full = fill_disk(service, count, accepted)
             if number % 2:
                 service.kill_workers()
             else:
@@ -174,9 +173,25 @@ def measure(count: int, kills: int) -> dict[str, Any]:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(120) == 0
     return {
-        "jobs": count, "kills": kills, "starts": service.starts, **result, "states": counts,
+        "jobs": count, "kills": kills, "starts": service.starts, **result, "full_disk": full, "states": counts,
         "seconds": round(time.monotonic() - began),
     }  # fmt: skip
+
+
+def fill_disk(service: Service, seed: int, accepted: dict[int, str]) -> dict[str, int]:
+    """Let the disk be full for a while; the jobs that were done meanwhile, and the status of a submission."""
+    before = service.request("GET", "/jobs?limit=1")["counts"]["done"]
+    service.limit_files(8 << 10)
+    status = 202
+    try:
+        body = {"overrides": [*WORDS, f"seed={seed}"], "client": "client 2"}
+        accepted[seed] = service.request("POST", "/jobs", body)["jobs"][0]["id"]
+    except urllib.error.HTTPError as error:
+        status = error.code
+    time.sleep(FULL_SECONDS)
+    done = service.request("GET", "/jobs?limit=1")["counts"]["done"] - before
+    service.limit_files(resource.RLIM_INFINITY)
+    return {"done_meanwhile": done, "status_of_a_submission": status}
 
 
 def progress(service: Service, more: int) -> None:
@@ -238,7 +253,6 @@ def check(service: Service, accepted: dict[int, str], count: int) -> dict[str, A
         "failed": dict(failed),
         "begun_again": sum(number - 1 for number in begun.values()),
         "attempts_at_most": max(job["attempts"] for job in jobs),
-        "full_disk_waits": sum(events(log, "disk is full").values()) + sum(events(log, "database waits").values()),
         "compared": len(compared),
         "different": different,
     }
