@@ -157,7 +157,7 @@ def measure(count: int, kills: int) -> dict[str, Any]:
                 time.sleep(moments.uniform(0.5, 12))
             else:
                 progress(service, moments.randint(1, max(1, count // kills)))
-                time.sleep(moments.uniform(0, 0.5))
+                time.sleep(moments.uniform(0, 0.3))
             if number == kills // 2:
                 full = fill_disk(service, count, accepted)
             if number % 2:
@@ -195,14 +195,16 @@ def fill_disk(service: Service, seed: int, accepted: dict[int, str]) -> dict[str
 
 
 def progress(service: Service, more: int) -> None:
-    """Wait until some more jobs are done, or all are."""
+    """Wait until some more jobs are done and one runs, or all are done."""
     first = None
     while True:
         counts = service.request("GET", "/jobs?limit=1")["counts"]
         first = counts["done"] if first is None else first
-        if counts["done"] >= first + more or (first and not counts["queued"] + counts["running"]):
+        if counts["done"] >= first + more and counts["running"]:
             return
-        time.sleep(0.1)
+        if first and not counts["queued"] + counts["running"]:
+            return
+        time.sleep(0.02)
 
 
 def wait(service: Service) -> dict[str, int]:

@@ -261,6 +261,9 @@ def _load() -> None:
     import composer.pipelines.build
     import composer.pipelines.run  # noqa: F401
 
+    gc.collect()
+    gc.freeze()  # what was imported stays: the collection after each job need not look at it
+
 
 def _claim(queue: JobQueue, worker: int) -> QueuedJob | None:
     """The next job; None too while the database cannot be written, such as on a full disk."""
