@@ -12,6 +12,7 @@ from typing import Any
 
 from composer.config.compose import compose_config
 from composer.config.read import read
+from composer.training.settings import parse_training
 
 ROOT = Path(__file__).parent.parent
 #: The mark of a block that needs a GPU, a hub or a terminal: its commands are only composed.
@@ -87,7 +88,10 @@ def run_command(command: str, runs: bool, compose: Callable[..., Any], folder: P
 
 
 def check_overrides(words: list[str]) -> None:
-    """Compose the config of a single run that can't be run here."""
+    """Compose the config of a single run, or of a training, that can't be run here."""
+    if words[:1] == ["train"]:
+        assert parse_training(words[1:])
+        return
     if not {"-m", "rerun", "cache", "plan"} & set(words):
         overrides = [word for word in words if "=" in word and not word.startswith("--")]
         assert read(compose_config(overrides))

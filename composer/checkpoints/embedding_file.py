@@ -13,12 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from composer.checkpoints.headers import PICKLED, SAFETENSORS, check_pickle, read_header
+from composer.checkpoints.headers import PICKLED, SAFETENSORS, check_pickle, read_header, read_metadata
 from composer.errors import ComposerError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Key of a word in the metadata of files, whose tensors may be named by text encoders.
+TRIGGER = "modelspec.trigger_phrase"
 #: Suffixes of the files.
 SUFFIXES = (SAFETENSORS, *PICKLED)
 #: Keys of vectors → text encoder that they are for; any other key is a word.
@@ -60,7 +62,7 @@ def read_embedding(path: Path, key: str) -> EmbeddingFile:
     """
     if path.suffix == SAFETENSORS:
         named = {name: tuple(entry["shape"]) for name, entry in read_header(path, key).items()}
-        word = None
+        word = _word(named) or read_metadata(path).get(TRIGGER)
     elif path.suffix in PICKLED:
         check_pickle(path, key)
         tensors, word = _unpickled(path, key)

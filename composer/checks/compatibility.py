@@ -26,7 +26,12 @@ from composer.config.targets import build
 from composer.errors import ComposerError
 from composer.system.devices import refuse_unavailable
 from composer.tasks.base import Task
+from composer.tiny import known
 
+#: Prefix of `model.source` for the checkpoint inside this package.
+EMBEDDED = "embedded:"
+#: The embedded checkpoint that follows instructions.
+FLOW = f"{EMBEDDED}flow"
 #: Role of a checkpoint → its description, and the tasks that can use it.
 ROLES = {
     "plain": ("takes nothing but noisy latents", "text2img, img2img, inpaint, outpaint, variations or upscale"),
@@ -112,6 +117,11 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     ip_adapters = check_ip_adapters(spec, checkpoint)
     request = with_control_images(task.request(spec.values, checkpoint), spec.controls, spec.values.get("images"))
     request = read_prompts(spec, request, checkpoint)
+    taught = [of.word for of in embeddings.values()]
+    taught += [word for of in loras.values() for word in of.file.trigger_words]
+    if checkpoint.source.startswith(EMBEDDED):
+        strange = known.note(request.prompts, checkpoint.source == FLOW, taught)
+        request = replace(request, notes=(*request.notes, *strange))
     if embeddings:
         request = replace(request, notes=(*request.notes, *unused_words(embeddings, request)))
     request = replace(request, notes=(*request.notes, *_unseen_image(spec, checkpoint)))

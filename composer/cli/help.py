@@ -49,6 +49,8 @@ Commands
   compose plan -m …                 what a sweep would run: jobs, groups, batches, memory
   compose resume DIR                go on with a sweep; the same command again does it too
   compose status DIR                how far a sweep is
+  compose train lora data=DIR       teach a model from images with captions; the result is for lora=FILE. compose train
+                                    textual_inversion data=DIR word=W makes a file for embedding=FILE
   compose serve [--host H] [--port N]   a service: OpenAI's images API, a queue, and a page to work in
   compose mcp [images=DIR]          the same queue as tools of an agent (MCP, by stdin and stdout), costs first
   compose models ls|find|pull|verify|rm [NAME]   models here and at the hub: sizes, licences, tasks, hashes

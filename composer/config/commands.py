@@ -22,6 +22,7 @@ COMMANDS = {
     "schema": "composer.cli.commands.schema:run",
     "doctor": "composer.cli.commands.doctor:run",
     "completion": "composer.cli.commands.completion:run",
+    "train": "composer.cli.commands.train:run",
     "rerun": "composer.cli.commands.rerun:rerun",
     "info": "composer.cli.commands.rerun:info",
 }

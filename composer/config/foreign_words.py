@@ -173,7 +173,6 @@ _NOT_YET = {
     ("clip_skip", "leave it out"): "clipskip",
     ("FreeU", "leave it out"): "freeu enablefreeu",
     ("prompts for single text encoders", _ENCODERS): "prompt2 negativeprompt2",
-    ("training", "the example scripts of diffusers do it"): "train dreambooth finetune",
 }
 NOT_YET = {word: what for what, words in _NOT_YET.items() for word in words.split()}
 
@@ -197,6 +196,7 @@ COMMANDS = _inverted(
         "compose rerun FILE": "reproduce again",
         "compose --help": "usage",
         "compose plugins": "pluginlist",
+        "compose train lora data=FOLDER": "training dreambooth finetune",
         "pip install PACKAGE": "install",
         "compose cache clear": "clear clean",
     }

@@ -19,15 +19,11 @@ from composer.system.constraints import Interval, require
 from composer.tasks import marks
 from composer.tasks.limits import SEEDS, Images, Pixels, SeedStep
 from composer.tasks.values import negatives, require_integer, seed, texts
-from composer.tiny import known
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-EMBEDDED = "embedded"
-#: The embedded checkpoint that follows instructions.
-FLOW = f"{EMBEDDED}:flow"
 SIDES = ("height", "width")
 #: Key of further arguments of a hosted pipeline's call, such as `arguments.max_sequence_length=256`.
 ARGUMENTS = "arguments"
@@ -131,7 +127,7 @@ class Task:
             steps_skipped=skip,
             sides=inputs.sides,
             inputs={**inputs.values, **further_arguments(values[ARGUMENTS], checkpoint)},
-            notes=(*inputs.notes, *of_texts(prompts, negative, checkpoint)),
+            notes=(*inputs.notes, *marks.note([*prompts, *negative])),
         )
 
     def prompts(self, values: Mapping[str, Any]) -> list[str]:
@@ -201,22 +197,6 @@ class Task:
         Returns:
             Task and request of the second pass, or None.
         """
-
-
-def of_texts(prompts: Sequence[str], negative: Sequence[str | None], checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Notes about prompts that the model reads in an unexpected way.
-
-    Args:
-        prompts: Prompts of all images.
-        negative: Negative prompts of all images.
-        checkpoint: The checkpoint.
-
-    Returns:
-        One line for syntax of other tools, and one for words that the embedded model does not know.
-    """
-    embedded = checkpoint.source.startswith(f"{EMBEDDED}:")
-    strange = known.note(prompts, edits=checkpoint.source == FLOW) if embedded else ()
-    return (*marks.note([*prompts, *negative]), *strange)
 
 
 def further_arguments(value: Any, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -22,17 +22,20 @@ EDITS = "and edits them: recolour, reshape, replace, resize, move, remove and ad
 _MOST = 6
 
 
-def note(prompts: Iterable[str], edits: bool = False) -> tuple[str, ...]:
+def note(prompts: Iterable[str], edits: bool = False, taught: Iterable[str] = ()) -> tuple[str, ...]:
     """Note the words of prompts that an embedded checkpoint was not trained with.
 
     Args:
         prompts: The prompts of a request.
         edits: Whether it was trained with instructions too.
+        taught: Words that adapters of the request taught it.
 
     Returns:
         One note, or nothing where all words are known.
     """
-    words = list(dict.fromkeys(word for prompt in dict.fromkeys(prompts) for word in unknown(prompt, edits)))
+    learnt = {part for word in taught for part in re.findall(r"[^\W_]+", word.lower())}
+    strange = (word for prompt in dict.fromkeys(prompts) for word in unknown(prompt, edits))
+    words = [word for word in dict.fromkeys(strange) if word not in learnt]
     if not words:
         return ()
     named = ", ".join(words[:_MOST]) + (", …" if len(words) > _MOST else "")

@@ -21,6 +21,7 @@ SCRIPTS = {
     "quality.py": (("--quick",), ["| 10 steps | ", "| deepcache, every 3rd | "]),
     "serve_kills.py": (("--quick",), ['"jobs": 20', '"lost": 0', '"twice": 0', '"half": 0', '"different": 0']),
     "serve_load.py": (("--quick",), ['"overhead_ms": ', '"submit": ', '"per_second": ']),
+    "training.py": (("--quick",), ["| none | ", "| 0.5 | ", "file and losses the same to the bit"]),
     "gpu.py": (
         ("--quick", "--device", "cpu", "--only", "ladder", "memory", "unet: fp32, batch 1, eager", "--out", "gpu.json"),
         ["peak ", "ladder ", "unet ", "not selected"],

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from training_data import write_images
 
 from composer.config.commands import COMMANDS
 from composer.system import console
@@ -16,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(compose [^`]+)` \| (.*) \|$", PAGE, re.MULTILINE)
 #: Keys before a parenthesis are those of the object itself.
 KEYS = {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)|:.*", "", text)) for command, text in ROWS}
-SLOW = ("compose doctor", "compose -m", "compose schema")  # these compile, generate in batches, import all classes
+SLOW = ("compose doctor", "compose -m", "compose schema", "compose train")  # these compile, import all classes, train
 FREE = (
     "compose config steps=2",
     "compose doctor",
@@ -59,6 +60,8 @@ def test_a_command_prints_what_the_page_says(compose, command, tmp_path_factory,
         assert compose("steps=1", "output.folder=out").code == 0
     elif "DIR" in command:
         assert compose("-m", "steps=1", "sweep.name=s").code == 0
+    elif "data=images" in command:
+        write_images(Path("images"))
     words = shlex.split(command.replace("DIR", "outputs/sweeps/s"))[1:]
     result = outcome(compose, *words)
     assert result.pop("code") == 0 and set(KEYS[command]) <= set(result)
@@ -107,7 +110,7 @@ MISTAKES = {
     "status": "nowhere", "models": "rm", "outputs": "rm",
     "clean": "older=soon", "cache": "nothing", "warm": "nothing", "check": "steps=x", "config": "stepz=3",
     "schema": "steps=3", "doctor": "steps=3", "serve": "nothing=1", "completion": "csh", "rerun": "gone.png",
-    "info": "gone.png", "mcp": "nothing=1",
+    "info": "gone.png", "mcp": "nothing=1", "train": "lora data=nowhere",
 }  # fmt: skip
 
 

@@ -22,7 +22,17 @@ from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedule
 from safetensors.torch import load_file
 
 import composer
-from composer.compat import annotations, attention, attributes, guiders, hooks, lora, pipeline_functions, weights
+from composer.compat import (
+    accelerator,
+    annotations,
+    attention,
+    attributes,
+    guiders,
+    hooks,
+    lora,
+    pipeline_functions,
+    weights,
+)
 from composer.testing import pipelines
 
 ROOT = Path(composer.__file__).parent
@@ -50,6 +60,14 @@ def imported_names():
 def test_imported_names_exist_and_are_the_public_ones(module, name):
     imported = getattr(import_module(module), name)
     assert imported is getattr(diffusers, name, imported)
+
+
+def test_accelerate_can_be_started_with_another_dtype_in_one_process():
+    from accelerate import Accelerator
+
+    for mixed in ("bf16", "no"):
+        with accelerator.accelerator_state():
+            assert Accelerator(mixed_precision=mixed, cpu=True).mixed_precision == mixed
 
 
 def test_registries_are_found_reset_and_deleted(flux):

@@ -24,7 +24,7 @@ FLOORS = (
     "checks",
     "options records",
     "pipelines",
-    "sweeps reruns",
+    "sweeps reruns training",
     "api",
     "hub",
     "resident server testing",
@@ -42,8 +42,8 @@ ANYWHERE = {
     "ray": "sweeps",
 }
 AT_IMPORT = {
-    "torch": "sampling loading families options pipelines testing tiny",
-    "diffusers": "sampling loading options pipelines testing tiny compat",
+    "torch": "sampling loading families options pipelines testing tiny training",
+    "diffusers": "sampling loading options pipelines testing tiny training compat",
     "transformers": "testing tiny",
 }
 #: Libraries whose private names only compat may use, and private names of other ones that are used elsewhere.
@@ -57,7 +57,9 @@ TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.gu
     "sampling.loop",
               "sampling.sampler", "families.base", "families.distinct", "families.prompt_weights", "families.settings",
               "options.base",
-              "pipelines.long_prompts", "pipelines.run", "tiny.captions", "tiny.known", "tiny.scenes")  # fmt: skip
+              "pipelines.long_prompts", "pipelines.run", "tiny.captions", "tiny.known", "tiny.scenes",
+              "training.buckets", "training.data", "training.first_file", "training.order", "training.plan",
+              "training.run", "training.settings", "training.spec")  # fmt: skip
 
 
 @cache
@@ -228,9 +230,11 @@ def test_nothing_dangerous_is_called():
                 called = ast.unparse(node.func)
                 assert called not in forbidden and not called.startswith(("pickle.", "yaml.load")), f"{name}: {called}"
                 if called == "torch.load":
-                    assert "weights_only=True" in ast.unparse(node) and package(name) in ("tiny", "checkpoints"), (
-                        f"{name}: {called}"
-                    )
+                    assert "weights_only=True" in ast.unparse(node) and package(name) in (
+                        "tiny",
+                        "checkpoints",
+                        "training",
+                    ), f"{name}: {called}"
 
 
 def test_callbacks_use_what_those_of_others_can():

@@ -27,6 +27,11 @@ def test_words_of_no_caption_are_unknown(prompt, unknown):
     assert known.unknown(prompt) == unknown
 
 
+def test_words_that_an_adapter_taught_are_known():
+    assert known.note(["a zorb cat"], taught=["Zorb"])[0].count("does not know: cat.") == 1
+    assert known.note(["a <zorb> cube"], taught=["<zorb>"]) == ()
+
+
 def test_every_caption_is_known():
     rng = np.random.default_rng(0)
     assert not [word for _ in range(500) for word in known.unknown(caption(sample_scene(rng), rng)[0])]

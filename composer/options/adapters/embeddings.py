@@ -84,7 +84,7 @@ class Embeddings(ModelOption):
         """
         tokenizer = deepcopy(getattr(pipe, component))
         vocabulary, replacing = tokenizer.get_vocab(), []
-        pieces = {name: [f"{of.word}#{index}" for index in range(of.count)] for name, of in self.words.items()}
+        pieces = {name: piece_names(of.word, of.count) for name, of in self.words.items()}
         for name, of in self.words.items():
             if of.word in vocabulary:
                 refuse_known(EMBEDDING.key_of(name), of.word)
@@ -94,6 +94,16 @@ class Embeddings(ModelOption):
         tokenizer.add_tokens([AddedToken(piece, normalized=True) for of in pieces.values() for piece in of])
         vars(pipe)[component] = tokenizer
         return [tokenizer.convert_tokens_to_ids(of) for of in pieces.values()]
+
+
+def piece_names(word: str, count: int) -> list[str]:
+    """Name the tokens that a word is replaced by, one for each of its vectors.
+
+    Args:
+        word: The word.
+        count: Number of its vectors.
+    """
+    return [f"{word}#{index}" for index in range(count)]
 
 
 def _pattern(word: str) -> str:
