@@ -39,7 +39,7 @@ SETTINGS = {
     "textual_inversion": ["lr=2e-2", "steps=250", "batch=8"],
 }
 #: How sample images and those that are judged are made.
-RUN = {"scheduler": "dpmpp_2m", "steps": 15, "callbacks": []}
+RUN = {"scheduler": "dpmpp_2m", "steps": 10, "callbacks": []}
 
 
 def coloured(scene: Scene, surface: tuple[float, float, float]) -> Scene:
@@ -150,11 +150,11 @@ def main() -> None:
     parser.add_argument("--method", choices=list(SETTINGS), default="lora")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/training"))
     args = parser.parse_args()
-    count, prompts = (2, 2) if args.quick else (32, 60)
+    count, prompts = (2, 2) if args.quick else (32, 50)
     folder = args.out / ("quick" if args.quick else "complete") / args.method
     data = folder / "data"
     write_data(data, args.method, count)
-    words = [args.method, *SETTINGS[args.method], f"word={WORD}", "scheduler=dpmpp_2m", "sample_steps=15"]
+    words = [args.method, *SETTINGS[args.method], f"word={WORD}", "scheduler=dpmpp_2m", "sample_steps=10"]
     if args.quick:
         words = [word for word in words if not word.startswith(("steps=", "batch="))] + ["steps=2", "batch=2"]
     facts = train(folder / "trained", data, words)
