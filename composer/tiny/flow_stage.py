@@ -7,7 +7,7 @@ tokens. A tenth of the texts are empty for classifier-free guidance; a reference
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,7 +41,7 @@ LENGTHS, OFTEN = (22, 34, LENGTH), (0.65, 0.2, 0.15)
 #: How much more the tokens that an edit changes count.
 CHANGED = 2.0
 #: Steps before the first edit, and the part of all steps that they may be.
-FIRST, FIRST_PART = 600, 0.125
+FIRST, FIRST_PART = 200, 0.05
 #: Ways to say an edit.
 WAYS = 6
 
@@ -86,8 +86,8 @@ def train(
         "flow", model, work, steps=steps, lr=2e-3, warmup=150, slow=("text.",), plain=("x_embedder", "proj_out")
     )
     scenes = [edit.before for edit in those] + [edit.after for edit in those]
-    described = _texts(tokenizer, [[text for text, _ in ways] for ways in captions(scenes, seed)])
-    instructed = _texts(tokenizer, [[text for text, _ in ways] for ways in instructions(those, seed, WAYS)])
+    described = _texts(tokenizer, work / "flow-captions.pt", lambda: captions(scenes, seed))
+    instructed = _texts(tokenizer, work / "flow-instructions.pt", lambda: instructions(those, seed, WAYS))
     after = cache(edited)
     first = min(FIRST, int(FIRST_PART * steps))
     empty = encode(tokenizer, [""])
@@ -219,9 +219,15 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return weights.to(value.dtype) @ value
 
 
-def _texts(tokenizer: Qwen2Tokenizer, ways: list[list[str]]) -> Texts:
-    ids = encode(tokenizer, [text for some in ways for text in some]).view(len(ways), -1, LENGTH)
-    return Texts(ids.to(torch.int16), (ids != tokenizer.pad_token_id).sum(-1))
+def _texts(tokenizer: Qwen2Tokenizer, path: Path, describe: Callable[[], Sequence[Sequence[tuple[str, Any]]]]) -> Texts:
+    """Tokenize all texts, which takes a minute, or open the file of an earlier call."""
+    if not path.exists():
+        ways = describe()
+        ids = encode(tokenizer, [text for some in ways for text, _ in some]).view(len(ways), -1, LENGTH)
+        torch.save(ids.to(torch.int16), path.with_suffix(".draft"))
+        path.with_suffix(".draft").rename(path)
+    ids = torch.load(path, weights_only=True)
+    return Texts(ids, (ids != tokenizer.pad_token_id).sum(-1))
 
 
 def _pick_texts(texts: Texts, pick: Tensor) -> Tensor:
