@@ -1,6 +1,6 @@
-"""Private attributes of diffusers' guiders, and two guiders whose classes differ from their papers.
+"""Private attributes of diffusers' guiders, and three guiders whose classes differ from their papers.
 
-Those two count their forwards in a private attribute, which the public interface has no way to set.
+Two count their forwards in a private attribute, which the public interface has no way to set.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from diffusers.guiders.magnitude_aware_guidance import MagnitudeAwareGuidance
 from diffusers.guiders.skip_layer_guidance import SkipLayerGuidance
 from diffusers.guiders.smoothed_energy_guidance import SmoothedEnergyGuidance
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def uses_negative(guider: type[Any]) -> bool:
@@ -22,6 +23,16 @@ def uses_negative(guider: type[Any]) -> bool:
         guider: Class of the guider.
     """
     return "pred_uncond" in guider._input_predictions
+
+
+class Magnitudes(MagnitudeAwareGuidance):
+    """For latents of any rank: torch's Frobenius norm, which diffusers 0.42 takes, is of two dimensions at most."""
+
+    def forward(self, pred_cond: Tensor, pred_uncond: Tensor | None = None) -> Any:
+        flat = None if pred_uncond is None else pred_uncond.flatten(1)
+        output: Any = super().forward(pred_cond.flatten(1), flat)
+        output.pred = output.pred.view(pred_cond.shape)
+        return output
 
 
 class Smoothed(SmoothedEnergyGuidance):

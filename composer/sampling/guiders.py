@@ -17,7 +17,7 @@ from diffusers.hooks.smoothed_energy_guidance_utils import SmoothedEnergyGuidanc
 from diffusers.utils import logging
 
 from composer.callbacks.base import Conditioning, Step
-from composer.compat.guiders import Skipping, Smoothed, uses_negative
+from composer.compat.guiders import Magnitudes, Skipping, Smoothed, uses_negative
 from composer.errors import ComposerError, suggest
 from composer.sampling.guidance import Branches, Guidance, Scale
 from composer.system.constraints import MinLen, check_arguments
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 #: Our own readings of diffusers' classes.
-PATCHED = {"SmoothedEnergyGuidance": Smoothed, "SkipLayerGuidance": Skipping}
+PATCHED = {"MagnitudeAwareGuidance": Magnitudes, "SmoothedEnergyGuidance": Smoothed, "SkipLayerGuidance": Skipping}
 #: Guiders that look at weakened layers → the keyword for these, and how each is weakened.
 LAYER_CONFIGS: dict[str, tuple[str, Callable[..., Any], dict[str, bool]]] = {
     "PerturbedAttentionGuidance": (
@@ -39,6 +39,13 @@ LAYER_CONFIGS: dict[str, tuple[str, Callable[..., Any], dict[str, bool]]] = {
     "SmoothedEnergyGuidance": ("seg_guidance_config", SmoothedEnergyGuidanceConfig, {}),
     "AutoGuidance": ("auto_guidance_config", LayerSkipConfig, {}),
 }  # fmt: skip
+
+
+#: Guiders of diffusers that have no single scale of one prediction → why, and what does the same.
+UNABLE = {
+    "FrequencyDecoupledGuidance": "has a scale for each frequency, where a run here has one: use apg",
+    "LTX2Guidance": "guides the clip and the sound of LTX-2, whose own pipeline does it: use cfg",
+}
 
 
 class Guider(Guidance):
@@ -64,6 +71,8 @@ class Guider(Guidance):
         if not (isinstance(cls, type) and issubclass(cls, BaseGuidance)):
             known = [name for name in dir(guiders) if name.endswith("Guidance")]
             raise ComposerError("guidance.guider", guider, f"diffusers has no such guider.{suggest(guider, known)}")
+        if guider in UNABLE:
+            raise ComposerError("guidance.guider", guider, UNABLE[guider])
         check_keywords("guidance.settings", self.settings, keywords_of(cls.__init__) - {"guidance_scale", "enabled"})
         check_arguments("guidance.settings", cls, self.settings)
         if layers is not None and guider not in LAYER_CONFIGS:

@@ -10,6 +10,21 @@ from typing import Any
 SCALES = (1.0, 4.0)
 #: The sigmas of numpy and of torch differ in their last bits for six steps; for four or five they do not.
 SIDE, STEPS = 32, 6
+#: Scheduler options that take sigmas; those of them that add noise.
+EULER = ("flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift")
+EULER_NOISY = ("flow_euler_sde", "flow_lcm")
+UNIPC = ("flow_unipc", "flow_unipc_3")
+SOLVERS = ("flow_dpmpp_2m", "flow_dpmpp_3m", "flow_dpmpp_2s", *UNIPC, "flow_deis")
+#: All that are compared, and those of them that add noise.
+ALL, ALL_NOISY = (*EULER, "flow_heun", *SOLVERS), (*EULER_NOISY, "flow_dpmpp_2m_sde", "flow_sa_solver")
+#: Why diffusers' pipelines can't run a scheduler: letter → what they raise, and the reason in words.
+RAISES = {
+    "s": (r"`set_timesteps` does not support custom|got an unexpected keyword argument 'sigmas'",
+        "the pipeline passes sigmas, which this scheduler does not take"),
+    "l": ("can't multiply sequence", "the pipeline passes its sigmas as a list, which UniPC multiplies"),
+    "m": ("'mu'", "the pipeline passes a `mu`, which this scheduler does not take"),
+    "n": ("scale_noise", "the pipeline adds noise by a `scale_noise`, which this scheduler does not have"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +42,11 @@ class FlowCase:
             batch of convolutions has other last bits.
         takes_negative: Whether the pipelines take a negative prompt.
         more: Further arguments of the pipelines.
-        schedulers: Scheduler options that the text2img pipeline can run beside its own. It passes sigmas to each, which
-            the solvers of the DPM family do not take, or a list of them, which UniPC does not.
+        schedulers: Scheduler options that the text2img pipeline can run beside its own, which add no noise. Those that
+            begin with an image run `EULER`.
+        noisy: Those that add noise.
+        passes_generator: Whether the pipeline passes its generator to them.
+        raises: Letter of `RAISES` for scheduler options that the pipelines of a task can't run; `s` for all others.
     """
 
     zoo: str
@@ -40,7 +58,19 @@ class FlowCase:
     slicing: bool = False
     takes_negative: bool = True
     more: Mapping[str, Any] = field(default_factory=dict)
-    schedulers: tuple[str, ...] = ("flow_euler_shift", "flow_euler_karras", "flow_unipc")
+    schedulers: tuple[str, ...] = (*EULER, *UNIPC)
+    noisy: tuple[str, ...] = EULER_NOISY
+    passes_generator: bool = False
+    raises: Mapping[tuple[str, ...], str] = field(default_factory=lambda: {UNIPC: "n"})
+
+    def options(self, task: str) -> dict[str, str]:
+        """Scheduler option → `=` or `g` where it is compared, see `matrix.py`, or a letter of `RAISES`."""
+        from_noise = task == "text2img"
+        equal, noisy = (self.schedulers, self.noisy) if from_noise else (EULER, EULER_NOISY)
+        letters = {option: letter for options, letter in self.raises.items() for option in options}
+        marks = {option: letters.get(option, "s") for option in (*ALL, *ALL_NOISY)}
+        marks |= dict.fromkeys(equal, "=") | dict.fromkeys(noisy, "=" if self.passes_generator else "g")
+        return marks
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -57,7 +87,8 @@ FLOW_FAMILIES = {
         zoo="zimage",
         scale=lambda scale: {"guidance_scale": scale - 1},
         pipelines={"img2img": "ZImageImg2ImgPipeline", "inpaint": "ZImageInpaintPipeline"},
-        schedulers=("flow_euler_shift", "flow_euler_karras"),
+        schedulers=EULER,
+        raises={UNIPC: "l"},
     ),
     "qwen_image": FlowCase(
         zoo="qwen",
@@ -67,10 +98,18 @@ FLOW_FAMILIES = {
     "flux2": FlowCase(
         zoo="klein",
         takes_negative=False,
-        schedulers=("flow_euler_shift", "flow_euler_karras", "flow_unipc", "flow_dpmpp_2m"),
+        schedulers=(*EULER, *SOLVERS),
+        noisy=(*EULER_NOISY, "flow_dpmpp_2m_sde"),
+        raises={("flow_sa_solver",): "m"},
     ),  # its inpainting looks at the image as a reference too
     "flux2_dev": FlowCase(
-        zoo="flux2", family="flux2", takes_negative=False, distilled=True, schedulers=("flow_euler_shift",)
+        zoo="flux2",
+        family="flux2",
+        takes_negative=False,
+        distilled=True,
+        schedulers=(*EULER, *SOLVERS),
+        noisy=(*EULER_NOISY, "flow_dpmpp_2m_sde"),
+        raises={("flow_sa_solver",): "m"},
     ),
     "chroma": FlowCase(
         zoo="chroma",
@@ -80,7 +119,9 @@ FLOW_FAMILIES = {
     "sana": FlowCase(
         zoo="sana",
         more={"use_resolution_binning": False},
-        schedulers=("flow_euler_shift", "flow_euler_karras", "flow_unipc", "flow_dpmpp_2m"),
+        schedulers=ALL,
+        noisy=ALL_NOISY,
+        passes_generator=True,
     ),
     "lumina2": FlowCase(zoo="lumina2"),
     "flux_fill": FlowCase(
@@ -92,7 +133,6 @@ FLOW_FAMILIES = {
         pipelines={"inpaint": "FluxFillPipeline"},
         takes_negative=False,
         more={"max_sequence_length": 48},
-        schedulers=(),
     ),
 }
 
@@ -109,6 +149,8 @@ class EditCase:
         more: Further arguments of the pipeline.
         size: Height and width of the result in pixels.
         batches: Batch sizes that the pipeline can run.
+        schedulers: Scheduler options that are compared beside its own.
+        noisy: Those that add noise.
     """
 
     zoo: str
@@ -118,6 +160,12 @@ class EditCase:
     more: Mapping[str, Any] = field(default_factory=dict)
     size: int = SIDE
     batches: tuple[int, ...] = (1, 2)
+    schedulers: tuple[str, ...] = EULER
+    noisy: tuple[str, ...] = EULER_NOISY
+
+    def options(self) -> dict[str, str]:
+        """Scheduler option → `=` or `g`; the others as for text2img."""
+        return dict.fromkeys(self.schedulers, "=") | dict.fromkeys(self.noisy, "g")
 
 
 EDITS = {
@@ -155,7 +203,10 @@ class VideoCase:
         listed: Whether the pipeline takes these images as a list with one for each clip.
         arguments: Further arguments of both.
         batches: Batch sizes that the pipeline can run.
-        schedulers: Scheduler options that the pipeline can run beside its own.
+        schedulers: Scheduler options that the pipeline can run beside its own, which add no noise.
+        noisy: Those that add noise.
+        raises: Letter of `RAISES`, or of `OTHER_VALUES`, for scheduler options that are not equal; empty for models
+            whose loop is that of another column, which are compared with their own scheduler alone.
     """
 
     zoo: str
@@ -167,29 +218,37 @@ class VideoCase:
     arguments: Mapping[str, float] = field(default_factory=dict)
     batches: tuple[int, ...] = (1, 2)
     schedulers: tuple[str, ...] = ()
+    noisy: tuple[str, ...] = ()
+    raises: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+    def options(self) -> dict[str, str]:
+        """Scheduler option → `=`, `g`, or the letter of a reason."""
+        letters = {option: letter for options, letter in self.raises.items() for option in options}
+        return letters | dict.fromkeys(self.schedulers, "=") | dict.fromkeys(self.noisy, "g")
 
 
+#: The letter of noise that is of another shape.
+OTHER_VALUES = "f"
+LTX_RAISES = {("flow_heun", *SOLVERS[:3], "flow_deis", "flow_dpmpp_2m_sde", "flow_sa_solver"): "s"}
 SECOND_SCALE = {"guidance_scale_2": 3.0}
 #: Those that the model cards of LTX-Video's later VAEs use.
 DECODING = {"decode_timestep": 0.05, "decode_noise_scale": 0.025}
 VIDEOS = {
-    "wan": VideoCase(
-        zoo="wan",
-        schedulers=(
-            "flow_euler", "flow_euler_karras", "flow_euler_beta", "flow_euler_exponential", "flow_euler_shift",
-            "flow_heun", "flow_dpmpp_2m", "flow_dpmpp_3m", "flow_dpmpp_2s", "flow_unipc", "flow_unipc_3", "flow_deis",
-        ),
-    ),
+    "wan": VideoCase(zoo="wan", schedulers=ALL, noisy=ALL_NOISY),
     "wan22": VideoCase(zoo="wan_two_experts", family="wan"),
     "wan22_scales": VideoCase(zoo="wan_two_experts", family="wan", arguments=SECOND_SCALE),
-    "wan22_5b": VideoCase(zoo="wan_5b", family="wan"),
-    "wan first": VideoCase(zoo="wan_image2video", family="wan", given=("image",),
-        schedulers=("flow_euler", "flow_heun")),
+    "wan22_5b": VideoCase(zoo="wan_5b", family="wan", schedulers=ALL, noisy=ALL_NOISY),
+    "wan first": VideoCase(zoo="wan_image2video", family="wan", given=("image",), schedulers=ALL,
+        noisy=ALL_NOISY),
     "wan first and last": VideoCase(zoo="wan_first_last", family="wan", given=("image", "last_image")),
     "wan22 first": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image",), arguments=SECOND_SCALE),
     "wan22 first and last": VideoCase(zoo="wan_image_two_experts", family="wan", given=("image", "last_image")),
-    "ltx": VideoCase(zoo="ltx", schedulers=("flow_euler_karras",)),
-    "ltx first": VideoCase(zoo="ltx", family="ltx", pipeline="LTXImageToVideoPipeline", given=("image",), listed=True),
+    "ltx": VideoCase(zoo="ltx", schedulers=(*EULER, *UNIPC), noisy=EULER_NOISY, raises=LTX_RAISES),
+    # its pipeline steps the later frames alone, for which it samples noise of their shape
+    "ltx first": VideoCase(
+        zoo="ltx", family="ltx", pipeline="LTXImageToVideoPipeline", given=("image",), listed=True,
+        schedulers=(*EULER, *UNIPC), raises=LTX_RAISES | {EULER_NOISY: OTHER_VALUES},
+    ),
     "ltx_denoising_vae": VideoCase(zoo="ltx_denoising_vae", family="ltx", arguments=DECODING),
     # noise of the size of the timestep is the default
     "ltx_denoising_vae first": VideoCase(

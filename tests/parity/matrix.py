@@ -1,15 +1,16 @@
-"""Prints the README's table of what is proven equal to diffusers; `--run` runs the proofs first: `python
-tests/parity/matrix.py --run`
+"""Writes the tables of what is proven equal to diffusers into docs/quality/parity.md; `--run` runs the proofs first:
+`python tests/parity/matrix.py --run`
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cases
-from flow_cases import EDITS, FLOW_FAMILIES, MASKED, VIDEOS
+import family_tasks
+from flow_cases import ALL, ALL_NOISY, EDITS, FLOW_FAMILIES, MASKED, OTHER_VALUES, RAISES, VIDEOS
 
 #: Equal as it is; equal once diffusers' pipeline's `step` is handed the generator that it keeps.
 EQUAL, HANDED = "=", "g"
@@ -36,31 +37,76 @@ FLOW: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 
 
-#: Families of flow transformers, which `test_flow_families.py` compares at every step.
-TRANSFORMERS: dict[str, tuple[Sequence[str], Sequence[str]]] = (
-    {
-        f"{name} {task}": (("default", *(case.schedulers if task == "text2img" else ())), ())
-        for name, case in FLOW_FAMILIES.items()
-        for task in case.tasks
-    }
-    | {f"{name} edit": (("default",), ()) for name in EDITS}
-    | {f"{name} masked edit": (("default",), ()) for name in MASKED}
-)
-#: Families of clips, which `test_videos.py` compares frame by frame.
-CLIPS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-    f"{name} {'image2video' if case.given else 'text2video'}": (("default", *case.schedulers), ())
-    for name, case in VIDEOS.items()
+#: The tables, and what is between the lines that mark them.
+PAGE = Path(__file__).resolve().parents[2] / "docs/quality/parity.md"
+START, END = "<!-- tables: python tests/parity/matrix.py -->", "<!-- end of the tables -->"
+#: Why a cell is not equal, beside `flow_cases.RAISES`: letter → reason.
+OTHERS = {
+    "d": "`DDPMPipeline` passes a generator to schedulers that take none, or starts from noise of another scale",
+    "a": "diffusers' IPNDM has no `add_noise`; composer starts from an image with it",
+    "c": "not compared: the loop is that of the base model, whose schedule the refiner takes over",
+    OTHER_VALUES: "the pipeline samples noise for the later frames alone, composer for all of them",
+    "o": "the pipeline's loop is that of another column, with which the scheduler is compared",
 }
+Columns = dict[str, dict[str, str]]
 
 
-def table(columns: dict[str, tuple[Sequence[str], Sequence[str]]]) -> str:
-    """Scheduler options down, families and tasks across."""
+def older(columns: dict[str, tuple[Sequence[str], Sequence[str]]], reason: Callable[[str, str], str]) -> Columns:
+    """Columns of families that are compared in files of their own: option → mark."""
     options = list(dict.fromkeys(option for equal, handed in columns.values() for option in (*equal, *handed)))
+    return {
+        name: {
+            option: EQUAL if option in equal else HANDED if option in handed else reason(name, option)
+            for option in options
+        }
+        for name, (equal, handed) in columns.items()
+    }
+
+
+def diffusion_reason(name: str, option: str) -> str:
+    return "d" if name.startswith("ddpm") else "c" if name == "sdxl refined" else "a"
+
+
+def flow_reason(name: str, option: str) -> str:
+    return {"flow_heun": "s", "flow_sa_solver": "m"}.get(option, "n") if name.startswith("flux") else "n"
+
+
+def transformers() -> Columns:
+    """Families of flow transformers, which `test_flow_families.py` compares at every step."""
+    generated = {f"{name} {task}": case.options(task) for name, case in FLOW_FAMILIES.items() for task in case.tasks}
+    edits = {f"{name} edit": case.options() for name, case in EDITS.items()}
+    return own_first(generated | edits | {f"{name} masked edit": {} for name in MASKED})
+
+
+def clips() -> Columns:
+    """Families of clips, which `test_videos.py` compares frame by frame."""
+    return own_first(
+        {f"{name} {'image2video' if case.given else 'text2video'}": case.options() for name, case in VIDEOS.items()}
+    )
+
+
+def own_first(columns: Columns) -> Columns:
+    """Columns with the checkpoint's own scheduler, in which nothing is empty."""
+    return {
+        name: dict.fromkeys(("default", *ALL, *ALL_NOISY), "o") | {"default": EQUAL} | column
+        for name, column in columns.items()
+    }
+
+
+def table(columns: Columns) -> str:
+    """Scheduler options down, families and tasks across."""
     lines = ["| scheduler | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for option in options:
-        marks = [EQUAL if option in equal else HANDED if option in handed else "" for equal, handed in columns.values()]
-        lines.append(f"| {option} | " + " | ".join(marks) + " |")
+    options = list(dict.fromkeys(option for column in columns.values() for option in column))
+    lines += [f"| {option} | " + " | ".join(column[option] for column in columns.values()) + " |" for option in options]
     return "\n".join(lines)
+
+
+def tables() -> str:
+    """All that is published, with the reasons."""
+    reasons = {letter: reason for letter, (_, reason) in RAISES.items()} | OTHERS
+    columns = older(DIFFUSION, diffusion_reason), older(FLOW, flow_reason), transformers(), clips()
+    legend = "\n".join(f"- `{letter}`: {reason}." for letter, reason in reasons.items())
+    return "\n\n".join(["## Tasks of families", family_tasks.table(), "## Schedulers", *map(table, columns), legend])
 
 
 def main() -> int:
@@ -70,7 +116,9 @@ def main() -> int:
         code = pytest.main(["-q", "-m", "slow or not slow", str(Path(__file__).parent)])
         if code:
             return int(code)
-    print(f"{table(DIFFUSION)}\n\n{table(FLOW)}\n\n{table(TRANSFORMERS)}\n\n{table(CLIPS)}")
+    before, _, rest = PAGE.read_text("utf-8").partition(START)
+    PAGE.write_text(f"{before}{START}\n\n{tables()}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+    print(tables())
     return 0
 
 

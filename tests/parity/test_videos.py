@@ -9,9 +9,10 @@ from functools import cache, partial
 import diffusers
 import pytest
 import torch
-from flow_cases import SCALES, SIDE, STEPS, VIDEOS, VideoCase
+from flow_cases import OTHER_VALUES, RAISES, SCALES, SIDE, STEPS, VIDEOS, VideoCase
 from runs import PROMPTS, SEEDS, Recorder, generators, image, scheduler_of
 from test_flow_families import family_of
+from tiers import slow_but
 from zoo import ZOO
 from zoo.entry import seeded
 from zoo.ltx import ltx
@@ -114,11 +115,20 @@ def test_family_is_bit_equal(name, scale, batch, monkeypatch):
     compare(name, scale, batch, monkeypatch)
 
 
-@pytest.mark.parametrize(
-    ("name", "option"), [(name, option) for name, case in VIDEOS.items() for option in case.schedulers]
-)
-def test_other_schedulers_are_bit_equal(name, option, monkeypatch):
-    compare(name, SCALES[-1], 2, monkeypatch, option)
+OTHERS = [(name, option) for name, case in VIDEOS.items() for option in case.options()]
+
+
+@pytest.mark.parametrize(("name", "option"), slow_but([("wan", "flow_heun"), ("ltx", "flow_unipc")], OTHERS))
+def test_other_schedulers_are_bit_equal_or_diffusers_raises(name, option, monkeypatch):
+    mark = VIDEOS[name].options()[option]
+    if mark in RAISES:
+        with pytest.raises((ValueError, TypeError, AttributeError), match=RAISES[mark][0]):
+            compare(name, SCALES[-1], 1, monkeypatch, option)
+    elif mark == OTHER_VALUES:
+        with pytest.raises(AssertionError):
+            compare(name, SCALES[-1], 1, monkeypatch, option, handed=True)
+    else:
+        compare(name, SCALES[-1], 2, monkeypatch, option, handed=mark == "g")
 
 
 def test_the_second_scale_is_used():

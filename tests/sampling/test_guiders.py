@@ -6,10 +6,12 @@ from itertools import product
 
 import pytest
 import torch
+from callback_matrix import FAMILIES, source
 from diffusers import StableDiffusionPAGPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 from tiers import slow_but
 
+import composer
 from composer import ComposerError, StepCallback
 from composer.checkpoints.layouts import families
 from composer.checks.compatibility import check
@@ -26,9 +28,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 #: Separate forwards sum in another order than one of twice the batch: 3e-5 a step at most, and 4 to 6 steps of it.
 CLOSE = {"atol": 3e-4, "rtol": 1e-3}
-NAMES = ("apg", "pag", "slg", "seg", "autoguidance", "cfg_zero", "tcfg")
+NAMES = ("apg", "apg_mix", "mambo_g", "pag", "slg", "seg", "autoguidance", "cfg_zero", "tcfg")
 #: Ones that act in a few early steps of many, which these short runs don't have.
-EVERY_STEP = {"slg": ["guidance.settings.skip_layer_guidance_stop=1.0"]}
+EVERY_STEP = {
+    "slg": ["guidance.settings.skip_layer_guidance_stop=1.0"],
+    "apg_mix": ["guidance.settings.adaptive_projected_guidance_start_step=1"],
+}
 
 
 def option(name: str, *settings: str) -> Guidance:
@@ -186,6 +191,10 @@ def test_layers_in_the_middle():
         (["guidance=apg", "guidance.guider=ApgGuidance"], "guidance.guider=ApgGuidance: diffusers has no such guider."),
         (["guidance=apg", "+guidance.layers=auto"],
             "guidance.layers=auto: AdaptiveProjectedGuidance weakens no layers"),
+        (["guidance=apg", "guidance.guider=FrequencyDecoupledGuidance"],
+            "guidance.guider=FrequencyDecoupledGuidance: has a scale for each frequency, where a run here has one"),
+        (["guidance=apg", "guidance.guider=LTX2Guidance"],
+            "guidance.guider=LTX2Guidance: guides the clip and the sound of LTX-2"),
         (["guidance=interval", "guidance.last=0.1"], "guidance.last=0.1: must be between first=0.2 and 1"),
     ],
 )  # fmt: skip
@@ -203,3 +212,30 @@ def test_a_layer_that_is_not_there_is_named():
 def test_blur_that_assumes_square_images_says_so(compose):
     done = compose("guidance=seg", "height=64", "steps=3")
     assert done.code == 2 and "guidance=seg: blurs as if every image were square" in done.err
+
+
+#: Families of flow transformers, of images and of clips.
+FLOWS = ("z_image", "qwen_image", "flux2", "chroma", "sana", "lumina2", "wan", "ltx")
+
+
+def digest(*words: str) -> list[bytes]:
+    media = composer.compose(*words).media
+    return [frame.tobytes() for medium in media for frame in getattr(medium, "frames", [medium])]
+
+
+@pytest.mark.parametrize("family", slow_but([], FLOWS))
+def test_each_guides_flow_transformers_or_is_refused(family):
+    """Otherwise than plain guidance, and nothing is left behind."""
+    name, words = FAMILIES[family]
+    run = ("model=local", f"model.source={source(name)}", "steps=3", "prompt=a cat", "negative_prompt=a dog", *words)
+    plain, seen = digest(*run, "guidance=cfg", "guidance.scale=4"), {}
+    for guider in NAMES:
+        guided = (*run, f"guidance={guider}", "guidance.scale=4", *EVERY_STEP.get(guider, []))
+        support = build("guidance", read(compose_config([f"guidance={guider}", "guidance.scale=4"])).guidance, Guidance)
+        if support.support is None or support.support in families()[family].supports.guiders:
+            seen[guider] = digest(*guided)
+            continue
+        with pytest.raises(ComposerError, match=f"guidance={guider}: can't reach into {family} models"):
+            composer.check(*guided)
+    assert all(pixels != plain for pixels in seen.values()), [one for one, pixels in seen.items() if pixels == plain]
+    assert len(seen) >= 5 and digest(*run, "guidance=cfg", "guidance.scale=4") == plain

@@ -26,7 +26,7 @@ class LTXVideo(DenoisingVAE):
     0.
     """
 
-    one_pass = True
+    one_pass, always_passes_sigmas = True, True
 
     def tokens(self, prompt: str) -> list[str]:
         return token_strings(self.pipe.tokenizer, prompt, MAX_TOKENS)
