@@ -45,6 +45,7 @@ _HOMES = {
     "StopDenoising": ("composer.callbacks.base", "StopDenoising"),
     "Supports": ("composer.checkpoints.layouts", "Supports"),
     "Task": ("composer.tasks.base", "Task"),
+    "Tool": ("composer.tools.base", "Tool"),
     **{
         name: ("composer.system.constraints", name)
         for name in ("Fraction", "Ge", "Gt", "Interval", "Le", "Lt", "MinLen", "NonFinite", "require")
@@ -55,8 +56,8 @@ __all__ = [
     "Branches", "Clip", "ComposerError", "Conditioning", "Decoded", "DiffusersFamily", "Embedding", "Family",
     "FamilyInfo", "FamilySettings", "Fraction", "Ge", "Gt", "Guidance", "Inputs", "Interval", "LatentFamily", "Le",
     "Lt", "MinLen", "ModelOption", "NonFinite", "OptionContext", "Request", "Result", "Run", "Sound", "Start", "Step",
-    "StepCallback", "StopDenoising", "Supports", "Task", "__version__", "check", "compose", "list", "load", "require",
-    "rerun", "show", "sweep",
+    "StepCallback", "StopDenoising", "Supports", "Task", "Tool", "__version__", "check", "compose", "list", "load",
+    "require", "rerun", "show", "sweep",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from composer.sampling.guidance import Branches, Guidance
     from composer.system.constraints import Fraction, Ge, Gt, Interval, Le, Lt, MinLen, NonFinite, require
     from composer.tasks.base import Inputs, Start, Task
+    from composer.tools.base import Tool
 
 
 def __getattr__(name: str) -> Any:

@@ -45,6 +45,10 @@ GROUPS = {
     "output": "The format of the images, clips or sounds; `auto` follows from the task. `output.folder=DIR` sets the "
     "directory.",
     "preset": "A preset sets several groups and keys at once. What you type besides it has precedence.",
+    "recipe": "Several steps instead of one run: `recipe=NAME`. Settings of a step are typed below its name, "
+    "`STEP.KEY=VALUE`.",
+    "tool": "What a step of a recipe does instead of a run: `STEP.tool=NAME`. Settings are typed below the step's "
+    "name.",
     "sweep": "Settings of a sweep (`-m`).",
     "sheet": "Axes of the page of a sweep.",
     "search": "Settings of a search by Optuna (`hydra/sweeper=optuna`).",
@@ -64,6 +68,7 @@ SECTIONS = {
     "Callbacks": "StepCallback Step Run Request Conditioning Embedding StopDenoising",
     "Tasks and guidance": "Task Inputs Start Guidance Branches",
     "Options of models": "ModelOption OptionContext",
+    "Tools": "Tool",
     "Families": "Family FamilyInfo Supports FamilySettings Decoded",
 }
 

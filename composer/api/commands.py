@@ -36,14 +36,12 @@ def check(*overrides: str, config_dir: str | None = None, **values: Any) -> tupl
     Raises:
         ComposerError: The request cannot be met.
     """
-    from composer.checks.compatibility import check as check_compatibility
+    from composer.recipes.requests import check_request, tried_request
 
     spec, callbacks = request_of(overrides, values, config_dir)
-    checked = check_compatibility(spec)
+    checked = check_request(spec)
     with silenced_libraries():
-        from composer.pipelines.build import tried
-
-        return tried(checked, callbacks)
+        return tried_request(checked, callbacks)
 
 
 @interruptible()
@@ -64,16 +62,14 @@ def show(*overrides: str, config_dir: str | None = None, **values: Any) -> Page:
     Example:
         >>> print(composer.show("scheduler=euler", steps=10))
     """
-    from composer.checks.compatibility import check as check_compatibility
+    from composer.recipes.requests import check_request
 
     spec, callbacks = request_of(overrides, values, config_dir)
-    checked = check_compatibility(spec)
+    checked = check_request(spec)
     with silenced_libraries():
-        from composer.pipelines.build import tried
-        from composer.pipelines.description import describe
-        from composer.pipelines.offers import find_offers
+        from composer.recipes.describe import described
 
-        return Page(describe(checked, tried(checked, callbacks), find_offers(checked)))
+        return Page(described(checked, callbacks)[1])
 
 
 def list_options(
@@ -132,8 +128,8 @@ def rerun(
     from composer.config.python_values import sort_values
     from composer.records import metadata
     from composer.reruns.compare import compare_with_record
-    from composer.reruns.regenerate import regenerate, threads_kept
-    from composer.reruns.replay_config import replay_config
+    from composer.reruns.recipes import regenerate_any, replay_of
+    from composer.reruns.regenerate import threads_kept
 
     path = metadata.record_file(Path(image).expanduser())
     record, changes = metadata.read(path), sort_values(overrides, values)
@@ -142,9 +138,9 @@ def rerun(
         raise ComposerError(
             key, None, "a record is generated again from files and names alone: save the image and give its name"
         )
-    replay = replay_config(path, record, changes.words, folder_of(config_dir), trust)
+    replay = replay_of(path, record, changes.words, folder_of(config_dir), trust)
     with silenced_libraries(), threads_kept():
-        result = regenerate(record, replace(replay, folder=None), lambda note: None)
+        result = regenerate_any(record, replace(replay, folder=None), lambda note: None)
     return (
         replace(result, notes=(*result.notes, compare_with_record(path, record, result)[1])) if replay.same else result
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from composer.api.requests import request_of
+from composer.api.requests import run_of
 from composer.checks.compatibility import check
 from composer.config.python_values import image_placeholder, sort_values, to_plain
 from composer.pipelines.run import execute
@@ -37,7 +37,7 @@ class LoadedPipeline:
     @in_turn
     def __init__(self, overrides: Sequence[str], values: Mapping[str, Any], config_dir: str | None = None) -> None:
         self._overrides, self._values, self._config_dir = tuple(overrides), dict(values), config_dir
-        self._spec, self._callbacks = request_of(overrides, values, config_dir)
+        self._spec, self._callbacks = run_of(overrides, values, config_dir)
         checked = check(self._spec)
         with silenced_libraries():
             from composer.pipelines.build import build_pipeline
@@ -60,7 +60,7 @@ class LoadedPipeline:
         """
         if self._is_quick(overrides, values):
             return execute(self._with(values), more=self._callbacks)
-        spec, callbacks = request_of([*self._overrides, *overrides], {**self._values, **values}, self._config_dir)
+        spec, callbacks = run_of([*self._overrides, *overrides], {**self._values, **values}, self._config_dir)
         return execute(spec, more=callbacks)
 
     def __repr__(self) -> str:

@@ -33,10 +33,10 @@ def compose(*overrides: str, config_dir: str | None = None, **values: Any) -> Re
     Example:
         >>> composer.compose("task=text2img", prompt="a red cone", seed=7).image.show()
     """
-    from composer.pipelines.run import execute
+    from composer.recipes.requests import execute_request
 
     spec, callbacks = request_of(overrides, values, config_dir)
-    return execute(spec, more=callbacks)
+    return execute_request(spec, more=callbacks)
 
 
 def load(*overrides: str, config_dir: str | None = None, **values: Any) -> LoadedPipeline:

@@ -37,7 +37,7 @@ def config_schema(config_dir: str | None = None) -> Schema:
     lines = {group: options(group, folders) for group in known}
     defs: dict[str, Schema] = {f"options.{group}": _names(named) for group, named in lines.items()}
     for group, named in known.items():
-        if group not in ("task", "preset"):
+        if group not in ("task", "preset", "recipe"):
             defs |= {f"{group}.{name}": option_schema(option, lines[group][name]) for name, option in named.items()}
     defs |= {f"task.{name}": _task(option, lines["task"][name]) for name, option in known["task"].items()}
     keys = {name: list(defs[f"task.{name}"]["properties"]) for name in known["task"]}

@@ -6,7 +6,6 @@ from composer.cli.single_run import run_job
 from composer.config import overrides
 from composer.config.command_line import ParsedArgs
 from composer.config.hydra_settings import SEARCH
-from composer.config.output_folder import folder_of
 from composer.errors import ComposerError
 
 
@@ -28,16 +27,17 @@ def run(line: ParsedArgs) -> int:
     for _, key, value in map(overrides.split, line.overrides):
         if key.startswith(("sweep.", "sheet.")):
             raise ComposerError(key, value, "is about several runs: add -m")
-    from composer.config.compose import compose_with_hydra_node, without_hydra
+    from composer.config.recipes import compose_request_and_folder, recipe_name
 
-    config = compose_with_hydra_node(line.overrides, line.config_dir)
     if line.config_part:
         from composer.config.cfg_flag import config_text
+        from composer.config.compose import compose_with_hydra_node
 
-        print(config_text(config, line), end="")
+        if name := recipe_name(line.overrides):
+            raise ComposerError("recipe", name, "has a config for each step: type compose config")
+        print(config_text(compose_with_hydra_node(line.overrides, line.config_dir), line), end="")
         return 0
-    folder = folder_of(config)
-    run_job(without_hydra(config), folder)
+    run_job(*compose_request_and_folder(line.overrides, line.config_dir))
     return 0
 
 

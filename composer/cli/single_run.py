@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from composer.records.result import Result
 
 
-def run_job(config: DictConfig, folder: Path) -> None:
+def run_job(config: DictConfig | Mapping[str, Any], folder: Path) -> None:
     """Generate the images of one composed config, and print their paths.
 
     Args:
@@ -30,16 +29,14 @@ def run_job(config: DictConfig, folder: Path) -> None:
     Raises:
         ComposerError: The request cannot be met, or the run failed.
     """
-    from composer.config.read import read
-    from composer.pipelines.run import execute
+    from composer.recipes.requests import execute_request, read_request
+    from composer.recipes.spec import without_progress
 
     def generate() -> Result:
-        spec = read(config)
-        if console.output_mode.quiet:
-            spec = replace(
-                spec, callbacks={name: callback for name, callback in spec.callbacks.items() if name != "progress"}
-            )
-        return execute(spec, folder, console.print_note)
+        spec = read_request(config)
+        return execute_request(
+            without_progress(spec) if console.output_mode.quiet else spec, folder, console.print_note
+        )
 
     finished(generate, folder)
 

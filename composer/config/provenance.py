@@ -13,6 +13,7 @@ from composer.config.compose import compose_with_hydra_node, without_hydra
 from composer.config.hydra_loader import MAIN, hydra_1_3, loader
 from composer.config.keys import CHOSEN, OF_SWEEPS
 from composer.config.node_data import node_to_dict
+from composer.config.recipes import Recipe, recipe_name
 from composer.config.search_path import conf_folders, groups, packaged_conf
 from composer.config.secrets import refuse_secrets
 from composer.config.source_settings import completed
@@ -33,6 +34,8 @@ def listing(overrides: list[str], config_dir: str | None) -> tuple[dict[str, Any
     Raises:
         ComposerError: The overrides do not compose, or a value looks like a secret.
     """
+    if recipe_name(overrides) is not None:
+        return _of_steps(overrides, config_dir)
     config = compose_with_hydra_node(overrides, config_dir)
     files = _origins(overrides, config_dir)
     tree = node_to_dict(without_hydra(config))
@@ -46,6 +49,20 @@ def listing(overrides: list[str], config_dir: str | None) -> tuple[dict[str, Any
     width = min(max(len(text) for text, _ in texts), 60)
     facts = {key: {"value": value, "from": origin} for key, value, origin in rows}
     return facts, "\n".join(f"{text:{width}}  # {origin}" for text, origin in texts)
+
+
+def _of_steps(overrides: list[str], config_dir: str | None) -> tuple[dict[str, Any], str]:
+    """The same of all steps of a recipe, each key below its step's name; of tools only their own keys."""
+    recipe = Recipe(overrides, config_dir)
+    facts: dict[str, Any] = {}
+    texts: list[str] = []
+    for step in recipe.words(recipe.prepare(overrides)):
+        with step.named():
+            rows, text = listing(list(step.words), config_dir)
+        kept = [key for key in rows if step.tool is None or key.startswith("tool.")]
+        facts |= {f"{step.name}.{key}": rows[key] for key in kept}
+        texts += [f"{step.name}.{line}" for line, key in zip(text.splitlines(), rows) if key in kept]
+    return facts, "\n".join(texts)
 
 
 def _rows(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -88,6 +88,18 @@ def get_or_create(kind: str, key: str, create: Callable[[Path], None]) -> Path:
     return path
 
 
+def used(path: Path) -> None:
+    """Note that an entry was used just now, so that others are removed before it.
+
+    Args:
+        path: Directory of the entry.
+
+    Raises:
+        OSError: It was removed meanwhile.
+    """
+    os.utime(path)
+
+
 def _create(path: Path, create: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = Path(tempfile.mkdtemp(prefix=TMP_PREFIX, dir=path.parent))

@@ -43,7 +43,30 @@ def execute(
         ComposerError: The run was refused, or failed.
         LeftBehind: A callback changed the models; `result` has the images and their record.
     """
-    checked = check(spec)
+    return execute_checked(check(spec), folder, say, more)
+
+
+@in_turn
+def execute_checked(
+    checked: Checked,
+    folder: Path | None = None,
+    say: Callable[[str], None] = lambda note: None,
+    more: Sequence[StepCallback] = (),
+) -> Result:
+    """Run checked settings.
+
+    Args:
+        checked: The settings.
+        folder: As for `execute`.
+        say: As for `execute`.
+        more: As for `execute`.
+
+    Returns:
+        As `execute`.
+
+    Raises:
+        ComposerError: As for `execute`.
+    """
     with silenced_libraries():
         return _execute(checked, folder, say, more)
 

@@ -189,6 +189,7 @@ def _check(path: Path, record: Any) -> None:
         raise ComposerError(
             str(path), None, f"its record is nested deeper than {MAX_DEPTH} times, so composer did not write it"
         )
+    _check_steps(path, record)
     valid = all(type(size) is int and size >= 1 for size in record["batches"])
     if not _are_images(record["images"]):
         raise ComposerError(
@@ -198,6 +199,38 @@ def _check(path: Path, record: Any) -> None:
     known = number is None or (type(number) is int and 0 <= number < len(record["images"]))
     if not valid or not known or len(record["pixels"]) != len(record["images"]) or not _is_batch(together):
         raise ComposerError(str(path), None, "its record does not say which image of which batch it is")
+
+
+def _check_steps(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a record of a recipe whose steps are not of composer's form."""
+    if "recipe" not in record:
+        return
+    recipe = record["recipe"]
+    steps: Any = recipe.get("steps") if isinstance(recipe, dict) else None
+    valid = isinstance(steps, dict) and bool(steps) and all(map(_is_step, steps.values()))
+    if not valid or not isinstance(recipe.get("name"), str) or type(recipe.get("reuse")) is not bool:
+        raise ComposerError(str(path), None, "its record does not describe the steps of its recipe as composer does")
+    for name, entry in steps.items():
+        inner, is_last = entry.get("record"), name == list(steps)[-1]
+        if "tool" not in entry and (inner is not None or not is_last):
+            _check(path, inner)
+
+
+def _is_step(entry: Any) -> bool:
+    """Whether a value describes a step of a recipe, apart from the record of a run."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("sets"), list):
+        return False
+    record = entry.get("record")
+    is_record = record is None or (isinstance(record, dict) and "recipe" not in record)
+    is_valid = is_record and all(isinstance(key, str) for key in entry["sets"])
+    return is_valid and ("tool" not in entry or _is_tool(entry["tool"], record or {}))
+
+
+def _is_tool(name: Any, record: dict[str, Any]) -> bool:
+    """Whether a value is the record of a tool."""
+    config = record.get("config")
+    is_node = isinstance(config, dict) and isinstance(config.get("tool"), dict)
+    return isinstance(name, str) and is_node and isinstance(record.get("pixels"), list)
 
 
 def _are_images(images: Any) -> bool:

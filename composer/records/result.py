@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from PIL import Image
 
@@ -40,6 +40,8 @@ class Result:
         numbers: Indices of the images in their run; None for all of it.
         findings: What was learnt of a hosted pipeline, as plain data; None for a native one.
         record: How the images were generated, as plain data.
+        texts: Texts that a tool made, in place of media.
+        steps: Results of the earlier steps of a recipe, by name.
     """
 
     media: list[Medium]
@@ -53,11 +55,13 @@ class Result:
     numbers: tuple[int, ...] | None = None
     findings: Mapping[str, Any] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    steps: Mapping[str, Result] = field(default_factory=dict)
 
     @property
-    def kind(self) -> str:
-        """Kind of the media: `image`, `clip` or `sound`."""
-        return kind_of(self.media[0])
+    def kind(self) -> Literal["image", "clip", "sound", "text"]:
+        """Kind of the media: `image`, `clip` or `sound`; `text` if a tool made texts."""
+        return kind_of(self.media[0]) if self.media else "text"
 
     @property
     def images(self) -> list[Image.Image]:
@@ -123,7 +127,7 @@ class Result:
         return "\n".join(elements) or None
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the images, clips or sounds, ``run.json`` and ``config.yaml``.
+        """Write the images, clips or sounds, ``run.json`` and ``config.yaml``; earlier steps into directories.
 
         Args:
             folder: Directory, which is created.
@@ -136,6 +140,23 @@ class Result:
         """
 
         return save(self, Path(folder))
+
+
+def files_of_result(result: Result) -> dict[str, bytes]:
+    """Encode the files of a result besides its record.
+
+    Args:
+        result: The result.
+
+    Returns:
+        File name → content; those of earlier steps, with their records, in directories of their names.
+    """
+    files: dict[str, bytes] = {}
+    for name, step in result.steps.items():
+        record = {"run.json": json.dumps(step.record, indent=1, ensure_ascii=False).encode()}
+        files |= {f"{name}/{file}": data for file, data in {**files_of_result(step), **record}.items()}
+    files |= files_of(result.media, result.numbers, result.record)
+    return files | {f"{number:03d}.txt": text.encode() for number, text in enumerate(result.texts)}
 
 
 def save(result: Result, folder: Path, more: Sequence[Path] = ()) -> list[Path]:
@@ -152,7 +173,7 @@ def save(result: Result, folder: Path, more: Sequence[Path] = ()) -> list[Path]:
     Raises:
         ComposerError: The directory can't be written to; files that were written are removed.
     """
-    files = files_of(result.media, result.numbers, result.record)
+    files = files_of_result(result)
     hashes = {path.relative_to(folder).as_posix(): hash_of(path) for path in more}
     hashes |= {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     record = {**result.record, "files": hashes}

@@ -32,6 +32,7 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
         "prompt": _values(record, "prompt"),
         "negative": _values(record, "negative_prompt"),
         "seed": _values(record, "seed"),
+        "recipe": _recipe(record),
         "task": record["options"].get("task"),
         "model": _model(record),
         "scheduler": _scheduler(record),
@@ -81,7 +82,8 @@ def describe_run(record: Mapping[str, Any], tree: Mapping[str, Any], same: bool)
     first = record["images"][record["number"] or 0] if same else tree
     options = " ".join(f"{group}={_short(tree['chosen'].get(group))}" for group in ("task", "model", "scheduler"))
     prompt = f', prompt "{_short(first["prompt"])}"' if first.get("prompt") else ""
-    return f"{'' if same else 'a variation: '}{options}, seed {first.get('seed')}{prompt}"
+    recipe = f"recipe {_recipe(record)}; of the last run " if "recipe" in record else ""
+    return f"{'' if same else 'a variation: '}{recipe}{options}, seed {first.get('seed')}{prompt}"
 
 
 def format_foreign_texts(name: str, inside: FileTexts) -> str:
@@ -100,6 +102,12 @@ def format_foreign_texts(name: str, inside: FileTexts) -> str:
         if len(text) > MAX_TEXT_CHARACTERS:
             lines.append(f"… ({len(text):,} characters)")
     return "\n".join(map(printable, lines))
+
+
+def _recipe(record: Mapping[str, Any]) -> str:
+    """Name of the recipe and of its steps; empty for a single run."""
+    recipe = _mapping(record.get("recipe"))
+    return f"{recipe['name']} ({', '.join(_mapping(recipe.get('steps')))})" if "name" in recipe else ""
 
 
 def _values(record: Mapping[str, Any], key: str) -> str:

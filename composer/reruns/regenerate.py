@@ -45,7 +45,27 @@ def regenerate(record: Mapping[str, Any], replay: ReplayConfig, say: Callable[[s
     spec = read(replay.tree)
     if not replay.same:
         return execute(spec, replay.folder, say)
-    checked = replace(check(spec), lenient=True)
+    return regenerate_checked(record, replace(check(spec), lenient=True), replay.folder, say)
+
+
+@in_turn
+def regenerate_checked(
+    record: Mapping[str, Any], checked: Checked, folder: Path | None, say: Callable[[str], None]
+) -> Result:
+    """Generate a record's images again by checked settings.
+
+    Args:
+        record: The record.
+        checked: Its settings.
+        folder: Directory for files of callbacks, or None.
+        say: Receives one line for each note.
+
+    Returns:
+        As `regenerate`.
+
+    Raises:
+        ComposerError: As for `regenerate`.
+    """
     batches = _batches(record, checked)
     from composer.pipelines.build import build_pipeline
 
@@ -53,7 +73,7 @@ def regenerate(record: Mapping[str, Any], replay: ReplayConfig, say: Callable[[s
     for note in (*checked.request.notes, *pipeline.notes):
         say(note)
     with _recorded_threads(record):
-        return _with_record(record, checked, pipeline, batches.generate(pipeline, replay.folder))
+        return _with_record(record, checked, pipeline, batches.generate(pipeline, folder))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from composer.config.search_path import conf_folders, options
 from composer.config.source_settings import SOURCE
 from composer.errors import ComposerError, suggest
 from composer.images.reading import is_sample
+from composer.recipes.spec import is_reference
 
 #: Keys that determine which images are generated.
 IMAGE_KEYS = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
@@ -231,12 +232,21 @@ class _Overlay:
             )
 
     def _is_near(self, value: str) -> bool:
-        """Whether a value names a file or directory in the current directory or in the image's."""
-        try:
-            path = Path(value).resolve(strict=True)
-        except (OSError, ValueError, RuntimeError):
-            return False
-        return any(path.is_relative_to(folder) for folder in (Path.cwd().resolve(), self.path.resolve().parent))
+        return is_near(self.path, value)
+
+
+def is_near(image: Path, value: str) -> bool:
+    """Whether a value names a file or directory in the current directory or in the image's.
+
+    Args:
+        image: The image.
+        value: The value.
+    """
+    try:
+        path = Path(value).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return any(path.is_relative_to(folder) for folder in (Path.cwd().resolve(), image.resolve().parent))
 
 
 def _reaches(key: str, value: str) -> bool:
@@ -251,9 +261,9 @@ def _reaches(key: str, value: str) -> bool:
     """
     root, _, rest = key.partition(".")
     if key in FILE_KEYS:
-        return not is_sample(value)
+        return not (is_sample(value) or is_reference(value))
     if root in ADAPTERS:  # also the model of a preprocessor
-        return key.rpartition(".")[2] in FILE_SETTINGS and not is_sample(value)
+        return key.rpartition(".")[2] in FILE_SETTINGS and not (is_sample(value) or is_reference(value))
     if root == "model":
         return rest.split(".")[0] in SOURCE_KEYS
     if key.rpartition(".")[2] in TEXT_KEYS:

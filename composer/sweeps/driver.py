@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.config.python_values import override_of
+from composer.config.recipes import is_recipe
 from composer.errors import ComposerError, shorten
 from composer.sweeps.grammar import Job
 from composer.sweeps.journal import Journal
@@ -163,8 +164,10 @@ class Driver:
     def _add_memory_option(self, entry: Entry) -> bool:
         """Add the next effective memory option to a job that ran out of memory; False if none is left."""
         from composer.options.memory.slicing import LADDER
-        from composer.pipelines.build import parts
+        from composer.recipes.requests import tried_request
 
+        if is_recipe(entry.tree):
+            return False  # memory=auto of a step is what does it
         for name, target in LADDER.items():
             options = entry.tree.get("memory") or {}
             if name in options:
@@ -172,7 +175,7 @@ class Driver:
             tree = {**entry.tree, "memory": {**options, name: {"_target_": target}}}
             try:
                 checked = self.sweep.worker.check(tree)
-                parts(checked)
+                tried_request(checked)
             except ComposerError:
                 continue  # it has no effect on this model
             entry.tree, entry.checked = tree, checked

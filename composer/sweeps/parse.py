@@ -16,12 +16,14 @@ from composer.config.hydra_loader import loader
 from composer.config.hydra_settings import OUT, RUN_DIR, SWEEP_DIR, is_hydras, refusal
 from composer.config.keys import OF_SWEEPS
 from composer.config.output_folder import refuse_unusable
+from composer.config.recipes import Recipe, recipe_name
 from composer.errors import ComposerError
+from composer.recipes.identity import request_id
 from composer.sweeps.executor import Executor, LocalExecutor
 from composer.sweeps.grammar import Grammar, Job, iter_jobs
 from composer.sweeps.job_configs import Composer
-from composer.sweeps.job_id import job_id
 from composer.sweeps.plan import Entry
+from composer.sweeps.recipe_configs import RecipeComposer
 from composer.sweeps.report.layout import check_axes
 from composer.sweeps.settings import read_ray, read_sweep
 from composer.sweeps.spec import RaySpec, SheetSpec, SweepSpec
@@ -78,7 +80,7 @@ class Sweep:
         with translate_errors(entry.job.overrides, self.line.config_dir):
             entry.tree = drop_progress_callback(self.compose(entry.job.settings))
         entry.checked = self.worker.check(entry.tree)
-        entry.id = job_id(entry.checked)
+        entry.id = request_id(entry.checked)
 
 
 def parse_sweep(line: ParsedArgs, setup: Setup = silence_worker) -> Sweep:
@@ -94,18 +96,19 @@ def parse_sweep(line: ParsedArgs, setup: Setup = silence_worker) -> Sweep:
     Raises:
         ComposerError: An override, a setting of the sweep, or its folder is invalid, or there are no jobs.
     """
-    overrides = argv.prepare(line.overrides, multirun=True)
+    recipe = Recipe(line.overrides, line.config_dir) if recipe_name(line.overrides) else None
+    overrides = (recipe or argv).prepare(line.overrides, multirun=True)
     with translate_errors(overrides, line.config_dir):
-        return _parse_prepared(line, overrides, setup)
+        return _parse_prepared(line, overrides, setup, recipe)
 
 
-def _parse_prepared(line: ParsedArgs, overrides: list[str], setup: Setup) -> Sweep:
+def _parse_prepared(line: ParsedArgs, overrides: list[str], setup: Setup, recipe: Recipe | None) -> Sweep:
     grammar = Grammar(loader(line.config_dir))
     run_overrides, job_overrides = split_overrides(overrides)
     folder = requested_folder(run_overrides)
     settings = grammar.loader.settings([text for text in run_overrides if _root(text) in OF_SWEEPS])
     spec, sheet = read_sweep(settings)
-    compose = Composer(grammar)
+    compose = RecipeComposer(grammar, recipe, line.config_dir) if recipe else Composer(grammar)
     first = [values[0] for values in grammar.axes(job_overrides).values()] if spec.where else []
     known = compose.choices([setting for value in first for setting in value]) if spec.where else {}
     jobs = list(iter_jobs(grammar, job_overrides, spec, known))

@@ -13,6 +13,7 @@ from typing import Any
 from composer.checks.compatibility import Checked
 from composer.config.adapter_nodes import ADAPTERS, LOAD_SETTINGS
 from composer.errors import ComposerError
+from composer.recipes.requests import CheckedSpec
 from composer.sweeps import schema0
 from composer.sweeps.grammar import Job
 from composer.sweeps.journal import Journal
@@ -48,7 +49,7 @@ class Entry:
     job: Job
     id: str | None = None
     tree: Mapping[str, Any] = field(default_factory=dict)
-    checked: Checked | None = None
+    checked: CheckedSpec | None = None
     state: str = "waiting"
     tries: int = 0
 
@@ -64,7 +65,7 @@ class Entry:
         return self.id
 
     @property
-    def resolved(self) -> Checked:
+    def resolved(self) -> CheckedSpec:
         """The checked config of a resolved job.
 
         Raises:
@@ -167,7 +168,7 @@ class Plan:
         journal: Journal,
         batch: int | str,
         resolve: Callable[[Entry], None],
-        is_batch_safe: Callable[[Checked], bool],
+        is_batch_safe: Callable[[CheckedSpec], bool],
     ) -> None:
         self.journal, self.resolve, self.is_batch_safe = journal, resolve, is_batch_safe
         self.groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Entry]]] = {}
@@ -215,7 +216,7 @@ class Plan:
                 entry.state = "failed"
                 self.unresolvable.append((entry, str(error)))
                 return False
-            entry.id = self.journal.resolve_id(entry.resolved_id, partial(schema0.job_id, entry.resolved))
+            entry.id = self.journal.resolve_id(entry.resolved_id, partial(_former_id, entry))
             self.journal.note_id(entry.job.key, entry.id)
             if self._by_id.setdefault(entry.id, entry) is not entry:
                 entry.state = "duplicate"
@@ -259,8 +260,15 @@ class Plan:
         return tuple(by_id[job_id] for job_id in ids) if all(job_id in by_id for job_id in ids) else None
 
 
+def _former_id(entry: Entry) -> str:
+    """Id in the former schema, which had no recipes."""
+    return schema0.job_id(entry.resolved) if isinstance(entry.resolved, Checked) else entry.resolved_id
+
+
 def _joinable(first: Entry, second: Entry) -> bool:
-    """Whether two jobs have the same size and steps, which a task can derive from its inputs."""
+    """Whether two jobs are runs of the same size and steps, which a task can derive from its inputs."""
+    if not (isinstance(first.resolved, Checked) and isinstance(second.resolved, Checked)):
+        return False
     one, two = first.resolved.request, second.resolved.request
     return (one.height, one.width, one.steps, one.steps_skipped) == (
         two.height,

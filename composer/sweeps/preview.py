@@ -10,6 +10,7 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import count_weights
 from composer.config.spec import PrecisionSpec
 from composer.errors import ComposerError, printable, shorten
+from composer.recipes.requests import runs_of
 from composer.sweeps.grammar import Job
 from composer.sweeps.journal import Journal
 from composer.sweeps.plan import BATCH_KEYS, MAX_BATCH_JOBS, Entry, Plan
@@ -104,9 +105,12 @@ def _group_line(
     members = [entry for entries in batchable for entry in entries]
     waiting = [entry for entry in members if plan.must_run(entry)]
     checked = next((entry.checked for entry in members if entry.checked is not None), None)
-    sizes = weight_sizes(checked.checkpoint, checked.spec.precision) if checked else {}
+    sizes: dict[str, int] = {}
+    for run in runs_of(checked) if checked else ():
+        sizes |= weight_sizes(run.checkpoint, run.spec.precision)
     batches = sum(-(-sum(entry in waiting for entry in entries) // max_batch) for entries in batchable)
-    image_steps = sum(entry.resolved.request.steps * entry.resolved.request.batch for entry in waiting)
+    requests = [run.request for entry in waiting for run in runs_of(entry.resolved)]
+    image_steps = sum(request.steps * request.batch for request in requests)
     line = (
         str(len(members)),
         str(sum(entry.state == "done" for entry in members)),

@@ -13,7 +13,7 @@ from composer.checks.compatibility import Checked
 from composer.config.choices import shipped
 from composer.config.plugins import provider
 from composer.config.spec import Choice
-from composer.sweeps.job_id import hash_plain_data
+from composer.records.job_id import hash_plain_data
 
 #: Module path and class in the package ``composer`` of version 0.1, by group and option.
 PATHS: Mapping[str, Mapping[str, str]] = {

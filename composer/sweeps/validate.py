@@ -101,9 +101,9 @@ def _check(sweep: Sweep, job: Job, done: Mapping[str, str], build: bool) -> Comp
     try:
         sweep.resolve(entry)
         if build and entry.id not in done:
-            from composer.pipelines.build import tried
+            from composer.recipes.requests import tried_request
 
-            tried(entry.resolved)
+            tried_request(entry.resolved)
     except ComposerError as error:
         interrupts.raise_if_interrupted(error)
         return error

@@ -13,10 +13,14 @@ from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.fingerprints import file_states
-from composer.checks.compatibility import Checked, check
-from composer.config.read import read
+from composer.checks.compatibility import Checked
+from composer.config.recipes import CONFIG, STEPS, is_recipe
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
+from composer.recipes.check import CheckedRecipe
+from composer.recipes.requests import CheckedSpec, check_request, read_request
+from composer.recipes.run import run_recipe, runner_for
+from composer.records.result import files_of_result
 from composer.sampling.embedding_cache import EmbeddingCache, use_embedding_cache
 from composer.sweeps.plan import BATCH_GROWTH
 from composer.system import interrupts
@@ -76,7 +80,7 @@ class Worker:
     def __init__(self) -> None:
         self.memo = EmbeddingCache()
 
-    def check(self, tree: Mapping[str, Any]) -> Checked:
+    def check(self, tree: Mapping[str, Any]) -> CheckedSpec:
         """Check a job's config against its checkpoint, without loading weights or torch.
 
         Args:
@@ -88,11 +92,11 @@ class Worker:
         Raises:
             ComposerError: The job is invalid.
         """
-        return replace(check(read(tree), cached_checkpoint), lenient=True)
+        return replace(check_request(read_request(tree), cached_checkpoint), lenient=True)
 
     @in_turn
     def generate(
-        self, jobs: Sequence[Checked | Mapping[str, Any]], callbacks: Sequence[StepCallback] = ()
+        self, jobs: Sequence[CheckedSpec | Mapping[str, Any]], callbacks: Sequence[StepCallback] = ()
     ) -> list[JobOutput]:
         """Generate a batch of jobs that differ in nothing but prompts and seeds.
 
@@ -108,7 +112,10 @@ class Worker:
         """
         try:
             with use_embedding_cache(self.memo):
-                return self._generate([job if isinstance(job, Checked) else self.check(job) for job in jobs], callbacks)
+                checked = [self.check(job) if isinstance(job, Mapping) else job for job in jobs]
+                runs = [job for job in checked if isinstance(job, Checked)]
+                recipes = [recipe_output(job, callbacks) for job in checked if not isinstance(job, Checked)]
+                return [*recipes, *(self._generate(runs, callbacks) if runs else ())]
         except Exception as error:
             interrupts.raise_if_interrupted(error)
             failure = _failure(error)
@@ -145,15 +152,35 @@ class Worker:
         return outputs
 
 
+def recipe_output(checked: CheckedRecipe, callbacks: Sequence[StepCallback]) -> JobOutput:
+    """Run a job that is a recipe.
+
+    Args:
+        checked: The recipe.
+        callbacks: Callbacks of the sweep, which change no image.
+
+    Returns:
+        Its files, those of earlier steps in directories of their names.
+    """
+    with scratch_directory() as temporary:
+        folder = temporary()
+        result = run_recipe(checked, folder, runner=runner_for(checked, callbacks, watching=True))
+        files = {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
+    return JobOutput({**files, **files_of_result(result)}, result.record, fits_in_memory(BATCH_GROWTH))
+
+
 def drop_progress_callback(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Remove the progress bar of single runs from a job's config; a sweep shows its own.
 
     Args:
-        tree: Config as plain data.
+        tree: Config as plain data, of a run or a recipe.
 
     Returns:
         A copy without the callback ``progress``.
     """
+    if is_recipe(tree):
+        steps = {name: {**node, CONFIG: drop_progress_callback(node[CONFIG])} for name, node in tree[STEPS].items()}
+        return {**tree, STEPS: steps}
     callbacks = tree.get("callbacks") or {}
     return {**tree, "callbacks": {name: node for name, node in callbacks.items() if name != "progress"}}
 
@@ -216,7 +243,7 @@ def result_of_job(result: Result, begin: int, request: Request, notes: tuple[str
     )
 
 
-def is_batch_safe(checked: Checked) -> bool:
+def is_batch_safe(checked: CheckedSpec) -> bool:
     """Test whether jobs like this one can run as one batch, with the same images as alone.
 
     Imports the classes that the config names, and with them torch and diffusers.
@@ -231,6 +258,8 @@ def is_batch_safe(checked: Checked) -> bool:
     from composer.pipelines.build import parts
     from composer.system.signatures import keywords_of
 
+    if not isinstance(checked, Checked):  # a recipe runs its steps one after the other
+        return False
     components: Any = parts(checked)  # schedulers, guidance and callbacks have no common type
     scheduler = components.scheduler[0]
     # these schedulers sample one noise for all images of a batch

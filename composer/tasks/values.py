@@ -95,7 +95,7 @@ def each(key: str, given: list[Any], batch: int, images: int) -> tuple[Any, ...]
 
     Args:
         key: Config key.
-        given: One value for all prompts, or one for each.
+        given: One value for all prompts, one for each, or one for each image of the run.
         batch: Number of images of the run.
         images: Number of images for each prompt.
 
@@ -103,10 +103,12 @@ def each(key: str, given: list[Any], batch: int, images: int) -> tuple[Any, ...]
         One value for each image.
 
     Raises:
-        ComposerError: The number of values is neither 1 nor that of prompts.
+        ComposerError: The number of values is neither 1 nor that of prompts or images.
     """
     if len(given) == 1:
         return (given[0],) * batch
+    if len(given) == batch:
+        return tuple(given)
     if len(given) * images != batch:
         raise ComposerError(key, given, f"give one for all prompts or one for each: {len(given)} for {batch // images}")
     return tuple(value for value in given for _ in range(images))

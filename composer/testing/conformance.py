@@ -1,6 +1,7 @@
 """The conformance kit: inherit `…Tests` of what you write, and pytest runs what each must pass.
 
-`CallbackTests` are here, `FamilyTests`, `GuidanceTests`, `OptionTests` and `TaskTests` in modules of their own.
+`CallbackTests` are here, `FamilyTests`, `GuidanceTests`, `OptionTests`, `TaskTests` and `ToolTests` in modules of their
+own.
 
 from composer.testing.conformance import CallbackTests
 from my_package import Sharpen
@@ -27,12 +28,14 @@ from composer.testing.guidance import GuidanceTests
 from composer.testing.options import OptionTests
 from composer.testing.runs import SIZES, run, same, tasks_of
 from composer.testing.tasks import TaskTests
+from composer.testing.tools import ToolTests
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "CallbackTests", "Fails", "FamilyTests", "GuidanceTests", "OptionTests", "Stop", "TaskTests", "Watch", "same",
+    "CallbackTests", "Fails", "FamilyTests", "GuidanceTests", "OptionTests", "Stop", "TaskTests", "ToolTests",
+    "Watch", "same",
 ]  # fmt: skip
 
 

@@ -71,7 +71,9 @@ def words_for(group: str, name: str) -> list[str]:
     return [f"{group}=[{name}]" if group in LISTS else f"{group}={name}", *NEEDED.get(name, ())]
 
 
-@pytest.mark.parametrize(("group", "name"), every(7, [pair for pair in EVERY if pair[0] not in OF_SWEEPS]))
+@pytest.mark.parametrize(
+    ("group", "name"), every(7, [pair for pair in EVERY if pair[0] not in (*OF_SWEEPS, "recipe", "tool")])
+)
 def test_it_accepts_every_option(validator, group, name):
     tree = plain(compose_config(words_for(group, name)))
     assert complaints(validator, tree) == []
@@ -128,7 +130,7 @@ def test_every_option_and_every_root_key_is_described(schema):
     for group, name in EVERY:
         assert any(entry == {"const": name, "description": options(group, FOLDERS)[name]} for entry in
                    schema["$defs"][f"options.{group}"]["oneOf"])  # fmt: skip
-        assert group == "preset" or schema["$defs"][f"{group}.{name}"]["description"]
+        assert group in ("preset", "recipe") or schema["$defs"][f"{group}.{name}"]["description"]
     assert set(schema["properties"]) >= set(ROOT_KEYS)
     steps = schema["$defs"]["task.text2img"]["properties"]["steps"]
     assert steps["description"].startswith("denoising steps") and steps["default"] is None

@@ -19,6 +19,7 @@ SCRIPTS = {
         ["| nothing | ", "| vae_tiling | ", "refused: memory=model_offload: does nothing on cpu"],
     ),
     "quality.py": (("--quick",), ["| 10 steps | ", "| deepcache, every 3rd | "]),
+    "recipe_kills.py": (("--quick",), ['"steps redone": 0', '"lost": 0', '"other pixels": 0', '"other steps": 0']),
     "serve_kills.py": (("--quick",), ['"jobs": 20', '"lost": 0', '"twice": 0', '"half": 0', '"different": 0']),
     "serve_load.py": (("--quick",), ['"overhead_ms": ', '"submit": ', '"per_second": ']),
     "training.py": (("--quick",), ["| none | ", "| 0.5 | ", "file and losses the same to the bit"]),

@@ -11,7 +11,7 @@ import pytest
 from composer.callbacks import dynamic_threshold
 from composer.config import choices, search_path
 from composer.config.compose import compose_config
-from composer.sweeps.job_id import job_id
+from composer.records.job_id import job_id
 from composer.sweeps.worker import Worker
 
 OLD = Path(__file__).parents[1] / "data" / "schema0"

@@ -22,14 +22,10 @@ def run(line: ParsedArgs) -> int:
         from composer.sweeps.run import check as check_sweep
 
         return check_sweep(line)
-    from composer.checks.compatibility import check
-    from composer.config.compose import compose_config
-    from composer.config.read import read
+    from composer.config.recipes import compose_request
+    from composer.recipes.requests import check_request, read_request, tried_request
 
-    checked = check(read(compose_config(line.overrides, line.config_dir)))
-    from composer.pipelines.build import tried
-
-    notes = tried(checked)
+    notes = tried_request(check_request(read_request(compose_request(line.overrides, line.config_dir))))
     for note in notes:
         console.print_note(note)
     console.report_result("all is well: this can run", [], notes=notes)

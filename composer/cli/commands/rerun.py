@@ -40,15 +40,14 @@ def rerun(line: ParsedArgs) -> int:
     from composer.cli.single_run import finished
     from composer.reruns.compare import compare_with_record
     from composer.reruns.describe import describe_run
-    from composer.reruns.regenerate import regenerate
-    from composer.reruns.replay_config import replay_config
+    from composer.reruns.recipes import regenerate_any, replay_of
 
-    replay = replay_config(path, record, overrides, line.config_dir, line.trust)
+    replay = replay_of(path, record, overrides, line.config_dir, line.trust)
     if not line.quiet:
         print(printable(f"compose: {describe_run(record, replay.tree, replay.same)}"), file=sys.stderr)
     folder = replay.folder
     assert folder is not None  # only a call from Python has none
-    result = finished(lambda: regenerate(record, replay, console.print_note), folder)
+    result = finished(lambda: regenerate_any(record, replay, console.print_note), folder)
     if not replay.same:
         return 0
     same, words = compare_with_record(path, record, result)

@@ -18,18 +18,11 @@ def run(line: ParsedArgs) -> int:
     Raises:
         ComposerError: The request cannot be met.
     """
-    from composer.checks.compatibility import check
-    from composer.config.compose import compose_config
-    from composer.config.read import read
+    from composer.config.recipes import compose_request
+    from composer.recipes.requests import check_request, read_request
 
-    checked = check(read(compose_config(line.overrides, line.config_dir)))
-    from composer.pipelines.build import tried
-    from composer.pipelines.description import describe
-    from composer.pipelines.description_facts import facts
-    from composer.pipelines.offers import find_offers
+    checked = check_request(read_request(compose_request(line.overrides, line.config_dir)))
+    from composer.recipes.describe import described
 
-    notes = tried(checked)
-    offers = find_offers(checked)
-    text = describe(checked, notes, offers)
-    console.report_facts(facts(checked, notes, text, offers), text)
+    console.report_facts(*described(checked))
     return 0

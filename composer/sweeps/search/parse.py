@@ -21,9 +21,10 @@ from composer.config.hydra_errors import translate_errors
 from composer.config.hydra_loader import loader
 from composer.config.hydra_settings import OUT, SEARCH, SWEEP_DIR
 from composer.errors import ComposerError
+from composer.recipes.requests import runs_of
+from composer.records.job_id import job_id
 from composer.sweeps.grammar import Grammar, Job
 from composer.sweeps.job_configs import Composer
-from composer.sweeps.job_id import job_id
 from composer.sweeps.parse import RUN_ROOTS, SWEEPS, requested_folder, split_overrides
 from composer.sweeps.plan import Entry
 from composer.sweeps.search.metrics import KEY, Reference
@@ -81,7 +82,7 @@ class Search:
         job = Job(number, self.space.settings(words), axes)
         with translate_errors(job.overrides, self.line.config_dir):
             tree = drop_progress_callback(self.compose(job.settings))
-        checked = self.worker.check(tree)
+        (checked,) = runs_of(self.worker.check(tree))
         return Entry(job, job_id(checked), tree, checked)
 
     def trial(self, point: Point, number: int = 0) -> Entry:

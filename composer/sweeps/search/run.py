@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from composer.callbacks.request import Request
 from composer.checkpoints.layouts import HOSTED
 from composer.config.command_line import ParsedArgs
+from composer.config.recipes import RECIPE, recipe_name
 from composer.errors import ComposerError
+from composer.recipes.requests import runs_of
 from composer.sweeps.lock import locked
 from composer.sweeps.plan import Entry
 from composer.sweeps.search.metrics import KEY, Reference
@@ -28,6 +30,8 @@ def run(line: ParsedArgs) -> int:
     """
     if find_spec("optuna") is None:
         raise ComposerError("hydra/sweeper", "optuna", "needs Optuna: pip install 'diffusion-composer[optuna]'")
+    if name := recipe_name(line.overrides):
+        raise ComposerError(RECIPE, name, "has several steps, and a search tries single runs: sweep over it instead")
     search = parse_search(line)
     reference = search.reference()
     _check_space(search, reference)
@@ -40,7 +44,7 @@ def run(line: ParsedArgs) -> int:
 def _check_space(search: Search, reference: Reference | Entry | None) -> None:
     """Check the extreme points of the space, and that their images can be compared; without weights or torch."""
     for point in search.space.corners():
-        checked = search.trial(point).resolved
+        (checked,) = runs_of(search.trial(point).resolved)
         if reference is not None and checked.task.makes != "image":
             reason = f"compares images, and task={checked.spec.task.name} makes {checked.task.makes}s: leave it out"
             raise ComposerError(KEY, search.spec.reference, reason)
@@ -49,7 +53,7 @@ def _check_space(search: Search, reference: Reference | Entry | None) -> None:
         size = _output_size(checked.request)
         if isinstance(reference, Reference):
             reference.check_size(*size)
-        elif (reference_size := _output_size(reference.resolved.request)) != size:
+        elif (reference_size := _output_size(runs_of(reference.resolved)[0].request)) != size:
             sizes = " and ".join(
                 f"{images} of {width} x {height} pixels" for images, height, width in (reference_size, size)
             )

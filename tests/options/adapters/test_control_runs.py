@@ -258,7 +258,7 @@ def test_ids_of_jobs_know_content_and_settings_but_no_path(control_models, tmp_p
     from composer.checks.compatibility import check
     from composer.config.compose import compose_config
     from composer.config.read import read
-    from composer.sweeps.job_id import job_id
+    from composer.records.job_id import job_id
 
     model: Model = control_models("sd")
     shutil.copytree(model.nets[0], tmp_path / "copy")

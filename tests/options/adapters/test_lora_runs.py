@@ -143,7 +143,7 @@ def test_ids_of_jobs_know_content_and_settings_but_no_path(models, tmp_path):
     from composer.checks.compatibility import check
     from composer.config.compose import compose_config
     from composer.config.read import read
-    from composer.sweeps.job_id import job_id
+    from composer.records.job_id import job_id
 
     model: Model = models("sd")
     copy = tmp_path / "copy.safetensors"

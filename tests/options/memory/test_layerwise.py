@@ -17,7 +17,7 @@ from composer.config.read import read
 from composer.loading.precision import DtypePlan
 from composer.options.memory.estimate import estimate, weights
 from composer.pipelines.build import build_pipeline
-from composer.sweeps.job_id import job_id
+from composer.records.job_id import job_id
 from composer.testing.conformance import same
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,0 +1,1 @@
+"""Recipes: runs and tools whose inputs are results of earlier steps."""

@@ -1,0 +1,244 @@
+"""Check of a recipe before any step runs: each step with images of the size that the earlier ones will make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from composer.callbacks.base import StepCallback
+from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.find import find_checkpoint
+from composer.checks.compatibility import Checked, check
+from composer.config.recipes import TOOL, errors_of_step
+from composer.config.spec import ModelSpec, RunSpec
+from composer.config.targets import build
+from composer.errors import ComposerError
+from composer.recipes.spec import Output, RecipeSpec, StepSpec, ToolSpec
+from composer.system.devices import refuse_unavailable
+from composer.tools.base import Tool
+
+#: Finds a checkpoint by its settings.
+Find = Callable[[ModelSpec], Checkpoint]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedTool:
+    """A tool with its images.
+
+    Attributes:
+        spec: Its settings.
+        tool: The tool.
+        images: Key of an input → an image for each result.
+    """
+
+    spec: ToolSpec
+    tool: Tool
+    images: Mapping[str, tuple[Image.Image, ...]]
+
+    @property
+    def count(self) -> int:
+        """Number of results."""
+        return max(map(len, self.images.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedStep:
+    """A step that can run.
+
+    Attributes:
+        step: The step; where its seed was to be chosen, it is.
+        checked: Its settings with images of the size that earlier steps will make.
+    """
+
+    step: StepSpec
+    checked: Checked | CheckedTool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedRecipe:
+    """A recipe whose steps can run.
+
+    Attributes:
+        spec: Its settings.
+        steps: Its steps.
+        find: Finds checkpoints.
+        lenient: As `Checked.lenient`.
+    """
+
+    spec: RecipeSpec
+    steps: tuple[CheckedStep, ...]
+    find: Find = find_checkpoint
+    lenient: bool = False
+
+    @property
+    def runs(self) -> tuple[Checked, ...]:
+        """The steps that are runs."""
+        return tuple(step.checked for step in self.steps if isinstance(step.checked, Checked))
+
+
+def check_recipe(spec: RecipeSpec, find: Find = find_checkpoint, lenient: bool = False) -> CheckedRecipe:
+    """Check all steps of a recipe, from configs and JSON files alone.
+
+    Args:
+        spec: Its settings.
+        find: Finds a checkpoint by its settings.
+        lenient: As `Checked.lenient`.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        ComposerError: A step cannot run; the key begins with its name.
+    """
+    outputs: dict[str, Output] = {}
+    steps: list[CheckedStep] = []
+    for number, step in enumerate(spec.steps, 1):
+        with errors_of_step(step.name, (), ()), references_in_errors(step):
+            checked = check_step(step.with_outputs(outputs), find, lenient)
+            outputs[step.name] = _expected(checked)
+            if outputs[step.name].kind in ("clip", "sound", "text") and number == len(spec.steps):
+                _require_last(outputs[step.name].kind, step)
+        steps.append(CheckedStep(step=_with_seed(step, checked), checked=checked))
+    return CheckedRecipe(spec=spec, steps=tuple(steps), find=find, lenient=lenient)
+
+
+def check_step(spec: RunSpec | ToolSpec, find: Find = find_checkpoint, lenient: bool = False) -> Checked | CheckedTool:
+    """Check one step with its inputs.
+
+    Args:
+        spec: Its settings, with images and texts in place of references.
+        find: Finds a checkpoint by its settings.
+        lenient: As `Checked.lenient`.
+
+    Returns:
+        The checked run or tool.
+
+    Raises:
+        ComposerError: It cannot run.
+    """
+    return replace(check(spec, find), lenient=lenient) if isinstance(spec, RunSpec) else check_tool(spec)
+
+
+@contextmanager
+def references_in_errors(step: StepSpec) -> Iterator[None]:
+    """In errors that are raised inside the context, show what a step's config says in place of an image.
+
+    Args:
+        step: The step.
+
+    Yields:
+        Nothing.
+    """
+    try:
+        yield
+    except ComposerError as error:
+        if error.key in step.sources:
+            error.value = step.inputs[error.key]
+        raise
+
+
+def check_tool(spec: ToolSpec) -> CheckedTool:
+    """Build a tool and read its images.
+
+    Args:
+        spec: Its settings.
+
+    Returns:
+        The tool with its images.
+
+    Raises:
+        ComposerError: A setting or an image is invalid, or the numbers of images differ.
+    """
+    from composer.images.reading import read_image
+
+    refuse_unavailable(spec.device)
+    tool: Tool = build(TOOL, spec.choice, Tool)
+    tool.fingerprint()  # which refuses missing files
+    images: dict[str, tuple[Image.Image, ...]] = {}
+    for key, value in spec.images.items():
+        if value is None:
+            raise ComposerError(key, None, f"an image is needed: {key}=step:NAME, a file or sample:NAME")
+        several = value if isinstance(value, (list, tuple)) else [value]
+        images[key] = tuple(read_image(key, one) for one in several)
+    count = max(map(len, images.values()))
+    for key, several in images.items():
+        if len(several) not in (1, count):
+            raise ComposerError(
+                key, len(several), f"images are given, and {count} of another input: give one or {count}"
+            )
+    checked = CheckedTool(spec=spec, tool=tool, images={
+        key: several * count if len(several) == 1 else several for key, several in images.items()
+    })  # fmt: skip
+    first = next(iter(images.values()))[0]
+    tool.size(*first.size)
+    return checked
+
+
+def tried_recipe(checked: CheckedRecipe, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:
+    """Try all runs of a recipe without weights.
+
+    Args:
+        checked: The checked recipe.
+        more: Callbacks from Python.
+
+    Returns:
+        Notes, each after the name of its step.
+
+    Raises:
+        ComposerError: Building or loading would be refused.
+    """
+    from composer.pipelines.build import tried
+
+    notes: list[str] = []
+    for step in checked.steps:
+        if isinstance(step.checked, Checked):
+            with errors_of_step(step.step.name, (), ()):
+                notes += [f"{step.step.name}: {note}" for note in tried(step.checked, more)]
+    return tuple(notes)
+
+
+def placeholder(width: int, height: int) -> Image.Image:
+    """Make an image that stands in for one that is not there yet: its left half is white, as a mask has to have both.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+
+    Returns:
+        An RGB image.
+    """
+    image = Image.new("RGB", (width, height))
+    image.paste("white", (0, 0, max(width // 2, 1), height))
+    return image
+
+
+def _expected(checked: Checked | CheckedTool) -> Output:
+    """What a step will make, as far as is known without it."""
+    if isinstance(checked, Checked):
+        request, kind = checked.request, checked.task.makes
+        image = placeholder(request.width, request.height)
+        return Output(kind=kind, images=(image,) * request.batch if kind == "image" else ())
+    if checked.tool.makes == "text":
+        return Output(kind="text", texts=(f"a text of {checked.spec.choice.name}",) * checked.count)
+    first = next(iter(checked.images.values()))
+    sizes = [checked.tool.size(*image.size) or image.size for image in first]
+    return Output(kind="image", images=tuple(placeholder(*size) for size in sizes))
+
+
+def _require_last(kind: str, step: StepSpec) -> None:
+    """Refuse a last step that makes texts, which is no result of a run."""
+    if kind == "text":
+        raise ComposerError(TOOL, step.spec.choice.name if isinstance(step.spec, ToolSpec) else None,
+                            "makes texts, and the last step must make images, clips or sounds")  # fmt: skip
+
+
+def _with_seed(step: StepSpec, checked: Checked | CheckedTool) -> StepSpec:
+    """The step with the seed that was chosen for it."""
+    if not isinstance(checked, Checked) or not isinstance(step.spec, RunSpec) or "seed" not in step.spec.values:
+        return step
+    values: dict[str, Any] = {**step.spec.values, "seed": checked.request.seeds[0]}
+    return replace(step, spec=replace(step.spec, values=values))

@@ -1,0 +1,30 @@
+"""Ids of jobs that are runs or recipes."""
+
+from __future__ import annotations
+
+from composer.checks.compatibility import Checked
+from composer.recipes.requests import CheckedSpec
+from composer.recipes.store import tool_key
+from composer.records.job_id import hash_plain_data, job_id, job_key
+
+
+def request_id(checked: CheckedSpec) -> str:
+    """Compute the id of a job.
+
+    Args:
+        checked: The checked settings of a run or a recipe.
+
+    Returns:
+        32 hexadecimal digits; of a recipe, they depend on all its steps and on which takes the results of which.
+    """
+    if isinstance(checked, Checked):
+        return job_id(checked)
+    steps = [
+        [
+            step.step.name,
+            {key: list(names) for key, names in step.step.sources.items()},
+            job_key(step.checked) if isinstance(step.checked, Checked) else tool_key(step.checked),
+        ]
+        for step in checked.steps
+    ]
+    return hash_plain_data({"recipe": steps})
