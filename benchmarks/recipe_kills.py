@@ -64,6 +64,17 @@ def log_runs(log: Path) -> None:
     run.execute_checked, run.run_tool = logged(run.execute_checked), logged(run.run_tool)
 
 
+def lines(log: Path) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def wait_for_steps(log: Path, count: int) -> None:
+    """Wait until so many steps have begun, a minute at most: a sweep that is through begins no more."""
+    until = time.monotonic() + 60
+    while lines(log) < count and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def killed(root: Path, times: int, longest: float) -> dict[str, int]:
     """Kill sweeps until so many kills have hit one, then go on to the end."""
     with_cache(root, "plain")
@@ -74,9 +85,10 @@ def killed(root: Path, times: int, longest: float) -> dict[str, int]:
     total = dict.fromkeys(("jobs redone", "steps redone"), 0)
     kept_jobs: dict[str, int] = {}
     while hits < times:
-        kept_steps, begun = stored(), len(log.read_text().splitlines()) if log.exists() else 0
+        kept_steps, begun = stored(), lines(log)
         child = kills.forked(sweep(root, "killed"), lambda: log_runs(log))
-        time.sleep(random.uniform(0.2, longest))
+        wait_for_steps(log, begun + random.randint(0, 2))
+        time.sleep(random.uniform(0, longest))
         os.kill(child, signal.SIGKILL)
         hit = kills.ended(child) == -signal.SIGKILL
         hits += hit
@@ -88,12 +100,12 @@ def killed(root: Path, times: int, longest: float) -> dict[str, int]:
         moments.append(len(kept_jobs))
         if not hit:
             break
-    kept_steps, begun = stored(), len(log.read_text().splitlines()) if log.exists() else 0
+    kept_steps, begun = stored(), lines(log)
     assert kills.ended(kills.forked(sweep(root, "killed"), lambda: log_runs(log))) == 0
     total["steps redone"] += len(kept_steps.intersection(log.read_text().splitlines()[begun:]))
     after = kills.faults(kills.Folder(root / "killed"), expected, kept_jobs)
     total["jobs redone"] += after.pop("redone")
-    print("jobs that were done at each kill:", *moments, "| steps that were run:", len(log.read_text().splitlines()))
+    print("jobs that were done at each kill:", *moments, "| steps that were begun:", lines(log))
     return {**total, **after, "other steps": len(stored() ^ keys) + abs(len(keys) - STEPS), "kills": hits}
 
 
@@ -101,7 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument(
-        "--longest", type=float, default=2.5, help="seconds from the start of a sweep to its kill, at most"
+        "--longest", type=float, default=0.5, help="seconds from the begin of a step to the kill, at most"
     )
     parser.add_argument("--quick", action="store_true", help="3 kills")
     args = parser.parse_args()

@@ -65,6 +65,8 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     for node in OF_SWEEPS:
         tree.pop(node, None)
     chosen = mapping(CHOSEN, tree.pop(CHOSEN, None))
+    if "recipe" in tree:
+        raise ComposerError("recipe", None, "has several steps, and only single runs are possible here")
     if "tool" in tree:
         raise ComposerError("tool", None, "is for steps of recipes, STEP.tool=NAME: `compose list recipe` shows them")
     _require_text_keys(tree)

@@ -32,6 +32,7 @@ GROUPS = (
     "guidance",
     "output",
     "preset",
+    "recipe",
 )
 #: Keys of other tools for width and height in one.
 SIZES = ("size", "resolution", "imagesize", "dimensions", "res")

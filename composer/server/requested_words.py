@@ -37,6 +37,8 @@ REFUSED = {
     "embedding": "names a file of the machine that serves",
     "control": "names a model: the operator of the service offers control models by presets",
     "ip_adapter": "names a file of the machine that serves",
+    "recipe": "has several steps, whose settings the service does not check yet",
+    "tool": "is for steps of recipes, which the service does not run yet",
     "wildcards": "names a directory of the machine that serves",
     "ray": "is set by the operator of the service alone",
     "search": "is a command of its own, and no job",
