@@ -64,7 +64,9 @@ def with_steps(checked: CheckedRecipe, results: Mapping[str, Result]) -> Result:
     described = {RECIPE: {"name": checked.spec.name, REUSE: checked.spec.reuse, STEPS: entries}}
     run = next(step.name for step in reversed(steps) if isinstance(step.spec, RunSpec))
     record = {**results[run].record, **({} if run == last else _of_tool(results[last], results[run]))}
-    return replace(results[last], record={**record, **described}, steps={})
+    seconds = sum(result.seconds for result in results.values())
+    record |= {"seconds": round(seconds, 3), **described}
+    return replace(results[last], seconds=seconds, record=record)
 
 
 def _entry(step: StepSpec, result: Result, is_last: bool) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from composer.config.recipes import is_recipe
 from composer.config.spec import RunSpec
 from composer.pipelines.run import execute
 from composer.recipes.check import CheckedRecipe, Find, check_recipe, tried_recipe
-from composer.recipes.run import run_recipe, runner_for
 from composer.recipes.spec import RecipeSpec, read_recipe
 
 if TYPE_CHECKING:
@@ -107,5 +106,7 @@ def execute_request(
     """
     if isinstance(spec, RecipeSpec):
         checked = check_recipe(spec)
+        from composer.recipes.run import run_recipe, runner_for  # and torch
+
         return run_recipe(checked, folder, say, runner_for(checked, more))
     return execute(spec, folder, say, more)

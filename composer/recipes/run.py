@@ -205,4 +205,4 @@ def _copy(files: Path, folder: Path | None) -> None:
     """Copy what callbacks wrote into the directory of the step."""
     if folder is None or not files.is_dir() or not any(files.iterdir()):
         return
-    shutil.copytree(files, folder, dirs_exist_ok=True)
+    shutil.copytree(files, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)

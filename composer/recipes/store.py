@@ -14,12 +14,11 @@ from typing import Any
 
 from PIL import Image
 
-from composer.checkpoints.fingerprints import image_fingerprint
 from composer.checks.compatibility import Checked
-from composer.config.choices import choice
 from composer.loading import disk_cache
 from composer.media.medium import digest
 from composer.recipes.check import CheckedTool
+from composer.recipes.identity import tool_key
 from composer.records.job_id import hash_plain_data, job_key
 from composer.records.record import versions
 from composer.records.result import Result
@@ -56,19 +55,6 @@ def step_key(checked: Checked | CheckedTool) -> str:
     }
     return hash_plain_data({**conditions, "step": tool_key(checked) if isinstance(checked, CheckedTool) else [
         job_key(checked), checked.lenient, checked.request.seeds, checked.request.prompts]})  # fmt: skip
-
-
-def tool_key(checked: CheckedTool) -> list[Any]:
-    """Collect what determines the results of a tool.
-
-    Args:
-        checked: The tool with its images.
-
-    Returns:
-        Plain data.
-    """
-    images = {key: [image_fingerprint(image) for image in several] for key, several in checked.images.items()}
-    return [choice(checked.spec.choice), images, checked.tool.fingerprint(), checked.spec.output.format == "jpeg"]
 
 
 def find(key: str) -> tuple[Result, Path] | None:

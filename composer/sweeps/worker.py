@@ -19,8 +19,6 @@ from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
 from composer.recipes.check import CheckedRecipe
 from composer.recipes.requests import CheckedSpec, check_request, read_request
-from composer.recipes.run import run_recipe, runner_for
-from composer.records.result import files_of_result
 from composer.sampling.embedding_cache import EmbeddingCache, use_embedding_cache
 from composer.sweeps.plan import BATCH_GROWTH
 from composer.system import interrupts
@@ -162,6 +160,9 @@ def recipe_output(checked: CheckedRecipe, callbacks: Sequence[StepCallback]) -> 
     Returns:
         Its files, those of earlier steps in directories of their names.
     """
+    from composer.recipes.run import run_recipe, runner_for
+    from composer.records.result import files_of_result
+
     with scratch_directory() as temporary:
         folder = temporary()
         result = run_recipe(checked, folder, runner=runner_for(checked, callbacks, watching=True))

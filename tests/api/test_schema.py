@@ -19,6 +19,7 @@ from composer.config.hydra_loader import loader
 from composer.config.keys import LISTS, OF_SWEEPS
 from composer.config.node_data import node_to_dict
 from composer.config.read import plain
+from composer.config.recipes import compose_request, is_recipe
 from composer.config.search_path import groups, options, packaged_conf
 from composer.errors import ComposerError
 from composer.sweeps.grammar import Grammar, iter_jobs
@@ -84,7 +85,9 @@ def test_it_accepts_the_commands_of_the_readme(validator, words):
     overrides = argv.prepare([word for word in words if "=" in word], multirun="-m" in words)
     config_loader = loader()
     if "-m" not in words:
-        assert complaints(validator, plain(compose_config([word for word in words if "=" in word]))) == []
+        tree = compose_request([word for word in words if "=" in word])
+        runs = [node["config"] for node in tree["steps"].values() if not node["tool"]] if is_recipe(tree) else [tree]
+        assert [complaint for run in runs for complaint in complaints(validator, plain(run))] == []
         return
     settings = [word for word in overrides if word.startswith("sweep.")]
     spec, _ = read_sweep(config_loader.settings(settings))
