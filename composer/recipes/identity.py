@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from composer.checkpoints.fingerprints import image_fingerprint
 from composer.checks.compatibility import Checked
-from composer.config.choices import choice
-from composer.recipes.check import CheckedTool
 from composer.recipes.requests import CheckedSpec
+from composer.recipes.tool_key import tool_key
 from composer.records.job_id import hash_plain_data, job_id, job_key
 
 
@@ -32,16 +28,3 @@ def request_id(checked: CheckedSpec) -> str:
         for step in checked.steps
     ]
     return hash_plain_data({"recipe": steps})
-
-
-def tool_key(checked: CheckedTool) -> list[Any]:
-    """Collect what determines the results of a tool.
-
-    Args:
-        checked: The tool with its images.
-
-    Returns:
-        Plain data.
-    """
-    images = {key: [image_fingerprint(image) for image in several] for key, several in checked.images.items()}
-    return [choice(checked.spec.choice), images, checked.tool.fingerprint(), checked.spec.output.format == "jpeg"]

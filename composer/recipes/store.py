@@ -18,7 +18,7 @@ from composer.checks.compatibility import Checked
 from composer.loading import disk_cache
 from composer.media.medium import digest
 from composer.recipes.check import CheckedTool
-from composer.recipes.identity import tool_key
+from composer.recipes.tool_key import tool_key
 from composer.records.job_id import hash_plain_data, job_key
 from composer.records.record import versions
 from composer.records.result import Result
