@@ -244,3 +244,30 @@ def test_a_hosted_pipeline_takes_it_too(models):
     words, lora = ["model.family=hosted"], [f"lora={model.one}", "lora.scale=0.7"]
     before = model.image(*words)
     assert model.image(*words, *lora) == model.image(*lora) != before == model.image(*words)
+
+
+#: Options that make a program of the denoiser; their results are near to torch's, whose operations they fuse.
+PROGRAMS = ["onnx", "openvino"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_has_the_lora_of_its_run(models, name):
+    """Each scale has its own result, near to that without the program; none and 0 are as before."""
+    import numpy as np
+
+    model: Model = models("sd")
+    words, lora = [f"accel=[{name}]"], [f"lora={model.two}"]
+
+    def pixels(*more: str) -> np.ndarray:
+        return np.frombuffer(model.image(*more), np.uint8).astype(int)
+
+    eager = {scale: pixels(*lora, f"lora.scale={scale}") for scale in (0, 0.5, 1)}
+    plain = pixels(*words)
+    for scale in (1, 0.5, 0):
+        result = pixels(*words, *lora, f"lora.scale={scale}")
+        assert abs(result - eager[scale]).max() <= 2, (scale, "fused operations round differently, twice a step")
+        assert scale == 0 or abs(result - plain).max() > 2, (scale, "it has no effect")
+    assert (pixels(*words) == plain).all() and (pixels() == eager[0]).all()
+    with pytest.raises(ComposerError, match=rf"lora\.method=peft: can't be together with accel={name}"):
+        model.image(*words, *lora, "lora.method=peft")
