@@ -20,7 +20,7 @@ from composer.training.loop import Loop, make_optimizer
 from composer.training.objectives import make_objective
 from composer.training.order import BatchOrder
 from composer.training.plan import Plan
-from composer.training.reports import LossLog, write_samples
+from composer.training.reports import SAMPLES, LossLog, write_samples
 from composer.training.result import describe_training, write_result
 from composer.training.state import State, save_state
 
@@ -93,7 +93,7 @@ class Session:
     @property
     def samples(self) -> tuple[Path, ...]:
         """Sheets of sample images, in their order."""
-        return tuple(sorted((self.folder / "samples").glob("*.png")))
+        return tuple(sorted((self.folder / SAMPLES).glob("*.png")))
 
     def run(self, earlier: State | None) -> float:
         """Take the steps that are left.
@@ -106,19 +106,17 @@ class Session:
         """
         started = shown = time.monotonic()
         done = self._restore(earlier)
+        if earlier is None:
+            self._remove_files()
         self.log = LossLog(self.folder, earlier.losses if earlier else ())
         if done == 0 and self.spec.sample_every:
             write_samples(self.pipeline, self.plan.checked.request, self.folder, 0)
-        try:
-            for loss in self.loop.run(done):
-                self.log.add(loss)
-                self._report(len(self.log.losses))
-                if time.monotonic() - shown > _PAUSE:
-                    shown = time.monotonic()
-                    self.progress(self._line(done, shown - started))
-        except KeyboardInterrupt:  # a killed process goes on from the last checkpoint; this one loses nothing
-            self._save()
-            raise
+        for loss in self.loop.run(done):
+            self.log.add(loss)
+            self._report(len(self.log.losses))
+            if time.monotonic() - shown > _PAUSE:
+                shown = time.monotonic()
+                self.progress(self._line(done, shown - started))
         return time.monotonic() - started
 
     def write(self, path: Path) -> Path:
@@ -135,6 +133,11 @@ class Session:
         texts = describe_training(plan.requested.method, self.spec, plan.dataset, plan.checked.checkpoint, model, dtype)
         write_result(path, self.learned, texts)
         return path
+
+    def _remove_files(self) -> None:
+        """Remove checkpoints and samples of a training that this one replaces."""
+        for path in (*self.samples, *(self.folder / CHECKPOINTS).glob("*.safetensors")):
+            path.unlink()
 
     def _restore(self, earlier: State | None) -> int:
         """Set weights and optimizer as an earlier process left them; number of steps that are done."""

@@ -118,7 +118,9 @@ def test_a_folder_goes_on_with_its_own_settings_alone(checkpoints, tmp_path):
         trained("lora", source, folder, "rank=3")
     more = trained("lora", source, folder, "rank=2", "steps=4")
     assert more.resumed == 3 and len(losses(folder)) == 4 and more.file.read_bytes() != first
+    (folder / "checkpoints" / "000900.safetensors").write_bytes(b"of a longer one")
     assert trained("lora", source, folder, "rank=2", "fresh=true").file.read_bytes() == first
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["000002.safetensors"]
     (folder / "state.pt").write_bytes(b"half")
     with pytest.raises(ComposerError, match=r"can't be read .*fresh=true starts over"):
         trained("lora", source, folder, "rank=2")
