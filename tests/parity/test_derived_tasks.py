@@ -57,6 +57,8 @@ def call(pipe, name: str, scheduler, prompts, **arguments):
 
 def compare(name: str, task: str) -> None:
     pipe, img2img, inpaint = made(name)
+    if (name, task) == ("sd3", "outpaint"):  # its pipeline decodes without the VAE's shift, see test_sd3.py
+        pipe.vae.register_to_config(shift_factor=0.0)
     # composer encodes equal texts once, and a batch of two has other last bits than one
     batch = 1 if task == "variations" else 2
     family, first = family_of(name, pipe), tuple(image(SIDE, seed) for seed in range(batch))
