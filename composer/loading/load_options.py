@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.components import Component
-from composer.loading.precision import DtypePlan
+
+if TYPE_CHECKING:
+    import torch
+
+    from composer.loading.precision import DtypePlan
 
 #: Path, size in bytes and time of change in nanoseconds of a file.
 FileState = tuple[str, int, int]

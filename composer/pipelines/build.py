@@ -22,20 +22,18 @@ from composer.loading import integrity, quantization
 from composer.loading.load_options import LoadOptions
 from composer.loading.loader import load
 from composer.loading.precision import DtypePlan, resolve_device
-from composer.loading.rehearsal import rehearse
 from composer.options.base import ModelOption
 from composer.options.choose import choose_options
 from composer.options.lifecycle import remove_options
 from composer.pipelines.hosted.pipeline import Hosted
+from composer.pipelines.light_parts import resolve_callbacks, resolve_guidance
 from composer.pipelines.modular.pipeline import Modular
 from composer.pipelines.pipeline import Pipeline
 from composer.pipelines.refined import Refined
 from composer.pipelines.resolve import (
     check_parts,
     family_notes,
-    resolve_callbacks,
     resolve_dtype_plan,
-    resolve_guidance,
     resolve_scheduler,
     store_denoiser,
     timestep_layout,
@@ -58,7 +56,7 @@ class Parts:
         callbacks: Callbacks by name, in the order of their calls.
         scheduler: Class, settings, and keywords of `step`.
         options: Memory and acceleration options by ``group.name``.
-        notes: Notes for the user.
+        notes_of: Notes for the user on the device's dtypes, on options, on the schedule and on families.
     """
 
     device: torch.device
@@ -67,7 +65,12 @@ class Parts:
     callbacks: Mapping[str, StepCallback]
     scheduler: SchedulerParts
     options: Mapping[str, ModelOption]
-    notes: tuple[str, ...]
+    notes_of: Mapping[str, Sequence[str]]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All notes, in their order."""
+        return tuple(note for notes in self.notes_of.values() for note in notes)
 
 
 @in_turn
@@ -95,28 +98,11 @@ def parts(checked: Checked, more: Sequence[StepCallback] = ()) -> Parts:
     schedule_notes = check_schedule(checked, *scheduler, timestep_layout(checked.checkpoint))
     return Parts(
         device=device, dtypes=dtypes, guidance=guidance, callbacks=callbacks, scheduler=scheduler, options=options,
-        notes=(*notes, *option_notes, *schedule_notes, *family_notes(checked.checkpoint)),
+        notes_of={
+            "device": notes, "options": option_notes, "schedule": schedule_notes,
+            "family": family_notes(checked.checkpoint),
+        },
     )  # fmt: skip
-
-
-def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:
-    """Try a run without weights, with models of the same layers that hold no values.
-
-    Args:
-        checked: The request with its checkpoint.
-        more: Callbacks from Python, which follow those of the config.
-
-    Returns:
-        Notes: what the run would do differently from the request.
-
-    Raises:
-        ComposerError: Building or loading would be refused.
-    """
-    resolved, model = parts(checked, more), checked.spec.model
-    rehearse(checked.checkpoint, model.variant)
-    if checked.refiner is not None and model.refiner is not None:
-        rehearse(checked.refiner, model.refiner.variant)
-    return (*checked.request.notes, *resolved.notes)
 
 
 @in_turn

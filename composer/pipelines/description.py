@@ -13,14 +13,11 @@ from composer.checkpoints.control_model import ControlModel
 from composer.checkpoints.headers import PICKLED, read_header
 from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import ROLES, Checked, tasks_of
-from composer.checks.pipeline_steps import Steps
 from composer.config.control import key_of as control_key
 from composer.config.lora import key_of
 from composer.config.spec import ControlSpec
 from composer.pipelines.offers import Offers
-from composer.pipelines.resolve import timestep_layout
-from composer.pipelines.schedule_check import original_config
-from composer.sampling.schedulers import effective_settings, make_scheduler, scheduler_parts
+from composer.pipelines.trial import lines_of_schedule
 from composer.tasks.base import SIDES
 
 #: The settings that say most about a component, by its kind.
@@ -78,7 +75,7 @@ def describe(checked: Checked, notes: Sequence[str], offers: Offers) -> str:
         "components",
         *_components(checkpoint),
         "",
-        *_scheduler(checked),
+        *lines_of_schedule(checked),
     ]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -153,26 +150,6 @@ def _weights(files: list[Path]) -> str:
     size = sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in table.values())
     dtypes = "/".join(sorted({entry["dtype"] for entry in table.values()}))
     return f"{parameters:,} parameters, {size / 2**20:.1f} MiB, {dtypes}"
-
-
-def _scheduler(checked: Checked) -> list[str]:
-    checkpoint, request = checked.checkpoint, checked.request
-    cls, settings, of_step = scheduler_parts(
-        checked.spec.scheduler, checkpoint.classes.get("scheduler", "DDIMScheduler")
-    )
-    scheduler = make_scheduler(cls, original_config(checkpoint), settings)
-    config = {key: value for key, value in effective_settings(scheduler).items() if value is not None}
-    lines = [f"scheduler  {cls.__name__}", *(f"  {key} = {value}" for key, value in sorted(config.items()))]
-    lines += [f"  step: {key} = {value}" for key, value in of_step.items()]
-    laid_out, steps = (
-        timestep_layout(checkpoint),
-        f"{request.steps - request.steps_skipped} of {request.steps}" if request.steps_skipped else request.steps,
-    )
-    if isinstance(laid_out, Steps) and laid_out.own(scheduler):
-        return [*lines, "", f"steps      {steps}, laid out by {laid_out.pipeline.__name__} itself"]
-    laid_out.set_timesteps(scheduler, request, checkpoint.vae_scale_factor, "cpu")
-    times = [f"{float(t):g}" for t in scheduler.timesteps[request.steps_skipped * getattr(scheduler, "order", 1) :]]
-    return [*lines, "", f"steps      {steps}, {len(times)} iterations at timesteps {' '.join(times)}"]
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import Checked
-from composer.checks.hosted_steps import check_hosted_guidance, shows_loop
 from composer.checks.hosted_task import hosted_tasks
 from composer.checks.requirements import check_guidance
 from composer.config.catalogue import catalogue
@@ -17,9 +16,9 @@ from composer.config.search_path import conf_folders
 from composer.config.spec import Choice
 from composer.config.targets import build, resolve
 from composer.errors import ComposerError
-from composer.loading.precision import resolve_device
+from composer.loading.check_cache import recall_or
 from composer.options.base import ModelOption, OptionContext
-from composer.pipelines.resolve import hosted_class, resolve_dtype_plan
+from composer.pipelines.check_facts import offer_facts
 from composer.sampling.guidance import Guidance
 from composer.sampling.hooks import MOMENTS
 from composer.tasks.base import Task
@@ -55,6 +54,15 @@ def find_offers(checked: Checked) -> Offers:
     Returns:
         The options that no check refuses for this checkpoint on this device.
     """
+    kept = recall_or("offers", offer_facts(checked), lambda: asdict(_search(checked)))
+    return Offers(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
+
+
+def _search(checked: Checked) -> Offers:
+    from composer.checks.hosted_steps import shows_loop
+    from composer.loading.precision import resolve_device
+    from composer.pipelines.resolve import hosted_class, resolve_dtype_plan
+
     checkpoint = checked.checkpoint
     is_hosted = checkpoint.family == HOSTED
     loops = not is_hosted or shows_loop(hosted_class(checkpoint))
@@ -83,6 +91,9 @@ def _tasks(options: Mapping[str, Mapping[str, Any]], checkpoint: Checkpoint) -> 
 
 
 def _guidance(options: Mapping[str, Mapping[str, Any]], checked: Checked) -> Iterator[str]:
+    from composer.checks.hosted_steps import check_hosted_guidance
+    from composer.pipelines.resolve import hosted_class
+
     checkpoint = checked.checkpoint
     pipeline = hosted_class(checkpoint) if checkpoint.family == HOSTED else None
     for name, content in options.items():

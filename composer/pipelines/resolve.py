@@ -1,10 +1,9 @@
-"""The parts of a run that need no weights, each resolved from a checked request by one function."""
+"""The parts of a run that need torch and no weights, each resolved from a checked request by one function."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import diffusers
@@ -13,7 +12,6 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.headers import count_weights
 from composer.checkpoints.layouts import HOSTED, broken_families
 from composer.checks.class_needs import check_needs
 from composer.checks.compatibility import Checked
@@ -21,14 +19,14 @@ from composer.checks.hosted import check_hosted, check_own, check_step
 from composer.checks.modular_blocks import chosen_workflow
 from composer.checks.pipeline_arguments import arguments
 from composer.checks.pipeline_steps import Steps
-from composer.checks.requirements import check_guidance, check_requirements, check_second_scale
-from composer.config.targets import build
 from composer.errors import ComposerError
 from composer.families.base import Family
 from composer.families.lookup import family_class
 from composer.loading import quantization
 from composer.loading.precision import DTYPE_NAMES, DtypePlan, resolve_dtypes
 from composer.loading.skeleton import create_skeleton
+from composer.pipelines.check_facts import denoiser_bytes
+from composer.pipelines.light_parts import check_light_parts
 from composer.sampling.guidance import Guidance
 from composer.sampling.schedulers import SchedulerParts, scheduler_parts
 
@@ -77,62 +75,6 @@ def store_denoiser(dtypes: DtypePlan, checkpoint: Checkpoint, storages: Iterable
     return dtypes
 
 
-def denoiser_bytes(checkpoint: Checkpoint) -> int:
-    """Get the size of the denoiser's weights from the headers of its files.
-
-    Args:
-        checkpoint: Checkpoint of the run.
-
-    Returns:
-        Bytes in fp32; 0 if the files have not been downloaded.
-    """
-    denoiser = checkpoint.family_info.denoiser[0]
-    files = [checkpoint.path] if checkpoint.single_file else checkpoint.files(denoiser)
-    return sum(count_weights(files).values()) * 4
-
-
-def resolve_guidance(checked: Checked) -> Guidance:
-    """Build the guidance of a run.
-
-    Args:
-        checked: The request with its checkpoint.
-
-    Returns:
-        The guidance for the checkpoint's denoiser.
-
-    Raises:
-        ComposerError: Its settings are refused, or it would do nothing with this model.
-    """
-    guidance: Guidance = build("guidance", checked.spec.guidance, Guidance)
-    return guidance.for_model(checked.checkpoint.takes_guidance_scale)
-
-
-def resolve_callbacks(checked: Checked, more: Sequence[StepCallback]) -> dict[str, StepCallback]:
-    """Build the callbacks of a run.
-
-    Args:
-        checked: The request with its checkpoint.
-        more: Callbacks from Python, which follow those of the config.
-
-    Returns:
-        Callbacks by name; those from Python are named by their class.
-
-    Raises:
-        ComposerError: The settings of a callback are refused.
-    """
-    targets = checked.spec.callbacks.items()
-    callbacks = {name: build(f"callbacks.{name}", target, StepCallback) for name, target in targets}
-    for callback in more:
-        callbacks[_unused_name(type(callback).__name__, callbacks)] = callback
-    return callbacks
-
-
-def _unused_name(name: str, used: Mapping[str, Any]) -> str:
-    """A name that is not in use: `Mine`, `Mine2`, …"""
-    names = (name if i == 1 else f"{name}{i}" for i in count(1))
-    return next(candidate for candidate in names if candidate not in used)
-
-
 def resolve_scheduler(checked: Checked, checkpoint: Checkpoint) -> SchedulerParts:
     """Resolve the scheduler of a checkpoint.
 
@@ -165,33 +107,9 @@ def check_parts(
     Raises:
         ComposerError: A part can't work with the checkpoint or the task.
     """
-    spec, checkpoint = checked.spec, checked.checkpoint
-    if spec.overflow == "chunk" and not family_class(checkpoint).reads_long_prompts:
-        reason = f"is for models that read by CLIP alone, and {spec.model.name} is of the family {checkpoint.family}"
-        raise ComposerError("prompt_overflow", "chunk", reason, ("warn", "error"))
-    if spec.prompt_syntax == "weights":
-        _check_weights(checked)
-    for candidate in filter(None, (checkpoint, checked.refiner)):
-        check_requirements(callbacks, checked.task, candidate, spec.task.name)
-        check_guidance(guidance, candidate, spec.guidance.name)
-    if checkpoint.family != HOSTED:
-        check_second_scale(guidance, checked.request)
-    else:
+    check_light_parts(checked, guidance, callbacks)
+    if checked.checkpoint.family == HOSTED:
         _check_hosted(checked, guidance, callbacks, scheduler, dtypes)
-
-
-def _check_weights(checked: Checked) -> None:
-    """Refuse weights of words that the model can't take."""
-    checkpoint = checked.checkpoint
-    if not family_class(checkpoint).reads_weights:
-        reason = (
-            f"is for prompts that CLIP or T5 reads, and models of the family {checkpoint.family} can't take weights"
-        )
-        raise ComposerError("prompt_syntax", "weights", reason, ("text",))
-    if checked.spec.overflow == "chunk":
-        raise ComposerError(
-            "prompt_syntax", "weights", "can't be together with prompt_overflow=chunk: choose one of them"
-        )
 
 
 def _check_hosted(

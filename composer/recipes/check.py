@@ -191,7 +191,7 @@ def tried_recipe(checked: CheckedRecipe, more: Sequence[StepCallback] = ()) -> t
     Raises:
         ComposerError: Building or loading would be refused.
     """
-    from composer.pipelines.build import tried
+    from composer.pipelines.trial import tried
 
     notes: list[str] = []
     for step in checked.steps:

@@ -8,7 +8,7 @@ from typing import Any
 from composer.callbacks.base import StepCallback
 from composer.checks.compatibility import Checked
 from composer.config.recipes import RECIPE, STEPS, TOOL, errors_of_step
-from composer.pipelines.build import tried
+from composer.pipelines.trial import tried
 from composer.pipelines.description import describe
 from composer.pipelines.description_facts import facts
 from composer.pipelines.offers import find_offers

@@ -79,7 +79,7 @@ def tried_request(checked: CheckedSpec, more: Sequence[StepCallback] = ()) -> tu
     Raises:
         ComposerError: Building or loading would be refused.
     """
-    from composer.pipelines.build import tried
+    from composer.pipelines.trial import tried
 
     return tried_recipe(checked, more) if isinstance(checked, CheckedRecipe) else tried(checked, more)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
+
+from composer.system.packages import installed_packages, written
 
 
 class Changes:
@@ -12,7 +12,7 @@ class Changes:
 
     def __init__(self) -> None:
         self.files: dict[str, float | None] = {}
-        self.packages = _packages()
+        self.packages = installed_packages()
         self.look(float("inf"))
 
     def look(self, since: float) -> None:
@@ -23,8 +23,8 @@ class Changes:
         """
         for file in {file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}:
             if file not in self.files:
-                written = _written(file)
-                self.files[file] = None if written is None or written > since else written
+                changed = written(file)
+                self.files[file] = None if changed is None or changed > since else changed
 
     def detected(self) -> bool:
         """Test whether any file or package has changed.
@@ -32,24 +32,6 @@ class Changes:
         Returns:
             Whether one has.
         """
-        return _packages() != self.packages or any(_written(file) != written for file, written in self.files.items())
-
-
-def _written(file: str) -> float | None:
-    try:
-        return os.stat(file).st_mtime
-    except OSError:
-        return None
-
-
-def _packages() -> set[tuple[str, float | None]]:
-    """Installed packages with their modification times: installing rewrites a package's record."""
-    records: set[str] = set()
-    for directory in sys.path:
-        if Path(directory).is_dir():
-            records |= {
-                entry.path
-                for entry in os.scandir(directory)
-                if entry.name.endswith((".dist-info", ".egg-info", ".pth"))
-            }
-    return {(path, _written(path)) for path in records}
+        return installed_packages() != self.packages or any(
+            written(file) != before for file, before in self.files.items()
+        )

@@ -98,7 +98,7 @@ class Service:
 
     def _part_notes(self, config: dict[str, Any], checked: Checked) -> tuple[str, ...]:
         """Notes of a run's parts, which are tried once for requests that differ in nothing but the seed."""
-        from composer.pipelines.build import tried
+        from composer.pipelines.trial import tried
 
         key = json.dumps({**config, "seed": None}, default=str)
         checkpoint, notes = self._tried.get(key, (None, ()))

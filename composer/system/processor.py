@@ -27,12 +27,16 @@ def processor_name(device: torch.device) -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 @cache
-def _cpu_name() -> str:
-    """The name that Linux gives the CPU, with its family and model, as virtual machines often shorten the name."""
+def cpu_name() -> str:
+    """Name the CPU without importing torch.
+
+    Returns:
+        The name that Linux gives it, with its family and model, as virtual machines often shorten the name.
+    """
     try:
         lines = CPU_INFO.read_text("utf-8").split("\n\n", 1)[0].splitlines()
     except OSError:  # not Linux

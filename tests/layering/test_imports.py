@@ -58,7 +58,9 @@ TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.gu
     "sampling.loop",
               "sampling.sampler", "families.base", "families.distinct", "families.prompt_weights", "families.settings",
               "options.base",
-              "pipelines.long_prompts", "pipelines.run", "tiny.captions", "tiny.known", "tiny.scenes",
+              "pipelines.check_facts", "pipelines.description", "pipelines.light_parts", "pipelines.long_prompts",
+              "pipelines.offers", "pipelines.run", "pipelines.trial", "loading.check_cache", "loading.load_options",
+              "tiny.captions", "tiny.known", "tiny.scenes",
               "training.buckets", "training.data", "training.first_file", "training.order", "training.plan",
               "training.run", "training.settings", "training.spec")  # fmt: skip
 

@@ -13,7 +13,7 @@ from composer.config.keys import LISTS, OF_SWEEPS
 from composer.config.read import plain, read
 from composer.config.search_path import MARKER, groups, options, packaged_conf
 from composer.errors import ComposerError
-from composer.pipelines.build import tried
+from composer.pipelines.trial import tried
 from composer.server.request_configs import RequestConfigs
 from composer.server.service import Service
 

@@ -1,0 +1,114 @@
+"""Checks that were made before answer without torch, and say the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from composer.checkpoints.sources import EMBEDDED
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
+from composer.errors import ComposerError
+from composer.pipelines import trial
+from composer.pipelines.trial import tried
+
+#: Runs commands in one process, and says what each printed and whether torch and diffusers were imported.
+COMMANDS = """
+import contextlib, io, json, sys
+from composer.cli.main import main
+answers = []
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    answers.append([code, out.getvalue(), err.getvalue()])
+loaded = [name for name in ("torch", "diffusers", "transformers", "accelerate") if name in sys.modules]
+print(json.dumps([answers, loaded]))
+"""
+RUN = ["prompt=a red cone", "steps=7", "height=64", "width=64"]
+PASSING = [
+    ["check", *RUN, "precision=fp16", "prompt_syntax=weights"], ["show", *RUN, "memory=[vae_slicing]", "images=2"],
+    ["plan", "-m", *RUN, "seed=range(3)", "scheduler=ddim,euler"], ["config", *RUN],
+]  # fmt: skip
+REFUSED = [
+    [*RUN, "device=cuda:99"], ["check", *RUN, "memory=[model_offload]", "device=cpu"], [*RUN, "accel=[tensorrt]"],
+    ["check", *RUN, "guidance.rescale=-1"], ["check", *RUN, "callbacks=[mask_overlay]"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def test_the_second_answer_is_the_same_and_needs_no_torch(cache, tmp_path, compose):
+    first = [compose(*words) for words in PASSING]
+    assert [answer.code for answer in first] == [0] * len(PASSING)
+    arguments = [sys.executable, "-c", COMMANDS, json.dumps([*PASSING, *REFUSED])]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=True)
+    answers, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert loaded == []
+    assert [tuple(answer) for answer in answers[: len(PASSING)]] == [(a.code, a.out, a.err) for a in first]
+    assert [answer[0] for answer in answers[len(PASSING) :]] == [2] * len(REFUSED)
+
+
+def checked(*words):
+    return check(read(compose_config(["prompt=a red cone", "steps=3", "height=64", "width=64", *words])))
+
+
+@pytest.fixture
+def trials(cache, monkeypatch):
+    """How many runs were tried, and not found."""
+    count, original = [], trial._try
+    monkeypatch.setattr(trial, "_try", lambda *given: count.append(given) or original(*given))
+    return count
+
+
+NEW = ["steps=4", "width=72", "scheduler=euler", "precision=bf16", "device=cpu", "memory=[vae_tiling]"]
+
+
+def test_what_a_trial_depends_on(trials):
+    tried(checked())
+    tried(checked("seed=3", "prompt=a blue cube", "guidance.scale=2", "images=3", "callbacks=[]"))
+    assert len(trials) == 1
+    for number, word in enumerate(NEW, 2):
+        with suppress(ComposerError):  # which is tried as well
+            tried(checked(word))
+        tried(checked())
+        assert len(trials) == number, word
+
+
+def test_a_changed_file_is_tried_again(trials, tmp_path):
+    shutil.copytree(EMBEDDED / "text2img", tmp_path / "sd")
+    words = ["model=local", f"model.source={tmp_path / 'sd'}"]
+    tried(checked(*words))
+    tried(checked(*words))
+    assert len(trials) == 1
+    weights = next((tmp_path / "sd" / "vae").glob("*.safetensors"))
+    tensors = load_file(weights)
+    del tensors["decoder.conv_out.weight"]
+    save_file(tensors, weights)
+    with pytest.raises(ComposerError, match=r"decoder\.conv_out\.weight"):
+        tried(checked(*words))
+    assert len(trials) == 2
+
+
+def test_without_a_cache_all_is_tried(trials, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "file"))
+    assert tried(checked()) == tried(checked()) and len(trials) == 2
+
+
+def test_options_by_free_memory_are_tried_each_time(trials):
+    tried(checked("memory=[auto]"))
+    tried(checked("memory=[auto]"))
+    assert len(trials) == 2
