@@ -174,18 +174,19 @@ STUB = """
 import json, resource, sys
 from composer.cli import main as cli
 from composer.families.sd.model import StableDiffusion
+from composer.families.settings import Decoded
 from composer.sampling.guidance import Branches
 from composer.images.reading import read_image
 image = read_image("image", "sample:scene").resize((128, 128))
 StableDiffusion.predict = lambda self, step: Branches(step.model_input)
-StableDiffusion.decode = lambda self, latents, request: [image.copy() for _ in latents]
+StableDiffusion.decode = lambda self, latents, request: Decoded(media=[image.copy() for _ in latents])
 code = cli.main(sys.argv[1:])
 spent = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({"code": code, "cpu": spent.ru_utime + spent.ru_stime, "torch": "torch" in sys.modules}))
 """
 #: Milliseconds of CPU that a job may take beside its model; seconds, and milliseconds a job, to find that nothing is
 #: left to do.
-BESIDE, AGAIN, EACH = 20.0, 2.0, 1.0
+BESIDE, AGAIN, EACH = 8.0, 2.0, 1.0
 
 
 def stub(root: Path, jobs: int = 1000) -> None:

@@ -76,21 +76,21 @@ def directory_fingerprint(path: Path, samples: int = SAMPLES_PER_FILE) -> str:
     return _hash_files(path, file_states(path), samples)
 
 
-def file_states(path: Path) -> tuple[tuple[Path, int, int], ...]:
+def file_states(path: Path) -> tuple[tuple[str, int, int], ...]:
     """List a directory's files with size and time of change, which show whether a file was replaced.
 
     Args:
         path: Directory or single file.
 
     Returns:
-        Path, size in bytes and time of change in nanoseconds of each file, in order of path.
+        Path, size in bytes and time of change in nanoseconds of each file, in order of the parts of its path.
     """
     if path.is_file():
         state = path.stat()
-        return ((path, state.st_size, state.st_mtime_ns),)
+        return ((str(path), state.st_size, state.st_mtime_ns),)
     if not path.is_dir():
         return ()
-    return tuple(sorted((Path(name), size, changed) for name, size, changed in _states_in(path)))
+    return tuple(sorted(_states_in(path), key=lambda state: os.path.normcase(state[0]).split(os.sep)))
 
 
 def _states_in(folder: Path | str) -> Iterator[tuple[str, int, int]]:
@@ -106,9 +106,9 @@ def _states_in(folder: Path | str) -> Iterator[tuple[str, int, int]]:
 
 
 @lru_cache(maxsize=64)
-def _hash_files(path: Path, files: tuple[tuple[Path, int, int], ...], samples: int) -> str:
+def _hash_files(path: Path, files: tuple[tuple[str, int, int], ...], samples: int) -> str:
     total = hashlib.sha256()
-    for file, size, _ in files:
+    for file, size in ((Path(name), size) for name, size, _ in files):
         total.update(f"{file.relative_to(path) if file != path else ''} {size}\0".encode())
         with open(file, "rb") as handle:
             for number in range(samples):

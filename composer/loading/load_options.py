@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,9 +99,19 @@ def file_states(path: Path) -> tuple[FileState, ...]:
     Args:
         path: Directory, without its subdirectories, or a single file.
     """
-    paths = sorted(path.iterdir()) if path.is_dir() else [path]
-    states = [(file.resolve(), file.stat()) for file in paths if file.is_file()]
-    return tuple((str(file), state.st_size, state.st_mtime_ns) for file, state in states)
+    if not path.is_dir():
+        return ((str(path.resolve()), (state := path.stat()).st_size, state.st_mtime_ns),) if path.is_file() else ()
+    real = os.path.realpath(path)  # once: a sweep lists the files for each job
+    with os.scandir(path) as entries:
+        files = sorted((entry for entry in entries if entry.is_file()), key=lambda entry: entry.name)
+    return tuple(
+        (
+            os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name),
+            (state := entry.stat()).st_size,
+            state.st_mtime_ns,
+        )
+        for entry in files
+    )
 
 
 def _local_paths(checkpoint: Checkpoint) -> list[Path]:

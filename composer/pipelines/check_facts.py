@@ -57,18 +57,31 @@ def schedule_facts(checked: Checked) -> Any:
     Args:
         checked: The request with its checkpoint.
     """
-    spec, request, checkpoint = checked.spec, checked.request, checked.checkpoint
+    checkpoint, of_request = checked.checkpoint, steps_facts(checked)
+    if of_request is None:
+        return None
+    return _facts(lambda: [
+        of_request, checkpoint.family, checkpoint.pipe, checkpoint.role, _plain(checkpoint.classes),
+        _plain(checkpoint.configs), _plain(checkpoint.component_overrides), _plain(_index(checkpoint)),
+        _plain(checkpoint.settings), checkpoint.prediction, checkpoint.vae_scale_factor,
+    ])  # fmt: skip
+
+
+def steps_facts(checked: Checked) -> Any:
+    """What the schedule and its trial depend on beside the checkpoint.
+
+    Args:
+        checked: The request with its checkpoint.
+    """
+    spec, request = checked.spec, checked.request
     refiner = spec.model.refiner if checked.refiner is not None else None
     targets = [spec.scheduler.target] if spec.scheduler.target else []
-    if not _are_known(targets) or not _is_native(checkpoint):
+    if not _are_known(targets) or not _is_native(checked.checkpoint):
         return None
     inputs = {name: value if isinstance(value, int | float) else type(value) for name, value in request.inputs.items()}
     return _facts(lambda: [
-        _plain(spec.scheduler), spec.options.get("scheduler"), checkpoint.family, checkpoint.pipe, checkpoint.role,
-        _plain(checkpoint.classes), _plain(checkpoint.configs), _plain(checkpoint.component_overrides),
-        _plain(_index(checkpoint)), _plain(checkpoint.settings), checkpoint.prediction, checkpoint.vae_scale_factor,
-        request.steps, request.steps_skipped, request.height, request.width, _plain(inputs),
-        None if refiner is None else refiner.start,
+        _plain(spec.scheduler), spec.options.get("scheduler"), request.steps, request.steps_skipped, request.height,
+        request.width, _plain(inputs), None if refiner is None else refiner.start,
     ])  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from composer.checks.compatibility import Checked
 from composer.checks.pipeline_steps import Steps
 from composer.errors import ComposerError
 from composer.loading.skeleton import create_skeleton
+from composer.pipelines.check_facts import steps_facts
 from composer.pipelines.refined import count_base_iterations
 from composer.sampling.non_finite import is_finite
 from composer.sampling.sampler import Sampler
@@ -22,6 +23,9 @@ from composer.system.signatures import keywords_of
 
 #: Prediction types other than noise.
 NOT_NOISE = ("v_prediction", "sample")
+#: Schedules that passed with these steps, with their checkpoints and notes: jobs of a sweep have them in common.
+_passed: dict[str, tuple[Checkpoint, tuple[str, ...]]] = {}
+MAX_PASSED = 256
 
 
 class TimestepLayout(Protocol):
@@ -72,7 +76,7 @@ class _Trial(NamedTuple):
 def check_schedule(
     checked: Checked, cls: Any, settings: dict[str, Any], step_settings: dict[str, Any], layout: TimestepLayout
 ) -> tuple[str, ...]:
-    """Refuse a scheduler that can't lay out the request's steps, or can't take them.
+    """Refuse a scheduler that can't lay out the request's steps, or can't take them; what passed is not tried again.
 
     Args:
         checked: The request with its checkpoint.
@@ -87,6 +91,22 @@ def check_schedule(
     Raises:
         ComposerError: A step fails; names the step and the reason.
     """
+    facts = steps_facts(checked)
+    if facts is None:
+        return _check_schedule(checked, cls, settings, step_settings, layout)
+    key = repr(facts)
+    checkpoint, notes = _passed.get(key, (None, ()))
+    if checkpoint != checked.checkpoint:
+        notes = _check_schedule(checked, cls, settings, step_settings, layout)
+        while len(_passed) >= MAX_PASSED:
+            del _passed[next(iter(_passed))]
+        _passed[key] = checked.checkpoint, notes
+    return notes
+
+
+def _check_schedule(
+    checked: Checked, cls: Any, settings: dict[str, Any], step_settings: dict[str, Any], layout: TimestepLayout
+) -> tuple[str, ...]:
     checkpoint, name = checked.checkpoint, checked.spec.options.get("scheduler") or cls.__name__
     _check_prediction(name, cls, checkpoint)
     original = original_config(checkpoint)
