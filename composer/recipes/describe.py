@@ -8,10 +8,10 @@ from typing import Any
 from composer.callbacks.base import StepCallback
 from composer.checks.compatibility import Checked
 from composer.config.recipes import RECIPE, STEPS, TOOL, errors_of_step
-from composer.pipelines.trial import tried
 from composer.pipelines.description import describe
 from composer.pipelines.description_facts import facts
 from composer.pipelines.offers import find_offers
+from composer.pipelines.trial import tried
 from composer.recipes.check import CheckedRecipe, CheckedTool
 from composer.recipes.requests import CheckedSpec
 
