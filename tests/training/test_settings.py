@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from training_data import write_images
@@ -55,6 +56,13 @@ def test_models_without_the_method_are_refused(compose, tmp_path, checkpoints, s
     words = ("data=d", "word=red", "model=local", f"model.source={checkpoints[source]}")
     done = compose("train", "textual_inversion", *words)
     assert done.code == 2 and re.search(reason, done.err), done.err
+
+
+def test_a_lora_needs_peft_and_says_how_to_get_it(compose, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)  # as where it is not installed
+    write_images(tmp_path / "d")
+    done = compose("train", "lora", "data=d")
+    assert done.code == 2 and "needs the package peft: pip install 'diffusion-composer[train]'" in done.err
 
 
 def test_values_are_of_the_grammar_of_runs():
