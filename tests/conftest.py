@@ -30,7 +30,7 @@ STANDARD = (
     "benchmarks", "callbacks", "checkpoints/test_layouts.py", "checkpoints/test_single_file.py",
     "checks", "cli/test_commands.py", "conf", "config/test_hostile_places.py", "config/test_secrets.py",
     "config/test_source_settings.py", "fuzz", "loading", "media/test_runs.py", "options/accel", "options/memory",
-    "parity", "pipelines", "plugins", "reruns", "resident", "options/adapters", "sampling/test_guiders.py",
+    "parity", "pipelines", "plugins", "recipes", "reruns", "resident", "options/adapters", "sampling/test_guiders.py",
     "sampling/test_non_finite.py", "server",
     "sweeps/report", "sweeps/search", "sweeps/test_kills.py", "sweeps/test_ledger.py", "sweeps/test_ray.py",
     "sweeps/test_run.py", "sweeps/test_schema0.py", "system/test_lazy_imports.py", "system/test_run_lock.py",

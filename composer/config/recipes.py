@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.config import overrides as argv
@@ -30,8 +31,6 @@ from composer.errors import ComposerError, suggest
 from composer.system.constraints import require
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from omegaconf import DictConfig
 
 RECIPE, STEPS, TASK, TOOL = "recipe", "steps", "task", "tool"
@@ -296,6 +295,7 @@ def compose_request_and_folder(
     recipe = Recipe(overrides, config_dir)
     prepared = recipe.prepare(overrides)
     trees: dict[str, Any] = {}
+    folder = Path()  # that of the last step
     for step in recipe.words(prepared):
         with step.named():
             config = compose_with_hydra_node(list(step.words), config_dir)

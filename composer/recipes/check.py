@@ -157,7 +157,10 @@ def check_tool(spec: ToolSpec) -> CheckedTool:
 
     refuse_unavailable(spec.device)
     tool: Tool = build(TOOL, spec.choice, Tool)
-    tool.fingerprint()  # which refuses missing files
+    try:
+        tool.fingerprint()
+    except OSError as error:
+        raise ComposerError(TOOL, spec.choice.name, f"cannot read a file: {error}") from None
     images: dict[str, tuple[Image.Image, ...]] = {}
     for key, value in spec.images.items():
         if value is None:

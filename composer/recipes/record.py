@@ -63,6 +63,8 @@ def with_steps(checked: CheckedRecipe, results: Mapping[str, Result]) -> Result:
     entries = {step.name: _entry(step, results[step.name], step.name == last) for step in steps}
     described = {RECIPE: {"name": checked.spec.name, REUSE: checked.spec.reuse, STEPS: entries}}
     run = next(step.name for step in reversed(steps) if isinstance(step.spec, RunSpec))
+    if not results[last].media:  # texts, which no run's record describes
+        return replace(results[last], record={**results[last].record, **described})
     record = {**results[run].record, **({} if run == last else _of_tool(results[last], results[run]))}
     seconds = sum(result.seconds for result in results.values())
     record |= {"seconds": round(seconds, 3), **described}

@@ -64,10 +64,18 @@ def test_a_changed_step_redoes_only_itself_and_what_follows(conf):
         result = composer.compose("recipe=chain", config_dir=conf, **changes)
         assert len(stored() - before) == count, changes
         assert (result.image.tobytes() == first.image.tobytes()) == (not changes)
+
+
+@pytest.mark.slow
+def test_what_is_used_again_is_what_would_be_made_again(conf):
+    composer.compose("recipe=chain", config_dir=conf)
+    for changes in {}, {"again": {"strength": 1.0}}, {"larger": {"factor": 2.0}}:
+        result = composer.compose("recipe=chain", config_dir=conf, **changes)
         fresh = composer.compose("recipe=chain", "recipe.reuse=false", config_dir=conf, **changes)
         assert fresh.image.tobytes() == result.image.tobytes(), changes
 
 
+@pytest.mark.slow
 def test_images_of_a_step_go_one_by_one_through_the_next(conf):
     result = composer.compose("recipe=chain", config_dir=conf, images=2, batch=1)  # a batch of 2 rounds differently
     assert len(result.steps["base"].media) == len(result.steps["larger"].media) == len(result.media) == 2
@@ -178,6 +186,7 @@ def test_rerun_makes_all_steps_again_bit_for_bit(compose, conf, tmp_path):
     assert "chain (base, larger, again)" in info.out
 
 
+@pytest.mark.slow
 def test_rerun_with_a_changed_step_is_a_variation(conf, tmp_path):
     first = composer.compose("recipe=chain", config_dir=conf)
     first.save(tmp_path / "out")
