@@ -55,7 +55,8 @@ def find_offers(checked: Checked) -> Offers:
         The options that no check refuses for this checkpoint on this device.
     """
     kept = recall_or("offers", offer_facts(checked), lambda: asdict(_search(checked)))
-    return Offers(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
+    lists: dict[str, tuple[str, ...]] = {name: tuple(value) for name, value in kept.items() if name != "engine"}
+    return Offers(engine=kept["engine"], **lists)
 
 
 def _search(checked: Checked) -> Offers:
