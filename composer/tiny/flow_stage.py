@@ -83,7 +83,15 @@ def train(
     transformer = networks.to_device(flow_networks.transformer(), device)
     model = nn.ModuleDict({"transformer": transformer, "text": networks.to_device(encoder, device).train()})
     loop = Loop(
-        "flow", model, work, steps=steps, lr=2e-3, warmup=150, slow=("text.",), plain=("x_embedder", "proj_out")
+        "flow",
+        model,
+        work,
+        steps=steps,
+        lr=2e-3,
+        warmup=150,
+        average=0.995,
+        slow=("text.",),
+        plain=("x_embedder", "proj_out"),
     )
     scenes = [edit.before for edit in those] + [edit.after for edit in those]
     described = _texts(tokenizer, work / "flow-captions.pt", lambda: captions(scenes, seed))
