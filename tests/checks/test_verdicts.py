@@ -311,7 +311,7 @@ PIPELINES = [
         "is for models whose vae has timestep_conditioning: leave it out",
     ),
     (
-        "model.source={ltx_denoising_vae} task=text2video frames=9 arguments.decode_timestep=0.05 "
+        "model.source={ltx_denoising_vae} task=text2video frames=9 steps=2 arguments.decode_timestep=0.05 "
         "arguments.decode_noise_scale=0.025",
         None,
     ),

@@ -117,6 +117,7 @@ def test_every_format_is_written_and_holds_the_record(compose, saved, kind, form
     done = compose(*saved[kind], f"output={form}", "output.folder=r")
     assert done.code == 0, done.err
     record = json.loads(Path("r/run.json").read_text())
+    del record["files"]  # hashes of the files, which no file can hold of itself
     written = {str(path.relative_to("r")) for path in Path("r").rglob("*") if path.is_file()}
     assert written == {*names, "000.poster.jpg", "run.json", "config.yaml"}
     for name in names:

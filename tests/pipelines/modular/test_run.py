@@ -283,7 +283,8 @@ def test_check_and_show_say_what_runs(compose, saved):
     assert shown["engine"] == "modular"
     assert shown["offers"]["tasks"] == ["text2img", "img2img", "inpaint"]
     assert shown["offers"]["moments"] == ["before_step", "after_predict", "after_step", "after_decode"]
-    assert shown["offers"]["guidance"] == ["apg", "auto", "cfg", "cfg_zero", "interval", "none", "tcfg"]
+    guidance = ["apg", "apg_mix", "auto", "cfg", "cfg_zero", "interval", "mambo_g", "none", "tcfg"]
+    assert shown["offers"]["guidance"] == guidance
 
 
 def test_a_record_names_the_engine_and_reruns(compose, saved):
