@@ -99,7 +99,7 @@ def test_a_refusal_is_the_line_of_the_command_line_and_a_cancelled_job_is_retrie
     put(page, "set-steps", "800")
     click(page, "Generate")
     click(page, "Cancel")
-    page.wait("document.querySelector('#jobs').innerText.includes('cancelled')")
+    page.wait("/cancelled[^]*steps=800/.test(document.querySelector('#jobs li')?.innerText)")
     assert page.run("document.querySelector('#error').hidden")
     click(page, "Put into the form")
     assert page.run("document.querySelector('#set-steps').value") == "800"
