@@ -136,12 +136,13 @@ def _new_pair(
     """Choose until the pair is allowed; a thing that no allowed pair can come from (a red one of which only the shape
     may change to a held-out pair) is given up for any pair.
     """
-    for attempt in range(200):
+    attempts = 0
+    while True:
         index, old = _pick(scene, rng)
         colour, shape = choose(old)
-        if _allowed(colour, shape, pairs if attempt < 199 else "any"):
-            break
-    return _changed(kind, scene, index, replace(old, colour=colour, shape=shape))
+        attempts += 1
+        if _allowed(colour, shape, pairs if attempts < 200 else "any"):
+            return _changed(kind, scene, index, replace(old, colour=colour, shape=shape))
 
 
 def _resize(scene: Scene, rng: np.random.Generator, pairs: str) -> Edit:

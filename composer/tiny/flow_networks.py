@@ -34,7 +34,7 @@ PATCH = 4 * LATENT_CHANNELS  # channels of a token: 2 × 2 latents
 
 def text_encoder(tokenizer: Qwen2Tokenizer, layers: int = len(LEARNT)) -> Qwen3ForCausalLM:
     """Build a text encoder for a tokenizer's vocabulary."""
-    config = Qwen3Config(
+    config = untyped(Qwen3Config)(  # a tokenizer's ids are annotated as whatever any tokenizer has
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=layers,
         num_attention_heads=4, num_key_value_heads=2, head_dim=16, max_position_embeddings=512,
         tie_word_embeddings=True, initializer_range=0.08, pad_token_id=tokenizer.pad_token_id,
