@@ -155,4 +155,4 @@ def _check_settings(key: str, spec: IpAdapterSpec, family: str, layers: int) -> 
             reason = f"{family} models have no such part: give {key}.scale=NUMBER for all layers"
             raise ComposerError(f"{key}.scale.{part}", scale, reason, allowed)
         if len(scale) != layers:
-            raise ComposerError(f"{key}.scale.blocks", scale, f"has {len(scale)} numbers for {layers} blocks")
+            raise ComposerError(f"{key}.scale.blocks", scale, f"has {len(scale)} scales for {layers} blocks")

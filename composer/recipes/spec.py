@@ -13,6 +13,7 @@ from composer.config.control import image_key, with_images
 from composer.config.keys import TEXT_KEYS
 from composer.config.read import build_spec, plain, read
 from composer.config.recipes import CONFIG, RECIPE, REUSE, SETS, STEPS, TOOL, errors_of_step
+from composer.config.secrets import iter_leaves
 from composer.config.spec import Choice, OutputSpec, RunSpec
 from composer.config.targets import resolve
 from composer.errors import ComposerError, suggest
@@ -199,20 +200,9 @@ def _require_earlier(step: StepSpec, earlier: Sequence[str]) -> None:
                 reason = f"there is no step {name} before this one.{suggest(name, earlier)}"
                 raise ComposerError(key, f"{STEP_PREFIX}{name}", reason, earlier)
     if isinstance(step.spec, RunSpec):
-        for key, value in _leaves(step.spec.config):
+        for key, value in iter_leaves(step.spec.config):
             if is_reference(value) and key not in step.sources:
                 raise ComposerError(key, value, "cannot be the result of a step: root keys and control.image can")
-
-
-def _leaves(node: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _leaves(value, f"{above}.{key}" if above else str(key))
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _leaves(value, above)
-    else:
-        yield above, node
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -224,7 +224,7 @@ def test_a_file_for_another_model_is_refused_before_weights_load(model, tmp_path
 SETTINGS = {
     "masks": ("both", ["ip_adapter.mask=[{0}]"], "read no masks"),
     "part": ("both", ["ip_adapter.scale.up=1"], "have no such part"),
-    "blocks": ("flux", ["ip_adapter.scale.blocks=[1,1,1]"], "has 3 numbers for 2 blocks"),
+    "blocks": ("flux", ["ip_adapter.scale.blocks=[1,1,1]"], "has 3 scales for 2 blocks"),
     "no list": ("flux", ["ip_adapter.scale.blocks=1"], "must be a list"),
     "blocks of sd3": ("sd3", ["ip_adapter.scale.blocks=[1]"], "have no such part"),
     "two images": ("sd3", ["ip_adapter.image=[{0},{1}]"], "take one image"),
