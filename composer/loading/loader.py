@@ -16,7 +16,7 @@ from huggingface_hub import snapshot_download
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.index import INDEX, components_of, read_json, stored_index
 from composer.errors import ComposerError
-from composer.loading import component_loader, control_loader, integrity, quantization
+from composer.loading import component_loader, control_loader, integrity, kept_models, quantization
 from composer.loading.component_loader import (
     LIBRARIES,
     SHAPES_DIFFER,
@@ -73,6 +73,7 @@ def clear() -> None:
     _checkpoints.clear()
     component_loader.clear()
     control_loader.clear()
+    kept_models.clear()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from composer.config.recipes import TOOL, errors_of_step
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
 from composer.errors import ComposerError
+from composer.recipes.inputs import read_inputs
 from composer.recipes.spec import Output, RecipeSpec, StepSpec, ToolSpec
 from composer.system.devices import refuse_unavailable
 from composer.tools.base import Tool
@@ -27,22 +28,28 @@ Find = Callable[[ModelSpec], Checkpoint]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedTool:
-    """A tool with its images.
+    """A tool with its inputs.
 
     Attributes:
         spec: Its settings.
         tool: The tool.
-        images: Key of an input → an image for each result.
+        inputs: Key of an input → an image or a text for each result.
     """
 
     spec: ToolSpec
     tool: Tool
-    images: Mapping[str, tuple[Image.Image, ...]]
+    inputs: Mapping[str, tuple[Image.Image | str, ...]]
 
     @property
     def count(self) -> int:
         """Number of results."""
-        return max(map(len, self.images.values()))
+        return len(next(iter(self.inputs.values()), ()))
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height of the first image of each result, in pixels; empty for a tool that takes none."""
+        several = next((one for one in self.inputs.values() if isinstance(one[0], Image.Image)), ())
+        return [image.size for image in several if isinstance(image, Image.Image)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,42 +149,29 @@ def references_in_errors(step: StepSpec) -> Iterator[None]:
 
 
 def check_tool(spec: ToolSpec) -> CheckedTool:
-    """Build a tool and read its images.
+    """Build a tool and read its inputs.
 
     Args:
         spec: Its settings.
 
     Returns:
-        The tool with its images.
+        The tool with its inputs.
 
     Raises:
-        ComposerError: A setting or an image is invalid, or the numbers of images differ.
+        ComposerError: The tool cannot run, a setting or an image is invalid, or the numbers of images differ.
     """
-    from composer.images.reading import read_image
-
     refuse_unavailable(spec.device)
     tool: Tool = build(TOOL, spec.choice, Tool)
     try:
+        tool.check()
         tool.fingerprint()
     except OSError as error:
         raise ComposerError(TOOL, spec.choice.name, f"cannot read a file: {error}") from None
-    images: dict[str, tuple[Image.Image, ...]] = {}
-    for key, value in spec.images.items():
-        if value is None:
-            raise ComposerError(key, None, f"an image is needed: {key}=step:NAME, a file or sample:NAME")
-        several = value if isinstance(value, (list, tuple)) else [value]
-        images[key] = tuple(read_image(key, one) for one in several)
-    count = max(map(len, images.values()))
-    for key, several in images.items():
-        if len(several) not in (1, count):
-            raise ComposerError(
-                key, len(several), f"images are given, and {count} of another input: give one or {count}"
-            )
-    checked = CheckedTool(spec=spec, tool=tool, images={
-        key: several * count if len(several) == 1 else several for key, several in images.items()
-    })  # fmt: skip
-    first = next(iter(images.values()))[0]
-    tool.size(*first.size)
+    checked = CheckedTool(spec=spec, tool=tool, inputs=read_inputs(spec.images))
+    if checked.sizes:
+        tool.size(*checked.sizes[0])
+    elif tool.makes != "text":
+        raise ComposerError(TOOL, spec.choice.name, "makes images and takes none: it must have an image among `inputs`")
     return checked
 
 
@@ -227,8 +221,7 @@ def _expected(checked: Checked | CheckedTool) -> Output:
         return Output(kind=kind, images=(image,) * request.batch if kind == "image" else ())
     if checked.tool.makes == "text":
         return Output(kind="text", texts=(f"a text of {checked.spec.choice.name}",) * checked.count)
-    first = next(iter(checked.images.values()))
-    sizes = [checked.tool.size(*image.size) or image.size for image in first]
+    sizes = [checked.tool.size(*size) or size for size in checked.sizes]
     return Output(kind="image", images=tuple(placeholder(*size) for size in sizes))
 
 

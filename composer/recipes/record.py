@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from composer.checkpoints.fingerprints import image_fingerprint
 from composer.config.choices import choice
 from composer.config.plugins import provider
 from composer.config.recipes import RECIPE, REUSE, SETS, STEPS, TOOL
 from composer.media.medium import digest
 from composer.recipes.check import CheckedRecipe, CheckedTool
 from composer.recipes.spec import RunSpec, StepSpec
+from composer.recipes.tool_key import input_fingerprints
 from composer.records.record import versions
 from composer.records.result import Result
 from composer.version import __version__
@@ -24,7 +24,7 @@ def tool_record(checked: CheckedTool, result: Result) -> dict[str, Any]:
     """Describe the run of a tool as plain data.
 
     Args:
-        checked: The tool with its images.
+        checked: The tool with its inputs.
         result: Its results.
 
     Returns:
@@ -34,7 +34,7 @@ def tool_record(checked: CheckedTool, result: Result) -> dict[str, Any]:
     return {
         "composer": __version__,
         "choices": [choice(checked.spec.choice)],
-        "inputs": {key: [image_fingerprint(image) for image in images] for key, images in checked.images.items()},
+        "inputs": input_fingerprints(checked),
         "fingerprint": checked.tool.fingerprint(),
         "pixels": [digest(medium) for medium in result.media],
         "texts": list(result.texts),

@@ -137,7 +137,7 @@ def run_tool(checked: CheckedTool) -> Result:
     """Run a tool for each of its images.
 
     Args:
-        checked: The tool with its images.
+        checked: The tool with its inputs.
 
     Returns:
         Images or texts, with the tool's record.
@@ -149,7 +149,7 @@ def run_tool(checked: CheckedTool) -> Result:
 
     started, device = time.perf_counter(), str(resolve_device(checked.spec.device))
     results = [
-        _made(checked, {key: several[index].copy() for key, several in checked.images.items()}, device)
+        _made(checked, {key: _copied(several[index]) for key, several in checked.inputs.items()}, device)
         for index in range(checked.count)
     ]
     result = Result(
@@ -178,11 +178,15 @@ def output_of(result: Result) -> Output:
     return Output(kind=kind, images=tuple(result.images) if kind == "image" else ())
 
 
-def _made(checked: CheckedTool, images: Mapping[str, Image.Image], device: str) -> Image.Image | str:
+def _copied(value: Image.Image | str) -> Image.Image | str:
+    return value.copy() if isinstance(value, Image.Image) else value
+
+
+def _made(checked: CheckedTool, inputs: Mapping[str, Image.Image | str], device: str) -> Image.Image | str:
     """One result of a tool, of the kind that it declares."""
     name, kind = checked.spec.choice.name, str if checked.tool.makes == "text" else Image.Image
     try:
-        result = checked.tool.run(images, device)
+        result = checked.tool.run(inputs, device)
     except (ComposerError, KeyboardInterrupt):
         raise
     except Exception as error:  # tools of plugins may fail in any way

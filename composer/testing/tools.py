@@ -15,6 +15,7 @@ from typing import ClassVar
 import yaml
 from PIL import Image
 
+from composer.config.keys import TEXT_KEYS
 from composer.config.search_path import describe
 from composer.images.reading import read_image
 from composer.recipes.run import MODES
@@ -23,6 +24,8 @@ from composer.tools.base import Tool
 
 #: Width and height of the images that a tool is given.
 SIZES = ((64, 48), (17, 33))
+#: The text that a tool is given.
+PROMPT = "a red cone"
 
 
 class ToolTests:
@@ -52,6 +55,13 @@ class ToolTests:
             assert isinstance(result, Image.Image) and result.mode in MODES
             assert self.make().size(*size) in (None, result.size), f"size{size} is not that of the result"
 
+    def test_it_checks_itself_without_a_run(self) -> None:
+        """The check passes where the run does, and changes neither the result nor the fingerprint."""
+        tool = self.make()
+        tool.check()
+        assert tool.fingerprint() == self.make().fingerprint()
+        assert _content(self._run(tool, SIZES[0])) == _content(self._run(self.make(), SIZES[0]))
+
     def test_it_repeats(self) -> None:
         """The same images give the same result, from the same tool again and from a new one: results are reused."""
         tool = self.make()
@@ -60,10 +70,10 @@ class ToolTests:
         assert tool.fingerprint() == self.make().fingerprint()
 
     def test_it_leaves_its_inputs_as_they_were(self) -> None:
-        images = _images(self.make(), SIZES[0])
-        before = {key: image.tobytes() for key, image in images.items()}
-        self.make().run(images, "cpu")
-        assert {key: image.tobytes() for key, image in images.items()} == before
+        inputs = _inputs(self.make(), SIZES[0])
+        before = {key: _content(value) for key, value in inputs.items()}
+        self.make().run(inputs, "cpu")
+        assert {key: _content(value) for key, value in inputs.items()} == before
 
     def test_its_option_file_fits(self) -> None:
         """The file describes the tool, names its class, its inputs, and keywords of its constructor."""
@@ -80,12 +90,12 @@ class ToolTests:
         assert not {*cls.inputs} & {*keywords_of(cls)}, "an input has the name of a setting"
 
     def _run(self, tool: Tool, size: tuple[int, int]) -> Image.Image | str:
-        return tool.run(_images(tool, size), "cpu")
+        return tool.run(_inputs(tool, size), "cpu")
 
 
-def _images(tool: Tool, size: tuple[int, int]) -> dict[str, Image.Image]:
+def _inputs(tool: Tool, size: tuple[int, int]) -> dict[str, Image.Image | str]:
     image = read_image("image", "sample:scene").resize(size)
-    return {key: image.copy() for key in tool.inputs}
+    return {key: PROMPT if key in TEXT_KEYS else image.copy() for key in tool.inputs}
 
 
 def _content(result: Image.Image | str) -> bytes:

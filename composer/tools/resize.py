@@ -15,6 +15,25 @@ from composer.tools.base import Tool
 MAX_SIDE = 16384
 
 
+def within(size: tuple[int, int], factor: float | None) -> tuple[int, int]:
+    """Refuse the size of a result that is too large.
+
+    Args:
+        size: Width and height in pixels.
+        factor: The factor that leads to it, for the error.
+
+    Returns:
+        The size; at least 1.
+
+    Raises:
+        ComposerError: A side is longer than `MAX_SIDE`.
+    """
+    if max(size) > MAX_SIDE:
+        reason = f"makes {size[0]} x {size[1]} pixels, and {MAX_SIDE} are the most of a side"
+        raise ComposerError("tool.factor", factor, reason)
+    return max(size[0], 1), max(size[1], 1)
+
+
 class Resize(Tool):
     """Scale an image. https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.resize
 
@@ -40,11 +59,7 @@ class Resize(Tool):
         factor = self.factor or 1.0
         if self.width is not None or self.height is not None:
             factor = self.width / width if self.width is not None else (self.height or height) / height
-        result = self.width or max(round(width * factor), 1), self.height or max(round(height * factor), 1)
-        if max(result) > MAX_SIDE:
-            reason = f"makes {result[0]} x {result[1]} pixels, and {MAX_SIDE} are the most of a side"
-            raise ComposerError("tool.factor", self.factor, reason)
-        return result
+        return within((self.width or round(width * factor), self.height or round(height * factor)), self.factor)
 
     def run(self, images: Mapping[str, Image.Image], device: str) -> Image.Image:
         image = images["image"]
