@@ -116,8 +116,8 @@ def _enlarge_tile(
     left, top, right, bottom = box
     x, y = max(left - overlap, 0), max(top - overlap, 0)
     around = given[..., y : bottom + overlap, x : right + overlap]
-    made, scale = model(around.to(model.device, model.dtype).contiguous()), model.scale
-    inner = made[..., (top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
+    output, scale = model(around.to(model.device, model.dtype).contiguous()), model.scale
+    inner = output[..., (top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
     result[..., top * scale : bottom * scale, left * scale : right * scale] = inner.float().cpu()
 
 

@@ -28,8 +28,8 @@ def real_esrgan(channels: int = 8, growth: int = 32, seed: int = 0) -> dict[str,
     shapes |= {name: (channels, channels) for name in ("conv_up1", "conv_up2", "conv_hr")}
     for dense in (1, 2, 3):
         for conv in range(1, 6):
-            made = channels if conv == 5 else growth
-            shapes[f"body.0.rdb{dense}.conv{conv}"] = (made, channels + growth * (conv - 1))
+            width = channels if conv == 5 else growth
+            shapes[f"body.0.rdb{dense}.conv{conv}"] = (width, channels + growth * (conv - 1))
     weights = {
         f"{name}.weight": torch.randn(*shape, 3, 3, generator=generator) / (3 * shape[1] ** 0.5)
         for name, shape in shapes.items()
@@ -53,8 +53,8 @@ def by_hand(spandrel, file, image, dtype=torch.float32):
     model = spandrel.ModelLoader().load_from_file(file).eval().to(dtype)
     given = torch.from_numpy(np.array(image).transpose(2, 0, 1).copy())[None].float() / 255
     with torch.inference_mode():
-        made = model(given.to(dtype)).float()
-    return (made[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        output = model(given.to(dtype)).float()
+    return (output[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
 
 
 class TestUpscaleModel(ToolTests):
@@ -73,24 +73,24 @@ class TestUpscaleModel(ToolTests):
 def test_it_is_what_spandrel_makes(spandrel, tmp_path, suffix, dtype):
     file, image = tmp_path / f"x4{suffix}", read_image("image", "sample:scene").resize((40, 24))
     save_file(real_esrgan(), file) if suffix == ".safetensors" else torch.save({"params_ema": real_esrgan()}, file)
-    made = UpscaleModel(weights=str(file), dtype=dtype).run({"image": image}, "cpu")
+    result = UpscaleModel(weights=str(file), dtype=dtype).run({"image": image}, "cpu")
     expected = by_hand(spandrel, file, image, {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype])
-    assert made.size == (160, 96) and np.ptp(expected) > 20 and np.array_equal(np.asarray(made), expected)
+    assert result.size == (160, 96) and np.ptp(expected) > 20 and np.array_equal(np.asarray(result), expected)
 
 
 def test_tiles_are_what_all_at_once_makes(spandrel, weights):
     image = read_image("image", "sample:scene").resize((75, 50))
     expected = np.asarray(UpscaleModel(weights=str(weights), tile=None).run({"image": image}, "cpu"), np.int16)
     tiled = np.asarray(UpscaleModel(weights=str(weights), tile=16, overlap=32).run({"image": image}, "cpu"), np.int16)
-    assert np.abs(tiled - expected).max() <= 1  # of 255: sums of other sizes round differently
+    assert np.abs(tiled - expected).max() <= 1  # of 255: convolutions of other sizes round differently
     bare = np.asarray(UpscaleModel(weights=str(weights), tile=16, overlap=0).run({"image": image}, "cpu"), np.int16)
     assert np.abs(bare - expected).max() > 1
 
 
 def test_the_factor_is_that_of_the_result(spandrel, weights):
     image = read_image("image", "sample:scene").resize((40, 24))
-    half, own = (UpscaleModel(weights=str(weights), factor=factor) for factor in (2.0, None))
-    expected = own.run({"image": image}, "cpu").resize((80, 48), Image.Resampling.LANCZOS)
+    half, plain = (UpscaleModel(weights=str(weights), factor=factor) for factor in (2.0, None))
+    expected = plain.run({"image": image}, "cpu").resize((80, 48), Image.Resampling.LANCZOS)
     assert half.size(40, 24) == (80, 48) and half.run({"image": image}, "cpu").tobytes() == expected.tobytes()
 
 
