@@ -27,8 +27,9 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "ddpm": ("ddpm", ("task=unconditional",)), **FLOW_MODELS,
 }  # fmt: skip
 OPTIONS = [(group, name) for group in ("accel", "memory") for name in sorted(catalogue(conf_folders())[group])]
-#: Larger than the tiles of any VAE here.
+#: Larger than the tiles of the VAEs here; smaller where the model has no positions for it, and small tiles.
 TILED = ("height=576", "width=576", "steps=2")
+SMALLER = {"sd3": ("height=128", "width=128", "steps=2"), "lumina2": ("height=512", "width=512", "steps=2")}
 #: Settings with which an option has an effect in a run as short as these.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "attention": ("accel.attention.backend=_native_math",),
@@ -37,7 +38,6 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "magcache": ("accel.magcache.ratios=flux", "accel.magcache.threshold=1", "accel.magcache.kept=0"),
     "taylorseer": ("accel.taylorseer.interval=2", "accel.taylorseer.warmup=1"),
     "vae_slicing": ("images=2",),
-    "vae_tiling": TILED,
 }
 TAKEN, REFUSED = "yes", "no"
 
@@ -62,7 +62,9 @@ def pixels(result: composer.Result) -> np.ndarray:
 
 def settings(family: str, name: str) -> tuple[str, ...]:
     """The settings of an option; a model without text has one size."""
-    words = tuple(word for word in SETTINGS.get(name, ()) if family != "ddpm" or word not in TILED)
+    words = SMALLER.get(family, TILED) if name == "vae_tiling" else SETTINGS.get(name, ())
+    if family == "ddpm":
+        words = tuple(word for word in words if word not in TILED)
     # the tiny VAE of LTX has 64 times as many tokens as its own, for which the shift that grows with them is infinite
     return (*words, "scheduler=flow_euler_shift") if family == "ltx" and name == "vae_tiling" else words
 

@@ -42,3 +42,10 @@ class Request:
     def batch(self) -> int:
         """Number of images."""
         return len(self.seeds)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width in pixels of each pass: one, or that of a second which generates larger besides."""
+        second = self.inputs.get("second")
+        first = (self.height, self.width)
+        return (first, (second["height"], second["width"])) if second else (first,)

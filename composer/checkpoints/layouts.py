@@ -125,6 +125,8 @@ class FamilyInfo:
         pack_factor: Latents that one position of the denoiser's input holds.
         sample_size: Latents along a side where the denoiser's config is silent.
         size: Default height and width in pixels where they do not follow from latents.
+        positions: Most rows and columns of its input that the denoiser has positions for, by its settings; None
+            without a limit.
         frames: Default frames of a clip; None for families of images.
         fps: Frames per second of its clips.
         begins_with_image: Whether its models for text to video also make clips that begin with an image; or the setting
@@ -169,6 +171,7 @@ class FamilyInfo:
     pack_factor: int = 1
     sample_size: int = 64
     size: tuple[int, int] | None = None
+    positions: Callable[[Mapping[str, Any]], tuple[int, int]] | None = None
     frames: int | None = None
     fps: float | None = None
     begins_with_image: bool | str = False

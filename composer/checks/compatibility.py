@@ -20,6 +20,7 @@ from composer.checks.hosted_task import choose_pipeline, hosted_tasks
 from composer.checks.ip_adapters import ImagePrompt, check_ip_adapters
 from composer.checks.loras import check_loras
 from composer.checks.output import resolve_output
+from composer.checks.positions import refuse_beyond
 from composer.checks.prompts import read_prompts
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
@@ -116,6 +117,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
     embeddings = check_embeddings(spec, checkpoint)
     ip_adapters = check_ip_adapters(spec, checkpoint)
     request = with_control_images(task.request(spec.values, checkpoint), spec.controls, spec.values.get("images"))
+    refuse_beyond(request, checkpoint)
     request = read_prompts(spec, request, checkpoint)
     taught = [of.word for of in embeddings.values()]
     taught += [word for of in loras.values() for word in of.file.trigger_words]

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from composer.checkpoints.layouts import FamilyInfo, Supports
+
+
+def positions(transformer: Mapping[str, Any]) -> tuple[int, int]:
+    """Most rows and columns: images are embedded by a square cut from a table."""
+    side = int(transformer.get("pos_embed_max_size", 96))
+    return side, side
+
 
 INFO = FamilyInfo(
     name="sd3",
@@ -15,6 +25,7 @@ INFO = FamilyInfo(
     single_file_kinds=("sd3", "sd35_medium", "sd35_large"),
     size_multiple=2,
     sample_size=128,
+    positions=positions,
     scheduler_type="flow",
     rounds_strength_up=True,
     steps=28,

@@ -15,6 +15,12 @@ def last_image(transformer: Mapping[str, Any]) -> LastImage:
     return "none" if transformer.get("pos_embed_seq_len") is None else "required"
 
 
+def positions(transformer: Mapping[str, Any]) -> tuple[int, int]:
+    """Most rows and columns that its rotary embedding has frequencies for."""
+    most = int(transformer.get("rope_max_seq_len", 1024))
+    return most, most
+
+
 INFO = FamilyInfo(
     name="wan",
     family="composer.families.wan.model:Wan",
@@ -22,6 +28,7 @@ INFO = FamilyInfo(
     pipeline="WanPipeline",
     role_pipelines={"image2video": "WanImageToVideoPipeline"},
     size_multiple=2,
+    positions=positions,
     size=(480, 832),
     frames=81,
     fps=16,

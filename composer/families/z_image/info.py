@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from composer.checkpoints.layouts import FamilyInfo, Supports
+
+
+def positions(transformer: Mapping[str, Any]) -> tuple[int, int]:
+    """Most rows and columns that its rotary embedding has frequencies for."""
+    _, rows, columns = transformer.get("axes_lens", (1024, 512, 512))
+    return rows, columns
+
 
 INFO = FamilyInfo(
     name="z_image",
@@ -13,6 +23,7 @@ INFO = FamilyInfo(
     excludes=("controlnet", "siglip"),
     size_multiple=2,
     sample_size=128,
+    positions=positions,
     timestep_scale=-1000,
     scheduler_type="flow",
     rounds_strength_up=True,

@@ -74,8 +74,7 @@ def estimate(
         tiled: Whether the VAE decodes in tiles.
     """
     request, checkpoint = checked.request, checked.checkpoint
-    second = request.inputs.get("second") or {}  # a pass that generates larger
-    height, width = max(request.height, second.get("height", 0)), max(request.width, second.get("width", 0))
+    height, width = map(max, zip(*request.sizes, strict=True))
     batch = checked.at_once if batch is None else batch
     decoded = 1 if sliced else batch
     controls = control_bytes(checked, dtypes)

@@ -52,8 +52,7 @@ class VaeTiling(Saving):
         super().check(context)
         checked = context.checked
         tile, request = tile_of(checked.checkpoint.configs.get("vae", {})), checked.request
-        second = request.inputs.get("second") or {}  # a pass that generates larger
-        if max(request.height, request.width, second.get("height", 0), second.get("width", 0)) <= tile:
+        if max(map(max, request.sizes)) <= tile:
             self.refuse_no_effect(
                 f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}"
             )

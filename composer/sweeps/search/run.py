@@ -63,5 +63,5 @@ def _check_space(search: Search, reference: Reference | Entry | None) -> None:
 
 def _output_size(request: Request) -> tuple[int, int, int]:
     """Number of images, height and width in pixels; of the second pass, if there is one."""
-    second = request.inputs.get("second") or {}
-    return request.batch, second.get("height", request.height), second.get("width", request.width)
+    height, width = request.sizes[-1]
+    return request.batch, height, width

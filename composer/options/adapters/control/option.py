@@ -169,9 +169,9 @@ class Control(ModelOption):
     def _check_size(self, name: str, context: OptionContext) -> None:
         """Refuse sizes that a T2I-Adapter can't divide."""
         component, request = self.found[name].component, context.checked.request
-        factor, second = component.config.get("downscale_factor", 1), request.inputs.get("second") or {}
-        for key, side in {"height": request.height, "width": request.width}.items():
-            for pixels in (side, second.get(key, side)):  # of a pass that generates larger
+        factor = component.config.get("downscale_factor", 1)
+        for sides in request.sizes:
+            for key, pixels in zip(("height", "width"), sides, strict=True):
                 if pixels % factor:
                     raise ComposerError(key, pixels, f"must be a multiple of {factor} pixels for {key_of(name)}")
 
