@@ -25,7 +25,7 @@ _HOMES = {
     "ComposerError": ("composer.errors", "ComposerError"),
     "Conditioning": ("composer.callbacks.base", "Conditioning"),
     "Decoded": ("composer.families.settings", "Decoded"),
-    "DiffusersFamily": ("composer.families.base", "DiffusersFamily"),
+    "DiffusersFamily": ("composer.families.components", "DiffusersFamily"),
     "Embedding": ("composer.callbacks.base", "Embedding"),
     "Family": ("composer.families.base", "Family"),
     "FamilyInfo": ("composer.checkpoints.layouts", "FamilyInfo"),
@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from composer.callbacks.request import Request
     from composer.checkpoints.layouts import FamilyInfo, Supports
     from composer.errors import ComposerError
-    from composer.families.base import DiffusersFamily, Family
+    from composer.families.base import Family
+    from composer.families.components import DiffusersFamily
     from composer.families.latent import LatentFamily
     from composer.families.settings import Decoded, FamilySettings
     from composer.media.clip import Clip

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
 from composer.callbacks.request import Request
-from composer.families.base import DiffusersFamily
+from composer.families.components import DiffusersFamily
 from composer.families.noise import batch_noise
 from composer.families.passes import concat_inputs, predict_branches
 from composer.families.vae import decode_latents, encode_pixels, resize_mask

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Embedding, Step
 from composer.callbacks.request import Request
-from composer.families.base import token_strings
 from composer.families.chunks import encode_in_windows, pad_window, split_windows
+from composer.families.components import token_strings
 from composer.families.image_embeds import IMAGE_EMBEDS, split_image_embeds
 from composer.families.latent import LatentFamily
 

@@ -54,15 +54,14 @@ OTHERS = {
     "_pytree", "_run", "_run_exitfuncs", "_version",
 }  # fmt: skip
 #: Of these packages, modules that a refusal passes through: they import no torch at import time either.
-TORCH_FREE = ("sampling.callback_methods", "sampling.custom_steps", "sampling.guidance", "sampling.hooks",
-    "sampling.loop",
-              "sampling.sampler", "families.base", "families.distinct", "families.prompt_weights", "families.settings",
-              "options.base",
-              "pipelines.check_facts", "pipelines.description", "pipelines.light_parts", "pipelines.long_prompts",
-              "pipelines.offers", "pipelines.run", "pipelines.trial", "loading.check_cache", "loading.load_options",
-              "tiny.captions", "tiny.known", "tiny.scenes",
-              "training.buckets", "training.data", "training.first_file", "training.order", "training.plan",
-              "training.run", "training.settings", "training.spec")  # fmt: skip
+TORCH_FREE = (
+    "sampling.callback_methods", "sampling.custom_steps", "sampling.guidance", "sampling.hooks", "sampling.loop",
+    "sampling.sampler", "families.base", "families.components", "families.distinct", "families.prompt_weights",
+    "families.settings", "options.base", "pipelines.check_facts", "pipelines.description", "pipelines.light_parts",
+    "pipelines.long_prompts", "pipelines.offers", "pipelines.run", "pipelines.trial", "loading.check_cache",
+    "loading.load_options", "tiny.captions", "tiny.known", "tiny.scenes", "training.buckets", "training.data",
+    "training.first_file", "training.order", "training.plan", "training.run", "training.settings", "training.spec",
+)  # fmt: skip
 
 
 @cache

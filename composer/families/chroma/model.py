@@ -12,7 +12,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
 from composer.compat.pipeline_functions import flux_image_ids, pack_flux, unpack_flux
-from composer.families.base import token_strings
+from composer.families.components import token_strings
 from composer.families.flow import FlowTransformer, grid_of, scaled_timesteps
 
 #: Most T5 tokens that the transformer was trained with.

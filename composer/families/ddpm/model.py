@@ -12,7 +12,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Conditioning, Step
 from composer.callbacks.request import Request
-from composer.families.base import DiffusersFamily
+from composer.families.components import DiffusersFamily
 from composer.families.noise import batch_noise
 from composer.families.settings import Decoded
 from composer.sampling.guidance import Branches

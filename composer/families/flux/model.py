@@ -9,7 +9,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
 from composer.compat.pipeline_functions import flux_image_ids, pack_flux, unpack_flux
-from composer.families.base import token_strings
+from composer.families.components import token_strings
 from composer.families.flow import embedded_scale, grid_of, scaled_timesteps
 from composer.families.flux.fill import Fill
 from composer.families.flux.kontext import Kontext

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
 from composer.callbacks.request import Request
-from composer.families.base import token_strings
+from composer.families.components import token_strings
 from composer.families.given_frames import GivenFrames
 from composer.families.ltx.decoding import DenoisingVAE
 from composer.families.vae import encode_pixels

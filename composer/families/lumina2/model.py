@@ -9,7 +9,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
 from composer.compat.pipeline_functions import flux_shift
-from composer.families.base import token_strings
+from composer.families.components import token_strings
 from composer.families.flow import FlowTransformer
 from composer.sampling.guidance import classifier_free
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from composer.callbacks.base import Embedding, Step
 from composer.compat.pipeline_functions import sd3_shift
-from composer.families.base import token_strings
+from composer.families.components import token_strings
 from composer.families.flow import FlowTransformer
 from composer.families.image_embeds import joint_attention, split_image_embeds
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from composer.callbacks.base import Embedding, Step, StepCallback
 from composer.callbacks.request import Request
 from composer.compat.pipeline_functions import wan_hidden
-from composer.families.base import token_strings
+from composer.families.components import token_strings
 from composer.families.given_frames import GivenFrames
 from composer.families.wan.given_frames import BeginsWithImage, timesteps_of_tokens
 from composer.families.wan.low_noise_scale import LowNoiseScale

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from composer.checks.pipeline_arguments import max_length
 from composer.errors import ComposerError
-from composer.families.base import DiffusersFamily
+from composer.families.components import DiffusersFamily
 
 
 def unavailable(*_: object, **__: object) -> NoReturn:
