@@ -25,18 +25,31 @@ def depth(image: Image, model: str) -> Image:
     Raises:
         ComposerError: The model can't be loaded.
     """
+    return estimate(image, *_models(str(expand_user(model))))
+
+
+def estimate(image: Image, processor: Any, network: Any) -> Image:
+    """Estimate depth by a loaded model.
+
+    Args:
+        image: An RGB image.
+        processor: Image processor of the model.
+        network: The model.
+
+    Returns:
+        The depth from 0 to 255, as RGB; larger predictions are lighter.
+    """
     import numpy as np
     import torch
     from PIL import Image as images
 
-    processor, network = _models(str(expand_user(model)))
     with torch.no_grad():
-        inputs = processor(images=image, return_tensors="pt")
+        inputs = processor(images=image, return_tensors="pt").to(network.device, network.dtype)
         predicted = network(**inputs).predicted_depth
     resized = torch.nn.functional.interpolate(predicted[:, None].float(), (image.height, image.width), mode="bicubic")
     low, high = resized.min(), resized.max()
     unit = (resized - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
-    return images.fromarray((unit[0, 0] * 255).round().numpy().astype(np.uint8)).convert("RGB")
+    return images.fromarray((unit[0, 0] * 255).round().cpu().numpy().astype(np.uint8)).convert("RGB")
 
 
 @lru_cache(maxsize=1)
