@@ -27,9 +27,9 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "ddpm": ("ddpm", ("task=unconditional",)), **FLOW_MODELS,
 }  # fmt: skip
 OPTIONS = [(group, name) for group in ("accel", "memory") for name in sorted(catalogue(conf_folders())[group])]
-#: Larger than the tiles of the VAEs here; smaller where the model has no positions for it, and small tiles.
-TILED = ("height=576", "width=576", "steps=2")
-SMALLER = {"sd3": ("height=128", "width=128", "steps=2"), "lumina2": ("height=512", "width=512", "steps=2")}
+#: Taller than the tiles of the VAEs here; less where the model has no positions for it, and small tiles.
+TILED = ("height=576", "width=64", "steps=2")
+SMALLER = {"sd3": ("height=128", "width=64", "steps=2"), "lumina2": ("height=512", "width=64", "steps=2")}
 #: Settings with which an option has an effect in a run as short as these.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "attention": ("accel.attention.backend=_native_math",),
