@@ -29,7 +29,8 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
 OPTIONS = [(group, name) for group in ("accel", "memory") for name in sorted(catalogue(conf_folders())[group])]
 #: Taller than the tiles of the VAEs here; less where the model has no positions for it, and small tiles.
 TILED = ("height=576", "width=64", "steps=2")
-SMALLER = {"sd3": ("height=128", "width=64", "steps=2"), "lumina2": ("height=512", "width=64", "steps=2")}
+LESS = ("height=512", "width=64", "steps=2")
+SMALLER = {"sd3": ("height=128", "width=64", "steps=2"), "lumina2": LESS, "wan": LESS, "wan22": LESS}
 #: Settings with which an option has an effect in a run as short as these.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "attention": ("accel.attention.backend=_native_math",),

@@ -27,6 +27,9 @@ NO_SETTINGS = {
     "device",
 }
 
+#: Attributes of VAEs that hold the side of their tiles in pixels.
+TILE_ATTRIBUTES = ("self.tile_sample_min_size", "self.tile_sample_min_height")
+
 
 @cache
 def scheduler_settings(path: str) -> frozenset[str] | None:
@@ -83,12 +86,30 @@ def devices_of(path: str) -> frozenset[str] | None:
     return next((devices for devices in inherited if devices is not None), None)
 
 
-def _diffusers(name: str) -> Path | None:
-    """The file of diffusers that defines a scheduler."""
+@cache
+def vae_tile(name: str) -> int | None:
+    """Return the side of the tiles of one of diffusers' VAEs, where its class sets it.
+
+    Args:
+        name: Name of the class.
+
+    Returns:
+        Pixels; None where the side follows from the settings of a checkpoint.
+    """
+    definition = _class(_diffusers(name, "models/autoencoders", "*.py"), name)
+    for node in ast.walk(definition) if definition else ():
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in TILE_ATTRIBUTES:
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            return value if isinstance(value, int) else None
+    return None
+
+
+def _diffusers(name: str, folder: str = "schedulers", pattern: str = "scheduling_*.py") -> Path | None:
+    """The file of diffusers that defines a class."""
     spec = find_spec("diffusers")
     if spec is None or spec.origin is None or not name.isidentifier():
         return None
-    files = Path(spec.origin).parent.joinpath("schedulers").glob("scheduling_*.py")
+    files = Path(spec.origin).parent.joinpath(folder).glob(pattern)
     return next((file for file in files if re.search(rf"^class {name}\b", file.read_text("utf-8"), re.MULTILINE)), None)
 
 

@@ -15,7 +15,7 @@ from composer.errors import ComposerError
 from composer.testing import pipelines
 
 #: Tiny checkpoint → the longest side in pixels: positions × latents of a token × pixels of a latent.
-MOST = {"sd3": 16 * 2 * 8, "lumina2": 32 * 2 * 8, "zimage": 64 * 2 * 8}
+MOST = {"sd3": 16 * 2 * 8, "lumina2": 32 * 2 * 8, "zimage": 64 * 2 * 8, "wan": 32 * 2 * 8}
 
 
 def words_of(name, folder, **sides):

@@ -6,8 +6,9 @@ import inspect
 
 import diffusers
 import pytest
+import torch
 
-from composer.checks.signatures import METHODS, NO_SETTINGS, devices_of, scheduler_settings
+from composer.checks.signatures import METHODS, NO_SETTINGS, devices_of, scheduler_settings, vae_tile
 from composer.config.catalogue import catalogue
 from composer.config.search_path import packaged_conf
 from composer.config.spec import Choice
@@ -49,3 +50,22 @@ def test_devices_in_the_source_are_those_of_the_option(option):
 )
 def test_options_for_gpus_alone_show_it_by_their_source(option):
     assert devices_of(OPTIONS[option]) == {"cuda"} | ({"xpu"} if "offload" in option else set())
+
+
+#: That of HunyuanImage has no defaults; its tiles follow from a setting. Sounds have no tiles.
+VAES = sorted(
+    name
+    for name in dir(diffusers)
+    if name.startswith(("Autoencoder", "AsymmetricAutoencoder")) and not name.endswith(("HunyuanImage", "Audio"))
+)
+
+
+@pytest.mark.parametrize("name", VAES)
+def test_tiles_in_the_source_of_a_vae_are_those_of_the_class(name):
+    with torch.device("meta"):
+        vae = getattr(diffusers, name)()
+    sides = [getattr(vae, side, None) for side in ("tile_sample_min_size", "tile_sample_min_height")]
+    expected = next((side for side in sides if side is not None), None)
+    assert vae_tile(name) in (None, expected)
+    if vae_tile(name) is None and expected is not None:  # it follows from the settings
+        assert {"sample_size", "sample_height"} & set(vae.config)

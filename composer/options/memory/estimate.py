@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
+from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import count_weights
 from composer.checkpoints.latent_scale import temporal_factor
 from composer.checks.compatibility import Checked
+from composer.checks.signatures import vae_tile
 from composer.loading.precision import DtypePlan
 
 #: Numbers held for each pixel and outermost channel while a VAE decodes; for each latent and first channel while a
@@ -115,12 +116,13 @@ def weights(checked: Checked, dtypes: DtypePlan) -> dict[str, int]:
 
 
 def _decoding(checked: Checked, dtypes: DtypePlan, batch: int, height: int, width: int, tiled: bool) -> int:
-    config = checked.checkpoint.configs.get("vae", {})
+    checkpoint = checked.checkpoint
+    config = checkpoint.configs.get("vae", {})
     if config.get("sampling_rate"):
         return (
             int(batch * _samples(checked) * config.get("decoder_channels", 128) * SOUND_VAE) * dtypes.of("vae").itemsize
         )
-    channels, tile = config.get("base_dim") or config.get("block_out_channels", (128,))[0], tile_of(config)
+    channels, tile = config.get("base_dim") or config.get("block_out_channels", (128,))[0], tile_of(checkpoint)
     frames = _frames(checked)
     pixels, more = height * width, 1.0
     if tiled and max(height, width) > tile:
@@ -150,12 +152,18 @@ def _samples(checked: Checked) -> int:
     return int((checked.request.inputs.get("seconds") or 30) * rate)
 
 
-def tile_of(config: Mapping[str, Any]) -> int:
-    """Return the side of a VAE's tiles in pixels.
+def tile_of(checkpoint: Checkpoint) -> int:
+    """Return the side of the tiles of a checkpoint's VAE in pixels; the shorter one.
 
     Args:
-        config: Settings of the VAE.
+        checkpoint: The checkpoint.
     """
+    fixed = vae_tile(checkpoint.classes.get("vae", ""))
+    if fixed is not None:
+        return fixed
+    config = checkpoint.configs.get("vae", {})
+    if "sample_height" in config:  # CogVideoX
+        return min(config["sample_height"], config["sample_width"]) // 2
     size = config.get("sample_size", 512)
     return max(size) if isinstance(size, (list, tuple)) else int(size)
 

@@ -51,7 +51,7 @@ class VaeTiling(Saving):
     def check(self, context: OptionContext) -> None:
         super().check(context)
         checked = context.checked
-        tile, request = tile_of(checked.checkpoint.configs.get("vae", {})), checked.request
+        tile, request = tile_of(checked.checkpoint), checked.request
         if max(map(max, request.sizes)) <= tile:
             self.refuse_no_effect(
                 f"tiles are {tile} pixels, so it would do nothing for {request.width} × {request.height}"
