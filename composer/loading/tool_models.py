@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def check_model(key: str, component: Component, known: Collection[str], processo
         raise ComposerError(key, component.location.source, f"is a {component.cls}, {why}", classes)
     if component.commit is None:  # the weights of others may not be downloaded yet
         _load(key, component, LoadOptions(DtypePlan(torch.float32), torch.device("meta"), None, False))
-        _load_processor(key, component, processor)
+        load_processor(key, component, processor)
     return True
 
 
@@ -75,7 +75,7 @@ def load_model(key: str, component: Component, processor: str, dtype: str, devic
 
     def load() -> tuple[Any, Any]:
         options = LoadOptions(DtypePlan(DTYPES[dtype]), torch.device(device), component.location.variant, False)
-        return _load_processor(key, component, processor), _load(key, component, options).to(device).eval()
+        return load_processor(key, component, processor), _load(key, component, options).to(device).eval()
 
     states = file_states(component.folder) if component.commit is None else ()
     return kept((override_key(component), states, processor, dtype, device), load)
@@ -87,8 +87,37 @@ def _load(key: str, component: Component, options: LoadOptions) -> Any:
         return load_override(_NAME, options, override_key(component))
 
 
-def _load_processor(key: str, component: Component, processor: str) -> Any:
-    """Load a tokenizer, an image processor, or both. No code of a repository is run."""
+def on_device(inputs: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """Move the inputs of a model to its device, and images to its dtype.
+
+    Args:
+        inputs: As a processor returns them.
+        model: The model.
+
+    Returns:
+        Tensors by name.
+    """
+    tensors = ((name, value) for name, value in inputs.items() if isinstance(value, torch.Tensor))
+    return {
+        name: value.to(model.device, model.dtype if value.is_floating_point() else value.dtype)
+        for name, value in tensors
+    }
+
+
+def load_processor(key: str, component: Component, processor: str) -> Any:
+    """Load a tokenizer, an image processor, or both. No code of a repository is run.
+
+    Args:
+        key: Config key that names the model, for errors.
+        component: Where the model is.
+        processor: As for `check_model`.
+
+    Returns:
+        The object.
+
+    Raises:
+        ComposerError: It can't be loaded.
+    """
     cls = getattr(importlib.import_module("transformers"), processor)
     where, subfolder, revision = component.location.source, component.subfolder, component.commit
     if component.commit is None:
