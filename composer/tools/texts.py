@@ -18,8 +18,8 @@ class Caption(ModelTool):
         source: A model that writes about images, such as BLIP, GIT, Qwen-VL or SmolVLM.
         revision: Branch, tag or commit at the hub.
         dtype: What it computes in.
-        instruction: What is requested of a model with a chat template, or how the text of another one begins; None for a
-            description in one sentence.
+        instruction: What is requested of a model with a chat template, or how the text of another one begins; None for
+            a description in one sentence.
         tokens: Largest number of tokens of the text.
     """
 
