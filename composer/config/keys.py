@@ -18,8 +18,12 @@ OF_SWEEPS = ("sweep", "sheet", "ray", "search")
 CHOSEN = "chosen"
 
 
+#: Keys whose value can be the texts of a step of a recipe; every other input of a step is an image.
+PROMPTS = ("prompt", "negative_prompt")
+
+
 #: Keys whose value is text as typed; at the root, or below a node such as callbacks.prompt_switch, sweep or search.
-TEXT_KEYS = ("prompt", "negative_prompt", "where", "jobs", "reference")
+TEXT_KEYS = (*PROMPTS, "where", "jobs", "reference")
 
 
 #: Keys whose value is a file as typed; `[a.png,b.png]` is a batch, and in a multirun `a.png,b.png` a sweep.

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from composer.config.keys import TEXT_KEYS
+from composer.config.keys import PROMPTS
 from composer.errors import ComposerError
 
 
@@ -27,7 +27,7 @@ def read_inputs(values: Mapping[str, Any]) -> dict[str, tuple[Image.Image | str,
     count = max(map(len, inputs.values()), default=0)
     for key, several in inputs.items():
         if len(several) not in (1, count):
-            kind = "texts" if key in TEXT_KEYS else "images"
+            kind = "texts" if key in PROMPTS else "images"
             raise ComposerError(
                 key, len(several), f"{kind} are given, and {count} of another input: give one or {count}"
             )
@@ -38,7 +38,7 @@ def _read(key: str, value: Any) -> tuple[Image.Image | str, ...]:
     from composer.images.reading import read_image
 
     several = value if isinstance(value, (list, tuple)) else [value]
-    if key in TEXT_KEYS:
+    if key in PROMPTS:
         if not several or not all(isinstance(one, str) for one in several):
             raise ComposerError(key, value, f"a text is needed: {key}=TEXT or step:NAME")
         return tuple(several)

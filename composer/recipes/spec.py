@@ -10,7 +10,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from composer.config.control import image_key, with_images
-from composer.config.keys import TEXT_KEYS
+from composer.config.keys import PROMPTS
 from composer.config.read import build_spec, plain, read
 from composer.config.recipes import CONFIG, RECIPE, REUSE, SETS, STEPS, TOOL, errors_of_step
 from composer.config.secrets import iter_leaves
@@ -221,7 +221,7 @@ def _filled(key: str, value: Any, outputs: Mapping[str, Output]) -> list[Any]:
 
 
 def _results(key: str, value: str, output: Output) -> tuple[Any, ...]:
-    expected = "text" if key.rpartition(".")[2] in TEXT_KEYS else "image"
+    expected = "text" if key.rpartition(".")[2] in PROMPTS else "image"
     if output.kind != expected:
         raise ComposerError(key, value, f"that step makes {output.kind}s, and this takes {expected}s")
     return output.texts if expected == "text" else output.images

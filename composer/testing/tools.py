@@ -15,7 +15,7 @@ from typing import ClassVar
 import yaml
 from PIL import Image
 
-from composer.config.keys import TEXT_KEYS
+from composer.config.keys import PROMPTS
 from composer.config.search_path import describe
 from composer.images.reading import read_image
 from composer.recipes.run import MODES
@@ -95,7 +95,7 @@ class ToolTests:
 
 def _inputs(tool: Tool, size: tuple[int, int]) -> dict[str, Image.Image | str]:
     image = read_image("image", "sample:scene").resize(size)
-    return {key: PROMPT if key in TEXT_KEYS else image.copy() for key in tool.inputs}
+    return {key: PROMPT if key in PROMPTS else image.copy() for key in tool.inputs}
 
 
 def _content(result: Image.Image | str) -> bytes:

@@ -22,6 +22,7 @@ OURS = {
     "regional-prompt": "regional_prompt",
     "metrics-logger": "metrics_logger",
     "pixart": "pixart",
+    "match-colours": "match_colours",
 }
 
 pytestmark = pytest.mark.skipif(
@@ -67,7 +68,7 @@ def option(name: str, key: str) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Environment:
-    """The four example packages, and four bad ones."""
+    """The example packages, and four bad ones."""
     root = tmp_path_factory.mktemp("plugins")
     environment = Environment(root / "venv")
     bad = {

@@ -226,3 +226,13 @@ def recorded(tmp_path_factory):
     (folder / "recipe").mkdir()
     (folder / "recipe" / "chain.yaml").write_text(CHAIN)
     return json.dumps(composer.compose("recipe=chain", "recipe.reuse=false", config_dir=str(folder)).record)
+
+
+def test_only_prompts_are_texts():
+    """Other keys are texts elsewhere, as `search.reference` is; as an input of a tool, they are images."""
+    from composer.recipes.inputs import read_inputs
+
+    read = read_inputs({"reference": "sample:scene", "where": "sample:scene", "prompt": "sample:scene"})
+    assert read["prompt"] == ("sample:scene",) and all(
+        one.mode == "RGB" for key in ("reference", "where") for one in read[key]
+    )
