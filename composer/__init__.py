@@ -33,6 +33,7 @@ _HOMES = {
     "LatentFamily": ("composer.families.latent", "LatentFamily"),
     "Guidance": ("composer.sampling.guidance", "Guidance"),
     "Inputs": ("composer.tasks.base", "Inputs"),
+    "Metric": ("composer.metrics.base", "Metric"),
     "ModelOption": ("composer.options.base", "ModelOption"),
     "OptionContext": ("composer.options.base", "OptionContext"),
     "Request": ("composer.callbacks.request", "Request"),
@@ -55,9 +56,9 @@ _HOMES = {
 __all__ = [
     "Branches", "Clip", "ComposerError", "Conditioning", "Decoded", "DiffusersFamily", "Embedding", "Family",
     "FamilyInfo", "FamilySettings", "Fraction", "Ge", "Gt", "Guidance", "Inputs", "Interval", "LatentFamily", "Le",
-    "Lt", "MinLen", "ModelOption", "NonFinite", "OptionContext", "Request", "Result", "Run", "Sound", "Start", "Step",
-    "StepCallback", "StopDenoising", "Supports", "Task", "Tool", "__version__", "check", "compose", "list", "load",
-    "require", "rerun", "show", "sweep",
+    "Lt", "Metric", "MinLen", "ModelOption", "NonFinite", "OptionContext", "Request", "Result", "Run", "Sound", "Start",
+    "Step", "StepCallback", "StopDenoising", "Supports", "Task", "Tool", "__version__", "check", "compose", "list",
+    "load", "require", "rerun", "show", "sweep",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from composer.families.settings import Decoded, FamilySettings
     from composer.media.clip import Clip
     from composer.media.sound import Sound
+    from composer.metrics.base import Metric
     from composer.options.base import ModelOption, OptionContext
     from composer.records.result import Result
     from composer.sampling.guidance import Branches, Guidance

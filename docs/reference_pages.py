@@ -18,7 +18,7 @@ from composer.config.comments import Setting, settings_of  # noqa: E402  # MkDoc
 CONF = ROOT / "conf"
 OPTIONS = "reference/options/"
 #: Groups whose options are chosen as a list, with settings below each option's name.
-LISTS = ("memory", "accel", "callbacks")
+LISTS = ("memory", "accel", "callbacks", "metric")
 #: Groups with a single option, whose settings are typed without choosing it.
 SINGLE = ("sweep", "search", "sheet", "ray")
 #: Groups in the order of the navigation → their introductions.
@@ -42,6 +42,7 @@ GROUPS = {
     "accel": "Options that are faster, as a list: `accel=[deepcache]`. An option without an effect on the model is "
     "refused.",
     "callbacks": "Callbacks in the order in which they run, as a list: `callbacks=[progress,preview]`.",
+    "metric": "Numbers about each finished image, by which results are ranked: `metric=[distance,sharpness]`.",
     "output": "The format of the images, clips or sounds; `auto` follows from the task. `output.folder=DIR` sets the "
     "directory.",
     "preset": "A preset sets several groups and keys at once. What you type besides it has precedence.",
@@ -50,7 +51,7 @@ GROUPS = {
     "tool": "What a step of a recipe does instead of a run: `STEP.tool=NAME`. Settings are typed below the step's "
     "name.",
     "sweep": "Settings of a sweep (`-m`).",
-    "sheet": "Axes of the page of a sweep.",
+    "sheet": "Axes of the page of a sweep, and the order of its jobs.",
     "search": "Settings of a search by Optuna (`hydra/sweeper=optuna`).",
     "ray": "Settings of a sweep on several devices or machines (`hydra/launcher=ray`).",
 }
@@ -68,7 +69,7 @@ SECTIONS = {
     "Callbacks": "StepCallback Step Run Request Conditioning Embedding StopDenoising",
     "Tasks and guidance": "Task Inputs Start Guidance Branches",
     "Options of models": "ModelOption OptionContext",
-    "Tools": "Tool",
+    "Tools and metrics": "Tool Metric",
     "Families": "Family FamilyInfo Supports FamilySettings Decoded",
 }
 

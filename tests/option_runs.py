@@ -18,7 +18,7 @@ from composer.testing import pipelines
 
 #: Groups of which each run has options; those of one go into a list.
 GROUPS = ("scheduler", "guidance", "precision", "task", "preset", "callbacks", "memory", "accel", "device", "output")
-LISTS = ("callbacks", "memory", "accel")
+LISTS = ("callbacks", "memory", "accel", "metric")
 #: Families, in the order in which they are tried, by pipeline.
 PIPELINES = {
     "native": ("sd", "sdxl", "sd3", "flux", "ddpm", "sd_depth", "sdxl_edm", "flux_dev"),

@@ -79,7 +79,7 @@ def test_the_page_of_run_json_lists_every_key():
     listed = set(re.findall(r"`(\w+)`", _first_column("docs/reference/run-json.md")))
     record = composer.compose(steps=1).record
     # `files` is written with the files, `media` for clips and sounds, and adapters and recipes where a run has any
-    assert listed == {*record, "files", "media", "control", "embedding", "ip_adapter", "recipe"}
+    assert listed == {*record, "files", "media", "control", "embedding", "ip_adapter", "recipe", "metrics"}
 
 
 def test_the_help_describes_every_command():

@@ -19,12 +19,14 @@ from composer.checks.embeddings import WordVectors, check_embeddings, unused_wor
 from composer.checks.hosted_task import choose_pipeline, hosted_tasks
 from composer.checks.ip_adapters import ImagePrompt, check_ip_adapters
 from composer.checks.loras import check_loras
+from composer.checks.metrics import check_metrics, final_size
 from composer.checks.output import resolve_output
 from composer.checks.positions import refuse_beyond
-from composer.checks.prompts import read_prompts
+from composer.checks.prompts import plain_prompts, read_prompts
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
 from composer.errors import ComposerError
+from composer.metrics.base import Metric
 from composer.system.devices import refuse_unavailable
 from composer.tasks.base import Task
 from composer.tiny import known
@@ -61,6 +63,7 @@ class Checked:
         embeddings: Files of the textual inversions with their words, by name.
         controls: Control models by name.
         ip_adapters: Files of the IP-Adapters with their images, by name.
+        metrics: What is measured of the finished images, by name.
         lenient: Whether options without an effect are omitted with a note instead of refused, as in a sweep over them.
     """
 
@@ -73,6 +76,7 @@ class Checked:
     embeddings: Mapping[str, WordVectors] = field(default_factory=dict)
     controls: Mapping[str, ControlModel] = field(default_factory=dict)
     ip_adapters: Mapping[str, ImagePrompt] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
     lenient: bool = False
 
     @property
@@ -137,6 +141,7 @@ def check(spec: RunSpec, find: Callable[[ModelSpec], Checkpoint] = find_checkpoi
         embeddings=embeddings,
         controls=controls,
         ip_adapters=ip_adapters,
+        metrics=check_metrics(spec.metrics, task.makes, final_size(request), plain_prompts(spec, request)),
     )
 
 

@@ -9,7 +9,7 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.config.dynamic_prompts import DynamicPrompts
 from composer.config.spec import RunSpec
 from composer.errors import ComposerError
-from composer.families.prompt_weights import check_prompts, has_breaks
+from composer.families.prompt_weights import check_prompts, has_breaks, parse_prompt, split_breaks
 from composer.tasks import marks
 
 #: Families whose text encoders read the parts between BREAK in windows of their own.
@@ -47,6 +47,20 @@ def read_prompts(spec: RunSpec, request: Request, checkpoint: Checkpoint) -> Req
         _check_breaks(request, checkpoint)
     notes = marks.note((*request.prompts, *request.negative_prompts), syntaxes)
     return replace(request, notes=(*(note for note in request.notes if note not in as_text), *notes))
+
+
+def plain_prompts(spec: RunSpec, request: Request) -> tuple[str, ...]:
+    """Return the prompt of each image without syntax, as a metric compares it with the image.
+
+    Args:
+        spec: Settings of the run, which name the syntax.
+        request: The request, whose choices are made.
+    """
+    if spec.prompt_syntax != "weights":
+        return request.prompts
+    return tuple(
+        " ".join(parse_prompt("prompt", part).text for part in split_breaks(prompt)) for prompt in request.prompts
+    )
 
 
 def _chosen(spec: RunSpec, request: Request) -> Request:

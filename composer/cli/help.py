@@ -13,8 +13,8 @@ compose generates images with diffusion models: it assembles the pipeline that y
   compose model=local model.source=./my-model    any folder, hub id or .safetensors file
 
 What can be set (`compose list` counts the options, `compose list GROUP` describes each in a line)
-  groups       preset  model  task  scheduler  guidance  precision  device  memory  accel  callbacks  output
-               sweep  sheet
+  groups       preset  model  task  scheduler  guidance  precision  device  memory  accel  callbacks  metric
+               output  sweep  sheet
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
   at once      batch=4 generates images=64 four at a time; batch=auto as many as memory should hold
   from an image   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor
@@ -59,7 +59,8 @@ Commands
   compose cache ls|clear            converted weights and models that are kept for next time
   compose warm status|stop          the resident process of --warm
   compose plugins                   installed packages that bring options, and whether they load
-  compose plugins new NAME [--kind task]   write such a package: callback, task, guidance, option or family
+  compose plugins new NAME [--kind task]   write such a package: callback, task, guidance, option,
+                                    metric or family
   compose doctor                    versions, devices, what works on them, caches
   compose completion SHELL          for bash, zsh or fish: eval "$(compose completion bash)"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from composer.config.output_folder import leave_nothing, make
@@ -74,16 +75,24 @@ def finished(generate: Callable[[], Result], folder: Path) -> Result:
             leave_nothing(new)
             raise
     where = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} {result.kind}s in {shown(paths[0].parent)}"
-    text = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s)"
+    text = f"{where}  (seed {result.seeds[0]}, {taken(result.record)}, {result.seconds:.1f} s{_measures(result)})"
     more = written(folder, before, paths)
     if more:
         text += f"\nbeside {'it' if len(paths) == 1 else 'them'}: {named(folder, more)}"
     facts = {
         "more": [shown(path) for path in more],
         **{key: result.record[key] for key in ("images", "seconds", "peak_memory", "notes")},
+        "metrics": result.metrics,
     }
     console.report_result(text, [shown(path) for path in paths], record=shown(folder / "run.json"), **facts)
     return result
+
+
+def _measures(result: Result) -> str:
+    """The metrics of the only image, or their means."""
+    known = {name: [value for value in values if value is not None] for name, values in result.metrics.items()}
+    mean = "mean " if len(result.media) > 1 else ""
+    return "".join(f", {mean}{name} {fmean(values):.4g}" for name, values in known.items() if values)
 
 
 def taken(record: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ def record_choices(config: DictConfig, notes: DictConfig) -> None:
     chosen = {group: name for group, name in choices.items() if group in NODES}
     if another := untie(config, notes, typed):
         chosen["model"] = another
-    several = {group: [*(nodes[group] or ())] for group in LISTS}
+    several = {group: [*(nodes[group] or ())] for group in LISTS if nodes[group] or group != "metric"}  # as before it
     for group, names in several.items():
         if odd := next((name for name in names if "${" in str(name)), None):
             raise ComposerError(group, odd, "is no name of an option, under which its settings could be given")

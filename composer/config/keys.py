@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 #: Root nodes of the config; every other root key is an input that the task declares.
-NODES = ("task", "model", "scheduler", "guidance", "callbacks", "memory", "accel", "precision", "device", "output")
+NODES = (
+    "task", "model", "scheduler", "guidance", "callbacks", "memory", "accel", "metric", "precision", "device", "output",
+)  # fmt: skip
 
 
 #: Groups that hold several options, each under its name.
-LISTS = ("callbacks", "memory", "accel")
+LISTS = ("callbacks", "memory", "accel", "metric")
 
 
 #: Nodes of a multirun, which are not part of its runs.
@@ -32,6 +34,25 @@ FILE_KEYS = ("image", "mask", "depth", "references", "control_image", "last_imag
 
 #: Keys that option files alone hold: the class, and what a scheduler is for, by kind and in how many steps.
 OF_OPTION_FILES = ("_target_", "_kind_", "_by_kind_", "_most_steps_")
+
+
+def is_text_key(key: str) -> bool:
+    """Whether the value of a key is text as typed.
+
+    Args:
+        key: A dotted key.
+    """
+    return key.rpartition(".")[2] in TEXT_KEYS and not is_file_key(key)
+
+
+def is_file_key(key: str) -> bool:
+    """Whether the value of a key is a file as typed, such as an input image, or the reference of a metric.
+
+    Args:
+        key: A dotted key.
+    """
+    root, last = key.lstrip("+~").partition(".")[0], key.rpartition(".")[2]
+    return last in FILE_KEYS or (root == "metric" and last == "reference")
 
 
 def is_reserved(key: str) -> bool:

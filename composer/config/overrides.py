@@ -15,15 +15,15 @@ from collections.abc import Iterable, Sequence
 
 from composer.config.adapter_nodes import ADAPTERS, full_key, names_source
 from composer.config.dynamic_prompts import DynamicPrompts
-from composer.config.keys import FILE_KEYS, TEXT_KEYS, is_stray
+from composer.config.keys import is_file_key, is_stray, is_text_key
 from composer.errors import ComposerError
 from composer.system.devices import are_indexed_devices
 from composer.system.paths import expand_user
 from composer.system.text_files import read_text, split_lines
 
 #: Nodes whose keys are checked against a class, so that a new one needs no `+`.
-OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "precision.", "arguments.",
-              *(f"{root}." for root in ADAPTERS))  # fmt: skip
+OPEN_NODES = ("scheduler.", "output.", "model.", "callbacks.", "memory.", "accel.", "metric.", "precision.",
+              "arguments.",              *(f"{root}." for root in ADAPTERS))  # fmt: skip
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = rf"(?:null\s*,\s*)*{_STRING}(?:\s*,\s*(?:null|{_STRING}))*"  # null beside texts: with and without
@@ -64,7 +64,7 @@ def prepare(overrides: Sequence[str], multirun: bool = False) -> list[str]:
 def _combined(word: str, wildcards: str | None, multirun: bool) -> str:
     """Replace `prompt=combinations(…)` by its texts, as values of a sweep."""
     prefix, key, value = split(word)
-    match = _COMBINATIONS.fullmatch(value or "") if key.rpartition(".")[2] in TEXT_KEYS else None
+    match = _COMBINATIONS.fullmatch(value or "") if is_text_key(key) else None
     if match is None:
         return word
     if not multirun:
@@ -148,8 +148,7 @@ def _prepare(override: str, multirun: bool) -> str:
     prefix, key, value = split(override)
     for part in (key, value or ""):
         refuse_odd_text(key, part)
-    name = key.rpartition(".")[2]
-    is_text = name in (*TEXT_KEYS, *FILE_KEYS)
+    is_text = is_text_key(key) or is_file_key(key)
     if _RESERVED.search(key) or (value and not is_text and _RESERVED_INSIDE.search(value)):
         raise ComposerError(
             key, value, "classes are chosen by the names of options, which installed packages and your own conf bring"
@@ -158,12 +157,11 @@ def _prepare(override: str, multirun: bool) -> str:
         return override
     if is_adapter := key.partition(".")[0] in ADAPTERS:
         key = full_key(key)
-        name = key.rpartition(".")[2]
     if not prefix and key.startswith(OPEN_NODES):
         prefix = "++"
-    if name in TEXT_KEYS or (is_adapter and name == "word"):
+    if is_text_key(key) or (is_adapter and key.endswith(".word")):
         return f"{prefix}{key}={_text(key, value, multirun)}"
-    if name in FILE_KEYS or names_source(key):
+    if is_file_key(key) or names_source(key):
         return f"{prefix}{key}={_file(value, multirun)}"
     if key == "device" and are_indexed_devices(value):
         return f"{prefix}device.type={value}"

@@ -18,13 +18,11 @@ from typing import Any, Protocol, SupportsIndex, runtime_checkable
 from composer.callbacks.base import StepCallback
 from composer.config import overrides as argv
 from composer.config.choices import option_of
-from composer.config.keys import FILE_KEYS
+from composer.config.keys import FILE_KEYS, LISTS
 from composer.errors import ComposerError
 from composer.images.arrays import is_image, to_images
 
 CALLBACKS = "callbacks"
-#: Groups in which several options are chosen as a list.
-LISTS = (CALLBACKS, "memory", "accel")
 MINE = "callbacks=[Mine()]"
 #: Flags of the command line → what to write in Python.
 INSTEAD = {

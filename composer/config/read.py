@@ -74,7 +74,7 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     _require_valid_values(tree)
     model = mapping("model", tree.get("model"))
     model.setdefault("name", model.get("source"))
-    recorded = _for_record(tree)
+    recorded = for_record(tree)
     task = _target("task", tree.pop("task", None), chosen)
     nodes = {name: mapping(name, tree.pop(name, None)) for name in NODES if name != "task"}
     checkpoint, defaults = _model(nodes["model"], task)
@@ -95,9 +95,10 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
         model=checkpoint,
         scheduler=_scheduler(nodes["scheduler"], chosen),
         guidance=_guidance(nodes["guidance"], defaults.get("guidance"), chosen),
-        callbacks=_options("callbacks", nodes["callbacks"]),
-        memory=_options("memory", nodes["memory"]),
-        accel=_options("accel", nodes["accel"]),
+        callbacks=read_options("callbacks", nodes["callbacks"]),
+        memory=read_options("memory", nodes["memory"]),
+        accel=read_options("accel", nodes["accel"]),
+        metrics=read_options("metric", nodes["metric"]),
         precision=_precision(nodes["precision"]),
         device=device,
         batch=batch,
@@ -234,15 +235,33 @@ def _target(key: str, node: Mapping[str, Any], chosen: Mapping[str, Any] = Mappi
     )
 
 
-def _for_record(node: Any) -> Any:
-    """Copy a config for the record, without keys that only option files hold, such as the class of an option."""
+def for_record(node: Any) -> Any:
+    """Copy a config for the record, without keys that only option files hold, such as the class of an option.
+
+    Args:
+        node: Plain data.
+
+    Returns:
+        A copy.
+    """
     if isinstance(node, Mapping):
-        return {key: _for_record(value) for key, value in node.items() if not is_reserved(key)}
-    return [_for_record(value) for value in node] if isinstance(node, (list, tuple)) else node
+        return {key: for_record(value) for key, value in node.items() if not is_reserved(key)}
+    return [for_record(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
-def _options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Choice]:
-    """Options of a list group, by name."""
+def read_options(group: str, nodes: Mapping[str, Any]) -> Mapping[str, Choice]:
+    """Convert the node of a list group.
+
+    Args:
+        group: Name of the group.
+        nodes: Option → its node.
+
+    Returns:
+        Options by name.
+
+    Raises:
+        ComposerError: A node names no class.
+    """
     return MappingProxyType({name: _target(f"{group}.{name}", node) for name, node in nodes.items()})
 
 

@@ -33,13 +33,15 @@ from composer.system.constraints import require
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-RECIPE, STEPS, TASK, TOOL = "recipe", "steps", "task", "tool"
+RECIPE, STEPS, TASK, TOOL, METRIC = "recipe", "steps", "task", "tool", "metric"
 #: Keys of the tree of a step: its config, keys that it sets itself, and the name of its tool.
 CONFIG, SETS = "config", "sets"
 #: Key of a run → the default task.
 DEFAULT_TASK = "text2img"
 #: Groups from which a step chooses options.
 GROUPS = (*NODES, "preset", TOOL)
+#: Groups from which a step that is a tool chooses too.
+OF_TOOLS = ("output", "device", METRIC)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 #: Settings of the recipe itself, typed as `recipe.reuse=false`.
 REUSE = "reuse"
@@ -221,9 +223,7 @@ class Recipe:
             words = [_of_tool(word) if tool else word for word in (*of_file, *typed[name])]
             sets = tuple(dict.fromkeys(argv.split(word)[1] for word in words))
             _refuse_output(name, [*of_file, *typed[name]], name == last)
-            general = (
-                {"device", OUT.partition(".")[0]} if tool else {*general_keys(), *_task_keys(task, self._folders())}
-            )
+            general = {*OF_TOOLS} if tool else {*general_keys(), *_task_keys(task, self._folders())}
             fits = [word for word in (*self._shared, *shared) if self._fits(word, general, name == last)]
             used |= {word for word in fits if argv.split(word)[1] not in sets}
             result.append(StepWords(name=name, tool=tool, words=_last_of_each([*fits, *words]), sets=sets))
@@ -233,10 +233,10 @@ class Recipe:
         return result
 
     def _fits(self, word: str, general: set[str], is_last: bool) -> bool:
-        """Whether a step takes an override that was typed for all; files are those of the last one."""
+        """Whether a step takes an override that was typed for all; files and metrics are those of the last one."""
         key = argv.split(word)[1]
         root = re.split(r"[./@]", key)[0]
-        return is_last if root == "output" or is_hydras(key) else root in general
+        return is_last if root in ("output", METRIC) or is_hydras(key) else root in general
 
     def _unused(self, word: str, steps: Sequence[StepWords]) -> ComposerError:
         _, key, value = argv.split(word)
@@ -323,7 +323,7 @@ def step_tree(step: StepWords, config: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         The config, of a tool without the nodes of runs; with the keys that the step sets itself and its tool's name.
     """
-    kept = {TOOL: config[TOOL], "output": config["output"], "device": config["device"]} if step.tool else {
+    kept = {key: config.get(key, {}) for key in (TOOL, *OF_TOOLS)} if step.tool else {
         key: value for key, value in config.items() if key not in (TOOL, RECIPE)
     }  # fmt: skip
     return {TOOL: step.tool, SETS: list(step.sets), CONFIG: kept}
@@ -379,7 +379,7 @@ def _of_tool(word: str) -> str:
     """An override of a tool's step as Hydra takes it: below the node `tool`, except for nodes that all steps have."""
     _, key, value = argv.split(word)
     root = key.split(".")[0]
-    if key == TOOL or root in ("output", "device"):
+    if key == TOOL or root in OF_TOOLS:
         return word
     return f"++{key if root == TOOL else f'{TOOL}.{key}'}" + ("" if value is None else f"={value}")
 

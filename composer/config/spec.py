@@ -267,6 +267,7 @@ class RunSpec:
         skip_on_error: Callbacks that are dropped for the rest of a run when they fail.
         memory: Options that reduce memory, by name.
         accel: Options that accelerate, by name.
+        metrics: What is measured of the finished images, by name.
         batch: Images generated at once; `auto` for as many as fit into memory, `None` for all.
         options: Group → name of its option, or a list of names.
         overflow: Treatment of prompts that are longer than the model reads.
@@ -292,6 +293,7 @@ class RunSpec:
     skip_on_error: frozenset[str] = frozenset()
     memory: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
     accel: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
+    metrics: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
     batch: Batch = None
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     overflow: LongPrompts = "warn"

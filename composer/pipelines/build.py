@@ -120,6 +120,8 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
         ComposerError: A part can't work, or the weights can't be loaded.
     """
     spec, checkpoint, resolved = checked.spec, checked.checkpoint, parts(checked, more)
+    for metric in checked.metrics.values():
+        metric.load()
     load_options = _load_options(spec, resolved)
     pipe = load(checkpoint, load_options, remove_options)
     garbage.resume()

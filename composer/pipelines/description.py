@@ -61,7 +61,7 @@ def describe(checked: Checked, notes: Sequence[str], offers: Offers) -> str:
         f"callbacks  {', '.join(spec.callbacks) or 'none'}",
         *(
             f"{group:10} {', '.join(named)}"
-            for group, named in {"memory": spec.memory, "accel": spec.accel}.items()
+            for group, named in {"memory": spec.memory, "accel": spec.accel, "metric": spec.metrics}.items()
             if named
         ),
         f"{_amount(checked)}, seeds {', '.join(map(str, request.seeds[:8]))}"

@@ -34,6 +34,7 @@ def facts(checked: Checked, notes: Sequence[str], text: str, offers: Offers) -> 
         "callbacks": list(spec.callbacks),
         "memory": list(spec.memory),
         "accel": list(spec.accel),
+        "metric": list(spec.metrics),
         "components": dict(checkpoint.classes),
         "scheduler": spec.scheduler.target.path.rpartition(".")[2]
         if spec.scheduler.target

@@ -110,6 +110,7 @@ def _record(
     pipeline: Pipeline, checked: Checked, result: Result, left: LeftBehind | None, say: Callable[[str], None]
 ) -> Result:  # fmt: skip
     """Complete the notes and the record of a result."""
+    from composer.records.measured import measured_run
     from composer.records.record import record
 
     notes = (*result.notes, *result.flag_notes)
@@ -117,6 +118,9 @@ def _record(
         say(note)
     result = replace(result, notes=(*checked.request.notes, *pipeline.notes, *notes))
     result = replace(result, record=record(checked, pipeline, result))
+    known, result = len(result.notes), measured_run(result, checked, pipeline.device)
+    for note in result.notes[known:]:
+        say(note)
     if left is not None:
         left.result = result
         raise left

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
@@ -13,10 +13,13 @@ from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.find import find_checkpoint
 from composer.checks.compatibility import Checked, check
+from composer.checks.metrics import check_metrics
+from composer.checks.prompts import plain_prompts
 from composer.config.recipes import TOOL, errors_of_step
 from composer.config.spec import ModelSpec, RunSpec
 from composer.config.targets import build
 from composer.errors import ComposerError
+from composer.metrics.base import Metric
 from composer.recipes.inputs import read_inputs
 from composer.recipes.spec import Output, RecipeSpec, StepSpec, ToolSpec
 from composer.system.devices import refuse_unavailable
@@ -36,11 +39,15 @@ class CheckedTool:
         spec: Its settings.
         tool: The tool.
         inputs: Key of an input → an image or a text for each result.
+        metrics: What is measured of its images, by name.
+        prompts: For each result, the prompt of the last run before it, with which metrics compare it.
     """
 
     spec: ToolSpec
     tool: Tool
     inputs: Mapping[str, tuple[Image.Image | str, ...]]
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -105,9 +112,11 @@ def check_recipe(spec: RecipeSpec, find: Find = find_checkpoint, lenient: bool =
     """
     outputs: dict[str, Output] = {}
     steps: list[CheckedStep] = []
+    prompts: tuple[str, ...] = ()
     for number, step in enumerate(spec.steps, 1):
         with errors_of_step(step.name, (), ()), references_in_errors(step):
-            checked = check_step(step.with_outputs(outputs), find, lenient)
+            checked = check_step(step.with_outputs(outputs), find, lenient, prompts)
+            prompts = prompts_after(checked)
             outputs[step.name] = _expected(checked)
             if outputs[step.name].kind in ("clip", "sound", "text") and number == len(spec.steps):
                 _require_last(outputs[step.name].kind, step)
@@ -115,13 +124,16 @@ def check_recipe(spec: RecipeSpec, find: Find = find_checkpoint, lenient: bool =
     return CheckedRecipe(spec=spec, steps=tuple(steps), find=find, lenient=lenient)
 
 
-def check_step(spec: RunSpec | ToolSpec, find: Find = find_checkpoint, lenient: bool = False) -> Checked | CheckedTool:
+def check_step(
+    spec: RunSpec | ToolSpec, find: Find = find_checkpoint, lenient: bool = False, prompts: Sequence[str] = ()
+) -> Checked | CheckedTool:
     """Check one step with its inputs.
 
     Args:
         spec: Its settings, with images and texts in place of references.
         find: Finds a checkpoint by its settings.
         lenient: As `Checked.lenient`.
+        prompts: Prompts of the step before.
 
     Returns:
         The checked run or tool.
@@ -129,7 +141,16 @@ def check_step(spec: RunSpec | ToolSpec, find: Find = find_checkpoint, lenient: 
     Raises:
         ComposerError: It cannot run.
     """
-    return replace(check(spec, find), lenient=lenient) if isinstance(spec, RunSpec) else check_tool(spec)
+    return replace(check(spec, find), lenient=lenient) if isinstance(spec, RunSpec) else check_tool(spec, prompts)
+
+
+def prompts_after(checked: Checked | CheckedTool) -> tuple[str, ...]:
+    """Return the prompts that the images of a step are of.
+
+    Args:
+        checked: The step.
+    """
+    return plain_prompts(checked.spec, checked.request) if isinstance(checked, Checked) else checked.prompts
 
 
 @contextmanager
@@ -150,11 +171,12 @@ def references_in_errors(step: StepSpec) -> Iterator[None]:
         raise
 
 
-def check_tool(spec: ToolSpec) -> CheckedTool:
+def check_tool(spec: ToolSpec, prompts: Sequence[str] = ()) -> CheckedTool:
     """Build a tool and read its inputs.
 
     Args:
         spec: Its settings.
+        prompts: Prompts of the step before.
 
     Returns:
         The tool with its inputs.
@@ -170,11 +192,14 @@ def check_tool(spec: ToolSpec) -> CheckedTool:
     except OSError as error:
         raise ComposerError(TOOL, spec.choice.name, f"cannot read a file: {error}") from None
     checked = CheckedTool(spec=spec, tool=tool, inputs=read_inputs(spec.images))
+    size = None
     if checked.sizes:
-        tool.size(*checked.sizes[0])
+        size = tool.size(*checked.sizes[0])
     elif tool.makes != "text":
         raise ComposerError(TOOL, spec.choice.name, "makes images and takes none: it must have an image among `inputs`")
-    return checked
+    of_each = tuple(prompts[index % len(prompts)] if prompts else "" for index in range(checked.count))
+    metrics = check_metrics(spec.metrics, tool.makes, size, of_each)
+    return replace(checked, metrics=metrics, prompts=of_each)
 
 
 def tried_recipe(checked: CheckedRecipe, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:

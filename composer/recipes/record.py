@@ -13,6 +13,7 @@ from composer.media.medium import digest
 from composer.recipes.check import CheckedRecipe, CheckedTool
 from composer.recipes.spec import RunSpec, StepSpec
 from composer.recipes.tool_key import input_fingerprints
+from composer.records.measured import METRICS
 from composer.records.record import versions
 from composer.records.result import Result
 from composer.version import __version__
@@ -65,7 +66,10 @@ def with_steps(checked: CheckedRecipe, results: Mapping[str, Result]) -> Result:
     run = next(step.name for step in reversed(steps) if isinstance(step.spec, RunSpec))
     if not results[last].media:  # texts, which no run's record describes
         return replace(results[last], record={**results[last].record, **described})
-    record = {**results[run].record, **({} if run == last else _of_tool(results[last], results[run]))}
+    record = dict(results[run].record)
+    if run != last:
+        record.pop(METRICS, None)  # of other images
+        record |= _of_tool(results[last], results[run])
     seconds = sum(result.seconds for result in results.values())
     record |= {"seconds": round(seconds, 3), **described}
     return replace(results[last], seconds=seconds, record=record)
@@ -88,5 +92,5 @@ def _of_tool(result: Result, run: Result) -> dict[str, Any]:
         "height": image.height,
         "images": images,
         "batches": [len(images)],
-        "pixels": result.record["pixels"],
+        **{key: result.record[key] for key in ("pixels", METRICS) if key in result.record},
     }

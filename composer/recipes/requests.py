@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +12,7 @@ from composer.checks.compatibility import Checked, check
 from composer.config.read import read
 from composer.config.recipes import is_recipe
 from composer.config.spec import RunSpec
+from composer.metrics.base import Metric
 from composer.pipelines.run import execute
 from composer.recipes.check import CheckedRecipe, Find, check_recipe, tried_recipe
 from composer.recipes.spec import RecipeSpec, read_recipe
@@ -64,6 +65,18 @@ def runs_of(checked: CheckedSpec) -> tuple[Checked, ...]:
         The run itself, or the steps of the recipe that are runs.
     """
     return checked.runs if isinstance(checked, CheckedRecipe) else (checked,)
+
+
+def metrics_of(checked: CheckedSpec) -> Mapping[str, Metric]:
+    """Return what is measured of the images of a run, or of the last step of a recipe.
+
+    Args:
+        checked: The checked settings.
+
+    Returns:
+        Metrics by name.
+    """
+    return checked.steps[-1].checked.metrics if isinstance(checked, CheckedRecipe) else checked.metrics
 
 
 def tried_request(checked: CheckedSpec, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:

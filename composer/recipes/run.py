@@ -16,9 +16,10 @@ from composer.config.recipes import TOOL, errors_of_step
 from composer.errors import ComposerError
 from composer.pipelines.run import execute_checked
 from composer.recipes import store
-from composer.recipes.check import CheckedRecipe, CheckedTool, check_step, references_in_errors
+from composer.recipes.check import CheckedRecipe, CheckedTool, check_step, prompts_after, references_in_errors
 from composer.recipes.record import tool_record, with_steps
 from composer.recipes.spec import Output
+from composer.records.measured import measured
 from composer.records.result import Result
 from composer.system import loading_line
 from composer.system.files import scratch_directory
@@ -118,15 +119,21 @@ def run_recipe(
         ComposerError: A step was refused, or failed; the key begins with its name.
     """
     runner = runner or runner_for(checked)
+    for metric in (metric for step in checked.steps for metric in step.checked.metrics.values()):
+        metric.load()
     results: dict[str, Result] = {}
+    prompts: tuple[str, ...] = ()
     complete: dict[str, Result] = {}
     last = checked.steps[-1].step.name
     for step in (checked_step.step for checked_step in checked.steps):
         outputs = {name: output_of(result) for name, result in results.items()}
         with errors_of_step(step.name, (), ()), references_in_errors(step):
-            settings = check_step(step.with_outputs(outputs), checked.find, checked.lenient)
+            settings = check_step(step.with_outputs(outputs), checked.find, checked.lenient, prompts)
+            prompts = prompts_after(settings)
             where = None if folder is None else folder if step.name == last else folder / step.name
             results[step.name] = runner.run(step.name, settings, where, _named(say, step.name))
+            if isinstance(settings, CheckedTool):
+                results[step.name] = _measured(results[step.name], settings)
         complete[step.name] = with_steps(checked, results)
     final = complete.pop(last)
     notes = (f"{name}: {note}" for name, result in results.items() for note in result.notes)
@@ -199,6 +206,14 @@ def _made(checked: CheckedTool, inputs: Mapping[str, Image.Image | str], device:
         return result
     keeps = result.mode in MODES and checked.spec.output.format != "jpeg"
     return result if keeps else result.convert("RGB")
+
+
+def _measured(result: Result, checked: CheckedTool) -> Result:
+    """Measure the images of a tool; the stored result of a step does not depend on its metrics."""
+    from composer.loading.precision import resolve_device
+
+    device = str(resolve_device(checked.spec.device)) if checked.metrics else ""
+    return measured(result, checked.metrics, checked.prompts, device)
 
 
 def _named(say: Say, name: str) -> Say:

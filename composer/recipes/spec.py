@@ -11,8 +11,8 @@ from PIL import Image
 
 from composer.config.control import image_key, with_images
 from composer.config.keys import PROMPTS
-from composer.config.read import build_spec, plain, read
-from composer.config.recipes import CONFIG, RECIPE, REUSE, SETS, STEPS, TOOL, errors_of_step
+from composer.config.read import build_spec, for_record, mapping, plain, read, read_options
+from composer.config.recipes import CONFIG, METRIC, RECIPE, REUSE, SETS, STEPS, TOOL, errors_of_step
 from composer.config.secrets import iter_leaves
 from composer.config.spec import Choice, OutputSpec, RunSpec
 from composer.config.targets import resolve
@@ -49,6 +49,7 @@ class ToolSpec:
         images: Key of an input → a file, `sample:NAME`, `step:NAME`, an image, or a list of them.
         output: Files.
         device: Name of the device, or `auto`.
+        metrics: What is measured of its images, by name.
         config: The resolved config as plain data, for the record.
     """
 
@@ -56,6 +57,7 @@ class ToolSpec:
     images: Mapping[str, Any]
     output: OutputSpec
     device: str
+    metrics: Mapping[str, Choice]
     config: Mapping[str, Any]
 
 
@@ -182,13 +184,16 @@ def _read_tool(name: str, config: Mapping[str, Any]) -> ToolSpec:
         raise ComposerError(TOOL, name, "names no class: `compose list tool` shows the tools")
     cls: type[Tool] = resolve(TOOL, Choice(path=path, group=TOOL, name=name), Tool)
     images = {key: node.pop(key, None) for key in cls.inputs}
+    metrics = mapping(METRIC, config.get(METRIC))
+    measures = {METRIC: for_record(metrics)} if metrics else {}
     choice = Choice(path=path, keywords=MappingProxyType(node), group=TOOL, name=name)
     return ToolSpec(
         choice=choice,
         images=images,
         output=build_spec("output", OutputSpec, config["output"]),
         device=devices.parse_device("device.type", config["device"].get("type")),
-        config=MappingProxyType({TOOL: {**images, **node}, "output": config["output"]}),
+        metrics=read_options(METRIC, metrics),
+        config=MappingProxyType({TOOL: {**images, **node}, "output": config["output"]} | measures),
     )
 
 

@@ -16,6 +16,7 @@ from composer.checkpoints.lora_fit import LoraFit
 from composer.checks.compatibility import Checked
 from composer.config.choices import choice, scheduler_choice
 from composer.config.spec import ControlSpec, LoraSpec
+from composer.records.measured import metric_keys
 
 #: Number of the present schema of ids; `schema0` computes the former ones.
 SCHEMA = 1
@@ -96,6 +97,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
         **({"chosen": [checked.request.prompts, checked.request.negative_prompts]} if spec.dynamic_prompts else {}),
         **({"lora": loras} if loras else {}),  # which keeps the ids of sweeps without any
         **_adapters(checked),
+        **({"metric": metric_keys(spec.metrics, checked.metrics)} if checked.metrics else {}),  # likewise
         **({"family": family} if family != "auto" else {}),  # likewise
     }
 

@@ -167,7 +167,7 @@ def _refiner(checked: Checked) -> dict[str, Any] | None:
 
 def _choices(spec: RunSpec) -> list[dict[str, Any]]:
     """Describe the options that are classes."""
-    several = (*spec.callbacks.values(), *spec.memory.values(), *spec.accel.values())
+    several = (*spec.callbacks.values(), *spec.memory.values(), *spec.accel.values(), *spec.metrics.values())
     return [choice(spec.task), scheduler_choice(spec.scheduler), choice(spec.guidance), *map(choice, several)]
 
 
@@ -181,7 +181,7 @@ def _callback(name: str, callback: StepCallback, spec: RunSpec) -> dict[str, Any
 
 def _plugins(spec: RunSpec) -> dict[str, str]:
     """Return the versions of plugins whose classes took part."""
-    targets = (spec.task, spec.scheduler.target, spec.guidance, *spec.callbacks.values())
+    targets = (spec.task, spec.scheduler.target, spec.guidance, *spec.callbacks.values(), *spec.metrics.values())
     used = filter(None, (provider(target.path) for target in targets if target))
     return {plugin.distribution: plugin.version for plugin in used}
 

@@ -40,6 +40,7 @@ class Result:
         numbers: Indices of the images in their run; None for all of it.
         findings: What was learnt of a hosted pipeline, as plain data; None for a native one.
         record: How the images were generated, as plain data.
+        metrics: Metric → its value for each image; None where it could not be measured.
         texts: Texts that a tool made, in place of media.
         steps: Results of the earlier steps of a recipe, by name.
     """
@@ -55,6 +56,7 @@ class Result:
     numbers: tuple[int, ...] | None = None
     findings: Mapping[str, Any] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
     steps: Mapping[str, Result] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from composer.errors import printable, shorten
+from composer.records.measured import job_values
 
 if TYPE_CHECKING:
     from composer.images.embedded_texts import FileTexts
@@ -59,6 +60,7 @@ def format_report(name: str, record: Mapping[str, Any]) -> str:
         "callbacks": ", ".join(record["callbacks"]),
         "memory": ", ".join(record["memory"]),
         "accel": ", ".join(record.get("accel") or ()),
+        "metrics": _metrics(record),
         "made": _circumstances(record),
         "with": ", ".join(f"{library} {version}" for library, version in record["versions"].items()),
         "notes": "; ".join(map(str, record.get("notes") or ())),
@@ -164,6 +166,18 @@ def _circumstances(record: Mapping[str, Any]) -> str:
     if isinstance(record.get("peak_memory"), int):
         parts.append(f"with {record['peak_memory'] / 2**20:,.0f} MiB at most")
     return ", ".join(parts)
+
+
+def _metrics(record: Mapping[str, Any]) -> str:
+    """The metrics of the image, or their means."""
+    number, described = record["number"], _mapping(record.get("metrics"))
+    if number is not None:
+        of_all = {name: _mapping(one).get("values") for name, one in described.items()}
+        described = {
+            name: {"values": values[number : number + 1]} for name, values in of_all.items() if isinstance(values, list)
+        }
+    values = job_values({"metrics": described})
+    return ", ".join(f"{name} {value:.4g}" for name, (value, _) in values.items() if value is not None)
 
 
 def _settings(node: Any) -> str:

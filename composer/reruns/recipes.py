@@ -16,7 +16,7 @@ from composer.config import overrides as argv
 from composer.config.compose import compose_with_hydra_node, without_hydra
 from composer.config.node_data import node_to_dict
 from composer.config.output_folder import folder_of
-from composer.config.recipes import CONFIG, RECIPE, REUSE, SETS, STEPS, TOOL, errors_of_step
+from composer.config.recipes import CONFIG, METRIC, OF_TOOLS, RECIPE, REUSE, SETS, STEPS, TOOL, errors_of_step
 from composer.config.search_path import conf_folders, options
 from composer.errors import ComposerError
 from composer.recipes.check import check_recipe
@@ -25,7 +25,7 @@ from composer.recipes.run import Runner, Say, run_recipe
 from composer.recipes.spec import RecipeSpec, is_reference, read_recipe
 from composer.records.result import Result
 from composer.reruns.regenerate import regenerate, regenerate_checked
-from composer.reruns.replay_config import ReplayConfig, is_near, replay_config
+from composer.reruns.replay_config import Overlay, ReplayConfig, is_near, option_word, replay_config
 from composer.system.run_lock import in_turn
 
 
@@ -80,7 +80,7 @@ def replay_of(
         with errors_of_step(name, (), ()):
             if TOOL in entry:
                 config, where = _tool_config(path, entry, records[name], words[name], config_dir, trust)
-                same &= not {argv.split(word)[1].split(".")[0] for word in words[name]} - {"output", "device"}
+                same &= not {argv.split(word)[1].split(".")[0] for word in words[name]} - {*OF_TOOLS}
             else:
                 replayed = replay_config(path, records[name], words[name], config_dir, trust)
                 config, where = replayed.tree, replayed.folder
@@ -152,7 +152,7 @@ def _distributed(
         if step in words and rest:
             words[step].append(f"{prefix}{rest}" + ("" if value is None else f"={value}"))
             continue
-        fits = [last] if root in ("output", "hydra") else [
+        fits = [last] if root in ("output", METRIC, "hydra") else [
             name for name, entry in entries.items() if key not in entry[SETS] and _takes(entry, records[name], root)
         ]  # fmt: skip
         if not fits:
@@ -164,7 +164,7 @@ def _distributed(
 
 
 def _takes(entry: Mapping[str, Any], record: Mapping[str, Any], root: str) -> bool:
-    return root == "device" if TOOL in entry else root in record["config"]
+    return root in OF_TOOLS if TOOL in entry else root in record["config"]
 
 
 def _tool_config(
@@ -180,10 +180,13 @@ def _tool_config(
     if name not in options(TOOL, conf_folders(config_dir)):
         raise ComposerError(TOOL, name, "its record names a tool that is not installed here")
     typed = [_below_tool(word) for word in words]
-    config = compose_with_hydra_node([f"{TOOL}={name}", *typed], config_dir)
+    keys = {argv.split(word)[1].removeprefix(f"{TOOL}.") for word in typed}
+    recorded = record["config"].get(METRIC)
+    metrics = recorded if isinstance(recorded, dict) and METRIC not in keys else {}
+    chosen = option_word({"choices": []}, METRIC, [*metrics], conf_folders(config_dir))
+    config = compose_with_hydra_node([f"{TOOL}={name}", chosen, *typed], config_dir)
     folder = folder_of(config)
     tree = node_to_dict(without_hydra(config), resolve=True)
-    keys = {argv.split(word)[1].removeprefix(f"{TOOL}.") for word in typed}
     for key, value in record["config"][TOOL].items():
         if key in keys:
             continue
@@ -196,12 +199,13 @@ def _tool_config(
                     reason = f"its record names what is neither in this folder nor beside the image: {advice}"
                     raise ComposerError(key, value, reason)
         tree[TOOL][key] = value
-    return {key: tree[key] for key in (TOOL, "output", "device")}, folder
+    Overlay(path, keys, trust).apply_to(tree.setdefault(METRIC, {}), metrics, METRIC)
+    return {key: tree[key] for key in (TOOL, *OF_TOOLS)}, folder
 
 
 def _below_tool(word: str) -> str:
     _, key, value = argv.split(argv.prepare([word])[0])
-    if key.split(".")[0] in ("output", "device", "hydra"):
+    if key.split(".")[0] in (*OF_TOOLS, "hydra"):
         return word
     return f"++{TOOL}.{key.removeprefix(f'{TOOL}.')}={value}"
 

@@ -211,6 +211,7 @@ def _with_record(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, r
     Returns:
         The result; its record lists all images of the job, with hashes of the pixels that were generated.
     """
+    from composer.records.measured import METRICS, VALUES, measured_run
     from composer.records.record import record
 
     result = replace(
@@ -228,4 +229,8 @@ def _with_record(old: Mapping[str, Any], checked: Checked, pipeline: Pipeline, r
     if "media" in new:
         described = dict(zip(result.numbers or (), new["media"]))
         new["media"] = [described.get(i, before) for i, before in enumerate(old.get("media") or new["media"])]
-    return replace(result, record=new)
+    result = measured_run(replace(result, record=new), checked, pipeline.device)
+    for one in result.record.get(METRICS, {}).values():
+        values = dict(zip(result.numbers or (), one[VALUES]))
+        one[VALUES] = [values.get(i) for i in range(len(old["images"]))]
+    return result

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from composer.config import overrides as argv
 from composer.config.adapter_nodes import ADAPTERS, FILE_SETTINGS
 from composer.config.compose import compose_with_hydra_node, without_hydra
-from composer.config.keys import CHOSEN, FILE_KEYS, LISTS, NODES, OF_OPTION_FILES, OF_SWEEPS, TEXT_KEYS
+from composer.config.keys import CHOSEN, FILE_KEYS, LISTS, NODES, OF_OPTION_FILES, OF_SWEEPS, is_file_key, is_text_key
 from composer.config.output_folder import folder_of
 from composer.config.overrides import OPEN_NODES
 from composer.config.search_path import conf_folders, options
@@ -29,8 +29,8 @@ from composer.recipes.spec import is_reference
 
 #: Keys that determine which images are generated.
 IMAGE_KEYS = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch")
-#: Keys that can be changed without requesting other images: output, device and locations of inputs.
-LOCATION_KEYS = ("output", "hydra", "device", "model", *FILE_KEYS)
+#: Keys that can be changed without requesting other images: output, device, metrics and locations of inputs.
+LOCATION_KEYS = ("output", "hydra", "device", "model", "metric", *FILE_KEYS)
 #: Keys of a model that name files or repositories.
 SOURCE_KEYS = ("source", "config", "components", "refiner", "variants")
 
@@ -89,7 +89,7 @@ def replay_config(
         recorded["model"] = {key: value for key, value in _node(recorded, "model").items() if key == "recommended"}
     chosen = tree.pop(CHOSEN)
     tree = {group: {} for group in LISTS} | tree
-    _Overlay(path, typed, trust).apply_to(tree, recorded)
+    Overlay(path, typed, trust).apply_to(tree, recorded)
     tree[CHOSEN] = chosen
     _use_chosen_texts(tree, record, typed)
     if tree.get("seed", 0) in (None, -1):
@@ -142,15 +142,32 @@ def _names(record: Mapping[str, Any], typed: set[str], folders: list[Path]) -> I
             continue
         if group == "memory" and "auto" in (name or ()):
             name = [option for option in record["memory"] if option != "auto"]  # the options that it chose
-        names = name if group in LISTS and isinstance(name, list) else [name]
-        known = options(group, folders)
-        words = []
-        for option in names:
-            if not isinstance(option, str) or option not in known:
-                missing = f"its record names an option that is not installed here{_provider(record, group, option)}"
-                raise ComposerError(group, option, missing)
-            words.append(option)
-        yield f"{group}=[{','.join(words)}]" if group in LISTS else f"{group}={name}"
+        yield option_word(record, group, name, folders)
+
+
+def option_word(record: Mapping[str, Any], group: str, name: Any, folders: list[Path]) -> str:
+    """Write the option of a record as an override.
+
+    Args:
+        record: The record.
+        group: Name of the group.
+        name: What it says: a name, or a list of names in list groups.
+        folders: Directories of option files.
+
+    Returns:
+        An override such as `scheduler=euler` or `callbacks=[preview]`.
+
+    Raises:
+        ComposerError: There is no such option here.
+    """
+    known = options(group, folders)
+    for option in name if group in LISTS and isinstance(name, list) else [name]:
+        if not isinstance(option, str) or option not in known:
+            missing = f"its record names an option that is not installed here{_provider(record, group, option)}"
+            raise ComposerError(group, option, missing)
+    if group not in LISTS:
+        return f"{group}={name}"
+    return f"{group}=[{','.join(name if isinstance(name, list) else [name])}]"
 
 
 def _provider(record: Mapping[str, Any], group: str, name: Any) -> str:
@@ -167,7 +184,7 @@ def _provider(record: Mapping[str, Any], group: str, name: Any) -> str:
 
 
 @dataclass(frozen=True)
-class _Overlay:
+class Overlay:
     """Assignment of recorded values to a composed config, except where the user typed other values.
 
     Attributes:
@@ -260,13 +277,15 @@ def _reaches(key: str, value: str) -> bool:
         True for paths of inputs, sources of models, and texts with path separators in other keys than prompts.
     """
     root, _, rest = key.partition(".")
-    if key in FILE_KEYS:
+    if is_file_key(key):
         return not (is_sample(value) or is_reference(value))
     if root in ADAPTERS:  # also the model of a preprocessor
         return key.rpartition(".")[2] in FILE_SETTINGS and not (is_sample(value) or is_reference(value))
     if root == "model":
         return rest.split(".")[0] in SOURCE_KEYS
-    if key.rpartition(".")[2] in TEXT_KEYS:
+    if root == "metric" and rest.endswith(".model"):
+        return True
+    if is_text_key(key):
         return False
     return any(c in value for c in "/\\\0") or value.startswith(("~", "."))
 

@@ -14,7 +14,7 @@ from typing import Any
 from composer.config import overrides as argv
 from composer.config.hydra_errors import translate_errors
 from composer.config.hydra_loader import loader
-from composer.config.keys import FILE_KEYS, TEXT_KEYS
+from composer.config.keys import is_file_key, is_text_key
 from composer.errors import ComposerError
 from composer.images.reading import is_sample
 from composer.sweeps.grammar import Grammar, iter_jobs
@@ -110,7 +110,7 @@ def refuse_key(word: str, sweep: bool) -> None:
 def _with_uploads(word: str, uploads: Path) -> str:
     """Replace `upload:ID` in a key of files by the path of the image."""
     prefix, key, value = argv.split(word)
-    if value is None or key.rpartition(".")[2] not in FILE_KEYS:
+    if value is None or not is_file_key(key):
         return word
 
     def path(match: re.Match[str]) -> str:
@@ -171,11 +171,13 @@ def _check_leaf(key: str, value: Any, uploads: Path) -> None:
         raise ComposerError(key, value, f"is at most {limit} in a request")
     if not isinstance(value, str):
         return
-    last = key.rpartition(".")[2]
-    if last in FILE_KEYS:
+    root, last = key.partition(".")[0], key.rpartition(".")[2]
+    if is_file_key(key):
         if not is_sample(value) and Path(value).parent != uploads:
             raise ComposerError(key, value, "must be an uploaded image, upload:ID, or sample:NAME")
-    elif last not in TEXT_KEYS and (any(c in value for c in "/\\\0") or value.startswith(("~", "."))):
+    elif root == "metric" and last in ("model", "revision"):
+        raise ComposerError(key, value, "names a model: the operator of the service offers metrics with one by presets")
+    elif not is_text_key(key) and (any(c in value for c in "/\\\0") or value.startswith(("~", "."))):
         raise ComposerError(key, value, "looks like a path, and a request names none: images come as uploads")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from composer.media.formats import FORMATS
+from composer.records.measured import job_values
 
 
 def brief(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,8 +18,8 @@ def brief(record: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         Plain data with the keys ``images`` (file names, of clips and sounds too), ``posters`` (files of the images that
         are shown for clips and sounds, empty for images), ``hashes`` (SHA-256 of what is shown), ``seeds``,
-        ``seconds``, ``peak_memory`` (bytes), ``steps``, ``scheduler``, ``prompt``, ``values`` (of swept keys) and
-        ``versions``.
+        ``seconds``, ``peak_memory`` (bytes), ``steps``, ``scheduler``, ``prompt``, ``metrics`` (see `job_values`),
+        ``values`` (of swept keys) and ``versions``.
     """
     images = record.get("images", [])
     prompts = [str(image.get("prompt", "")) for image in images]
@@ -35,6 +36,7 @@ def brief(record: Mapping[str, Any]) -> dict[str, Any]:
         "steps": record.get("steps"),
         "scheduler": record.get("scheduler", {}).get("class"),
         "prompt": " | ".join(dict.fromkeys(prompts)) if prompts else None,
+        "metrics": job_values(record),
         "values": (record.get("sweep") or {}).get("values", {}),
         "versions": {"composer": record.get("composer"), **record.get("versions", {})},
     }

@@ -18,8 +18,8 @@ from composer.sweeps.plan import Batch, Entry, Plan
 from composer.sweeps.preview import speedup_table
 from composer.sweeps.progress import SweepProgress
 from composer.sweeps.report.live import LiveReport
-from composer.sweeps.spec import SweepSpec
-from composer.sweeps.status import label_values
+from composer.sweeps.spec import SheetSpec, SweepSpec
+from composer.sweeps.status import best_lines, label_values
 from composer.sweeps.upgrade_notes import upgrade_notes
 from composer.sweeps.worker import JobFailure, JobOutput, is_batch_safe
 from composer.system import console, interrupts
@@ -77,7 +77,7 @@ class Driver:
             "composer": __version__,
             "title": title,
             "overrides": self.sweep.job_overrides,
-            "manner": _sweep_overrides(self.spec),
+            "manner": _sweep_overrides(self.spec, self.sweep.sheet),
             "cwd": str(Path.cwd()),
         }
         self.ledger.write_request(self.sweep.jobs, self.sweep.invalid, header)
@@ -201,6 +201,8 @@ class Driver:
         if self.generated and (table := speedup_table(self.plan, self.journal)):
             for line in table.splitlines():
                 console.print_progress(line)
+        for line in best_lines(rows, self.journal.briefs):
+            console.print_progress(line)
         counts = self._counts(rows)
         words = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "generated")
         seconds, page = time.monotonic() - self._started_at, f"{self.sweep.folder}/index.html"
@@ -234,7 +236,10 @@ def sweep_title(sweep: Sweep) -> str:
         The overrides as typed. A sweep that continues the same request keeps the title that it has.
     """
     last = read_last_request(sweep.folder)
-    is_same = (last.get("overrides"), last.get("manner")) == (sweep.job_overrides, _sweep_overrides(sweep.spec))
+    is_same = (last.get("overrides"), last.get("manner")) == (
+        sweep.job_overrides,
+        _sweep_overrides(sweep.spec, sweep.sheet),
+    )
     title = last.get("title") if is_same else None
     return str(title or shorten(sweep.title, 300) or sweep.folder.name)
 
@@ -251,9 +256,10 @@ def label_job(job: Job) -> str:
     return label_values(job.values) or f"job {job.number}"
 
 
-def _sweep_overrides(spec: SweepSpec) -> list[str]:
+def _sweep_overrides(spec: SweepSpec, sheet: SheetSpec) -> list[str]:
     """Settings that `compose resume` must repeat; others hold for one run of the command."""
+    shown = [override_of(f"sheet.{name}", value) for name, value in vars(sheet).items() if value is not None]
     kept = {"zip": list(spec.zip), "jobs": spec.jobs, "where": spec.where, "limit": spec.limit, "shuffle": spec.shuffle,
             "on_invalid": spec.on_invalid, "batch": spec.batch, "retries": spec.retries}  # fmt: skip
     defaults = vars(SweepSpec()) | {"zip": []}
-    return [override_of(f"sweep.{name}", value) for name, value in kept.items() if value != defaults[name]]
+    return [*(override_of(f"sweep.{name}", value) for name, value in kept.items() if value != defaults[name]), *shown]

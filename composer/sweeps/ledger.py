@@ -207,6 +207,9 @@ def rows_as_data(folder: Path, rows: Sequence[Row], briefs: Mapping[str, Mapping
             "state": row.state,
             "reason": row.reason,
             "values": dict(row.values),
+            "metrics": {name: value for name, (value, _) in briefs[row.id]["metrics"].items()}
+            if row.subfolder and row.id
+            else {},
             "images": [f"{folder}/{row.subfolder}/{name}" for name in briefs[row.id]["images"]]
             if row.subfolder and row.id
             else [],

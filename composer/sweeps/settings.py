@@ -11,6 +11,7 @@ from composer.config.read import build_spec, mapping, plain
 from composer.errors import ComposerError
 from composer.sweeps.spec import RaySpec, SearchSpec, SheetSpec, SweepSpec
 
+NO_REFERENCE = 'needs an image to compare with: search.reference=FILE, or search.reference="steps=50"'
 FOLDER_NAME = re.compile(r"\w[\w.-]{0,79}")
 
 
@@ -61,13 +62,13 @@ def read_search(config: DictConfig) -> SearchSpec:
         Settings of ``hydra/sweeper=optuna``.
 
     Raises:
-        ComposerError: A key is unknown, a value is invalid, or a distance is requested without a reference.
+        ComposerError: A key is unknown, a value is invalid, or `search.within` has no reference.
     """
     spec = build_spec("search", SearchSpec, _node(config, "search"))
-    if spec.reference is None and (spec.within is not None or spec.metric == "distance"):
-        key, value = ("within", spec.within) if spec.within is not None else ("metric", spec.metric)
-        reason = 'needs an image to compare with: search.reference=FILE, or search.reference="steps=50"'
-        raise ComposerError(f"search.{key}", value, reason)
+    if not spec.metrics or len(set(spec.metrics)) < len(spec.metrics):
+        raise ComposerError("search.metric", spec.metric, "must name at least one metric, and each once")
+    if spec.reference is None and spec.within is not None:
+        raise ComposerError("search.within", spec.within, NO_REFERENCE)
     return spec
 
 

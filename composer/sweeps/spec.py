@@ -45,17 +45,20 @@ class SweepSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SheetSpec:
-    """Axes of a sweep's sheet, each a swept key; ``None`` leaves the choice to composer.
+    """Axes of a sweep's sheet, each a swept key, and the order of jobs; ``None`` leaves the choice to composer.
 
     Attributes:
         x: Key of the columns.
         y: Key of the rows.
         page: Key whose values get a grid each.
+        sort: Metric by which jobs are ordered, the best first, in a gallery without axes; or ``seconds`` or
+            ``peak_memory``.
     """
 
     x: str | None = None
     y: str | None = None
     page: str | None = None
+    sort: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,8 @@ class SearchSpec:
     """Settings of ``hydra/sweeper=optuna``.
 
     Attributes:
-        metric: Quantity to minimise: ``"seconds"``, ``"peak_memory"`` (bytes) or ``"distance"``.
+        metric: What is to be best: ``"seconds"``, ``"peak_memory"`` (bytes), ``"distance"``, a metric of the trials, or
+            several of them.
         trials: Number of distinct settings to try, >= 1.
         reference: Image file, or overrides in one string that generate an image, to compare with; or ``None``.
         within: Largest accepted distance from the reference: mean absolute difference of RGB values, in [0, 255].
@@ -86,9 +90,14 @@ class SearchSpec:
         timeout: Seconds after which no further trial starts, or ``None``.
     """
 
-    metric: Literal["seconds", "peak_memory", "distance"] = "seconds"
+    metric: str | tuple[str, ...] = "seconds"
     trials: Annotated[int, Ge(1)] = 30
     reference: str | None = None
     within: Annotated[float, Ge(0)] | None = None
     seed: Annotated[int, Ge(0)] = 0
     timeout: Annotated[float, Ge(0)] | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all that is to be best."""
+        return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)

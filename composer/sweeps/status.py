@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from composer.errors import printable, shorten
-from composer.sweeps.ledger import DROPPED, Ledger, count_states
+from composer.sweeps.ledger import DROPPED, Ledger, Row, count_states
 from composer.sweeps.lock import is_locked
+from composer.sweeps.ranking import best_values, format_value
 
 #: Failed and invalid jobs beyond this number are only counted.
 MAX_LISTED_JOBS = 20
@@ -36,7 +37,7 @@ def status_text(ledger: Ledger) -> str:
         ledger: Rows of its folder.
 
     Returns:
-        A line with the counts, then a line for each failed or invalid job.
+        A line with the counts, one for the best job by each metric, then one for each failed or invalid job.
     """
     folder, rows = ledger.journal.folder, ledger.rows()
     counts = count_states(rows)
@@ -52,7 +53,25 @@ def status_text(ledger: Ledger) -> str:
         for row in problems[:MAX_LISTED_JOBS]
     ]
     more = [f"  and {len(problems) - MAX_LISTED_JOBS} more"] if len(problems) > MAX_LISTED_JOBS else []
-    return "\n".join([line, *listed, *more])
+    return "\n".join([line, *best_lines(rows, ledger.journal.briefs), *listed, *more])
+
+
+def best_lines(rows: Sequence[Row], briefs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Format the best job by each metric.
+
+    Args:
+        rows: Rows of a ledger.
+        briefs: Parts of the records by job id; see `brief`.
+
+    Returns:
+        A line for each metric.
+    """
+    done = [(row, briefs[row.id]["metrics"]) for row in rows if row.number is not None and row.id and row.id in briefs]
+    lines = []
+    for name, value in best_values(metrics for _, metrics in done).items():
+        row = next(row for row, metrics in done if name in metrics and metrics[name][0] == value)
+        lines.append(f"best {name}: {format_value(value)}  job {row.number}  {label_values(row.values)}".rstrip())
+    return lines
 
 
 def watch(folder: Path) -> None:

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from composer.errors import ComposerError
+from composer.errors import ComposerError, suggest
+from composer.recipes.requests import metrics_of
 from composer.sweeps.grammar import Job
 from composer.sweeps.journal import Journal
 from composer.sweeps.parse import Sweep
 from composer.sweeps.plan import BATCH_KEYS, Entry, batch_overrides
 from composer.sweeps.preview import invalid_table
+from composer.sweeps.ranking import ALWAYS
 from composer.system import console, interrupts
 
 #: Number of prompts and seeds that are checked beforehand; further ones are checked when it is their turn, so that the
@@ -26,9 +28,11 @@ def check_jobs(sweep: Sweep) -> None:
         sweep: The parsed sweep. With ``sweep.on_invalid=skip`` its invalid jobs move from ``jobs`` to ``invalid``.
 
     Raises:
-        ComposerError: Some jobs are invalid, and they are not to be skipped, or none remains.
+        ComposerError: Some jobs are invalid, and they are not to be skipped, or none remains; or ``sheet.sort`` is
+            measured of no job.
     """
     invalid = find_invalid_jobs(sweep)
+    _check_order(sweep)
     if (
         invalid
         and (sweep.spec.on_invalid == "error" or not console.output_mode.quiet)
@@ -40,6 +44,24 @@ def check_jobs(sweep: Sweep) -> None:
         console.print_note(f"skipped {len(invalid)} of {len(sweep.jobs)} jobs, which are invalid")
         sweep.invalid = [(job, str(invalid[job.number])) for job in sweep.jobs if job.number in invalid]
         sweep.jobs = [job for job in sweep.jobs if job.number not in invalid]
+
+
+def _check_order(sweep: Sweep) -> None:
+    """Refuse to order the jobs by what none of them measures."""
+    by = sweep.sheet.sort
+    known = dict.fromkeys(ALWAYS)
+    for job in {batch_overrides(job): job for job in sweep.jobs}.values() if by not in (None, *ALWAYS) else ():
+        entry = Entry(job)
+        try:
+            sweep.resolve(entry)
+        except ComposerError:  # it is among the invalid ones
+            return
+        known |= dict.fromkeys(metrics_of(entry.resolved))
+        if by in known:
+            return
+    if by is not None and by not in known:
+        reason = f"is measured of no job: metric=[…] chooses what is.{suggest(by, known)}"
+        raise ComposerError("sheet.sort", by, reason, tuple(known))
 
 
 def raise_for_invalid(sweep: Sweep, invalid: Mapping[int, ComposerError]) -> None:

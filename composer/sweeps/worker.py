@@ -125,6 +125,7 @@ class Worker:
         from composer.pipelines.batching import run_in_batches
         from composer.pipelines.build import build_pipeline
         from composer.records.files import files_of
+        from composer.records.measured import measured_run
         from composer.records.record import record
 
         pipeline = build_pipeline(jobs[0], callbacks)
@@ -143,6 +144,7 @@ class Worker:
             if len(jobs) > 1:
                 part = replace(part, together=batch_context(request, begin))
             part = replace(part, record=record(job, pipeline, part))
+            part = measured_run(part, job, pipeline.device)
             outputs.append(
                 JobOutput({**written, **files_of(part.media, part.numbers, part.record)}, part.record, has_space)
             )

@@ -1,7 +1,7 @@
 """The conformance kit: inherit `…Tests` of what you write, and pytest runs what each must pass.
 
-`CallbackTests` are here, `FamilyTests`, `GuidanceTests`, `OptionTests`, `TaskTests` and `ToolTests` in modules of their
-own.
+`CallbackTests` are here, `FamilyTests`, `GuidanceTests`, `MetricTests`, `OptionTests`, `TaskTests` and `ToolTests` in
+modules of their own.
 
 from composer.testing.conformance import CallbackTests
 from my_package import Sharpen
@@ -25,6 +25,7 @@ from composer.errors import CallbackError
 from composer.sampling.hooks import MOMENTS
 from composer.testing.families import FamilyTests
 from composer.testing.guidance import GuidanceTests
+from composer.testing.metrics import MetricTests
 from composer.testing.options import OptionTests
 from composer.testing.runs import SIZES, run, same, tasks_of
 from composer.testing.tasks import TaskTests
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "CallbackTests", "Fails", "FamilyTests", "GuidanceTests", "OptionTests", "Stop", "TaskTests", "ToolTests",
-    "Watch", "same",
+    "CallbackTests", "Fails", "FamilyTests", "GuidanceTests", "MetricTests", "OptionTests", "Stop", "TaskTests",
+    "ToolTests", "Watch", "same",
 ]  # fmt: skip
 
 

@@ -115,7 +115,7 @@ SPECS = {"sweep": SweepSpec, "sheet": SheetSpec, "ray": RaySpec, "search": Searc
     "output": OutputSpec,
          "precision": PrecisionSpec, "model.refiner": RefinerSpec}  # fmt: skip
 #: Fields of a spec that a reader of its own checks.
-READ_APART = {"sweep.zip", "model.components", "model.sha256", "model.refiner", "precision.components"}
+READ_APART = {"sweep.zip", "model.components", "model.sha256", "model.refiner", "precision.components", "search.metric"}
 
 
 @pytest.mark.parametrize("key", SPECS)

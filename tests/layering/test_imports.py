@@ -20,7 +20,7 @@ FLOORS = (
     "config",
     "checkpoints sampling",
     "loading families",
-    "tasks tools",
+    "tasks tools metrics",
     "checks",
     "options records",
     "pipelines",

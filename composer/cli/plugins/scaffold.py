@@ -47,6 +47,7 @@ KINDS: Mapping[str, Kind] = {
         "guidance", "a guidance", ("compose guidance=<<name>>", "compose guidance=<<name>> guidance.scale=9")
     ),
     "option": Kind("accel", "an option of accel", ("compose accel=[<<name>>]",)),
+    "metric": Kind("metric", "a metric", ("compose metric=[<<name>>]", "compose -m seed=1,2,3 metric=[<<name>>]")),
     "family": Kind("model", "a model family", ("compose model=<<name>>", "compose model=local model.source=FOLDER")),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class Cell:
         error: Reason of a failure, or ``None``.
         prompt: The prompt.
         composer: Version of composer that generated it.
+        metrics: Metric → the mean of its values, None without one, and whether higher is better.
         hashes: SHA-256 of each file in ``shown``.
     """
 
@@ -42,6 +43,7 @@ class Cell:
     error: str | None = None
     prompt: str | None = None
     composer: str | None = None
+    metrics: Mapping[str, tuple[float | None, bool]] = field(default_factory=dict)
     hashes: tuple[str, ...] = ()
 
     @property

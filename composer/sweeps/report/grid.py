@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from composer.errors import shorten
 from composer.media.formats import FORMATS
+from composer.sweeps.ranking import format_value
 from composer.sweeps.report.html_text import css_class, escape, format_duration, relative_url
 from composer.system.memory import format_bytes
 
@@ -22,7 +24,9 @@ ANIMATIONS = {form.suffix for form in FORMATS.values() if "clip" in form.kinds a
 SOUNDS = {form.suffix for form in FORMATS.values() if form.mime.startswith("audio/")}
 
 
-def render_grid(block: Block, axes: SheetSpec, captions: Sequence[str], index: int) -> Iterator[str]:
+def render_grid(
+    block: Block, axes: SheetSpec, captions: Sequence[str], index: int, best: Mapping[str, float] = MappingProxyType({})
+) -> Iterator[str]:
     """Render one grid; without a y axis as a row that wraps.
 
     Args:
@@ -30,6 +34,7 @@ def render_grid(block: Block, axes: SheetSpec, captions: Sequence[str], index: i
         axes: Axes of the sheet.
         captions: Keys whose values are written below each image.
         index: Number of the grid, for links to it.
+        best: Metric → its best value of all jobs.
 
     Yields:
         Parts of the HTML.
@@ -40,7 +45,7 @@ def render_grid(block: Block, axes: SheetSpec, captions: Sequence[str], index: i
         heading = f'<h2 id="page{index}" class="text"><span class="key">{key}</span> {value}</h2>\n'
     if axes.y is None:
         keys = [axes.x, *captions] if axes.x else captions
-        figures = "".join(render_figure(cell, keys) for _, row in block.rows for cells in row for cell in cells)
+        figures = "".join(render_figure(cell, keys, best) for _, row in block.rows for cells in row for cell in cells)
         yield f'{heading or "<h2></h2>"}<div class="flow">{figures}</div>\n'
         return
     across = math.ceil(math.sqrt(max(len(cells) for _, row in block.rows for cells in row)))
@@ -56,22 +61,23 @@ def render_grid(block: Block, axes: SheetSpec, captions: Sequence[str], index: i
     yield "<tbody>\n"
     for value, row in block.rows:
         text = escape(value)
-        columns = "".join([_column(cells, captions) for cells in row])
+        columns = "".join([_column(cells, captions, best) for cells in row])
         head = f'<th scope="row" title="{text}"><div class="text clamp" tabindex="-1">{text}</div></th>'
         yield f"<tr>{head}{columns}</tr>\n"
     yield "</tbody></table>\n"
 
 
-def _column(cells: Sequence[Cell], captions: Sequence[str]) -> str:
-    return f'<td><div class="slot">{"".join([render_figure(cell, captions) for cell in cells])}</div></td>'
+def _column(cells: Sequence[Cell], captions: Sequence[str], best: Mapping[str, float]) -> str:
+    return f'<td><div class="slot">{"".join([render_figure(cell, captions, best) for cell in cells])}</div></td>'
 
 
-def render_figure(cell: Cell, captions: Sequence[str]) -> str:
+def render_figure(cell: Cell, captions: Sequence[str], best: Mapping[str, float] = MappingProxyType({})) -> str:
     """Render the images of a job, or its state, with a caption.
 
     Args:
         cell: The job.
         captions: Keys whose values are written below.
+        best: Metric → its best value of all jobs.
 
     Returns:
         HTML of a figure.
@@ -81,6 +87,7 @@ def render_figure(cell: Cell, captions: Sequence[str]) -> str:
         reason = f'<div class="text clamp" tabindex="-1">{escape(cell.error)}</div>' if cell.error else ""
         images += f'<div class="none"><b>{cell.state if cell.state != "done" else "no image"}</b>{reason}</div>'
     caption = "".join([_caption(key, cell.values[key]) for key in captions if key in cell.values])
+    caption += "".join([_badge(name, value, best) for name, (value, _) in cell.metrics.items() if value is not None])
     time = f"<span>{format_duration(cell.seconds)}</span>" if cell.seconds is not None else ""
     return (
         f'<figure class="{css_class(cell.state)}" title="{_title(cell)}">{images}<figcaption>{caption}'
@@ -122,6 +129,12 @@ def _title(cell: Cell) -> str:
     if cell.error:
         facts.append(escape(cell.error))
     return "\n".join([*facts, *(f"{escape(key)} = {escape(value)}" for key, value in cell.values.items())])
+
+
+def _badge(name: str, value: float, best: Mapping[str, float]) -> str:
+    """The value of a metric; that of the best job is bold."""
+    kind = "metric best" if value == best.get(name) else "metric"
+    return f'<span class="{kind}"><span class="key">{escape(name)}</span> {format_value(value)}</span>'
 
 
 def _caption(key: str, value: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from composer.sweeps.ranking import format_value
 from composer.sweeps.report.html_text import css_class, escape, relative_url
 from composer.system.memory import format_bytes
 
@@ -33,19 +34,22 @@ class Column:
     render: Callable[[Cell], str]
 
 
-def render_table(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[str]:
+def render_table(cells: Sequence[Cell], keys: Sequence[str], sort: str | None = None) -> Iterator[str]:
     """Render the table of all jobs. Empty columns, and those that repeat a swept key, are omitted.
 
     Args:
         cells: All jobs, those of earlier requests too.
         keys: Swept keys.
+        sort: What the jobs are ordered by; None for their numbers.
 
     Yields:
         Parts of the HTML.
     """
     columns = [*(_value_column(key, cells) for key in keys), *_measured_columns(cells, keys)]
     heads = [("job", True), ("state", False), *((column.name, column.right) for column in columns)]
-    orders = ["ascending"] + ["none"] * len(heads)
+    by = {None: "job", "peak_memory": "memory"}.get(sort, sort)
+    direction = "descending" if any(cell.metrics.get(sort or "", (None, False))[1] for cell in cells) else "ascending"
+    orders = [direction if name == by else "none" for name, _ in heads]
     names = "".join(
         f'<th scope="col" aria-sort="{order}"{RIGHT if right else ""}><button '
         f'type="button">{escape(name)}</button></th>'
@@ -82,6 +86,8 @@ def _value_column(key: str, cells: Sequence[Cell]) -> Column:
 
 def _measured_columns(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[Column]:
     """Columns of what records hold, if they add anything."""
+    for metric in dict.fromkeys(name for cell in cells for name in cell.metrics):
+        yield _metric_column(metric)
     if any(cell.seeds and cell.values.get("seed") != _seeds(cell) for cell in cells):
         yield Column("seeds", True, lambda cell: f"<td{RIGHT}>{_seeds(cell)}")
     if "steps" not in keys and any(cell.steps is not None for cell in cells):
@@ -96,6 +102,10 @@ def _measured_columns(cells: Sequence[Cell], keys: Sequence[str]) -> Iterator[Co
         )
     if any(cell.error is not None for cell in cells):
         yield Column("error", False, _error_cell)
+
+
+def _metric_column(name: str) -> Column:
+    return Column(name, True, lambda cell: _number_cell(cell.metrics.get(name, (None, False))[0], format_value))
 
 
 def _seeds(cell: Cell) -> str:

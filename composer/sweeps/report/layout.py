@@ -28,8 +28,12 @@ def check_axes(spec: SheetSpec, axes: Sequence[str]) -> None:
         axes: Swept keys.
 
     Raises:
-        ComposerError: A key is not swept, or is requested for two axes.
+        ComposerError: A key is not swept, is requested for two axes, or beside an order.
     """
+    if spec.sort is not None and (named := next((name for name in ("x", "y", "page") if getattr(spec, name)), None)):
+        raise ComposerError(
+            "sheet.sort", spec.sort, f"orders jobs in a gallery, which has no axes: leave out sheet.{named}"
+        )
     taken: dict[str, str] = {}
     for name, key in (("x", spec.x), ("y", spec.y), ("page", spec.page)):
         if key is None:
@@ -106,6 +110,8 @@ def resolve_axes(cells: Sequence[Cell], spec: SheetSpec) -> SheetSpec:
     Returns:
         The axes. None is set for a list of jobs that would leave most of a grid empty.
     """
+    if spec.sort is not None:
+        return SheetSpec()
     values = distinct_values(cells)
     independent = independent_keys(cells, values)
     requested = (spec.x, spec.y, spec.page)

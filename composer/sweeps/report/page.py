@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from composer.errors import shorten
 from composer.sweeps.ledger import DROPPED, STATES
+from composer.sweeps.ranking import best_values
 from composer.sweeps.report.chart import render_chart
 from composer.sweeps.report.grid import render_grid
 from composer.sweeps.report.html_text import css_class, escape, format_duration
@@ -40,7 +41,7 @@ def render_page(
         title: Title of the page.
         cells: All jobs, those of earlier requests too.
         blocks: Grids of the jobs of the present request.
-        axes: Axes of the grids.
+        axes: Axes of the grids, and the order of the jobs.
         finished: Whether the sweep has ended; until then the page reloads itself.
 
     Returns:
@@ -66,8 +67,13 @@ def render_page(
         f'<body style="--thumb: {thumb}px; --ratio: {width} / {height}">\n',
         _header(title, cells, constant, blocks, axes, finished),
     ]
-    parts += [part for i, block in enumerate(blocks) for part in render_grid(block, axes, captions, i)]
-    parts += [render_chart(cells), *render_table(cells, keys), f"<script>{SCRIPT}</script>\n</body>\n</html>\n"]
+    best = best_values(cell.metrics for cell in present)
+    parts += [part for i, block in enumerate(blocks) for part in render_grid(block, axes, captions, i, best)]
+    parts += [
+        render_chart(cells),
+        *render_table(cells, keys, axes.sort),
+        f"<script>{SCRIPT}</script>\n</body>\n</html>\n",
+    ]
     return b"".join([part.encode() for part in parts])  # one by one: most are ASCII, which is copied as it is
 
 

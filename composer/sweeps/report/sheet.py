@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from composer.sweeps.ranking import rank
 from composer.sweeps.report.cells import Cell
 from composer.sweeps.report.contact import update_contact
 from composer.sweeps.report.layout import AUTOMATIC, arrange, check_axes, distinct_values, resolve_axes
@@ -35,12 +37,19 @@ def write_sheet(
     present = [cell for cell in cells if cell.number is not None]
     if present:
         check_axes(spec, tuple(distinct_values(present)))
+    _update(folder / "results.csv", results_table(cells))
+    if spec.sort is not None:
+        cells = sorted(cells, key=lambda cell: (cell.number is None, _rank(spec.sort or "", cell)))
+        present = [cell for cell in cells if cell.number is not None]
     axes = resolve_axes(present, spec)
     blocks = arrange(present, axes)
-    _update(folder / "results.csv", results_table(cells))
     if finished:
         update_contact(folder, title, present, blocks, axes)
-    _update(folder / "index.html", render_page(folder, title, cells, blocks, axes, finished))
+    _update(folder / "index.html", render_page(folder, title, cells, blocks, replace(axes, sort=spec.sort), finished))
+
+
+def _rank(name: str, cell: Cell) -> tuple[bool, float]:
+    return rank(name, cell.metrics, cell.seconds, cell.peak_memory)
 
 
 def _update(file: Path, data: bytes) -> None:

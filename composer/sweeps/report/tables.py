@@ -35,13 +35,15 @@ def results_table(cells: Sequence[Cell]) -> bytes:
     axes = [key for key in keys if key not in ("prompt", "seed", "steps")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    metrics = [*dict.fromkeys(name for cell in cells for name in cell.metrics)]
     heads = [f"job.{key}" if key in (*FIRST, *LAST) else key for key in axes]
-    writer.writerow([*FIRST, *map(guard, heads), *LAST])
+    writer.writerow([*FIRST, *map(guard, heads), *(guard(f"metric.{name}") for name in metrics), *LAST])
     for cell in cells:
         columns = _columns(cell)
         values = [
             *(columns[name] for name in FIRST),
             *(cell.values.get(axis, "") for axis in axes),
+            *(cell.metrics.get(name, (None, False))[0] for name in metrics),
             *(columns[name] for name in LAST),
         ]
         writer.writerow([guard(value) if isinstance(value, str) else value for value in values])

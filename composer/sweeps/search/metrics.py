@@ -10,15 +10,18 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from composer.errors import ComposerError
+from composer.errors import ComposerError, suggest
 from composer.images.reading import read_image
+from composer.metrics.base import Metric
 from composer.sweeps.brief import brief
+from composer.sweeps.settings import NO_REFERENCE
+from composer.sweeps.spec import SearchSpec
 from composer.system.memory import peak_memory
 
 KEY = "search.reference"
@@ -26,6 +29,55 @@ KEY = "search.reference"
 RESET_TOLERANCE = 1 << 26
 #: An RGB image, `(H, W, 3)`, uint8.
 Pixels = NDArray[np.uint8]
+
+
+class Objective(NamedTuple):
+    """What is to be best.
+
+    Attributes:
+        name: Name of it.
+        higher_is_better: Whether it is to be high; else low.
+    """
+
+    name: str
+    higher_is_better: bool = False
+
+    def value(self, measured: Mapping[str, Any]) -> float:
+        """Look it up.
+
+        Args:
+            measured: What was measured of a trial that did not fail.
+
+        Returns:
+            Its value.
+        """
+        return float({**measured, **(measured.get("metrics") or {})}[self.name])
+
+
+def objectives(spec: SearchSpec, metrics: Mapping[str, Metric]) -> tuple[Objective, ...]:
+    """Find what is to be best among what is measured.
+
+    Args:
+        spec: Settings of the search.
+        metrics: Metrics of the trials.
+
+    Returns:
+        An objective for each name in ``search.metric``.
+
+    Raises:
+        ComposerError: One of them is not measured, or two of them have one name.
+    """
+    known = ["seconds", "peak_memory", "distance", *(name for name in metrics if name != "distance")]
+    for name in spec.metrics:
+        if name == "distance" and name not in metrics and spec.reference is None:
+            raise ComposerError("search.metric", name, NO_REFERENCE)
+        if name not in known:
+            reason = f"is measured of no trial: metric=[…] chooses what is.{suggest(name, known)}"
+            raise ComposerError("search.metric", name, reason, tuple(known))
+    if "distance" in metrics and spec.reference is not None:
+        reason = "is one reference, and metric.distance.reference another: leave one of them out"
+        raise ComposerError(KEY, spec.reference, reason)
+    return tuple(Objective(name, name in metrics and metrics[name].higher_is_better) for name in spec.metrics)
 
 
 class Reference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 from composer.callbacks.request import Request
 from composer.checkpoints.layouts import HOSTED
@@ -10,9 +11,10 @@ from composer.config.command_line import ParsedArgs
 from composer.config.recipes import RECIPE, recipe_name
 from composer.errors import ComposerError
 from composer.recipes.requests import runs_of
+from composer.records.measured import metric_keys
 from composer.sweeps.lock import locked
 from composer.sweeps.plan import Entry
-from composer.sweeps.search.metrics import KEY, Reference
+from composer.sweeps.search.metrics import KEY, Objective, Reference, objectives
 from composer.sweeps.search.parse import Search, parse_search
 
 
@@ -34,17 +36,29 @@ def run(line: ParsedArgs) -> int:
         raise ComposerError(RECIPE, name, "has several steps, and a search tries single runs: sweep over it instead")
     search = parse_search(line)
     reference = search.reference()
-    _check_space(search, reference)
+    found = _check_space(search, reference)
     with locked(search.folder):
         from composer.sweeps.search.trials import Trials
 
-        return Trials(search, reference).run()
+        return Trials(search, reference, *found).run()
 
 
-def _check_space(search: Search, reference: Reference | Entry | None) -> None:
-    """Check the extreme points of the space, and that their images can be compared; without weights or torch."""
+def _check_space(search: Search, reference: Reference | Entry | None) -> tuple[tuple[Objective, ...], list[Any]]:
+    """Check the extreme points of the space, and that their images can be compared; without weights or torch.
+
+    Args:
+        search: The search.
+        reference: What the trials are compared with.
+
+    Returns:
+        What is to be best, and what determines the values of metrics.
+    """
+    wanted: tuple[Objective, ...] = ()
+    keys: list[Any] = []
     for point in search.space.corners():
         (checked,) = runs_of(search.trial(point).resolved)
+        wanted = objectives(search.spec, checked.metrics)
+        keys = metric_keys(checked.spec.metrics, checked.metrics)
         if reference is not None and checked.task.makes != "image":
             reason = f"compares images, and task={checked.spec.task.name} makes {checked.task.makes}s: leave it out"
             raise ComposerError(KEY, search.spec.reference, reason)
@@ -59,6 +73,7 @@ def _check_space(search: Search, reference: Reference | Entry | None) -> None:
             )
             reason = f"its images and those of a trial can't be compared: {sizes}"
             raise ComposerError(KEY, search.spec.reference, reason)
+    return wanted, keys
 
 
 def _output_size(request: Request) -> tuple[int, int, int]:

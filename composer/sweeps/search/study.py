@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from composer.sweeps.search.metrics import Objective
 from composer.sweeps.search.space import Point, Space
 from composer.sweeps.spec import SearchSpec
 from composer.system.files import write_atomically
@@ -31,14 +33,17 @@ class Study:
         stamp: Hash of what earlier trials must have in common with this search; others are ignored.
         space: The search space.
         spec: Settings of the search.
+        objectives: What is to be best.
 
     Attributes:
         known: The first trial of each point, failed ones too.
     """
 
-    def __init__(self, folder: Path, stamp: str, space: Space, spec: SearchSpec) -> None:
-        self.space, self.spec = space, spec
-        self.study = open_study(folder / STUDY_FILE, stamp)
+    def __init__(
+        self, folder: Path, stamp: str, space: Space, spec: SearchSpec, objectives: Sequence[Objective]
+    ) -> None:
+        self.space, self.spec, self.objectives = space, spec, objectives
+        self.study = open_study(folder / STUDY_FILE, stamp, objectives)
         self.known: dict[Point, FrozenTrial] = {}
         self._finished_trials = 0  # with those of known points
         for trial in self.study.trials:
@@ -108,15 +113,16 @@ class Study:
             return self.study.tell(trial, state=TrialState.FAIL)
         if self.spec.within is not None:
             trial.set_constraint("within", measured["distance"] - self.spec.within)
-        return self.study.tell(trial, measured[self.spec.metric])
+        return self.study.tell(trial, [objective.value(measured) for objective in self.objectives])
 
 
-def open_study(file: Path, name: str) -> optuna.Study:
+def open_study(file: Path, name: str, objectives: Sequence[Objective]) -> optuna.Study:
     """Open Optuna's study, with the trials of earlier processes.
 
     Args:
         file: Optuna's journal.
         name: Name of the study in it.
+        objectives: What is to be best.
 
     Returns:
         The study.
@@ -126,7 +132,10 @@ def open_study(file: Path, name: str) -> optuna.Study:
     remove_torn_line(file)
     lock: Any = NoLock()  # Optuna's base class of locks is private
     storage = JournalStorage(JournalFileBackend(str(file), lock_obj=lock))
-    return optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
+    directions = [
+        StudyDirection.MAXIMIZE if objective.higher_is_better else StudyDirection.MINIMIZE for objective in objectives
+    ]
+    return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 
 
 def remove_torn_line(file: Path) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import Trial
 
 from composer.errors import ComposerError
+from composer.records.measured import job_values
 from composer.sweeps.brief import brief
 from composer.sweeps.journal import REQUEST_FILE, Journal, clear_folder, read_record
 from composer.sweeps.plan import Entry, load_overrides
 from composer.sweeps.progress import JobProgress, SweepProgress
-from composer.sweeps.search.metrics import Reference, decode_images, read_image_files, reset_peak_memory
+from composer.sweeps.ranking import format_value
+from composer.sweeps.search.metrics import Objective, Reference, decode_images, read_image_files, reset_peak_memory
 from composer.sweeps.search.parse import Search
 from composer.sweeps.search.space import Point
 from composer.sweeps.search.study import STUDY_FILE, Study
@@ -36,36 +38,48 @@ class Trials:
     Args:
         search: The search.
         reference: Images to compare with, the run that generates them, or ``None``.
+        objectives: What is to be best.
+        keys: What determines the values of metrics.
 
     Raises:
         ComposerError: The system cannot measure the metric.
     """
 
-    def __init__(self, search: Search, reference: Reference | Entry | None) -> None:
+    def __init__(
+        self, search: Search, reference: Reference | Entry | None, objectives: Sequence[Objective], keys: Sequence[Any]
+    ) -> None:
         self.search, self.spec, self.space, self.folder = search, search.spec, search.space, search.folder
         if search.fresh:
             clear_folder(self.folder)
             (self.folder / STUDY_FILE).unlink(missing_ok=True)
-        if self.spec.metric == "peak_memory" and not reset_peak_memory():
+        self.objectives = objectives
+        if "peak_memory" in self.spec.metrics and not reset_peak_memory():
             reason = "this system measures only the peak of the complete process: search on a GPU or on Linux, "
             reason += "or for seconds"
-            raise ComposerError("search.metric", self.spec.metric, reason)
+            raise ComposerError("search.metric", "peak_memory", reason)
         self.requested_reference = reference
         self.reference = reference if isinstance(reference, Reference) else None
         self.journal = Journal.read(self.folder)
         self.journal.remove_drafts()
-        self.study = Study(self.folder, self._stamp(), self.space, self.spec)
+        self.study = Study(self.folder, self._stamp(keys), self.space, self.spec, objectives)
         self.trials = int(min(self.spec.trials, self.space.size))
         self.known_before = len(self.study.known)
         self.generated = 0
         self._warm: set[tuple[str, ...]] = set()
         self._started_at = time.monotonic()
 
-    def _stamp(self) -> str:
+    def _stamp(self, keys: Sequence[Any]) -> str:
         """Hash of what two searches in one folder must have in common to use each other's trials."""
         reference = self.requested_reference
         compared = reference.stamp if isinstance(reference, Reference) else reference and reference.id
-        request = [sorted(self.search.job_overrides), self.spec.metric, self.spec.within, self.spec.seed, compared]
+        request: list[Any] = [
+            sorted(self.search.job_overrides),
+            self.spec.metric,
+            self.spec.within,
+            self.spec.seed,
+            compared,
+        ]
+        request += [keys] if keys else []
         return hashlib.sha256(json.dumps(request).encode()).hexdigest()[:32]
 
     def run(self) -> int:
@@ -88,6 +102,7 @@ class Trials:
             generated=self.generated,
             known_before=self.known_before,
             seconds=time.monotonic() - self._started_at,
+            objectives=self.objectives,
             has_reference=self.requested_reference is not None,
         ).print()
 
@@ -111,6 +126,7 @@ class Trials:
             entry = self.search.trial(point, number)
             subfolder, record, files = self._run(entry)
             distance = None if self.reference is None else self.reference.distance(decode_images(files, record))
+            _require_values(self.objectives, record)
         except (ComposerError, JobFailure, OSError) as error:
             interrupts.raise_if_interrupted(error)
             reason = _reason(error)
@@ -119,11 +135,14 @@ class Trials:
             self.progress.advance(1, f"failed  {label}  {reason}")
             return
         seconds, peak_memory = record["seconds"], record["peak_memory"]
+        metrics = {name: value for name, (value, _) in job_values(record).items()}
         measured = {"place": subfolder, "seconds": seconds, "peak_memory": peak_memory, "distance": distance}
+        measured |= {"metrics": metrics} if metrics else {}
         self.study.record(trial, point, measured)
-        distance_text = "" if distance is None else f"distance {distance:.2f}, "
+        text = "" if distance is None else f"distance {distance:.2f}, "
+        text += "".join(f"{name} {format_value(value)}, " for name, value in metrics.items() if value is not None)
         image = self.folder / subfolder / brief(record)["images"][0]
-        self.progress.advance(1, f"{image}  {label}  ({distance_text}{seconds:.2f} s)")
+        self.progress.advance(1, f"{image}  {label}  ({text}{seconds:.2f} s)")
 
     def _run(self, entry: Entry) -> tuple[str, Mapping[str, Any], Mapping[str, bytes]]:
         """Subfolder, record and image files of a trial: generated, or read if the job is done already."""
@@ -132,7 +151,7 @@ class Trials:
         if subfolder is not None:
             record = read_record(self.folder / subfolder)
             return subfolder, record, read_image_files(self.folder / subfolder, record)
-        if self.spec.metric == "seconds" and load_overrides(entry.job) not in self._warm:
+        if "seconds" in self.spec.metrics and load_overrides(entry.job) not in self._warm:
             self._generate(entry)  # warm up: the first image of a model is slower than later ones
         output = self._generate(entry)
         subfolder = self.journal.new_subfolder(entry.job.number)
@@ -143,7 +162,7 @@ class Trials:
 
     def _generate(self, entry: Entry) -> JobOutput:
         callbacks = [] if self.progress.bar.disable else [JobProgress(self.progress, f"trial {entry.job.number}")]
-        if self.spec.metric == "peak_memory":
+        if "peak_memory" in self.spec.metrics:
             reset_peak_memory()
         (output,) = self.search.worker.generate([entry.resolved], callbacks)
         self._warm.add(load_overrides(entry.job))
@@ -167,6 +186,14 @@ class Trials:
             record, files = output.record, output.files
         self.progress.print(f"{path / brief(record)['images'][0]}  the reference  ({record['seconds']:.2f} s)")
         return Reference(str(self.spec.reference), decode_images(files, record))
+
+
+def _require_values(objectives: Sequence[Objective], record: Mapping[str, Any]) -> None:
+    """Let a trial fail whose images could not be measured."""
+    for name in (objective.name for objective in objectives):
+        if name in (metrics := job_values(record)) and metrics[name][0] is None:
+            why = next((note for note in record.get("notes", ()) if note.startswith(f"metric={name}")), "no value")
+            raise JobFailure(why)
 
 
 def _reason(error: ComposerError | JobFailure | OSError) -> str:

@@ -260,7 +260,7 @@ def test_failures_are_printed_and_listed_and_not_tried_again(compose, tmp_path, 
     [
         (["steps=2,3", "search.within=3"], "search.within=3: needs an image to compare with"),
         (["steps=2,3", "search.metric=distance"], "search.metric=distance: needs an image"),
-        (["steps=2,3", "search.metric=beauty"], "search.metric=beauty: is not known"),
+        (["steps=2,3", "search.metric=beauty"], "search.metric=beauty: is measured of no trial"),
         (["steps=2,3", "search.trials=0"], "search.trials=0: must be an integer, 1 or more"),
         (["steps=2,3", "search.trails=3"], "search.trails=3: there is no such key. Did you mean search.trials"),
         (["steps=2,3", "search.reference=none.png"], "search.reference=none.png: there is no such file"),
