@@ -50,7 +50,7 @@ def final_size(request: Request) -> tuple[int, int] | None:
     Returns:
         The size; None where a hosted pipeline chooses it.
     """
-    second = request.inputs.get("second") or {}
-    if not second and len(request.sides) < len(SIDES):
+    if len(request.sides) < len(SIDES):
         return None
-    return second.get("width", request.width), second.get("height", request.height)
+    height, width = request.sizes[-1]
+    return width, height

@@ -60,6 +60,11 @@ class CheckedTool:
         several = next((one for one in self.inputs.values() if isinstance(one[0], Image.Image)), ())
         return [image.size for image in several if isinstance(image, Image.Image)]
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the first result in pixels; None where only the image itself determines them."""
+        return self.tool.size(*self.sizes[0]) if self.sizes else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedStep:
@@ -192,10 +197,8 @@ def check_tool(spec: ToolSpec, prompts: Sequence[str] = ()) -> CheckedTool:
     except OSError as error:
         raise ComposerError(TOOL, spec.choice.name, f"cannot read a file: {error}") from None
     checked = CheckedTool(spec=spec, tool=tool, inputs=read_inputs(spec.images))
-    size = None
-    if checked.sizes:
-        size = tool.size(*checked.sizes[0])
-    elif tool.makes != "text":
+    size = checked.size
+    if not checked.sizes and tool.makes != "text":
         raise ComposerError(TOOL, spec.choice.name, "makes images and takes none: it must have an image among `inputs`")
     of_each = tuple(prompts[index % len(prompts)] if prompts else "" for index in range(checked.count))
     metrics = check_metrics(spec.metrics, tool.makes, size, of_each)

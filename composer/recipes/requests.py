@@ -14,7 +14,7 @@ from composer.config.recipes import is_recipe
 from composer.config.spec import RunSpec
 from composer.metrics.base import Metric
 from composer.pipelines.run import execute
-from composer.recipes.check import CheckedRecipe, Find, check_recipe, tried_recipe
+from composer.recipes.check import CheckedRecipe, CheckedTool, Find, check_recipe, tried_recipe
 from composer.recipes.spec import RecipeSpec, read_recipe
 
 if TYPE_CHECKING:
@@ -76,7 +76,16 @@ def metrics_of(checked: CheckedSpec) -> Mapping[str, Metric]:
     Returns:
         Metrics by name.
     """
-    return checked.steps[-1].checked.metrics if isinstance(checked, CheckedRecipe) else checked.metrics
+    return last_of(checked).metrics
+
+
+def last_of(checked: CheckedSpec) -> Checked | CheckedTool:
+    """Return what makes the images: a run itself, or the last step of a recipe.
+
+    Args:
+        checked: The checked settings.
+    """
+    return checked.steps[-1].checked if isinstance(checked, CheckedRecipe) else checked
 
 
 def tried_request(checked: CheckedSpec, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:

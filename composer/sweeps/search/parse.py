@@ -12,7 +12,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from composer.config import overrides as argv
@@ -20,13 +20,15 @@ from composer.config.command_line import ParsedArgs
 from composer.config.hydra_errors import translate_errors
 from composer.config.hydra_loader import loader
 from composer.config.hydra_settings import OUT, SEARCH, SWEEP_DIR
+from composer.config.recipes import Recipe, recipe_name
 from composer.errors import ComposerError
-from composer.recipes.requests import runs_of
-from composer.records.job_id import job_id
+from composer.recipes.check import CheckedRecipe
+from composer.recipes.identity import request_id
 from composer.sweeps.grammar import Grammar, Job
 from composer.sweeps.job_configs import Composer
 from composer.sweeps.parse import RUN_ROOTS, SWEEPS, requested_folder, split_overrides
 from composer.sweeps.plan import Entry
+from composer.sweeps.recipe_configs import RecipeComposer
 from composer.sweeps.search.metrics import KEY, Reference
 from composer.sweeps.search.space import Point, Space
 from composer.sweeps.settings import read_search, read_sweep
@@ -51,6 +53,7 @@ class Search:
         folder: Folder of the search's files.
         compose: Composer of trial configs.
         space: The search space.
+        recipe: The recipe whose settings are searched over; ``None`` for single runs.
         worker: Worker of this process.
     """
 
@@ -63,6 +66,7 @@ class Search:
     folder: Path
     compose: Composer
     space: Space
+    recipe: Recipe | None = None
     worker: Worker = field(default_factory=Worker)
 
     def entry(self, words: Sequence[str], number: int = 0, axes: tuple[str, ...] = ()) -> Entry:
@@ -82,8 +86,10 @@ class Search:
         job = Job(number, self.space.settings(words), axes)
         with translate_errors(job.overrides, self.line.config_dir):
             tree = drop_progress_callback(self.compose(job.settings))
-        (checked,) = runs_of(self.worker.check(tree))
-        return Entry(job, job_id(checked), tree, checked)
+        checked = self.worker.check(tree)
+        if isinstance(checked, CheckedRecipe) and {"seconds", "peak_memory"} & {*self.spec.metrics}:
+            checked = replace(checked, spec=replace(checked.spec, reuse=False))  # a stored result takes no time
+        return Entry(job, request_id(checked), tree, checked)
 
     def trial(self, point: Point, number: int = 0) -> Entry:
         """Resolve the run of a point.
@@ -115,12 +121,13 @@ class Search:
         words = _words(text)
         if words is None:
             return Reference.read(text)
-        for word in argv.prepare(words):
+        prepared = (self.recipe or argv).prepare(words)
+        for word in prepared:
             override = self.space.grammar.parse(word)
             if override.is_sweep_override() or re.split(r"[./]", override.key_or_group)[0] in RUN_ROOTS:
                 reason = f"`{word}` sets no single run: use overrides such as steps=50 scheduler=ddim"
                 raise ComposerError(KEY, text, reason)
-        return self.entry(argv.prepare(words))
+        return self.entry(prepared)
 
     def command(self, point: Point) -> str:
         """Format the command that generates the images of a point again.
@@ -148,12 +155,13 @@ def parse_search(line: ParsedArgs) -> Search:
     Raises:
         ComposerError: An override or a setting is invalid, or has no effect in a search.
     """
-    overrides = argv.prepare(line.overrides, multirun=True)
+    recipe = Recipe(line.overrides, line.config_dir) if recipe_name(line.overrides) else None
+    overrides = (recipe or argv).prepare(line.overrides, multirun=True)
     with translate_errors(overrides, line.config_dir):
-        return _parse_prepared(line, overrides)
+        return _parse_prepared(line, overrides, recipe)
 
 
-def _parse_prepared(line: ParsedArgs, overrides: list[str]) -> Search:
+def _parse_prepared(line: ParsedArgs, overrides: list[str], recipe: Recipe | None) -> Search:
     run_overrides, job_overrides = split_overrides(overrides)
     of_hydra = [text for text in run_overrides if argv.split(text)[1].startswith(("hydra", OUT))]
     for _, key, value in (argv.split(text) for text in of_hydra if text != SEARCH):
@@ -171,7 +179,8 @@ def _parse_prepared(line: ParsedArgs, overrides: list[str]) -> Search:
     typed = {
         text: word for text, word in zip(overrides, line.overrides) if not (argv.split(word)[2] or "").startswith("@")
     }
-    return Search(line, job_overrides, kept, typed, spec, sweep.fresh, folder, Composer(grammar), space)
+    compose = RecipeComposer(grammar, recipe, line.config_dir) if recipe else Composer(grammar)
+    return Search(line, job_overrides, kept, typed, spec, sweep.fresh, folder, compose, space, recipe)
 
 
 def _refuse_sweep_settings(sweep: SweepSpec, sheet: SheetSpec) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from composer.callbacks.request import Request
-from composer.checkpoints.layouts import HOSTED
+from composer.checks.compatibility import Checked
+from composer.checks.metrics import final_size
 from composer.config.command_line import ParsedArgs
-from composer.config.recipes import RECIPE, recipe_name
 from composer.errors import ComposerError
-from composer.recipes.requests import runs_of
+from composer.recipes.check import CheckedTool
+from composer.recipes.requests import last_of
 from composer.records.measured import metric_keys
 from composer.sweeps.lock import locked
 from composer.sweeps.plan import Entry
@@ -32,15 +32,13 @@ def run(line: ParsedArgs) -> int:
     """
     if find_spec("optuna") is None:
         raise ComposerError("hydra/sweeper", "optuna", "needs Optuna: pip install 'diffusion-composer[optuna]'")
-    if name := recipe_name(line.overrides):
-        raise ComposerError(RECIPE, name, "has several steps, and a search tries single runs: sweep over it instead")
     search = parse_search(line)
     reference = search.reference()
-    found = _check_space(search, reference)
+    parts = _check_space(search, reference)
     with locked(search.folder):
         from composer.sweeps.search.trials import Trials
 
-        return Trials(search, reference, *found).run()
+        return Trials(search, reference, *parts).run()
 
 
 def _check_space(search: Search, reference: Reference | Entry | None) -> tuple[tuple[Objective, ...], list[Any]]:
@@ -53,30 +51,33 @@ def _check_space(search: Search, reference: Reference | Entry | None) -> tuple[t
     Returns:
         What is to be best, and what determines the values of metrics.
     """
-    wanted: tuple[Objective, ...] = ()
+    aims: tuple[Objective, ...] = ()
     keys: list[Any] = []
     for point in search.space.corners():
-        (checked,) = runs_of(search.trial(point).resolved)
-        wanted = objectives(search.spec, checked.metrics)
+        checked = last_of(search.trial(point).resolved)
+        aims = objectives(search.spec, checked.metrics)
         keys = metric_keys(checked.spec.metrics, checked.metrics)
-        if reference is not None and checked.task.makes != "image":
+        if reference is not None and isinstance(checked, Checked) and checked.task.makes != "image":
             reason = f"compares images, and task={checked.spec.task.name} makes {checked.task.makes}s: leave it out"
             raise ComposerError(KEY, search.spec.reference, reason)
-        if reference is None or checked.checkpoint.family == HOSTED:  # its size is known only from its images
+        size = None if reference is None else _output_size(checked)
+        if size is None:  # known only from its images
             continue
-        size = _output_size(checked.request)
         if isinstance(reference, Reference):
             reference.check_size(*size)
-        elif (reference_size := _output_size(runs_of(reference.resolved)[0].request)) != size:
+        elif reference and (reference_size := _output_size(last_of(reference.resolved))) not in (None, size):
             sizes = " and ".join(
-                f"{images} of {width} x {height} pixels" for images, height, width in (reference_size, size)
+                f"{images} of {width} x {height} pixels" for images, height, width in (reference_size or size, size)
             )
             reason = f"its images and those of a trial can't be compared: {sizes}"
             raise ComposerError(KEY, search.spec.reference, reason)
-    return wanted, keys
+    return aims, keys
 
 
-def _output_size(request: Request) -> tuple[int, int, int]:
-    """Number of images, height and width in pixels; of the second pass, if there is one."""
-    height, width = request.sizes[-1]
-    return request.batch, height, width
+def _output_size(checked: Checked | CheckedTool) -> tuple[int, int, int] | None:
+    """Number of images, height and width in pixels; None where only the images show it."""
+    if isinstance(checked, Checked):
+        count, size = checked.request.batch, final_size(checked.request)
+    else:
+        count, size = checked.count, checked.size
+    return None if size is None else (count, size[1], size[0])
