@@ -34,7 +34,8 @@ STANDARD = (
     "sampling/test_non_finite.py", "server",
     "sweeps/report", "sweeps/search", "sweeps/test_kills.py", "sweeps/test_ledger.py", "sweeps/test_ray.py",
     "sweeps/test_run.py", "sweeps/test_schema0.py", "system/test_lazy_imports.py", "system/test_run_lock.py",
-    "test_package.py", "test_readme.py", "testing", "tiny", "training/test_settings.py", "training/test_training.py",
+    "test_package.py", "test_readme.py", "testing", "tiny", "tools/test_depth.py", "tools/test_upscale_model.py",
+    "tools/test_word_tools.py", "training/test_settings.py", "training/test_training.py",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from composer.config.search_path import packaged_conf
 from composer.errors import ComposerError
 from composer.images.reading import read_image
 from composer.loading.kept_models import clear
-from composer.loading.writing import ENHANCE
+from composer.loading.writing import DESCRIBE, ENHANCE
 from composer.testing.conformance import ToolTests
 from composer.tools.mask_words import MaskWords
 from composer.tools.texts import Caption, Enhance
@@ -22,7 +22,7 @@ CONF = packaged_conf() / "tool"
 IMAGE = read_image("image", "sample:scene").resize((48, 40))
 
 
-NAMES = ("clipseg", "owlv2", "grounding_dino", "blip", "llama")
+NAMES = ("clipseg", "owlv2", "grounding_dino", "blip", "llava", "llama")
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +116,23 @@ def test_a_caption_is_what_transformers_writes(models):
         expected = processor.decode(tokens[0], skip_special_tokens=True)
         tool = Caption(source=models["blip"], tokens=8, instruction=instruction)
         assert tool.run({"image": IMAGE}, "cpu") == " ".join(expected.split()) != ""
+
+
+@torch.no_grad()
+def test_an_instruction_is_followed_as_transformers_does(models):
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(models["llava"])
+    model = AutoModelForImageTextToText.from_pretrained(models["llava"]).eval()
+    texts = []
+    for instruction in (None, "Which colours?"):
+        text = f"<image>{instruction or DESCRIBE}</s>"
+        inputs = processor(images=IMAGE, text=text, return_tensors="pt")
+        tokens = model.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        texts.append(" ".join(processor.decode(tokens, skip_special_tokens=True).split()))
+        tool = Caption(source=models["llava"], tokens=8, instruction=instruction)
+        assert tool.run({"image": IMAGE}, "cpu") == texts[-1] != ""
+    assert texts[0] != texts[1]
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from transformers import (
     BlipForConditionalGeneration,
     BlipImageProcessor,
     BlipProcessor,
+    CLIPImageProcessor,
     CLIPSegConfig,
     CLIPSegForImageSegmentation,
     CLIPSegProcessor,
@@ -20,6 +21,9 @@ from transformers import (
     GroundingDinoProcessor,
     LlamaConfig,
     LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
     Owlv2Config,
     Owlv2ForObjectDetection,
     Owlv2ImageProcessor,
@@ -41,6 +45,12 @@ VISION = {
 }  # fmt: skip
 #: Answers with what the user wrote; the system's part is before it.
 TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}</s>{% endfor %}"
+
+#: The same for messages with images.
+CHAT = (
+    "{% for message in messages %}{% for part in message.content %}"
+    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}</s>{% endfor %}"
+)
 
 
 def clipseg(folder: Path) -> Path:
@@ -103,6 +113,29 @@ def blip(folder: Path) -> Path:
     BlipForConditionalGeneration(config).save_pretrained(folder)
     size = {"height": 32, "width": 32}
     BlipProcessor(BlipImageProcessor(size=size), t5_tokenizer()).save_pretrained(folder)
+    return folder
+
+
+def llava(folder: Path) -> Path:
+    """A model that follows instructions about images."""
+    torch.manual_seed(0)
+    tokenizer = t5_tokenizer()
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    tokenizer.model_max_length = 512
+    text = {
+        "model_type": "llama", "vocab_size": 99, "hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "max_position_embeddings": 512, "bos_token_id": 5, "eos_token_id": 1,
+        "pad_token_id": 0, "initializer_range": 0.5,
+    }  # fmt: skip
+    config = LlavaConfig(
+        vision_config={**VISION, "model_type": "clip_vision_model"}, text_config=text, vision_feature_layer=-1,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    LlavaProcessor(
+        CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}), tokenizer, patch_size=8,
+        vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=CHAT,
+    ).save_pretrained(folder)  # fmt: skip
     return folder
 
 
