@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.errors import ComposerError
+from composer.recipes.check import CheckedRecipe
+from composer.recipes.requests import CheckedSpec, runs_of
 from composer.server.answers import command_of
 from composer.server.queue import FINAL, QueuedJob
 from composer.server.requested_words import request_words, sweep_words
@@ -24,7 +26,7 @@ from composer.server.settings import AgentSettings
 from composer.server.worker import RECORD, job_folder
 
 if TYPE_CHECKING:
-    from composer.checks.compatibility import Checked
+    pass
 
 #: Longest time that a call waits for its jobs, in seconds, and time between two looks at them.
 LONGEST_WAIT, LOOK_SECONDS = 600.0, 0.1
@@ -60,6 +62,10 @@ class AgentTools:
         weights. Overrides are words such as ["model=tiny", "prompt=a red cone", "steps=10"].
         """
         checked, notes = self.service.checked(request_words([*overrides], self.service.uploads))
+        if isinstance(checked, CheckedRecipe):
+            from composer.recipes.describe import described
+
+            return described(checked)[0]
         from composer.pipelines.description import describe
         from composer.pipelines.description_facts import facts
         from composer.pipelines.offers import find_offers
@@ -188,18 +194,18 @@ class AgentTools:
         return record["pixels"]
 
 
-def cost(several: Sequence[Checked]) -> dict[str, Any]:
+def cost(several: Sequence[CheckedSpec]) -> dict[str, Any]:
     """Count what jobs do.
 
     Args:
         several: The checked settings of each.
 
     Returns:
-        `jobs`, `images` (or clips, or sounds), and `steps` of the denoiser for all of them.
+        `jobs`, `images` (or clips, or sounds) of all steps, and `steps` of the denoiser for all of them.
     """
-    requests = [checked.request for checked in several]
+    requests = [run.request for checked in several for run in runs_of(checked)]
     return {
-        "jobs": len(requests),
+        "jobs": len(several),
         "images": sum(request.batch for request in requests),
         "steps": sum(request.batch * (request.steps - request.steps_skipped) for request in requests),
     }

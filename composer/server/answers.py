@@ -54,10 +54,16 @@ def job_body(job: QueuedJob, address: Callable[[str], str]) -> dict[str, Any]:
 
     Returns:
         `id`, `number`, `state`, `client`, `overrides`, `command`, `sweep`, `created`, `started`, `ended`, `attempts`,
-        `step`, `total`, `preview`, `images`, `record`, `files` (name → address), `error` and `favourite`.
+        `step`, `total`, `preview`, `images`, `steps` (of a recipe: earlier step → addresses of its images), `record`,
+        `files` (name → address), `error` and `favourite`.
     """
     files = {name: address(f"/files/{job.id}/{name}") for name in job.files}
     images = [url for name, url in files.items() if name[:3].isdigit() and name.count(".") == 1]
+    steps: dict[str, list[str]] = {}
+    for name, url in files.items():
+        step, _, inner = name.partition("/")
+        if inner[:3].isdigit() and inner.count(".") == 1 and "/" not in inner and not inner.endswith(".txt"):
+            steps.setdefault(step, []).append(url)
     preview = address(f"/files/{job.id}/preview.jpg") if job.previews and job.state == "running" else None
     return {
         "id": job.id,
@@ -75,6 +81,7 @@ def job_body(job: QueuedJob, address: Callable[[str], str]) -> dict[str, Any]:
         "total": job.total,
         "preview": preview and f"{preview}&step={job.previews}",
         "images": images,
+        "steps": steps if any(f"{step}/run.json" in files for step in steps) else {},
         "record": files.get("run.json"),
         "files": files,
         "error": job.error,

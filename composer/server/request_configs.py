@@ -10,9 +10,11 @@ from typing import Any
 
 from composer.config.compose import compose_config
 from composer.config.hydra_loader import loader
+from composer.config.recipes import Recipe, recipe_name
 from composer.config.search_path import conf_folders
 from composer.sweeps.grammar import Grammar
 from composer.sweeps.job_configs import Composer
+from composer.sweeps.recipe_configs import RecipeComposer
 
 #: Most configs that are kept; with more, all are composed anew.
 MAX_CONFIGS = 200
@@ -32,11 +34,14 @@ class RequestConfigs:
             words: Checked overrides.
 
         Returns:
-            The config.
+            The config of a run, or the tree of a recipe.
 
         Raises:
             ComposerError: They do not compose.
         """
+        if recipe_name(words):
+            grammar = self._current().grammar
+            return RecipeComposer(grammar, Recipe(words), None)([grammar.setting(word) for word in words])
         try:
             composer = self._current()
             return composer([composer.grammar.setting(word) for word in words])

@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from composer.config import overrides as argv
+from composer.config.choices import class_in
 from composer.config.hydra_errors import translate_errors
 from composer.config.hydra_loader import loader
 from composer.config.keys import is_file_key, is_text_key
+from composer.config.recipes import RECIPE, REUSE, TOOL, Recipe, recipe_name
+from composer.config.search_path import conf_folders
+from composer.config.spec import Choice
+from composer.config.targets import resolve
 from composer.errors import ComposerError
 from composer.images.reading import is_sample
+from composer.recipes.spec import is_reference
 from composer.sweeps.grammar import Grammar, iter_jobs
 from composer.sweeps.job_configs import has_interpolation
 from composer.sweeps.settings import read_sweep
+from composer.tools.base import Tool
 
 #: Most words of a request, characters of one, images of a job, pixels of a side, and jobs of a sweep.
 MAX_WORDS, MAX_CHARACTERS, MAX_IMAGES, MAX_SIDE, MAX_JOBS = 100, 20_000, 64, 4096, 1000
@@ -37,8 +44,8 @@ REFUSED = {
     "embedding": "names a file of the machine that serves",
     "control": "names a model: the operator of the service offers control models by presets",
     "ip_adapter": "names a file of the machine that serves",
-    "recipe": "has several steps, whose settings the service does not check yet",
-    "tool": "is for steps of recipes, which the service does not run yet",
+    "recipe": "is chosen by an option of the operator: recipe=NAME",
+    "tool": "is chosen by the recipe of the operator",
     "wildcards": "names a directory of the machine that serves",
     "ray": "is set by the operator of the service alone",
     "search": "is a command of its own, and no job",
@@ -70,18 +77,56 @@ def request_words(words: Any, uploads: Path, sweep: bool = False) -> list[str]:
         raise ComposerError("overrides", None, 'must be a list of words, such as ["steps=10", "seed=3"]')
     if len(words) > MAX_WORDS:
         raise ComposerError("overrides", len(words), f"are at most {MAX_WORDS} words")
+    recipe = _recipe(words)
     for word in words:
         if len(word) > MAX_CHARACTERS:
             raise ComposerError("overrides", word, f"has {len(word)} characters: at most {MAX_CHARACTERS} are read")
         if "\0" in word:
             raise ComposerError("overrides", word, "has a null character")
-        refuse_key(word, sweep)
-    prepared = argv.prepare([_with_uploads(word, uploads) for word in words], multirun=sweep)
+        step, inner = _of_step(word, recipe)
+        if step and argv.split(inner)[1].partition(".")[0] == RECIPE:
+            raise ComposerError(argv.split(word)[1], None, "a step of a recipe is no recipe")
+        refuse_key(inner, sweep)
+    prepared = (recipe or argv).prepare([_with_uploads(word, uploads, recipe) for word in words], multirun=sweep)
     with translate_errors(prepared, None):
         grammar = Grammar(loader())
         for text in prepared:
-            _check_value(grammar, text, uploads, sweep)
+            step, inner = _of_step(text, recipe)
+            _check_value(grammar, inner, uploads, sweep, _tool(step, recipe))
     return prepared
+
+
+def _recipe(words: Sequence[str]) -> Recipe | None:
+    """The recipe of a request, which is one of the operator's options."""
+    name = recipe_name(words)
+    if name is None:
+        return None
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,80}", name):
+        raise ComposerError(RECIPE, name, "must be the name of one option: `GET /schema` lists them")
+    return Recipe([f"{RECIPE}={name}"])
+
+
+def _of_step(word: str, recipe: Recipe | None) -> tuple[str, str]:
+    """The step that a word is of, empty for all; and the word as it is typed for a single run."""
+    prefix, key, value = argv.split(word)
+    step, _, rest = key.partition(".")
+    if recipe is None or step not in recipe.steps or not rest:
+        return "", word
+    return step, f"{prefix}{rest}" + ("" if value is None else f"={value}")
+
+
+def _tool(step: str, recipe: Recipe | None) -> tuple[str, ...] | None:
+    """Inputs of a step's tool; None if it is a run."""
+    if recipe is None or not step:
+        return None
+    names = [value for _, key, value in map(argv.split, recipe.steps[step]) if key == TOOL]
+    if not names:
+        return None
+    name = str(names[-1])
+    files = (class_in(folder, TOOL, name) for folder in conf_folders())
+    path = next((path for path in files if path), "")
+    tool: type[Tool] = resolve(TOOL, Choice(path=path, group=TOOL, name=name), Tool)
+    return tuple(tool.inputs)
 
 
 def refuse_key(word: str, sweep: bool) -> None:
@@ -97,7 +142,11 @@ def refuse_key(word: str, sweep: bool) -> None:
     _, key, value = argv.split(word)
     key = key.partition("@")[0].strip()
     root = re.split(r"[./]", key)[0]
-    if key != "model" and not ALLOWED.fullmatch(key.lstrip("+")) and (reason := REFUSED.get(key) or REFUSED.get(root)):
+    if (
+        key not in ("model", RECIPE, f"{RECIPE}.{REUSE}")
+        and not ALLOWED.fullmatch(key.lstrip("+"))
+        and (reason := REFUSED.get(key) or REFUSED.get(root))
+    ):
         raise ComposerError(key, value, reason)
     if root == "sweep" and not (sweep and key in SWEEP_KEYS):
         raise ComposerError(key, value, "is no setting of a request's sweep", SWEEP_KEYS)
@@ -107,10 +156,12 @@ def refuse_key(word: str, sweep: bool) -> None:
         )
 
 
-def _with_uploads(word: str, uploads: Path) -> str:
+def _with_uploads(word: str, uploads: Path, recipe: Recipe | None = None) -> str:
     """Replace `upload:ID` in a key of files by the path of the image."""
     prefix, key, value = argv.split(word)
-    if value is None or not is_file_key(key):
+    step, inner = _of_step(word, recipe)
+    name = argv.split(inner)[1]
+    if value is None or not (is_file_key(name) or name in (_tool(step, recipe) or ())):
         return word
 
     def path(match: re.Match[str]) -> str:
@@ -124,7 +175,7 @@ def _with_uploads(word: str, uploads: Path) -> str:
     return f"{prefix}{key}={_UPLOAD_ID.sub(path, value)}"
 
 
-def _check_value(grammar: Grammar, text: str, uploads: Path, sweep: bool) -> None:
+def _check_value(grammar: Grammar, text: str, uploads: Path, sweep: bool, tool: tuple[str, ...] | None = None) -> None:
     override = grammar.parse(text)
     key, value = override.key_or_group, override.value()
     if override.is_sweep_override():
@@ -137,6 +188,8 @@ def _check_value(grammar: Grammar, text: str, uploads: Path, sweep: bool) -> Non
         raise ComposerError(key, shown, "is an interpolation, and a request has none: escape it as \\${")
     for name, leaf in _leaves(key, value):
         _check_leaf(name, leaf, uploads)
+        if tool is not None:
+            _check_leaf_of_tool(name, getattr(leaf, "text", leaf), uploads, tool)
 
 
 def _check_range(key: str, value: Any) -> None:
@@ -173,12 +226,22 @@ def _check_leaf(key: str, value: Any, uploads: Path) -> None:
         return
     root, last = key.partition(".")[0], key.rpartition(".")[2]
     if is_file_key(key):
-        if not is_sample(value) and Path(value).parent != uploads:
+        if not is_sample(value) and not is_reference(value) and Path(value).parent != uploads:
             raise ComposerError(key, value, "must be an uploaded image, upload:ID, or sample:NAME")
     elif root == "metric" and last in ("model", "revision"):
         raise ComposerError(key, value, "names a model: the operator of the service offers metrics with one by presets")
     elif not is_text_key(key) and (any(c in value for c in "/\\\0") or value.startswith(("~", "."))):
         raise ComposerError(key, value, "looks like a path, and a request names none: images come as uploads")
+
+
+def _check_leaf_of_tool(key: str, value: Any, uploads: Path, inputs: tuple[str, ...]) -> None:
+    """Refuse files and models among the settings of a tool, whose names only the tool knows."""
+    if not isinstance(value, str) or is_sample(value) or is_reference(value) or is_text_key(key):
+        return
+    if key.rpartition(".")[2] in ("model", "revision"):
+        raise ComposerError(key, value, "names a model: it is chosen by the recipe of the operator")
+    if (key in inputs or "." in value or Path(value).exists()) and Path(value).parent != uploads:
+        raise ComposerError(key, value, "must be an uploaded image, upload:ID, sample:NAME, or step:NAME")
 
 
 def sweep_words(prepared: Sequence[str]) -> list[list[str]]:
@@ -205,7 +268,7 @@ def sweep_words(prepared: Sequence[str]) -> list[list[str]]:
             product *= len(values)
         if product > MAX_COMBINATIONS:
             raise ComposerError("overrides", product, f"are combinations: at most {MAX_COMBINATIONS} are tried")
-        known = _known(grammar, job_words) if spec.where else {}
+        known = _known(grammar, job_words, _recipe(job_words)) if spec.where else {}
         for job in iter_jobs(grammar, job_words, spec, known):
             jobs.append(list(job.overrides))
             if len(jobs) > MAX_JOBS:
@@ -215,8 +278,10 @@ def sweep_words(prepared: Sequence[str]) -> list[list[str]]:
     return jobs
 
 
-def _known(grammar: Grammar, job_words: Sequence[str]) -> Mapping[str, Any]:
+def _known(grammar: Grammar, job_words: Sequence[str], recipe: Recipe | None) -> Mapping[str, Any]:
     from composer.sweeps.job_configs import Composer
+    from composer.sweeps.recipe_configs import RecipeComposer
 
     first = [values[0] for values in grammar.axes(job_words).values()]
-    return Composer(grammar).choices([setting for value in first for setting in value])
+    composer = RecipeComposer(grammar, recipe, None) if recipe else Composer(grammar)
+    return composer.choices([setting for value in first for setting in value])

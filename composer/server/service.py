@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from composer.config.read import plain, read
+from composer.config.read import plain
 from composer.errors import ComposerError
 from composer.images.reading import open_image
 from composer.server.queue import JobQueue, QueuedJob
@@ -20,6 +20,7 @@ from composer.system.files import write_atomically
 if TYPE_CHECKING:
     from composer.checkpoints.checkpoint import Checkpoint
     from composer.checks.compatibility import Checked
+    from composer.recipes.requests import CheckedSpec
 
 #: Most requests whose parts are remembered as tried.
 MAX_TRIED = 500
@@ -77,7 +78,7 @@ class Service:
         """
         return self.checked(words)[1]
 
-    def checked(self, words: Sequence[str]) -> tuple[Checked, tuple[str, ...]]:
+    def checked(self, words: Sequence[str]) -> tuple[CheckedSpec, tuple[str, ...]]:
         """Check overrides as `compose check` does.
 
         Args:
@@ -89,11 +90,14 @@ class Service:
         Raises:
             ComposerError: They cannot work.
         """
-        from composer.checks.compatibility import check
+        from composer.checks.compatibility import Checked
+        from composer.recipes.requests import check_request, read_request, tried_request
 
         with self._lock:  # one at a time: imports and Hydra are shared
             config = self._configs(words)
-            checked = check(read(config))
+            checked = check_request(read_request(config))
+            if not isinstance(checked, Checked):
+                return checked, tried_request(checked)
             return checked, (*checked.request.notes, *self._part_notes(plain(config), checked))
 
     def _part_notes(self, config: dict[str, Any], checked: Checked) -> tuple[str, ...]:

@@ -14,14 +14,14 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import Step, StepCallback
-from composer.config.read import read
+from composer.checks.compatibility import Checked
 from composer.errors import ComposerError
 from composer.media.medium import poster
 from composer.server.answers import error_facts
@@ -34,6 +34,10 @@ from composer.system.files import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from composer.config.spec import RunSpec
+    from composer.recipes.spec import RecipeSpec
+    from composer.records.result import Result
 
 #: Seconds between two looks into an empty queue, and between two notes of a job's progress.
 IDLE_SECONDS, NOTE_SECONDS = 0.1, 0.2
@@ -58,6 +62,9 @@ class Report(StepCallback):
         queue: The queue.
         job: The job.
         folder: Directory of its files.
+
+    Attributes:
+        part: Of a step of a recipe: steps before it, its own, and those of all; None for a single run.
     """
 
     batch_safe = True
@@ -67,6 +74,7 @@ class Report(StepCallback):
         self.queue, self.job, self.folder = queue, job, folder
         self.noted = self.next_preview = 0.0
         self.previews = 0
+        self.part: tuple[int, int, int] | None = None
 
     def after_predict(self, step: Step, prediction: Tensor) -> None:
         """Decode what the step predicts, if it is time for a preview."""
@@ -94,7 +102,11 @@ class Report(StepCallback):
             return
         self.noted = now
         with suppress(sqlite3.OperationalError):  # on a full disk: the job goes on, and its end will wait
-            if self.queue.progress(self.job.id, step.index + 1, step.total, self.previews):
+            done, total = step.index + 1, step.total
+            if self.part is not None:
+                before, steps, of_all = self.part
+                done, total = before + done * steps // total, of_all
+            if self.queue.progress(self.job.id, done, total, self.previews):
                 raise Cancelled
 
 
@@ -158,14 +170,43 @@ def generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs) -> None:
 
 def _generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs, folder: Path) -> None:
     from composer.pipelines.run import execute
+    from composer.recipes.requests import read_request
+    from composer.recipes.spec import RecipeSpec, without_progress
     from composer.records.result import save
 
-    spec = read(configs(job.words))
-    spec = replace(spec, callbacks={name: callback for name, callback in spec.callbacks.items() if name != "progress"})
-    result = execute(spec, folder, more=[Report(queue, job, folder)])
+    spec, report = without_progress(read_request(configs(job.words))), Report(queue, job, folder)
+    if isinstance(spec, RecipeSpec):
+        result = _run_recipe(spec, report, folder)
+    else:
+        result = _without_report(execute(spec, folder, more=[report]), spec)
+    save(result, folder, [path for path in folder.rglob("*") if path.is_file()])
+
+
+def _run_recipe(spec: RecipeSpec, report: Report, folder: Path) -> Result:
+    """Run the steps of a recipe, of which each takes its part of the job's progress."""
+    from composer.pipelines.run import execute_checked
+    from composer.recipes.check import check_recipe
+    from composer.recipes.run import Runner, run_recipe
+
+    checked = check_recipe(spec)
+    runs = [(step.step.name, step.checked.request.steps) for step in checked.steps if isinstance(step.checked, Checked)]
+    before = {name: sum(steps for _, steps in runs[:index]) for index, (name, _) in enumerate(runs)}
+
+    def generate(name: str, run: Checked, scratch: Path, say: Callable[[str], None]) -> Result:
+        report.part = before[name], run.request.steps, sum(steps for _, steps in runs)
+        return _without_report(execute_checked(run, scratch, say, [report]), run.spec)
+
+    result = run_recipe(checked, folder, runner=Runner(generate=generate, reuse=spec.reuse))
+    total = sum(steps for _, steps in runs)
+    with suppress(sqlite3.OperationalError):  # steps whose results were stored have noted none
+        report.queue.progress(report.job.id, total, total, report.previews)
+    return result
+
+
+def _without_report(result: Result, spec: RunSpec) -> Result:
+    """The result as the command line has it, without the callback of the service in its record."""
     callbacks = {name: facts for name, facts in result.record["callbacks"].items() if name in spec.callbacks}
-    callback_files = [path for path in folder.rglob("*") if path.is_file()]
-    save(replace(result, record={**result.record, "callbacks": callbacks}), folder, callback_files)
+    return replace(result, record={**result.record, "callbacks": callbacks})
 
 
 def _facts(error: Exception) -> dict[str, Any]:
