@@ -2,8 +2,9 @@
 
 jobs: on the embedded model, 4 schedulers × 5, 10, 20 steps × 2 seeds: one process a job, one sweep, and a script by
 hand that loads raw diffusers once. batches: 8 seeds with and without. stub: what 1,000 jobs cost beside the model,
-and what it takes to see that all of them are done. large, if it is named: as jobs, on random weights of Stable
-Diffusion 1.5's shape, where the model is all (half an hour).
+and what it takes to see that all of them are done. plan: seconds and memory for the plan of 10,000 jobs. growth: what a
+job costs late in a sweep of 10,000, with the stub. large, if it is named: as jobs, on random weights of Stable
+Diffusion 1.5's shape, where the model is all (half an hour). --quick: fewer jobs of stub, plan and growth.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import sweep_growth
 from PIL import Image
 
 SCHEDULERS = ("euler", "ddim", "dpmpp_2m", "unipc")
@@ -223,6 +225,16 @@ def stub(root: Path, jobs: int = 1000) -> None:
     )
 
 
+def plan(root: Path, jobs: int = 10_000) -> None:
+    text, well = sweep_growth.large_plan(root, jobs)
+    print(f"{text} ({met(well)}: {sweep_growth.PLAN_SECONDS:.0f} s for 10,000, {sweep_growth.PLAN_MEMORY} MiB)")
+
+
+def growth(root: Path, jobs: int = 10_000) -> None:
+    text, well = sweep_growth.growth(root, STUB, jobs)
+    print(f"{text} ({met(well)}: {sweep_growth.GROWTH} times, {sweep_growth.KEPT:.0f} KiB)")
+
+
 def met(well: bool) -> str:
     return "met" if well else "NOT MET"
 
@@ -265,17 +277,21 @@ def main() -> None:
         "jobs": embedded,
         "batches": batches,
         "stub": stub,
+        "plan": plan,
+        "growth": growth,
         "large": large,
     }
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; all but the last if none is named"
     )
+    parser.add_argument("--quick", action="store_true", help="fewer jobs of stub, plan and growth")
     args = parser.parse_args()
+    fewer = {"stub": 300, "plan": 1000, "growth": 1000} if args.quick else {}
     if unknown := set(args.parts) - set(parts):
         parser.error(f"no such part: {unknown.pop()}")
     with tempfile.TemporaryDirectory() as name:
         for part in args.parts or [*parts][:-1]:
-            parts[part](Path(name))
+            parts[part](Path(name), *([fewer[part]] if part in fewer else []))
 
 
 if __name__ == "__main__":

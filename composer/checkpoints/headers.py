@@ -108,13 +108,21 @@ def count_weights(files: list[Path]) -> dict[str, int]:
         Resolved path → number of weights, from the header; for a pickle, from its size at 4 bytes a weight.
     """
     return {
-        str(file.resolve()): file.stat().st_size // 4 if file.suffix in PICKLED else _count_elements(read_header(file))
+        str(file.resolve()): file.stat().st_size // 4 if file.suffix in PICKLED else _count_elements(file)
         for file in files
     }
 
 
-def _count_elements(table: dict[str, Any]) -> int:
-    return sum(prod(entry["shape"]) for entry in table.values())
+def _count_elements(file: Path) -> int:
+    if file.suffix == SAFETENSORS:
+        state = file.stat()
+        return _count_safetensors(file, state.st_size, state.st_mtime_ns)
+    return sum(prod(entry["shape"]) for entry in read_header(file).values())
+
+
+@lru_cache(maxsize=256)  # each job of a sweep counts them
+def _count_safetensors(file: Path, size: int, written: int) -> int:
+    return sum(prod(entry["shape"]) for entry in read_header(file).values())
 
 
 @lru_cache(maxsize=256)  # each job of a sweep reads them

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from composer.config.plugins import Plugin, plugins
@@ -261,12 +262,17 @@ class Registration:
         return f"{self.info.name} of {self.provider or 'composer'}"
 
 
-def families() -> dict[str, FamilyInfo]:
+def families() -> Mapping[str, FamilyInfo]:
     """Collect the families by name: composer's own, then those of plugins."""
+    return _by_name(plugins())
+
+
+@lru_cache(maxsize=8)  # a job of a sweep asks twenty times
+def _by_name(installed: tuple[Plugin, ...]) -> Mapping[str, FamilyInfo]:
     infos: dict[str, FamilyInfo] = {}
-    for entry in registrations():
+    for entry in _of_plugins(installed)[0]:
         infos.setdefault(entry.info.name, entry.info)
-    return infos
+    return MappingProxyType(infos)
 
 
 def registrations() -> tuple[Registration, ...]:

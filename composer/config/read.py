@@ -45,6 +45,7 @@ from composer.system import devices
 from composer.system.constraints import Ge, check_arguments, require
 
 SpecT = TypeVar("SpecT")
+_SCALARS = frozenset({str, int, float, bool, NoneType})
 #: Keys of a `variants` entry of a model that replace the model's own.
 _CHECKPOINT = ("source", "revision", "variant", "config", "components")
 
@@ -117,6 +118,27 @@ def read(config: DictConfig | Mapping[str, Any]) -> RunSpec:
     )
 
 
+def with_values(spec: RunSpec, values: Mapping[str, Any]) -> RunSpec:
+    """Give a run other values of root keys that only its task reads, such as the prompt and the seed.
+
+    Args:
+        spec: Settings of a run that has these keys.
+        values: Root key → value.
+
+    Returns:
+        The settings that `read` would make of the config with these values.
+
+    Raises:
+        ComposerError: A value is missing, or looks like a secret.
+    """
+    tree = plain(values)
+    _require_text_keys(tree)
+    refuse_secrets(tree)
+    _require_valid_values(tree)
+    recorded = MappingProxyType({**spec.config, **for_record(tree)})
+    return replace(spec, values=MappingProxyType({**spec.values, **tree}), config=recorded)
+
+
 def mapping(key: str, node: Any) -> dict[str, Any]:
     """Return a node as a mapping; null is an empty one.
 
@@ -164,6 +186,8 @@ def copied(node: Any) -> Any:
     Returns:
         Dictionaries, lists and the same values.
     """
+    if type(node) in _SCALARS:  # most of the calls
+        return node
     if isinstance(node, Mapping):
         return {key: copied(value) for key, value in node.items()}
     return [copied(value) for value in node] if isinstance(node, (list, tuple)) else node

@@ -29,8 +29,7 @@ def refuse_secrets(tree: Mapping[str, Any]) -> None:
     """
     known = _values(tuple(sorted((name, value) for name, value in os.environ.items() if NAME.search(name))))
     for key, value in iter_leaves(tree):
-        named = any(NAME.search(part) for part in key.split(".")) and isinstance(value, str)
-        if named or (isinstance(value, str) and (TOKEN.search(value) or (known and known.search(value)))):
+        if isinstance(value, str) and (_is_named(key) or TOKEN.search(value) or (known and known.search(value))):
             advice = "a token is taken from HF_TOKEN or from `hf auth login`, and never from a config"
             raise ComposerError(key, "***", f"looks like a secret: {advice}, which is written beside the images")
 
@@ -53,6 +52,12 @@ def iter_leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from iter_leaves(value, key)
     else:
         yield key, node
+
+
+@lru_cache(maxsize=4096)  # a sweep reads the same keys for each job
+def _is_named(key: str) -> bool:
+    """Whether a part of a key is named like a secret."""
+    return any(NAME.search(part) for part in key.split("."))
 
 
 @lru_cache(maxsize=8)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from composer.callbacks.request import Request
 from composer.errors import ComposerError, shorten
+
+#: Special tokens of each tokenizer, which take longer to count than a prompt.
+_specials: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 def check_prompt_length(
@@ -48,8 +52,15 @@ def split_at_limit(tokenizer: Any, length: int, text: str) -> tuple[int, int, in
         Number of tokens that are read beside the special ones, number of tokens beyond them, and the index of the
         first character that is not read.
     """
-    limit = length - tokenizer.num_special_tokens_to_add()
+    limit = length - _special_tokens(tokenizer)
     if len(text.encode()) <= limit:  # no token is less than a byte
         return limit, 0, len(text)
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False).offset_mapping
     return (limit, len(offsets) - limit, offsets[limit][0]) if len(offsets) > limit else (limit, 0, len(text))
+
+
+def _special_tokens(tokenizer: Any) -> int:
+    """Number of tokens that a tokenizer adds to a text."""
+    if tokenizer not in _specials:
+        _specials[tokenizer] = tokenizer.num_special_tokens_to_add()
+    return _specials[tokenizer]

@@ -97,6 +97,11 @@ class Pipeline:
     overflow: str = "warn"
 
     @property
+    def writes_files(self) -> bool:
+        """Whether callbacks or options are active, which may write to the directory of a run."""
+        return bool(self.callbacks or self.options)
+
+    @property
     def scheduler(self) -> dict[str, Any]:
         """Class of the scheduler that runs get, under ``"class"``, and all settings that the class takes."""
         scheduler = self.make_scheduler()
@@ -294,7 +299,7 @@ class Pipeline:
         def key() -> Hashable:
             size = request.height, request.width, type(family).__name__, model_id(family.denoiser)
             texts = request.prompts, request.negative_prompts, use_negative, family.settings
-            return *texts, *size, family.conditioned_by(request), *map(model_state, encoders)
+            return *texts, *size, family.conditioned_by(request), *map(model_state, encoders[1:])
 
         conditioning = cached(next(iter(encoders), None), key, lambda: encode_prompts(family, request, use_negative))
         for embedding in filter(None, (conditioning.positive, conditioning.negative)):

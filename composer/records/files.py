@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -45,10 +47,24 @@ def files_of(media: Sequence[Medium], indices: Sequence[int] | None, record: Map
         form = output if of_images else POSTER
         sheet = grid([poster(medium) for medium in media])
         files[f"grid.{FORMATS[form.format].suffix}"] = encode_image(sheet, form, _options(record, None, form))
+    return files | {"config.yaml": config_yaml(config).encode()}
+
+
+def config_yaml(config: Mapping[str, Any]) -> str:
+    """Write a config as YAML that composes to the same values.
+
+    Args:
+        config: Plain data with texts as keys.
+    """
+    items = literal(config).items()
+    return "".join([_yaml_of(key, json.dumps(value)) for key, value in items]) if items else "{}\n"
+
+
+@lru_cache(maxsize=1024)  # of the configs of a sweep's jobs all is the same but a seed or a prompt
+def _yaml_of(key: str, value: str) -> str:
+    """One key of a mapping with its value, which is given as JSON."""
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's is ten times faster
-    return files | {
-        "config.yaml": yaml.dump(literal(config), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()
-    }
+    return yaml.dump({key: json.loads(value)}, Dumper=dumper, sort_keys=False, allow_unicode=True)
 
 
 def file_names(count: int, indices: Sequence[int] | None, record: Mapping[str, Any]) -> list[str]:

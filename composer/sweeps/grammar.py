@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Transformer, ValueType
 
 from composer.config.adapter_nodes import typed_key
 from composer.config.hydra_loader import Loader, hydra_1_3
@@ -159,15 +159,22 @@ class Grammar:
                 raise ComposerError(override.key_or_group, None, reason)
             key = typed_key(override.key_or_group)
             axes.pop(key, None)
-            axes[key] = [(self.setting(value),) for value in _single_overrides(text, override)]
+            axes[key] = [(self.setting(value),) for value in self._single_overrides(text, override)]
         return axes
 
-
-def _single_overrides(text: str, override: Override) -> list[str]:
-    """Expand an override with several values to one override per value."""
-    if not override.is_sweep_override():
-        return [text]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    def _single_overrides(self, text: str, override: Override) -> list[str]:
+        """Expand an override with several values to one override per value; integers need not be parsed again."""
+        if not override.is_sweep_override():
+            return [text]
+        values = list(override.sweep_iterator(transformer=Transformer.identity))
+        if not all(type(value) is int for value in values):
+            return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        texts = [f"{override.get_key_element()}={value}" for value in values]
+        for single, value in zip(texts, values):
+            self._parsed.setdefault(
+                single, replace(override, value_type=ValueType.ELEMENT, _value=value, input_line=single)
+            )
+        return texts
 
 
 def iter_jobs(grammar: Grammar, overrides: Sequence[str], spec: SweepSpec, known: Mapping[str, Any]) -> Iterator[Job]:

@@ -19,7 +19,7 @@ from composer.errors import ComposerError, shorten
 from composer.records.own_files import remove_own_files
 from composer.sweeps.brief import brief
 from composer.sweeps.lock import defer_sigint
-from composer.system.files import TMP_PREFIX, write_atomically
+from composer.system.files import TMP_PREFIX, write_files
 
 #: Overrides of Hydra that sweep.json may hold; others choose where files go and which code runs.
 ALLOWED_HYDRA_OVERRIDES = ("hydra/sweeper=optuna",)
@@ -41,6 +41,7 @@ class Journal:
         running: Ids of jobs that have started and not ended.
         ids: Id of each requested job, by its key.
         unsaved_ids: The part of ``ids`` that is not on the disk yet.
+        subfolders: Subfolders of finished jobs.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Journal:
     running: set[str] = field(default_factory=set)
     ids: dict[str, str] = field(default_factory=dict)
     unsaved_ids: dict[str, str] = field(default_factory=dict)
+    subfolders: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, folder: Path) -> Journal:
@@ -102,6 +104,7 @@ class Journal:
 
     def _mark_done(self, job_id: str, subfolder: str, record: Mapping[str, Any]) -> None:
         self.done[job_id], self.briefs[job_id] = subfolder, brief(record)
+        self.subfolders.add(subfolder)
         self.failed.pop(job_id, None)
         self.running.discard(job_id)
         key = (record.get("sweep") or {}).get("key")
@@ -114,17 +117,19 @@ class Journal:
             for draft in self.folder.glob(pattern):
                 draft.unlink(missing_ok=True)
 
-    def append(self, **entry: Any) -> None:
-        """Append a line to the log and wait until it is on the disk.
+    def append(self, wait: bool = True, **entry: Any) -> None:
+        """Append a line to the log.
 
         Args:
+            wait: Whether to wait until it is on the disk; otherwise a loss of power may lose it, the process's end not.
             entry: JSON-serialisable fields of the line.
         """
         with open(self.folder / LOG_FILE, "ab+") as file:
             torn = file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
             file.write((b"\n" if torn else b"") + _encode_line(entry))
             file.flush()
-            os.fsync(file.fileno())
+            if wait:
+                os.fsync(file.fileno())
 
     def start(self, version: str) -> None:
         """Log that a process starts to work; jobs that an earlier one left unfinished are no longer running.
@@ -155,14 +160,16 @@ class Journal:
     def begin(self, batch: Sequence[str]) -> None:
         """Log that a batch is about to run.
 
-        The members are logged because pixels may differ by one grey level between batches of different members.
+        The members are logged because pixels may differ by one grey level between batches of different members. They
+        are on the disk before the first image is; a job that runs alone is known by its own record.
 
         Args:
             batch: Ids of the jobs, in the order of their images.
         """
         self.batches.update(dict.fromkeys(batch, tuple(batch)))
         self.running.update(batch)
-        self.append(batch=list(batch), **({"settled": self.unsaved_ids} if self.unsaved_ids else {}))
+        ids = {"settled": self.unsaved_ids} if self.unsaved_ids else {}
+        self.append(wait=len(batch) > 1, batch=list(batch), **ids)
         self.unsaved_ids = {}
 
     def requeue(self, job_id: str) -> None:
@@ -189,10 +196,9 @@ class Journal:
         path = self.folder / subfolder
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         complete = {**record, "job": job_id, "files": hashes}
+        encoded = json.dumps(complete, indent=1, ensure_ascii=False).encode()
         with defer_sigint():
-            for name, data in files.items():
-                write_atomically(path / name, data)
-            write_atomically(path / RECORD_FILE, json.dumps(complete, indent=1, ensure_ascii=False).encode())
+            write_files(path, {**files, RECORD_FILE: encoded})
         self._mark_done(job_id, subfolder, complete)
 
     def fail(self, job_id: str, reason: str, **details: Any) -> None:
@@ -216,8 +222,7 @@ class Journal:
         Returns:
             The number as four digits, or the next higher one that is free.
         """
-        taken = set(self.done.values())
-        while f"{number:04d}" in taken:
+        while f"{number:04d}" in self.subfolders:
             number += 1
         return f"{number:04d}"
 

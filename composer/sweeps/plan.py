@@ -5,7 +5,7 @@ batch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -92,11 +92,13 @@ class Batch:
         entries: The jobs, in the order of their images.
         loads: Overrides that decide what is loaded; the group that the batch belongs to.
         fixed: Whether an earlier process ran the same batch, whose members must not change.
+        may_grow: Whether the next batch may be larger, if memory suffices.
     """
 
     entries: tuple[Entry, ...]
     loads: tuple[str, ...]
     fixed: bool = False
+    may_grow: bool = False
 
 
 class BatchSize:
@@ -118,6 +120,17 @@ class BatchSize:
         self.maximum = MAX_BATCH_JOBS if self.grows else self.size
         self.best: float | None = None
 
+    def measures(self, jobs: int) -> bool:
+        """Test whether the time of a batch decides about the size of the next one.
+
+        Args:
+            jobs: Number of jobs in the batch.
+
+        Returns:
+            Whether the size grows, is not at its bound, and is the number of jobs.
+        """
+        return self.grows and jobs == self.size != self.maximum
+
     def record_run(self, jobs: int, seconds: float, has_memory_left: bool = True) -> None:
         """Take the time of a batch into account.
 
@@ -126,7 +139,7 @@ class BatchSize:
             seconds: Seconds per image and iteration.
             has_memory_left: Whether memory suffices for a larger batch.
         """
-        if not self.grows or jobs != self.size or self.size == self.maximum:
+        if not self.measures(jobs):
             return
         if not has_memory_left:
             self.maximum = self.size
@@ -179,7 +192,9 @@ class Plan:
             )
         self.sizes = {group: BatchSize(batch) for group in self.groups}
         self.unresolvable: list[tuple[Entry, str]] = []
-        self._finished: Counter[int] = Counter()  # by `id` of a list of entries: how many at its beginning are final
+        self._lists = {group: [*lists.values()] for group, lists in self.groups.items()}
+        # by `id` of a list: how many at its beginning are final, or, of a list of lists, have none that is not
+        self._finished: Counter[int] = Counter()
         self._by_id: dict[str, Entry] = {}
 
     def next(self, loaded: tuple[str, ...] | None = None) -> Batch | None:
@@ -193,7 +208,7 @@ class Plan:
         """
         order = sorted(self.groups, key=lambda group: group != loaded)
         for group in order:
-            for entries in self.groups[group].values():
+            for entries in self._open_lists(group):
                 batch = self._next_of(group, entries)
                 if batch is not None:
                     return batch
@@ -226,22 +241,33 @@ class Plan:
 
     def _next_of(self, group: tuple[str, ...], entries: list[Entry]) -> Batch | None:
         """Next batch of jobs that differ in nothing but what may differ within a batch."""
-        begin = self._first_open(entries)
-        first = next((entry for entry in entries[begin:] if self.must_run(entry)), None)
+        later = (entries[i] for i in range(self._first_open(entries), len(entries)))  # a slice copies thousands
+        first = next(filter(self.must_run, later), None)
         if first is None:
             return None
         earlier = self._earlier_batch(first, entries)
         if earlier is not None:
             return Batch(earlier, group, fixed=True)
-        size = self.sizes[group].size if len(entries) > 1 else 1
+        sizes = self.sizes[group]
+        size = sizes.size if len(entries) > 1 else 1
         size = size if size > 1 and self.is_batch_safe(first.resolved) else 1
         batch = [first]
-        for entry in entries[entries.index(first) + 1 :]:
+        for entry in later:
             if len(batch) == size:
                 break
             if self.must_run(entry) and self._earlier_batch(entry, entries) is None and _joinable(first, entry):
                 batch.append(entry)
-        return Batch(tuple(batch), group)
+        return Batch(tuple(batch), group, may_grow=sizes.measures(len(batch)))
+
+    def _open_lists(self, group: tuple[str, ...]) -> Iterator[list[Entry]]:
+        """Lists of a group without those at its beginning whose entries all are final."""
+        lists, closed = self._lists[group], id(self._lists[group])
+        while self._finished[closed] < len(lists):
+            first = lists[self._finished[closed]]
+            if self._first_open(first) < len(first):
+                break
+            self._finished[closed] += 1
+        return (lists[i] for i in range(self._finished[closed], len(lists)))
 
     def _first_open(self, entries: list[Entry]) -> int:
         """Index of the first entry without a final state; remembered, since a sweep can have thousands."""

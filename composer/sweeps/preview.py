@@ -103,14 +103,19 @@ def _group_line(
 ) -> tuple[tuple[str, str, str, str, str], dict[str, int]]:
     """Cells of one group: jobs, done, batches, weights and time; and bytes of its weight files."""
     members = [entry for entries in batchable for entry in entries]
-    waiting = [entry for entry in members if plan.must_run(entry)]
-    checked = next((entry.checked for entry in members if entry.checked is not None), None)
     sizes: dict[str, int] = {}
-    for run in runs_of(checked) if checked else ():
-        sizes |= weight_sizes(run.checkpoint, run.spec.precision)
-    batches = sum(-(-sum(entry in waiting for entry in entries) // max_batch) for entries in batchable)
-    requests = [run.request for entry in waiting for run in runs_of(entry.resolved)]
-    image_steps = sum(request.steps * request.batch for request in requests)
+    batches = image_steps = 0
+    for entries in batchable:
+        waiting = 0
+        for entry in entries:
+            waiting += plan.must_run(entry)
+            runs = runs_of(entry.checked) if entry.checked is not None else ()
+            for run in () if sizes else runs:
+                sizes |= weight_sizes(run.checkpoint, run.spec.precision)
+            if entry.state == "waiting":
+                image_steps += sum(run.request.steps * run.request.batch for run in runs)
+            entry.tree, entry.checked = {}, None  # thousands of configs are not kept
+        batches += -(-waiting // max_batch)
     line = (
         str(len(members)),
         str(sum(entry.state == "done" for entry in members)),

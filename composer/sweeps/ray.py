@@ -109,7 +109,7 @@ class Cluster:
         """
         worker = self.idle.pop()
         self.groups[worker] = batch.loads
-        self.working[worker.generate.remote([entry.tree for entry in batch.entries])] = worker, batch
+        self.working[worker.generate.remote([entry.tree for entry in batch.entries], batch.may_grow)] = worker, batch
 
     def wait(self) -> tuple[Batch, list[JobOutput] | JobFailure]:
         """Wait for the next batch to end; a batch whose worker died runs once more.
@@ -153,16 +153,17 @@ class Remote:
         setup(False)
         self.worker = Worker()
 
-    def generate(self, trees: list[Mapping[str, Any]]) -> list[JobOutput] | tuple[str, bool, bool]:
+    def generate(self, trees: list[Mapping[str, Any]], may_grow: bool) -> list[JobOutput] | tuple[str, bool, bool]:
         """Generate a batch.
 
         Args:
             trees: Config of each job as plain data.
+            may_grow: Whether to measure if memory suffices for a larger batch.
 
         Returns:
             The output of each job, or the arguments of a `JobFailure`; the exception itself stays on this machine.
         """
         try:
-            return self.worker.generate(trees)
+            return self.worker.generate(trees, may_grow=may_grow)
         except JobFailure as failure:
             return failure.reason, failure.memory, failure.request

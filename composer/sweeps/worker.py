@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.find import find_checkpoint
 from composer.checkpoints.fingerprints import file_states
 from composer.checks.compatibility import Checked
+from composer.config.read import with_values
 from composer.config.recipes import CONFIG, STEPS, is_recipe
-from composer.config.spec import ModelSpec
+from composer.config.spec import ModelSpec, RunSpec
 from composer.errors import ComposerError
 from composer.recipes.check import CheckedRecipe
-from composer.recipes.requests import CheckedSpec, check_request, read_request
+from composer.recipes.requests import CheckedSpec, Spec, check_request, read_request
 from composer.sampling.embedding_cache import EmbeddingCache, use_embedding_cache
-from composer.sweeps.plan import BATCH_GROWTH
+from composer.sweeps.plan import BATCH_GROWTH, BATCH_KEYS
 from composer.system import interrupts
 from composer.system.files import scratch_directory
 from composer.system.library_logs import silence_libraries
@@ -77,6 +79,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.memo = EmbeddingCache()
+        self._last_read: tuple[str, RunSpec] | None = None
 
     def check(self, tree: Mapping[str, Any]) -> CheckedSpec:
         """Check a job's config against its checkpoint, without loading weights or torch.
@@ -90,17 +93,31 @@ class Worker:
         Raises:
             ComposerError: The job is invalid.
         """
-        return replace(check_request(read_request(tree), cached_checkpoint), lenient=True)
+        return replace(check_request(self._read(tree), cached_checkpoint), lenient=True)
+
+    def _read(self, tree: Mapping[str, Any]) -> Spec:
+        """Read a config. One that differs from the last one in nothing but prompts and seeds is read in these alone."""
+        options = repr({key: None if key in BATCH_KEYS else value for key, value in tree.items()})
+        if self._last_read is not None and self._last_read[0] == options:
+            return with_values(self._last_read[1], {key: tree[key] for key in BATCH_KEYS if key in tree})
+        spec = read_request(tree)
+        if isinstance(spec, RunSpec):
+            self._last_read = options, spec
+        return spec
 
     @in_turn
     def generate(
-        self, jobs: Sequence[CheckedSpec | Mapping[str, Any]], callbacks: Sequence[StepCallback] = ()
+        self,
+        jobs: Sequence[CheckedSpec | Mapping[str, Any]],
+        callbacks: Sequence[StepCallback] = (),
+        may_grow: bool = True,
     ) -> list[JobOutput]:
         """Generate a batch of jobs that differ in nothing but prompts and seeds.
 
         Args:
             jobs: Checked configs, or configs as plain data.
             callbacks: Callbacks besides those of the configs.
+            may_grow: Whether to measure if memory suffices for a larger batch.
 
         Returns:
             The output of each job.
@@ -113,7 +130,9 @@ class Worker:
                 checked = [self.check(job) if isinstance(job, Mapping) else job for job in jobs]
                 runs = [job for job in checked if isinstance(job, Checked)]
                 recipes = [recipe_output(job, callbacks) for job in checked if not isinstance(job, Checked)]
-                return [*recipes, *(self._generate(runs, callbacks) if runs else ())]
+                outputs = [*recipes, *(self._generate(runs, callbacks) if runs else ())]
+                has_space = not may_grow or fits_in_memory(BATCH_GROWTH)
+                return outputs if has_space else [replace(output, has_memory_left=False) for output in outputs]
         except Exception as error:
             interrupts.raise_if_interrupted(error)
             failure = _failure(error)
@@ -131,13 +150,11 @@ class Worker:
         pipeline = build_pipeline(jobs[0], callbacks)
         request = merge_requests([job.request for job in jobs])
         with scratch_directory() as temporary:
-            folder = temporary() if len(jobs) == 1 else None
+            folder = temporary() if len(jobs) == 1 and pipeline.writes_files else None
             result = run_in_batches(pipeline, jobs[0], request, folder)
-            written = (
-                {} if folder is None else {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
-            )
+            written = {} if folder is None else _contents(folder)
         outputs: list[JobOutput] = []
-        begin, has_space = 0, fits_in_memory(BATCH_GROWTH)
+        begin = 0
         for job in jobs:
             part = result_of_job(result, begin, job.request, (*job.request.notes, *pipeline.notes, *result.notes))
             part = replace(part, notes=(*part.notes, *part.flag_notes))
@@ -145,9 +162,7 @@ class Worker:
                 part = replace(part, together=batch_context(request, begin))
             part = replace(part, record=record(job, pipeline, part))
             part = measured_run(part, job, pipeline.device)
-            outputs.append(
-                JobOutput({**written, **files_of(part.media, part.numbers, part.record)}, part.record, has_space)
-            )
+            outputs.append(JobOutput({**written, **files_of(part.media, part.numbers, part.record)}, part.record))
             begin += job.request.batch
         return outputs
 
@@ -168,8 +183,8 @@ def recipe_output(checked: CheckedRecipe, callbacks: Sequence[StepCallback]) -> 
     with scratch_directory() as temporary:
         folder = temporary()
         result = run_recipe(checked, folder, runner=runner_for(checked, callbacks, watching=True))
-        files = {str(file.relative_to(folder)): file.read_bytes() for file in _files(folder)}
-    return JobOutput({**files, **files_of_result(result)}, result.record, fits_in_memory(BATCH_GROWTH))
+        files = _contents(folder)
+    return JobOutput({**files, **files_of_result(result)}, result.record)
 
 
 def drop_progress_callback(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,8 +319,10 @@ def _concatenate(parts: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
     return tuple(item for part in parts for item in part)
 
 
-def _files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.rglob("*")) if file.is_file()]
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Files below a directory by their path in it."""
+    files = sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def _failure(error: Exception) -> JobFailure:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import GroupedMetadata
+#: What `annotated_types.GroupedMetadata` is known by; `isinstance` takes many times as long with a protocol.
+_GROUPED = "__is_annotated_types_grouped_metadata__"
 
 #: Type → one value, several.
 _WORDS = {
@@ -65,7 +66,7 @@ def flatten(metadata: Sequence[Any]) -> list[Any]:
     Returns:
         The same, with `Ge`, `Gt`, … instead of `Interval` and `Len`.
     """
-    return [constraint for item in metadata for constraint in (item if isinstance(item, GroupedMetadata) else [item])]
+    return [constraint for item in metadata for constraint in (item if getattr(item, _GROUPED, False) else [item])]
 
 
 def _texts(hint: Any) -> Iterator[str]:

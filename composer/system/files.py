@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ TMP_PREFIX = ".draft-"
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is complete whenever it has its name, even after a crash.
 
-    The data is written to a temporary file in the same directory, flushed to the disk and renamed.
-
     Args:
         path: The file. Directories above it are made.
         data: Its contents.
@@ -32,19 +31,43 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: The file cannot be written; no temporary file is left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=TMP_PREFIX, dir=path.parent)
+    write_files(path.parent, {path.name: data})
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files so that each is complete whenever it has its name, even after a crash.
+
+    All of them are written to temporary files beside them and flushed to the disk before the first one gets its name;
+    they get their names in their order. Each directory is flushed once, at the end.
+
+    Args:
+        folder: Directory, which is made, as those above it.
+        files: Contents by name; names may have directories.
+
+    Raises:
+        OSError: A file cannot be written; none of them is left. On a full disk, files of these names stay as they were.
+    """
+    parents = dict.fromkeys((folder / name).parent for name in files)
+    drafts: dict[Path, Path] = {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        fsync_dir(path.parent)
+        for parent in parents:
+            parent.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            path = folder / name
+            drafts[path] = path.with_name(f"{TMP_PREFIX}{secrets.token_hex(8)}")
+            with open(drafts[path], "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, draft in drafts.items():
+            os.replace(draft, path)
+            drafts[path] = path
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        for unfinished in drafts.values():  # or files of a set that is incomplete
+            unfinished.unlink(missing_ok=True)
         raise
+    for parent in parents:
+        fsync_dir(parent)
 
 
 @contextmanager
@@ -93,12 +116,6 @@ def fsync_dir(folder: Path) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 @contextmanager
 def scratch_directory() -> Iterator[Callable[[], Path]]:
     """Offer a temporary directory that is made on first use and removed at the end of the context.
@@ -106,13 +123,26 @@ def scratch_directory() -> Iterator[Callable[[], Path]]:
     Yields:
         A function that returns the directory, the same one at each call.
     """
-    with ExitStack() as stack:
+    directories: list[Path] = []
 
-        @cache
-        def folder() -> Path:
-            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="composer-")))
+    def folder() -> Path:
+        if not directories:
+            directories.append(Path(tempfile.mkdtemp(prefix="composer-")))
+        return directories[0]
 
+    try:
         yield folder
+    finally:
+        for path in directories:
+            _remove_directory(path)
+
+
+def _remove_directory(path: Path) -> None:
+    """Remove a directory of our own; an empty one in a tenth of the time of `shutil.rmtree`."""
+    try:
+        path.rmdir()
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def encode_png(image: Image) -> bytes:

@@ -37,7 +37,7 @@ def peak_memory() -> int | None:
 
     if torch.cuda.is_available():
         return sum(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())))
-    peak = _status().get("VmHWM")  # getrusage would count the parent's, if that had used more
+    peak = _status("VmHWM").get("VmHWM")  # getrusage would count the parent's, if that had used more
     if peak is not None:
         return peak
     try:
@@ -109,7 +109,7 @@ def _within_limits() -> int | None:
         import resource
     except ImportError:  # Windows
         return None
-    status = _status()
+    status = _status("Vm")
     kinds = {"VmSize": resource.RLIMIT_AS, "VmData": resource.RLIMIT_DATA}
     limits = {name: resource.getrlimit(kind)[0] for name, kind in kinds.items()}
     free = [
@@ -142,15 +142,16 @@ def _within_group(folder: Path, names: tuple[str, str, str]) -> Iterator[int]:
         yield int(most) - int("".join(_lines(used)) or 0) + cached
 
 
-def _status() -> dict[str, int]:
+def _status(*names: str) -> dict[str, int]:
     """Bytes by Linux's names of them; empty on other systems."""
-    lines = [line for line in _lines("/proc/self/status") if line.endswith(" kB")]
+    lines = [line for line in _lines("/proc/self/status") if line.startswith(names) and line.endswith(" kB")]
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 
 
 def _lines(file: str | Path) -> list[str]:
     try:
-        return Path(file).read_text().splitlines()
+        with open(file, "rb") as opened:
+            return opened.read().decode().splitlines()
     except OSError:
         return []
 

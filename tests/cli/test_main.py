@@ -401,17 +401,15 @@ def test_a_folder_that_can_not_be_made_is_refused(compose, tmp_path, command, fo
 
 def test_a_disk_that_is_full_leaves_nothing(compose, tmp_path, monkeypatch):
     """The system's own answer when the third file is written."""
-    from composer.records import result
+    real, count = os.fsync, []
 
-    real, count = result.write_atomically, []
-
-    def write(path: Path, data: bytes) -> None:
-        count.append(path)
+    def flush(handle: int) -> None:
+        count.append(handle)
         if len(count) == 3:
             raise OSError(28, "No space left on device")
-        real(path, data)
+        real(handle)
 
-    monkeypatch.setattr(result, "write_atomically", write)
+    monkeypatch.setattr(os, "fsync", flush)
     done = compose("steps=1", "callbacks=[]", "output.folder=new/out")
     assert (
         done.code == 2 and "output.folder=" in done.err and "can't be written to: No space left on device" in done.err

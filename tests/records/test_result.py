@@ -105,3 +105,19 @@ def test_a_disk_that_is_full_leaves_no_frames(tmp_path, monkeypatch):
     with pytest.raises(ComposerError, match="No space"):
         complete.save(tmp_path / "full")
     assert list((tmp_path / "full").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"a": 1, "b": {}},
+        {"prompt": "${x} \\ '\n: ü", "n": {"f": 1e-05, "no": "no", "x": [None, [1.5, "1"]]}, "z": []},
+    ],
+    ids=str,
+)
+def test_the_config_is_written_as_one_mapping(config):
+    import yaml
+
+    expected = yaml.safe_dump(module.literal(config), sort_keys=False, allow_unicode=True)
+    assert module.config_yaml(config) == expected == module.config_yaml(config)

@@ -15,7 +15,7 @@ KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
 
 
 #: Kills, file operations from one to the next that is killed before, jobs, and times that Ctrl-C is pressed.
-FEW, SOME = "3 150 8 1", "3 60 12 2"
+FEW, SOME = "3 90 8 1", "3 40 12 2"
 
 
 @pytest.mark.parametrize("requested", slow_but([FEW], [FEW, SOME]))

@@ -235,7 +235,7 @@ def test_the_first_job_does_not_wait_for_the_thousandth(compose, monkeypatch):
     real = Worker.check
     monkeypatch.setattr(Worker, "check", lambda self, tree: composed.append(1) or real(self, tree))
 
-    def generate(self, jobs, more=()):
+    def generate(self, jobs, more=(), may_grow=True):
         generated.append(len(composed))
         raise KeyboardInterrupt
 
@@ -265,10 +265,13 @@ def test_each_component_is_loaded_once(compose, checkpoints, tmp_path):
 
 
 def test_embeddings_and_encoded_images_are_shared(compose, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        Worker, "__init__", lambda self: seen.append(setattr(self, "memo", EmbeddingCache()) or self.memo)
-    )
+    seen, prepare = [], Worker.__init__
+
+    def remember(self) -> None:
+        prepare(self)
+        seen.append(self.memo)
+
+    monkeypatch.setattr(Worker, "__init__", remember)
     words = (
         "task=img2img",
         "strength=0.5",

@@ -14,7 +14,7 @@ from composer.sweeps.spec import SheetSpec
 #: Minimum of seconds between two writes.
 WRITE_INTERVAL = 2.0
 #: Writing takes at most one part in this many of the time of a sweep.
-MAX_WRITE_RATIO = 20
+MAX_WRITE_RATIO = 50
 
 
 class LiveReport:

@@ -164,7 +164,7 @@ class Trials:
         callbacks = [] if self.progress.bar.disable else [JobProgress(self.progress, f"trial {entry.job.number}")]
         if "peak_memory" in self.spec.metrics:
             reset_peak_memory()
-        (output,) = self.search.worker.generate([entry.resolved], callbacks)
+        (output,) = self.search.worker.generate([entry.resolved], callbacks, may_grow=False)
         self._warm.add(load_overrides(entry.job))
         return output
 

@@ -36,11 +36,11 @@ def generated(monkeypatch) -> list[dict]:
     generated: list[dict] = []
     generate = Worker.generate
 
-    def steady(self, jobs, more=()):
+    def steady(self, jobs, more=(), may_grow=True):
         generated.extend(job.spec.config for job in jobs)
         return [
             replace(item, record={**item.record, "seconds": item.record["iterations"] / 100})
-            for item in generate(self, jobs, more)
+            for item in generate(self, jobs, more, may_grow)
         ]
 
     monkeypatch.setattr(Worker, "generate", steady)
@@ -240,10 +240,10 @@ def test_several_images_are_compared_one_by_one(compose, generated):
 def test_failures_are_printed_and_listed_and_not_tried_again(compose, tmp_path, monkeypatch):
     generate = Worker.generate
 
-    def fails(self, jobs, more=()):
+    def fails(self, jobs, more=(), may_grow=True):
         if jobs[0].request.steps == 2:
             raise JobFailure("the weather")
-        return generate(self, jobs, more)
+        return generate(self, jobs, more, may_grow)
 
     monkeypatch.setattr(Worker, "generate", fails)
     done = compose(*SEARCH, "steps=range(1,4)")
