@@ -41,7 +41,7 @@ ROLES = {
     "inpaint": ("takes a mask besides (an inpainting model)", "inpaint or outpaint"),
     "depth": ("takes depth besides (a depth model)", "depth2img"),
     "any": ("is run by its own diffusers pipeline", ""),
-    "edit": ("edits images, such as FLUX.1 Kontext, FLUX.2 or Qwen-Image-Edit", "edit"),
+    "edit": ("edits images, such as model=tiny_flow, FLUX.1 Kontext, FLUX.2 or Qwen-Image-Edit", "edit"),
     "control": ("has a ControlNet, or takes a control image, such as FLUX.1 Control", "control"),
     "video": ("makes clips, such as Wan or LTX-Video", "text2video"),
     "image2video": ("makes clips that begin with an image, such as Wan's for image to video", "image2video"),
