@@ -228,7 +228,7 @@ def _check_leaf(key: str, value: Any, uploads: Path) -> None:
     if is_file_key(key):
         if not is_sample(value) and not is_reference(value) and Path(value).parent != uploads:
             raise ComposerError(key, value, "must be an uploaded image, upload:ID, or sample:NAME")
-    elif root == "metric" and last in ("model", "revision"):
+    elif root == "metric" and last in ("model", "revision", "source", "weights"):
         raise ComposerError(key, value, "names a model: the operator of the service offers metrics with one by presets")
     elif not is_text_key(key) and (any(c in value for c in "/\\\0") or value.startswith(("~", "."))):
         raise ComposerError(key, value, "looks like a path, and a request names none: images come as uploads")
@@ -238,7 +238,7 @@ def _check_leaf_of_tool(key: str, value: Any, uploads: Path, inputs: tuple[str, 
     """Refuse files and models among the settings of a tool, whose names only the tool knows."""
     if not isinstance(value, str) or is_sample(value) or is_reference(value) or is_text_key(key):
         return
-    if key.rpartition(".")[2] in ("model", "revision"):
+    if key.rpartition(".")[2] in ("model", "revision", "source", "weights"):
         raise ComposerError(key, value, "names a model: it is chosen by the recipe of the operator")
     if (key in inputs or "." in value or Path(value).exists()) and Path(value).parent != uploads:
         raise ComposerError(key, value, "must be an uploaded image, upload:ID, sample:NAME, or step:NAME")

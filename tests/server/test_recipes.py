@@ -12,11 +12,12 @@ from served import start
 
 import composer
 
-RECIPE = """# Three steps.
+RECIPE = """# Three steps, and what is near.
 prompt: a red cone
 steps:
   base: {task: text2img, height: 64, width: 64, steps: 3}
   larger: {tool: resize, image: 'step:base', factor: 1.5}
+  near: {tool: depth, image: 'step:base'}
   again: {task: img2img, image: 'step:larger', steps: 4, strength: 0.5}
 """
 
@@ -97,6 +98,13 @@ def test_a_sweep_over_a_step_makes_a_job_of_each_value_and_uploads_are_its_input
 def test_what_a_request_may_not_set_it_may_not_set_for_a_step(service, word, key):
     answer = service.request("POST", "/jobs", json={"overrides": ["recipe=three", word]})
     assert answer.status_code == 400 and answer.json()["error"]["key"].endswith(key.rpartition(".")[2]), answer.text
+
+
+@pytest.mark.parametrize("word", ["near.source=models", "near.source=embedded:depth", "near.revision=main"])
+def test_a_request_names_no_model_of_a_tool(service, word):
+    """Not even by a bare name, which could be a folder of the machine that serves."""
+    answer = service.request("POST", "/jobs", json={"overrides": ["recipe=three", word]})
+    assert answer.status_code == 400 and "names a model" in answer.text, answer.text
 
 
 def test_a_recipe_is_checked_without_being_queued(service):
