@@ -21,7 +21,7 @@ def wan_vae(**more: Any) -> d.AutoencoderKLWan:
 def wan_transformer(cls: type = d.WanTransformer3DModel, **more: Any) -> Any:
     plain = {
         "num_attention_heads": 2, "attention_head_dim": 16, "text_dim": 32, "freq_dim": 32, "ffn_dim": 32,
-        "num_layers": 2, "rope_max_seq_len": 32,
+        "num_layers": 2, "rope_max_seq_len": 64,
     }  # fmt: skip
     return cls(**plain | more)
 
