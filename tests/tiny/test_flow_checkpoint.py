@@ -10,6 +10,9 @@ from tiers import slow_but
 
 import composer
 from composer.checkpoints.sources import EMBEDDED
+from composer.checks.compatibility import check
+from composer.config.compose import compose_config
+from composer.config.read import read
 
 BEFORE = "a large red sphere on the left and a large blue cube on the right, on snow"
 CHANNEL = {"red": 0, "green": 1, "blue": 2}
@@ -63,6 +66,14 @@ def test_it_generates_from_a_prompt_too():
     image = np.asarray(result.image, int)
     assert image.shape == (128, 128, 3)
     assert fraction(image, LEFT, "red") > 0.05 and fraction(image, RIGHT, "blue") > 0.05
+
+
+def test_edits_have_a_guidance_scale_of_their_own(before):
+    scales = [
+        check(read(compose_config(["model=tiny_flow", *words]))).spec.guidance.keywords["scale"]
+        for words in ([], ["task=edit", f"references=[{before}]"])
+    ]
+    assert scales == [4.0, 2.0]
 
 
 @pytest.mark.slow
