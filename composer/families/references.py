@@ -54,18 +54,3 @@ def encode_rows(
     if not all(image.positions.equal(positions) for image in images):
         raise ComposerError("batch", len(rows), "references of different sizes can't share a batch: say batch=1")
     return References(tokens=torch.cat([image.tokens for image in images]), positions=positions)
-
-
-def scale_down(image: Image, most: int) -> Image:
-    """Scale an image down to a number of pixels, by the filter that diffusers uses; smaller ones stay as they are.
-
-    Args:
-        image: An image of any size.
-        most: Most pixels.
-    """
-    from PIL.Image import Resampling
-
-    scale = (most / (image.width * image.height)) ** 0.5
-    if scale >= 1:
-        return image
-    return image.resize((int(image.width * scale), int(image.height * scale)), Resampling.LANCZOS)

@@ -4,7 +4,7 @@ noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,7 @@ from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.layouts import HOSTED, families
 from composer.errors import ComposerError
 from composer.families.base import Family
+from composer.images.scaling import scale_down
 from composer.sampling.sampler import Sampler
 from composer.tasks.base import Inputs, Start, Task
 from composer.tasks.img2img import several
@@ -53,12 +54,14 @@ class Edit(Task):
         if values[key] is None:
             raise ComposerError(key, None, "an image is needed: references=FILE, or references=[FILE,FILE]")
         _check_mask(values, checkpoint)
-        references = tuple(read_image(key, one) for one in several(values[key]))
+        given = tuple(read_image(key, one) for one in several(values[key]))
+        references = tuple(_best_size(image, checkpoint) for image in given)
         _check_count(key, values[key], references, checkpoint)
         if checkpoint.family != HOSTED:
             values = {**values, **self._size(values, references[0], checkpoint)}
         base = super().inputs(values, batch, images, checkpoint)
         base = replace(base, values={"references": (references,) * batch})
+        base = replace(base, notes=(*base.notes, *_scaled(key, given, references)))
         return base if values["mask"] is None else _masked(values, key, references[0], base, batch, images)
 
     def start(self, family: Family, sampler: Sampler, request: Request) -> Start:
@@ -72,6 +75,21 @@ class Edit(Task):
         """Sides that are not set: those of the first reference, in the pixels that the model was trained for."""
         sides = checkpoint.family_info.size_like(first.height, first.width, checkpoint.size_multiple)
         return {key: side for key, side in zip(("height", "width"), sides) if values.get(key) is None}
+
+
+def _best_size(image: Image, checkpoint: Checkpoint) -> Image:
+    """An image in at most as many pixels as `model.size` says that the model generates best."""
+    side = checkpoint.best_size
+    return image if side is None else scale_down(image, side * side)
+
+
+def _scaled(key: str, given: Sequence[Image], references: Sequence[Image]) -> tuple[str, ...]:
+    """A note about references that were scaled down."""
+    for image, scaled in zip(given, references, strict=True):
+        if image.size != scaled.size:
+            sizes = " to ".join(f"{some.width} × {some.height}" for some in (image, scaled))
+            return (f"{key}: scaled from {sizes}, what the model generates best (model.size)",)
+    return ()
 
 
 def _check_mask(values: Mapping[str, Any], checkpoint: Checkpoint) -> None:

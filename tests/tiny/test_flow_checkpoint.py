@@ -68,6 +68,18 @@ def test_it_generates_from_a_prompt_too():
     assert fraction(image, LEFT, "red") > 0.05 and fraction(image, RIGHT, "blue") > 0.05
 
 
+def test_large_references_are_scaled_to_the_size_that_it_generates_best(before, tmp_path):
+    from PIL import Image
+
+    large = tmp_path / "large.png"
+    Image.open(before).resize((512, 384)).save(large)
+    result = composer.compose(
+        "model=tiny_flow", "task=edit", f"references={large}", "steps=1", "callbacks=[]", prompt="remove the cube"
+    )
+    assert result.image.size == (144, 96)
+    assert any(note.startswith("references: scaled from 512 × 384 to 147 × 110") for note in result.notes)
+
+
 def test_edits_have_a_guidance_scale_of_their_own(before):
     scales = [
         check(read(compose_config(["model=tiny_flow", *words]))).spec.guidance.keywords["scale"]

@@ -16,8 +16,9 @@ from composer.compat.pipeline_functions import flux2_shift
 from composer.families.chat import chat_limit, chat_tokens, plain_tokenizer
 from composer.families.flow import embedded_scale, grid_of, scaled_timesteps
 from composer.families.patch_norm import PatchNorm
-from composer.families.references import References, scale_down
+from composer.families.references import References
 from composer.families.vae import encode_pixels
+from composer.images.scaling import scale_down
 
 if TYPE_CHECKING:
     from PIL.Image import Image
