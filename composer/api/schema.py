@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from composer.api.option_schemas import OptionFile, option_schema, setting_schema
+from composer.api.recipe_schemas import recipe_schema
 from composer.api.root_keys import ROOT_KEYS
 from composer.config.adapter_nodes import ADAPTERS
 from composer.config.catalogue import contents, with_base
@@ -30,7 +31,8 @@ def config_schema(config_dir: str | None = None) -> Schema:
     Returns:
         A JSON Schema (2020-12). It accepts the resolved config of a run, with `chosen` and without it, and `config` of
         run.json. `$defs` has `options.GROUP`, which lists the names of a group's options with a line about each, and
-        `GROUP.NAME`, the settings of each option; those of a task are root keys.
+        `GROUP.NAME`, the settings of each option; those of a task are root keys, and those of a recipe what is typed
+        beside its name.
     """
     folders = conf_folders(config_dir)
     known = {group: _option_files(group, folders) for group in groups(folders)}
@@ -41,6 +43,8 @@ def config_schema(config_dir: str | None = None) -> Schema:
             defs |= {f"{group}.{name}": option_schema(option, lines[group][name]) for name, option in named.items()}
     defs |= {f"task.{name}": _task(option, lines["task"][name]) for name, option in known["task"].items()}
     keys = {name: list(defs[f"task.{name}"]["properties"]) for name in known["task"]}
+    recipes = known["recipe"].items()
+    defs |= {f"recipe.{name}": recipe_schema(option, lines["recipe"][name], defs) for name, option in recipes}
     return {
         "$schema": DIALECT,
         "title": "composer config",

@@ -186,7 +186,8 @@ class AgentTools:
         files = [str(folder / name) for name in job.files]
         return {
             "id": job.id, "state": job.state, "step": job.step, "total": job.total, "overrides": [*job.words],
-            "command": command_of(job.words), "files": files, "error": job.error and job.error["message"],
+            "command": command_of(job.words), "files": files, "metrics": dict(job.metrics),
+            "error": job.error and job.error["message"],
         }  # fmt: skip
 
     def _digests(self, job: QueuedJob) -> Any:

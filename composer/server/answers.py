@@ -55,7 +55,7 @@ def job_body(job: QueuedJob, address: Callable[[str], str]) -> dict[str, Any]:
     Returns:
         `id`, `number`, `state`, `client`, `overrides`, `command`, `sweep`, `created`, `started`, `ended`, `attempts`,
         `step`, `total`, `preview`, `images`, `steps` (of a recipe: earlier step → addresses of its images), `record`,
-        `files` (name → address), `error` and `favourite`.
+        `files` (name → address), `metrics` (name → value of each image), `error` and `favourite`.
     """
     files = {name: address(f"/files/{job.id}/{name}") for name in job.files}
     images = [url for name, url in files.items() if name[:3].isdigit() and name.count(".") == 1]
@@ -84,6 +84,7 @@ def job_body(job: QueuedJob, address: Callable[[str], str]) -> dict[str, Any]:
         "steps": steps if any(f"{step}/run.json" in files for step in steps) else {},
         "record": files.get("run.json"),
         "files": files,
+        "metrics": {name: list(values) for name, values in job.metrics.items()},
         "error": job.error,
         "favourite": bool(job.favourite),
     }

@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     worker INTEGER, step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
     previews INTEGER NOT NULL DEFAULT 0,
     cancel INTEGER NOT NULL DEFAULT 0, files TEXT NOT NULL DEFAULT '[]', error TEXT, sweep TEXT,
-    favourite INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0, kills INTEGER NOT NULL DEFAULT 0);
+    favourite INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0, kills INTEGER NOT NULL DEFAULT 0,
+    metrics TEXT NOT NULL DEFAULT '{}');
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, client, number);
 CREATE INDEX IF NOT EXISTS jobs_by_number ON jobs (state, number);
 CREATE INDEX IF NOT EXISTS jobs_by_sweep ON jobs (sweep, number);
@@ -72,6 +73,7 @@ class QueuedJob:
         favourite: Whether somebody marked it, so that its files are not removed with old ones.
         crashes: Times that its worker crashed while it ran.
         kills: Times that its worker was killed from outside while it ran.
+        metrics: Metric → its value for each image; None where it could not be measured.
     """
 
     id: str
@@ -94,6 +96,7 @@ class QueuedJob:
     favourite: int = 0
     crashes: int = 0
     kills: int = 0
+    metrics: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
 
 class JobQueue:
@@ -113,6 +116,8 @@ class JobQueue:
             known = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
             for name in {"favourite", "crashes", "kills"} - known:  # of an older service
                 db.execute(f"ALTER TABLE jobs ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+            if "metrics" not in known:
+                db.execute("ALTER TABLE jobs ADD COLUMN metrics TEXT NOT NULL DEFAULT '{}'")
         # The last connection that closes moves all changes into the database, which takes 10 ms: one stays open.
         self._kept = sqlite3.connect(folder / "queue.db", timeout=30, check_same_thread=False)
         self._kept.execute("SELECT 1 FROM jobs LIMIT 1").fetchall()
@@ -198,7 +203,14 @@ class JobQueue:
             db.execute("UPDATE jobs SET step = ?, total = ?, previews = ? WHERE id = ?", (step, total, previews, name))
             return bool(db.execute("SELECT cancel FROM jobs WHERE id = ?", (name,)).fetchone()["cancel"])
 
-    def finish(self, name: str, state: str, files: Sequence[str] = (), error: Mapping[str, Any] | None = None) -> None:
+    def finish(
+        self,
+        name: str,
+        state: str,
+        files: Sequence[str] = (),
+        error: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Sequence[float | None]] | None = None,
+    ) -> None:
         """End a running job.
 
         Args:
@@ -206,11 +218,13 @@ class JobQueue:
             state: A final state.
             files: Names of its files.
             error: Why it failed.
+            metrics: What was measured of its images.
         """
-        values = (state, time.time(), json.dumps(list(files)), error and json.dumps(error, default=str), name)
+        texts = (json.dumps(list(files)), error and json.dumps(error, default=str), json.dumps(metrics or {}))
+        changes = "state = ?, ended = ?, files = ?, error = ?, metrics = ?"
         with self._transaction() as db:
-            query = "UPDATE jobs SET state = ?, ended = ?, files = ?, error = ? WHERE id = ? AND state = 'running'"
-            db.execute(query, values)
+            query = f"UPDATE jobs SET {changes} WHERE id = ? AND state = 'running'"
+            db.execute(query, (state, time.time(), *texts, name))
 
     def release(self, name: str, end: ProcessEnd | None) -> None:
         """Let a running job wait again whose worker has ended. One that ends its worker again and again has failed.
@@ -379,5 +393,6 @@ def _job(row: sqlite3.Row | None) -> QueuedJob:
         raise ComposerError("job", None, "there is no such job")
     values = dict(row)
     values["words"], values["files"] = tuple(json.loads(values["words"])), tuple(json.loads(values["files"]))
+    values["metrics"] = json.loads(values["metrics"])
     values["error"] = values["error"] and json.loads(values["error"])
     return QueuedJob(**values)

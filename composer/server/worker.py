@@ -7,6 +7,7 @@ the same number waits, and then decides what became of the job that this one had
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from composer.callbacks.base import Step, StepCallback
 from composer.checks.compatibility import Checked
 from composer.errors import ComposerError
 from composer.media.medium import poster
+from composer.records.measured import METRICS, VALUES
 from composer.server.answers import error_facts
 from composer.server.full_disk import is_disk_full, until_written
 from composer.server.logs import note
@@ -130,6 +132,16 @@ def files_in(folder: Path) -> list[str]:
     return sorted((name for name in names if name != PREVIEW), key=lambda name: (name == RECORD, name))
 
 
+def metrics_in(folder: Path) -> dict[str, list[float | None]]:
+    """What the record of a job has measured: metric → its value for each image.
+
+    Args:
+        folder: Directory of the job.
+    """
+    record = json.loads((folder / RECORD).read_text("utf-8"))
+    return {name: measured[VALUES] for name, measured in record.get(METRICS, {}).items()}
+
+
 def generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs) -> None:
     """Run a job and note its end.
 
@@ -145,11 +157,11 @@ def generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # what an attempt that was killed left
     began = time.monotonic()
     note("job started", job=job.id, client=job.client, attempt=job.attempts)
-    state, files, error = "done", list[str](), None
+    state, files, error, metrics = "done", list[str](), None, dict[str, list[float | None]]()
     try:
         folder.mkdir(parents=True)
         _generate(queue, job, configs, folder)
-        files = files_in(folder)
+        files, metrics = files_in(folder), metrics_in(folder)
     except Cancelled:
         state = "cancelled"
     except Exception as raised:
@@ -162,7 +174,7 @@ def generate(queue: JobQueue, job: QueuedJob, configs: RequestConfigs) -> None:
         state, error = "failed", _facts(raised)
     if state != "done":
         shutil.rmtree(folder, ignore_errors=True)
-    until_written(lambda: queue.finish(job.id, state, files, error))
+    until_written(lambda: queue.finish(job.id, state, files, error, metrics))
     reason = error and error["message"]
     note(f"job {state}", job=job.id, client=job.client, seconds=round(time.monotonic() - began, 3), reason=reason)
     gc.collect()
@@ -236,7 +248,7 @@ def recover(queue: JobQueue, worker: int, end: ProcessEnd | None = None) -> None
 def _recover(queue: JobQueue, job: QueuedJob, end: ProcessEnd | None) -> None:
     folder = job_folder(queue.folder, job.id)
     if (folder / RECORD).is_file():
-        queue.finish(job.id, "done", files_in(folder))
+        queue.finish(job.id, "done", files_in(folder), metrics=metrics_in(folder))
     else:
         queue.release(job.id, end)
 

@@ -133,9 +133,32 @@ def test_every_option_and_every_root_key_is_described(schema):
     for group, name in EVERY:
         assert any(entry == {"const": name, "description": options(group, FOLDERS)[name]} for entry in
                    schema["$defs"][f"options.{group}"]["oneOf"])  # fmt: skip
-        assert group in ("preset", "recipe") or schema["$defs"][f"{group}.{name}"]["description"]
+        assert group == "preset" or schema["$defs"][f"{group}.{name}"]["description"]
     assert set(schema["properties"]) >= set(ROOT_KEYS)
     steps = schema["$defs"]["task.text2img"]["properties"]["steps"]
     assert steps["description"].startswith("denoising steps") and steps["default"] is None
     frames = schema["$defs"]["callbacks.preview"]["properties"]["every"]
     assert frames == {"type": "integer", "minimum": 1, "description": "iterations between frames", "default": 1}
+
+
+def test_a_recipe_has_the_keys_that_are_typed_beside_it(compose):
+    Path("mine/recipe").mkdir(parents=True)
+    Path("mine/recipe/three.yaml").write_text(
+        "# Three.\nreuse: false\nprompt: a cone\nsteps:\n"
+        "  one: {scheduler: euler, seed: 5}\n"
+        "  two: {tool: resize, image: 'step:one', factor: 3.0}\n"
+        "  last: {task: img2img, image: 'step:two', seed: 6, strength: 0.25, steps: 7}\n"
+    )
+    Path("mine/recipe/broken.yaml").write_text("# Has no steps.\nsteps: none\n")
+    known = json.loads(compose("schema", "--config-dir", "mine").out)["$defs"]
+    Draft202012Validator.check_schema(known["recipe.three"])
+    three = known["recipe.three"]["properties"]
+    assert known["recipe.broken"]["properties"] == {"recipe.reuse": {"type": "boolean", "default": True}}
+    assert three["recipe.reuse"]["default"] is False and three["prompt"]["default"] == "a cone"
+    assert {"steps", "height"} <= {*three} and not {"seed", "image", "task"} & {*three}
+    one, two, last = (three[name]["properties"] for name in ("one", "two", "last"))
+    assert one["task"] == {"const": "text2img"} and one["prompt"]["default"] == "a cone"
+    assert one["scheduler"] == {"$ref": "#/$defs/options.scheduler", "default": "euler"}
+    assert two["tool"] == {"const": "resize"} and two["factor"]["default"] == 3.0
+    task = known["task.img2img"]["properties"]
+    assert last["strength"] == {**task["strength"], "default": 0.25} and last["images"] == task["images"]

@@ -252,6 +252,88 @@ def test_a_mask_is_painted_by_keyboard_and_inpaints(page, service):
     assert page.errors() == []
 
 
+def choose(page: Browser, group: str, *names: str) -> None:
+    """Choose several options of a group."""
+    one = f"document.querySelector('#choose-{group}')"
+    page.run(
+        f"for (const option of {one}.options) option.selected = {json.dumps(names)}.includes(option.value);"
+        f"{one}.dispatchEvent(new Event('change'))"
+    )
+    page.wait(f"{one}.selectedOptions.length === {len(names)}")
+
+
+@pytest.mark.slow
+def test_metrics_are_chosen_and_shown_beside_each_image(page, service):
+    buffer = io.BytesIO()
+    Image.new("RGB", (128, 128), "teal").save(buffer, "PNG")
+    reference = service.request("POST", "/uploads", content=buffer.getvalue()).json()["upload"]
+    assert page.run("document.querySelector('#set-steps').placeholder") == "20", "what the model recommends"
+    choose(page, "metric", "sharpness", "distance")
+    put(page, "set-metric.distance.reference", reference)
+    assert not page.run("!!document.getElementById('set-metric.clip_score.model')"), "a request names no model"
+    put(page, "set-steps", "2")
+    put(page, "set-seed", "901")
+    put(page, "set-images", "2")
+    click(page, "Generate")
+    page.wait("document.querySelectorAll('#gallery li:has(.metric)').length >= 2")
+    job = service.request("GET", "/jobs?limit=1").json()["jobs"][0]
+    assert "metric=[distance,sharpness]" in job["overrides"] and {*job["metrics"]} == {"distance", "sharpness"}
+    assert job["metrics"] == {
+        name: about["values"] for name, about in httpx.get(job["record"]).json()["metrics"].items()
+    }
+    items = f"document.querySelectorAll('#gallery li[data-number=\"{job['number']}\"]')"
+    shown = page.run(f"[...{items}].map((one) => one.innerText)")
+    assert len(shown) == 2 and shown[0] != shown[1]
+    for line, value in zip(shown, job["metrics"]["sharpness"]):
+        assert f"sharpness {value:.4g}" in line and "distance " in line
+    open_image(page, job["number"])
+    assert f"{job['metrics']['sharpness'][0]:.4g}" in page.run("document.querySelector('#record-facts').innerText")
+    click(page, "Sweep this")
+    put(page, "axis-values", "1,2")
+    click(page, "Queue the sweep")
+    page.wait("document.querySelector('#sheet-state').textContent.startsWith('2 of 2')")
+    page.wait("document.querySelectorAll('#sheet-images .metric').length === 4")
+    assert page.errors() == []
+
+
+@pytest.mark.slow
+def test_a_recipe_replaces_the_fields_by_those_of_its_steps(page, service):
+    put(page, "set-negative_prompt", "fog")
+    put(page, "choose-recipe", "hires")
+    page.wait("!!document.getElementById('set-detail.strength')")
+    assert page.run("document.getElementById('set-detail.strength').placeholder") == "0.4"
+    assert page.run("[...document.querySelectorAll('summary')].map((one) => one.textContent)")[:2] == [
+        "Step base: task=text2img",
+        "Step detail: task=upscale",
+    ]
+    assert not page.run("!!document.querySelector('#choose-task, #set-strength, #set-image')")
+    assert page.run(UNNAMED) == []
+    choose(page, "metric", "sharpness")
+    put(page, "set-steps", "3")
+    put(page, "set-base.steps", "4")
+    put(page, "set-detail.prompt", "it's a cone, [x]")
+    click(page, "Check")
+    page.wait("document.querySelector('#checked').textContent.includes('this can run')")
+    click(page, "Generate")
+    page.wait("document.querySelector('#gallery li .metric')?.innerText.startsWith('sharpness ')")
+    job = service.request("GET", "/jobs?limit=1").json()["jobs"][0]
+    assert job["overrides"][0] == "recipe=hires" and "base.steps=4" in job["overrides"]
+    record = httpx.get(job["record"]).json()
+    assert record["images"][0]["prompt"] == "it's a cone, [x]" and record["config"]["steps"] == 3
+    put(page, "choose-recipe", "")
+    page.wait("!!document.querySelector('#choose-task') && !document.getElementById('set-base.steps')")
+    assert "base.steps" not in text(page, "command")
+    open_image(page, job["number"])
+    click(page, "Put into the form")
+    page.wait("document.getElementById('set-base.steps')?.value === '4'")
+    assert page.run("document.getElementById('set-detail.prompt').value") == "it's a cone, [x]"
+    assert page.run("document.querySelector('#further').value") == ""
+    open_image(page, job["number"])
+    click(page, "Start from it")
+    page.wait("document.querySelector('#set-image')?.value.startsWith('upload:')")
+    assert page.run("document.querySelector('#choose-recipe').value") == "" and page.errors() == []
+
+
 def axe() -> str:
     """The script of axe-core, from the package of its client."""
     spec = find_spec("axe_selenium_python")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import threading
 from dataclasses import replace
@@ -60,8 +61,10 @@ def test_a_killed_job_is_done_if_its_record_exists_and_waits_again_otherwise(que
     for job in (finished, half):
         job_folder(queue.folder, job.id).mkdir(parents=True)
         (job_folder(queue.folder, job.id) / "000.png").write_bytes(b"x")
-    (job_folder(queue.folder, finished.id) / "run.json").write_text("{}")
+    metrics = {"sharpness": {"higher_is_better": True, "values": [2.5, None]}}
+    (job_folder(queue.folder, finished.id) / "run.json").write_text(json.dumps({"metrics": metrics}))
     recover(queue, 0)
+    assert queue.get(finished.id).metrics == {"sharpness": [2.5, None]} and queue.get(half.id).metrics == {}
     assert queue.get(finished.id).state == "done" and queue.get(finished.id).files == ("000.png", "run.json")
     assert queue.get(half.id).state == "queued" and queue.claim(1).id == half.id
 

@@ -57,6 +57,7 @@ def test_a_recipe_has_the_images_of_the_command_line_and_those_of_each_step(serv
         name: [step.image.tobytes()] for name, step in here.steps.items()
     }
     record = httpx.get(done["record"]).json()
+    assert done["metrics"] == {"sharpness": record["metrics"]["sharpness"]["values"]}
     assert record["pixels"] == here.record["pixels"] and record["metrics"] == here.record["metrics"]
     for one in (record, record["recipe"]["steps"]["base"]["record"]):
         assert "Report" not in one["callbacks"]

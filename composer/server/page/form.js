@@ -2,10 +2,16 @@
 
 import { get, upload } from "./api.js";
 
-const GROUPS = ["model", "task", "scheduler", "guidance", "precision", "device", "preset", "memory", "accel", "callbacks", "output"];
-const LISTS = ["memory", "accel", "callbacks"];
-const FILES = ["image", "mask", "depth", "references", "control_image", "last_image"];
+const GROUPS = ["recipe", "model", "task", "scheduler", "guidance", "precision", "device", "preset", "memory", "accel", "callbacks", "metric", "output"];
+const LISTS = ["memory", "accel", "callbacks", "metric"];
+const OPTIONAL = ["recipe", "preset"]; // groups without a default
+const FILES = ["image", "mask", "depth", "references", "reference", "control_image", "last_image", "patch"];
 const TEXTS = ["prompt", "negative_prompt"];
+const OF_OPERATOR = ["model", "revision", "source", "weights"]; // settings of metrics and tools that no request sets
+
+const last = (key) => key.split(".").at(-1);
+const isText = (key) => TEXTS.includes(last(key));
+const isFile = (key) => FILES.includes(last(key));
 
 // Without the address at the end of a description, which has no space in a narrow field.
 const brief = (text) => text.replace(/\s*https?:\/\/\S+$/, "");
@@ -19,6 +25,9 @@ export const element = (name, attributes = {}, ...children) => {
   made.append(...children);
   return made;
 };
+
+// Whether a key of a recipe is a step of it, which has keys of its own.
+const isStep = ({ properties }) => Boolean(properties?.task ?? properties?.tool);
 
 export class Form {
   // `paint` is called with the name of an image, and a function that takes the name of its mask.
@@ -51,13 +60,42 @@ export class Form {
     }
   }
 
+  // A recipe has the tasks of its steps, and none for all of them.
+  groups() {
+    return this.chosen.recipe ? GROUPS.filter((group) => group !== "task") : GROUPS;
+  }
+
   draw() {
-    document.querySelector("#choices").replaceChildren(...GROUPS.map((group) => this.choice(group)));
-    const task = this.schema.$defs[`task.${this.chosen.task}`]?.properties ?? {};
-    const keys = Object.entries(task).sort(([one], [other]) => TEXTS.includes(other) - TEXTS.includes(one)); // texts first
-    document.querySelector("#keys").replaceChildren(...keys.map(([key, about]) => this.setting(key, about)));
-    document.querySelector("#settings").replaceChildren(...this.details());
+    document.querySelector("#choices").replaceChildren(...this.groups().map((group) => this.choice(group)));
+    document.querySelector("#keys").replaceChildren(...this.fields(this.keys(), "", this.chosen.task));
+    document.querySelector("#settings").replaceChildren(...this.steps(), ...this.details());
     this.changed();
+  }
+
+  // Keys of the task, or those that a recipe hands to all steps which do not set them themselves.
+  keys() {
+    const recipe = this.schema.$defs[`recipe.${this.chosen.recipe}`];
+    if (!recipe) return this.schema.$defs[`task.${this.chosen.task}`]?.properties ?? {};
+    return Object.fromEntries(Object.entries(recipe.properties).filter(([key, about]) => !isStep(about) && !GROUPS.includes(key)));
+  }
+
+  // Fields of the keys of a task, a tool or an option: texts first, and no key that requests may not set.
+  fields(keys, above, task) {
+    const entries = Object.entries(keys).filter(([key]) => !key.startsWith("_") && key !== "folder");
+    return entries.sort(([one], [other]) => isText(other) - isText(one)).map(([key, about]) => this.setting(above + key, about, task));
+  }
+
+  // Settings of the steps of the chosen recipe, closed until they are opened.
+  steps() {
+    const steps = Object.entries(this.schema.$defs[`recipe.${this.chosen.recipe}`]?.properties ?? {}).filter(([, about]) => isStep(about));
+    return steps.map(([name, { properties: { task, tool, ...keys } }]) => {
+      if (tool) for (const key of OF_OPERATOR) delete keys[key];
+      return this.closed(`Step ${name}: ${task ? `task=${task.const}` : `tool=${tool.const}`}`, this.fields(keys, `${name}.`, task?.const));
+    });
+  }
+
+  closed(summary, fields) {
+    return element("details", {}, element("summary", {}, summary), element("div", { className: "fields" }, ...fields));
   }
 
   choice(group) {
@@ -66,7 +104,7 @@ export class Form {
       const isChosen = several ? this.chosen[group].includes(name) : this.chosen[group] === name;
       return element("option", { value: name, title: description, selected: isChosen }, name);
     });
-    if (group === "preset") names.unshift(element("option", { value: "" }, "none"));
+    if (OPTIONAL.includes(group)) names.unshift(element("option", { value: "" }, "none"));
     const select = element("select", { id, multiple: several }, ...names);
     if (!several) select.value = this.chosen[group];
     const about = this.schema.$defs[`options.${group}`].oneOf.find(({ const: name }) => name === this.chosen[group])?.description ?? "";
@@ -83,22 +121,32 @@ export class Form {
 
   // Settings of the chosen options, closed until they are opened.
   details() {
-    return GROUPS.filter((group) => !["task", "model", "preset"].includes(group)).flatMap((group) =>
+    return GROUPS.filter((group) => !["recipe", "task", "model", "preset"].includes(group)).flatMap((group) =>
       [this.chosen[group]].flat().flatMap((name) => {
-        const about = this.schema.$defs[`${group}.${name}`]?.properties ?? {};
-        const above = LISTS.includes(group) ? `${group}.${name}` : group;
-        const keys = Object.entries(about).filter(([key]) => !key.startsWith("_") && key !== "folder");
-        if (!keys.length) return [];
-        const fields = element("div", { className: "fields" }, ...keys.map(([key, value]) => this.setting(`${above}.${key}`, value)));
-        return [element("details", {}, element("summary", {}, `Settings of ${group}=${name}`), fields)];
+        const about = { ...this.schema.$defs[`${group}.${name}`]?.properties };
+        if (group === "metric") for (const key of OF_OPERATOR) delete about[key];
+        const fields = this.fields(about, LISTS.includes(group) ? `${group}.${name}.` : `${group}.`);
+        return fields.length ? [this.closed(`Settings of ${group}=${name}`, fields)] : [];
       }),
     );
   }
 
-  setting(key, about) {
-    const id = `set-${key}`, words = (about.anyOf ?? [about]).flatMap((one) => one.enum ?? (one.type === "boolean" ? [true, false] : []));
-    const standard = about.default === undefined || about.default === null ? "" : typeof about.default === "object" ? JSON.stringify(about.default) : String(about.default);
-    const kind = TEXTS.includes(key) ? "textarea" : words.length ? "select" : "input";
+  // What a field shows while it is empty: the default, or the steps that the chosen model recommends for a task.
+  standardText(key, about, task) {
+    const standard = about.default ?? (last(key) === "steps" && task ? this.recommended(task).steps : null) ?? "";
+    return typeof standard === "object" ? JSON.stringify(standard) : String(standard);
+  }
+
+  recommended(task) {
+    const model = this.schema.$defs[`model.${this.chosen.model}`]?.properties ?? {};
+    return this.chosen.preset ? {} : { ...model.recommended?.default, ...model.variants?.default?.[task] }; // a preset may set the model
+  }
+
+  setting(key, about, task) {
+    const id = `set-${key}`, named = about.$ref ? this.schema.$defs[about.$ref.replace("#/$defs/", "")].oneOf.map(({ const: name }) => name) : [];
+    const words = [...named, ...(about.anyOf ?? [about]).flatMap((one) => one.enum ?? (one.type === "boolean" ? [true, false] : []))];
+    const standard = this.standardText(key, about, task);
+    const kind = isText(key) ? "textarea" : words.length ? "select" : "input";
     const field = element(kind, { id });
     if (words.length) field.append(element("option", { value: "" }, standard ? `${standard} (default)` : "default"), ...words.map((word) => element("option", {}, String(word))));
     else field.placeholder = standard;
@@ -109,13 +157,13 @@ export class Form {
       this.changed();
     });
     const children = [element("label", { htmlFor: id }, key), field];
-    if (FILES.includes(key)) children.push(this.file(key, field));
+    if (isFile(key)) children.push(this.file(key, field));
     if (key === "mask") children.push(this.painter(field));
     if (about.description) {
       children.push(element("span", { className: "note", id: `${id}-note` }, brief(about.description)));
       field.setAttribute("aria-describedby", `${id}-note`);
     }
-    return element("div", { className: TEXTS.includes(key) ? "field wide" : "field" }, ...children);
+    return element("div", { className: isText(key) ? "field wide" : "field" }, ...children);
   }
 
   file(key, field) {
@@ -139,17 +187,17 @@ export class Form {
 
   // Keys of texts and numbers that the chosen task has.
   textKeys() {
-    return Object.keys(this.schema.$defs[`task.${this.chosen.task}`]?.properties ?? {}).filter((key) => !FILES.includes(key));
+    return Object.keys(this.keys()).filter((key) => !isFile(key));
   }
 
   overrides(sweep) {
-    const words = GROUPS.flatMap((group) => {
+    const words = this.groups().flatMap((group) => {
       const chosen = this.chosen[group];
       if (String(chosen) === String(this.standard(group))) return [];
       return [LISTS.includes(group) ? `${group}=[${chosen}]` : `${group}=${chosen}`];
     });
     for (const [key, value] of this.values) {
-      if (document.getElementById(`set-${key}`)) words.push(`${key}=${TEXTS.includes(key) && !sweep ? quoted(value) : value}`);
+      if (document.getElementById(`set-${key}`)) words.push(`${key}=${isText(key) && !sweep ? quoted(value) : value}`);
     }
     return [...words, ...document.querySelector("#further").value.split("\n").map((line) => line.trim()).filter(Boolean)];
   }
@@ -162,7 +210,7 @@ export class Form {
     for (const word of words) {
       const [, key, value] = /^\+*([^=]*)=([^]*)$/.exec(word) ?? [];
       if (GROUPS.includes(key)) this.chosen[key] = LISTS.includes(key) ? value.replace(/[[\]\s]/g, "").split(",").filter(Boolean) : value;
-      else if (key) this.values.set(key, TEXTS.includes(key) || FILES.includes(key) ? unquoted(value) : value);
+      else if (key) this.values.set(key, isText(key) || isFile(key) ? unquoted(value) : value);
       else further.push(word);
     }
     this.draw();

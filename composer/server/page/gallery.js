@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { element } from "./form.js";
+import { metricsLine } from "./metrics.js";
 
 const $ = (id) => document.getElementById(id);
 const PAGE_SIZE = 60, OLDER_SIZE = 240;
@@ -73,7 +74,7 @@ export class Gallery {
     const image = element("img", { src: url, alt: `Image ${number} of job ${job.number}`, loading: "lazy", decoding: "async" });
     const open = element("button", { type: "button", title: job.command }, image);
     open.addEventListener("click", () => this.open(this.jobs.get(job.id), number));
-    const item = element("li", { className: job.favourite ? "favourite" : "" }, open);
+    const item = element("li", { className: job.favourite ? "favourite" : "" }, open, ...metricsLine(job, number));
     item.dataset.number = job.number;
     return item;
   }

@@ -61,6 +61,7 @@ function fill(job) {
 function startFrom(name) {
   const task = form.names("task").find(({ const: one }) => one === "img2img")?.const;
   if (!["img2img", "inpaint"].includes(form.chosen.task) && task) form.chosen.task = task;
+  form.chosen.recipe = ""; // its steps have images of their own
   form.values.set("image", name);
   form.draw();
   $("form-title").scrollIntoView();

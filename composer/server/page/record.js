@@ -2,6 +2,7 @@
 
 import { get, post, request, upload } from "./api.js";
 import { element } from "./form.js";
+import { metricsOf } from "./metrics.js";
 
 const $ = (id) => document.getElementById(id);
 const without = (words, key) => words.filter((word) => !new RegExp(`^\\+*${key.replaceAll(".", "\\.")}=`).test(word));
@@ -56,7 +57,8 @@ export async function showRecord(job, number = 0) {
   const record = await recordOf(job);
   if (shown.job !== job) return;
   shown.record = record;
-  const facts = Object.entries(factsOf(record, number)).filter(([, value]) => value !== null && value !== undefined);
+  const known = Object.entries(factsOf(record, number)).filter(([, value]) => value !== null && value !== undefined);
+  const facts = [...metricsOf(job, number), ...known];
   $("record-facts").tBodies[0].replaceChildren(...facts.map(([key, value]) => row(key, value)));
   $("record-text").textContent = JSON.stringify(record, null, 1);
   showDifference(record);

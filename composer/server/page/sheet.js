@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { element } from "./form.js";
+import { metricsLine } from "./metrics.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOK_MILLISECONDS = 1000, FINAL = ["done", "failed", "cancelled"];
@@ -19,7 +20,7 @@ function cell(job, open) {
   if (job.state !== "done") return element("span", { className: job.state === "failed" ? "reason" : "" }, job.error?.message ?? `${job.state} ${job.total ? `${job.step}/${job.total}` : ""}`);
   const button = element("button", { type: "button" }, element("img", { src: job.images[0], alt: `Image of job ${job.number}: ${job.command}`, loading: "lazy" }));
   button.addEventListener("click", () => open(job, 0));
-  return button;
+  return element("div", {}, button, ...metricsLine(job, 0));
 }
 
 function table(jobs, [across, down], open) {
