@@ -60,7 +60,7 @@ Commands
   compose warm status|stop          the resident process of --warm
   compose plugins                   installed packages that bring options, and whether they load
   compose plugins new NAME [--kind task]   write such a package: callback, task, guidance, option,
-                                    metric or family
+                                    metric, tool or family
   compose doctor                    versions, devices, what works on them, caches
   compose completion SHELL          for bash, zsh or fish: eval "$(compose completion bash)"
 

@@ -22,6 +22,7 @@ OPTIONS = {
     "guidance": ("guidance", "composer_night_sky"),
     "option": ("accel", "composer_night_sky"),
     "metric": ("metric", "composer_night_sky"),
+    "tool": ("tool", "composer_night_sky"),
     "family": ("model", "composer_night_sky.model"),
 }
 
@@ -80,6 +81,8 @@ def test_it_imports_public_names_only(kind, tmp_path):
         ("cfg", "guidance", "plugins new", "guidance=cfg is there already"),
         ("deepcache", "option", "plugins new", "accel=deepcache is there already"),
         ("distance", "metric", "plugins new", "metric=distance is there already"),
+        ("resize", "tool", "plugins new", "tool=resize is there already"),
+        ("hires", "tool", "plugins new", "recipe=hires is there already"),
         ("tiny", "family", "plugins new", "model=tiny is there already"),
         ("sdxl", "family", "plugins new", "is there already"),
         ("ddpm", "family", "plugins new", "is there already"),
@@ -108,4 +111,4 @@ def test_the_command_takes_the_kind_as_a_flag(compose):
     assert wrong.code == 2 and wrong.err.count("\n") == 1 and "Did you mean guidance?" in wrong.err
     for words in (("new",), ("new", "a", "b"), ("new", "a", "kind=task", "kind=option"), ("old", "a")):
         refused = compose("plugins", *words)
-        assert refused.code == 2 and "--kind callback|task|guidance|option|metric|family" in refused.err, words
+        assert refused.code == 2 and "--kind callback|task|guidance|option|metric|tool|family" in refused.err, words

@@ -38,6 +38,7 @@ def test_a_new_package_is_installed_tested_used_and_uninstalled(kind, environmen
         "task": ["task=night_sky", "noise=1.05"],
         "guidance": ["guidance=night_sky", "guidance.last=2"],
         "option": ["accel=[night_sky]"],
+        "tool": ["recipe=night_sky"],
     }
     if kind in used:
         plain, changed = (

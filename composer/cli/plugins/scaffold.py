@@ -48,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "option": Kind("accel", "an option of accel", ("compose accel=[<<name>>]",)),
     "metric": Kind("metric", "a metric", ("compose metric=[<<name>>]", "compose -m seed=1,2,3 metric=[<<name>>]")),
+    "tool": Kind("tool", "a tool", ("compose recipe=<<name>>", "compose -m recipe=<<name>> changed.bits=1,2,4")),
     "family": Kind("model", "a model family", ("compose model=<<name>>", "compose model=local model.source=FOLDER")),
 }
 
@@ -132,8 +133,9 @@ def _refuse_taken(name: str, kind: str) -> None:
     """Refuse a name that an option of the group has, or a model family."""
     from composer.checkpoints.layouts import families
 
-    group = KINDS[kind].group
-    if name in options(group, conf_folders()):
-        raise ComposerError("plugins new", name, f"{group}={name} is there already: choose another name")
+    groups = ("tool", "recipe") if kind == "tool" else (KINDS[kind].group,)  # a recipe shows how a tool is used
+    for group in groups:
+        if name in options(group, conf_folders()):
+            raise ComposerError("plugins new", name, f"{group}={name} is there already: choose another name")
     if kind == "family" and name in families():
         raise ComposerError("plugins new", name, f"model.family={name} is there already: choose another name")
