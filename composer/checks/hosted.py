@@ -27,7 +27,7 @@ NEUTRAL = {
     "control_scale": (1, "takes none: say control_scale=1"),
 }
 #: Inputs of tasks that are applied to the generated images, and are no arguments of a pipeline.
-APPLIED_AFTERWARDS = ("blur", "keep_unmasked", "fps", ARGUMENTS)
+APPLIED_AFTERWARDS = ("blur", "keep_unmasked", "match_tones", "fps", ARGUMENTS)
 
 
 def check_hosted(

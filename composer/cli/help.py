@@ -17,7 +17,7 @@ What can be set (`compose list` counts the options, `compose list GROUP` describ
                output  sweep  sheet
   of a task    prompt  negative_prompt  steps  guidance=7.5  seed  seed_step  images  height  width
   at once      batch=4 generates images=64 four at a time; batch=auto as many as memory should hold
-  from an image   image  strength  mask  invert_mask  blur  keep_unmasked  margins  depth  factor
+  from an image   image  strength  mask  invert_mask  blur  match_tones  keep_unmasked  margins  depth  factor
                   (`sample:scene` comes along)
   of a model   model.components.vae=OWNER/NAME  model.refiner=OWNER/NAME  model.safety_checker=false  model.sha256=SUM
   too long     prompt_overflow=warn prints what of a prompt is truncated; error refuses; chunk encodes all of it

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from omegaconf import OmegaConf
@@ -33,6 +34,8 @@ IMAGE_KEYS = ("prompt", "negative_prompt", "seed", "seed_step", "images", "batch
 LOCATION_KEYS = ("output", "hydra", "device", "model", "metric", *FILE_KEYS)
 #: Keys of a model that name files or repositories.
 SOURCE_KEYS = ("source", "config", "components", "refiner", "variants")
+#: Root keys of tasks that records from before there was the key lack → what was done then.
+BEFORE = MappingProxyType({"match_tones": False})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,7 @@ def replay_config(
         recorded["model"] = {key: value for key, value in _node(recorded, "model").items() if key == "recommended"}
     chosen = tree.pop(CHOSEN)
     tree = {group: {} for group in LISTS} | tree
+    _drop_newer(tree, recorded, typed)
     Overlay(path, typed, trust).apply_to(tree, recorded)
     tree[CHOSEN] = chosen
     _use_chosen_texts(tree, record, typed)
@@ -97,6 +101,24 @@ def replay_config(
     roots = {key.split(".")[0] for key in typed}
     same = roots <= set(LOCATION_KEYS) and not typed & {"model", "task"}
     return ReplayConfig(tree=tree if same else _for_one_image(tree, record, typed), folder=folder, same=same)
+
+
+def _drop_newer(tree: dict[str, Any], recorded: Mapping[str, Any], typed: set[str]) -> None:
+    """Take from today's options what they set beyond a record: it was not in effect when the image was generated.
+
+    Args:
+        tree: The config; it is changed in place.
+        recorded: Config of the record.
+        typed: Keys that the user typed, which are kept.
+    """
+    if "task" not in typed:
+        tree.update({key: old for key, old in BEFORE.items() if key in tree and key not in {*recorded, *typed}})
+    then, now = (_node(_node(config, "model"), "variants") for config in (recorded, tree))
+    for name in {*then} & {*now}:
+        if isinstance(then[name], dict) and isinstance(now[name], dict):
+            for key in {*now[name]} - {*then[name]}:
+                if f"model.variants.{name}.{key}" not in typed:
+                    del now[name][key]
 
 
 def _use_chosen_texts(tree: dict[str, Any], record: Mapping[str, Any], typed: set[str]) -> None:

@@ -29,7 +29,7 @@ class Inpaint(Img2Img):
         seam: Default width of the blend, as a fraction 1/seam of the shorter side.
     """
 
-    keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked")
+    keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "mask", "invert_mask", "blur", "keep_unmasked", "match_tones")
     roles: ClassVar = ("plain", "inpaint")
     fills: ClassVar = frozenset({"mask", "masked_latents"})
     pipeline_kind = "inpaint"
@@ -55,7 +55,7 @@ class Inpaint(Img2Img):
             base: Size of the images.
 
         Returns:
-            `blur`, the width of the blend in pixels, and `keep_unmasked`, whether unmasked pixels are restored exactly.
+            `blur`, `keep_unmasked` and `match_tones`, see `read_blend`.
         """
         return read_blend(values, base.height, base.width, self.seam)
 

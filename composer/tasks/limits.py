@@ -4,7 +4,7 @@ them.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from composer.system.constraints import Fraction, Ge, Interval
 
@@ -23,6 +23,8 @@ Pixels = Annotated[int, Interval(ge=1, le=16_384)]
 Strength = Fraction
 #: Pixels that the edge of a mask is blurred by; an image's shorter side limits it too.
 Blur = Annotated[float, Ge(0)]
+#: Whether a repainted part's tones are shifted to meet the image's; auto: where the image's pixels are kept.
+MatchTones = Literal["auto"] | bool | None
 #: Pixels to add at an edge.
 Margin = Annotated[int, Interval(ge=0, le=8192)]
 UpscaleFactor = Annotated[float, Interval(ge=1, le=16)]

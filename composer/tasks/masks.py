@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from composer.callbacks.base import StepCallback
 from composer.callbacks.overlay import Overlay
 from composer.callbacks.request import Request
+from composer.errors import ComposerError
 from composer.system.constraints import Interval, require
 from composer.tasks.img2img import scaling, several
+from composer.tasks.limits import MatchTones
 from composer.tasks.values import each
 
 if TYPE_CHECKING:
@@ -60,13 +62,23 @@ def read_blend(values: Mapping[str, Any], height: int, width: int, seam: int) ->
         seam: Default width of the blend, as a fraction 1/seam of the shorter side.
 
     Returns:
-        `blur`, the width of the blend in pixels, and `keep_unmasked`, whether unmasked pixels are restored exactly.
+        `blur`, the width of the blend in pixels, `keep_unmasked`, whether unmasked pixels are restored exactly, and
+        `match_tones`, whether the repainted part's tones are shifted to meet them.
+
+    Raises:
+        ComposerError: A value is out of range, or tones are to match pixels that are not kept.
     """
     blur, shorter = values["blur"], min(height, width)
     pixels = shorter / seam
     if blur is not None:
         pixels = float(require("blur", blur, Annotated[float, Interval(ge=0, le=shorter)]))
-    return {"blur": pixels, "keep_unmasked": require("keep_unmasked", values["keep_unmasked"], bool)}
+    keeps = require("keep_unmasked", values["keep_unmasked"], bool)
+    matches = require(
+        "match_tones", values.get("match_tones"), MatchTones
+    )  # null in records from before there was the key
+    if matches is True and not keeps:
+        raise ComposerError("match_tones", matches, "is for keep_unmasked=true: set match_tones=auto, or leave it out")
+    return {"blur": pixels, "keep_unmasked": keeps, "match_tones": keeps and matches in (True, "auto")}
 
 
 def overlays(request: Request, originals: tuple[Image, ...]) -> dict[str, StepCallback]:
@@ -77,7 +89,7 @@ def overlays(request: Request, originals: tuple[Image, ...]) -> dict[str, StepCa
         originals: RGB images with the pixels to keep, one for each image of the run and of its size.
     """
     inputs = request.inputs
-    overlay = Overlay(originals, inputs["mask"], inputs["blur"])
+    overlay = Overlay(originals, inputs["mask"], inputs["blur"], inputs.get("match_tones", False))
     return {"inpaint.overlay": overlay} if inputs["keep_unmasked"] else {}
 
 

@@ -22,7 +22,7 @@ class Outpaint(Inpaint):
         seam: Wider than that of inpainting, since shapes that the edges cut continue in the margins.
     """
 
-    keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "margins", "blur", "keep_unmasked")
+    keys: ClassVar[tuple[str, ...]] = (*Img2Img.keys, "margins", "blur", "keep_unmasked", "match_tones")
     seam = 32
 
     def inputs(self, values: Mapping[str, Any], batch: int, images: int, checkpoint: Checkpoint) -> Inputs:

@@ -242,7 +242,7 @@ def test_nothing_dangerous_is_called():
 def test_callbacks_use_what_those_of_others_can():
     """The protocol, and helpers that know nothing of a run; no private attributes but their own."""
     names = "callbacks.base callbacks.request errors system.constraints system.files system.memory images.charts"
-    names += " images.masks"
+    names += " images.masks images.tones"
     allowed = {f"composer.{name}" for name in [*names.split(), "media.medium"]}
     for name, targets in edges().items():
         if name.startswith("composer.callbacks."):

@@ -113,3 +113,18 @@ def test_the_image_alone_is_enough(tmp_path, names):
 def test_so_are_those_of_all_tasks_and_schedulers(tmp_path):
     proven(tmp_path, ALL)
     assert len({**SOME, **ALL}) >= 60
+
+
+def test_what_options_set_today_beyond_a_record_is_not_applied(compose, tmp_path):
+    """`match_tones`, and the scale that `model=tiny` recommends for the task, came after the first records."""
+    words = ["task=outpaint", "steps=2", "match_tones=false", "~model.variants.outpaint.guidance"]
+    assert compose(*words, "hydra.run.dir=old").code == 0
+    record = json.loads(Path("old/run.json").read_text("utf-8"))
+    del record["config"]["match_tones"]
+    Path("old/run.json").write_text(json.dumps(record), "utf-8")
+    done = compose("rerun", "old/run.json", "output.folder=again")
+    again = json.loads(Path("again/run.json").read_text("utf-8"))
+    assert done.code == 0 and again["pixels"] == record["pixels"], done.err
+    assert record["guidance"]["scale"] == again["guidance"]["scale"] == 5.0
+    done = compose("rerun", "old/run.json", "output.folder=matched", "match_tones=true")
+    assert done.code == 0 and json.loads(Path("matched/run.json").read_text("utf-8"))["pixels"] != record["pixels"]

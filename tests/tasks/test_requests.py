@@ -65,6 +65,11 @@ def box(name: str, size: tuple[int, int], inside: tuple[int, int, int, int]) -> 
         (["task=inpaint", "mask=null"], "mask: an image is needed: mask=FILE"),
         (["task=inpaint", "blur=-1"], "blur=-1: must be a number from 0 to 128"),
         (["task=inpaint", "keep_unmasked=maybe"], "keep_unmasked=maybe: must be true or false"),
+        (["task=inpaint", "match_tones=maybe"], "match_tones=maybe: must be"),
+        (
+            ["task=outpaint", "match_tones=true", "keep_unmasked=false"],
+            "match_tones=True: is for keep_unmasked=true: set match_tones=auto, or leave it out",
+        ),
         (["task=inpaint", "mask=zeroone.png"], "holds 0 and 1"),
         (["task=outpaint", "margins=0"], "margins=0: add nothing"),
         (["task=outpaint", "margins=[1,2,3]"], "margins=[1, 2, 3]: must be an integer"),
@@ -165,6 +170,18 @@ def test_outpainting_keeps_the_image_and_adds_margins(compose):
     assert done.code == 0, done.err
     assert "margins: 0 pixels more on the right and 4 at the bottom, to reach multiples of 8" in done.err
     assert made().shape == (40, 64, 3) and (made()[:32, 8:48] == pixels).all()
+
+
+def test_matching_tones_changes_margins_alone_and_null_is_off(compose):
+    pixels = saved("a.png", (64, 64))
+    words = ["task=outpaint", "image=a.png", "margins=32", "seed=1", *BASE]
+    images = []
+    for value in ("auto", "true", "false", "null"):
+        assert compose(*words, f"match_tones={value}").code == 0
+        images.append(made())
+    auto, on, off, null = images
+    assert (auto == on).all() and (off == null).all() and (on != off).any()
+    assert (on[32:96, 32:96] == pixels).all()
 
 
 def test_outpainting_to_a_given_size(compose):

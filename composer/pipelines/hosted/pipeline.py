@@ -126,4 +126,6 @@ def _overlay(request: Request) -> Mapping[str, StepCallback]:
     inputs = request.inputs
     if not inputs.get("keep_unmasked"):
         return {}
-    return {"inpaint.overlay": Overlay(inputs["image"], inputs["mask"], inputs["blur"])}
+    return {
+        "inpaint.overlay": Overlay(inputs["image"], inputs["mask"], inputs["blur"], inputs.get("match_tones", False))
+    }
