@@ -104,12 +104,17 @@ def _list_of(items: Sequence[Any]) -> str:
 def _constrained(hint: Any, limits: Mapping[str, Any], single: bool) -> str:
     text = _phrase(hint, single)
     if limits.get("min_length"):
-        least = limits["min_length"]
-        text = f"non-empty {text}" if hint is str else f"{text}, {least} or more of them"
+        count = _count(limits["min_length"], limits.get("max_length"))
+        text = f"non-empty {text}" if hint is str else f"{text}, {count} of them" if single else f"{text} of {count}"
     bounds = _bounds(limits)
     if not bounds or single:
         return text + bounds
     return f"{text}, each{bounds.removeprefix(',')}"
+
+
+def _count(least: int, most: int | None) -> str:
+    """`1 or more`, `1 to 8`, `4`."""
+    return f"{least} or more" if most is None else str(least) if most == least else f"{least} to {most}"
 
 
 def _bounds(limits: Mapping[str, Any]) -> str:
@@ -136,7 +141,7 @@ _BOUNDS = {
 
 def _limits(metadata: Sequence[Any]) -> dict[str, Any]:
     """Constraints by name."""
-    names = (*_BOUNDS, "min_length")
+    names = (*_BOUNDS, "min_length", "max_length")
     return {name: getattr(item, name) for item in flatten(metadata) for name in names if hasattr(item, name)}
 
 

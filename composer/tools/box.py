@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, cast
 
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -13,6 +13,7 @@ from composer.tools.base import Tool
 
 #: Left, top, right and bottom edge of a rectangle, as fractions of the width and height.
 Box = Annotated[Sequence[Annotated[float, Interval(ge=0, le=1)]], Len(4, 4)]
+Boxes = Annotated[Sequence[Box], Len(1, 64)]
 
 
 class BoxTool(Tool):
@@ -57,25 +58,25 @@ class Crop(BoxTool):
         return image.crop(self.pixels(*image.size))
 
 
-class BoxMask(BoxTool):
-    """Make a mask of an image's size that is white inside a rectangle.
+class BoxMask(Tool):
+    """Make a mask of an image's size that is white inside a rectangle, or several.
 
     Args:
-        box: As for `BoxTool`.
+        box: As for `BoxTool`, or a list of them.
         blur: Standard deviation of a Gaussian blur of the edges, in pixels.
     """
 
     makes = "mask"
 
-    def __init__(self, box: Box = (0.25, 0.25, 0.75, 0.75), blur: Annotated[float, Ge(0)] = 0.0) -> None:
-        super().__init__(box)
-        self.blur = blur
+    def __init__(self, box: Box | Boxes = (0.25, 0.25, 0.75, 0.75), blur: Annotated[float, Ge(0)] = 0.0) -> None:
+        several = [box] if isinstance(box[0], (int, float)) else box
+        self.boxes, self.blur = [BoxTool(one) for one in cast(Boxes, several)], blur
 
     def run(self, images: Mapping[str, Image.Image], device: str) -> Image.Image:
         size = images["image"].size
-        left, top, right, bottom = self.pixels(*size)
         mask = Image.new("L", size, 0)
-        ImageDraw.Draw(mask).rectangle((left, top, right - 1, bottom - 1), fill=255)
+        for left, top, right, bottom in (box.pixels(*size) for box in self.boxes):
+            ImageDraw.Draw(mask).rectangle((left, top, right - 1, bottom - 1), fill=255)
         return mask.filter(ImageFilter.GaussianBlur(self.blur)) if self.blur else mask
 
 

@@ -15,6 +15,8 @@ from composer.system.constraints import Fraction, Ge, Interval
 from composer.tools.base import Tool
 from composer.tools.resize import MAX_SIDE
 
+#: Which region of a mask is meant: 1 is the largest, and None all that is marked.
+Region = Annotated[int, Interval(ge=1, le=64)] | None
 Side = Annotated[int, Interval(ge=8, le=MAX_SIDE)]
 
 
@@ -34,6 +36,28 @@ def softened(mask: Image.Image, grow: int, blur: float) -> Image.Image:
 
         mask = Image.fromarray(maximum_filter(np.asarray(mask), 2 * grow + 1))
     return mask.filter(ImageFilter.GaussianBlur(blur)) if blur else mask
+
+
+def region_of(mask: Image.Image, region: int | None) -> Image.Image:
+    """Keep one region of a mask; white pixels that touch, also by their corners, are of one region.
+
+    Args:
+        mask: A mask of mode L.
+        region: 1 for the largest region, 2 for the next one; None for all of the mask.
+
+    Returns:
+        The mask, which is black where there are fewer regions.
+    """
+    if region is None:
+        return mask
+    from scipy.ndimage import label
+
+    levels = np.asarray(mask)
+    labels, count = label(levels >= MASK_THRESHOLD, np.ones((3, 3)))
+    if region > count:
+        return Image.new("L", mask.size, 0)
+    by_size = np.argsort(-np.bincount(labels.ravel())[1:], kind="stable")
+    return Image.fromarray(levels * (labels == by_size[region - 1] + 1))
 
 
 def box_around(mask: Image.Image, padding: float, aspect: float) -> tuple[int, int, int, int]:
@@ -103,18 +127,26 @@ class CropToMask(Tool):
         width: Width of the result in pixels.
         height: Height of the result in pixels.
         padding: What is added on each side, as a fraction of the longer side of what is marked.
+        region: Which region of the mask is cut out: 1 is the largest; None for all that is marked.
     """
 
     inputs = ("image", "mask")
 
-    def __init__(self, width: Side = 512, height: Side = 512, padding: Annotated[float, Ge(0)] = 0.25) -> None:
-        self.width, self.height, self.padding = width, height, padding
+    def __init__(
+        self,
+        width: Side = 512,
+        height: Side = 512,
+        padding: Annotated[float, Ge(0)] = 0.25,
+        region: Region = None,
+    ) -> None:
+        self.width, self.height, self.padding, self.region = width, height, padding, region
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         return self.width, self.height
 
     def run(self, images: Mapping[str, Image.Image], device: str) -> Image.Image:
-        box = box_around(_fitting(images), self.padding, self.width / self.height)
+        mask = region_of(_fitting(images), self.region)
+        box = box_around(mask, self.padding, self.width / self.height)
         return images["image"].resize((self.width, self.height), Image.Resampling.LANCZOS, box)
 
 
@@ -125,6 +157,7 @@ class PasteToMask(Tool):
         padding: That of `crop_to_mask`.
         grow: Pixels by which the mask grows on all sides, within what was cut out.
         feather: Width over which the patch fades in, inside of the mask's edge, in pixels.
+        region: That of `crop_to_mask`.
     """
 
     inputs = ("image", "patch", "mask")
@@ -134,11 +167,12 @@ class PasteToMask(Tool):
         padding: Annotated[float, Ge(0)] = 0.25,
         grow: Annotated[int, Interval(ge=0, le=256)] = 8,
         feather: Annotated[float, Interval(ge=0, le=256)] = 8.0,
+        region: Region = None,
     ) -> None:
-        self.padding, self.grow, self.feather = padding, grow, feather
+        self.padding, self.grow, self.feather, self.region = padding, grow, feather, region
 
     def run(self, images: Mapping[str, Image.Image], device: str) -> Image.Image:
-        mask, patch = _fitting(images), images["patch"]
+        mask, patch = region_of(_fitting(images), self.region), images["patch"]
         left, top, right, bottom = box = box_around(mask, self.padding, patch.width / patch.height)
         pasted = images["image"].copy()
         pasted.paste(patch.resize((right - left, bottom - top), Image.Resampling.LANCZOS), (left, top))

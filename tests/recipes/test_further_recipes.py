@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import ImageChops
 
 import composer
 from composer.config.search_path import options, packaged_conf
@@ -33,6 +34,33 @@ def test_a_recipe_runs_and_reruns(tmp_path, monkeypatch, name):
     again = composer.rerun(tmp_path / "out" / "000.png")
     assert again.image.tobytes() == result.image.tobytes() and "bit for bit" in again.notes[-1]
     assert list(again.steps) == list(result.steps)
+
+
+def changed_box(one, other):
+    return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox()
+
+
+@pytest.mark.slow  # four runs of the recipe
+def test_the_detailer_treats_two_things_one_after_the_other(tmp_path, monkeypatch):
+    """The cube's rectangle is the larger one; each paste changes its region alone, and every value can be typed."""
+    monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "cache"))
+    words = ("recipe=detailer", "steps=4")
+    result = composer.compose(*words)
+    scene, first = result.steps["scene"].image, result.steps["paste1"].image
+    sphere, cube = (15, 54, 54, 90), (74, 58, 115, 95)
+    inside = [(changed_box(scene, first), cube), (changed_box(first, result.image), sphere)]
+    for changed, box in inside:
+        assert changed is not None
+        assert box[0] <= changed[0] < changed[2] <= box[2] and box[1] <= changed[1] < changed[3] <= box[3]
+
+    more = composer.compose(*words, "part2.region=1", "final.region=1", "part2.width=64", "detail2.strength=0.9")
+    assert more.steps["paste1"].image.tobytes() == first.tobytes() and more.steps["part2"].image.size == (64, 128)
+    box = changed_box(first, more.image)
+    assert box is not None and cube[0] <= box[0] and box[2] <= cube[2], "the same region twice"
+    none = composer.compose(*words, "part2.region=3", "final.region=3")
+    assert none.image.tobytes() == first.tobytes(), "there is no third region"
+    alone = composer.compose(*words, "marks.box=[0.58,0.45,0.9,0.74]")
+    assert alone.image.tobytes() == first.tobytes(), "there is no second region"
 
 
 def test_the_second_pass_of_upscale_is_a_step(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from composer.config.search_path import packaged_conf
 from composer.errors import ComposerError
 from composer.images.reading import read_image
 from composer.testing.conformance import ToolTests
-from composer.tools.masks import CropToMask, CutOut, PasteToMask, Threshold, box_around
+from composer.tools.masks import CropToMask, CutOut, PasteToMask, Threshold, box_around, region_of
 
 CONF = packaged_conf() / "tool"
 
@@ -83,6 +83,26 @@ def test_a_patch_fades_in_inside_of_what_was_cut_out():
     result = PasteToMask(padding=0.0, grow=8, feather=4.0).run({"image": image, "patch": patch, "mask": mask}, "cpu")
     gray = np.asarray(result.convert("L"), int)
     assert gray[50, 40] == 255 and result.getbbox() == (30, 40, 50, 60) and 0 < gray[40, 40] < 128
+
+
+def test_regions_of_a_mask_are_by_size_and_their_grays_stay():
+    mask = mask_of((60, 40), (2, 2, 8, 8), (20, 5, 40, 25), (40, 25, 44, 30), (50, 2, 56, 8)).convert("L")
+    mask.putpixel((3, 3), 200)  # a gray that counts as white
+    mask.putpixel((50, 20), 100)  # one that counts as black
+    boxes = [region_of(mask, number).getbbox() for number in (1, 2, 3, 4)]
+    assert boxes == [(20, 5, 44, 30), (2, 2, 8, 8), (50, 2, 56, 8), None], "corners that touch, and the order of ties"
+    assert region_of(mask, 2).getpixel((3, 3)) == 200 and region_of(mask, None) is mask
+
+
+def test_one_region_is_cut_out_and_put_back():
+    image, mask = Image.new("RGB", (96, 96)), mask_of((96, 96), (8, 8, 24, 24), (48, 48, 80, 80))
+    inputs = {"image": image, "mask": mask, "patch": Image.new("RGB", (64, 64), "white")}
+    marked = {**inputs, "image": mask}
+    for region, box in ((1, (48, 48, 80, 80)), (2, (8, 8, 24, 24)), (3, None)):
+        part = CropToMask(width=64, height=64, padding=0.0, region=region).run(marked, "cpu")
+        assert (np.asarray(part)[1:-1, 1:-1].mean() > 250) == (box is not None), "white alone, or all of the image"
+        settings = {"padding": 0.0, "grow": 0, "feather": 0.0, "region": region}
+        assert PasteToMask(**settings).run(inputs, "cpu").getbbox() == box
 
 
 def test_where_nothing_is_marked_nothing_changes():

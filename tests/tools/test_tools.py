@@ -71,6 +71,7 @@ def test_settings_without_meaning_are_refused():
         lambda: Resize(factor=100.0).size(1000, 1000),
         lambda: Crop(box=(0.5, 0.0, 0.5, 1.0)),
         lambda: BoxMask(box=(0.0, 0.9, 1.0, 0.1)),
+        lambda: BoxMask(box=[[0.0, 0.1, 0.2, 0.3], [0.0, 0.9, 1.0, 0.1]]),
     ):
         with pytest.raises(ComposerError):
             make()
@@ -82,3 +83,5 @@ def test_a_patch_fills_exactly_its_box():
     assert result.getbbox() == (10, 20, 30, 40) and image.getbbox() is None
     mask = BoxMask(box=(0.25, 0.5, 0.75, 1.0)).run({"image": image}, "cpu")
     assert mask.getbbox() == (10, 20, 30, 40) and mask.getextrema() == (0, 255)
+    several = BoxMask(box=[[0.0, 0.0, 0.25, 0.5], [0.5, 0.5, 1.0, 1.0]]).run({"image": image}, "cpu")
+    assert several.histogram()[255] == 10 * 20 + 20 * 20 and several.getbbox() == (0, 0, 40, 40)
