@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer.callbacks.base import StepCallback
 from composer.config.control import with_images
-from composer.config.recipes import RECIPE, compose_request
+from composer.config.recipes import RECIPE
 from composer.config.spec import RunSpec
 from composer.errors import ComposerError
 from composer.recipes.requests import read_request
@@ -59,9 +59,10 @@ def request_of(
         ComposerError: A key or value is not valid.
     """
     from composer.config.python_values import image_placeholder, sort_values
+    from composer.sweeps.request_configs import compose_again
 
     python = sort_values(overrides, values)
-    spec = read_request(compose_request(python.words, folder_of(config_dir)))
+    spec = read_request(compose_again(python.words, folder_of(config_dir))[0])
     if isinstance(spec, RecipeSpec):
         texts = {key: image_placeholder(key) for key in python.images}
         steps = tuple(step.with_images(python.images, texts) for step in spec.steps)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checks.signatures import devices_of, scheduler_settings
 from composer.config.spec import RunSpec
 from composer.errors import ComposerError
 from composer.sampling.custom_steps import CUSTOM
-from composer.system.devices import built_for_cuda
+from composer.system.devices import is_on_cpu
 from composer.system.signatures import check_keywords
 
 
@@ -29,15 +27,10 @@ def refuse(spec: RunSpec, checkpoint: Checkpoint) -> None:
     settings = scheduler_settings(checkpoint_class if spec.scheduler.target is None else spec.scheduler.target.path)
     if settings is not None:
         check_keywords("scheduler", spec.scheduler.keywords, {*settings, *CUSTOM})
-    if not _on_cpu(spec.device):
+    if not is_on_cpu(spec.device):
         return
     for group, options in {"memory": spec.memory, "accel": spec.accel}.items():
         for name, target in options.items():
             devices = devices_of(target.path)
             if devices is not None and "cpu" not in devices:
                 raise ComposerError(group, name, f"does nothing on cpu: it is for {' and '.join(sorted(devices))}")
-
-
-def _on_cpu(device: str) -> bool:
-    """Whether a run is certain to be on the CPU."""
-    return device == "cpu" or (device == "auto" and not built_for_cuda() and sys.platform != "darwin")

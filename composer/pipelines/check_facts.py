@@ -12,7 +12,6 @@ from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import count_weights
-from composer.checkpoints.index import stored_index
 from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import Checked
 from composer.config.plugins import trusted
@@ -26,9 +25,14 @@ KNOWN = ("composer", "diffusers")
 #: Option that chooses by the memory that is free.
 READS_MEMORY = "composer.options.memory.auto.Auto"
 #: Fields of a request that no check of a native model reads.
-FREE = ("prompts", "negative_prompts", "seeds", "notes")
-#: Fields of the settings that are in the request, of the files that are written, or checked without a cache.
-ELSEWHERE = ("values", "config", "output", "wildcards", "callbacks", "skip_on_error")
+FREE = ("prompts", "negative_prompts", "seeds", "notes", "steps", "steps_skipped")
+#: Fields of the settings that no option reads, or that are in the request.
+ELSEWHERE = (
+    "values", "config", "output", "wildcards", "callbacks", "skip_on_error", "scheduler", "options", "metrics",
+    "guidance",
+)  # fmt: skip
+#: From so many steps on, options with their default settings do not depend on how many there are.
+ENOUGH_STEPS = 8
 
 
 class _Unknown(Exception):
@@ -52,36 +56,25 @@ def device_facts(checked: Checked) -> Any:
 
 
 def schedule_facts(checked: Checked) -> Any:
-    """What the schedule and its trial depend on.
+    """What the schedule and its trial depend on beside the steps: of the checkpoint its scheduler alone.
+
+    Which settings of a scheduler a pipeline class changes does not depend on its other components.
 
     Args:
         checked: The request with its checkpoint.
     """
-    checkpoint, of_request = checked.checkpoint, steps_facts(checked)
-    if of_request is None:
+    spec, request, checkpoint = checked.spec, checked.request, checked.checkpoint
+    target = spec.scheduler.target
+    if not _are_known([target] if target else []) or not _is_native(checkpoint):
         return None
-    return _facts(lambda: [
-        of_request, checkpoint.family, checkpoint.pipe, checkpoint.role, _plain(checkpoint.classes),
-        _plain(checkpoint.configs), _plain(checkpoint.component_overrides), _plain(_index(checkpoint)),
-        _plain(checkpoint.settings), checkpoint.prediction, checkpoint.vae_scale_factor,
-    ])  # fmt: skip
-
-
-def steps_facts(checked: Checked) -> Any:
-    """What the schedule and its trial depend on beside the checkpoint.
-
-    Args:
-        checked: The request with its checkpoint.
-    """
-    spec, request = checked.spec, checked.request
+    shifts = checkpoint.scheduler_type == "flow"  # some of these schedules are shifted by the size
+    sizes = [request.height, request.width, request.inputs.get("latent_frames")] if shifts else []
     refiner = spec.model.refiner if checked.refiner is not None else None
-    targets = [spec.scheduler.target] if spec.scheduler.target else []
-    if not _are_known(targets) or not _is_native(checked.checkpoint):
-        return None
-    inputs = {name: value if isinstance(value, int | float) else type(value) for name, value in request.inputs.items()}
     return _facts(lambda: [
-        _plain(spec.scheduler), spec.options.get("scheduler"), request.steps, request.steps_skipped, request.height,
-        request.width, _plain(inputs), None if refiner is None else refiner.start,
+        target.path if target else None, _plain(spec.scheduler.keywords), checkpoint.classes.get("scheduler"),
+        _plain({key: value for key, value in checkpoint.scheduler.items() if not key.startswith("_")}),
+        checkpoint.family, checkpoint.pipe, checkpoint.prediction, _plain(checkpoint.settings),
+        checkpoint.vae_scale_factor, sizes, "strength" in request.inputs, None if refiner is None else refiner.start,
     ])  # fmt: skip
 
 
@@ -98,9 +91,18 @@ def weights_facts(checkpoint: Checkpoint, variant: str | None) -> Any:
 def option_facts(checked: Checked) -> Any:
     """What options that change models depend on: all but prompts, seeds and what is in images.
 
+    Memory options and textual inversions do not depend on the number of steps, others may.
+
     Args:
         checked: The request with its checkpoint.
     """
+    counted = checked.spec.accel or checked.loras or checked.controls or checked.ip_adapters
+    facts = _request_facts(checked)
+    return None if facts is None else [facts, _steps_taken(checked) if counted else None]
+
+
+def _request_facts(checked: Checked) -> Any:
+    """All but prompts, seeds, steps and what is in images."""
     spec, request, checkpoint = checked.spec, checked.request, checked.checkpoint
     device = device_facts(checked)
     if device is None or not _is_native(checkpoint):
@@ -114,9 +116,10 @@ def option_facts(checked: Checked) -> Any:
         *(file for model in checked.controls.values() for file in model.files),
     ]  # fmt: skip
     return _facts(lambda: [
-        device, _fields(spec, ELSEWHERE), _fields(request, FREE), request.batch, _plain(checkpoint),
-        weights_facts(checkpoint, spec.model.variant), None if checked.refiner is None else _plain(checked.refiner),
-        checked.lenient, checked.at_once, [file_states(file) for file in files],
+        device, _fields(spec, ELSEWHERE), spec.guidance.keywords.get("guider"), _fields(request, FREE), request.batch,
+        _plain(checkpoint), weights_facts(checkpoint, spec.model.variant),
+        None if checked.refiner is None else _plain(checked.refiner), checked.lenient, checked.at_once,
+        [file_states(file) for file in files],
     ])  # fmt: skip
 
 
@@ -126,11 +129,11 @@ def offer_facts(checked: Checked) -> Any:
     Args:
         checked: The request with its checkpoint.
     """
-    facts, folders = option_facts(checked), conf_folders()
+    facts, folders = _request_facts(checked), conf_folders()
     if facts is None or any(trusted()):  # options of plugins
         return None
     files = [(str(folder), group, file_states(folder / group)) for folder in folders for group in groups([folder])]
-    return [facts, files]
+    return [facts, min(_steps_taken(checked), ENOUGH_STEPS), files]
 
 
 def family_facts(checkpoint: Checkpoint) -> Any:
@@ -156,16 +159,16 @@ def denoiser_bytes(checkpoint: Checkpoint) -> int:
     return sum(count_weights(files).values()) * 4
 
 
+def _steps_taken(checked: Checked) -> int:
+    return checked.request.steps - checked.request.steps_skipped
+
+
 def _is_native(checkpoint: Checkpoint) -> bool:
     return checkpoint.family != HOSTED and checkpoint.family_info.family.startswith("composer.")
 
 
 def _are_known(targets: Iterable[Choice]) -> bool:
     return all(target.path.partition(".")[0] in KNOWN for target in targets)
-
-
-def _index(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    return stored_index(checkpoint.config_source or checkpoint.path)
 
 
 def _facts(collect: Callable[[], Any]) -> Any:

@@ -17,6 +17,10 @@ from composer.families.lookup import family_class
 from composer.loading.check_cache import recall_or
 from composer.pipelines.check_facts import family_facts
 from composer.sampling.guidance import Guidance
+from composer.system.devices import is_on_cpu
+
+#: Dtype that is replaced on a CPU, or noted.
+SLOW_ON_CPU = "fp16"
 
 
 def resolve_guidance(checked: Checked) -> Guidance:
@@ -33,6 +37,20 @@ def resolve_guidance(checked: Checked) -> Guidance:
     """
     guidance: Guidance = build("guidance", checked.spec.guidance, Guidance)
     return guidance.for_model(checked.checkpoint.takes_guidance_scale)
+
+
+def device_is_plain(checked: Checked) -> bool:
+    """Whether a run is certain to compute on the CPU in dtypes that suit it, of which there is nothing to note.
+
+    Args:
+        checked: The request with its checkpoint.
+    """
+    precision, checkpoint = checked.spec.precision, checked.checkpoint
+    if not is_on_cpu(checked.spec.device) or precision.storage or checkpoint.quantised:
+        return False
+    if checkpoint.single_file and precision.components:
+        return False
+    return SLOW_ON_CPU not in (precision.dtype, *precision.components.values())
 
 
 def resolve_callbacks(checked: Checked, more: Sequence[StepCallback]) -> dict[str, StepCallback]:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 from composer.callbacks.request import Request
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import Checked
 from composer.checks.pipeline_steps import Steps
 from composer.errors import ComposerError
 from composer.loading.skeleton import create_skeleton
-from composer.pipelines.check_facts import steps_facts
+from composer.pipelines.check_facts import schedule_facts
 from composer.pipelines.refined import count_base_iterations
 from composer.sampling.non_finite import is_finite
 from composer.sampling.sampler import Sampler
@@ -23,8 +25,10 @@ from composer.system.signatures import keywords_of
 
 #: Prediction types other than noise.
 NOT_NOISE = ("v_prediction", "sample")
-#: Schedules that passed with these steps, with their checkpoints and notes: jobs of a sweep have them in common.
-_passed: dict[str, tuple[Checkpoint, tuple[str, ...]]] = {}
+#: Notes of schedules that passed with these steps: jobs of a sweep have them in common.
+_passed: dict[str, tuple[str, ...]] = {}
+#: Configs of schedulers as pipeline classes change them, which their other components have no part in.
+_originals: dict[str, dict[str, Any]] = {}
 MAX_PASSED = 256
 
 
@@ -91,16 +95,15 @@ def check_schedule(
     Raises:
         ComposerError: A step fails; names the step and the reason.
     """
-    facts = steps_facts(checked)
+    facts = schedule_facts(checked)
     if facts is None:
         return _check_schedule(checked, cls, settings, step_settings, layout)
-    key = repr(facts)
-    checkpoint, notes = _passed.get(key, (None, ()))
-    if checkpoint != checked.checkpoint:
+    key = repr([facts, checked.request.steps, checked.request.steps_skipped])
+    if (notes := _passed.get(key)) is None:
         notes = _check_schedule(checked, cls, settings, step_settings, layout)
         while len(_passed) >= MAX_PASSED:
             del _passed[next(iter(_passed))]
-        _passed[key] = checked.checkpoint, notes
+        _passed[key] = notes
     return notes
 
 
@@ -162,6 +165,17 @@ def original_config(checkpoint: Checkpoint) -> dict[str, Any]:
     Returns:
         Setting → value.
     """
+    if checkpoint.family == HOSTED:
+        return _original_config(checkpoint)
+    key = repr((checkpoint.pipe, checkpoint.classes.get("scheduler"), checkpoint.settings, checkpoint.scheduler))
+    if key not in _originals:
+        while len(_originals) >= MAX_PASSED:
+            del _originals[next(iter(_originals))]
+        _originals[key] = _original_config(checkpoint)
+    return dict(_originals[key])
+
+
+def _original_config(checkpoint: Checkpoint) -> dict[str, Any]:
     pipeline = create_skeleton(checkpoint)
     return dict(checkpoint.scheduler if pipeline is None else pipeline.scheduler.config)
 
@@ -176,15 +190,20 @@ def _take_steps(sampler: Sampler, request: Request) -> None:
     """Take all steps with random predictions; only the shapes of real ones are larger."""
     if request.steps_skipped or "strength" in request.inputs:  # else schedulers find their first timestep themselves
         sampler.skip(request.steps_skipped)
-    generator, total = torch.Generator().manual_seed(0), len(sampler.timesteps)
+    generator = torch.Generator().manual_seed(0)
     noise, prediction = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(2))
     latents = noise * float(sampler.initial_sigma)
+    with torch.random.fork_rng(devices=[]):
+        _walk(sampler, latents, prediction)
+
+
+def _walk(sampler: Sampler, latents: Tensor, prediction: Tensor) -> None:
+    total = len(sampler.timesteps)
     for index, timestep in enumerate(sampler.timesteps):
         failed = f"step {index + 1} of {total} fails"
         try:
-            with torch.random.fork_rng(devices=[]):
-                sampler.scale(latents, timestep)
-                latents = sampler.step(prediction, timestep, latents)
+            sampler.scale(latents, timestep)
+            latents = sampler.step(prediction, timestep, latents)
         except Exception as error:  # an index past a table's end, a setting that the class does not implement
             advice = "choose another scheduler, or other settings or steps"
             raise StepFailure(f"{failed}, {_first_line(error)}: {advice}") from None

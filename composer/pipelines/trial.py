@@ -7,10 +7,12 @@ from typing import Any
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checks.compatibility import EMBEDDED as PREFIX
 from composer.checks.compatibility import Checked
 from composer.loading.check_cache import keep, recall
-from composer.pipelines.check_facts import device_facts, option_facts, schedule_facts, weights_facts
-from composer.pipelines.light_parts import check_light_parts, resolve_callbacks, resolve_guidance
+from composer.pipelines.check_facts import device_facts, option_facts, weights_facts
+from composer.pipelines.known_schedules import recall_schedule
+from composer.pipelines.light_parts import check_light_parts, device_is_plain, resolve_callbacks, resolve_guidance
 
 
 def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:
@@ -39,9 +41,9 @@ def lines_of_schedule(checked: Checked) -> list[str]:
     Returns:
         Lines of text.
     """
-    known = _recall("schedule", schedule_facts(checked))
+    known = recall_schedule(checked)
     if known is not None:
-        return known["lines"]
+        return list(known[1])
     from composer.pipelines.schedule_lines import schedule_lines
 
     return schedule_lines(checked)
@@ -49,30 +51,28 @@ def lines_of_schedule(checked: Checked) -> list[str]:
 
 def _known_notes(checked: Checked, more: Sequence[StepCallback]) -> list[str] | None:
     """Notes of a run whose parts all passed in earlier trials; None if one of them is new."""
-    schedule = _recall("schedule", schedule_facts(checked))
+    schedule = recall_schedule(checked)
     if schedule is None or not all(_recall("weights", facts) for facts in _weights(checked)):
         return None
-    device = _recall("device", device_facts(checked))
+    device = [] if device_is_plain(checked) else _recall("device", device_facts(checked))
     options = _recall("options", option_facts(checked)) if _has_options(checked) else []
     if device is None or options is None:
         return None
     check_light_parts(checked, resolve_guidance(checked), resolve_callbacks(checked, more))
-    return [*device, *options, *schedule["notes"]]
+    return [*device, *options, *schedule[0]]
 
 
 def _try(checked: Checked, more: Sequence[StepCallback]) -> tuple[str, ...]:
     """Try all of it, and keep what can be found again."""
     from composer.loading.rehearsal import rehearse
     from composer.pipelines.build import parts
-    from composer.pipelines.schedule_lines import schedule_lines
+    from composer.pipelines.schedules_ahead import try_schedules
 
     resolved, model = parts(checked, more), checked.spec.model
     rehearse(checked.checkpoint, model.variant)
     if checked.refiner is not None and model.refiner is not None:
         rehearse(checked.refiner, model.refiner.variant)
-    facts = schedule_facts(checked)
-    if facts is not None:
-        _keep("schedule", facts, {"notes": list(resolved.notes_of["schedule"]), "lines": schedule_lines(checked)})
+    try_schedules(checked, resolved.notes_of["schedule"])
     _keep("device", device_facts(checked), list(resolved.notes_of["device"]))
     for weights in _weights(checked):
         _keep("weights", weights, True)
@@ -82,12 +82,22 @@ def _try(checked: Checked, more: Sequence[StepCallback]) -> tuple[str, ...]:
 
 
 def _weights(checked: Checked) -> list[Any]:
-    """What loading the checkpoints depends on; those with a commit are not tried, see `rehearse`."""
+    """What loading the checkpoints depends on; those with a commit, and composer's, need not be tried again."""
     refiner = checked.spec.model.refiner
     candidates: list[tuple[Checkpoint | None, str | None]] = [
         (checked.checkpoint, checked.spec.model.variant), (checked.refiner, refiner.variant if refiner else None),
     ]  # fmt: skip
-    return [weights_facts(one, variant) for one, variant in candidates if one is not None and one.commit is None]
+    return [
+        weights_facts(one, variant)
+        for one, variant in candidates
+        if one is not None and one.commit is None and not _is_embedded(one, variant)
+    ]
+
+
+def _is_embedded(checkpoint: Checkpoint, variant: str | None) -> bool:
+    """Whether all files come with composer, whose tests load them."""
+    sources = [checkpoint.source, *(of.location.source for of in checkpoint.component_overrides.values())]
+    return variant is None and all(source.startswith(PREFIX) for source in sources)
 
 
 def _has_options(checked: Checked) -> bool:

@@ -13,8 +13,8 @@ from composer.config.read import plain
 from composer.errors import ComposerError
 from composer.images.reading import open_image
 from composer.server.queue import JobQueue, QueuedJob
-from composer.server.request_configs import RequestConfigs
 from composer.server.requested_words import UPLOAD, request_words, sweep_words
+from composer.sweeps.request_configs import RequestConfigs
 from composer.system.files import write_atomically
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from composer.server.full_disk import is_disk_full, until_written
 from composer.server.logs import note
 from composer.server.process_ends import ProcessEnd
 from composer.server.queue import JobQueue, QueuedJob
-from composer.server.request_configs import RequestConfigs
+from composer.sweeps.request_configs import RequestConfigs
 from composer.system.files import write_atomically
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from composer.config.compose import without_hydra
+from composer.config.keys import LISTS
 from composer.config.read import copied
 from composer.config.source_settings import SOURCE, completed
 from composer.sweeps.grammar import Grammar, JobSetting
@@ -110,6 +111,8 @@ def _put(tree: dict[str, Any], setting: JobSetting) -> bool:
     *path, last = setting.key.split(".")
     node: Any = tree
     force = setting.text.startswith("++")
+    if path and path[0] in LISTS and (path[1:2] or [last])[0] not in (tree.get(path[0]) or {}):
+        return False  # the settings of an option that is not chosen
     for name in path:
         if not isinstance(node, dict) or (name not in node and not force):
             return False

@@ -81,3 +81,12 @@ def built_for_cuda() -> bool:
     matches = (re.search(rf"^{name}\b[^=\n]*=\s*(\S+)", text, re.MULTILINE) for name in ("cuda", "hip"))
     versions = [match[1] for match in matches if match]
     return not versions or any(version != "None" for version in versions)
+
+
+def is_on_cpu(device: str) -> bool:
+    """Whether a run is certain to be on the CPU, by torch's files and the platform.
+
+    Args:
+        device: ``device=…``.
+    """
+    return device == "cpu" or (device == "auto" and not built_for_cuda() and sys.platform != "darwin")

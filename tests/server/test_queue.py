@@ -12,8 +12,8 @@ import pytest
 from composer.errors import ComposerError
 from composer.server.process_ends import end_of
 from composer.server.queue import MAX_CRASHES, MAX_KILLS, JobQueue, QueueFull
-from composer.server.request_configs import RequestConfigs
 from composer.server.worker import generate, job_folder, recover
+from composer.sweeps.request_configs import RequestConfigs
 
 
 @pytest.fixture
