@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from composer.cli.process import is_resident
 from composer.cli.single_run import run_job
 from composer.config import overrides
 from composer.config.command_line import ParsedArgs
@@ -37,7 +38,12 @@ def run(line: ParsedArgs) -> int:
             raise ComposerError("recipe", name, "has a config for each step: type compose config")
         print(config_text(compose_with_hydra_node(line.overrides, line.config_dir), line), end="")
         return 0
-    run_job(*compose_request_and_folder(line.overrides, line.config_dir))
+    if is_resident():
+        from composer.sweeps.request_configs import compose_again
+
+        run_job(*compose_again(line.overrides, line.config_dir))
+    else:
+        run_job(*compose_request_and_folder(line.overrides, line.config_dir))
     return 0
 
 

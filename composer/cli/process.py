@@ -12,6 +12,20 @@ from contextlib import contextmanager
 from composer.system import interrupts, library_logs, loading_line
 from composer.system.deferred import defer_imports
 
+#: Whether this process runs one command line after the other, and keeps what several of them need.
+_resident = False
+
+
+def set_resident() -> None:
+    """Say that this process runs one command line after the other."""
+    global _resident
+    _resident = True
+
+
+def is_resident() -> bool:
+    """Whether this process runs one command line after the other."""
+    return _resident
+
 
 def configure_process(verbose: bool) -> None:
     """Set log levels, warnings and lazy imports of a process that composer owns.

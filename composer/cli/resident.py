@@ -18,7 +18,9 @@ def run_line(argv: list[str]) -> int:
         The exit code.
     """
     from composer.cli.main import main
+    from composer.cli.process import set_resident
 
+    set_resident()
     return main(argv)
 
 
