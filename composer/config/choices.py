@@ -7,7 +7,6 @@ can name another class tomorrow; for these the name of the class is part of the 
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,10 @@ def scheduler_choice(spec: SchedulerSpec) -> dict[str, Any]:
     return _choice(spec.target or Choice(path="", group="scheduler", name=spec.name), spec.keywords)
 
 
+#: Option file → its time of change and size, and the class that it names.
+_classes: dict[Path, tuple[tuple[int, int], str | None]] = {}
+
+
 def shipped(group: str, name: str) -> str | None:
     """Look up the class of an option that composer or a plugin ships.
 
@@ -70,7 +73,6 @@ def option_of(group: str, path: str) -> str | None:
     return next((name for name in names if class_in(packaged_conf(), group, name) == path), None)
 
 
-@cache
 def class_in(folder: Path, group: str, name: str) -> str | None:
     """Read the class that an option file names, at its root or nested under the option's name or the group's.
 
@@ -82,8 +84,20 @@ def class_in(folder: Path, group: str, name: str) -> str | None:
     Returns:
         Dotted path of the class; empty if the target is empty, `None` if there is no such file or no target.
     """
+    file = folder / group / f"{name}.yaml"
     try:
-        node = yaml.safe_load((folder / group / f"{name}.yaml").read_text("utf-8"))
+        state = file.stat()
+    except OSError:
+        return None
+    known = _classes.get(file)
+    if known is None or known[0] != (state.st_mtime_ns, state.st_size):
+        known = _classes[file] = (state.st_mtime_ns, state.st_size), _read_class(file, group, name)
+    return known[1]
+
+
+def _read_class(file: Path, group: str, name: str) -> str | None:
+    try:
+        node = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     nodes = [node, *(node.get(key) for key in (name, group))] if isinstance(node, dict) else []

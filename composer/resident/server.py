@@ -227,12 +227,16 @@ def _stream(number: int) -> TextIO:
     return stream
 
 
+#: Caches of what depends on the installed packages alone: the process ends when these change.
+OF_PACKAGES = ("everything", "packaged_conf")
+
+
 def _clear_caches() -> None:
-    """Clear caches about directories and packages, which may change until the next run; models check their files."""
+    """Clear caches about directories, which may change until the next run; models check their files."""
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "composer":
-            for value in list(vars(module).values()):
-                if callable(clear := getattr(value, "cache_clear", None)):
+            for key, value in list(vars(module).items()):
+                if key not in OF_PACKAGES and callable(clear := getattr(value, "cache_clear", None)):
                     clear()
     gc.collect()
 
