@@ -25,6 +25,16 @@ _PAGE = re.compile(
 _JSON, _TEXT = ("*.json", "*/*.json"), ("*.txt", "*/*.txt", "*/*.model")
 
 
+def is_embedded(source: str) -> bool:
+    """Whether a source is one of the checkpoints that come with composer.
+
+    Args:
+        source: ``model.source``, or that of a component.
+    """
+    name = source.removeprefix("embedded:")
+    return name != source and name.isidentifier() and (EMBEDDED / name).is_dir()
+
+
 def locate(
     key: str, source: str, revision: str | None, allow_pickle: bool = False, texts: bool = False
 ) -> tuple[Path, str | None]:

@@ -22,9 +22,11 @@ from composer.pipelines.schedule_check import check_schedule
 from composer.pipelines.schedule_lines import schedule_lines
 
 #: Seconds that may be spent on other numbers of steps, on another scheduler, and on all of these.
-BUDGET, BUDGET_OF_OTHER, BUDGET_OF_OTHERS = 0.5, 0.05, 1.0
+BUDGET, BUDGET_OF_OTHER, BUDGET_OF_OTHERS = 0.5, 0.05, 1.5
 #: Numbers of steps that another scheduler is tried with at first.
-FEW = 5
+FEW = 3
+#: Options that are tried first.
+POPULAR = ("euler", "dpmpp_2m", "ddim", "euler_a", "unipc", "dpmpp_2m_karras", "euler_karras", "pndm", "flow_unipc")
 
 
 def try_schedules(checked: Checked, notes: Sequence[str]) -> None:
@@ -68,7 +70,9 @@ def _passed(requests: Iterable[Checked], end: float) -> dict[tuple[int, int], Se
 def _other_schedulers(checked: Checked) -> Iterator[Checked]:
     """The request with each scheduler option of its model's kind."""
     kind = checked.checkpoint.scheduler_type
-    for name, content in catalogue(conf_folders())["scheduler"].items():
+    options = catalogue(conf_folders())["scheduler"]
+    for name in dict.fromkeys((*POPULAR, *options)):
+        content = options.get(name, {})
         path = str(content.get("_target_") or "")
         if content.get("_kind_") == kind and path.partition(".")[0] in KNOWN:
             scheduler = SchedulerSpec(

@@ -7,7 +7,7 @@ from typing import Any
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checks.compatibility import EMBEDDED as PREFIX
+from composer.checkpoints.sources import is_embedded
 from composer.checks.compatibility import Checked
 from composer.loading.check_cache import keep, recall
 from composer.pipelines.check_facts import device_facts, option_facts, weights_facts
@@ -90,14 +90,14 @@ def _weights(checked: Checked) -> list[Any]:
     return [
         weights_facts(one, variant)
         for one, variant in candidates
-        if one is not None and one.commit is None and not _is_embedded(one, variant)
+        if one is not None and one.commit is None and not _comes_with_composer(one, variant)
     ]
 
 
-def _is_embedded(checkpoint: Checkpoint, variant: str | None) -> bool:
+def _comes_with_composer(checkpoint: Checkpoint, variant: str | None) -> bool:
     """Whether all files come with composer, whose tests load them."""
     sources = [checkpoint.source, *(of.location.source for of in checkpoint.component_overrides.values())]
-    return variant is None and all(source.startswith(PREFIX) for source in sources)
+    return variant is None and all(map(is_embedded, sources))
 
 
 def _has_options(checked: Checked) -> bool:

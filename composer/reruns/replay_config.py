@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from composer.checkpoints.sources import is_embedded
 from composer.config import overrides as argv
 from composer.config.adapter_nodes import ADAPTERS, FILE_SETTINGS
 from composer.config.compose import compose_with_hydra_node, without_hydra
@@ -304,7 +305,7 @@ def _reaches(key: str, value: str) -> bool:
     if root in ADAPTERS:  # also the model of a preprocessor
         return key.rpartition(".")[2] in FILE_SETTINGS and not (is_sample(value) or is_reference(value))
     if root == "model":
-        return rest.split(".")[0] in SOURCE_KEYS
+        return rest.split(".")[0] in SOURCE_KEYS and not is_embedded(value)
     if root == "metric" and rest.endswith(".model"):
         return True
     if is_text_key(key):

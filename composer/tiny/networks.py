@@ -84,12 +84,13 @@ def unet(in_channels: int = LATENT_CHANNELS, channels: tuple[int, int] = (64, 96
     )  # fmt: skip
 
 
-def unconditional_unet(size: int = 32) -> UNet2DModel:
-    """Build the unconditional denoiser, in pixel space."""
+def unconditional_unet(size: int) -> UNet2DModel:
+    """Build the unconditional denoiser for images of 32 or 64 pixels, in pixel space."""
+    plain, outer = (1, ()) if size == 32 else (2, (32,))
     return UNet2DModel(
-        sample_size=size, in_channels=3, out_channels=3, block_out_channels=(32, 64, 96), layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"), norm_num_groups=8, attention_head_dim=32,
+        sample_size=size, in_channels=3, out_channels=3, block_out_channels=(*outer, 32, 64, 96), layers_per_block=1,
+        down_block_types=("DownBlock2D",) * (plain + 1) + ("AttnDownBlock2D",),
+        up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * (plain + 1), norm_num_groups=8, attention_head_dim=32,
     )  # fmt: skip
 
 

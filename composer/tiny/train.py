@@ -1,8 +1,8 @@
 """Train the embedded checkpoint from nothing: `python -m composer.tiny.train --work DIR --out DIR`.
 
 Every stage resumes where it was stopped; with the same seed, versions and device it makes the same weights. `--out`
-receives three checkpoints in diffusers' format, `text2img`, `unconditional` and `flow`, and in `inpaint`, `depth` and
-`upscale` the components in which these variants differ from `text2img`, all in fp16.
+receives four checkpoints in diffusers' format, `text2img`, `unconditional`, `unconditional64` and `flow`, and in
+`inpaint`, `depth` and `upscale` the components in which these variants differ from `text2img`, all in fp16.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
@@ -74,10 +75,16 @@ def text2img(args: argparse.Namespace, data: ImageSet, device: torch.device) -> 
 
 
 def unconditional(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
-    """The pixel-space model, saved as a DDPMPipeline."""
-    unet = unconditional_stage.train(data, args.work, device, args.unconditional_steps)
-    make: Any = DDPMPipeline  # annotated with classes that are not there without torch
-    make(unet.half().cpu(), networks.unconditional_scheduler()).save_pretrained(args.out / "unconditional")
+    """The pixel-space model of 32 pixels, saved as a DDPMPipeline."""
+    unet = unconditional_stage.train_small(data, args.work, device, args.unconditional_steps)
+    _save_ddpm(unet, args.out / "unconditional")
+
+
+def unconditional64(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
+    """The same grown to 64 pixels."""
+    small: UNet2DModel = UNet2DModel.from_pretrained(args.out / "unconditional" / "unet", torch_dtype=torch.float32)
+    unet = unconditional_stage.train_large(small, data, args.work, device, args.unconditional64_steps)
+    _save_ddpm(unet, args.out / "unconditional64")
 
 
 def inpaint(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None:
@@ -136,14 +143,20 @@ def flow(args: argparse.Namespace, data: ImageSet, device: torch.device) -> None
 
 
 STAGES = {
-    "text2img": text2img, "unconditional": unconditional, "inpaint": inpaint, "depth": depth, "upscale": upscale,
-    "flow": flow,
+    "text2img": text2img, "unconditional": unconditional, "unconditional64": unconditional64, "inpaint": inpaint,
+    "depth": depth, "upscale": upscale, "flow": flow,
 }  # fmt: skip
 
 
 def _trained(out: Path, device: torch.device) -> StableDiffusionPipeline:
     """The base, in fp32."""
     return StableDiffusionPipeline.from_pretrained(out / "text2img", torch_dtype=torch.float32).to(device)
+
+
+def _save_ddpm(unet: UNet2DModel, folder: Path) -> None:
+    """In fp16."""
+    make: Any = DDPMPipeline  # annotated with classes that are not there without torch
+    make(unet.half().cpu(), networks.unconditional_scheduler()).save_pretrained(folder)
 
 
 def _save(model: UNet2DConditionModel | DPTForDepthEstimation, folder: Path) -> None:
@@ -163,6 +176,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--unet-steps", type=int, default=6000)
     parser.add_argument("--unconditional-steps", type=int, default=4000)
+    parser.add_argument("--unconditional64-steps", type=int, default=8000)
     parser.add_argument("--inpaint-steps", type=int, default=2400)
     parser.add_argument("--depth-steps", type=int, default=1600)
     parser.add_argument("--estimator-steps", type=int, default=1500)

@@ -71,6 +71,8 @@ HOSTILE = {
     "model_elsewhere": (at("config/model/source", "/etc"), "--trust"),
     "model_from_the_hub": (at("config/model/source", "evil/model"), "--trust"),
     "part_from_elsewhere": (at("config/model/components/vae", "../evil"), "--trust"),
+    "above_the_embedded_models": (at("config/model/source", "embedded:../../evil"), "--trust"),
+    "embedded_model_that_is_none": (at("config/model/source", "embedded:evil"), "--trust"),
     "pickles": (at("config/model/allow_pickle", True), "only on the command line"),
     "picture_absolute": (at("config/image", "/etc/passwd"), "--trust"),
     "picture_above": (at("config/image", "../../secret.png"), "--trust"),
@@ -116,7 +118,7 @@ def saved(path: Path, text: str) -> None:
 #: One of each kind, for each merge.
 FEW = (
     "callback_class", "class_in_a_setting", "unknown_key", "option_with_a_path", "model_elsewhere", "picture_by_a_link",
-    "output_elsewhere", "secret_by_interpolation", "too_many_steps", "escape_codes",
+    "above_the_embedded_models", "output_elsewhere", "secret_by_interpolation", "too_many_steps", "escape_codes",
 )  # fmt: skip
 
 

@@ -12,13 +12,18 @@ from torch import nn
 from composer.tiny import loop as loop_module
 from composer.tiny.data import scenes
 from composer.tiny.loop import Loop, Muon
+from composer.tiny.networks import unconditional_unet
 from composer.tiny.render import render
 from composer.tiny.train import main
+from composer.tiny.unconditional_stage import grow
 
 
 @pytest.mark.slow
 def test_training_makes_checkpoints_that_run(tmp_path, compose):
-    stages = ("vae", "unet", "unconditional", "inpaint", "depth", "estimator", "upscale", "flow", "flow-text")
+    stages = (
+        "vae", "unet", "unconditional", "unconditional64", "inpaint", "depth", "estimator", "upscale", "flow",
+        "flow-text",
+    )  # fmt: skip
     steps = [word for stage in stages for word in (f"--{stage}-steps", "2")]
     main(
         [
@@ -39,7 +44,7 @@ def test_training_makes_checkpoints_that_run(tmp_path, compose):
     depth = [f"model.components.{name}={out / 'depth'}" for name in ("unet", "depth_estimator", "feature_extractor")]
     runs = {
         "text2img": base,
-        "unconditional": ["model=local", f"model.source={out / 'unconditional'}"],
+        "unconditional": ["model=local", f"model.source={out / 'unconditional64'}"],
         "inpaint": [*base, f"model.components.unet={out / 'inpaint'}"],
         "depth2img": [*base, *depth],
         "upscale": [*base, f"model.components.unet={out / 'upscale'}", "strength=1"],
@@ -102,3 +107,22 @@ def test_muon_steps_by_an_orthogonal_matrix():
     Muon([weight], lr=1.0, weight_decay=0.0).step()
     singular = torch.linalg.svdvals(weight.detach()) / (0.2 * 6**0.5)
     assert ((singular > 0.6) & (singular < 1.3)).all()  # five Newton–Schulz steps get that near to 1
+
+
+def test_a_grown_model_has_the_weights_of_the_small_one_inside():
+    torch.manual_seed(0)
+    small = unconditional_unet(32)
+    large = grow(small)
+    assert large.config.sample_size == 64
+    for part in ("conv_in", "conv_out", "time_embedding", "mid_block"):
+        assert same(getattr(small, part), getattr(large, part)), part
+    for number, block in enumerate(small.down_blocks):
+        assert same(block, large.down_blocks[number + 1])
+    for number, block in enumerate(small.up_blocks[:-1]):
+        assert same(block, large.up_blocks[number])
+    assert large(torch.zeros(1, 3, 64, 64), 5).sample.shape == (1, 3, 64, 64)
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return all(torch.equal(value, theirs[name]) for name, value in ours.items())
