@@ -1,7 +1,8 @@
 """How long the answers take that need no model: `python benchmarks/startup.py`
 
 Each command is a process of its own, run in turn with `python -c "import hydra"` as the yardstick; medians of several
-rounds. A command is in time when it takes at most half a second more. Then the first image: a complete process of
+rounds. A command is in time when it takes at most half a second more. Then the CPU time of commands that check: the
+first of a model, and others after it, which import no torch. Then the first image: a complete process of
 composer's beside one of a short script with raw diffusers, both on the embedded checkpoint, 20 steps of DDIM, one
 thread. Last, what `--warm` takes beside its computing.
 """
@@ -32,6 +33,16 @@ COMMANDS = {
     "compose --cfg job": [*COMPOSE, "--cfg", "job"],
 }
 MARGIN = 0.5  # seconds
+CHECKS = {
+    "check": ["check"], "check steps=7": ["check", "steps=7"], "check guidance=2": ["check", "guidance=2"],
+    "check scheduler=euler": ["check", "scheduler=euler"], "check scheduler=heun": ["check", "scheduler=heun"],
+    "check -m, 6 jobs": ["check", "-m", "scheduler=euler,ddim", "steps=20,25,30"],
+    "plan -m, 6 jobs": ["plan", "-m", "scheduler=euler,ddim", "steps=20,25,30"],
+    "show": ["show"], "show steps=9": ["show", "steps=9"], "config": ["config"],
+    "device=cuda": ["device=cuda"], "memory=[model_offload]": ["memory=[model_offload]"],
+}  # fmt: skip
+#: CPU seconds that a check may take beside `import hydra`.
+CHECK = 0.8
 PROMPT = "a red cone, on sand"
 RAW = f"""
 import torch
@@ -44,7 +55,7 @@ pipeline({PROMPT!r}, num_inference_steps=20, guidance_scale=5, generator=generat
 #: Seconds that composer's first image may come later.
 FIRST = 0.3
 #: Seconds that an image of the resident process may take beside its computing.
-RESIDENT = 0.5
+RESIDENT = 0.3
 
 
 def seconds(arguments: list[str], folder: str, works: bool = False) -> float:
@@ -52,6 +63,31 @@ def seconds(arguments: list[str], folder: str, works: bool = False) -> float:
     done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, check=False)
     assert not works or done.returncode == 0, done.stderr.decode()
     return time.perf_counter() - started
+
+
+def cpu_seconds(arguments: list[str], folder: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds(arguments, folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def checks(folder: str, rounds: int) -> bool:
+    """Whether commands that check are light after the first check of a model, in an empty cache."""
+    os.environ["COMPOSER_CACHE"] = str(Path(folder, "cache"))
+    words = {name: [*COMPOSE, *arguments, f"prompt={PROMPT}"] for name, arguments in CHECKS.items()}
+    print(f"first check of a model: {cpu_seconds(words['check'], folder):.2f} s of CPU, ", end="")
+    print(f"first `compose show`: {cpu_seconds(words['show'], folder):.2f} s")
+    taken = [
+        {name: cpu_seconds(arguments, folder) for name, arguments in {"import hydra": YARDSTICK, **words}.items()}
+        for _ in range(rounds)
+    ]
+    del os.environ["COMPOSER_CACHE"]
+    least = {name: min(row[name] for row in taken) for name in taken[0]}
+    late = [name for name, value in least.items() if value > least["import hydra"] + CHECK]
+    for name, value in least.items():
+        print(f"{name:26}{value:6.2f} s of CPU  {value - least['import hydra']:+.2f}  {'LATE' if name in late else ''}")
+    return not late
 
 
 def first_image(folder: str, rounds: int) -> bool:
@@ -110,7 +146,8 @@ def main() -> None:
             {name: seconds(words, folder) for name, words in {"import hydra": YARDSTICK, **COMMANDS}.items()}
             for _ in range(rounds)
         ]
-        soon = first_image(folder, rounds)
+        soon = checks(folder, rounds)
+        soon = first_image(folder, rounds) and soon
         soon = (warm(folder, rounds) if os.name != "nt" else True) and soon
     median = {name: statistics.median(row[name] for row in times) for name in times[0]}
     late = [name for name, value in median.items() if value > median["import hydra"] + MARGIN]

@@ -6,7 +6,7 @@ seconds, and takes 20 steps in milliseconds; so the first trial of a schedule ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,12 +24,14 @@ class KnownSchedule:
     """What trials of a schedule found out.
 
     Attributes:
-        passed: Number of steps, and steps that were skipped of them → lines of `compose show`; these passed.
+        settings: Lines of `compose show` on the scheduler's settings.
+        passed: Number of steps, and how many of them are skipped → line of `compose show` on them; these passed.
         notes: Notes about settings of the checkpoint.
     """
 
-    passed: dict[tuple[int, int], Sequence[str]]
-    notes: tuple[str, ...]
+    settings: Sequence[str]
+    passed: Mapping[tuple[int, int], str]
+    notes: Sequence[str]
 
 
 def recall_schedule(checked: Checked) -> tuple[tuple[str, ...], Sequence[str]] | None:
@@ -43,8 +45,8 @@ def recall_schedule(checked: Checked) -> tuple[tuple[str, ...], Sequence[str]] |
     """
     known = _recall(schedule_facts(checked))
     request = checked.request
-    lines = None if known is None else known.passed.get((request.steps, request.steps_skipped))
-    return None if known is None or lines is None else (known.notes, lines)
+    line = None if known is None else known.passed.get((request.steps, request.steps_skipped))
+    return None if known is None or line is None else (tuple(known.notes), [*known.settings, line])
 
 
 def keep_schedule(checked: Checked, known: KnownSchedule) -> None:
@@ -58,8 +60,8 @@ def keep_schedule(checked: Checked, known: KnownSchedule) -> None:
     if facts is not None:
         earlier = _recall(facts)
         passed = {**(earlier.passed if earlier else {}), **known.passed}
-        rows = [[steps, skipped, list(lines)] for (steps, skipped), lines in passed.items()]
-        keep("schedule", facts, {"passed": rows, "notes": list(known.notes)})
+        rows = [[steps, skipped, line] for (steps, skipped), line in passed.items()]
+        keep("schedule", facts, {"settings": known.settings, "passed": rows, "notes": known.notes})
 
 
 def alike(checked: Checked) -> Iterator[Checked]:
@@ -87,5 +89,5 @@ def _recall(facts: Any) -> KnownSchedule | None:
     result = None if facts is None else recall("schedule", facts)
     if result is None:
         return None
-    passed = {(steps, skipped): lines for steps, skipped, lines in result["passed"]}
-    return KnownSchedule(passed, tuple(result["notes"]))
+    passed = {(steps, skipped): line for steps, skipped, line in result["passed"]}
+    return KnownSchedule(result["settings"], passed, result["notes"])

@@ -39,7 +39,7 @@ def try_schedules(checked: Checked, notes: Sequence[str]) -> None:
     if schedule_facts(checked) is None or recall_schedule(checked) is not None:
         return
     end = perf_counter() + BUDGET
-    keep_schedule(checked, KnownSchedule(_passed([checked, *alike(checked)], end), tuple(notes)))
+    keep_schedule(checked, KnownSchedule(*_passed([checked, *alike(checked)], end), notes))
     end = perf_counter() + BUDGET_OF_OTHERS
     for other in _other_schedulers(checked):
         now = perf_counter()
@@ -52,19 +52,22 @@ def try_schedules(checked: Checked, notes: Sequence[str]) -> None:
 def _try_other(other: Checked, end: float) -> None:
     with suppress(ComposerError):  # which a check of this scheduler raises again
         notes = check_schedule(other, *resolve_scheduler(other, other.checkpoint), timestep_layout(other.checkpoint))
-        keep_schedule(other, KnownSchedule(_passed([other, *islice(alike(other), FEW)], end), notes))
+        keep_schedule(other, KnownSchedule(*_passed([other, *islice(alike(other), FEW)], end), notes))
 
 
-def _passed(requests: Iterable[Checked], end: float) -> dict[tuple[int, int], Sequence[str]]:
-    """Those of requests with one schedule that pass, as far as they are tried until a time; one of them always is."""
-    passed: dict[tuple[int, int], Sequence[str]] = {}
+def _passed(requests: Iterable[Checked], end: float) -> tuple[list[str], dict[tuple[int, int], str]]:
+    """Lines on settings and steps of requests with one schedule that pass, as far as they are tried until a time.
+
+    One of them always is.
+    """
+    settings, passed = list[str](), dict[tuple[int, int], str]()
     for one in requests:
         if passed and perf_counter() > end:
             break
         with suppress(ComposerError):
             check_schedule(one, *resolve_scheduler(one, one.checkpoint), timestep_layout(one.checkpoint))
-            passed[one.request.steps, one.request.steps_skipped] = schedule_lines(one)
-    return passed
+            *settings, passed[one.request.steps, one.request.steps_skipped] = schedule_lines(one)
+    return settings, passed
 
 
 def _other_schedulers(checked: Checked) -> Iterator[Checked]:

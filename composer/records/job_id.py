@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from composer.checkpoints.control_model import ControlModel
@@ -20,6 +21,8 @@ from composer.records.measured import metric_keys
 
 #: Number of the present schema of ids; `schema0` computes the former ones.
 SCHEMA = 1
+#: Inputs that are omitted while they are off, which keeps the ids from before they existed.
+NEWER = ("match_tones",)
 
 
 def job_id(checked: Checked) -> str:
@@ -68,7 +71,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
         "schema": SCHEMA,
         "task": choice(spec.task),
         "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": images},
-        "settled": {key: value for key, value in inputs.items() if key not in images},
+        "settled": settled({key: value for key, value in inputs.items() if key not in images}),
         "size": (checked.request.height, checked.request.width),
         "model": checkpoint_fingerprint(checked.checkpoint),
         "refiner": refiner,
@@ -100,6 +103,18 @@ def job_key(checked: Checked) -> dict[str, Any]:
         **({"metric": metric_keys(spec.metrics, checked.metrics)} if checked.metrics else {}),  # likewise
         **({"family": family} if family != "auto" else {}),  # likewise
     }
+
+
+def settled(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce the inputs of a request to those that distinguish jobs.
+
+    Args:
+        inputs: Inputs that are no images.
+
+    Returns:
+        The inputs without those that do nothing and that there were none of when ids of this schema began.
+    """
+    return {key: value for key, value in inputs.items() if key not in NEWER or value}
 
 
 def _adapters(checked: Checked) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import torch
 from composer.options.base import ModelOption
 from composer.records.result import Result
 from composer.testing.option_files import settings_of_file
-from composer.testing.runs import TinyModel, same, task_named, tasks_of, tiny_model
+from composer.testing.runs import TinyModel, nearly_same, same, task_named, tasks_of, tiny_model
 
 #: Groups that an option can be chosen in.
 GROUPS = ("accel", "memory")
@@ -33,7 +33,8 @@ class OptionTests:
 
     Attributes:
         families: composer's families whose tiny pipelines it is run with, on the CPU.
-        changes_images: Whether it changes images; if not, they must be the same to the bit.
+        changes_images: Whether it changes images. If not, they must be the same up to one gray level: where an option
+            computes fewer images at once, some processors add floats in another order.
         option: Its option file, if it is to be checked.
     """
 
@@ -80,7 +81,8 @@ class OptionTests:
                 option = self.make()
                 first, again = (self._run(model, family, option) for _ in range(2))
             assert same(first, again), f"{family}: a second run generates other images"
-            assert same(first, plain) != self.changes_images, f"{family}: changes_images is {self.changes_images}"
+            changed = not (same if self.changes_images else nearly_same)(first, plain)
+            assert changed == self.changes_images, f"{family}: changes_images is {self.changes_images}"
             assert state(model) == before, f"{family}: it leaves a change on the models"
             assert same(self._run(model, family), plain), f"{family}: images after it are others"
 

@@ -39,6 +39,12 @@ def same(one: Result, other: Result) -> bool:
     return [image.tobytes() for image in one.images] == [image.tobytes() for image in other.images]
 
 
+def nearly_same(one: Result, other: Result) -> bool:
+    """Check whether two results have the same images, up to one gray level."""
+    pairs = [[np.asarray(image, np.int16) for image in pair] for pair in zip(one.images, other.images, strict=True)]
+    return all(first.shape == second.shape and abs(first - second).max() <= 1 for first, second in pairs)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TinyModel:
     """A family's tiny pipeline.

@@ -212,10 +212,10 @@ def test_variations_differ_and_stay_near(compose):
 def test_the_unconditional_task_starts_from_an_image(compose):
     saved("a.png", (50, 40))
     done = compose("task=unconditional", "image=a.png", "steps=10", "hydra.run.dir=out")
-    assert done.code == 0 and "6 of 10 steps" in done.out and made().shape == (32, 32, 3), done.err
+    assert done.code == 0 and "6 of 10 steps" in done.out and made().shape == (64, 64, 3), done.err
     assert (
         done.err
-        == "compose: note: image: scaled from 50 x 40 to 32 x 32 pixels, which is all that this model generates\n"
+        == "compose: note: image: scaled from 50 x 40 to 64 x 64 pixels, which is all that this model generates\n"
     )
 
 

@@ -107,7 +107,9 @@ def tried(plugin: Plugin) -> dict[str, Any]:
         Its states: `error`, or `group=option` to the moments used or to what is wrong.
     """
     targets = {
-        f"{group}={name}": target for group, name in offered(plugin) if (target := class_in(plugin.conf, group, name))
+        f"{group}={name}": target
+        for group, name in offered(plugin)
+        if plugin.conf and (target := class_in(plugin.conf, group, name))
     }
     command = [sys.executable, "-c", f"from {__name__} import probe; probe()"]
     try:
