@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
@@ -53,7 +53,8 @@ def region_of(mask: Image.Image, region: int | None) -> Image.Image:
     from scipy.ndimage import label
 
     levels = np.asarray(mask)
-    labels, count = label(levels >= MASK_THRESHOLD, np.ones((3, 3)))
+    result: Any = label(levels >= MASK_THRESHOLD, np.ones((3, 3)))  # annotated as a number too
+    labels, count = result
     if region > count:
         return Image.new("L", mask.size, 0)
     by_size = np.argsort(-np.bincount(labels.ravel())[1:], kind="stable")
