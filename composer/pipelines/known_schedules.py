@@ -1,7 +1,7 @@
-"""Schedules that were tried before, with the numbers of steps that passed. Imports no torch.
+"""Schedules that were tried before, with the step counts that passed. Imports no torch.
 
 Whether a scheduler can lay out and take its steps is found out by taking them. A trial imports torch, which takes
-seconds, and takes 20 steps in milliseconds; so the first trial of a schedule takes other numbers of steps along.
+seconds, and takes 20 steps in milliseconds; so the first trial of a schedule takes other step counts along.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from composer.checks.compatibility import Checked
 from composer.loading.check_cache import keep, recall
 from composer.pipelines.check_facts import schedule_facts
 
-#: Numbers of steps that are tried with the first one, those that people choose most often first.
+#: Step counts that are tried with the first one, those that people choose most often first.
 USUAL = (20, 25, 30, 50, 10, 8, 4, 28, 40, 12, 15, 35)
 MOST = 50
 

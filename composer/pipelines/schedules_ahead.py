@@ -1,4 +1,4 @@
-"""Trials of other steps and schedulers than those of a request, so that checks of these need no torch."""
+"""Trials of other step counts and schedulers than those of a request, so that checks of these need no torch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ from composer.pipelines.resolve import resolve_scheduler, timestep_layout
 from composer.pipelines.schedule_check import check_schedule
 from composer.pipelines.schedule_lines import schedule_lines
 
-#: Seconds that may be spent on other numbers of steps, on another scheduler, and on all of these.
+#: Seconds that may be spent on other step counts, on another scheduler, and on all of these.
 BUDGET, BUDGET_OF_OTHER, BUDGET_OF_OTHERS = 0.5, 0.05, 1.5
-#: Numbers of steps that another scheduler is tried with at first.
+#: Seconds that a process may spend in all: each job of a sweep over sizes can have a schedule of its own.
+BUDGET_OF_PROCESS = 3.0
+#: Step counts that another scheduler is tried with at first.
 FEW = 3
 #: Options that are tried first.
 POPULAR = ("euler", "dpmpp_2m", "ddim", "euler_a", "unipc", "dpmpp_2m_karras", "euler_karras", "pndm", "flow_unipc")
+
+
+#: Seconds that this process has spent.
+_spent = 0.0
 
 
 def try_schedules(checked: Checked, notes: Sequence[str]) -> None:
@@ -38,15 +44,17 @@ def try_schedules(checked: Checked, notes: Sequence[str]) -> None:
     """
     if schedule_facts(checked) is None or recall_schedule(checked) is not None:
         return
-    end = perf_counter() + BUDGET
-    keep_schedule(checked, KnownSchedule(*_passed([checked, *alike(checked)], end), notes))
-    end = perf_counter() + BUDGET_OF_OTHERS
-    for other in _other_schedulers(checked):
+    global _spent
+    begun, left = perf_counter(), BUDGET_OF_PROCESS - _spent
+    keep_schedule(checked, KnownSchedule(*_passed([checked, *alike(checked)], begun + min(BUDGET, left)), notes))
+    end = min(begun + left, perf_counter() + BUDGET_OF_OTHERS)
+    for other in _other_schedulers(checked) if left > 0 else ():
         now = perf_counter()
         if now > end:
             break
         if recall_schedule(other) is None:
             _try_other(other, min(end, now + BUDGET_OF_OTHER))
+    _spent += perf_counter() - begun
 
 
 def _try_other(other: Checked, end: float) -> None:

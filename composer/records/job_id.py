@@ -71,7 +71,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
         "schema": SCHEMA,
         "task": choice(spec.task),
         "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": images},
-        "settled": settled({key: value for key, value in inputs.items() if key not in images}),
+        "settled": inputs_of_id({key: value for key, value in inputs.items() if key not in images}),
         "size": (checked.request.height, checked.request.width),
         "model": checkpoint_fingerprint(checked.checkpoint),
         "refiner": refiner,
@@ -105,7 +105,7 @@ def job_key(checked: Checked) -> dict[str, Any]:
     }
 
 
-def settled(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def inputs_of_id(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce the inputs of a request to those that distinguish jobs.
 
     Args:

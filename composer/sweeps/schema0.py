@@ -13,7 +13,7 @@ from composer.checks.compatibility import Checked
 from composer.config.choices import shipped
 from composer.config.plugins import provider
 from composer.config.spec import Choice
-from composer.records.job_id import hash_plain_data, settled
+from composer.records.job_id import hash_plain_data, inputs_of_id
 
 #: Module path and class in the package ``composer`` of version 0.1, by group and option.
 PATHS: Mapping[str, Mapping[str, str]] = {
@@ -80,7 +80,7 @@ def _job_key(checked: Checked) -> dict[str, Any]:
     return {
         "task": _target(spec.task),
         "values": {key: value for key, value in spec.values.items() if key not in inputs} | {"pictures": images},
-        "settled": settled({key: value for key, value in inputs.items() if key not in images}),
+        "settled": inputs_of_id({key: value for key, value in inputs.items() if key not in images}),
         "size": (checked.request.height, checked.request.width),
         "model": checkpoint_fingerprint(checked.checkpoint, SAMPLES),
         "refiner": refiner,

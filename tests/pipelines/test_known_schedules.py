@@ -50,7 +50,8 @@ def others():
 def patient(tmp_path, monkeypatch, others):
     """An empty cache, and enough time on any machine."""
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "cache"))
-    for name in ("BUDGET", "BUDGET_OF_OTHER", "BUDGET_OF_OTHERS"):
+    monkeypatch.setattr(schedules_ahead, "_spent", 0.0)
+    for name in ("BUDGET", "BUDGET_OF_OTHER", "BUDGET_OF_OTHERS", "BUDGET_OF_PROCESS"):
         monkeypatch.setattr(schedules_ahead, name, 600.0)
     all_others = schedules_ahead._other_schedulers
 
@@ -75,6 +76,14 @@ def test_one_trial_is_enough_for_other_schedulers(patient, others):
     notes, lines = recall_schedule(now) or pytest.fail("was not tried")
     assert list(lines) == schedule_lines(now)
     assert [*notes] == [*parts(now).notes_of["schedule"]]
+
+
+def test_a_process_that_has_spent_its_time_tries_its_own_schedules_alone(patient, monkeypatch):
+    monkeypatch.setattr(schedules_ahead, "_spent", schedules_ahead.BUDGET_OF_PROCESS)
+    tried(checked("steps=3"))
+    assert recall_schedule(checked("steps=3")) is not None
+    assert recall_schedule(checked("steps=4")) is None
+    assert recall_schedule(checked("steps=3", "scheduler=euler")) is None
 
 
 def test_from_an_image_all_strengths_are_tried(patient):

@@ -17,7 +17,7 @@ from composer.checks.compatibility import check
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
-from composer.pipelines import trial
+from composer.pipelines import schedules_ahead, trial
 from composer.pipelines.trial import tried
 
 #: Runs commands in one process, and says what each printed and whether torch and diffusers were imported.
@@ -72,6 +72,7 @@ def checked(*words):
 @pytest.fixture
 def trials(cache, monkeypatch):
     """How many runs were tried, and not found."""
+    monkeypatch.setattr(schedules_ahead, "_spent", 0.0)  # by other tests of this process
     count, original = [], trial._try
     monkeypatch.setattr(trial, "_try", lambda *given: count.append(given) or original(*given))
     return count
