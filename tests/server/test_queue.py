@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
+import sqlite3
 import threading
 from dataclasses import replace
 
@@ -138,3 +140,11 @@ def test_a_job_waits_while_the_disk_is_full(queue, monkeypatch):
     assert waits.state == "queued" and waits.crashes == 0 and not job_folder(queue.folder, job.id).exists()
     generate(queue, queue.claim(0), RequestConfigs())
     assert queue.get(job.id).state == "done"
+
+
+@pytest.mark.parametrize("column", ["favourite", "crashes", "kills", "metrics"])
+def test_the_database_of_an_older_service_is_completed(tmp_path, column):
+    (job,) = JobQueue(tmp_path).add("a", [["prompt=x"]])
+    with contextlib.closing(sqlite3.connect(tmp_path / "queue.db")) as db, db:
+        db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+    assert JobQueue(tmp_path).get(job.id) == job
