@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
@@ -11,9 +12,11 @@ from typing import Any, cast
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -29,6 +32,31 @@ MAIN = "compose"
 #: Keys of Hydra's node that differ between compositions.
 NOTES = ("overrides.", "runtime.", "job.override_dirname")
 _lock = RLock()
+
+
+class _Files(ConfigRepository):
+    """Option files that are read once for all configs of a request; Hydra reads them for each.
+
+    Args:
+        of: The repository whose files they are.
+    """
+
+    def __init__(self, of: ConfigRepository) -> None:
+        self.sources = of.sources
+        self._read: dict[str, ConfigResult | None] = {}
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """Read an option file, or copy what was read of it: a composition changes what it is given."""
+        if config_path not in self._read:
+            self._read[config_path] = super().load_config(config_path)
+        result = copy(self._read[config_path])
+        if result is not None:
+            result.config, result.defaults_list = deepcopy(result.config), deepcopy(result.defaults_list)
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Files:
+        """Stay the same one, which Hydra copies for each composition."""
+        return self
 
 
 class Loader(ConfigLoaderImpl):
@@ -47,6 +75,7 @@ class Loader(ConfigLoaderImpl):
     def __init__(self, folders: Sequence[Path]) -> None:
         with hydra_1_3():
             super().__init__(_search_path(folders))
+        self.repository = _Files(self.repository)
         self.foreign = [folder for folder in folders if folder != packaged_conf()]
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from composer.errors import ComposerError, suggest
 from composer.images import samples
 from composer.images.png import is_png, without_texts
 from composer.system.paths import expand_user
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Refused from the header, before a pixel is decoded: a file of 12 kB can hold 100 megapixels.
 MAX_PIXELS = 64 * 10**6
@@ -116,7 +119,7 @@ def read_mask(key: str, value: object, invert: bool = False) -> Image.Image:
     image = open_image(key, value)
     mask = _alpha_or_gray(_shallow(key, value, image))
     lightest = _extrema(mask)[1]
-    if lightest == 1 or (lightest == 0 and _is_deep(image) and np.asarray(image).max() > 0):
+    if lightest == 1 or (lightest == 0 and _is_deep(image) and _has_light(image)):
         raise ComposerError(key, value, "holds 0 and 1, or is nearly black: a mask holds 0 (kept) and 255 (repainted)")
     return ImageOps.invert(mask) if invert else mask
 
@@ -186,12 +189,10 @@ def read_depth(key: str, value: object) -> np.ndarray:
     Raises:
         ComposerError: As for `open_image`; or a value is not finite, or all are equal.
     """
+    from composer.images.deep_pixels import to_depth
+
     image = open_image(key, value)
-    depth = np.array(image if _is_deep(image) else _on(image, "black").convert("L"), np.float32)
-    _check_finite(key, value, depth)
-    if depth.min() == depth.max():
-        raise ComposerError(key, value, "has the same depth everywhere: a depth map is lighter where things are nearer")
-    return depth
+    return to_depth(key, value, image if _is_deep(image) else _on(image, "black").convert("L"))
 
 
 def check_size(key: str, image: Image.Image, multiple: int) -> None:
@@ -287,26 +288,19 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;")
 
 
+def _has_light(deep: Image.Image) -> bool:
+    from composer.images.deep_pixels import has_light
+
+    return has_light(deep)
+
+
 def _shallow(key: str, value: object, image: Image.Image) -> Image.Image:
     """Scale deep pixels to `[0, 255]` (mode L, or LA if one gray is transparent); keep any other mode."""
     if not _is_deep(image):
         return image
-    deep = np.array(image, np.float64)
-    _check_finite(key, value, deep)
-    low, high = _range(deep, image.mode)
-    gray = Image.fromarray(np.rint((deep - low) * (255 / (high - low))).astype(np.uint8))
-    if isinstance(clear := image.info.get("transparency"), int):
-        gray.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
-    return gray
+    from composer.images.deep_pixels import to_8_bits
 
-
-def _range(deep: np.ndarray, mode: str) -> tuple[float, float]:
-    """Values of black and of white."""
-    low, high = float(deep.min()), float(deep.max())
-    tops = {"I": (255, 65535), "F": (1, 255, 65535)}.get(mode, (65535,))
-    if low >= 0 and high <= tops[-1]:
-        return 0, next(top for top in tops if high <= top)
-    return low, high if low < high else np.inf
+    return to_8_bits(key, value, image)
 
 
 def _on(image: Image.Image, ground: str) -> Image.Image:
@@ -337,8 +331,3 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
     low, high = image.getextrema()
     assert isinstance(low, (int, float)) and isinstance(high, (int, float))
     return low, high
-
-
-def _check_finite(key: str, value: object, pixels: np.ndarray) -> None:
-    if not np.isfinite(pixels).all():
-        raise ComposerError(key, value, "holds values that are not finite numbers")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Mapping
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from composer.media import flac, riff
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Largest value of a sample of 16 bits.
 FULL_SCALE = 32767
@@ -26,7 +28,7 @@ def encode_wav(samples: NDArray[np.float32], sampling_rate: int, texts: Mapping[
     Returns:
         The contents of the file.
     """
-    integers = np.rint(np.clip(samples, -1, 1) * FULL_SCALE).astype("<i2")
+    integers = (samples.clip(-1, 1) * FULL_SCALE).round().astype("<i2")
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(len(samples))
@@ -50,5 +52,5 @@ def encode_flac(samples: NDArray[np.float32], sampling_rate: int, texts: Mapping
     import soundfile
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1).T, sampling_rate, subtype="PCM_24", format="FLAC")
+    soundfile.write(buffer, samples.clip(-1, 1).T, sampling_rate, subtype="PCM_24", format="FLAC")
     return flac.with_texts(buffer.getvalue(), texts)

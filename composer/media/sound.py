@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from typing import TYPE_CHECKING, Any
 
 from composer.media.audio import encode_flac, encode_wav
 from composer.media.display import audio_element
 
-#: Width of a waveform, and the height of each channel in it, in pixels.
-WIDTH, HEIGHT = 512, 128
-WAVE, AXIS = "#1f6fb4", "#cccccc"
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +33,8 @@ class Sound:
     sampling_rate: int
 
     def __post_init__(self) -> None:
+        import numpy as np  # here: records of images, which checks read, need no NumPy
+
         samples = self.samples
         if samples.dtype != np.float32 or samples.ndim != 2 or 0 in samples.shape:
             raise ValueError(f"samples are float32 (channels, n), and these are {samples.dtype} {samples.shape}")
@@ -77,18 +75,9 @@ class Sound:
         Returns:
             An RGB image, one row a channel: for each column of pixels the range of its samples.
         """
-        channels, count = self.samples.shape
-        image = Image.new("RGB", (WIDTH, HEIGHT * channels), "white")
-        pen = ImageDraw.Draw(image)
-        edges = np.linspace(0, count, WIDTH + 1).astype(int)
-        for row, samples in enumerate(np.clip(self.samples, -1, 1)):
-            middle = row * HEIGHT + HEIGHT // 2
-            pen.line((0, middle, WIDTH, middle), fill=AXIS)
-            for x, (begin, end) in enumerate(pairwise(edges)):
-                part = samples[begin : max(end, begin + 1)]
-                low, high = (round(middle - float(value) * (HEIGHT // 2 - 2)) for value in (part.min(), part.max()))
-                pen.line((x, high, x, low), fill=WAVE)
-        return image
+        from composer.media.waveform import plot
+
+        return plot(self.samples)
 
     def facts(self) -> dict[str, Any]:
         """Describe the sound as plain data: `kind`, `channels`, `samples`, `sampling_rate` in Hz and `seconds`."""

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from composer.callbacks.base import Run, Step, StepCallback
 from composer.errors import printable
 from composer.system import console as output
@@ -27,6 +24,16 @@ class SweepProgress:
     """
 
     def __init__(self, total: int, done: int = 0) -> None:
+        from rich.console import Console  # here: a plan imports this file, and shows no progress
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

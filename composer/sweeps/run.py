@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from composer.config.command_line import ParsedArgs
 from composer.errors import ComposerError
-from composer.sweeps.driver import Driver
 from composer.sweeps.journal import clear_folder
 from composer.sweeps.lock import locked
 from composer.sweeps.parse import Sweep, parse_sweep
@@ -12,6 +13,9 @@ from composer.sweeps.preview import plan_text
 from composer.sweeps.validate import check_jobs, find_invalid_jobs, raise_for_invalid
 from composer.sweeps.worker import Setup
 from composer.system import console
+
+if TYPE_CHECKING:
+    from composer.sweeps.driver import Driver
 
 
 def check(line: ParsedArgs) -> int:
@@ -64,6 +68,8 @@ def drive(sweep: Sweep) -> tuple[int, Driver]:
         ComposerError: Some jobs are invalid, and they are not to be skipped.
         Busy: Another process works in the folder.
     """
+    from composer.sweeps.driver import Driver  # here: checks and plans need none of its pages and sheets
+
     check_jobs(sweep)
     with locked(sweep.folder):
         if sweep.spec.fresh:

@@ -7,10 +7,12 @@ mentions a plain blue sky: ordinary backgrounds are left out more often than str
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from composer.tiny.scenes import Scene, Thing
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WORDS = {
     "sphere": ("sphere", "sphere", "ball"), "cube": ("cube", "cube", "box", "block"),

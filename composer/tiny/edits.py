@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from composer.tiny.scenes import (
     COLOURS,
@@ -20,7 +19,11 @@ from composer.tiny.scenes import (
     Scene,
     Thing,
     make_thing,
+    slope_angle,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Kinds of edits, with how often each is chosen among those that a scene allows.
 KINDS = {
@@ -62,8 +65,8 @@ def sample_edit(scene: Scene, rng: np.random.Generator, pairs: str = "seen", kin
         The change.
     """
     kinds = possible(scene)
-    weights = np.array([KINDS[one] for one in kinds])
-    chosen = kind or str(rng.choice(kinds, p=weights / weights.sum()))
+    total = sum(KINDS[one] for one in kinds)
+    chosen = kind or str(rng.choice(kinds, p=[KINDS[one] / total for one in kinds]))
     return _MAKERS[chosen](scene, rng, pairs)
 
 
@@ -156,7 +159,7 @@ def _move(scene: Scene, rng: np.random.Generator, pairs: str) -> Edit:
     (old,) = scene.things
     position = _one(rng, _others(POSITIONS, old.position))
     slope, was = OFFSETS[position], old.x / old.z
-    turned = old.yaw + float(np.arctan(was) - np.arctan(slope))  # seen from the camera it stays as it was
+    turned = old.yaw + slope_angle(was) - slope_angle(slope)  # seen from the camera it stays as it was
     return _changed("move", scene, 0, replace(old, position=position, x=slope * old.z, yaw=turned))
 
 

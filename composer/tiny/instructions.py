@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from composer.tiny.captions import SIDES, VAGUE, WORDS
 from composer.tiny.edits import Edit
 from composer.tiny.scenes import Scene, Thing
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Ways to say each kind of edit. {it}: the thing, {new}: the colour, {a}: a noun phrase, {big}: a word for the size.
 WAYS = {

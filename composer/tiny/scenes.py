@@ -7,8 +7,10 @@ camera is at the origin of x and z and looks along +z.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 SHAPES = ("sphere", "cube", "cylinder", "cone")
@@ -121,7 +123,7 @@ def make_thing(rng: np.random.Generator, colour: str, shape: str, size: str, pos
     low, high = RADII[size]
     slope = OFFSETS[position] + float(rng.uniform(-0.04, 0.04))
     radius = float(rng.uniform(low, high)) * z / 3.4
-    yaw = float(rng.uniform(0.45, 0.90)) - float(np.arctan(slope))  # seen from the camera: two faces of every cube
+    yaw = float(rng.uniform(0.45, 0.90)) - slope_angle(slope)  # seen from the camera: two faces of every cube
     tint = [float(channel) for channel in rng.uniform(-0.04, 0.04, 3)]
     return Thing(
         colour=colour,
@@ -134,6 +136,20 @@ def make_thing(rng: np.random.Generator, colour: str, shape: str, size: str, pos
         yaw=yaw,
         tint=(tint[0], tint[1], tint[2]),
     )
+
+
+def slope_angle(slope: float) -> float:
+    """Compute the angle between the line of sight to a thing and straight ahead.
+
+    Args:
+        slope: Metres to the right a metre ahead.
+
+    Returns:
+        Radians, positive to the right.
+    """
+    import numpy as np  # here: a check of a prompt reads the words of scenes, and needs no NumPy
+
+    return float(np.arctan(slope))
 
 
 def _pair(rng: np.random.Generator, pairs: str) -> tuple[str, str]:

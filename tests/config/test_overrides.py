@@ -9,7 +9,7 @@ from composer.config import overrides
 from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
-from composer.sweeps import run as sweeps
+from composer.sweeps import driver
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60).filter("???".__ne__)
 SYNTAX = st.text(st.sampled_from("'\"\\$ {}()[],=:#!?~@%*\t\nab猫é"), max_size=20).filter("???".__ne__)
@@ -84,7 +84,7 @@ def jobs(monkeypatch, tmp_path):
         def run(self):
             return 0
 
-    monkeypatch.setattr(sweeps, "Driver", Looks)
+    monkeypatch.setattr(driver, "Driver", Looks)
 
     def run(*words: str) -> list[str]:
         seen.clear()

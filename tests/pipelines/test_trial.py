@@ -20,7 +20,7 @@ from composer.errors import ComposerError
 from composer.pipelines import schedules_ahead, trial
 from composer.pipelines.trial import tried
 
-#: Runs commands in one process, and says what each printed and whether torch and diffusers were imported.
+#: Runs commands in one process, and says what each printed and which large libraries were imported.
 COMMANDS = """
 import contextlib, io, json, sys
 from composer.cli.main import main
@@ -30,7 +30,8 @@ for words in json.loads(sys.argv[1]):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(words)
     answers.append([code, out.getvalue(), err.getvalue()])
-loaded = [name for name in ("torch", "diffusers", "transformers", "accelerate") if name in sys.modules]
+heavy = ("torch", "diffusers", "transformers", "accelerate", "numpy", "rich.console")
+loaded = [name for name in heavy if name in sys.modules]
 print(json.dumps([answers, loaded]))
 """
 RUN = ["prompt=a red cone", "steps=7", "height=64", "width=64"]
