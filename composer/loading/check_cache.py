@@ -1,7 +1,8 @@
 """Results of checks that need torch, kept on the disk so that a check of the same settings answers without it.
 
 A result is found by what it depends on: the settings, the states of the files, and the environment, which is the
-installed packages, composer's own files, the processor and the devices. Imports no torch.
+installed packages, composer's own files, the processor and the devices. Those of `tested_results` come with composer.
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.loading.disk_cache import folder
+from composer.loading.tested_results import find_tested
 from composer.system.packages import installed_packages
 from composer.system.processor import cpu_name
 
@@ -33,6 +35,8 @@ MAX_RESULTS = 20_000
 WAIT = 5.0
 #: Environment variables that change which devices torch finds, or which plugins are used.
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "COMPOSER_PLUGINS")
+#: Files of a package that results depend on, and those of the checkpoints that come with composer.
+CODE, CHECKPOINTS = (".py", ".yaml"), (".json", ".safetensors")
 #: Device files of GPUs, and the text in which NVIDIA's driver states its version.
 GPU_FILES, GPU_DRIVER = ("nvidia", "kfd", "dxg", "dri"), Path("/proc/driver/nvidia/version")
 
@@ -53,6 +57,8 @@ class _Database:
 
 
 _database = _Database()
+#: What `recording` collects; None outside of it.
+_recorded: dict[tuple[str, str], Any] | None = None
 
 
 def recall(kind: str, facts: Any) -> Any:
@@ -65,6 +71,14 @@ def recall(kind: str, facts: Any) -> Any:
     Returns:
         The result, as it was kept; None if there is none.
     """
+    if _recorded is not None:
+        return _recorded.get((kind, repr(facts)))
+    kept = _kept(kind, facts)
+    return find_tested(kind, facts) if kept is None else kept
+
+
+def _kept(kind: str, facts: Any) -> Any:
+    """The result of an earlier trial on this machine."""
     import sqlite3
 
     connection = _database.connection()
@@ -74,6 +88,24 @@ def recall(kind: str, facts: Any) -> Any:
         row = connection.execute("SELECT result FROM results WHERE key = ?", (_key(kind, facts),)).fetchone()
         return None if row is None else json.loads(row[0])
     return None
+
+
+@contextmanager
+def recording(results: dict[tuple[str, str], Any]) -> Iterator[None]:
+    """Find and keep results in a dictionary inside the context, and nowhere else.
+
+    Args:
+        results: Kind, and ``repr`` of what it depends on → the result; those that are kept are added.
+
+    Yields:
+        Nothing.
+    """
+    global _recorded
+    _recorded = results
+    try:
+        yield
+    finally:
+        _recorded = None
 
 
 def keep(kind: str, facts: Any, result: Any) -> None:
@@ -86,6 +118,9 @@ def keep(kind: str, facts: Any, result: Any) -> None:
     """
     import sqlite3
 
+    if _recorded is not None:
+        _recorded[kind, repr(facts)] = result
+        return
     connection = _database.connection()
     if connection is not None:
         with suppress(sqlite3.Error):
@@ -147,21 +182,22 @@ def environment() -> str:
     """
     facts = (
         sys.version, platform.platform(), cpu_name(), sorted(installed_packages(), key=str),
-        sorted(_sources("composer")), sorted(_editable("diffusers")), sorted(_editable("transformers")),
+        sorted(_sources("composer", (*CODE, *CHECKPOINTS))),
+        sorted(_editable("diffusers")), sorted(_editable("transformers")),
         sorted(name for name in _names(Path("/dev")) if name.startswith(GPU_FILES)), _text(GPU_DRIVER),
         [os.environ.get(name) for name in VARIABLES],
     )  # fmt: skip
     return hashlib.sha256(repr(facts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _sources(package: str) -> Iterator[tuple[str, int, int]]:
+def _sources(package: str, suffixes: tuple[str, ...] = CODE) -> Iterator[tuple[str, int, int]]:
     """States of a package's files."""
     spec = find_spec(package)
     pending = [] if spec is None or spec.origin is None else [os.path.dirname(spec.origin)]
     while pending:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
-                if entry.name.endswith((".py", ".yaml")):
+                if entry.name.endswith(suffixes):
                     state = entry.stat()
                     yield entry.path, state.st_size, state.st_mtime_ns
                 elif entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":

@@ -5,20 +5,24 @@ None stands for what can't be found again: classes of plugins, which may read an
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
 from composer.checkpoints.headers import count_weights
 from composer.checkpoints.layouts import HOSTED
+from composer.checkpoints.sources import is_embedded
 from composer.checks.compatibility import Checked
 from composer.config.plugins import trusted
-from composer.config.search_path import conf_folders, groups
+from composer.config.search_path import conf_folders
 from composer.config.spec import Choice
 from composer.errors import ComposerError
 from composer.loading.load_options import checkpoint_key, file_states
+from composer.system.devices import is_on_cpu
 
 #: Packages whose classes depend on their files and settings alone.
 KNOWN = ("composer", "diffusers")
@@ -31,6 +35,15 @@ ELSEWHERE = (
     "values", "config", "output", "wildcards", "callbacks", "skip_on_error", "scheduler", "options", "metrics",
     "guidance",
 )  # fmt: skip
+#: Groups whose options `compose show` lists.
+OFFERED = ("task", "guidance", "memory", "accel")
+#: Packages that options and precisions need, beside those that are always installed.
+OPTIONAL = (
+    "bitsandbytes", "gguf", "nncf", "onnx", "onnxruntime", "openvino", "optimum", "peft", "tomesd", "torchao",
+    "xformers",
+)  # fmt: skip
+#: Directory of composer, whose files have other paths on each machine.
+PACKAGE = Path(__file__).parents[1]
 #: From so many steps on, options with their default settings do not depend on how many there are.
 ENOUGH_STEPS = 8
 
@@ -46,11 +59,11 @@ def device_facts(checked: Checked) -> Any:
         checked: The request with its checkpoint.
     """
     checkpoint, precision = checked.checkpoint, checked.spec.precision
-    size = denoiser_bytes(checkpoint)
+    size, device = denoiser_bytes(checkpoint), checked.spec.device
     return _facts(
         lambda: [
-            checked.spec.device, _plain(precision), size, checkpoint.single_file, checkpoint.quantised,
-            _plain(checkpoint.family_info.denoiser),
+            device, is_on_cpu(device), _plain(precision), size, checkpoint.single_file, checkpoint.quantised,
+            _plain(checkpoint.family_info.denoiser), [name for name in OPTIONAL if find_spec(name) is not None],
         ]
     )  # fmt: skip
 
@@ -79,13 +92,24 @@ def schedule_facts(checked: Checked) -> Any:
 
 
 def weights_facts(checkpoint: Checkpoint, variant: str | None) -> Any:
-    """What loading without weights depends on.
+    """What loading without weights depends on; nothing for what comes with composer, which changes with it alone.
 
     Args:
         checkpoint: The base checkpoint or the refiner.
         variant: Variant of the weights files; None for the default files.
     """
-    return repr((checkpoint_key(checkpoint), variant))
+    return "composer" if comes_with_composer(checkpoint, variant) else repr((checkpoint_key(checkpoint), variant))
+
+
+def comes_with_composer(checkpoint: Checkpoint, variant: str | None) -> bool:
+    """Test whether all files come with composer, whose tests load them.
+
+    Args:
+        checkpoint: The base checkpoint or the refiner.
+        variant: Variant of the weights files; None for the default files.
+    """
+    sources = [checkpoint.source, *(of.location.source for of in checkpoint.component_overrides.values())]
+    return variant is None and all(map(is_embedded, sources))
 
 
 def option_facts(checked: Checked) -> Any:
@@ -123,6 +147,21 @@ def _request_facts(checked: Checked) -> Any:
     ])  # fmt: skip
 
 
+def refusal_facts(checked: Checked) -> Any:
+    """What a refusal by a trial depends on whose key is that of an option, a scheduler, a precision or steps.
+
+    Args:
+        checked: The request with its checkpoint.
+    """
+    facts, schedule, spec, request = _request_facts(checked), schedule_facts(checked), checked.spec, checked.request
+    callbacks = spec.callbacks
+    if facts is None or schedule is None or not _are_known(callbacks.values()):
+        return None
+    return _facts(lambda: [
+        facts, schedule, request.steps, request.steps_skipped, _plain(spec.guidance), _plain(callbacks),
+    ])  # fmt: skip
+
+
 def offer_facts(checked: Checked) -> Any:
     """What depends on which options there are, beside what one of them depends on.
 
@@ -132,7 +171,12 @@ def offer_facts(checked: Checked) -> Any:
     facts, folders = _request_facts(checked), conf_folders()
     if facts is None or any(trusted()):  # options of plugins
         return None
-    files = [(str(folder), group, file_states(folder / group)) for folder in folders for group in groups([folder])]
+    files = [
+        (group, file.name, zlib.crc32(file.read_bytes()))
+        for folder in folders
+        for group in OFFERED
+        for file in sorted((folder / group).glob("*.yaml"))
+    ]
     return [facts, min(_steps_taken(checked), ENOUGH_STEPS), files]
 
 
@@ -187,7 +231,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
-        return str(value)
+        return value.relative_to(PACKAGE).as_posix() if value.is_relative_to(PACKAGE) else str(value)
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     if is_dataclass(value):

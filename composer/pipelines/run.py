@@ -11,6 +11,7 @@ from composer.callbacks.base import StepCallback
 from composer.checks.compatibility import Checked, check
 from composer.config.spec import RunSpec
 from composer.errors import LeftBehind
+from composer.pipelines.refusals import refuse_again
 from composer.system import loading_line
 from composer.system.library_logs import silenced_libraries
 from composer.system.memory import is_out_of_memory
@@ -75,6 +76,8 @@ def _execute(
     checked: Checked, folder: Path | None, say: Callable[[str], None], more: Sequence[StepCallback]
 ) -> Result:  # fmt: skip
     """Build and call the pipeline; once more with less memory where it ran out."""
+    if not more:
+        refuse_again(checked)  # before torch is imported
     from composer.pipelines.build import build_pipeline
 
     pipeline = build_pipeline(checked, more)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from math import inf
 from time import perf_counter
 from types import MappingProxyType
 
@@ -53,14 +54,25 @@ def try_schedules(checked: Checked, notes: Sequence[str]) -> None:
         if now > end:
             break
         if recall_schedule(other) is None:
-            _try_other(other, min(end, now + BUDGET_OF_OTHER))
+            _try_other(other, min(end, now + BUDGET_OF_OTHER), FEW)
     _spent += perf_counter() - begun
 
 
-def _try_other(other: Checked, end: float) -> None:
+def try_all_schedules(checked: Checked) -> None:
+    """Try a schedule with all step counts to `MOST`, and all other schedulers, however long that takes.
+
+    Args:
+        checked: The request with its checkpoint.
+    """
+    for one in (checked, *_other_schedulers(checked)):
+        if recall_schedule(one) is None:
+            _try_other(one, inf, None)
+
+
+def _try_other(other: Checked, end: float, most: int | None) -> None:
     with suppress(ComposerError):  # which a check of this scheduler raises again
         notes = check_schedule(other, *resolve_scheduler(other, other.checkpoint), timestep_layout(other.checkpoint))
-        keep_schedule(other, KnownSchedule(*_passed([other, *islice(alike(other), FEW)], end), notes))
+        keep_schedule(other, KnownSchedule(*_passed([other, *islice(alike(other), most)], end), notes))
 
 
 def _passed(requests: Iterable[Checked], end: float) -> tuple[list[str], dict[tuple[int, int], str]]:

@@ -7,12 +7,18 @@ from typing import Any
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
-from composer.checkpoints.sources import is_embedded
 from composer.checks.compatibility import Checked
+from composer.errors import ComposerError
 from composer.loading.check_cache import keep, recall
-from composer.pipelines.check_facts import device_facts, option_facts, weights_facts
+from composer.pipelines.check_facts import (
+    comes_with_composer,
+    device_facts,
+    option_facts,
+    weights_facts,
+)
 from composer.pipelines.known_schedules import recall_schedule
 from composer.pipelines.light_parts import check_light_parts, device_is_plain, resolve_callbacks, resolve_guidance
+from composer.pipelines.refusals import keep_refusal, refuse_again
 
 
 def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:
@@ -29,7 +35,16 @@ def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...
         ComposerError: Building or loading would be refused.
     """
     notes = _known_notes(checked, more)
-    return (*checked.request.notes, *(_try(checked, more) if notes is None else notes))
+    if notes is not None:
+        return (*checked.request.notes, *notes)
+    if not more:
+        refuse_again(checked)
+    try:
+        return (*checked.request.notes, *_try(checked, more))
+    except ComposerError as error:
+        if not more:
+            keep_refusal(checked, error)
+        raise
 
 
 def lines_of_schedule(checked: Checked) -> list[str]:
@@ -90,14 +105,8 @@ def _weights(checked: Checked) -> list[Any]:
     return [
         weights_facts(one, variant)
         for one, variant in candidates
-        if one is not None and one.commit is None and not _comes_with_composer(one, variant)
+        if one is not None and one.commit is None and not comes_with_composer(one, variant)
     ]
-
-
-def _comes_with_composer(checkpoint: Checkpoint, variant: str | None) -> bool:
-    """Whether all files come with composer, whose tests load them."""
-    sources = [checkpoint.source, *(of.location.source for of in checkpoint.component_overrides.values())]
-    return variant is None and all(map(is_embedded, sources))
 
 
 def _has_options(checked: Checked) -> bool:

@@ -1,0 +1,50 @@
+"""Refusals of earlier trials, which a check or a run of the same settings repeats without torch."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from composer.checks.compatibility import Checked
+from composer.errors import ComposerError
+from composer.loading.check_cache import keep, recall
+from composer.options.base import NoEffect
+from composer.pipelines.check_facts import refusal_facts
+from composer.pipelines.light_parts import check_light_parts, resolve_callbacks, resolve_guidance
+
+KIND = "refusal"
+#: First parts of the keys of refusals that are kept: those of files and of prompts may end with the next try.
+KEPT = ("accel", "device", "guidance", "memory", "precision", "scheduler", "steps")
+
+
+def refuse_again(checked: Checked) -> None:
+    """Refuse what an earlier trial refused.
+
+    Args:
+        checked: The request with its checkpoint, without callbacks from Python.
+
+    Raises:
+        ComposerError: The trial's, or what a trial refuses before it.
+    """
+    facts = refusal_facts(checked)
+    refused = None if facts is None else recall(KIND, facts)
+    if refused is not None:
+        check_light_parts(checked, resolve_guidance(checked), resolve_callbacks(checked, ()))
+        kind = NoEffect if refused["no_effect"] else ComposerError
+        raise kind(refused["key"], refused["value"], refused["reason"], refused["allowed"])
+
+
+def keep_refusal(checked: Checked, error: ComposerError) -> None:
+    """Keep a refusal, if it depends on settings alone and is the first.
+
+    Args:
+        checked: The request with its checkpoint, without callbacks from Python.
+        error: What a trial raised.
+    """
+    plain = isinstance(error.value, str | int | float | None) and all(isinstance(one, str) for one in error.allowed)
+    if type(error) not in (ComposerError, NoEffect) or error.key.split(".")[0] not in KEPT or not plain:
+        return
+    with suppress(ComposerError):  # of the light parts, which is raised first
+        check_light_parts(checked, resolve_guidance(checked), resolve_callbacks(checked, ()))
+        if (facts := refusal_facts(checked)) is not None:
+            refused = {"key": error.key, "value": error.value, "reason": error.reason, "allowed": [*error.allowed]}
+            keep(KIND, facts, {"no_effect": isinstance(error, NoEffect), **refused})
