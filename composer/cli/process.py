@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from composer.loading.library_indexes import keep_indexes
 from composer.system import interrupts, library_logs, loading_line
 from composer.system.deferred import defer_imports
 
@@ -41,6 +42,7 @@ def configure_process(verbose: bool) -> None:
     else:
         library_logs.silence_libraries()
     defer_imports()
+    keep_indexes()
 
 
 @contextmanager
