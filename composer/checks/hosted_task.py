@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.pipeline_defaults import PipelineDefaults
 from composer.checks.class_defaults import class_defaults
 from composer.checks.class_needs import why_one
 from composer.checks.modular_blocks import is_workflow, no_workflow, with_scheduler
@@ -16,8 +18,13 @@ from composer.checks.pipeline_class import read_call
 from composer.checks.pipeline_tasks import kinds_of, pipeline_classes, tasks_of_pipeline
 from composer.config.spec import RunSpec
 from composer.errors import ComposerError
+from composer.loading.check_cache import keep, recall, recall_or
+from composer.loading.load_options import checkpoint_key
+from composer.loading.plain_data import NotPlain, plain
 from composer.tasks.base import Task
 
+#: Of results that are kept: the class that does a task, with its default settings.
+KIND = "pipeline"
 #: Kind of task → keys of the images that it gives.
 GIVEN: Mapping[str, tuple[str, ...]] = {
     "img2img": ("image",), "inpaint": ("image", "mask"), "edit": ("references",), "control": ("control_image",),
@@ -44,22 +51,44 @@ def choose_pipeline(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> tuple[
     Raises:
         ComposerError: No class does the task; the message names the tasks that can be done.
     """
+    facts = None if checkpoint.blocks else _facts(task.pipeline_kind, checkpoint)
+    if facts is not None and (kept := recall(KIND, facts)) is not None:
+        one, chosen = kept["one"], replace(checkpoint, pipeline=kept["pipeline"], defaults=_defaults(kept["defaults"]))
+    else:
+        one, chosen = _choose(spec, task, checkpoint)
+        if facts is not None and chosen.defaults is not None:
+            keep(KIND, facts, {"one": one, "pipeline": chosen.pipeline, "defaults": asdict(chosen.defaults)})
+    return (replace(spec, batch=1) if one and spec.batch in (None, "auto") else spec), chosen
+
+
+def _facts(kind: str | None, checkpoint: Checkpoint) -> Any:
+    """What the choice for a kind of task depends on; None if it can't be found again."""
+    with suppress(NotPlain):
+        return [kind, plain(checkpoint), repr(checkpoint_key(checkpoint))]
+    return None
+
+
+def _defaults(kept: Mapping[str, Any]) -> PipelineDefaults:
+    size = kept["size"]
+    return PipelineDefaults(**{**kept, "size": None if size is None else tuple(size)})
+
+
+def _choose(spec: RunSpec, task: Task, checkpoint: Checkpoint) -> tuple[bool, Checkpoint]:
+    """Whether it takes one prompt at a time, and the checkpoint with the class and its default settings."""
     kinds = (task.pipeline_kind, *(["other"] if task.pipeline_kind == "img2img" else []))
     named = next(pipeline_classes(checkpoint), None)
     if named is None and checkpoint.blocks:
         raise no_workflow(checkpoint)
     if named is None:  # a class that the installed diffusers does not have, which is refused later
-        return spec, checkpoint
+        return False, checkpoint
     kind, pipeline = next(_fitting(checkpoint, kinds), (None, named))
     if kind is None and task.pipeline_kind is not None:
         raise ComposerError("task", spec.task.name, f"{checkpoint.pipeline} {_instead(checkpoint)}")
     one = kind in ONE_AT_A_TIME or read_call(pipeline).takes_text or why_one(pipeline, checkpoint) is not None
-    if one and spec.batch in (None, "auto"):
-        spec = replace(spec, batch=1)
     if is_workflow(pipeline):
         check_loops(pipeline)
         checkpoint = with_scheduler(replace(checkpoint, workflow=pipeline.workflow), pipeline)
-    return spec, with_defaults(replace(checkpoint, pipeline=pipeline.__name__), pipeline, kind)
+    return one, with_defaults(replace(checkpoint, pipeline=pipeline.__name__), pipeline, kind)
 
 
 def with_defaults(checkpoint: Checkpoint, pipeline: Any, kind: str | None) -> Checkpoint:
@@ -86,7 +115,8 @@ def hosted_tasks(checkpoint: Checkpoint) -> list[str]:
     Returns:
         Names of tasks.
     """
-    kinds = tasks_of_pipeline(checkpoint)
+    facts = None if checkpoint.blocks else _facts(None, checkpoint)
+    kinds: list[str] = recall_or("kinds", facts, lambda: list(tasks_of_pipeline(checkpoint)))
     return [_SPELLED.get(kind, kind) for kind in kinds if kind != "other" or len(kinds) == 1]
 
 

@@ -30,6 +30,7 @@ from composer.pipelines.light_parts import resolve_callbacks, resolve_guidance
 from composer.pipelines.modular.pipeline import Modular
 from composer.pipelines.pipeline import Pipeline
 from composer.pipelines.refined import Refined
+from composer.pipelines.refusals import refusals_kept
 from composer.pipelines.resolve import (
     check_parts,
     family_notes,
@@ -119,7 +120,9 @@ def build_pipeline(checked: Checked, more: Sequence[StepCallback] = ()) -> Pipel
     Raises:
         ComposerError: A part can't work, or the weights can't be loaded.
     """
-    spec, checkpoint, resolved = checked.spec, checked.checkpoint, parts(checked, more)
+    spec, checkpoint = checked.spec, checked.checkpoint
+    with refusals_kept(checked, more):
+        resolved = parts(checked, more)
     for metric in checked.metrics.values():
         metric.load()
     load_options = _load_options(spec, resolved)

@@ -6,10 +6,8 @@ None stands for what can't be found again: classes of plugins, which may read an
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from composer.checkpoints.checkpoint import Checkpoint
@@ -22,6 +20,7 @@ from composer.config.search_path import conf_folders
 from composer.config.spec import Choice
 from composer.errors import ComposerError
 from composer.loading.load_options import checkpoint_key, file_states
+from composer.loading.plain_data import NotPlain, plain, plain_fields
 from composer.system.devices import is_on_cpu
 
 #: Packages whose classes depend on their files and settings alone.
@@ -42,14 +41,8 @@ OPTIONAL = (
     "bitsandbytes", "gguf", "nncf", "onnx", "onnxruntime", "openvino", "optimum", "peft", "tomesd", "torchao",
     "xformers",
 )  # fmt: skip
-#: Directory of composer, whose files have other paths on each machine.
-PACKAGE = Path(__file__).parents[1]
 #: From so many steps on, options with their default settings do not depend on how many there are.
 ENOUGH_STEPS = 8
-
-
-class _Unknown(Exception):
-    """A value that can't be written as plain data."""
 
 
 def device_facts(checked: Checked) -> Any:
@@ -62,8 +55,8 @@ def device_facts(checked: Checked) -> Any:
     size, device = denoiser_bytes(checkpoint), checked.spec.device
     return _facts(
         lambda: [
-            device, is_on_cpu(device), _plain(precision), size, checkpoint.single_file, checkpoint.quantised,
-            _plain(checkpoint.family_info.denoiser), [name for name in OPTIONAL if find_spec(name) is not None],
+            device, is_on_cpu(device), plain(precision), size, checkpoint.single_file, checkpoint.quantised,
+            plain(checkpoint.family_info.denoiser), [name for name in OPTIONAL if find_spec(name) is not None],
         ]
     )  # fmt: skip
 
@@ -84,9 +77,9 @@ def schedule_facts(checked: Checked) -> Any:
     sizes = [request.height, request.width, request.inputs.get("latent_frames")] if shifts else []
     refiner = spec.model.refiner if checked.refiner is not None else None
     return _facts(lambda: [
-        target.path if target else None, _plain(spec.scheduler.keywords), checkpoint.classes.get("scheduler"),
-        _plain({key: value for key, value in checkpoint.scheduler.items() if not key.startswith("_")}),
-        checkpoint.family, checkpoint.pipe, checkpoint.prediction, _plain(checkpoint.settings),
+        target.path if target else None, plain(spec.scheduler.keywords), checkpoint.classes.get("scheduler"),
+        plain({key: value for key, value in checkpoint.scheduler.items() if not key.startswith("_")}),
+        checkpoint.family, checkpoint.pipe, checkpoint.prediction, plain(checkpoint.settings),
         checkpoint.vae_scale_factor, sizes, "strength" in request.inputs, None if refiner is None else refiner.start,
     ])  # fmt: skip
 
@@ -129,7 +122,7 @@ def _request_facts(checked: Checked) -> Any:
     """All but prompts, seeds, steps and what is in images."""
     spec, request, checkpoint = checked.spec, checked.request, checked.checkpoint
     device = device_facts(checked)
-    if device is None or not _is_native(checkpoint):
+    if device is None or not _is_composers(checkpoint):
         return None
     chosen = [spec.task, spec.guidance, *spec.memory.values(), *spec.accel.values()]
     if not _are_known(chosen) or any(target.path == READS_MEMORY for target in chosen):
@@ -140,25 +133,29 @@ def _request_facts(checked: Checked) -> Any:
         *(file for model in checked.controls.values() for file in model.files),
     ]  # fmt: skip
     return _facts(lambda: [
-        device, _fields(spec, ELSEWHERE), spec.guidance.keywords.get("guider"), _fields(request, FREE), request.batch,
-        _plain(checkpoint), weights_facts(checkpoint, spec.model.variant),
-        None if checked.refiner is None else _plain(checked.refiner), checked.lenient, checked.at_once,
+        device, plain_fields(spec, ELSEWHERE), spec.guidance.keywords.get("guider"), plain_fields(request, FREE),
+        request.batch, plain(checkpoint), weights_facts(checkpoint, spec.model.variant),
+        None if checked.refiner is None else plain(checked.refiner), checked.lenient, checked.at_once,
         [file_states(file) for file in files],
     ])  # fmt: skip
 
 
-def refusal_facts(checked: Checked) -> Any:
-    """What a refusal by a trial depends on whose key is that of an option, a scheduler, a precision or steps.
+def trial_facts(checked: Checked) -> Any:
+    """What a complete trial depends on; of a hosted checkpoint on prompts too, since its pipeline checks its inputs.
 
     Args:
         checked: The request with its checkpoint.
     """
-    facts, schedule, spec, request = _request_facts(checked), schedule_facts(checked), checked.spec, checked.request
-    callbacks = spec.callbacks
-    if facts is None or schedule is None or not _are_known(callbacks.values()):
+    spec, request, hosted = checked.spec, checked.request, checked.checkpoint.family == HOSTED
+    facts, target = _request_facts(checked), spec.scheduler.target
+    schedule = _facts(lambda: plain(spec.scheduler)) if hosted else schedule_facts(checked)
+    if facts is None or schedule is None or not _are_known([*spec.callbacks.values(), *([target] if target else ())]):
         return None
+    values = {key: value for key, value in spec.values.items() if key != "seed"}
+    inputs = [[values, request.prompts, request.negative_prompts]] if hosted else []
     return _facts(lambda: [
-        facts, schedule, request.steps, request.steps_skipped, _plain(spec.guidance), _plain(callbacks),
+        facts, schedule, request.steps, request.steps_skipped, plain(spec.guidance), plain(spec.callbacks),
+        *plain(inputs),
     ])  # fmt: skip
 
 
@@ -208,7 +205,12 @@ def _steps_taken(checked: Checked) -> int:
 
 
 def _is_native(checkpoint: Checkpoint) -> bool:
-    return checkpoint.family != HOSTED and checkpoint.family_info.family.startswith("composer.")
+    return checkpoint.family != HOSTED and _is_composers(checkpoint)
+
+
+def _is_composers(checkpoint: Checkpoint) -> bool:
+    """Whether its family is composer's, or diffusers runs it: that of a plugin may read anything."""
+    return checkpoint.family_info.family.startswith("composer.")
 
 
 def _are_known(targets: Iterable[Choice]) -> bool:
@@ -218,30 +220,5 @@ def _are_known(targets: Iterable[Choice]) -> bool:
 def _facts(collect: Callable[[], Any]) -> Any:
     try:
         return collect()
-    except (_Unknown, ComposerError):
+    except (NotPlain, ComposerError):
         return None
-
-
-def _fields(value: Any, left_out: Collection[str]) -> Any:
-    return [(field.name, _plain(getattr(value, field.name))) for field in fields(value) if field.name not in left_out]
-
-
-def _plain(value: Any) -> Any:
-    """A value as data whose `repr` is complete and always the same."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Path):
-        return value.relative_to(PACKAGE).as_posix() if value.is_relative_to(PACKAGE) else str(value)
-    if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
-    if is_dataclass(value):
-        return [type(value).__qualname__, _fields(value, ())]
-    if isinstance(value, Mapping):
-        return [(str(key), _plain(value[key])) for key in value]
-    if isinstance(value, frozenset | set):
-        return sorted(map(str, value))
-    if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
-    if hasattr(value, "mode") and hasattr(value, "size"):  # an image of PIL's
-        return ["image", value.mode, list(value.size)]
-    raise _Unknown

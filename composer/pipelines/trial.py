@@ -7,18 +7,19 @@ from typing import Any
 
 from composer.callbacks.base import StepCallback
 from composer.checkpoints.checkpoint import Checkpoint
+from composer.checkpoints.layouts import HOSTED
 from composer.checks.compatibility import Checked
-from composer.errors import ComposerError
-from composer.loading.check_cache import keep, recall
+from composer.loading.check_cache import keep, recall, recall_or
 from composer.pipelines.check_facts import (
     comes_with_composer,
     device_facts,
     option_facts,
+    trial_facts,
     weights_facts,
 )
 from composer.pipelines.known_schedules import recall_schedule
 from composer.pipelines.light_parts import check_light_parts, device_is_plain, resolve_callbacks, resolve_guidance
-from composer.pipelines.refusals import keep_refusal, refuse_again
+from composer.pipelines.refusals import refusals_kept, refuse_again
 
 
 def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...]:
@@ -39,12 +40,8 @@ def tried(checked: Checked, more: Sequence[StepCallback] = ()) -> tuple[str, ...
         return (*checked.request.notes, *notes)
     if not more:
         refuse_again(checked)
-    try:
+    with refusals_kept(checked, more):
         return (*checked.request.notes, *_try(checked, more))
-    except ComposerError as error:
-        if not more:
-            keep_refusal(checked, error)
-        raise
 
 
 def lines_of_schedule(checked: Checked) -> list[str]:
@@ -59,21 +56,39 @@ def lines_of_schedule(checked: Checked) -> list[str]:
     known = recall_schedule(checked)
     if known is not None:
         return list(known[1])
-    from composer.pipelines.schedule_lines import schedule_lines
 
-    return schedule_lines(checked)
+    def lines() -> list[str]:
+        from composer.pipelines.schedule_lines import schedule_lines
+
+        return schedule_lines(checked)
+
+    return list(recall_or("lines", trial_facts(checked), lines))
 
 
 def _known_notes(checked: Checked, more: Sequence[StepCallback]) -> list[str] | None:
     """Notes of a run whose parts all passed in earlier trials; None if one of them is new."""
+    if not all(_recall("weights", facts) for facts in _weights(checked)):
+        return None
+    notes = _hosted_notes(checked, more) if checked.checkpoint.family == HOSTED else _native_notes(checked)
+    if notes is not None:
+        check_light_parts(checked, resolve_guidance(checked), resolve_callbacks(checked, more))
+    return notes
+
+
+def _hosted_notes(checked: Checked, more: Sequence[StepCallback]) -> list[str] | None:
+    """Notes of a run of a checkpoint's own pipeline, if this very request passed."""
+    notes: list[str] | None = None if more else _recall("hosted", trial_facts(checked))
+    return notes
+
+
+def _native_notes(checked: Checked) -> list[str] | None:
     schedule = recall_schedule(checked)
-    if schedule is None or not all(_recall("weights", facts) for facts in _weights(checked)):
+    if schedule is None:
         return None
     device = [] if device_is_plain(checked) else _recall("device", device_facts(checked))
     options = _recall("options", option_facts(checked)) if _has_options(checked) else []
     if device is None or options is None:
         return None
-    check_light_parts(checked, resolve_guidance(checked), resolve_callbacks(checked, more))
     return [*device, *options, *schedule[0]]
 
 
@@ -87,6 +102,8 @@ def _try(checked: Checked, more: Sequence[StepCallback]) -> tuple[str, ...]:
     rehearse(checked.checkpoint, model.variant)
     if checked.refiner is not None and model.refiner is not None:
         rehearse(checked.refiner, model.refiner.variant)
+    if checked.checkpoint.family == HOSTED and not more:
+        _keep("hosted", trial_facts(checked), list(resolved.notes))
     try_schedules(checked, resolved.notes_of["schedule"])
     _keep("device", device_facts(checked), list(resolved.notes_of["device"]))
     for weights in _weights(checked):

@@ -18,7 +18,7 @@ from composer.loading import tested_results
 from composer.loading.check_cache import recording
 from composer.loading.tested_results import find_tested
 from composer.pipelines import make_results
-from composer.pipelines.check_facts import refusal_facts
+from composer.pipelines.check_facts import trial_facts
 from composer.pipelines.known_schedules import recall_schedule
 from composer.pipelines.schedules_ahead import try_all_schedules
 from composer.pipelines.trial import tried
@@ -138,10 +138,10 @@ def test_other_versions_of_libraries_use_none(no_cache, monkeypatch):
 
 @pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
 def test_a_package_that_is_missing_is_noticed(no_cache):
-    installed = refusal_facts(checked("accel=[openvino]"))
+    installed = trial_facts(checked("accel=[openvino]"))
     with make_results.without(["openvino"]):
         absent = checked("accel=[openvino]")
-        assert refusal_facts(absent) != installed
+        assert trial_facts(absent) != installed
         with pytest.raises(ComposerError, match="needs the package"):
             tried(absent)
     tried(checked("accel=[openvino]"))

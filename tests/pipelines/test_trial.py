@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 from safetensors.torch import load_file, save_file
 
+from composer.callbacks.base import StepCallback
 from composer.checkpoints.sources import EMBEDDED
 from composer.checks.compatibility import check
 from composer.config.compose import compose_config
@@ -39,10 +40,12 @@ RUN = ["prompt=a red cone", "steps=7", "height=64", "width=64"]
 PASSING = [
     ["check", *RUN, "precision=fp16", "prompt_syntax=weights"], ["show", *RUN, "memory=[vae_slicing]", "images=2"],
     ["plan", "-m", *RUN, "seed=range(3)", "scheduler=ddim,euler"], ["config", *RUN],
+    ["check", *RUN, "model.family=hosted"], ["show", *RUN, "model.family=hosted", "accel=[deepcache]"],
+    ["plan", "-m", *RUN, "model.family=hosted", "seed=range(3)"],
 ]  # fmt: skip
 REFUSED = [
     [*RUN, "device=cuda:99"], ["check", *RUN, "memory=[model_offload]", "device=cpu"], [*RUN, "accel=[tensorrt]"],
-    ["check", *RUN, "guidance.rescale=-1"], ["check", *RUN, "callbacks=[mask_overlay]"],
+    [*RUN, "memory=[vae_tiling]"], ["check", *RUN, "guidance.rescale=-1"], ["check", *RUN, "callbacks=[mask_overlay]"],
 ]  # fmt: skip
 
 
@@ -97,6 +100,32 @@ def test_what_a_trial_depends_on(trials):
             tried(checked(word))
         tried(checked())
         assert len(trials) == number, word
+
+
+def test_a_pipeline_of_diffusers_is_tried_with_its_inputs(trials):
+    hosted = "model.family=hosted"
+    tried(checked(hosted))
+    tried(checked(hosted, "seed=3"))
+    assert len(trials) == 1
+    for number, word in enumerate(["prompt=a blue cube", "steps=4", "guidance.scale=2", "task=img2img"], 2):
+        tried(checked(hosted, word))
+        tried(checked(hosted))
+        assert len(trials) == number, word
+    tried(checked(hosted), [StepCallback()])
+    assert len(trials) == number + 1  # what a callback from Python needs is not known
+
+
+def test_a_refusal_is_repeated_and_ends_with_its_cause(trials):
+    words = ["memory=[vae_tiling]", "height=128", "width=128"]
+    for _ in range(2):
+        with pytest.raises(ComposerError, match="it would do nothing for 128 × 128"):
+            tried(checked(*words))
+        assert len(trials) == 1
+    tried(checked(*words, "width=192"))
+    for number in (2, 3):  # a light part is refused, too, and a trial refuses it later: nothing is kept
+        with pytest.raises(ComposerError, match="it would do nothing for 128 × 128"):
+            tried(checked(*words, "prompt_syntax=weights", "prompt_overflow=chunk"))
+        assert len(trials) == number + 1
 
 
 def test_a_changed_file_is_tried_again(trials, tmp_path):
