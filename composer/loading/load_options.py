@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,8 @@ def file_states(path: Path) -> tuple[FileState, ...]:
     """
     if not path.is_dir():
         return ((str(path.resolve()), (state := path.stat()).st_size, state.st_mtime_ns),) if path.is_file() else ()
-    real = os.path.realpath(path)  # once: a sweep lists the files for each job
+    directory = os.stat(path)
+    real = _real_path(path, directory.st_dev, directory.st_ino)
     with os.scandir(path) as entries:
         files = sorted((entry for entry in entries if entry.is_file()), key=lambda entry: entry.name)
     return tuple(
@@ -112,6 +114,12 @@ def file_states(path: Path) -> tuple[FileState, ...]:
         )
         for entry in files
     )
+
+
+@lru_cache(maxsize=256)
+def _real_path(path: Path, device: int, inode: int) -> str:
+    """Path without links of a directory, which device and inode identify; a sweep lists the files for each job."""
+    return os.path.realpath(path)
 
 
 def _local_paths(checkpoint: Checkpoint) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 from functools import cache
@@ -13,6 +14,8 @@ from composer.errors import ComposerError, suggest
 DEVICE_TYPES = ("auto", "cpu", "cuda", "mps")
 #: Types of which a machine can have several devices.
 INDEXED_TYPES = ("cuda", "mps")
+#: What a driver of NVIDIA's is loaded from, and the device of AMD's, on Linux.
+CUDA_DRIVER, ROCM = "libcuda.so.1", "/dev/kfd"
 _INDEXED = re.compile(rf"({'|'.join(INDEXED_TYPES)}):(0|[1-9]\d{{0,3}})")
 
 
@@ -60,9 +63,23 @@ def refuse_unavailable(name: str) -> None:
         ComposerError: torch was built without it, or it belongs to another operating system.
     """
     kind = name.partition(":")[0]
-    if (kind == "cuda" and not built_for_cuda()) or (kind == "mps" and sys.platform != "darwin"):
-        why = "the torch that is installed is built without CUDA" if kind == "cuda" else "only Macs have one"
+    why = {"cuda": _why_no_cuda(), "mps": None if sys.platform == "darwin" else "only Macs have one"}.get(kind)
+    if why is not None:
         raise ComposerError("device", name, f"this machine has none: {why}", ["cpu"])
+
+
+@cache
+def _why_no_cuda() -> str | None:
+    """Why torch is certain to find no GPU by CUDA or ROCm; None if it may."""
+    if not built_for_cuda():
+        return "the torch that is installed is built without CUDA"
+    if sys.platform != "linux" or Path(ROCM).exists():
+        return None
+    try:
+        ctypes.CDLL(CUDA_DRIVER)  # as torch does; its devices are not counted, which a fork would not survive
+    except OSError:
+        return f"no driver of a GPU is installed (neither {CUDA_DRIVER} nor {ROCM})"
+    return None
 
 
 @cache
@@ -84,9 +101,9 @@ def built_for_cuda() -> bool:
 
 
 def is_on_cpu(device: str) -> bool:
-    """Whether a run is certain to be on the CPU, by torch's files and the platform.
+    """Whether a run is certain to be on the CPU, by torch's files, the platform and drivers.
 
     Args:
         device: ``device=…``.
     """
-    return device == "cpu" or (device == "auto" and not built_for_cuda() and sys.platform != "darwin")
+    return device == "cpu" or (device == "auto" and _why_no_cuda() is not None and sys.platform != "darwin")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 from composer.config.overrides import prepare
 from composer.errors import ComposerError
 from composer.loading.precision import resolve_device
-from composer.system.devices import parse_device, refuse_unavailable
+from composer.system import devices
+from composer.system.devices import is_on_cpu, parse_device, refuse_unavailable
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "mps", "cuda:0", "cuda:7", "cuda:15", "mps:0"])
@@ -70,3 +73,25 @@ def test_a_torch_for_cpus_refuses_cuda_by_itself():
         refuse_unavailable("cuda:0")
     refuse_unavailable("cpu")
     refuse_unavailable("auto")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drivers are looked for on Linux")
+@pytest.mark.parametrize(
+    ("cuda", "driver", "rocm", "refused"),
+    [
+        (False, "libc.so.6", "/", "is built without CUDA"),
+        (True, "libabsent.so.1", "/absent", "no driver of a GPU is installed"),
+        (True, "libabsent.so.1", "/", None),
+        (True, "libc.so.6", "/absent", None),
+    ],
+)
+def test_a_gpu_is_missed_by_its_driver_before_torch_is_imported(monkeypatch, cuda, driver, rocm, refused):
+    for name, value in {"built_for_cuda": lambda: cuda, "CUDA_DRIVER": driver, "ROCM": rocm}.items():
+        monkeypatch.setattr(devices, name, value)
+    monkeypatch.setattr(devices, "_why_no_cuda", devices._why_no_cuda.__wrapped__)
+    assert is_on_cpu("auto") == (refused is not None) and is_on_cpu("cpu") and not is_on_cpu("cuda")
+    if refused is None:
+        refuse_unavailable("cuda:1")
+    else:
+        with pytest.raises(ComposerError, match=refused):
+            refuse_unavailable("cuda:1")
