@@ -29,6 +29,8 @@ from composer.pipelines.trial import lines_of_schedule, tried
 from composer.system.devices import is_on_cpu
 
 MODELS = ("tiny", "tiny_flow")
+#: Inputs of tasks that have no default for them.
+GIVEN = {"edit": ["references=sample:scene"]}
 #: Groups whose options are tried one by one.
 LISTS_OF_OPTIONS = ("memory", "accel")
 #: What else people ask of them.
@@ -44,7 +46,7 @@ def specs() -> list[RunSpec]:
     options = catalogue([packaged_conf()])
     single = [[f"{group}=[{name}]"] for group in LISTS_OF_OPTIONS for name in options[group]]
     single += [[f"precision={name}"] for name in options["precision"]]
-    words = [[f"model={model}", f"task={task}"] for model in MODELS for task in options["task"]]
+    words = [[f"model={model}", f"task={task}", *GIVEN.get(task, ())] for model in MODELS for task in options["task"]]
     return [read(compose_config([*of_task, *more])) for of_task in words for more in ([], *single, *MORE)]
 
 

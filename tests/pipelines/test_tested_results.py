@@ -29,6 +29,7 @@ FIRST = {
         ["check"], ["show"], ["config"], ["check", "steps=7"], ["check", "scheduler=heun", "steps=33"],
         ["show", "scheduler=euler", "guidance=2"], ["check", "task=img2img", "strength=0.5"], ["check", "task=inpaint"],
         ["check", "task=unconditional"], ["check", "model=tiny_flow"], ["check", "model=tiny_flow", "task=img2img"],
+        ["show", "model=tiny_flow", "task=edit", "references=sample:scene"],
         ["check", "accel=[deepcache]"], ["show", "memory=[vae_slicing]", "images=2"], ["check", "precision=fp16"],
         ["plan", "-m", "scheduler=euler,ddim", "steps=20,25,30"], ["check", "-m", "seed=range(8)", "steps=10,20"],
         ["check", "prompt_syntax=weights"],
