@@ -379,9 +379,9 @@ def kind(message: str | None) -> str | None:
 
 
 def standard() -> list[tuple[str, str | None]]:
-    """The first refusal of each kind, and every fourth request that runs."""
+    """The first refusal of each kind, and every sixth request that runs."""
     refused = list({kind(message): (words, message) for words, message in reversed(REQUESTS) if message}.values())
-    return [*refused, *[item for item in REQUESTS if item[1] is None][::4]]
+    return [*refused, *[item for item in REQUESTS if item[1] is None][::6]]
 
 
 @pytest.mark.parametrize(("words", "message"), slow_but(standard(), REQUESTS))

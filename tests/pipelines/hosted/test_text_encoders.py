@@ -17,7 +17,7 @@ ENCODERS = {
     "mistral3": "flux2", "llama": "hidream",
 }  # fmt: skip
 #: Tried for each merge.
-OFTEN = ("qwen3", "t5")
+OFTEN = ("qwen3",)
 CODE = """
 import inspect, sys
 import torch
