@@ -2,9 +2,9 @@
 
 Each row is processes of its own: the most that is held more while generating than before it (resident, or allocated
 on the GPU), the seconds of the second of two jobs, the least of both over --repeat processes; both against the row
-without the option, and the mean difference of pixels in gray levels. Raw diffusers with the same setting is beside it, where it has one. On the embedded
-checkpoint; --large adds the decoding of a VAE of Stable Diffusion's shape, random weights, at 512 and 1024 pixels,
-fp32 and bf16, with and without tiles. A new option is a line of OPTIONS.
+without the option, and the mean difference of pixels in gray levels. Raw diffusers with the same setting is beside it,
+where it has one. On the embedded checkpoint; --large adds the decoding of a VAE of Stable Diffusion's shape, random
+weights, at 512 and 1024 pixels, fp32 and bf16, with and without tiles. A new option is a line of OPTIONS.
 """
 
 from __future__ import annotations
