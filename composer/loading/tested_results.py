@@ -19,7 +19,7 @@ from typing import Any
 
 FILE = Path(__file__).with_name("tested_results.sqlite")
 #: Libraries that results depend on.
-LIBRARIES = ("diffusers", "torch", "transformers")
+LIBRARIES: tuple[str, ...] = ("diffusers", "torch", "transformers")
 
 
 def find_tested(kind: str, facts: Any) -> Any:
