@@ -7,9 +7,7 @@ the names in them: together nearly a second of CPU. Both depend on what is insta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from importlib import metadata
-from inspect import signature
+from functools import lru_cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,30 +19,40 @@ KIND = "index"
 MODULE, PARAMETERS = "transformers.utils.import_utils", ["module_path", "prefix"]
 #: Required packages → module → the names that it defines.
 Structure = dict[frozenset[str], dict[str, set[str]]]
-_distributions = metadata.packages_distributions
+#: Whether this process uses kept indexes.
+_kept = False
 
 
 def keep_indexes() -> None:
     """Use kept indexes in a process that composer owns, before the libraries are imported. Again is harmless."""
-    if metadata.packages_distributions is _distributions:
-        metadata.packages_distributions = kept_distributions
+    global _kept
+    if not _kept:
+        _kept = True
+        after_import("importlib.metadata", _keep_distributions)
         after_import(MODULE, _keep_structure)
 
 
-def kept_distributions() -> Mapping[str, list[str]]:
-    """Find the distributions of each installed package, as `importlib.metadata.packages_distributions` does.
+def _keep_distributions(module: ModuleType) -> None:
+    vars(module)["packages_distributions"] = _kept_distributions(module.packages_distributions)
 
-    Returns:
-        Package → names of distributions.
-    """
-    from composer.loading.check_cache import recall_or
 
-    known: Mapping[str, list[str]] = recall_or(KIND, "distributions", lambda: dict(_distributions()))
-    return known
+def _kept_distributions(find: Callable[[], Mapping[str, list[str]]]) -> Callable[[], Mapping[str, list[str]]]:
+    """`importlib.metadata.packages_distributions`, with a kept result."""
+
+    @wraps(find)
+    def packages_distributions() -> Mapping[str, list[str]]:
+        from composer.loading.check_cache import recall_or
+
+        known: Mapping[str, list[str]] = recall_or(KIND, "distributions", lambda: dict(find()))
+        return known
+
+    return packages_distributions
 
 
 def _keep_structure(module: ModuleType) -> None:
     """Replace transformers' function, unless it is another one than composer knows."""
+    from inspect import signature
+
     read: Any = getattr(module, "define_import_structure", None)
     if read is not None and [*signature(read).parameters] == PARAMETERS:
         vars(module)["define_import_structure"] = _kept_structure(

@@ -34,8 +34,7 @@ for prefix in ("models", None):
 from diffusers.utils import import_utils
 package_map = import_utils._package_map
 from importlib import metadata
-from composer.loading.library_indexes import _distributions
-same["distributions"] = package_map == _distributions()
+same["distributions"] = package_map == metadata.packages_distributions.__wrapped__()
 same["loader"] = type(utils.__spec__.loader).__name__ == type(utils.__loader__).__name__ == "SourceFileLoader"
 print(json.dumps([read, same]))
 """
@@ -57,9 +56,8 @@ def test_they_are_the_libraries_and_made_once(tmp_path):
 def test_distributions_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path))
     expected = metadata.packages_distributions()
-    assert library_indexes.kept_distributions() == expected
-    monkeypatch.setattr(library_indexes, "_distributions", lambda: pytest.fail("computed again"))
-    assert library_indexes.kept_distributions() == expected
+    assert library_indexes._kept_distributions(metadata.packages_distributions)() == expected
+    assert library_indexes._kept_distributions(lambda: pytest.fail("computed again"))() == expected
 
 
 @pytest.mark.parametrize("function", [None, lambda path: {}], ids=["absent", "of other parameters"])
@@ -67,3 +65,10 @@ def test_a_changed_library_is_left_alone(function):
     module = SimpleNamespace(define_import_structure=function, __file__="/a/utils/import_utils.py")
     library_indexes._keep_structure(module)
     assert module.define_import_structure is function
+
+
+def test_help_imports_nothing_for_them():
+    code = "import sys; from composer.cli.main import main; main(['--help'])"
+    code += "; sys.exit(str({'importlib.metadata', 'sqlite3'} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "", done.stderr
