@@ -12,10 +12,11 @@ from composer.loading.check_cache import keep, recall
 from composer.options.base import NoEffect
 from composer.pipelines.check_facts import trial_facts
 from composer.pipelines.light_parts import check_light_parts, resolve_callbacks, resolve_guidance
+from composer.system.devices import is_on_cpu
 
 KIND = "refusal"
 #: First parts of the keys of refusals that are kept: those of files and of prompts may end with the next try.
-KEPT = ("accel", "device", "guidance", "memory", "precision", "scheduler", "steps")
+KEPT = ("accel", "guidance", "memory", "precision", "scheduler", "steps")
 
 
 def refuse_again(checked: Checked) -> None:
@@ -55,6 +56,8 @@ def refusals_kept(checked: Checked, more: Sequence[StepCallback]) -> Iterator[No
 
 
 def _keep_refusal(checked: Checked, error: ComposerError) -> None:
+    if not is_on_cpu(checked.spec.device):  # a GPU that torch misses today may be there tomorrow
+        return
     plain = isinstance(error.value, str | int | float | None) and all(isinstance(one, str) for one in error.allowed)
     if type(error) not in (ComposerError, NoEffect) or error.key.split(".")[0] not in KEPT or not plain:
         return

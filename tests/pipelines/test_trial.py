@@ -19,7 +19,7 @@ from composer.config.compose import compose_config
 from composer.config.read import read
 from composer.errors import ComposerError
 from composer.loading import check_cache
-from composer.pipelines import schedules_ahead, trial
+from composer.pipelines import refusals, schedules_ahead, trial
 from composer.pipelines.trial import tried
 
 #: Runs commands in one process, and says what each printed and which large libraries were imported.
@@ -126,6 +126,14 @@ def test_a_refusal_is_repeated_and_ends_with_its_cause(trials):
         with pytest.raises(ComposerError, match="it would do nothing for 128 × 128"):
             tried(checked(*words, "prompt_syntax=weights", "prompt_overflow=chunk"))
         assert len(trials) == number + 1
+
+
+def test_a_refusal_is_tried_again_where_a_gpu_may_come_and_go(trials, monkeypatch):
+    monkeypatch.setattr(refusals, "is_on_cpu", lambda device: False)
+    for number in (1, 2):
+        with pytest.raises(ComposerError, match="it would do nothing for 128 × 128"):
+            tried(checked("memory=[vae_tiling]", "height=128", "width=128"))
+        assert len(trials) == number
 
 
 def test_a_changed_file_is_tried_again(trials, tmp_path):
