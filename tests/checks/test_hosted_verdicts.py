@@ -8,11 +8,16 @@ from zoo import ZOO
 
 import composer
 from composer.checkpoints.find import find_checkpoint
+from composer.checks import hosted_task
+from composer.checks.compatibility import check
 from composer.checks.further_arguments import SET_BY_COMPOSER
 from composer.checks.hosted_task import hosted_tasks
 from composer.checks.pipeline_arguments import TABLE
+from composer.config.compose import compose_config
+from composer.config.read import read
 from composer.config.spec import ModelSpec
 from composer.errors import ComposerError
+from composer.pipelines import trial
 
 #: Task → settings that keep a run small.
 SMALL = {
@@ -69,6 +74,35 @@ def test_check_and_run_agree(others, tmp_path, monkeypatch, name):
     requests = [words_of(name, others[name], task) for task in hosted_tasks(checkpoint) if task in SMALL]
     verdicts = [(verdict(composer.check, *words), verdict(composer.compose, *words)) for words in requests]
     assert [check for check, _ in verdicts] == [run for _, run in verdicts]
+
+
+@pytest.mark.parametrize("name", slow_but(["zimage", "kontext"], [name for name in ZOO if ZOO[name].loads]))
+def test_what_is_kept_of_a_check_is_what_it_was(others, tmp_path, monkeypatch, name):
+    """The class that does a task, its defaults, and the notes of the trial; those of modular blocks are not kept."""
+    if not ZOO[name].available:
+        pytest.skip(f"needs {ZOO[name].needs}")
+    monkeypatch.setenv("COMPOSER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    small_image()
+    checkpoint = find_checkpoint(ModelSpec(name="local", source=str(others[name]), family="hosted"))
+    for task in (task for task in hosted_tasks(checkpoint) if task in SMALL):
+        words = words_of(name, others[name], task)
+        first = verdict_and_facts(words)
+        if checkpoint.blocks or isinstance(first, str):
+            continue
+        with monkeypatch.context() as patched:
+            for module, function in ((hosted_task, "_choose"), (trial, "_try")):
+                patched.setattr(module, function, lambda *given: pytest.fail("tried again"))
+            assert verdict_and_facts(words) == first, task
+
+
+def verdict_and_facts(words: list[str]) -> object:
+    """A refusal, or what a check finds out."""
+    try:
+        checked = check(read(compose_config(words)))
+        return checked.spec.batch, checked.checkpoint, trial.tried(checked), trial.lines_of_schedule(checked)
+    except ComposerError as error:
+        return str(error)
 
 
 @pytest.mark.usefixtures("one_thread")
